@@ -1,0 +1,83 @@
+package api
+
+import "time"
+
+// AgentInfo is what an agent says of itself and its host.
+type AgentInfo struct {
+	Version      string    `json:"version"`
+	Built        time.Time `json:"built"`
+	Hash         string    `json:"hash"` // SHA-256 of its binary
+	Capability   int       `json:"capability"`
+	PID          int       `json:"pid"`
+	Now          time.Time `json:"now"` // the instance's clock, for the daemon to measure its offset
+	StartedAt    time.Time `json:"started_at"`
+	BootID       string    `json:"boot_id"`
+	MachineID    string    `json:"machine_id"`
+	Hostname     string    `json:"hostname"`
+	OS           string    `json:"os"`
+	Arch         string    `json:"arch"`
+	Kernel       string    `json:"kernel"`
+	User         string    `json:"user"`
+	Home         string    `json:"home"`
+	Shell        string    `json:"shell"`
+	Workdir      string    `json:"workdir"`
+	StateDir     string    `json:"state_dir"`
+	Socket       string    `json:"socket"`
+	VCPUs        int       `json:"vcpus"`
+	MemoryBytes  int64     `json:"memory_bytes"`
+	DiskBytes    int64     `json:"disk_bytes"` // of the file system that holds Home
+	GPUs         []GPU     `json:"gpus"`
+	AfterReboot  string    `json:"after_reboot"`
+	LastActivity time.Time `json:"last_activity"` // of exec, terminals; Berth's own calls do not count
+	Execs        int       `json:"execs"`
+	Terminals    int       `json:"terminals"`
+	Warnings     []string  `json:"warnings,omitempty"`
+}
+
+// ExecRequest is the first frame of an exec stream. Argv is run exactly, without a shell, in Dir
+// (empty: the working directory), with the login environment that the agent captured, changed by
+// Env ("K=V"). With TTY it gets a terminal of the given size and Stderr frames are not sent.
+type ExecRequest struct {
+	Argv []string `json:"argv"`
+	Dir  string   `json:"dir,omitempty"`
+	Env  []string `json:"env,omitempty"`
+	TTY  bool     `json:"tty,omitempty"`
+	Term string   `json:"term,omitempty"`
+	Rows uint16   `json:"rows,omitempty"`
+	Cols uint16   `json:"cols,omitempty"`
+}
+
+// TerminalRequest is the first frame of a terminal stream. ID attaches to that terminal. Without
+// ID, New opens one; otherwise the last detached one is attached, or one is opened. Shared mirrors
+// a terminal that another client is attached to instead of passing it over.
+type TerminalRequest struct {
+	ID     string   `json:"id,omitempty"`
+	New    bool     `json:"new,omitempty"`
+	Shared bool     `json:"shared,omitempty"`
+	Argv   []string `json:"argv,omitempty"` // empty: the user's login shell
+	Dir    string   `json:"dir,omitempty"`
+	Env    []string `json:"env,omitempty"`
+	Term   string   `json:"term,omitempty"`
+	Rows   uint16   `json:"rows,omitempty"`
+	Cols   uint16   `json:"cols,omitempty"`
+}
+
+// Terminal is a persistent shell on an instance.
+type Terminal struct {
+	ID           string    `json:"id"`
+	PID          int       `json:"pid"`
+	Command      string    `json:"command"`
+	Title        string    `json:"title,omitempty"`
+	StartedAt    time.Time `json:"started_at"`
+	LastActivity time.Time `json:"last_activity"`
+	Attached     int       `json:"attached"` // clients attached now
+	Rows         uint16    `json:"rows"`
+	Cols         uint16    `json:"cols"`
+}
+
+// StopRequest asks an agent to end. With End it first ends every process that it supervises, gently
+// and then by force; without, terminals go on and a later agent finds them.
+type StopRequest struct {
+	End          bool    `json:"end,omitempty"`
+	GraceSeconds float64 `json:"grace_seconds,omitempty"`
+}

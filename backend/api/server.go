@@ -1,0 +1,142 @@
+package api
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"berth/backend/wire"
+)
+
+// maxBody bounds the JSON body of a request, in bytes.
+const maxBody = 4 << 20
+
+// Route is one entry of a service: what is served, and what its description says. Request and
+// Response are zero values of the documents' types (nil: none); they become the OpenAPI schemas.
+type Route struct {
+	Method, Path string
+	Summary      string
+	Query        []string // names of query parameters
+	Request      any
+	Response     any
+	Stream       string // "ndjson" or "frames" where the answer is a stream of Response
+	Handler      http.HandlerFunc
+}
+
+// Mux returns a handler of the routes; any path of none answers with an error document.
+func Mux(routes []Route) *http.ServeMux {
+	mux := http.NewServeMux()
+	for _, r := range routes {
+		mux.HandleFunc(r.Method+" "+r.Path, r.Handler)
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		WriteError(w, Errorf(CodeNotFound, "there is no %s %s", r.Method, r.URL.Path).WithHint("berth api prints what there is"))
+	})
+	return mux
+}
+
+// WriteJSON answers with a document.
+func WriteJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // the client may be gone
+}
+
+// WriteError answers with an error document and the status of its code.
+func WriteError(w http.ResponseWriter, err error) {
+	e := AsError(err)
+	if errors.Is(err, context.Canceled) {
+		e = &Error{Code: CodeCancelled, Message: err.Error()}
+	}
+	WriteJSON(w, e.Code.HTTPStatus(), ErrorDocument{e})
+}
+
+// ReadJSON decodes a request's body strictly; an empty body leaves v as it is.
+func ReadJSON(r *http.Request, v any) error {
+	dec := json.NewDecoder(io.LimitReader(r.Body, maxBody))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil && !errors.Is(err, io.EOF) {
+		return Errorf(CodeUsage, "the request's body is not what %s %s takes: %w", r.Method, r.URL.Path, err)
+	}
+	return nil
+}
+
+// ReadCaller decodes the caller header; a request without one has a zero document.
+func ReadCaller(r *http.Request) (CallerDocument, error) {
+	var d CallerDocument
+	h := r.Header.Get(CallerHeader)
+	if h == "" {
+		return d, nil
+	}
+	b, err := base64.StdEncoding.DecodeString(h)
+	if err == nil {
+		err = json.Unmarshal(b, &d)
+	}
+	if err != nil {
+		return d, Errorf(CodeUsage, "the %s header can't be read: %w", CallerHeader, err)
+	}
+	return d, nil
+}
+
+// Upgrade turns a request into a stream. On failure it has answered.
+func Upgrade(w http.ResponseWriter, r *http.Request) (*Stream, error) {
+	if r.Header.Get("Upgrade") != StreamProtocol {
+		err := Errorf(CodeUsage, "%s is a byte stream: ask for Upgrade: %s", r.URL.Path, StreamProtocol)
+		w.Header().Set("Upgrade", StreamProtocol)
+		WriteError(w, err)
+		return nil, err
+	}
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		err := fmt.Errorf("taking over the connection: %w", err)
+		WriteError(w, err)
+		return nil, err
+	}
+	if _, err := fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", StreamProtocol); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return NewStream(conn, rw.Reader), nil
+}
+
+// ReadRequest reads the first frame of a stream into v.
+func (s *Stream) ReadRequest(v any) error {
+	k, p, err := s.Reader.Next()
+	if err != nil {
+		return err
+	}
+	if k != wire.Request {
+		return Errorf(CodeUsage, "the stream began with frame %q, want a request", byte(k))
+	}
+	if err := json.Unmarshal(p, v); err != nil {
+		return Errorf(CodeUsage, "the stream's request can't be read: %w", err)
+	}
+	return nil
+}
+
+// NDJSON writes a stream of documents, each flushed.
+type NDJSON struct {
+	enc   *json.Encoder
+	flush func() error
+}
+
+// NewNDJSON starts an NDJSON answer.
+func NewNDJSON(w http.ResponseWriter) *NDJSON {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	w.WriteHeader(http.StatusOK)
+	n := &NDJSON{enc: json.NewEncoder(w), flush: http.NewResponseController(w).Flush}
+	_ = n.flush()
+	return n
+}
+
+// Write sends one document.
+func (n *NDJSON) Write(v any) error {
+	if err := n.enc.Encode(v); err != nil {
+		return err
+	}
+	return n.flush()
+}

@@ -1,0 +1,236 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+
+	"berth/backend/wire"
+)
+
+// StreamProtocol is the protocol named in the HTTP upgrade of a byte stream.
+const StreamProtocol = "berth-stream/1"
+
+// Stream is one end of an upgraded connection. Read frames with Reader (one goroutine), write them
+// with Writer (any). Close hangs up.
+type Stream struct {
+	Conn   net.Conn
+	Reader *wire.Reader
+	Writer *wire.Writer
+}
+
+// NewStream makes a Stream on a connection whose bytes already read are in br.
+func NewStream(conn net.Conn, br *bufio.Reader) *Stream {
+	var r io.Reader = conn
+	if br != nil {
+		r = br
+	}
+	return &Stream{Conn: conn, Reader: wire.NewReader(r), Writer: wire.NewWriter(conn)}
+}
+
+// Close hangs up.
+func (s *Stream) Close() error { return s.Conn.Close() }
+
+// Fail ends a server's stream with an error.
+func (s *Stream) Fail(err error) { _ = s.Writer.WriteJSON(wire.Error, AsError(err)) }
+
+// OpenStream upgrades a new connection to a stream at path and sends req as its first frame, in one
+// go: it costs one round trip. Closing ctx before it returns gives up; afterwards use Close.
+func (c *Client) OpenStream(ctx context.Context, path string, req any) (*Stream, error) {
+	c.init()
+	conn, err := c.Dial(ctx)
+	if err != nil {
+		return nil, callError(ctx, err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	s, err := upgrade(conn, c.Prefix+path, c.caller, req)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, callError(ctx, err)
+	}
+	return s, nil
+}
+
+func upgrade(conn net.Conn, path, caller string, req any) (*Stream, error) {
+	w := bufio.NewWriter(conn)
+	fmt.Fprintf(w, "POST %s HTTP/1.1\r\nHost: berth\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s: %s\r\n\r\n", path, StreamProtocol, CallerHeader, caller)
+	if err := wire.NewWriter(w).WriteJSON(wire.Request, req); err != nil {
+		return nil, err
+	}
+	if err := w.Flush(); err != nil {
+		return nil, err
+	}
+	br := bufio.NewReaderSize(conn, 64<<10)
+	res, err := http.ReadResponse(br, &http.Request{Method: http.MethodPost})
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode != http.StatusSwitchingProtocols {
+		defer res.Body.Close()
+		return nil, readError(res)
+	}
+	return NewStream(conn, br), nil
+}
+
+// StreamIO is what a client connects to a stream. Stdin may be nil. Resize and Signals may be nil.
+type StreamIO struct {
+	Stdin   io.Reader
+	Stdout  io.Writer
+	Stderr  io.Writer
+	Resize  <-chan wire.Size
+	Signals <-chan string    // names without SIG
+	Detach  <-chan struct{}  // closed to leave a terminal running
+	Started func(wire.Start) // called once, before any output is written
+}
+
+// Run connects a client's side of an exec or terminal stream until it ends, and closes the stream. A
+// remote error is an *Error. Run does not wait for a Stdin that never returns from Read.
+func (s *Stream) Run(ctx context.Context, sio StreamIO) (wire.ExitStatus, error) {
+	defer s.Close()
+	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
+	defer stop()
+	done := make(chan struct{})
+	defer close(done)
+	win := newWindow(wire.InitialWindow)
+	defer win.close()
+	if sio.Stdin != nil {
+		go s.sendStdin(sio.Stdin, win)
+	} else if err := s.Writer.Write(wire.StdinEOF, nil); err != nil {
+		return wire.ExitStatus{}, callError(ctx, err)
+	}
+	if sio.Resize != nil || sio.Signals != nil || sio.Detach != nil {
+		go s.sendControl(sio, done)
+	}
+	for {
+		k, p, err := s.Reader.Next()
+		if err != nil {
+			if ctx.Err() != nil {
+				return wire.ExitStatus{}, ctx.Err()
+			}
+			return wire.ExitStatus{}, Errorf(CodeUnreachable, "the line broke: %w", err)
+		}
+		switch k {
+		case wire.Stdout:
+			_, err = sio.Stdout.Write(p)
+		case wire.Stderr:
+			_, err = sio.Stderr.Write(p)
+		case wire.Window:
+			var n uint32
+			if n, err = wire.ParseWindow(p); err == nil {
+				win.grant(int(n))
+			}
+		case wire.Started:
+			var st wire.Start
+			if err = json.Unmarshal(p, &st); err == nil && sio.Started != nil {
+				sio.Started(st)
+			}
+		case wire.Exit:
+			var x wire.ExitStatus
+			return x, json.Unmarshal(p, &x)
+		case wire.Error:
+			var e Error
+			if err := json.Unmarshal(p, &e); err != nil {
+				return wire.ExitStatus{}, Errorf(CodeFailed, "reading an error from the stream: %w", err)
+			}
+			return wire.ExitStatus{}, &e
+		}
+		if err != nil {
+			return wire.ExitStatus{}, fmt.Errorf("passing on what the stream sent: %w", err)
+		}
+	}
+}
+
+func (s *Stream) sendStdin(r io.Reader, win *window) {
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := r.Read(buf)
+		for p := buf[:n]; len(p) > 0; {
+			k := win.take(len(p))
+			if k == 0 {
+				return
+			}
+			if s.Writer.Write(wire.Stdin, p[:k]) != nil {
+				return
+			}
+			p = p[k:]
+		}
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				_ = s.Writer.Write(wire.StdinEOF, nil)
+			}
+			return
+		}
+	}
+}
+
+func (s *Stream) sendControl(sio StreamIO, done <-chan struct{}) {
+	for {
+		var err error
+		select {
+		case <-done:
+			return
+		case z := <-sio.Resize:
+			err = s.Writer.WriteJSON(wire.Resize, z)
+		case g := <-sio.Signals:
+			err = s.Writer.Write(wire.Signal, []byte(g))
+		case <-sio.Detach:
+			_ = s.Writer.Write(wire.Detach, nil)
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// window counts the bytes of Stdin that may still be sent.
+type window struct {
+	mu     sync.Mutex
+	cond   *sync.Cond
+	n      int
+	closed bool
+}
+
+func newWindow(n int) *window {
+	w := &window{n: n}
+	w.cond = sync.NewCond(&w.mu)
+	return w
+}
+
+// take waits for room and takes up to want bytes of it; 0 means that the stream has ended.
+func (w *window) take(want int) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.n == 0 && !w.closed {
+		w.cond.Wait()
+	}
+	if w.closed {
+		return 0
+	}
+	k := min(w.n, want)
+	w.n -= k
+	return k
+}
+
+func (w *window) grant(n int) {
+	w.mu.Lock()
+	w.n += n
+	w.mu.Unlock()
+	w.cond.Signal()
+}
+
+func (w *window) close() {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	w.cond.Broadcast()
+}

@@ -1,0 +1,147 @@
+package backend
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"berth/backend/api"
+)
+
+// Backend drives one provider. Its promises, each checked by backendtest:
+//
+//   - Methods return when the provider has accepted, never waiting for the machine itself; they never
+//     sleep and never retry. They end soon after ctx ends, with its error.
+//   - Calls may come from several goroutines at once, also for the same machine.
+//   - Create with a Token that was used before returns the machine of the first call.
+//   - Start of what runs, Stop of what is stopped and Delete of what is gone succeed.
+//   - A machine that is gone is ErrNotFound; what the provider says stands in the error's text.
+//   - What the backend did not make, or adopt, it never changes.
+type Backend interface {
+	// Info describes the backend; it makes no provider call.
+	Info() Info
+	// Whoami returns the person that the backend acts for, as the provider names them.
+	Whoami(ctx context.Context) (string, error)
+	// Sizes and Images list what Create accepts; exactly one of each is the default.
+	Sizes(ctx context.Context) ([]api.Size, error)
+	Images(ctx context.Context) ([]api.Image, error)
+	// Create asks for a machine. It is identified by Spec.Token from then on, also when Create's answer was lost.
+	Create(ctx context.Context, spec Spec) (Machine, error)
+	// Start, Stop and Restart ask for a change; Stop ends the compute charge and keeps the disk.
+	Start(ctx context.Context, ref Ref) error
+	Stop(ctx context.Context, ref Ref) error
+	Restart(ctx context.Context, ref Ref) error
+	// Delete removes the machine and all that Create made for it. For an adopted machine it forgets
+	// it and touches nothing of it.
+	Delete(ctx context.Context, ref Ref) error
+	// Get returns the machine as the provider sees it now.
+	Get(ctx context.Context, ref Ref) (Machine, error)
+	// List returns all machines that carry Berth's tags, in one bulk call. A backend whose provider
+	// has no list (Capabilities.List is false) returns ErrUnsupported.
+	List(ctx context.Context) ([]Machine, error)
+	// Console returns the last output of the machine's console or supervisor.
+	Console(ctx context.Context, ref Ref) ([]byte, error)
+}
+
+// Adopter is a backend that can take in a machine that already exists.
+type Adopter interface {
+	// Adopt identifies the machine and returns it. It changes nothing on it; what Berth needs there
+	// is put in place by the workspace over the machine's Line.
+	Adopt(ctx context.Context, spec AdoptSpec) (Machine, error)
+}
+
+// Info describes a backend.
+type Info struct {
+	Name         string // as in --backend
+	Title        string // for people: "This computer"
+	Capabilities api.Capabilities
+}
+
+// Spec is what Create is asked for. All fields are checked and defaulted by the workspace.
+type Spec struct {
+	Token     string // the client token: the operation's id
+	Name      string
+	Size      string
+	Image     string
+	Region    string
+	DiskBytes int64
+	SSH       bool
+	Setup     string
+	AssignTo  string
+	Tags      map[string]string // Berth's tags (Tag… constants) included
+}
+
+// AdoptSpec is what Adopt is asked for.
+type AdoptSpec struct {
+	Token   string
+	Name    string
+	Target  string // user@host[:port] or a host of ~/.ssh/config
+	Local   bool
+	HostKey string // SHA256:… or empty
+	Share   string
+	Tags    map[string]string
+}
+
+// Ref names a machine to its backend.
+type Ref struct {
+	ID    string          // Machine.ID; empty where Create's answer was lost
+	Token string          // Spec.Token
+	Name  string          // the instance's name
+	Data  json.RawMessage // Machine.Data of the last answer
+}
+
+// The tags that every resource made by Berth carries, where the provider has tags.
+const (
+	TagWorkspace = "berth-workspace"
+	TagHome      = "berth-home"
+	TagOp        = "berth-op"
+	TagOwner     = "berth-owner"
+	TagCreated   = "berth-created"
+)
+
+// Machine is a machine as its provider sees it.
+type Machine struct {
+	ID           string // the provider's id, unique within the backend
+	Name         string // the provider's name for it
+	Token        string // Spec.Token of the call that made it
+	State        api.State
+	Reason       string // the provider's words for the state
+	Size         string
+	Image        string
+	Region       string
+	Owner        string
+	AssignedTo   string
+	Address      string
+	Port         int
+	User         string
+	SSHEnabled   bool
+	Adopted      bool
+	GPUs         []api.GPU
+	VCPUs        int
+	MemoryBytes  int64
+	DiskBytes    int64
+	Workdir      string
+	Tags         map[string]string
+	Notes        []string         // what this machine does not promise, for people
+	Capabilities api.Capabilities // of this machine
+	CreatedAt    time.Time
+	Line         Line
+	Data         json.RawMessage // opaque; kept by the workspace and handed back in Ref
+}
+
+// Line says how a machine's agent is reached. The zero Line means not at all (yet).
+type Line struct {
+	Socket string     `json:"socket,omitempty"` // the agent's unix socket on this host
+	SSH    *SSHTarget `json:"ssh,omitempty"`
+}
+
+// SSHTarget is a machine reached over SSH as the user's own ssh would reach it.
+type SSHTarget struct {
+	Host         string `json:"host"` // a name or address, or a Host of ~/.ssh/config
+	User         string `json:"user,omitempty"`
+	Port         int    `json:"port,omitempty"`
+	HostKey      string `json:"host_key,omitempty"`      // pinned fingerprint, SHA256:…
+	IdentityFile string `json:"identity_file,omitempty"` // a key to try first
+	Transport    string `json:"transport,omitempty"`     // "" (own client) or "openssh"
+	Share        string `json:"share,omitempty"`
+}

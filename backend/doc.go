@@ -1,0 +1,13 @@
+// Package backend says what an instance is and what a backend must do.
+//
+// A backend is a driver: about ten methods that ask a provider to do one thing and return. It never
+// waits, retries, names, prices or remembers: the workspace does that, once, for all of them.
+// A backend that passes package backendtest works with everything above it.
+//
+// Words: a Machine is the provider's view of an instance; a Ref is how the workspace names it to the
+// backend; a Line is how its agent is reached; a Caller is who asked, with what environment, and
+// whether somebody is there to answer a question.
+//
+// Read backend.go for the contract, caller.go for questions, errors.go for errors. Concrete backends
+// are the packages below (local, ssh); they register themselves by name.
+package backend

@@ -1,0 +1,181 @@
+package wire
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// Kind says what a frame carries.
+type Kind byte
+
+// The kinds of frames. C→S is sent by the client of a stream, S→C by its server.
+const (
+	// Request is C→S, the first frame: the JSON request of the stream.
+	Request Kind = 'R'
+	// Started is S→C: the command runs or the terminal is attached; JSON of Start.
+	Started Kind = 'S'
+	// Stdin is C→S: bytes for the process.
+	Stdin Kind = 'i'
+	// StdinEOF is C→S: no more Stdin follows.
+	StdinEOF Kind = 'I'
+	// Stdout is S→C: bytes of standard output, or of the terminal.
+	Stdout Kind = 'o'
+	// Stderr is S→C: bytes of standard error.
+	Stderr Kind = 'e'
+	// Resize is C→S: JSON of Size.
+	Resize Kind = 'z'
+	// Signal is C→S: the signal's name without SIG, as text ("INT").
+	Signal Kind = 'g'
+	// Window is S→C: four bytes, big-endian: so many more bytes of Stdin may be sent.
+	Window Kind = 'w'
+	// Detach is C→S: leave the terminal running and end the stream.
+	Detach Kind = 'd'
+	// Exit is S→C, the last frame: JSON of ExitStatus.
+	Exit Kind = 'x'
+	// Error is S→C, the last frame: JSON of the API's error document.
+	Error Kind = 'E'
+)
+
+const (
+	// MaxPayload is the largest payload in bytes that a reader accepts.
+	MaxPayload = 1 << 20
+	// InitialWindow is how many bytes of Stdin a client may send before the first Window frame.
+	InitialWindow = 1 << 20
+	headerLen     = 5
+)
+
+// Size is the size of a terminal in cells.
+type Size struct {
+	Rows uint16 `json:"rows"`
+	Cols uint16 `json:"cols"`
+}
+
+// Start tells the client of a stream what was started.
+type Start struct {
+	PID      int    `json:"pid,omitempty"`
+	Terminal string `json:"terminal,omitempty"`
+}
+
+// ExitStatus is how a process ended: Code is its exit code, or Signal the name (without SIG) of the
+// signal that ended it, in which case Code is 128 + the signal's number. Reason is set where the
+// process did not end by itself ("detached", "replaced").
+type ExitStatus struct {
+	Code   int    `json:"code"`
+	Signal string `json:"signal,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// ErrTooLarge is returned for a frame whose payload exceeds MaxPayload.
+var ErrTooLarge = errors.New("wire: frame too large")
+
+// Reader reads frames. It is not safe for concurrent use.
+type Reader struct {
+	r   io.Reader
+	hdr [headerLen]byte
+	buf []byte
+}
+
+// NewReader returns a Reader on r, which should be buffered if frames are small.
+func NewReader(r io.Reader) *Reader { return &Reader{r: r} }
+
+// Next reads one frame. The payload is valid until the next call. It returns io.EOF at a clean end
+// between frames and io.ErrUnexpectedEOF inside one.
+func (r *Reader) Next() (Kind, []byte, error) {
+	if _, err := io.ReadFull(r.r, r.hdr[:1]); err != nil {
+		return 0, nil, err
+	}
+	if _, err := io.ReadFull(r.r, r.hdr[1:]); err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return 0, nil, err
+	}
+	n := binary.BigEndian.Uint32(r.hdr[1:])
+	if n > MaxPayload {
+		return 0, nil, fmt.Errorf("%w: kind %q, %d bytes", ErrTooLarge, r.hdr[0], n)
+	}
+	if cap(r.buf) < int(n) {
+		r.buf = make([]byte, max(int(n), 4<<10))
+	}
+	p := r.buf[:n]
+	if _, err := io.ReadFull(r.r, p); err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return 0, nil, err
+	}
+	return Kind(r.hdr[0]), p, nil
+}
+
+// Writer writes frames, each with one Write to the underlying writer. It is safe for concurrent use.
+type Writer struct {
+	mu  sync.Mutex
+	w   io.Writer
+	buf []byte
+}
+
+// NewWriter returns a Writer on w.
+func NewWriter(w io.Writer) *Writer { return &Writer{w: w} }
+
+// Write sends one frame; payloads above MaxPayload are refused with ErrTooLarge.
+func (w *Writer) Write(k Kind, p []byte) error {
+	if len(p) > MaxPayload {
+		return ErrTooLarge
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.buf = append(w.buf[:0], byte(k), 0, 0, 0, 0)
+	binary.BigEndian.PutUint32(w.buf[1:], uint32(len(p)))
+	w.buf = append(w.buf, p...)
+	_, err := w.w.Write(w.buf)
+	return err
+}
+
+// WriteJSON sends v as the JSON payload of one frame.
+func (w *Writer) WriteJSON(k Kind, v any) error {
+	p, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("wire: encoding frame %q: %w", k, err)
+	}
+	return w.Write(k, p)
+}
+
+// WriteWindow grants n more bytes of Stdin.
+func (w *Writer) WriteWindow(n uint32) error {
+	var p [4]byte
+	binary.BigEndian.PutUint32(p[:], n)
+	return w.Write(Window, p[:])
+}
+
+// ParseWindow decodes the payload of a Window frame.
+func ParseWindow(p []byte) (uint32, error) {
+	if len(p) != 4 {
+		return 0, fmt.Errorf("wire: window frame of %d bytes, want 4", len(p))
+	}
+	return binary.BigEndian.Uint32(p), nil
+}
+
+// DataWriter returns an io.Writer whose every Write becomes one or more frames of kind k.
+func (w *Writer) DataWriter(k Kind) io.Writer { return dataWriter{w, k} }
+
+type dataWriter struct {
+	w *Writer
+	k Kind
+}
+
+func (d dataWriter) Write(p []byte) (int, error) {
+	n := 0
+	for len(p) > 0 {
+		c := p[:min(len(p), 256<<10)]
+		if err := d.w.Write(d.k, c); err != nil {
+			return n, err
+		}
+		n += len(c)
+		p = p[len(c):]
+	}
+	return n, nil
+}
