@@ -1,0 +1,307 @@
+package sshdtest
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// Options is how a server differs from a plain one.
+type Options struct {
+	NoSFTP        bool
+	NoStreamLocal bool // AllowStreamLocalForwarding no
+	NoForwarding  bool // DisableForwarding yes
+	MaxSessions   int
+	ForceCommand  string
+	Banner        string // text shown before signing in
+	KeyType       string // of the host key: ed25519 (default), rsa, ecdsa
+	HostCA        *Key   // signs a host certificate for Principals
+	Principals    []string
+	UserCA        *Key     // signs user certificates that are let in
+	Authorized    []*Key   // user keys that are let in; nil: Server.Key, made for the occasion
+	Port          int      // 0: a free one
+	User          string   // who signs in; "": the user of the tests
+	Home          string   // HOME of the sessions; "": a fresh folder
+	Lines         []string // further lines of sshd_config
+}
+
+// Server is a running sshd.
+type Server struct {
+	Dir     string // its files
+	Host    string
+	Port    int
+	User    string
+	Home    string // HOME of its sessions
+	Key     *Key   // a user key that it lets in
+	HostKey *Key
+
+	t    testing.TB
+	mu   sync.Mutex
+	cmd  *exec.Cmd
+	done chan struct{}
+}
+
+// Find returns the path of sshd, or skips the test.
+func Find(t testing.TB) string {
+	t.Helper()
+	for _, p := range []string{"/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/lib/ssh/sshd", "/opt/homebrew/sbin/sshd"} {
+		if _, err := os.Stat(p); err == nil {
+			return p
+		}
+	}
+	t.Skip("no sshd on this machine: install openssh-server")
+	return ""
+}
+
+// Start starts a server and waits until it listens.
+func Start(t testing.TB, o Options) *Server {
+	t.Helper()
+	Find(t)
+	s := &Server{t: t, Dir: tempDir(t), Host: "127.0.0.1", User: o.User, Home: o.Home}
+	if s.User == "" {
+		u, err := user.Current()
+		must(t, err)
+		s.User = u.Username
+	}
+	if s.Home == "" {
+		s.Home = filepath.Join(s.Dir, "home")
+		must(t, os.Mkdir(s.Home, 0o755))
+		chown(t, s.Home, s.User)
+	}
+	keys := o.Authorized
+	if keys == nil {
+		s.Key = NewKey(t, "ed25519", "")
+		keys = []*Key{s.Key}
+	} else {
+		s.Key = keys[0]
+	}
+	var auth bytes.Buffer
+	for _, k := range keys {
+		auth.Write(ssh.MarshalAuthorizedKey(k.Public))
+	}
+	must(t, os.WriteFile(filepath.Join(s.Dir, "authorized_keys"), auth.Bytes(), 0o644))
+	if o.KeyType == "" {
+		o.KeyType = "ed25519"
+	}
+	s.HostKey = NewKey(t, o.KeyType, "")
+	if os.Getuid() == 0 {
+		must(t, os.MkdirAll("/run/sshd", 0o755)) // sshd's privilege separation folder
+	}
+	s.Port = o.Port
+	if s.Port == 0 {
+		s.Port = FreePort(t)
+	}
+	must(t, os.WriteFile(filepath.Join(s.Dir, "sshd_config"), []byte(s.config(o)), 0o644))
+	t.Cleanup(s.Kill)
+	s.Restart()
+	return s
+}
+
+func (s *Server) config(o Options) string {
+	lines := []string{
+		"ListenAddress " + s.Host, "Port " + strconv.Itoa(s.Port), "PidFile none", "UsePAM no", "StrictModes no",
+		"HostKey " + s.HostKey.File, "AuthorizedKeysFile " + filepath.Join(s.Dir, "authorized_keys"),
+		"PasswordAuthentication no", "KbdInteractiveAuthentication no", "PermitRootLogin yes", "PrintMotd no",
+		"LogLevel VERBOSE", "MaxStartups 100:30:200", "SetEnv HOME=" + s.Home + " XDG_STATE_HOME=" + filepath.Join(s.Home, "state"),
+	}
+	if !o.NoSFTP {
+		lines = append(lines, "Subsystem sftp internal-sftp")
+	}
+	if o.NoStreamLocal {
+		lines = append(lines, "AllowStreamLocalForwarding no")
+	}
+	if o.NoForwarding {
+		lines = append(lines, "DisableForwarding yes")
+	}
+	if o.MaxSessions != 0 {
+		lines = append(lines, "MaxSessions "+strconv.Itoa(o.MaxSessions))
+	}
+	if o.ForceCommand != "" {
+		lines = append(lines, "ForceCommand "+o.ForceCommand)
+	}
+	if o.Banner != "" {
+		f := filepath.Join(s.Dir, "banner")
+		must(s.t, os.WriteFile(f, []byte(o.Banner), 0o644))
+		lines = append(lines, "Banner "+f)
+	}
+	if o.HostCA != nil {
+		lines = append(lines, "HostCertificate "+o.HostCA.Certify(s.t, s.HostKey, ssh.HostCert, o.Principals...))
+	}
+	if o.UserCA != nil {
+		f := filepath.Join(s.Dir, "user_ca.pub")
+		must(s.t, os.WriteFile(f, ssh.MarshalAuthorizedKey(o.UserCA.Public), 0o644))
+		lines = append(lines, "TrustedUserCAKeys "+f)
+	}
+	return strings.Join(append(lines, o.Lines...), "\n") + "\n"
+}
+
+// Restart starts the server again after Kill.
+func (s *Server) Restart() {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	log, err := os.OpenFile(filepath.Join(s.Dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	must(s.t, err)
+	defer log.Close()
+	cmd := exec.Command(Find(s.t), "-D", "-e", "-f", filepath.Join(s.Dir, "sshd_config"))
+	cmd.Stderr = log
+	must(s.t, cmd.Start())
+	done := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(done) }()
+	s.cmd, s.done = cmd, done
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		c, err := net.DialTimeout("tcp", s.Addr(), time.Second)
+		if err == nil {
+			_ = c.Close()
+			return
+		}
+		select {
+		case <-done:
+			s.t.Fatalf("sshd ended at once: %s", s.Log())
+		case <-time.After(5 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("sshd does not listen on %s: %v\n%s", s.Addr(), err, s.Log())
+		}
+	}
+}
+
+// Kill ends the server and all its connections with SIGKILL, leaving the processes of the sessions.
+func (s *Server) Kill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd == nil {
+		return
+	}
+	for _, pid := range sshds(s.cmd.Process.Pid) {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	<-s.done
+	s.cmd = nil
+}
+
+// Disconnect ends all connections with SIGKILL; the server goes on listening.
+func (s *Server) Disconnect() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd == nil {
+		return
+	}
+	for _, pid := range sshds(s.cmd.Process.Pid) {
+		if pid != s.cmd.Process.Pid {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+}
+
+// Connections counts the connections that are open now.
+func (s *Server) Connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd == nil {
+		return 0
+	}
+	return len(children(s.cmd.Process.Pid))
+}
+
+// sshds returns pid and its descendants that are sshd, children first.
+func sshds(pid int) []int {
+	var out []int
+	for _, c := range children(pid) {
+		if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", c)); strings.HasPrefix(string(comm), "sshd") {
+			out = append(out, sshds(c)...)
+		}
+	}
+	return append(out, pid)
+}
+
+func children(pid int) []int {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	var out []int
+	for f := range strings.FieldsSeq(string(b)) {
+		if n, err := strconv.Atoi(f); err == nil {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// Addr is host:port.
+func (s *Server) Addr() string { return net.JoinHostPort(s.Host, strconv.Itoa(s.Port)) }
+
+// Log returns what the server has logged.
+func (s *Server) Log() string {
+	b, _ := os.ReadFile(filepath.Join(s.Dir, "log"))
+	return string(b)
+}
+
+// KnownHosts is the server's line for a file of known hosts.
+func (s *Server) KnownHosts() string {
+	return fmt.Sprintf("[%s]:%d %s", s.Host, s.Port, ssh.MarshalAuthorizedKey(s.HostKey.Public))
+}
+
+// Stanza is a Host section of an ssh configuration that reaches the server as alias, with its key and
+// with known host keys in the file given.
+func (s *Server) Stanza(alias, knownHosts string, more ...string) string {
+	lines := []string{"Host " + alias, "HostName " + s.Host, "Port " + strconv.Itoa(s.Port), "User " + s.User,
+		"IdentityFile " + s.Key.File, "IdentitiesOnly yes", "IdentityAgent none", "UserKnownHostsFile " + knownHosts, "GlobalKnownHostsFile /dev/null"}
+	return strings.Join(append(lines, more...), "\n    ") + "\n"
+}
+
+// Config writes an ssh configuration of stanzas to a file and returns its path.
+func Config(t testing.TB, stanzas ...string) string {
+	t.Helper()
+	f := filepath.Join(t.TempDir(), "ssh_config")
+	must(t, os.WriteFile(f, []byte(strings.Join(stanzas, "")), 0o600))
+	return f
+}
+
+// FreePort returns a port of 127.0.0.1 on which nothing listens.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// tempDir is a folder that other users may pass through (t.TempDir is closed to them).
+func tempDir(t testing.TB) string {
+	t.Helper()
+	d, err := os.MkdirTemp("", "sshd-")
+	must(t, err)
+	must(t, os.Chmod(d, 0o755))
+	t.Cleanup(func() { _ = os.RemoveAll(d) })
+	return d
+}
+
+func chown(t testing.TB, path, name string) {
+	t.Helper()
+	u, err := user.Lookup(name)
+	must(t, err)
+	uid, _ := strconv.Atoi(u.Uid)
+	gid, _ := strconv.Atoi(u.Gid)
+	if uid != os.Getuid() {
+		must(t, os.Chown(path, uid, gid))
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
