@@ -55,6 +55,9 @@ type Info struct {
 	Name         string // as in --backend
 	Title        string // for people: "This computer"
 	Capabilities api.Capabilities
+	// Private means that whatever List returns belongs to this home alone: no other workspace can
+	// have made it.
+	Private bool
 }
 
 // Spec is what Create is asked for. All fields are checked and defaulted by the workspace.

@@ -1,0 +1,311 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"berth/backend/api"
+)
+
+// SQLite is the store of a personal workspace.
+type SQLite struct {
+	db   *sql.DB
+	path string
+}
+
+var _ Store = (*SQLite)(nil)
+
+// Open opens or makes the store at path and brings it to the newest version. The folder must exist.
+func Open(ctx context.Context, path string) (*SQLite, error) {
+	ms, err := migrations()
+	if err != nil {
+		return nil, err
+	}
+	have, err := peekVersion(ctx, path)
+	if err != nil {
+		return nil, explain(path, "opening", err)
+	}
+	if have > len(ms) {
+		return nil, api.Errorf(api.CodeStore, "the store %s has version %d, this Berth knows up to %d: a newer Berth wrote it", path, have, len(ms)).
+			WithHint("use that newer version, or set BERTH_HOME to another folder; nothing was changed")
+	}
+	unclean := false
+	if _, err := os.Stat(path + "-wal"); err == nil {
+		unclean = true
+	}
+	q := url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(5000)", "foreign_keys(ON)"}, "_txlock": {"immediate"}}
+	db, err := sql.Open("sqlite", fileURL(path, q))
+	if err != nil {
+		return nil, explain(path, "opening", err)
+	}
+	// One connection: the daemon is the only writer, and reads are short.
+	db.SetMaxOpenConns(1)
+	s := &SQLite{db: db, path: path}
+	if unclean {
+		err = s.quickCheck(ctx)
+	}
+	if err == nil {
+		err = migrate(ctx, db, have, ms)
+	}
+	if err == nil {
+		err = os.Chmod(path, 0o600)
+	}
+	if err != nil {
+		_ = db.Close()
+		return nil, explain(path, "opening", err)
+	}
+	return s, nil
+}
+
+func fileURL(path string, q url.Values) string {
+	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
+}
+
+// peekVersion reads the store's version without writing a byte; 0 where there is no store yet.
+func peekVersion(ctx context.Context, path string) (int, error) {
+	fi, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	if fi.Size() == 0 {
+		return 0, nil
+	}
+	db, err := sql.Open("sqlite", fileURL(path, url.Values{"mode": {"ro"}}))
+	if err != nil {
+		return 0, err
+	}
+	defer db.Close()
+	var v int
+	err = db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&v)
+	return v, err
+}
+
+// quickCheck is run where the last daemon did not end cleanly.
+func (s *SQLite) quickCheck(ctx context.Context) error {
+	var res string
+	if err := s.db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&res); err != nil {
+		return err
+	}
+	if res != "ok" {
+		return fmt.Errorf("%w: %s", errCorrupt, res)
+	}
+	return nil
+}
+
+var errCorrupt = errors.New("the database is corrupted")
+
+// explain turns an error of SQLite into one that says what to do.
+func explain(path, doing string, err error) error {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	var e *api.Error
+	if errors.As(err, &e) {
+		return err
+	}
+	wrapped := api.Errorf(api.CodeStore, "%s the store %s: %w", doing, path, err)
+	var se *sqlite.Error
+	code := 0
+	if errors.As(err, &se) {
+		code = se.Code() & 0xff // the primary result code
+	}
+	switch {
+	case code == sqlite3.SQLITE_CORRUPT, code == sqlite3.SQLITE_NOTADB, errors.Is(err, errCorrupt):
+		return wrapped.WithHint("the file is kept as it is: to go on with an empty store, move it away (mv %[1]s %[1]s.broken), then berth doctor lists what the backends still have; sqlite3 %[1]s .recover may save the rest", path)
+	case code == sqlite3.SQLITE_FULL:
+		return wrapped.WithHint("the disk is full: free some space, then try again; nothing was changed")
+	case code == sqlite3.SQLITE_READONLY, code == sqlite3.SQLITE_CANTOPEN, errors.Is(err, os.ErrPermission), errors.Is(err, syscall.EROFS):
+		return wrapped.WithHint("Berth must be able to write there; or set BERTH_HOME to a folder that can be written")
+	case code == sqlite3.SQLITE_IOERR:
+		return wrapped.WithHint("the disk is full or failing; nothing was changed")
+	}
+	return wrapped
+}
+
+// Close ends the store; the WAL is folded into the file.
+func (s *SQLite) Close() error { return s.db.Close() }
+
+// Apply implements Store.
+func (s *SQLite) Apply(ctx context.Context, c *Change) error {
+	return explain(s.path, "writing to", s.apply(ctx, c))
+}
+
+func (s *SQLite) apply(ctx context.Context, c *Change) (err error) {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = tx.Rollback()
+		}
+	}()
+	for _, id := range c.RemoveInstances {
+		if _, err := tx.ExecContext(ctx, "DELETE FROM instances WHERE id = ?", id); err != nil {
+			return err
+		}
+	}
+	for i := range c.Instances {
+		in := &c.Instances[i]
+		doc, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `INSERT INTO instances (id, name_key, backend, doc) VALUES (?, ?, ?, ?)
+			ON CONFLICT (id) DO UPDATE SET name_key = excluded.name_key, backend = excluded.backend, doc = excluded.doc`,
+			in.ID, strings.ToLower(in.Name), in.Backend, string(doc)); err != nil {
+			return err
+		}
+	}
+	for i := range c.Operations {
+		op := &c.Operations[i]
+		doc, err := json.Marshal(op)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `INSERT INTO operations (id, instance_id, done, created, doc) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT (id) DO UPDATE SET done = excluded.done, doc = excluded.doc`,
+			op.ID, op.InstanceID, op.State.Done(), stamp(op.CreatedAt), string(doc)); err != nil {
+			return err
+		}
+	}
+	for _, e := range c.Events {
+		if err := insertEvent(ctx, tx, e); err != nil {
+			return err
+		}
+	}
+	for k, v := range c.Settings {
+		if _, err := tx.ExecContext(ctx, "INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", k, v); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}
+
+// insertEvent writes e and sets its Seq. The number stands in the column only.
+func insertEvent(ctx context.Context, tx *sql.Tx, e *api.Event) error {
+	bare := *e
+	bare.Seq = 0
+	doc, err := json.Marshal(bare)
+	if err != nil {
+		return err
+	}
+	res, err := tx.ExecContext(ctx, "INSERT INTO events (time, instance_id, doc) VALUES (?, ?, ?)", stamp(e.Time), e.InstanceID, string(doc))
+	if err != nil {
+		return err
+	}
+	e.Seq, err = res.LastInsertId()
+	return err
+}
+
+// stamp formats a time so that text order is time order.
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000000Z") }
+
+// Instances implements Store.
+func (s *SQLite) Instances(ctx context.Context) ([]Instance, error) {
+	return queryDocs[Instance](ctx, s, "SELECT doc FROM instances")
+}
+
+// Unfinished implements Store.
+func (s *SQLite) Unfinished(ctx context.Context) ([]Operation, error) {
+	return queryDocs[Operation](ctx, s, "SELECT doc FROM operations WHERE done = 0 ORDER BY created, id")
+}
+
+// Operation implements Store.
+func (s *SQLite) Operation(ctx context.Context, id string) (Operation, error) {
+	ops, err := queryDocs[Operation](ctx, s, "SELECT doc FROM operations WHERE id = ?", id)
+	if err == nil && len(ops) == 0 {
+		return Operation{}, api.Errorf(api.CodeNotFound, "there is no operation %q", id)
+	}
+	if err != nil {
+		return Operation{}, err
+	}
+	return ops[0], nil
+}
+
+func queryDocs[T any](ctx context.Context, s *SQLite, query string, args ...any) ([]T, error) {
+	rows, err := s.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, explain(s.path, "reading", err)
+	}
+	defer rows.Close()
+	var out []T
+	for rows.Next() {
+		var doc sql.RawBytes
+		if err := rows.Scan(&doc); err != nil {
+			return nil, explain(s.path, "reading", err)
+		}
+		var v T
+		if err := json.Unmarshal(doc, &v); err != nil {
+			return nil, explain(s.path, "reading", fmt.Errorf("%w: %w in %.80q", errCorrupt, err, doc))
+		}
+		out = append(out, v)
+	}
+	return out, explain(s.path, "reading", rows.Err())
+}
+
+// Events implements Store.
+func (s *SQLite) Events(ctx context.Context, q EventQuery) ([]api.Event, error) {
+	query, args := "SELECT seq, doc FROM events WHERE seq > ?", []any{q.Since}
+	if q.InstanceID != "" {
+		query += " AND instance_id = ?"
+		args = append(args, q.InstanceID)
+	}
+	limit := q.Limit
+	if limit <= 0 {
+		limit = 1000
+	}
+	rows, err := s.db.QueryContext(ctx, "SELECT seq, doc FROM ("+query+" ORDER BY seq DESC LIMIT ?) ORDER BY seq", append(args, limit)...)
+	if err != nil {
+		return nil, explain(s.path, "reading", err)
+	}
+	defer rows.Close()
+	out := []api.Event{}
+	for rows.Next() {
+		var seq int64
+		var doc sql.RawBytes
+		if err := rows.Scan(&seq, &doc); err != nil {
+			return nil, explain(s.path, "reading", err)
+		}
+		var e api.Event
+		if err := json.Unmarshal(doc, &e); err != nil {
+			return nil, explain(s.path, "reading", fmt.Errorf("%w: event %d: %w", errCorrupt, seq, err))
+		}
+		e.Seq = seq
+		out = append(out, e)
+	}
+	return out, explain(s.path, "reading", rows.Err())
+}
+
+// Setting implements Store.
+func (s *SQLite) Setting(ctx context.Context, key string) (string, error) {
+	var v string
+	err := s.db.QueryRowContext(ctx, "SELECT value FROM settings WHERE key = ?", key).Scan(&v)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return v, explain(s.path, "reading", err)
+}
+
+// Trim implements Store.
+func (s *SQLite) Trim(ctx context.Context, keep int, t time.Time) error {
+	_, err := s.db.ExecContext(ctx, "DELETE FROM events WHERE seq <= (SELECT max(seq) FROM events) - ?", keep)
+	if err == nil {
+		_, err = s.db.ExecContext(ctx, "DELETE FROM operations WHERE done = 1 AND created < ?", stamp(t))
+	}
+	return explain(s.path, "trimming", err)
+}

@@ -1,0 +1,73 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"berth/backend"
+	"berth/backend/api"
+)
+
+// Instance is the durable record of an instance: what clients are shown, and what only the workspace needs.
+type Instance struct {
+	api.Instance
+	Token   string          `json:"token"`             // client token: the id of the operation that made it
+	Line    backend.Line    `json:"line"`              // how its agent is reached
+	Data    json.RawMessage `json:"data,omitempty"`    // the backend's own, opaque
+	Spec    *backend.Spec   `json:"spec,omitempty"`    // what was asked for
+	Share   string          `json:"share,omitempty"`   // the file share's folder on the instance
+	Usage   Usage           `json:"usage"`             // for the cost of today
+	Foreign bool            `json:"foreign,omitempty"` // found at the provider, made by another home
+}
+
+// Usage counts how long an instance has run on one day of the workspace's clock.
+type Usage struct {
+	Day     string     `json:"day,omitempty"`     // 2006-01-02, local time
+	Seconds float64    `json:"seconds,omitempty"` // of the ended periods of that day
+	Since   *time.Time `json:"since,omitempty"`   // start of the running period, if any
+}
+
+// Operation is the durable record of an operation.
+type Operation struct {
+	api.Operation
+	Create *api.CreateRequest `json:"create,omitempty"`
+	Adopt  *api.AdoptRequest  `json:"adopt,omitempty"`
+	Force  bool               `json:"force,omitempty"`
+}
+
+// Change is one atomic write. Events get their Seq from Apply.
+type Change struct {
+	Instances       []Instance
+	RemoveInstances []string // ids
+	Operations      []Operation
+	Events          []*api.Event
+	Settings        map[string]string
+}
+
+// EventQuery selects events: those after Since, of one instance if InstanceID is set, the newest Limit.
+type EventQuery struct {
+	Since      int64
+	InstanceID string
+	Limit      int
+}
+
+// Store keeps a workspace's state. Methods are safe for concurrent use. Errors are *api.Error with
+// CodeStore, except context errors.
+type Store interface {
+	// Apply writes c atomically; when it returns nil, c survives a power loss.
+	Apply(ctx context.Context, c *Change) error
+	// Instances returns all instances, in no order.
+	Instances(ctx context.Context) ([]Instance, error)
+	// Unfinished returns the operations that have not ended, oldest first.
+	Unfinished(ctx context.Context) ([]Operation, error)
+	// Operation returns one operation, or CodeNotFound.
+	Operation(ctx context.Context, id string) (Operation, error)
+	// Events returns the selected events, oldest first.
+	Events(ctx context.Context, q EventQuery) ([]api.Event, error)
+	// Setting returns a value, or "" where there is none.
+	Setting(ctx context.Context, key string) (string, error)
+	// Trim forgets all but the newest keep events and the operations that ended before t.
+	Trim(ctx context.Context, keep int, t time.Time) error
+	Close() error
+}

@@ -1,0 +1,278 @@
+package workspace
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"berth/backend"
+	"berth/backend/api"
+	"berth/backend/store"
+)
+
+// Create checks the request, writes the instance and its operation, and starts it.
+func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operation, error) {
+	if q.RequestID != "" {
+		if op, err := w.Operation(ctx, q.RequestID); err == nil {
+			return op, nil // the answer to the first call was lost
+		}
+	}
+	if err := CheckName(q.Name); err != nil {
+		return api.Operation{}, err
+	}
+	if q.Backend == "" {
+		q.Backend = w.opts.Defaults.Backend
+	}
+	b, err := w.backend(q.Backend)
+	if err != nil {
+		return api.Operation{}, err
+	}
+	caps := b.Info().Capabilities
+	if !caps.Create {
+		return api.Operation{}, api.Errorf(api.CodeUnsupported, "backend %s can't create instances: %s", q.Backend, orElse(caps.Why["create"], "it has nothing to create them with")).
+			WithHint("berth adopt %s user@host takes in a machine that exists", q.Name)
+	}
+	if q.For != "" && !caps.Assign {
+		return api.Operation{}, api.Errorf(api.CodeUnsupported, "backend %s can't assign an instance to somebody else (--for %s)", q.Backend, q.For)
+	}
+	size, err := w.chooseSize(ctx, b, &q)
+	if err != nil {
+		return api.Operation{}, err
+	}
+	if err := w.chooseImage(ctx, b, &q); err != nil {
+		return api.Operation{}, err
+	}
+	me := w.whoamiOf(ctx, q.Backend, b)
+	opID := q.RequestID
+	if opID == "" {
+		opID = newID("op-")
+	}
+	now := w.now().UTC()
+	tags := map[string]string{}
+	maps.Copy(tags, q.Tags)
+	tags[backend.TagWorkspace], tags[backend.TagHome], tags[backend.TagOp] = w.id, w.homeID, opID
+	tags[backend.TagOwner], tags[backend.TagCreated] = me, now.Format("20060102T150405Z")
+	ssh := q.SSH != nil && *q.SSH
+	rec := store.Instance{
+		Instance: api.Instance{Name: q.Name, ID: newID("i-"), Backend: q.Backend, Size: q.Size, Image: q.Image, Region: q.Region, Owner: me, AssignedTo: q.For,
+			CreatedAt: now, SSHEnabled: ssh, GPUs: size.GPUs, VCPUs: size.VCPUs, MemoryBytes: size.MemoryBytes, DiskBytes: size.DiskBytes,
+			PriceUSDPerHour: size.PriceUSD, RunningUSDPerHour: size.PriceUSD, Tags: tags, Capabilities: caps},
+		Token: opID,
+		Spec: &backend.Spec{Token: opID, Name: q.Name, Size: q.Size, Image: q.Image, Region: q.Region, DiskBytes: q.DiskBytes, SSH: ssh,
+			Setup: q.Setup, AssignTo: q.For, Tags: tags},
+	}
+	if size.PriceUSD != nil && *size.PriceUSD == 0 {
+		rec.StoppedUSDPerHour = size.PriceUSD // this host costs nothing either way
+	}
+	w.setState(&rec, api.StateCreating, "")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if r := w.runs[opID]; r != nil {
+		return r.snapshot(), nil
+	}
+	if err := w.nameFree(q.Name); err != nil {
+		return api.Operation{}, err
+	}
+	r, err := w.begin(ctx, rec, store.Operation{Operation: api.Operation{ID: opID, Kind: opCreate}, Create: &q})
+	if err != nil {
+		return api.Operation{}, err
+	}
+	return r.snapshot(), nil
+}
+
+func (w *Workspace) chooseSize(ctx context.Context, b backend.Backend, q *api.CreateRequest) (api.Size, error) {
+	sizes, err := b.Sizes(ctx)
+	if err != nil {
+		return api.Size{}, fmt.Errorf("listing the sizes of %s: %w", q.Backend, err)
+	}
+	if q.Size == "" && q.Backend == w.opts.Defaults.Backend {
+		q.Size = w.opts.Defaults.Size
+	}
+	var names []string
+	for _, s := range sizes {
+		if s.Name == q.Size || (q.Size == "" && s.Default) {
+			q.Size = s.Name
+			return s, nil
+		}
+		names = append(names, s.Name)
+	}
+	return api.Size{}, api.Errorf(api.CodeUsage, "backend %s has no size %q", q.Backend, q.Size).WithHint("its sizes: %s", strings.Join(names, ", "))
+}
+
+func (w *Workspace) chooseImage(ctx context.Context, b backend.Backend, q *api.CreateRequest) error {
+	images, err := b.Images(ctx)
+	if err != nil {
+		return fmt.Errorf("listing the images of %s: %w", q.Backend, err)
+	}
+	if q.Image == "" && q.Backend == w.opts.Defaults.Backend {
+		q.Image = w.opts.Defaults.Image
+	}
+	var names []string
+	for _, im := range images {
+		if im.Name == q.Image || (q.Image == "" && im.Default) {
+			q.Image = im.Name
+			return nil
+		}
+		names = append(names, im.Name)
+	}
+	return api.Errorf(api.CodeUsage, "backend %s has no image %q", q.Backend, q.Image).WithHint("its images: %s", strings.Join(names, ", "))
+}
+
+// Adopt takes in a machine that exists.
+func (w *Workspace) Adopt(ctx context.Context, q api.AdoptRequest) (api.Operation, error) {
+	if err := CheckName(q.Name); err != nil {
+		return api.Operation{}, err
+	}
+	if q.Local == (q.Target != "") {
+		return api.Operation{}, api.Errorf(api.CodeUsage, "adopt takes either user@host[:port] or --local")
+	}
+	name := "ssh"
+	if q.Local {
+		name = "local"
+	}
+	b, err := w.backend(name)
+	if err != nil {
+		return api.Operation{}, err
+	}
+	me := w.whoamiOf(ctx, name, b)
+	opID := newID("op-")
+	rec := store.Instance{
+		Instance: api.Instance{Name: q.Name, ID: newID("i-"), Backend: name, Owner: me, Adopted: true, CreatedAt: w.now().UTC(), Tags: q.Tags, Capabilities: b.Info().Capabilities},
+		Token:    opID, Share: q.Share,
+	}
+	w.setState(&rec, api.StateCreating, "")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.nameFree(q.Name); err != nil {
+		return api.Operation{}, err
+	}
+	r, err := w.begin(ctx, rec, store.Operation{Operation: api.Operation{ID: opID, Kind: opAdopt}, Adopt: &q})
+	if err != nil {
+		return api.Operation{}, err
+	}
+	return r.snapshot(), nil
+}
+
+// transitions say, for each action, the state shown while it runs and the states in which there is
+// nothing to do.
+var transitions = map[string]struct {
+	during api.State
+	noop   []api.State
+}{
+	opStart:   {api.StateStarting, []api.State{api.StateRunning}},
+	opStop:    {api.StateStopping, []api.State{api.StateStopped}},
+	opRestart: {api.StateRestarting, nil},
+	opDelete:  {api.StateDeleting, nil},
+}
+
+// Action starts, stops, restarts or deletes an instance. Asked for what is under way already it
+// returns that operation; asked for what is so already it returns a done one.
+func (w *Workspace) Action(ctx context.Context, name, kind string, q api.ActionRequest) (api.Operation, error) {
+	tr, ok := transitions[kind]
+	if !ok {
+		return api.Operation{}, api.Errorf(api.CodeUsage, "there is no action %q: start, stop, restart, delete", kind)
+	}
+	for {
+		w.mu.Lock()
+		e, err := w.find(name)
+		if err != nil {
+			w.mu.Unlock()
+			return api.Operation{}, err
+		}
+		if err := allowed(e, kind); err != nil {
+			w.mu.Unlock()
+			return api.Operation{}, err
+		}
+		if cur := e.run; cur != nil {
+			if cur.op.Kind == kind {
+				op := cur.snapshot()
+				w.mu.Unlock()
+				return op, nil
+			}
+			if !supersedes(kind, cur.op.Kind) {
+				err := api.Errorf(api.CodeConflict, "%s of %s is under way since %s", cur.op.Kind, e.rec.Name, cur.op.CreatedAt.Local().Format("15:04:05")).
+					WithHint("wait for it (berth show %s), or delete the instance", e.rec.Name)
+				w.mu.Unlock()
+				return api.Operation{}, err
+			}
+			cur.cancel(errSuperseded{kind})
+			w.mu.Unlock()
+			select {
+			case <-cur.done:
+				continue
+			case <-ctx.Done():
+				return api.Operation{}, ctx.Err()
+			}
+		}
+		op, err := w.act(ctx, e, kind, tr.during, tr.noop, q)
+		w.mu.Unlock()
+		return op, err
+	}
+}
+
+// act begins an action on an instance with nothing under way. w.mu must be held.
+func (w *Workspace) act(ctx context.Context, e *entry, kind string, during api.State, noop []api.State, q api.ActionRequest) (api.Operation, error) {
+	rec := e.rec
+	if slices.Contains(noop, rec.State) {
+		now := w.now().UTC()
+		op := store.Operation{Operation: api.Operation{ID: newID("op-"), Kind: kind, InstanceID: rec.ID, Instance: rec.Name,
+			Actor: backend.CallerFrom(ctx).Actor, State: api.OpSucceeded, CreatedAt: now, EndedAt: &now, Steps: []api.Step{}}}
+		return op.Operation, w.opts.Store.Apply(ctx, &store.Change{Operations: []store.Operation{op}})
+	}
+	if rec.State == api.StateCreateFailed && kind != opDelete {
+		return api.Operation{}, api.Errorf(api.CodeConflict, "%s was never made: %s", rec.Name, rec.StateReason).WithHint("berth rm %s, then create it again", rec.Name)
+	}
+	w.setState(&rec, during, "")
+	r, err := w.begin(ctx, rec, store.Operation{Operation: api.Operation{ID: newID("op-"), Kind: kind}, Force: q.Force})
+	if err != nil {
+		return api.Operation{}, err
+	}
+	return r.snapshot(), nil
+}
+
+// allowed says, before anything is tried, whether the instance can do it.
+func allowed(e *entry, kind string) error {
+	c := e.rec.Capabilities
+	can := map[string]bool{opStart: c.Start, opStop: c.Stop, opRestart: c.Restart, opDelete: true}[kind]
+	if can {
+		return nil
+	}
+	why := c.Why[kind]
+	if why == "" && e.rec.Adopted {
+		why = "it was adopted; Berth did not make it"
+	}
+	return api.Errorf(api.CodeUnsupported, "%s can't %s: %s", e.rec.Name, kind, orElse(why, "its backend has no such call"))
+}
+
+// whoamiOf returns who the backend acts for, asking it once.
+func (w *Workspace) whoamiOf(ctx context.Context, name string, b backend.Backend) string {
+	w.mu.Lock()
+	me, ok := w.whoami[name]
+	w.mu.Unlock()
+	if ok {
+		return me
+	}
+	me, err := b.Whoami(ctx)
+	if err != nil {
+		w.log.Warn("asking a backend who it acts for", "backend", name, "error", err)
+		return ""
+	}
+	w.mu.Lock()
+	w.whoami[name] = me
+	w.mu.Unlock()
+	return me
+}
+
+// MayOpen says whether the caller may open shells and apps on the instance: where it is assigned to
+// another person only that person may.
+func (w *Workspace) MayOpen(rec *store.Instance) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	me := w.whoami[rec.Backend]
+	if rec.AssignedTo == "" || me == "" || rec.AssignedTo == me {
+		return nil
+	}
+	return api.Errorf(api.CodeForbidden, "%s is assigned to %s: only they may open a shell there", rec.Name, rec.AssignedTo)
+}

@@ -1,0 +1,186 @@
+package workspace
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"time"
+
+	"berth/backend/api"
+	"berth/backend/store"
+	"berth/backend/version"
+)
+
+// AgentClient returns a client of the instance's agent that uses its line. Close it after use.
+func (w *Workspace) AgentClient(rec store.Instance) *api.Client {
+	return &api.Client{Dial: func(ctx context.Context) (net.Conn, error) { return w.opts.Lines.Agent(ctx, &rec) }}
+}
+
+// reachAgent waits until the agent answers and takes over what it says of its host. Where none can
+// run the step succeeds and the instance says what is lost.
+func reachAgent(ctx context.Context, w *Workspace, r *run) error {
+	_, rec, err := w.target(r)
+	if err != nil {
+		return err
+	}
+	client := w.AgentClient(rec)
+	defer client.Close()
+	wait := 2 * time.Millisecond
+	for {
+		info, err := client.AgentInfo(ctx)
+		if err == nil {
+			return w.agentSeen(ctx, r.op.InstanceID, &info)
+		}
+		var un *AgentUnavailable
+		if errors.As(err, &un) {
+			w.agentStatus(r.op.InstanceID, &api.AgentStatus{State: "unavailable", Reason: un.Reason, Transport: "ssh"})
+			return nil
+		}
+		if r.op.Kind == opAdopt {
+			return err // said at once: waiting does not mend a wrong key
+		}
+		select {
+		case <-ctx.Done():
+			return api.Errorf(api.CodeUnreachable, "%w; last: %w", context.Cause(ctx), err)
+		case <-time.After(wait):
+			wait = min(wait*8/5, 2*time.Second)
+		}
+	}
+}
+
+// agentSeen merges what an agent says into the record.
+func (w *Workspace) agentSeen(ctx context.Context, id string, info *api.AgentInfo) error {
+	st := &api.AgentStatus{State: "ready", Version: info.Version, AfterReboot: info.AfterReboot}
+	if info.Capability < version.Capability {
+		st.Reason = "an older agent: what it lacks is greyed"
+	}
+	w.mu.Lock()
+	e := w.entries[id]
+	if e == nil {
+		w.mu.Unlock()
+		return nil
+	}
+	changed := e.agent == nil || *e.agent != *st
+	e.agent = st
+	rec := e.rec
+	if rec.User == "" {
+		rec.User = info.User
+	}
+	if rec.Workdir == "" {
+		rec.Workdir = info.Workdir
+	}
+	if rec.Adopted || rec.VCPUs == 0 {
+		rec.VCPUs, rec.MemoryBytes, rec.DiskBytes = info.VCPUs, info.MemoryBytes, info.DiskBytes
+		if len(info.GPUs) > 0 {
+			rec.GPUs = info.GPUs
+		}
+	}
+	if !info.LastActivity.IsZero() {
+		// Ages are computed from receipt: the instance's clock may be off.
+		idle := info.Now.Sub(info.LastActivity)
+		if idle < 0 {
+			idle = 0
+		}
+		t := w.now().UTC().Add(-idle).Truncate(time.Second)
+		if rec.IdleSince == nil || t.Sub(*rec.IdleSince).Abs() > 2*time.Second {
+			rec.IdleSince = &t
+		}
+	}
+	same := sameRecord(&rec, &e.rec)
+	if same && changed {
+		w.publish(e)
+	}
+	w.mu.Unlock()
+	if same {
+		return nil
+	}
+	return w.persist(ctx, func() *store.Change { return &store.Change{Instances: []store.Instance{rec}} })
+}
+
+func (w *Workspace) agentStatus(id string, st *api.AgentStatus) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := w.entries[id]
+	if e == nil || (e.agent != nil && *e.agent == *st) {
+		return
+	}
+	e.agent = st
+	w.publish(e)
+}
+
+// AgentState is called by the lines when the way to an instance's agent changes.
+func (w *Workspace) AgentState(id string, st api.AgentStatus) {
+	w.agentStatus(id, &st)
+	if st.State != "ready" {
+		w.Wake()
+	}
+}
+
+// runSetup runs the set-up script of a fresh instance, if there is one, and calls the instance running.
+func runSetup(ctx context.Context, w *Workspace, r *run) error {
+	_, rec, err := w.target(r)
+	if err != nil {
+		return err
+	}
+	if rec.Spec != nil && strings.TrimSpace(rec.Spec.Setup) != "" {
+		if err := w.setupScript(ctx, rec); err != nil {
+			return err
+		}
+	}
+	return w.persist(ctx, func() *store.Change {
+		rec := w.entries[r.op.InstanceID].rec
+		w.setState(&rec, api.StateRunning, "")
+		return &store.Change{Instances: []store.Instance{rec}}
+	})
+}
+
+func (w *Workspace) setupScript(ctx context.Context, rec store.Instance) error {
+	client := w.AgentClient(rec)
+	defer client.Close()
+	s, err := client.OpenStream(ctx, "/v1/exec", api.ExecRequest{Argv: []string{"sh", "-e", "-c", rec.Spec.Setup}})
+	if err != nil {
+		return err
+	}
+	var out tail
+	x, err := s.Run(ctx, api.StreamIO{Stdout: &out, Stderr: &out})
+	if err != nil {
+		return err
+	}
+	if x.Code != 0 {
+		return api.Errorf(api.CodeFailed, "the set-up script ended with code %d; its last lines:\n%s", x.Code, out.String()).
+			WithHint("the instance can be reached to mend it: berth ssh %s", rec.Name)
+	}
+	return nil
+}
+
+// tail keeps the last 2 KiB written to it.
+type tail struct{ b []byte }
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.b = append(t.b, p...)
+	if n := len(t.b) - 2<<10; n > 0 {
+		t.b = append(t.b[:0], t.b[n:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string { return string(bytes.ToValidUTF8(bytes.TrimSpace(t.b), []byte("?"))) }
+
+// letGo closes the line; from an adopted machine it first removes the agent and its folder. A machine
+// that can't be reached is forgotten all the same, and what stays there is said.
+func letGo(ctx context.Context, w *Workspace, r *run) error {
+	_, rec, err := w.target(r)
+	if err != nil {
+		return err
+	}
+	cctx, cancel := context.WithTimeout(ctx, min(w.limits.Agent, 15*time.Second))
+	defer cancel()
+	if err := w.opts.Lines.Forget(cctx, &rec, rec.Adopted); err != nil && ctx.Err() == nil {
+		return w.persist(ctx, func() *store.Change {
+			return &store.Change{Events: []*api.Event{w.event("agent.left", "warn", &rec, &r.op.Operation, "", "the agent could not be removed from %s and stays there: %s", rec.Name, err)}}
+		})
+	}
+	return ctx.Err()
+}

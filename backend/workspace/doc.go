@@ -1,0 +1,16 @@
+// Package workspace is the service behind the API: the fleet and what is being done with it.
+//
+// A Workspace holds all instances in memory, backed by a store; everything that must survive is
+// written there first. Changes of an instance are operations: a plan of steps (plans.go), written
+// before the provider is called, run by the engine (engine.go), resumed by Resume after a crash. Each
+// step can be repeated, because backends are idempotent and find a machine by its client token.
+//
+// The state shown is the provider's: operations and the reconciler (reconcile.go) ask for it, and
+// what can't be reached is "unknown", never stale.
+//
+// Clients see changes through Subscribe (hub.go), which coalesces, so that a slow client costs no
+// memory and no client waits for another.
+//
+// Fault points: where Options.Fault is set it is called at each named point of each operation
+// (FaultPoints lists them); tests kill the process there.
+package workspace

@@ -1,0 +1,324 @@
+package workspace
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"berth/backend"
+	"berth/backend/api"
+	"berth/backend/store"
+)
+
+// step is one repeatable part of an operation.
+type step struct {
+	name  string
+	title string
+	limit func(Limits) time.Duration
+	do    func(ctx context.Context, w *Workspace, r *run) error
+}
+
+func callLimit(l Limits) time.Duration    { return l.Call * time.Duration(l.Tries) }
+func machineLimit(l Limits) time.Duration { return l.Machine }
+func agentLimit(l Limits) time.Duration   { return l.Agent }
+
+// plans are the steps of each kind of operation.
+var plans = map[string][]step{
+	opCreate: {
+		{"provider", "asking for the machine", callLimit, doCreate},
+		{"machine", "waiting for the machine", machineLimit, waitFor(api.StateRunning)},
+		{"agent", "reaching its agent", agentLimit, reachAgent},
+		{"setup", "setting up", machineLimit, runSetup},
+	},
+	opAdopt: {
+		{"identify", "reaching the machine", agentLimit, doAdopt},
+		{"agent", "putting the agent in place", agentLimit, reachAgent},
+	},
+	opStart: {
+		{"provider", "asking for the start", callLimit, call(backend.Backend.Start)},
+		{"machine", "waiting for the machine", machineLimit, waitFor(api.StateRunning)},
+		{"agent", "reaching its agent", agentLimit, reachAgent},
+	},
+	opStop: {
+		{"provider", "asking for the stop", callLimit, call(backend.Backend.Stop)},
+		{"machine", "waiting until it has stopped", machineLimit, waitFor(api.StateStopped)},
+	},
+	opRestart: {
+		{"provider", "asking for the restart", callLimit, doRestart},
+		{"machine", "waiting for the machine", machineLimit, waitFor(api.StateRunning)},
+		{"agent", "reaching its agent", agentLimit, reachAgent},
+	},
+	opDelete: {
+		{"line", "letting go of it", agentLimit, letGo},
+		{"provider", "asking for the deletion", callLimit, call(backend.Backend.Delete)},
+		{"machine", "waiting until it is gone", machineLimit, waitGone},
+	},
+}
+
+// FaultPoints lists every point at which Options.Fault is called, in the order of each operation.
+func FaultPoints() []string {
+	var out []string
+	for _, kind := range []string{opCreate, opAdopt, opStart, opStop, opRestart, opDelete} {
+		out = append(out, kind+".begin.before", kind+".begin.after")
+		for _, s := range plans[kind] {
+			out = append(out, kind+"."+s.name+".before")
+			if s.name == "provider" || s.name == "identify" {
+				out = append(out, kind+"."+s.name+".called")
+			}
+			out = append(out, kind+"."+s.name+".after")
+		}
+		out = append(out, kind+".end.after")
+	}
+	return out
+}
+
+// target returns the backend and a copy of the record of r's instance.
+func (w *Workspace) target(r *run) (backend.Backend, store.Instance, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := w.entries[r.op.InstanceID]
+	if e == nil {
+		return nil, store.Instance{}, api.Errorf(api.CodeNotFound, "the instance of operation %s is gone", r.op.ID)
+	}
+	b, err := w.backend(e.rec.Backend)
+	return b, e.rec, err
+}
+
+func (w *Workspace) backend(name string) (backend.Backend, error) {
+	b := w.opts.Backends[name]
+	if b == nil {
+		return nil, api.Errorf(api.CodeUsage, "there is no backend %q", name).WithHint("berth sizes lists the backends that can be used")
+	}
+	return b, nil
+}
+
+func ref(rec *store.Instance) backend.Ref {
+	return backend.Ref{ID: rec.ProviderID, Token: rec.Token, Name: rec.Name, Data: rec.Data}
+}
+
+// retry calls f within the limit of one call, again while the provider can't be reached.
+func (w *Workspace) retry(ctx context.Context, what string, f func(context.Context) error) error {
+	wait := w.limits.Backoff
+	for try := 1; ; try++ {
+		cctx, cancel := context.WithTimeout(ctx, w.limits.Call)
+		err := f(cctx)
+		late := cctx.Err() != nil && ctx.Err() == nil
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if late {
+			err = api.Errorf(api.CodeUnreachable, "%s: no answer within %s", what, w.limits.Call)
+		}
+		if try >= w.limits.Tries || !errors.Is(err, backend.ErrUnreachable) {
+			return err
+		}
+		w.log.Warn("trying again", "what", what, "try", try, "error", err)
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(wait):
+			wait = min(2*wait, 30*time.Second)
+		}
+	}
+}
+
+// call makes a step of one provider call.
+func call(f func(backend.Backend, context.Context, backend.Ref) error) func(context.Context, *Workspace, *run) error {
+	return func(ctx context.Context, w *Workspace, r *run) error {
+		b, rec, err := w.target(r)
+		if err != nil {
+			return err
+		}
+		err = w.retry(ctx, r.op.Kind+" of "+rec.Name, func(ctx context.Context) error { return f(b, ctx, ref(&rec)) })
+		if r.op.Kind == opDelete && errors.Is(err, backend.ErrNotFound) {
+			err = nil
+		}
+		if err == nil {
+			w.opts.Fault(r.op.Kind + ".provider.called")
+		}
+		return err
+	}
+}
+
+func doCreate(ctx context.Context, w *Workspace, r *run) error {
+	b, rec, err := w.target(r)
+	if err != nil {
+		return err
+	}
+	var m backend.Machine
+	err = w.retry(ctx, "create of "+rec.Name, func(ctx context.Context) error {
+		m, err = b.Create(ctx, *rec.Spec)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	w.opts.Fault("create.provider.called")
+	if m.State == api.StateRunning {
+		m.State = api.StateCreating // running for the user only when its agent answers
+	}
+	return w.store(ctx, r, &m)
+}
+
+func doAdopt(ctx context.Context, w *Workspace, r *run) error {
+	b, rec, err := w.target(r)
+	if err != nil {
+		return err
+	}
+	ad, ok := b.(backend.Adopter)
+	if !ok {
+		return api.Errorf(api.CodeUnsupported, "backend %s can't adopt machines", rec.Backend)
+	}
+	a := r.op.Adopt
+	m, err := ad.Adopt(ctx, backend.AdoptSpec{Token: rec.Token, Name: rec.Name, Target: a.Target, Local: a.Local, HostKey: a.HostKey, Share: a.Share, Tags: rec.Tags})
+	if err != nil {
+		return err
+	}
+	w.opts.Fault("adopt.identify.called")
+	if err := w.alreadyHere(rec.ID, &m); err != nil {
+		return err
+	}
+	return w.store(ctx, r, &m)
+}
+
+// alreadyHere refuses to take in a machine twice.
+func (w *Workspace) alreadyHere(id string, m *backend.Machine) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, e := range w.entries {
+		if e.rec.ID != id && m.ID != "" && e.rec.ProviderID == m.ID && e.rec.Adopted {
+			return api.Errorf(api.CodeConflict, "this machine is in the fleet already, as %q", e.rec.Name)
+		}
+	}
+	return nil
+}
+
+// doRestart asks for a restart, unless the machine is seen on its way already: the daemon may have
+// died after it asked.
+func doRestart(ctx context.Context, w *Workspace, r *run) error {
+	b, rec, err := w.target(r)
+	if err != nil {
+		return err
+	}
+	if m, err := b.Get(ctx, ref(&rec)); err == nil && m.State == api.StateRestarting {
+		return nil
+	}
+	return call(backend.Backend.Restart)(ctx, w, r)
+}
+
+// store merges what the provider said into the record, durably.
+func (w *Workspace) store(ctx context.Context, r *run, m *backend.Machine) error {
+	return w.persist(ctx, func() *store.Change {
+		rec := w.entries[r.op.InstanceID].rec
+		w.merge(&rec, m)
+		return &store.Change{Instances: []store.Instance{rec}}
+	})
+}
+
+// waitFor waits until the provider says that the machine has the state.
+func waitFor(want api.State) func(context.Context, *Workspace, *run) error {
+	return func(ctx context.Context, w *Workspace, r *run) error {
+		return w.poll(ctx, r, func(m *backend.Machine, err error) (bool, error) {
+			if err != nil {
+				return false, err
+			}
+			switch {
+			case m.State == want:
+				return true, nil
+			case m.State == api.StateCreateFailed || m.State == api.StateUnusable,
+				want == api.StateRunning && m.State == api.StateStopped && r.op.Kind == opCreate:
+				return false, api.Errorf(api.CodeFailed, "the machine of %s is %s: %s", r.op.Instance, m.State, orElse(m.Reason, "the provider gives no reason"))
+			}
+			return false, nil
+		})
+	}
+}
+
+func waitGone(ctx context.Context, w *Workspace, r *run) error {
+	return w.poll(ctx, r, func(_ *backend.Machine, err error) (bool, error) {
+		if errors.Is(err, backend.ErrNotFound) {
+			return true, nil
+		}
+		if _, rec, terr := w.target(r); terr == nil && rec.Adopted {
+			return true, nil // nothing goes away: it is only forgotten
+		}
+		return false, err
+	})
+}
+
+func orElse(s, def string) string {
+	if strings.TrimSpace(s) == "" {
+		return def
+	}
+	return s
+}
+
+// poll asks the provider for the machine, first quickly and then ever slower, until check is content.
+// What check returns for an unreachable provider is tried again until the step's limit.
+func (w *Workspace) poll(ctx context.Context, r *run, check func(*backend.Machine, error) (bool, error)) error {
+	b, rec, err := w.target(r)
+	if err != nil {
+		return err
+	}
+	wait := 2 * time.Millisecond
+	var last error
+	for {
+		cctx, cancel := context.WithTimeout(ctx, w.limits.Call)
+		m, err := b.Get(cctx, ref(&rec))
+		cancel()
+		done, cerr := check(&m, err)
+		if cerr != nil && !errors.Is(cerr, backend.ErrUnreachable) && !errors.Is(cerr, context.DeadlineExceeded) {
+			return cerr
+		}
+		if done {
+			if err == nil {
+				if r.op.Kind == opCreate && m.State == api.StateRunning {
+					m.State = api.StateSettingUp
+				}
+				return w.store(ctx, r, &m)
+			}
+			return nil
+		}
+		if cerr != nil {
+			last = cerr
+		} else if err == nil && m.State != api.StateRunning { // not yet: "running" before a restart takes hold says nothing new
+			w.showState(r, &m)
+		}
+		select {
+		case <-ctx.Done():
+			if last != nil && errors.Is(context.Cause(ctx), &api.Error{Code: api.CodeFailed}) {
+				return api.Errorf(api.CodeUnreachable, "%w; last: %s", context.Cause(ctx), last)
+			}
+			return context.Cause(ctx)
+		case <-time.After(wait):
+			wait = min(wait*8/5, 2*time.Second)
+		}
+	}
+}
+
+// showState shows a state in passing without writing it: the next daemon will ask the provider anyway.
+func (w *Workspace) showState(r *run, m *backend.Machine) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := w.entries[r.op.InstanceID]
+	if e == nil || (e.rec.State == m.State && e.rec.StateReason == m.Reason) || !m.State.Changing() {
+		return
+	}
+	if r.op.Kind == opCreate {
+		return // it stays "creating"
+	}
+	w.setState(&e.rec, m.State, m.Reason)
+	w.publish(e)
+}
+
+func sortOperations(ops []api.Operation) {
+	slices.SortFunc(ops, func(a, b api.Operation) int {
+		if c := a.CreatedAt.Compare(b.CreatedAt); c != 0 {
+			return c
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+}

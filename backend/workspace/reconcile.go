@@ -1,0 +1,349 @@
+package workspace
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"berth/backend"
+	"berth/backend/api"
+	"berth/backend/store"
+)
+
+// How often the provider is asked while somebody looks. Nobody looking: not at all.
+const (
+	reconcileEvery = 5 * time.Second
+	probeEvery     = 30 * time.Second // instances that must be asked one by one
+	parallelProbes = 8
+)
+
+// Watch says that a client looks at the fleet; call the returned function when it no longer does.
+func (w *Workspace) Watch() (done func()) {
+	w.mu.Lock()
+	w.watchers++
+	w.mu.Unlock()
+	w.Wake()
+	var once sync.Once
+	return func() {
+		once.Do(func() {
+			w.mu.Lock()
+			w.watchers--
+			w.mu.Unlock()
+		})
+	}
+}
+
+// Wake makes the reconciler look now.
+func (w *Workspace) Wake() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run reconciles until ctx or the workspace ends. While nobody looks it sleeps.
+func (w *Workspace) Run(ctx context.Context) {
+	w.Reconcile(ctx)
+	var lastProbe time.Time
+	t := time.NewTimer(reconcileEvery)
+	defer t.Stop()
+	for {
+		w.mu.Lock()
+		looking := w.watchers > 0
+		w.mu.Unlock()
+		var tick <-chan time.Time
+		if looking {
+			t.Reset(reconcileEvery)
+			tick = t.C
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.ctx.Done():
+			return
+		case <-w.wake:
+		case <-tick:
+		}
+		w.Reconcile(ctx)
+		if now := time.Now(); looking && now.Sub(lastProbe) > probeEvery {
+			lastProbe = now
+			w.probeAll(ctx)
+		}
+	}
+}
+
+// Reconcile asks every backend that has a list for its machines, in parallel, one bulk call each.
+func (w *Workspace) Reconcile(ctx context.Context) { w.reconcile(ctx, false) }
+
+// Fresh makes sure that what can be asked on this host at no cost is not older than a second: a
+// listing shows what is, though nobody watched.
+func (w *Workspace) Fresh(ctx context.Context) {
+	w.mu.Lock()
+	fresh := time.Since(w.lastReconcile) < time.Second
+	w.mu.Unlock()
+	if !fresh {
+		cctx, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+		defer cancel()
+		w.reconcile(cctx, true)
+	}
+}
+
+func (w *Workspace) reconcile(ctx context.Context, privateOnly bool) {
+	w.mu.Lock()
+	w.lastReconcile = time.Now()
+	w.mu.Unlock()
+	var g errgroup.Group
+	for name, b := range w.opts.Backends {
+		info := b.Info()
+		if !info.Capabilities.List || (privateOnly && !info.Private) {
+			continue
+		}
+		g.Go(func() error {
+			w.whoamiOf(ctx, name, b)
+			cctx, cancel := context.WithTimeout(ctx, w.limits.Call)
+			defer cancel()
+			began := w.now()
+			ms, err := b.List(cctx)
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err != nil {
+				w.log.Warn("listing a backend's machines", "backend", name, "error", err)
+				w.listFailed(ctx, name, err)
+				return nil
+			}
+			w.listed(ctx, name, info.Private, ms, began)
+			return nil
+		})
+	}
+	_ = g.Wait() // the functions report their own errors
+}
+
+// listed merges a complete list of a backend's machines that was asked for at began.
+func (w *Workspace) listed(ctx context.Context, name string, private bool, ms []backend.Machine, began time.Time) {
+	byToken, byID := map[string]*backend.Machine{}, map[string]*backend.Machine{}
+	for i := range ms {
+		byID[ms[i].ID] = &ms[i]
+		if ms[i].Token != "" {
+			byToken[ms[i].Token] = &ms[i]
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var c store.Change
+	known := map[*backend.Machine]bool{}
+	now := w.now().UTC()
+	for _, e := range w.entries {
+		if e.rec.Backend != name {
+			continue
+		}
+		m := byID[e.rec.ProviderID]
+		if m == nil {
+			m = byToken[e.rec.Token]
+		}
+		if m != nil {
+			known[m] = true
+		}
+		// What an operation is changing, it observes itself; what came after the list is not in it.
+		if e.run != nil || e.rec.Adopted || e.rec.CreatedAt.After(began) || e.rec.State == api.StateCreateFailed || e.rec.State == api.StateSetupFailed {
+			continue
+		}
+		rec := e.rec
+		if m == nil {
+			w.setState(&rec, api.StateUnusable, "its machine is gone: it was deleted outside Berth")
+		} else {
+			w.merge(&rec, m)
+		}
+		if sameRecord(&rec, &e.rec) {
+			e.rec.ObservedAt = &now
+			continue
+		}
+		c.Instances = append(c.Instances, rec)
+		if rec.State != e.rec.State {
+			c.Events = append(c.Events, w.event("instance.state", "info", &rec, nil, "", "is now %s%s", rec.State, because(rec.StateReason)))
+		}
+	}
+	for i := range ms {
+		if m := &ms[i]; !known[m] && (private || m.Tags[backend.TagWorkspace] == w.id) && m.State != api.StateDeleting {
+			c.Instances = append(c.Instances, w.imported(name, m))
+			rec := &c.Instances[len(c.Instances)-1]
+			c.Events = append(c.Events, w.event("instance.imported", "info", rec, nil, "", "found at backend %s and taken into the fleet", name))
+		}
+	}
+	if len(c.Instances) == 0 {
+		return
+	}
+	if err := w.commit(ctx, &c); err != nil {
+		w.log.Error("writing what a backend says", "backend", name, "error", err)
+	}
+}
+
+// imported makes the record of a live machine that the store does not know. w.mu must be held.
+func (w *Workspace) imported(name string, m *backend.Machine) store.Instance {
+	rec := store.Instance{Instance: api.Instance{ID: newID("i-"), Name: m.Name, Backend: name, CreatedAt: m.CreatedAt}, Token: m.Token}
+	taken := func(n string) bool {
+		e, err := w.find(name + "/" + n)
+		return err == nil && e != nil
+	}
+	for taken(rec.Name) { // same backend and name: two stores made it
+		rec.Name = m.Name + "-" + rec.ID[len(rec.ID)-4:]
+	}
+	w.merge(&rec, m)
+	return rec
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
+}
+
+// listFailed shows the instances of a backend that can't be asked as unknown.
+func (w *Workspace) listFailed(ctx context.Context, name string, cause error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var c store.Change
+	for _, e := range w.entries {
+		if e.rec.Backend == name && e.run == nil && e.rec.State != api.StateUnknown && e.rec.State != api.StateCreateFailed {
+			rec := e.rec
+			w.setState(&rec, api.StateUnknown, cause.Error())
+			c.Instances = append(c.Instances, rec)
+		}
+	}
+	if len(c.Instances) == 0 {
+		return
+	}
+	if err := w.commit(ctx, &c); err != nil {
+		w.log.Error("writing what a backend says", "backend", name, "error", err)
+	}
+}
+
+// probeAll asks, one by one, the instances whose backend has no list, and the agents for how long
+// they have been idle.
+func (w *Workspace) probeAll(ctx context.Context) {
+	w.mu.Lock()
+	var ids, agents []string
+	for id, e := range w.entries {
+		b := w.opts.Backends[e.rec.Backend]
+		if b == nil || e.run != nil {
+			continue
+		}
+		if !b.Info().Capabilities.List || e.rec.Adopted {
+			ids = append(ids, id)
+		}
+		if e.rec.State == api.StateRunning {
+			agents = append(agents, id)
+		}
+	}
+	w.mu.Unlock()
+	var g errgroup.Group
+	g.SetLimit(parallelProbes)
+	for _, id := range ids {
+		g.Go(func() error { w.observe(ctx, id, false); return nil })
+	}
+	for _, id := range agents {
+		g.Go(func() error { w.lookAtAgent(ctx, id); return nil })
+	}
+	_ = g.Wait() // the functions report their own errors
+}
+
+// observe asks the provider for one machine and shows what it says. With ask, questions may be put to
+// the caller of ctx.
+func (w *Workspace) observe(ctx context.Context, id string, ask bool) {
+	w.mu.Lock()
+	e := w.entries[id]
+	if e == nil {
+		w.mu.Unlock()
+		return
+	}
+	rec := e.rec
+	w.mu.Unlock()
+	b := w.opts.Backends[rec.Backend]
+	if b == nil {
+		return
+	}
+	if !ask {
+		ctx = backend.WithCaller(ctx, &backend.Caller{Env: backend.CallerFrom(ctx).Env})
+	}
+	cctx, cancel := context.WithTimeout(ctx, w.limits.Call)
+	m, err := b.Get(cctx, ref(&rec))
+	cancel()
+	if ctx.Err() != nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e = w.entries[id]
+	if e == nil {
+		return
+	}
+	rec = e.rec
+	switch {
+	case err == nil:
+		w.merge(&rec, &m)
+	case errors.Is(err, backend.ErrNotFound):
+		w.setState(&rec, api.StateUnusable, "its machine is gone: "+err.Error())
+	default:
+		w.setState(&rec, api.StateUnknown, err.Error())
+	}
+	if sameRecord(&rec, &e.rec) {
+		e.rec.ObservedAt = rec.ObservedAt
+		return
+	}
+	c := &store.Change{Instances: []store.Instance{rec}}
+	if rec.State != e.rec.State {
+		c.Events = append(c.Events, w.event("instance.state", "info", &rec, nil, "", "is now %s%s", rec.State, because(rec.StateReason)))
+	}
+	if err := w.commit(ctx, c); err != nil {
+		w.log.Error("writing what a backend says", "instance", rec.Name, "error", err)
+	}
+}
+
+func (w *Workspace) lookAtAgent(ctx context.Context, id string) {
+	w.mu.Lock()
+	e := w.entries[id]
+	if e == nil || e.run != nil {
+		w.mu.Unlock()
+		return
+	}
+	rec := e.rec
+	w.mu.Unlock()
+	cctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	client := w.AgentClient(rec)
+	defer client.Close()
+	info, err := client.AgentInfo(cctx)
+	if err != nil {
+		var un *AgentUnavailable
+		if errors.As(err, &un) {
+			w.agentStatus(id, &api.AgentStatus{State: "unavailable", Reason: un.Reason, Transport: "ssh"})
+		} else if ctx.Err() == nil {
+			w.agentStatus(id, &api.AgentStatus{State: "connecting", Reason: err.Error()})
+		}
+		return
+	}
+	if err := w.agentSeen(ctx, id, &info); err != nil {
+		w.log.Warn("writing what an agent says", "instance", rec.Name, "error", err)
+	}
+}
+
+// Refresh asks the provider and the agent for one instance now and returns it.
+func (w *Workspace) Refresh(ctx context.Context, name string) (api.Instance, error) {
+	rec, err := w.Record(name)
+	if err != nil {
+		return api.Instance{}, err
+	}
+	w.observe(ctx, rec.ID, true)
+	w.mu.Lock()
+	e := w.entries[rec.ID]
+	running := e != nil && e.rec.State == api.StateRunning
+	w.mu.Unlock()
+	if running {
+		w.lookAtAgent(ctx, rec.ID)
+	}
+	return w.Instance(rec.ID)
+}
