@@ -1,0 +1,194 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"berth/backend/api"
+	"berth/backend/home"
+	"berth/backend/version"
+)
+
+// ReadyEnv names the file descriptor on which a started daemon reports: "ok", or an error document.
+const ReadyEnv = "BERTH_READY_FD"
+
+// startLimit is how long a client waits for the daemon that it started.
+const startLimit = 20 * time.Second
+
+// Connector is how a client finds the daemon of its home. Its Dial is the Dial of an api.Client.
+type Connector struct {
+	Home home.Home
+	// Args start the daemon when given to a copy of this program: "daemon", "run".
+	Args []string
+	// Existing makes Dial fail where no daemon runs instead of starting one.
+	Existing bool
+
+	once sync.Once
+}
+
+// Dial connects to the daemon, starting it if none runs and replacing an older one.
+func (c *Connector) Dial(ctx context.Context) (net.Conn, error) {
+	conn, err := c.dial(ctx)
+	if err == nil && !c.Existing {
+		var replaced bool
+		c.once.Do(func() { replaced = c.replaceOlder(ctx) })
+		if replaced {
+			_ = conn.Close()
+			conn, err = c.dial(ctx)
+		}
+	}
+	if err == nil || ctx.Err() != nil {
+		return conn, err
+	}
+	if c.Existing || !absent(err) {
+		return nil, api.Errorf(api.CodeUnreachable, "no daemon of this home answers at %s: %w", c.Home.DaemonSocket(), err)
+	}
+	return c.start(ctx)
+}
+
+func (c *Connector) dial(ctx context.Context) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "unix", c.Home.DaemonSocket())
+}
+
+// absent reports whether a dial failed because no daemon runs, not for want of a right.
+func absent(err error) bool {
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
+}
+
+// replaceOlder asks a running daemon of an older version to end. Its operations go on in the next.
+func (c *Connector) replaceOlder(ctx context.Context) bool {
+	b, err := os.ReadFile(notePath(c.Home))
+	if err != nil {
+		return false
+	}
+	var n Note
+	if json.Unmarshal(b, &n) != nil || !version.Current().Newer(n.Version) {
+		return false
+	}
+	if mine, err := c.Home.Program("berth"); err == nil && mine == n.Program {
+		return false // the same program, written again
+	}
+	client := &api.Client{Dial: c.dial}
+	defer client.Close()
+	if client.StopDaemon(ctx) != nil {
+		return false // it goes on serving: an older daemon still serves this client
+	}
+	for home.Exists(c.Home.DaemonSocket()) && ctx.Err() == nil {
+		time.Sleep(5 * time.Millisecond)
+	}
+	return true
+}
+
+// start starts the daemon, unless another client is doing so.
+func (c *Connector) start(ctx context.Context) (net.Conn, error) {
+	if err := c.Home.Prepare(); err != nil {
+		return nil, storeError(err, c.Home)
+	}
+	f, err := os.OpenFile(c.Home.StartLock(), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, storeError(err, c.Home)
+	}
+	defer f.Close() // and with it the lock
+	if err := flockContext(ctx, f); err != nil {
+		return nil, err
+	}
+	if conn, err := c.dial(ctx); err == nil {
+		return conn, nil // another client was faster
+	}
+	if err := c.spawn(ctx); err != nil {
+		return nil, err
+	}
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return nil, api.Errorf(api.CodeUnreachable, "the daemon was started but does not answer: %w", err).WithHint("its log: %s", c.Home.Log())
+	}
+	return conn, nil
+}
+
+// flockContext takes the lock, waiting until ctx ends.
+func flockContext(ctx context.Context, f *os.File) error {
+	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("locking %s: %w", f.Name(), err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+// spawn starts the daemon in its own session and waits until it is ready.
+func (c *Connector) spawn(ctx context.Context) error {
+	program, err := c.Home.Program("berth")
+	if err != nil {
+		return storeError(err, c.Home)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	log, err := os.OpenFile(c.Home.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		_ = w.Close()
+		return storeError(err, c.Home)
+	}
+	defer log.Close()
+	cmd := exec.Command(program, c.Args...)
+	cmd.Dir = "/" // it must not keep the caller's folder busy
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.ExtraFiles = []*os.File{w}
+	cmd.Env = append(os.Environ(), ReadyEnv+"=3")
+	if h := os.Getenv("BERTH_HOME"); h != "" {
+		cmd.Env = append(cmd.Env, "BERTH_HOME="+c.Home.Root)
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	err = cmd.Start()
+	_ = w.Close()
+	if err != nil {
+		return fmt.Errorf("starting the daemon: %w", err)
+	}
+	go func() { _ = cmd.Wait() }() // reaped if it ends before this client does
+	return awaitReady(ctx, r, c.Home)
+}
+
+// awaitReady reads a started daemon's report.
+func awaitReady(ctx context.Context, r *os.File, h home.Home) error {
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = r.SetReadDeadline(time.Now()) })
+	defer stop()
+	b, err := io.ReadAll(io.LimitReader(r, 64<<10))
+	s := strings.TrimSpace(string(b))
+	switch {
+	case s == "ok":
+		return nil
+	case s != "":
+		var doc api.ErrorDocument
+		if json.Unmarshal(b, &doc) == nil && doc.Error != nil {
+			return doc.Error
+		}
+	case err != nil:
+		return api.Errorf(api.CodeUnreachable, "the daemon was not ready within %s", startLimit).WithHint("its log: %s", h.Log())
+	}
+	return api.Errorf(api.CodeUnreachable, "the daemon ended while it started").WithHint("its log: %s", h.Log())
+}

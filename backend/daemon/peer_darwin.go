@@ -1,0 +1,31 @@
+package daemon
+
+import (
+	"fmt"
+	"net"
+
+	"golang.org/x/sys/unix"
+)
+
+// peerUID returns the user id of the process at the other end.
+func peerUID(c *net.UnixConn) (int, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	uid := -1
+	var cerr error
+	err = raw.Control(func(fd uintptr) {
+		cred, e := unix.GetsockoptXucred(int(fd), unix.SOL_LOCAL, unix.LOCAL_PEERCRED)
+		if cerr = e; e == nil {
+			uid = int(cred.Uid)
+		}
+	})
+	if err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return -1, fmt.Errorf("asking who connects: %w", err)
+	}
+	return uid, nil
+}

@@ -1,0 +1,189 @@
+package daemon
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"berth/backend/api"
+	"berth/backend/version"
+)
+
+// Routes is the table of what the workspace serves. It is also the source of the OpenAPI description,
+// for which a zero Server is enough.
+func (s *Server) Routes() []api.Route {
+	return []api.Route{
+		{Method: "GET", Path: "/v1/info", Summary: "What runs here", Response: api.Info{}, Handler: s.handle(s.info)},
+		{Method: "GET", Path: "/v1/instances", Summary: "The fleet, in name order", Query: []string{"mine", "backend", "state"}, Response: []api.Instance{}, Handler: s.handle(s.list)},
+		{Method: "POST", Path: "/v1/instances", Summary: "Create an instance; answers with the operation", Request: api.CreateRequest{}, Response: api.Operation{}, Handler: s.handle(s.create)},
+		{Method: "POST", Path: "/v1/adopt", Summary: "Take in a machine that exists; answers with the operation", Request: api.AdoptRequest{}, Response: api.Operation{}, Handler: s.handle(s.adopt)},
+		{Method: "GET", Path: "/v1/instances/{name}", Summary: "One instance, by name, BACKEND/NAME or id", Response: api.Instance{}, Handler: s.handle(s.show)},
+		{Method: "POST", Path: "/v1/instances/{name}/refresh", Summary: "Ask the provider for the instance now", Response: api.Instance{}, Handler: s.handle(s.refresh)},
+		{Method: "GET", Path: "/v1/instances/{name}/console", Summary: "The last output of the instance's console", Response: console{}, Handler: s.handle(s.console)},
+		{Method: "POST", Path: "/v1/instances/{name}/exec", Summary: "Run a command on the instance", Request: api.ExecRequest{}, Stream: "frames", Handler: s.relay("/v1/exec")},
+		{Method: "POST", Path: "/v1/instances/{name}/terminal", Summary: "Attach to a terminal on the instance, or open one", Request: api.TerminalRequest{}, Stream: "frames", Handler: s.relay("/v1/terminal")},
+		{Method: "POST", Path: "/v1/instances/{name}/{action}", Summary: "start, stop, restart or delete; answers with the operation", Request: api.ActionRequest{}, Response: api.Operation{}, Handler: s.handle(s.action)},
+		{Method: "DELETE", Path: "/v1/instances/{name}", Summary: "Delete the instance; answers with the operation", Response: api.Operation{}, Handler: s.handle(s.action)},
+		{Method: "GET", Path: "/v1/operations", Summary: "The operations under way", Response: []api.Operation{}, Handler: s.handle(s.operations)},
+		{Method: "GET", Path: "/v1/operations/{id}", Summary: "One operation; with follow=true a stream of it until it is done", Query: []string{"follow"}, Response: api.Operation{}, Handler: s.operation},
+		{Method: "GET", Path: "/v1/events", Summary: "What happened; with follow=true a stream that goes on", Query: []string{"instance", "since", "limit", "follow"}, Response: []api.Event{}, Handler: s.events},
+		{Method: "GET", Path: "/v1/watch", Summary: "The fleet, then every change of it", Response: api.Change{}, Stream: "ndjson", Handler: s.watch},
+		{Method: "GET", Path: "/v1/backends", Summary: "The backends that can be used", Response: []api.BackendInfo{}, Handler: s.handle(s.backends)},
+		{Method: "GET", Path: "/v1/sizes", Summary: "What sizes there are", Query: []string{"backend"}, Response: []api.Size{}, Handler: s.handle(s.sizes)},
+		{Method: "GET", Path: "/v1/images", Summary: "What images there are", Query: []string{"backend"}, Response: []api.Image{}, Handler: s.handle(s.images)},
+		{Method: "GET", Path: "/v1/names/{name}", Summary: "Whether a new instance may have this name", Handler: s.handle(s.name)},
+		{Method: "GET", Path: "/v1/doctor", Summary: "Checks of the store, the backends and the instances", Response: []api.Check{}, Handler: s.handle(s.doctor)},
+		{Method: "DELETE", Path: "/v1/orphans/{id}", Summary: "Remove a leftover that doctor names", Handler: s.handle(s.removeOrphan)},
+		{Method: "GET", Path: "/v1/questions", Summary: "The questions that a client's calls cause", Query: []string{"client"}, Response: api.Question{}, Stream: "ndjson", Handler: s.questionStream},
+		{Method: "POST", Path: "/v1/questions/{id}", Summary: "Answer a question", Request: api.Answer{}, Handler: s.handle(s.answer)},
+		{Method: "POST", Path: "/v1/daemon/stop", Summary: "End the daemon; operations go on in the next one", Handler: s.handle(s.stopDaemon)},
+		{Method: "GET", Path: "/v1/instances/{name}/agent/{path...}", Summary: "The instance's agent", Handler: s.agent},
+		{Method: "POST", Path: "/v1/instances/{name}/agent/{path...}", Summary: "The instance's agent", Handler: s.agent},
+		{Method: "DELETE", Path: "/v1/instances/{name}/agent/{path...}", Summary: "The instance's agent", Handler: s.agent},
+	}
+}
+
+// handle turns a function into a handler that answers with its document or its error.
+func (s *Server) handle(f func(ctx context.Context, r *http.Request) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, err := s.caller(r)
+		var v any
+		if err == nil {
+			v, err = f(ctx, r)
+		}
+		switch {
+		case err != nil:
+			api.WriteError(w, err)
+		case v == nil:
+			w.WriteHeader(http.StatusNoContent)
+		default:
+			api.WriteJSON(w, http.StatusOK, v)
+		}
+	}
+}
+
+func (s *Server) info(context.Context, *http.Request) (any, error) {
+	v := version.Current()
+	wid, hid := s.ws.IDs()
+	return api.Info{Version: v.Number, Built: v.Built, Capability: version.Capability, PID: os.Getpid(), Home: s.cfg.Home.Root, WorkspaceID: wid, HomeID: hid,
+		LogPath: s.cfg.Home.Log(), StartedAt: s.started.UTC(), Instances: s.ws.Len(), Clients: int(s.active.Load()) - 1, Operations: s.ws.Busy()}, nil
+}
+
+func (s *Server) list(ctx context.Context, r *http.Request) (any, error) {
+	q := r.URL.Query()
+	mine, err := boolean(q.Get("mine"), "mine")
+	if err != nil {
+		return nil, err
+	}
+	s.ws.Fresh(ctx)
+	return s.ws.Instances(api.ListOptions{Mine: mine, Backend: q.Get("backend"), State: api.State(q.Get("state"))}), nil
+}
+
+func boolean(v, name string) (bool, error) {
+	if v == "" {
+		return false, nil
+	}
+	b, err := strconv.ParseBool(v)
+	if err != nil {
+		return false, api.Errorf(api.CodeUsage, "%s=%q is neither true nor false", name, v)
+	}
+	return b, nil
+}
+
+func (s *Server) create(ctx context.Context, r *http.Request) (any, error) {
+	var q api.CreateRequest
+	if err := api.ReadJSON(r, &q); err != nil {
+		return nil, err
+	}
+	return s.ws.Create(ctx, q)
+}
+
+func (s *Server) adopt(ctx context.Context, r *http.Request) (any, error) {
+	var q api.AdoptRequest
+	if err := api.ReadJSON(r, &q); err != nil {
+		return nil, err
+	}
+	return s.ws.Adopt(ctx, q)
+}
+
+func (s *Server) show(ctx context.Context, r *http.Request) (any, error) {
+	s.ws.Fresh(ctx)
+	return s.ws.Instance(r.PathValue("name"))
+}
+
+func (s *Server) refresh(ctx context.Context, r *http.Request) (any, error) {
+	return s.ws.Refresh(ctx, r.PathValue("name"))
+}
+
+type console struct {
+	Text string `json:"text"`
+}
+
+func (s *Server) console(ctx context.Context, r *http.Request) (any, error) {
+	text, err := s.ws.Console(ctx, r.PathValue("name"))
+	return console{text}, err
+}
+
+func (s *Server) action(ctx context.Context, r *http.Request) (any, error) {
+	var q api.ActionRequest
+	if err := api.ReadJSON(r, &q); err != nil {
+		return nil, err
+	}
+	kind := r.PathValue("action")
+	if r.Method == http.MethodDelete {
+		kind = "delete"
+	}
+	return s.ws.Action(ctx, r.PathValue("name"), kind, q)
+}
+
+func (s *Server) operations(context.Context, *http.Request) (any, error) {
+	return s.ws.Operations(), nil
+}
+
+func (s *Server) backends(ctx context.Context, _ *http.Request) (any, error) {
+	out := s.ws.Backends(ctx)
+	for name, err := range s.failed {
+		out = append(out, api.BackendInfo{Name: name, Title: name, Error: api.AsError(err)})
+	}
+	return out, nil
+}
+
+func (s *Server) sizes(ctx context.Context, r *http.Request) (any, error) {
+	return s.ws.Sizes(ctx, r.URL.Query().Get("backend"))
+}
+
+func (s *Server) images(ctx context.Context, r *http.Request) (any, error) {
+	return s.ws.Images(ctx, r.URL.Query().Get("backend"))
+}
+
+func (s *Server) name(_ context.Context, r *http.Request) (any, error) {
+	return nil, s.ws.CheckNewName(r.PathValue("name"))
+}
+
+func (s *Server) doctor(ctx context.Context, _ *http.Request) (any, error) {
+	checks := s.ws.Doctor(ctx)
+	for name, err := range s.failed {
+		checks = append(checks, api.Check{Area: "backend", Name: name, Status: "fail", Message: err.Error(), Fix: api.AsError(err).Hint})
+	}
+	return checks, nil
+}
+
+func (s *Server) removeOrphan(ctx context.Context, r *http.Request) (any, error) {
+	return nil, s.ws.RemoveOrphan(ctx, r.PathValue("id"))
+}
+
+func (s *Server) answer(_ context.Context, r *http.Request) (any, error) {
+	var a api.Answer
+	if err := api.ReadJSON(r, &a); err != nil {
+		return nil, err
+	}
+	return nil, s.questions.reply(r.PathValue("id"), a)
+}
+
+func (s *Server) stopDaemon(context.Context, *http.Request) (any, error) {
+	// After the answer: the client waits for the socket to go.
+	time.AfterFunc(20*time.Millisecond, s.stop)
+	return nil, nil
+}

@@ -1,0 +1,267 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/user"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"berth/backend"
+	"berth/backend/api"
+	"berth/backend/home"
+	"berth/backend/store"
+	"berth/backend/version"
+	"berth/backend/workspace"
+)
+
+// Config is what a daemon runs with.
+type Config struct {
+	Home     home.Home
+	Idle     time.Duration                // ends after so long without a client or work; 0: never
+	Settings map[string]map[string]string // backend name → its section of the configuration
+	Defaults workspace.Defaults
+	Fault    func(point string)
+	Log      *slog.Logger
+	// Lines is made from what New gives; it may be nil for lines to this host only.
+	NewLines func(h home.Home, log *slog.Logger, state func(id string, st api.AgentStatus)) (Lines, error)
+	// Open opens the backends; nil opens all registered ones.
+	Open  func(env backend.Env, name string, lines Lines) (backend.Backend, error)
+	Ready func() // called once when the socket answers
+}
+
+// Lines is what the daemon needs of the ways to instances.
+type Lines interface {
+	workspace.Lines
+	// ServePlain serves an exec or terminal stream of an instance that has no agent.
+	ServePlain(ctx context.Context, in *store.Instance, path string, s *api.Stream) error
+	Close()
+}
+
+// Note is what the daemon writes beside its socket, for clients to see which version runs without
+// asking it.
+type Note struct {
+	version.Version
+	Program string `json:"program"`
+	PID     int    `json:"pid"`
+}
+
+// notePath is where the note stands.
+func notePath(h home.Home) string { return filepath.Join(h.Run, "daemon.json") }
+
+// Server is a running daemon.
+type Server struct {
+	cfg       Config
+	ws        *workspace.Workspace
+	lines     Lines
+	store     *store.SQLite
+	questions *questions
+	started   time.Time
+	stop      context.CancelFunc
+	active    atomic.Int64 // requests under way
+	lastAsked atomic.Int64 // unix nanoseconds
+	actor     string
+	failed    map[string]error // backends that could not be opened
+	conns     sync.WaitGroup   // hijacked connections
+	ctx       context.Context
+}
+
+// Serve runs the daemon until ctx ends, it is told to stop, or it has been idle long enough. It
+// returns errRunning's error where the home has one already.
+func Serve(ctx context.Context, cfg Config) (err error) {
+	h := cfg.Home
+	if err := h.Prepare(); err != nil {
+		return storeError(err, h)
+	}
+	lk, err := lock(ctx, h)
+	if err != nil {
+		return err
+	}
+	defer lk.Close() // the lock goes with it
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	s := &Server{cfg: cfg, questions: newQuestions(), started: time.Now(), stop: stop, actor: username(), failed: map[string]error{}, ctx: ctx}
+	s.touch()
+	if s.store, err = store.Open(ctx, h.Store()); err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := s.store.Close(); err == nil && cerr != nil {
+			err = fmt.Errorf("closing the store: %w", cerr)
+		}
+	}()
+	stateHook := func(id string, st api.AgentStatus) {
+		if s.ws != nil {
+			s.ws.AgentState(id, st)
+		}
+	}
+	if s.lines, err = cfg.NewLines(h, cfg.Log, stateHook); err != nil {
+		return err
+	}
+	defer s.lines.Close()
+	s.ws, err = workspace.Open(ctx, workspace.Options{Store: s.store, Backends: s.openBackends(), Lines: s.lines, Log: cfg.Log, Fault: cfg.Fault, Defaults: cfg.Defaults})
+	if err != nil {
+		return err
+	}
+	defer s.ws.Close()
+	l, err := listen(h)
+	if err != nil {
+		return err
+	}
+	return s.serve(ctx, l)
+}
+
+func (s *Server) serve(ctx context.Context, l *net.UnixListener) error {
+	log := s.cfg.Log
+	srv := &http.Server{
+		Handler:     s.counted(api.Mux(s.Routes())),
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		Protocols:   new(http.Protocols),
+	}
+	srv.Protocols.SetHTTP1(true)
+	srv.Protocols.SetUnencryptedHTTP2(true)
+	if err := s.writeNote(); err != nil {
+		return err
+	}
+	served := make(chan error, 1)
+	go func() {
+		served <- srv.Serve(ownOnly{l, func(uid int) { log.Warn("refused a connection of another user", "uid", uid) }})
+	}()
+	if err := s.ws.Resume(ctx); err != nil {
+		_ = srv.Close()
+		return err
+	}
+	var wg sync.WaitGroup
+	wg.Add(2)
+	go func() { defer wg.Done(); s.ws.Run(ctx) }()
+	go func() { defer wg.Done(); s.endWhenIdle(ctx) }()
+	log.Info("serving", "home", s.cfg.Home.Root, "pid", os.Getpid(), "instances", s.ws.Len())
+	if s.cfg.Ready != nil {
+		s.cfg.Ready()
+	}
+	var err error
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+	}
+	s.stop()
+	// No new connections: clients start the next daemon, which waits for the lock.
+	_ = os.Remove(s.cfg.Home.DaemonSocket())
+	_ = os.Remove(notePath(s.cfg.Home))
+	s.ws.Close() // ends streams of changes; unfinished operations stay in the store
+	sctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if srv.Shutdown(sctx) != nil {
+		_ = srv.Close()
+	}
+	wg.Wait()
+	s.conns.Wait()
+	log.Info("ended", "pid", os.Getpid())
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
+	}
+	return err
+}
+
+func (s *Server) writeNote() error {
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	b, err := json.Marshal(Note{Version: version.Current(), Program: exe, PID: os.Getpid()})
+	if err != nil {
+		return err
+	}
+	tmp := notePath(s.cfg.Home) + ".new"
+	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, notePath(s.cfg.Home))
+}
+
+// openBackends opens every registered backend; one that can't be used is shown with its error.
+func (s *Server) openBackends() map[string]backend.Backend {
+	out := map[string]backend.Backend{}
+	for _, name := range backend.Registered() {
+		env := backend.Env{Home: s.cfg.Home, Settings: s.cfg.Settings[name], Log: s.cfg.Log.With("backend", name),
+			Executable: func() (string, error) { return s.cfg.Home.Program("berth") }}
+		b, err := s.cfg.Open(env, name, s.lines)
+		if err != nil {
+			s.failed[name] = err
+			s.cfg.Log.Warn("backend can't be used", "backend", name, "error", err)
+			continue
+		}
+		out[name] = b
+	}
+	return out
+}
+
+func (s *Server) touch() { s.lastAsked.Store(time.Now().UnixNano()) }
+
+// counted counts the requests under way and remembers when somebody last asked.
+func (s *Server) counted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.active.Add(1)
+		s.touch()
+		defer func() {
+			s.touch()
+			s.active.Add(-1)
+		}()
+		w.Header().Set(api.CapabilityHeader, fmt.Sprint(version.Capability))
+		next.ServeHTTP(w, r)
+	})
+}
+
+// endWhenIdle ends the daemon when nobody has asked and nothing was under way for cfg.Idle. It wakes
+// only when that could be so.
+func (s *Server) endWhenIdle(ctx context.Context) {
+	if s.cfg.Idle <= 0 {
+		return
+	}
+	for {
+		quiet := time.Since(time.Unix(0, s.lastAsked.Load()))
+		busy := s.active.Load() > 0 || s.ws.Busy() > 0
+		wait := s.cfg.Idle - quiet
+		if busy {
+			wait = s.cfg.Idle
+		} else if wait <= 0 {
+			s.cfg.Log.Info("ending: idle", "for", quiet)
+			s.stop()
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+func username() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return fmt.Sprint(os.Getuid())
+}
+
+// caller returns ctx with who asks: the person, their environment, and a way to ask them.
+func (s *Server) caller(r *http.Request) (context.Context, error) {
+	d, err := api.ReadCaller(r)
+	if err != nil {
+		return nil, err
+	}
+	c := &backend.Caller{Actor: s.actor, Env: d.Env}
+	if d.Interactive && d.ClientID != "" {
+		c.Ask = func(ctx context.Context, q api.Question) (string, error) { return s.questions.ask(ctx, d.ClientID, q) }
+	}
+	return backend.WithCaller(r.Context(), c), nil
+}

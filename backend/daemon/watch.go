@@ -1,0 +1,161 @@
+package daemon
+
+import (
+	"net/http"
+	"strconv"
+
+	"berth/backend/api"
+)
+
+// snapshotBatch is how many instances one line of the snapshot carries: the first is drawn while the
+// rest is still read.
+const snapshotBatch = 250
+
+// watch streams the fleet and its changes.
+func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
+	defer s.ws.Watch()()
+	sub, all := s.ws.Subscribe()
+	defer sub.Close()
+	out := api.NewNDJSON(w)
+	for first := true; first || len(all) > 0; first = false {
+		n := min(len(all), snapshotBatch)
+		if out.Write(api.Change{Snapshot: all[:n], Complete: n == len(all)}) != nil {
+			return
+		}
+		all = all[n:]
+	}
+	for {
+		changes := sub.Next(r.Context())
+		if changes == nil {
+			return
+		}
+		for _, c := range changes {
+			if out.Write(c) != nil {
+				return
+			}
+		}
+	}
+}
+
+// operation answers with one operation, or follows it until it is done.
+func (s *Server) operation(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	follow, err := boolean(r.URL.Query().Get("follow"), "follow")
+	if err != nil {
+		api.WriteError(w, err)
+		return
+	}
+	sub := s.ws.SubscribeEvents() // before the first look, so that no change is missed
+	defer sub.Close()
+	op, err := s.ws.Operation(r.Context(), id)
+	if err != nil {
+		api.WriteError(w, err)
+		return
+	}
+	if !follow {
+		api.WriteJSON(w, http.StatusOK, op)
+		return
+	}
+	out := api.NewNDJSON(w)
+	if out.Write(op) != nil {
+		return
+	}
+	for !op.State.Done() {
+		changes := sub.Next(r.Context())
+		if changes == nil {
+			return
+		}
+		for _, c := range changes {
+			if c.Operation == nil || c.Operation.ID != id {
+				continue
+			}
+			op = *c.Operation
+			if out.Write(op) != nil || op.State.Done() {
+				return
+			}
+		}
+	}
+}
+
+// events answers with recorded events, or with these and then new ones.
+func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	o := api.EventOptions{Instance: q.Get("instance")}
+	follow, err := boolean(q.Get("follow"), "follow")
+	for name, dst := range map[string]func(int64){"since": func(n int64) { o.Since = n }, "limit": func(n int64) { o.Limit = int(n) }} {
+		if v := q.Get(name); v != "" && err == nil {
+			n, perr := strconv.ParseInt(v, 10, 64)
+			if perr != nil || n < 0 {
+				err = api.Errorf(api.CodeUsage, "%s=%q is not a number", name, v)
+				break
+			}
+			dst(n)
+		}
+	}
+	if err != nil {
+		api.WriteError(w, err)
+		return
+	}
+	sub := s.ws.SubscribeEvents()
+	defer sub.Close()
+	past, err := s.ws.Events(r.Context(), o)
+	if err != nil {
+		api.WriteError(w, err)
+		return
+	}
+	if !follow {
+		api.WriteJSON(w, http.StatusOK, past)
+		return
+	}
+	id := ""
+	if o.Instance != "" {
+		if rec, err := s.ws.Record(o.Instance); err == nil {
+			id = rec.ID
+		}
+	}
+	out := api.NewNDJSON(w)
+	last := o.Since
+	for _, e := range past {
+		if out.Write(e) != nil {
+			return
+		}
+		last = e.Seq
+	}
+	for {
+		changes := sub.Next(r.Context())
+		if changes == nil {
+			return
+		}
+		for _, c := range changes {
+			if c.Event == nil || c.Event.Seq <= last || (id != "" && c.Event.InstanceID != id) {
+				continue
+			}
+			if out.Write(c.Event) != nil {
+				return
+			}
+			last = c.Event.Seq
+		}
+	}
+}
+
+// questionStream streams the questions that a client's calls cause.
+func (s *Server) questionStream(w http.ResponseWriter, r *http.Request) {
+	client := r.URL.Query().Get("client")
+	if client == "" {
+		api.WriteError(w, api.Errorf(api.CodeUsage, "client= is missing: whose questions?"))
+		return
+	}
+	ch, done := s.questions.stream(client)
+	defer done()
+	out := api.NewNDJSON(w)
+	for {
+		select {
+		case <-r.Context().Done():
+			return
+		case q := <-ch:
+			if out.Write(q) != nil {
+				return
+			}
+		}
+	}
+}

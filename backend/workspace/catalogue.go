@@ -1,0 +1,159 @@
+package workspace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"berth/backend"
+	"berth/backend/api"
+)
+
+// Backends describes the backends, in name order.
+func (w *Workspace) Backends(ctx context.Context) []api.BackendInfo {
+	out := []api.BackendInfo{}
+	for _, name := range slices.Sorted(maps.Keys(w.opts.Backends)) {
+		b := w.opts.Backends[name]
+		info := b.Info()
+		out = append(out, api.BackendInfo{Name: name, Title: info.Title, Whoami: w.whoamiOf(ctx, name, b), Capabilities: info.Capabilities})
+	}
+	return out
+}
+
+// Sizes lists the sizes of one backend, or of all that create.
+func (w *Workspace) Sizes(ctx context.Context, name string) ([]api.Size, error) {
+	return catalogue(ctx, w, name, backend.Backend.Sizes)
+}
+
+// Images lists the images of one backend, or of all that create.
+func (w *Workspace) Images(ctx context.Context, name string) ([]api.Image, error) {
+	return catalogue(ctx, w, name, backend.Backend.Images)
+}
+
+func catalogue[T any](ctx context.Context, w *Workspace, name string, list func(backend.Backend, context.Context) ([]T, error)) ([]T, error) {
+	out := []T{}
+	if name != "" {
+		b, err := w.backend(name)
+		if err != nil {
+			return nil, err
+		}
+		if !b.Info().Capabilities.Create {
+			return nil, api.Errorf(api.CodeUnsupported, "backend %s creates nothing: it has no sizes and no images", name)
+		}
+		l, err := list(b, ctx)
+		return append(out, l...), err
+	}
+	for _, n := range slices.Sorted(maps.Keys(w.opts.Backends)) {
+		b := w.opts.Backends[n]
+		if !b.Info().Capabilities.Create {
+			continue
+		}
+		l, err := list(b, ctx)
+		if err != nil {
+			return nil, fmt.Errorf("backend %s: %w", n, err)
+		}
+		out = append(out, l...)
+	}
+	return out, nil
+}
+
+// Console returns the last output of an instance's console.
+func (w *Workspace) Console(ctx context.Context, name string) (string, error) {
+	rec, err := w.Record(name)
+	if err != nil {
+		return "", err
+	}
+	b, err := w.backend(rec.Backend)
+	if err != nil {
+		return "", err
+	}
+	if !rec.Capabilities.Console {
+		return "", api.Errorf(api.CodeUnsupported, "%s has no console: %s", rec.Name, orElse(rec.Capabilities.Why["console"], "its backend offers none"))
+	}
+	text, err := b.Console(ctx, ref(&rec))
+	return strings.ToValidUTF8(string(text), "?"), err
+}
+
+// Doctor checks the workspace: its backends, its instances, and what was left behind.
+func (w *Workspace) Doctor(ctx context.Context) []api.Check {
+	out := []api.Check{{Area: "workspace", Name: "store", Status: "ok", Message: fmt.Sprintf("%d instances, %d operations under way", w.Len(), w.Busy())}}
+	for _, name := range slices.Sorted(maps.Keys(w.opts.Backends)) {
+		b := w.opts.Backends[name]
+		who, err := b.Whoami(ctx)
+		if err != nil {
+			out = append(out, api.Check{Area: "backend", Name: name, Status: "fail", Message: err.Error(), Fix: api.AsError(err).Hint})
+			continue
+		}
+		out = append(out, api.Check{Area: "backend", Name: name, Status: "ok", Message: "acts for " + who})
+		out = append(out, w.orphans(ctx, name, b)...)
+	}
+	for _, in := range w.Instances(api.ListOptions{}) {
+		c := api.Check{Area: "instance", Name: in.Name, Status: "ok", Message: string(in.State)}
+		switch in.State {
+		case api.StateUnknown, api.StateUnusable, api.StateSetupFailed:
+			c.Status, c.Message, c.Fix = "warn", string(in.State)+because(in.StateReason), "berth show "+in.Name
+		case api.StateCreateFailed:
+			c.Status, c.Message, c.Fix = "warn", "was never made"+because(in.StateReason), "berth rm "+in.Name
+		}
+		if a := in.Agent; a != nil && a.State != "ready" && c.Status == "ok" && a.Reason != "" {
+			c.Status, c.Message = "warn", "agent "+a.State+": "+a.Reason
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// orphans finds machines that an unfinished or failed operation of this store left behind, or that
+// belong to an instance that is gone; those of another home are shown, not offered.
+func (w *Workspace) orphans(ctx context.Context, name string, b backend.Backend) []api.Check {
+	if !b.Info().Capabilities.List {
+		return nil
+	}
+	ms, err := b.List(ctx)
+	if err != nil {
+		return []api.Check{{Area: "backend", Name: name, Status: "fail", Message: "its machines can't be listed: " + err.Error(), Fix: api.AsError(err).Hint}}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []api.Check
+	for i := range ms {
+		m := &ms[i]
+		known := false
+		for _, e := range w.entries {
+			known = known || (e.rec.Backend == name && (e.rec.ProviderID == m.ID || e.rec.Token == m.Token))
+		}
+		if known {
+			continue
+		}
+		c := api.Check{Area: "leftover", Name: name + "/" + m.Name, Status: "warn", Message: fmt.Sprintf("machine %s belongs to no instance", m.ID)}
+		if m.Tags[backend.TagHome] == w.homeID {
+			c.OrphanID, c.Fix = name+":"+m.ID, "berth doctor --remove "+name+":"+m.ID
+		} else {
+			c.Status, c.Fix = "info", "another home made it: look there"
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// RemoveOrphan deletes a leftover by the id that Doctor gave it.
+func (w *Workspace) RemoveOrphan(ctx context.Context, id string) error {
+	name, mid, _ := strings.Cut(id, ":")
+	b, err := w.backend(name)
+	if err != nil {
+		return err
+	}
+	for _, c := range w.orphans(ctx, name, b) {
+		if c.OrphanID == id {
+			err := b.Delete(ctx, backend.Ref{ID: mid})
+			if errors.Is(err, backend.ErrNotFound) {
+				err = nil
+			}
+			return err
+		}
+	}
+	return api.Errorf(api.CodeNotFound, "there is no leftover %q that this home made", id).WithHint("berth doctor lists them")
+}
