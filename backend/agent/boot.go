@@ -1,0 +1,3 @@
+package agent
+
+func afterReboot(o Options) string { return "" }

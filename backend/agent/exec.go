@@ -1,0 +1,366 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/creack/pty"
+
+	"berth/backend/agent/proc"
+	"berth/backend/agent/shim"
+	"berth/backend/agent/stdin"
+	"berth/backend/api"
+	"berth/backend/wire"
+)
+
+const (
+	maxExecs = 512
+	// requestLimit is how long a client may take for the first frame of a stream.
+	requestLimit = 30 * time.Second
+	// hangupGrace is how long a command has to end after its client hung up.
+	hangupGrace = 5 * time.Second
+	// quietLimit and drainLimit bound how long output is awaited after a command has ended: what it
+	// left in the background may hold its pipes for ever.
+	quietLimit = 200 * time.Millisecond
+	drainLimit = 10 * time.Second
+	// chunk is how much output goes into one frame, and pipeSize the size of a pipe, in bytes.
+	chunk    = 256 << 10
+	pipeSize = 1 << 20
+)
+
+func (a *Agent) handleExec(w http.ResponseWriter, r *http.Request) {
+	if !a.begin() {
+		api.WriteError(w, errLeaving())
+		return
+	}
+	defer a.streams.Done()
+	s, err := api.Upgrade(w, r)
+	if err != nil {
+		return
+	}
+	defer s.Close()
+	if n := a.execs.Add(1); n > maxExecs {
+		a.execs.Add(-1)
+		s.Fail(api.Errorf(api.CodeRefused, "%d commands run through the agent of this instance already", maxExecs))
+		return
+	}
+	defer a.execs.Add(-1)
+	var req api.ExecRequest
+	_ = s.Conn.SetReadDeadline(time.Now().Add(requestLimit))
+	if err := s.ReadRequest(&req); err != nil {
+		s.Fail(err)
+		return
+	}
+	_ = s.Conn.SetReadDeadline(time.Time{})
+	a.active()
+	if err := a.exec(s, req); err != nil {
+		s.Fail(err)
+	}
+}
+
+func errLeaving() error {
+	return api.Errorf(api.CodeConflict, "the agent is being replaced or stopped").WithHint("try again in a moment")
+}
+
+// exec runs one command and its stream to the end. An error means that nothing was started.
+func (a *Agent) exec(s *api.Stream, req api.ExecRequest) error {
+	p, err := a.startExec(req)
+	if err != nil {
+		return err
+	}
+	if err := s.Writer.WriteJSON(wire.Started, wire.Start{PID: p.cmd.Process.Pid}); err != nil {
+		p.hangUp(context.Background())
+		p.close()
+		return nil
+	}
+	gone := make(chan struct{}) // the client's side has ended
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		defer close(gone)
+		a.readExec(s, p)
+	})
+	var pumps sync.WaitGroup
+	for _, o := range p.out {
+		pumps.Go(func() { a.pump(s.Writer, o.kind, o.r) })
+	}
+	exited := make(chan struct{})
+	var hang sync.WaitGroup
+	hang.Go(func() {
+		select {
+		case <-exited:
+		case <-gone:
+			p.hangUp(context.Background())
+		case <-a.ctx.Done():
+			p.hangUp(context.Background())
+		}
+	})
+	err = p.cmd.Wait()
+	close(exited)
+	for _, o := range p.out {
+		o.r.ended()
+	}
+	pumps.Wait()
+	hang.Wait()
+	a.active()
+	var ee *exec.ExitError
+	if err != nil && !errors.As(err, &ee) {
+		s.Fail(api.Errorf(api.CodeFailed, "waiting for %s: %w", p.cmd.Path, err))
+	} else {
+		_ = s.Writer.WriteJSON(wire.Exit, shim.StatusOf(p.cmd.ProcessState))
+	}
+	_ = s.Close() // ends the reader
+	reader.Wait()
+	p.close()
+	return nil
+}
+
+// readExec takes the client's frames until it hangs up.
+func (a *Agent) readExec(s *api.Stream, p *execProc) {
+	in := p.in.Source(func(n int) { _ = s.Writer.WriteWindow(uint32(n)) })
+	for {
+		k, b, err := s.Reader.Next()
+		if err != nil {
+			return
+		}
+		switch k {
+		case wire.Stdin:
+			a.active()
+			if !in.Put(b) {
+				s.Fail(api.Errorf(api.CodeUsage, "more input was sent than the stream's window allows"))
+				return
+			}
+		case wire.StdinEOF:
+			if p.tty != nil {
+				in.Put([]byte{4}) // what ctrl-D types: a terminal has no other end of input
+			} else {
+				p.in.EOF()
+			}
+		case wire.Signal:
+			if sig, ok := shim.ParseSignal(string(b)); ok {
+				_ = syscall.Kill(-p.cmd.Process.Pid, sig)
+			}
+		case wire.Resize:
+			var z wire.Size
+			if p.tty != nil && json.Unmarshal(b, &z) == nil && z.Rows > 0 && z.Cols > 0 {
+				_ = pty.Setsize(p.tty, &pty.Winsize{Rows: z.Rows, Cols: z.Cols})
+			}
+		}
+	}
+}
+
+// pump sends a command's output as it comes. Where the client is gone, closing the pipe lets the
+// command know.
+func (a *Agent) pump(w *wire.Writer, k wire.Kind, r *output) {
+	defer r.Close()
+	buf := make([]byte, chunk)
+	for {
+		n, err := r.Read(buf)
+		if n > 0 {
+			a.active()
+			if w.Write(k, buf[:n]) != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// output is the reading end of a command's output. Once the command has ended, it ends when nothing
+// comes for quietLimit.
+type output struct {
+	*os.File
+	mu    sync.Mutex
+	limit time.Time // zero while the command runs
+}
+
+func (o *output) ended() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	o.limit = now.Add(drainLimit)
+	_ = o.SetReadDeadline(now.Add(quietLimit))
+}
+
+// Read implements io.Reader.
+func (o *output) Read(p []byte) (int, error) {
+	o.mu.Lock()
+	if !o.limit.IsZero() {
+		d := time.Now().Add(quietLimit)
+		if d.After(o.limit) {
+			d = o.limit
+		}
+		_ = o.SetReadDeadline(d)
+	}
+	o.mu.Unlock()
+	return o.File.Read(p)
+}
+
+// execProc is a command that was started.
+type execProc struct {
+	cmd *exec.Cmd
+	in  *stdin.Queue
+	tty *os.File
+	out []execOut
+}
+
+type execOut struct {
+	kind wire.Kind
+	r    *output
+}
+
+// hangUp ends the command's session as a lost connection does: SIGHUP, and SIGKILL after a grace.
+func (p *execProc) hangUp(ctx context.Context) {
+	pid := p.cmd.Process.Pid
+	_ = syscall.Kill(-pid, syscall.SIGHUP)
+	_ = syscall.Kill(-pid, syscall.SIGCONT)
+	set := proc.Set{Session: pid}
+	deadline := time.Now().Add(hangupGrace)
+	for time.Now().Before(deadline) {
+		if empty, err := set.Empty(); err != nil || empty {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	_, _ = set.End(ctx, 0, nil)
+}
+
+func (p *execProc) close() {
+	p.in.Close()
+	for _, o := range p.out {
+		_ = o.r.Close()
+	}
+}
+
+func (a *Agent) startExec(req api.ExecRequest) (_ *execProc, err error) {
+	if len(req.Argv) == 0 || req.Argv[0] == "" {
+		return nil, api.Errorf(api.CodeUsage, "no command was given")
+	}
+	env := a.environment(a.ctx, req.Env, req.TTY, req.Term)
+	dir, err := a.dir(req.Dir)
+	if err != nil {
+		return nil, err
+	}
+	path, err := lookPath(req.Argv[0], dir, lookup(env, "PATH"))
+	if err != nil {
+		return nil, err
+	}
+	p := &execProc{cmd: &exec.Cmd{Path: path, Args: req.Argv, Dir: dir, Env: env}}
+	var theirs []io.Closer
+	defer func() {
+		for _, c := range theirs {
+			_ = c.Close()
+		}
+	}()
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if req.TTY {
+		master, tty, err := pty.Open()
+		if err != nil {
+			return nil, api.Errorf(api.CodeFailed, "opening a terminal device: %w", err)
+		}
+		theirs = append(theirs, tty)
+		if req.Rows > 0 && req.Cols > 0 {
+			_ = pty.Setsize(master, &pty.Winsize{Rows: req.Rows, Cols: req.Cols})
+		}
+		p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = tty, tty, tty
+		p.cmd.SysProcAttr.Setctty = true
+		p.tty = master
+		p.in = stdin.New(keepOpen{master})
+		p.out = []execOut{{wire.Stdout, &output{File: master}}}
+	} else {
+		files := [3]*os.File{} // the command's ends
+		ours := [3]*os.File{}
+		for i := range files {
+			r, w, err := os.Pipe()
+			if err != nil {
+				return nil, api.Errorf(api.CodeFailed, "making a pipe: %w", err)
+			}
+			files[i], ours[i] = w, r
+			if i == 0 {
+				files[i], ours[i] = r, w
+			}
+			growPipe(r)
+			theirs = append(theirs, files[i])
+		}
+		p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = files[0], files[1], files[2]
+		p.in = stdin.New(ours[0])
+		p.out = []execOut{{wire.Stdout, &output{File: ours[1]}}, {wire.Stderr, &output{File: ours[2]}}}
+	}
+	if err := p.cmd.Start(); err != nil {
+		p.close()
+		return nil, api.Errorf(api.CodeFailed, "running %q in %s: %w", req.Argv[0], dir, err)
+	}
+	return p, nil
+}
+
+// keepOpen is a terminal's master as seen by its input: only the output's side closes it.
+type keepOpen struct{ *os.File }
+
+// Close lets a write under way end, and nothing else.
+func (k keepOpen) Close() error { return k.SetWriteDeadline(time.Unix(1, 0)) }
+
+// environment is what a command or terminal runs with.
+func (a *Agent) environment(ctx context.Context, over []string, tty bool, term string) []string {
+	env := merge(a.login.environment(ctx, a.base), berthEnv(a.o)...)
+	if tty {
+		if term == "" {
+			term = "xterm-256color"
+		}
+		env = merge(env, "TERM="+term)
+	}
+	return merge(env, over...)
+}
+
+// dir is where a command runs: below the working directory if the request's path is relative.
+func (a *Agent) dir(dir string) (string, error) {
+	if dir == "" {
+		dir = a.o.Workdir
+	} else if dir == "~" || strings.HasPrefix(dir, "~/") {
+		dir = filepath.Join(a.o.Home, dir[1:])
+	} else if !filepath.IsAbs(dir) {
+		dir = filepath.Join(a.o.Workdir, dir)
+	}
+	fi, err := os.Stat(dir)
+	if err == nil && !fi.IsDir() {
+		err = errors.New("it is no folder")
+	}
+	if err != nil {
+		return "", api.Errorf(api.CodeFailed, "the working directory %s can't be used: %w", dir, err)
+	}
+	return dir, nil
+}
+
+// lookPath finds a program as a shell on the instance would, by the command's own PATH and folder.
+func lookPath(name, dir, path string) (string, error) {
+	if strings.ContainsRune(name, '/') {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(dir, name)
+		}
+		return name, nil // the kernel says what is wrong with it
+	}
+	for _, d := range filepath.SplitList(path) {
+		if d == "" {
+			d = "."
+		}
+		if !filepath.IsAbs(d) {
+			d = filepath.Join(dir, d)
+		}
+		p := filepath.Join(d, name)
+		if fi, err := os.Stat(p); err == nil && !fi.IsDir() && fi.Mode()&0o111 != 0 {
+			return p, nil
+		}
+	}
+	return "", api.Errorf(api.CodeFailed, "the command %q was not found on the instance (PATH is %s)", name, path).
+		WithHint("give its full path, or set PATH in the login shell's profile")
+}

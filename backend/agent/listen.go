@@ -1,0 +1,115 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"berth/backend/api"
+	"berth/backend/home"
+)
+
+// listen makes the agent's socket: 0600, in a folder that belongs to this user alone. The caller
+// holds the agent's lock, so a socket that is there is stale.
+func listen(path string) (*net.UnixListener, error) {
+	if len(path) > maxSocket {
+		return nil, fmt.Errorf("the socket's path %s has %d bytes; the system takes %d", path, len(path), maxSocket)
+	}
+	if err := privateSocketDir(path); err != nil {
+		return nil, fmt.Errorf("making the folder for the agent's socket: %w", err)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("removing a stale socket: %w", err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("listening on %s: %w", path, err)
+	}
+	// The folder is closed to others, so nobody connects before this.
+	if err := os.Chmod(path, 0o600); err != nil {
+		_ = l.Close()
+		return nil, fmt.Errorf("closing %s to other users: %w", path, err)
+	}
+	return l, nil
+}
+
+// privateSocketDir makes the socket's folder; below Berth's own folder in /tmp, which anybody might
+// have made first, that one is checked as well.
+func privateSocketDir(path string) error {
+	dir := filepath.Dir(path)
+	if filepath.Dir(dir) == home.RunBase() {
+		if err := home.PrivateDir(home.RunBase()); err != nil {
+			return err
+		}
+	}
+	return home.PrivateDir(dir)
+}
+
+// guard lets only this user's connections through. Accept is called by one goroutine at a time.
+type guard struct {
+	*net.UnixListener
+	uid  int
+	once sync.Once
+	note func(uid int)
+}
+
+// Accept implements net.Listener.
+func (g *guard) Accept() (net.Conn, error) {
+	for {
+		c, err := g.AcceptUnix()
+		if err != nil {
+			return nil, err
+		}
+		uid, err := peerUID(c)
+		if err == nil && uid == g.uid {
+			return c, nil
+		}
+		if g.note != nil {
+			g.once.Do(func() { g.note(uid) })
+		}
+		refuse(c, uid)
+	}
+}
+
+// refuse tells a stranger why, if that takes no waiting.
+func refuse(c *net.UnixConn, uid int) {
+	_ = c.SetDeadline(time.Now().Add(100 * time.Millisecond))
+	msg := fmt.Sprintf(`{"error":{"code":%q,"message":"this agent belongs to another user of this host (you are %d)"}}`, api.CodeForbidden, uid)
+	_, _ = fmt.Fprintf(c, "HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(msg), msg)
+	_ = c.Close()
+}
+
+// errLocked is returned where another process holds the lock.
+var errLocked = errors.New("another process holds the lock")
+
+// lock takes the flock of path; where wait is false and another process has it, errLocked is
+// returned. Closing the file lets go, and so does the end of the process.
+func lock(path string, wait bool) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	how := syscall.LOCK_EX
+	if !wait {
+		how |= syscall.LOCK_NB
+	}
+	for {
+		err = syscall.Flock(int(f.Fd()), how)
+		if err != syscall.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		_ = f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, errLocked
+		}
+		return nil, fmt.Errorf("locking %s: %w", path, err)
+	}
+	return f, nil
+}

@@ -1,0 +1,14 @@
+package agent
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// growPipe gives a pipe room for a few large reads; a user over the system's limit keeps the default.
+func growPipe(f *os.File) {
+	if rc, err := f.SyscallConn(); err == nil {
+		_ = rc.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeSize) })
+	}
+}

@@ -1,0 +1,36 @@
+//go:build !linux
+
+package proc
+
+import "errors"
+
+// Cgroup does not exist outside Linux; sets are found by tree and mark there.
+type Cgroup struct {
+	Path string `json:"path"`
+	V2   bool   `json:"v2"`
+}
+
+// Kinds of process sets, for the kind argument of NewCgroup.
+const (
+	KindAuto    = "auto"
+	KindV2      = "v2"
+	KindFreezer = "freezer"
+	KindTree    = "tree"
+)
+
+// NewCgroup fails: there are no control groups outside Linux.
+func NewCgroup(string, string) (*Cgroup, error) {
+	return nil, errors.New("there are no control groups on this system")
+}
+
+// Start runs start.
+func (c *Cgroup) Start(start func() error) error { return start() }
+
+func (c *Cgroup) pids() ([]int, error) { return nil, nil }
+func (c *Cgroup) kill()                {}
+
+// Remove does nothing.
+func (c *Cgroup) Remove() error { return nil }
+
+// BecomeSubreaper fails: a process that detaches twice is found by its mark only.
+func BecomeSubreaper() error { return errors.New("there is no subreaper on this system") }

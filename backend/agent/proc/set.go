@@ -1,0 +1,179 @@
+package proc
+
+import (
+	"context"
+	"os"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// Set describes processes that belong together. A process is in it if any of the fields says so;
+// zero fields say nothing. The calling process is never in it.
+type Set struct {
+	Cgroup  *Cgroup // everything in it and below it
+	Root    int     // all descendants of this process, which should be a subreaper
+	Session int     // all of this session
+	Mark    string  // KEY=VALUE in the environment that the process was started with
+	Except  int     // a process that is spared
+}
+
+const (
+	pollEnd = 10 * time.Millisecond
+	// killLimit is how long End goes on killing what does not die: a process in an uninterruptible
+	// wait of the kernel can't be ended by anybody.
+	killLimit = 10 * time.Second
+)
+
+// Members lists the living processes of the set.
+func (s Set) Members() ([]Identity, error) {
+	sts, err := s.scan()
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Identity, 0, len(sts))
+	for _, st := range sts {
+		out = append(out, Identity{PID: st.pid, Start: st.start, Boot: BootID()})
+	}
+	return out, nil
+}
+
+// Empty reports whether no process of the set lives. Where only a cgroup is asked for, it costs one
+// read.
+func (s Set) Empty() (bool, error) {
+	m, err := s.Members()
+	return len(m) == 0, err
+}
+
+func (s Set) scan() ([]stat, error) {
+	all, err := allStats()
+	if err != nil {
+		return nil, err
+	}
+	in := map[int]bool{}
+	if s.Cgroup != nil {
+		pids, err := s.Cgroup.pids()
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range pids {
+			in[p] = true
+		}
+	}
+	if s.Root > 0 {
+		kids := map[int][]int{}
+		for _, st := range all {
+			kids[st.ppid] = append(kids[st.ppid], st.pid)
+		}
+		for todo := slices.Clone(kids[s.Root]); len(todo) > 0; {
+			p := todo[len(todo)-1]
+			todo = todo[:len(todo)-1]
+			todo = append(todo, kids[p]...)
+			in[p] = true
+		}
+	}
+	self := os.Getpid()
+	return slices.DeleteFunc(all, func(st stat) bool {
+		switch {
+		case st.zombie || st.pid == self || st.pid == s.Except || st.pid <= 1:
+			return true
+		case in[st.pid] || (s.Session > 0 && st.session == s.Session):
+			return false
+		}
+		return s.Mark == "" || !hasEnv(st.pid, s.Mark)
+	}), nil
+}
+
+// End ends every process of the set: SIGTERM (and SIGHUP to what has a terminal, since a shell
+// ignores SIGTERM there), then after grace SIGKILL, until two passes in a row find none. It returns
+// the processes that even that did not end. reap, if not nil, is called in each pass, for a caller
+// that is the parent of what ends.
+func (s Set) End(ctx context.Context, grace time.Duration, reap func()) (left []Identity, err error) {
+	if reap == nil {
+		reap = func() {}
+	}
+	deadline := time.Now().Add(grace)
+	asked := map[Identity]bool{}
+	for time.Now().Before(deadline) && ctx.Err() == nil {
+		reap()
+		sts, err := s.scan()
+		if err != nil {
+			return nil, err
+		}
+		if len(sts) == 0 {
+			break
+		}
+		for _, st := range sts {
+			id := Identity{PID: st.pid, Start: st.start, Boot: BootID()}
+			if asked[id] {
+				continue
+			}
+			asked[id] = true
+			_ = id.Signal(syscall.SIGTERM) // gone meanwhile, or another user's: the next pass tells
+			if st.tty {
+				_ = id.Signal(syscall.SIGHUP)
+			}
+			_ = id.Signal(syscall.SIGCONT)
+		}
+		time.Sleep(pollEnd)
+	}
+	return s.kill(ctx, reap)
+}
+
+// kill stops the set from growing and kills it, until two passes in a row find none.
+func (s Set) kill(ctx context.Context, reap func()) ([]Identity, error) {
+	deadline := time.Now().Add(killLimit)
+	for empty := 0; ; {
+		reap()
+		sts, err := s.scan()
+		if err != nil {
+			return nil, err
+		}
+		if len(sts) == 0 {
+			if empty++; empty == 2 {
+				return nil, nil
+			}
+			continue
+		}
+		empty = 0
+		if ctx.Err() != nil || time.Now().After(deadline) {
+			var left []Identity
+			for _, st := range sts {
+				left = append(left, Identity{PID: st.pid, Start: st.start, Boot: BootID()})
+			}
+			return left, ctx.Err()
+		}
+		s.killPass(sts)
+		reap()
+		time.Sleep(pollEnd)
+	}
+}
+
+// killPass kills what is there now. Without a cgroup that can be frozen or killed as one, all are
+// stopped first, again and again until no new one appears: what is stopped does not fork.
+func (s Set) killPass(sts []stat) {
+	if s.Cgroup != nil {
+		s.Cgroup.kill()
+	}
+	stopped := map[Identity]bool{}
+	for range 50 {
+		fresh := false
+		for _, st := range sts {
+			id := Identity{PID: st.pid, Start: st.start, Boot: BootID()}
+			if !stopped[id] {
+				stopped[id], fresh = true, true
+				_ = id.Signal(syscall.SIGSTOP)
+			}
+		}
+		if !fresh {
+			break
+		}
+		var err error
+		if sts, err = s.scan(); err != nil {
+			break
+		}
+	}
+	for id := range stopped {
+		_ = id.Signal(syscall.SIGKILL)
+	}
+}

@@ -1,0 +1,112 @@
+package agent
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"berth/backend/agent/shim"
+	"berth/backend/api"
+	"berth/backend/wire"
+)
+
+func (a *Agent) handleTerminal(w http.ResponseWriter, r *http.Request) {
+	if !a.begin() {
+		api.WriteError(w, errLeaving())
+		return
+	}
+	defer a.streams.Done()
+	s, err := api.Upgrade(w, r)
+	if err != nil {
+		return
+	}
+	defer s.Close()
+	var req api.TerminalRequest
+	_ = s.Conn.SetReadDeadline(time.Now().Add(requestLimit))
+	if err := s.ReadRequest(&req); err != nil {
+		s.Fail(err)
+		return
+	}
+	_ = s.Conn.SetReadDeadline(time.Time{})
+	a.active()
+	t, c, err := a.terms.attach(a.ctx, req)
+	if err != nil {
+		s.Fail(err)
+		return
+	}
+	defer c.Close()
+	if s.Writer.WriteJSON(wire.Started, wire.Start{PID: c.Info.PID, Terminal: t.rec.ID}) != nil {
+		return
+	}
+	a.relay(s, c, t)
+}
+
+// relay passes frames between a client and a shim until one of them ends.
+func (a *Agent) relay(s *api.Stream, c *shim.Conn, t *terminal) {
+	var up sync.WaitGroup
+	up.Go(func() {
+		defer c.Close() // ends the loop below
+		for {
+			k, p, err := s.Reader.Next()
+			if err != nil {
+				return
+			}
+			if k == wire.Stdin {
+				a.active()
+			}
+			if c.Writer.Write(k, p) != nil {
+				return
+			}
+			if k == wire.Detach {
+				// The shim's answer ends the stream; reading on notices a client that does not wait for it.
+				continue
+			}
+		}
+	})
+	stop := make(chan struct{})
+	var end sync.WaitGroup
+	end.Go(func() {
+		select {
+		case <-stop:
+		case <-a.ctx.Done():
+			_ = c.Close()
+		}
+	})
+	for {
+		k, p, err := c.Reader.Next()
+		if err != nil {
+			a.sayLost(s, t)
+			break
+		}
+		if k == wire.Stdout {
+			a.active()
+		}
+		if k == wire.Error {
+			var f shim.Failure
+			_ = json.Unmarshal(p, &f)
+			s.Fail(api.Errorf(api.CodeConflict, "%s", f.Message))
+			break
+		}
+		if s.Writer.Write(k, p) != nil || k == wire.Exit {
+			break
+		}
+	}
+	close(stop)
+	_ = s.Close() // ends the client's side
+	up.Wait()
+	end.Wait()
+}
+
+// sayLost tells a client why its terminal's line ended without an exit status.
+func (a *Agent) sayLost(s *api.Stream, t *terminal) {
+	if a.ctx.Err() != nil {
+		s.Fail(api.Errorf(api.CodeUnreachable, "the agent ends; terminal %s goes on", t.rec.ID).WithHint("attach again"))
+		return
+	}
+	if t.rec.Shim.Alive() {
+		return // it was the client that went
+	}
+	s.Fail(api.Errorf(api.CodeFailed, "terminal %s was lost: %w", t.rec.ID, errors.New("its shim was killed")))
+}

@@ -1,0 +1,112 @@
+package agent
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"berth/backend/api"
+	"berth/backend/version"
+)
+
+// Routes lists what an agent serves. With a nil agent it serves the description only.
+func Routes(a *Agent) []api.Route {
+	return []api.Route{
+		{Method: "GET", Path: "/v1/info", Summary: "What the agent says of itself and its host", Response: api.AgentInfo{}, Handler: a.handleInfo},
+		{Method: "POST", Path: "/v1/exec", Summary: "Run a command; a byte stream", Request: api.ExecRequest{}, Stream: "frames", Handler: a.handleExec},
+		{Method: "GET", Path: "/v1/terminals", Summary: "The terminals, oldest first", Response: []api.Terminal{}, Handler: a.handleTerminals},
+		{Method: "POST", Path: "/v1/terminal", Summary: "Attach to a terminal or open one; a byte stream", Request: api.TerminalRequest{}, Stream: "frames", Handler: a.handleTerminal},
+		{Method: "DELETE", Path: "/v1/terminals/{id}", Summary: "End a terminal and its processes", Handler: a.handleKillTerminal},
+		{Method: "GET", Path: "/v1/events", Summary: "What happened and happens on the instance", Response: api.Event{}, Stream: "ndjson", Handler: a.handleEvents},
+		{Method: "POST", Path: "/v1/stop", Summary: "End the agent, with or without what it supervises", Request: api.StopRequest{}, Handler: a.handleStop},
+		{Method: "POST", Path: "/v1/handover", Summary: "Make way for a newer agent", Request: version.Version{}, Response: version.Version{}, Handler: a.handleHandover},
+	}
+}
+
+func (a *Agent) handleInfo(w http.ResponseWriter, r *http.Request) {
+	api.WriteJSON(w, http.StatusOK, a.Info())
+}
+
+func (a *Agent) handleTerminals(w http.ResponseWriter, r *http.Request) {
+	api.WriteJSON(w, http.StatusOK, a.terms.list(r.Context()))
+}
+
+func (a *Agent) handleKillTerminal(w http.ResponseWriter, r *http.Request) {
+	if err := a.terms.kill(r.Context(), r.PathValue("id"), 0); err != nil {
+		api.WriteError(w, err)
+		return
+	}
+	api.WriteJSON(w, http.StatusOK, struct{}{})
+}
+
+func (a *Agent) handleEvents(w http.ResponseWriter, r *http.Request) {
+	past, c := a.events.follow()
+	defer a.events.unfollow(c)
+	out := api.NewNDJSON(w)
+	for _, e := range past {
+		if out.Write(e) != nil {
+			return
+		}
+	}
+	for {
+		select {
+		case <-r.Context().Done():
+			return
+		case e, ok := <-c:
+			if !ok || out.Write(e) != nil {
+				return
+			}
+		}
+	}
+}
+
+const defaultStopGrace = 5 * time.Second
+
+func (a *Agent) handleStop(w http.ResponseWriter, r *http.Request) {
+	var req api.StopRequest
+	if err := api.ReadJSON(r, &req); err != nil {
+		api.WriteError(w, err)
+		return
+	}
+	grace := time.Duration(req.GraceSeconds * float64(time.Second))
+	if grace <= 0 {
+		grace = defaultStopGrace
+	}
+	if req.End {
+		// Ends also if the client goes meanwhile: half an end helps nobody.
+		ctx := context.WithoutCancel(r.Context())
+		a.cancel() // execs are hung up, and nothing new begins
+		if err := a.terms.killAll(ctx, grace); err != nil {
+			api.WriteError(w, err)
+			return
+		}
+		a.streams.Wait()
+	}
+	api.WriteJSON(w, http.StatusOK, struct{}{})
+	a.leave()
+}
+
+// handleHandover lets a newer agent have lock and socket; this one stays until its streams end.
+func (a *Agent) handleHandover(w http.ResponseWriter, r *http.Request) {
+	var by version.Version
+	if err := api.ReadJSON(r, &by); err != nil {
+		api.WriteError(w, err)
+		return
+	}
+	own := version.Current()
+	if !by.Newer(own) {
+		api.WriteError(w, api.Errorf(api.CodeRefused, "the agent is of version %s (built %s) and makes way for a newer one only, not for %s (built %s)",
+			own.Number, own.Built.Format(time.RFC3339), by.Number, by.Built.Format(time.RFC3339)))
+		return
+	}
+	a.mu.Lock()
+	was := a.draining
+	a.draining = true
+	a.mu.Unlock()
+	if !was {
+		a.terms.stopWatching() // the newer one reads the records from now on
+		a.letGo(false)
+	}
+	api.WriteJSON(w, http.StatusOK, own)
+	a.leave()
+}

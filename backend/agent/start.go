@@ -1,0 +1,216 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"berth/backend/agent/durable"
+	"berth/backend/api"
+	"berth/backend/version"
+)
+
+const (
+	// startLimit is how long a new agent may take until it answers.
+	startLimit = 20 * time.Second
+	// callLimit bounds one call to an agent on this host.
+	callLimit = 5 * time.Second
+)
+
+// NewClient returns a client of the agent that listens on socket.
+func NewClient(socket string) *api.Client {
+	return &api.Client{Dial: func(ctx context.Context) (net.Conn, error) {
+		var d net.Dialer
+		c, err := d.DialContext(ctx, "unix", socket)
+		if err != nil {
+			return nil, api.Errorf(api.CodeUnreachable, "the agent on %s does not answer: %w", socket, err)
+		}
+		return c, nil
+	}}
+}
+
+// askInfo asks the agent on a socket what it is.
+func askInfo(ctx context.Context, socket string) (api.AgentInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	c := NewClient(socket)
+	defer c.Close()
+	return c.AgentInfo(ctx)
+}
+
+// handOver asks the agent on a socket to make way for this build.
+func handOver(ctx context.Context, socket string) error {
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	body, err := json.Marshal(version.Current())
+	if err != nil {
+		return err
+	}
+	tr := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socket)
+	}}
+	defer tr.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://berth/v1/handover", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	res, err := tr.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		var doc api.ErrorDocument
+		if json.NewDecoder(res.Body).Decode(&doc) == nil && doc.Error != nil {
+			return doc.Error
+		}
+		return fmt.Errorf("the agent answered %s", res.Status)
+	}
+	return nil
+}
+
+// Start makes sure that an agent of the options' state folder runs and answers, and returns what it
+// says of itself. Ten at once start one. With replace, a running one is replaced if this build is
+// newer; what it supervises goes on.
+func Start(ctx context.Context, o Options, replace bool) (api.AgentInfo, error) {
+	if err := os.MkdirAll(o.State, 0o700); err != nil {
+		return api.AgentInfo{}, fmt.Errorf("making the agent's folder: %w", err)
+	}
+	l, err := lock(o.startLockPath(), true)
+	if err != nil {
+		return api.AgentInfo{}, err
+	}
+	defer l.Close()
+	info, err := askInfo(ctx, o.Socket)
+	if err == nil {
+		running := version.Version{Number: info.Version, Built: info.Built}
+		if !replace || !version.Current().Newer(running) {
+			return info, nil
+		}
+		return launch(ctx, o, info.PID)
+	}
+	if errors.Is(err, &api.Error{Code: api.CodeForbidden}) {
+		return info, err
+	}
+	if held, lerr := lock(o.lockPath(), false); errors.Is(lerr, errLocked) {
+		return revive(ctx, o, err)
+	} else if lerr == nil {
+		_ = held.Close()
+	}
+	return launch(ctx, o, 0)
+}
+
+// revive gets an answer from an agent that runs but was not reached: its socket is made again.
+func revive(ctx context.Context, o Options, cause error) (api.AgentInfo, error) {
+	var rec record
+	if err := durable.Read(o.recordPath(), &rec); err != nil {
+		return api.AgentInfo{}, fmt.Errorf("an agent runs but does not answer (%v), and who it is can't be read: %w", cause, err)
+	}
+	if err := rec.Signal(syscall.SIGUSR1); err != nil {
+		return api.AgentInfo{}, fmt.Errorf("the agent (process %d) does not answer: %w", rec.PID, err)
+	}
+	info, err := waitAnswer(ctx, rec.Socket, 0, func() error { return nil })
+	if err != nil {
+		return info, fmt.Errorf("the agent (process %d) runs but does not answer, also after it was asked to make its socket again: %w", rec.PID, err)
+	}
+	return info, nil
+}
+
+// launch starts an agent from a content-addressed copy of this program and waits until it answers.
+// It takes over from the process old, if that is not 0.
+func launch(ctx context.Context, o Options, old int) (api.AgentInfo, error) {
+	var none api.AgentInfo
+	exe, err := os.Executable()
+	if err != nil {
+		return none, fmt.Errorf("finding this program: %w", err)
+	}
+	if exe, err = CopySelf(exe, o.binDir()); err != nil {
+		return none, err
+	}
+	rotate(o.logPath())
+	log, err := os.OpenFile(o.logPath(), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return none, fmt.Errorf("opening the agent's log: %w", err)
+	}
+	defer log.Close()
+	from, err := log.Stat()
+	if err != nil {
+		return none, err
+	}
+	sub := append([]string{"run"}, o.Args()...)
+	if old != 0 {
+		sub = append(sub, "--takeover")
+	}
+	argv := Command(exe, sub...)
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Dir = "/"
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return none, fmt.Errorf("starting the agent %s: %w", exe, err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }() // ends with the agent, or with this process
+	info, err := waitAnswer(ctx, o.Socket, old, func() error {
+		select {
+		case err := <-ended:
+			return fmt.Errorf("it ended at once (%v): %s", err, tailFrom(o.logPath(), from.Size()))
+		default:
+			return nil
+		}
+	})
+	if err != nil {
+		return none, fmt.Errorf("starting the agent: %w", err)
+	}
+	return info, nil
+}
+
+// waitAnswer asks until an agent that is not the process old answers, alive says why not, or the
+// limit is reached.
+func waitAnswer(ctx context.Context, socket string, old int, alive func() error) (api.AgentInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		info, err := askInfo(ctx, socket)
+		if err == nil && info.PID != old {
+			return info, nil
+		}
+		if dead := alive(); dead != nil {
+			return info, dead
+		}
+		select {
+		case <-ctx.Done():
+			return info, fmt.Errorf("no answer within %v: %w", startLimit, errors.Join(err, ctx.Err()))
+		case <-time.After(wait):
+		}
+	}
+}
+
+// maxLog is when an agent's log is put aside, in bytes; one older one is kept.
+const maxLog = 1 << 20
+
+func rotate(path string) {
+	if fi, err := os.Stat(path); err == nil && fi.Size() > maxLog {
+		_ = os.Rename(path, path+".1")
+	}
+}
+
+// tailFrom returns the last line that was written to a log after offset, for an error on one line.
+func tailFrom(path string, offset int64) string {
+	b, err := os.ReadFile(path)
+	if err != nil || int64(len(b)) <= offset {
+		return "its log says nothing"
+	}
+	lines := strings.Split(strings.TrimSpace(string(b[offset:])), "\n")
+	return lines[len(lines)-1]
+}

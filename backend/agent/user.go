@@ -1,0 +1,82 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// userHome is the user's home folder: of the user database, else $HOME, else /.
+func userHome() string {
+	if h := os.Getenv("HOME"); filepath.IsAbs(h) {
+		return h
+	}
+	if f := passwdFields(); len(f) >= 6 && filepath.IsAbs(f[5]) {
+		return f[5]
+	}
+	return "/"
+}
+
+// userName is the login name, or the number where there is none.
+func userName() string {
+	if f := passwdFields(); len(f) > 0 && f[0] != "" {
+		return f[0]
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(os.Getuid())
+}
+
+// loginShell is the user's shell. The user database comes first: cron, for one, sets $SHELL to
+// /bin/sh for everybody.
+func loginShell() string {
+	var candidates []string
+	if f := passwdFields(); len(f) >= 7 {
+		candidates = append(candidates, f[6])
+	}
+	candidates = append(candidates, os.Getenv("SHELL"))
+	if runtime.GOOS == "darwin" { // its user database is not a file
+		candidates = append(candidates, "/bin/zsh")
+	}
+	for _, s := range candidates {
+		switch filepath.Base(s) {
+		case "nologin", "false", ".":
+			continue
+		}
+		if fi, err := os.Stat(s); filepath.IsAbs(s) && err == nil && fi.Mode().IsRegular() && fi.Mode()&0o111 != 0 {
+			return s
+		}
+	}
+	return "/bin/sh"
+}
+
+// passwdFields is this user's line of the user database, from the file or, for users that a
+// directory service knows, from getent.
+func passwdFields() []string {
+	uid := strconv.Itoa(os.Getuid())
+	if f, err := os.Open("/etc/passwd"); err == nil {
+		defer f.Close()
+		sc := bufio.NewScanner(f)
+		for sc.Scan() {
+			if x := strings.Split(sc.Text(), ":"); len(x) >= 7 && x[2] == uid {
+				return x
+			}
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "getent", "passwd", uid).Output()
+	if err != nil {
+		return nil
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	return strings.Split(line, ":")
+}
