@@ -18,6 +18,9 @@ type Env struct {
 	// Executable returns the path of a content-addressed copy of this program, which no upgrade
 	// deletes: what a backend starts as agent on this host.
 	Executable func() (string, error)
+	// Remote reaches machines over SSH; nil where the workspace has no connections (package ssh
+	// then answers ErrUnsupported).
+	Remote Prober
 }
 
 // Factory opens a backend.

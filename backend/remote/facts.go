@@ -1,0 +1,118 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"berth/backend"
+	"berth/backend/api"
+)
+
+// factsScript prints what a host is, one "key value" a line. Each tool may be missing.
+func factsScript(share string) string {
+	script := `echo "os $(uname -s)"
+echo "arch $(uname -m)"
+echo "release $(uname -r)"
+echo "hostname $(uname -n)"
+echo "home $HOME"
+echo "shell $SHELL"
+echo "cpus $(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null)"
+if [ -r /proc/meminfo ]; then echo "memkb $(sed -n 's/^MemTotal: *\([0-9]*\) kB$/\1/p' /proc/meminfo)"; else echo "membytes $(sysctl -n hw.memsize 2>/dev/null)"; fi
+echo "diskkb $(df -Pk "$HOME" 2>/dev/null | sed -n '2p' | awk '{print $(NF-4)}' 2>/dev/null)"
+nvidia-smi --query-gpu=memory.total,name --format=csv,noheader,nounits 2>/dev/null | sed 's/^/gpu /'
+`
+	if share != "" {
+		script += fmt.Sprintf("if [ -d %s ]; then echo 'share yes'; fi\n", quote(share))
+	}
+	return script + "exit 0"
+}
+
+// parseFacts reads factsScript's output; lines that make no sense are passed over.
+func parseFacts(out string) backend.HostFacts {
+	var f backend.HostFacts
+	var osName, arch, release string
+	for line := range strings.SplitSeq(out, "\n") {
+		key, value, _ := strings.Cut(strings.TrimRight(line, "\r"), " ")
+		value = oneLine(value)
+		switch key {
+		case "os":
+			osName = value
+		case "arch":
+			arch = value
+		case "release":
+			release = value
+		case "hostname":
+			f.Hostname = value
+		case "home":
+			f.Home = value
+		case "shell":
+			f.Shell = value
+		case "cpus":
+			f.VCPUs = int(number(value, 1<<20))
+		case "memkb":
+			f.MemoryBytes = number(value, math.MaxInt64>>10) << 10
+		case "membytes":
+			f.MemoryBytes = number(value, math.MaxInt64)
+		case "diskkb":
+			f.DiskBytes = number(value, math.MaxInt64>>10) << 10
+		case "share":
+			f.Share = value == "yes"
+		case "gpu":
+			mib, name, ok := strings.Cut(value, ",")
+			if name = strings.TrimSpace(name); ok && name != "" && len(f.GPUs) < 1024 {
+				f.GPUs = append(f.GPUs, api.GPU{Name: name, MemoryBytes: number(strings.TrimSpace(mib), math.MaxInt64>>20) << 20})
+			}
+		}
+	}
+	f.OS, f.Arch = goNames(osName, arch)
+	f.System = strings.TrimSpace(osName + " " + release + " " + arch)
+	return f
+}
+
+// number reads a count up to limit; anything else is 0.
+func number(s string, limit int64) int64 {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 || n > limit {
+		return 0
+	}
+	return n
+}
+
+// Probe implements backend.Prober.
+func (m *Manager) Probe(ctx context.Context, t backend.SSHTarget) (backend.HostFacts, error) {
+	c, err := m.acquire(ctx, t)
+	if err != nil {
+		return backend.HostFacts{}, err
+	}
+	defer m.unshare(c)
+	out, err := c.script(ctx, factsScript(t.Share))
+	var f backend.HostFacts
+	switch {
+	case err == nil:
+		f = parseFacts(out)
+	case errors.Is(err, errNoShell):
+		// It can be reached, and that is all that can be said.
+		f.System = "unknown: " + err.Error()
+	default:
+		return f, c.lineError(ctx, fmt.Errorf("looking at %s: %w", c.t.where(), err))
+	}
+	f.ID = c.ID()
+	f.User, f.Address, f.Port = c.Target()
+	return f, nil
+}
+
+// Reach implements backend.Prober.
+func (m *Manager) Reach(ctx context.Context, t backend.SSHTarget) error {
+	c, err := m.acquire(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer m.unshare(c)
+	return c.lineError(ctx, c.Ping(ctx))
+}
+
+var _ backend.Prober = (*Manager)(nil)

@@ -1,0 +1,159 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+
+	"berth/backend"
+	"berth/backend/api"
+	"berth/backend/remote/knownhosts"
+)
+
+// hostKeys judges the host key of one connection.
+type hostKeys struct {
+	ctx   context.Context
+	t     *target
+	db    *knownhosts.DB
+	only  []string // if not nil: the algorithms to offer
+	pause func() (resume func())
+	asked bool   // a person was asked, so that the server may have lost its patience
+	seen  string // fingerprint of the key that was shown
+	wrong bool   // the key was not the pinned one
+}
+
+func newHostKeys(ctx context.Context, t *target, pause func() func()) *hostKeys {
+	files := append(slices.Clone(t.host.UserKnown), t.host.GlobalKnown...)
+	return &hostKeys{ctx: ctx, t: t, db: knownhosts.Load(files...), pause: pause}
+}
+
+func (k *hostKeys) algorithms() []string {
+	if k.only != nil {
+		return k.only
+	}
+	return k.db.Algorithms(k.t.name())
+}
+
+// check is the ssh.HostKeyCallback.
+func (k *hostKeys) check(_ string, _ net.Addr, key ssh.PublicKey) error {
+	plain := key
+	if c, ok := key.(*ssh.Certificate); ok {
+		plain = c.Key
+	}
+	k.seen = ssh.FingerprintSHA256(plain)
+	if pin := k.t.ssh.HostKey; pin != "" {
+		if samePrint(pin, k.seen) {
+			return nil
+		}
+		k.wrong = true
+		return api.Errorf(api.CodeRefused, "the host key of %s is %s (%s), not the one that was given, %s", k.t.where(), k.seen, plain.Type(), pin).
+			WithHint("somebody may stand in between; if the machine was really reinstalled, adopt it again with its new fingerprint")
+	}
+	err := k.db.Check(k.t.name(), key)
+	var unknown *knownhosts.UnknownError
+	var changed *knownhosts.ChangedError
+	var revoked *knownhosts.RevokedError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &changed):
+		old := changed.Want[0]
+		return api.Errorf(api.CodeRefused, "the host key of %s has changed: it is now %s (%s), but %s stands in line %d of %s", k.t.where(), k.seen,
+			plain.Type(), ssh.FingerprintSHA256(old.Key), old.Number, old.File).
+			WithHint("somebody may stand in between. If the machine was really reinstalled, remove the old key: ssh-keygen -R '%s' -f '%s'", k.t.name(), old.File)
+	case errors.As(err, &revoked):
+		return api.Errorf(api.CodeRefused, "the host key %s of %s was revoked: line %d of %s", k.seen, k.t.where(), revoked.Line.Number, revoked.Line.File).
+			WithHint("ask whoever runs the machine for its new key")
+	case errors.As(err, &unknown):
+		return k.unknown(plain, unknown)
+	}
+	return err
+}
+
+// samePrint compares SHA256 fingerprints, with or without the prefix and padding.
+func samePrint(a, b string) bool {
+	norm := func(s string) string {
+		return strings.TrimRight(strings.TrimPrefix(strings.TrimSpace(s), "SHA256:"), "=")
+	}
+	return norm(a) != "" && norm(a) == norm(b)
+}
+
+func (k *hostKeys) unknown(key ssh.PublicKey, e *knownhosts.UnknownError) error {
+	print := k.seen
+	switch k.t.host.Strict {
+	case "yes":
+		return api.Errorf(api.CodeRefused, "the host key %s of %s is not known, and StrictHostKeyChecking is yes", print, k.t.where()).
+			WithHint("add the key to %s, or pin it: --host-key %s", first(k.t.host.UserKnown), print)
+	case "accept-new", "no":
+		if len(e.Others) == 0 {
+			return k.add(key)
+		}
+	}
+	text := fmt.Sprintf("%s shows a %s host key that is not known yet:\n%s\nCompare it with what the machine's owner says, or with ssh-keygen -lf on its console.",
+		k.t.where(), kind(key), print)
+	if len(e.Others) > 0 {
+		text += fmt.Sprintf("\nWARNING: another key of this machine, of type %s, stands in line %d of %s, and the machine no longer shows it.",
+			kind(e.Others[0].Key), e.Others[0].Number, e.Others[0].File)
+	}
+	k.asked = true
+	resume := k.pause()
+	answer, err := ask(k.ctx, api.Question{Kind: "confirm", Title: "Trust the host key of " + k.t.host.Addr() + "?", Text: text})
+	resume()
+	if err != nil {
+		if errors.Is(err, backend.ErrNoAnswer) {
+			return &needsPerson{"host key", api.Errorf(api.CodeNoAnswer, "the host key %s (%s) of %s is not known, and nobody is there to confirm it", print, kind(key), k.t.where()).
+				WithHint("compare it with the machine's own and give it: --host-key %s", print)}
+		}
+		return err
+	}
+	if !yes(answer) {
+		return api.Errorf(api.CodeRefused, "the host key %s of %s was not accepted", print, k.t.where())
+	}
+	return k.add(key)
+}
+
+// add stores an accepted key.
+func (k *hostKeys) add(key ssh.PublicKey) error {
+	file := first(k.t.host.UserKnown)
+	if file == "" || file == "/dev/null" {
+		return nil
+	}
+	if err := knownhosts.Add(file, k.t.name(), key, k.t.host.HashKnown); err != nil {
+		return api.Errorf(api.CodeFailed, "the host key of %s was accepted but could not be kept: %w", k.t.where(), err)
+	}
+	return nil
+}
+
+func first(s []string) string {
+	if len(s) == 0 {
+		return ""
+	}
+	return s[0]
+}
+
+func yes(answer string) bool {
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes", "true":
+		return true
+	}
+	return false
+}
+
+// kind is the type of a key as ssh-keygen -l names it.
+func kind(k ssh.PublicKey) string {
+	switch t := k.Type(); {
+	case t == ssh.KeyAlgoED25519:
+		return "ED25519"
+	case t == ssh.KeyAlgoRSA:
+		return "RSA"
+	case strings.HasPrefix(t, "ecdsa-"):
+		return "ECDSA"
+	default:
+		return t
+	}
+}

@@ -1,0 +1,250 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"berth/backend/wire"
+)
+
+// native is a transport of our own SSH client.
+type native struct {
+	client *ssh.Client
+	raw    net.Conn
+	done   chan struct{}
+	err    error // valid when done is closed
+	gate   *gate
+}
+
+func newNative(client *ssh.Client, raw net.Conn) *native {
+	n := &native{client: client, raw: raw, done: make(chan struct{}), gate: newGate()}
+	go func() {
+		n.err = client.Wait()
+		_ = raw.Close()
+		close(n.done)
+	}()
+	return n
+}
+
+func (n *native) gone() <-chan struct{} { return n.done }
+func (n *native) why() error            { <-n.done; return n.err }
+
+func (n *native) close() {
+	_ = n.client.Close()
+	_ = n.raw.Close()
+	<-n.done
+}
+
+func (n *native) ping(ctx context.Context) error {
+	answer := make(chan error, 1)
+	go func() {
+		// A refusal of this unknown request is an answer too.
+		_, _, err := n.client.SendRequest("keepalive@openssh.com", true, nil)
+		answer <- err
+	}()
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (n *native) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := n.client.DialContext(ctx, network, address)
+	var open *ssh.OpenChannelError
+	if errors.As(err, &open) {
+		switch open.Reason {
+		case ssh.Prohibited, ssh.UnknownChannelType:
+			return nil, fmt.Errorf("%w (%s)", errProhibited, oneLine(open.Message))
+		case ssh.ConnectionFailed:
+			return nil, fmt.Errorf("%w: %s (%s)", errNoSocket, address, oneLine(open.Message))
+		}
+	}
+	return conn, err
+}
+
+func (n *native) start(ctx context.Context, command string, o sessionOptions) (*process, error) {
+	return n.session(ctx, func(s *ssh.Session) error {
+		for _, kv := range o.Env {
+			if k, v, ok := strings.Cut(kv, "="); ok {
+				// AcceptEnv decides; a refusal is how most servers are set up.
+				_ = s.Setenv(k, v)
+			}
+		}
+		if o.TTY {
+			term := o.Term
+			if term == "" {
+				term = "xterm"
+			}
+			if err := s.RequestPty(term, int(o.Size.Rows), int(o.Size.Cols), ssh.TerminalModes{ssh.ECHO: 1}); err != nil {
+				return fmt.Errorf("the server gives no terminal: %w", err)
+			}
+		}
+		if command == "" {
+			return s.Shell()
+		}
+		return s.Start(command)
+	})
+}
+
+func (n *native) subsystem(ctx context.Context, name string) (*process, error) {
+	p, err := n.session(ctx, func(s *ssh.Session) error { return s.RequestSubsystem(name) })
+	if err != nil && ctx.Err() == nil && n.alive() {
+		return nil, fmt.Errorf("%w (%w)", errNoSFTP, err)
+	}
+	return p, err
+}
+
+func (n *native) alive() bool {
+	select {
+	case <-n.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// session opens a session and starts in it what begin asks for.
+func (n *native) session(ctx context.Context, begin func(*ssh.Session) error) (*process, error) {
+	s, release, err := n.gate.open(ctx, n.client)
+	if err != nil {
+		if !n.alive() {
+			return nil, fmt.Errorf("%w (%w)", errLineBroke, err)
+		}
+		return nil, err
+	}
+	var once sync.Once
+	hangUp := func() { once.Do(func() { _ = s.Close(); release() }) }
+	stop := context.AfterFunc(ctx, hangUp)
+	defer stop()
+	p := &process{close: hangUp, resize: func(z wire.Size) error { return s.WindowChange(int(z.Rows), int(z.Cols)) }}
+	p.signal = func(name string) error { return s.Signal(ssh.Signal(name)) }
+	p.wait = func() (wire.ExitStatus, error) { return exitStatus(s.Wait()) }
+	if p.stdin, err = s.StdinPipe(); err == nil {
+		if p.stdout, err = s.StdoutPipe(); err == nil {
+			p.stderr, err = s.StderrPipe()
+		}
+	}
+	if err == nil {
+		err = begin(s)
+	}
+	if err != nil {
+		hangUp()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if !n.alive() {
+			return nil, fmt.Errorf("%w (%w)", errLineBroke, err)
+		}
+		return nil, err
+	}
+	return p, nil
+}
+
+// exitStatus turns the end of a session into that of a process.
+func exitStatus(err error) (wire.ExitStatus, error) {
+	if err == nil {
+		return wire.ExitStatus{}, nil
+	}
+	var exit *ssh.ExitError
+	if !errors.As(err, &exit) {
+		return wire.ExitStatus{}, fmt.Errorf("%w (%w)", errLineBroke, err)
+	}
+	if sig := exit.Signal(); sig != "" {
+		return wire.ExitStatus{Code: 128 + signalNumbers[sig], Signal: oneLine(sig)}, nil
+	}
+	return wire.ExitStatus{Code: exit.ExitStatus()}, nil
+}
+
+// sessionLimit is how many sessions one connection opens: OpenSSH's MaxSessions is 10.
+const sessionLimit = 9
+
+// gate keeps the number of open sessions below what the server allows, which it learns from refusals.
+type gate struct {
+	mu    sync.Mutex
+	used  int
+	limit int
+	freed chan struct{} // closed and renewed when a session ends
+}
+
+func newGate() *gate { return &gate{limit: sessionLimit, freed: make(chan struct{})} }
+
+// open opens a session, waiting for room. The session counts until release is called.
+func (g *gate) open(ctx context.Context, client *ssh.Client) (s *ssh.Session, release func(), err error) {
+	for attempt := 0; ; attempt++ {
+		if err := g.enter(ctx); err != nil {
+			return nil, nil, err
+		}
+		s, err := client.NewSession()
+		if err == nil {
+			return s, g.leave, nil
+		}
+		var refused *ssh.OpenChannelError
+		if !errors.As(err, &refused) {
+			g.leave()
+			return nil, nil, err
+		}
+		others := g.refuse()
+		if others == 0 && attempt >= 20 {
+			return nil, nil, fmt.Errorf("the server opens no session: %w", err)
+		}
+		// The server counts a session for a moment longer than we do.
+		select {
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		case <-time.After(time.Duration(5+5*attempt) * time.Millisecond):
+		}
+	}
+}
+
+func (g *gate) enter(ctx context.Context) error {
+	for {
+		g.mu.Lock()
+		if g.used < g.limit {
+			g.used++
+			g.mu.Unlock()
+			return nil
+		}
+		freed := g.freed
+		g.mu.Unlock()
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (g *gate) leave() {
+	g.mu.Lock()
+	g.used--
+	close(g.freed)
+	g.freed = make(chan struct{})
+	g.mu.Unlock()
+}
+
+// refuse takes note that the server allows no more than the other sessions, and returns their number.
+func (g *gate) refuse() int {
+	g.leave()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.used > 0 {
+		g.limit = min(g.limit, g.used)
+	}
+	return g.used
+}
+
+// full reports whether a session would have to wait.
+func (g *gate) full() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.used >= g.limit
+}
