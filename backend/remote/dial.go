@@ -30,21 +30,29 @@ func (m *Manager) open(ctx context.Context, t *target, via *Conn) (transport, er
 	if t.ssh.Transport == "openssh" {
 		return m.openOpenSSH(ctx, t)
 	}
-	var err error
+	var wrong, last error
 	for _, only := range pinnedTypes(t) {
-		var n *native
-		var keys *hostKeys
-		n, keys, err = m.signIn(ctx, t, via, only)
+		n, keys, err := m.signIn(ctx, t, via, only)
 		if err == nil {
 			return n, nil
 		}
-		// A server shows one key; the pinned one may be of another type.
+		// A server shows one key; the pinned one may be of another type, which it may not have.
 		var neg *ssh.AlgorithmNegotiationError
-		if t.ssh.HostKey == "" || !(keys.wrong || errors.As(err, &neg)) {
-			break
+		switch {
+		case t.ssh.HostKey != "" && keys.wrong:
+			if wrong == nil {
+				wrong = err
+			}
+		case t.ssh.HostKey != "" && errors.As(err, &neg) && neg.What == "host key":
+			last = err
+		default:
+			return nil, err
 		}
 	}
-	return nil, err
+	if wrong == nil {
+		wrong = last
+	}
+	return nil, wrong
 }
 
 // pinnedTypes is what to offer as host key algorithms, one attempt each. Without a pin that is one
