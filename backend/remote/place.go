@@ -37,6 +37,7 @@ type look struct {
 	goos, goarch string
 	system       string // as uname says
 	dir          string
+	other        bool // dir is not below the home
 	no           []string
 }
 
@@ -56,7 +57,7 @@ func parseLook(out string) look {
 				l.dir = value
 			}
 		case "no":
-			l.no = append(l.no, oneLine(value))
+			l.no, l.other = append(l.no, oneLine(value)), true
 		}
 	}
 	l.system = oneLine(osName + " " + arch)
@@ -116,7 +117,16 @@ func (c *Conn) placeAgent(ctx context.Context) (*placement, api.AgentInfo, error
 		return nil, none, unavailable("%v", err)
 	}
 	p := &placement{Program: path.Join(l.dir, b.hash, b.name), Hash: b.hash}
-	there, out, err := c.startIfThere(ctx, p, b)
+	start := "start --replace"
+	if l.other {
+		// The state folder of the home can't be used either, or can't be trusted to.
+		base := path.Dir(l.dir)
+		start += " " + quote("--state="+base+"/agent") + " " + quote("--scratch="+base+"/scratch")
+	}
+	if share := c.t.ssh.Share; share != "" {
+		start += " " + quote("--share="+share)
+	}
+	there, out, err := c.startIfThere(ctx, p, b, start)
 	if !there && err == nil {
 		if err = c.upload(ctx, p, b); err != nil {
 			if ctx.Err() != nil || !c.alive() {
@@ -124,7 +134,7 @@ func (c *Conn) placeAgent(ctx context.Context) (*placement, api.AgentInfo, error
 			}
 			return nil, none, unavailable("copying it there failed: %v", err)
 		}
-		there, out, err = c.startIfThere(ctx, p, b)
+		there, out, err = c.startIfThere(ctx, p, b, start)
 		if !there && err == nil {
 			return nil, none, unavailable("it was copied to %s and is not there any more", p.Program)
 		}
@@ -147,10 +157,10 @@ func (c *Conn) placeAgent(ctx context.Context) (*placement, api.AgentInfo, error
 }
 
 // startIfThere starts the agent if its program is there, whole; out is what start printed.
-func (c *Conn) startIfThere(ctx context.Context, p *placement, b *program) (there bool, out string, err error) {
+func (c *Conn) startIfThere(ctx context.Context, p *placement, b *program, start string) (there bool, out string, err error) {
 	f := quote(p.Program)
 	script := fmt.Sprintf("f=%s\nif [ ! -x \"$f\" ] || [ \"$(wc -c <\"$f\")\" -ne %d ]; then echo absent; exit 0; fi\necho present\n%s </dev/null 2>&1\n",
-		f, b.size, agentCommand(p.Program, "start --replace"))
+		f, b.size, agentCommand(p.Program, start))
 	out, err = c.script(ctx, script)
 	out = strings.TrimLeft(out, "\r\n")
 	if strings.HasPrefix(out, "absent") {

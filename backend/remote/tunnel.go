@@ -55,7 +55,7 @@ func (c *Conn) getTunnel(ctx context.Context, p *placement) (*tunnel, error) {
 
 func (c *Conn) startTunnel(ctx context.Context, p *placement) (*tunnel, error) {
 	mark := newMark()
-	proc, err := c.tr.start(ctx, shellLine("echo "+mark+"; exec "+p.command("dial")), sessionOptions{})
+	proc, err := c.tr.start(ctx, shellLine("echo "+mark+"; exec "+p.command("dial "+quote("--socket="+p.Socket))), sessionOptions{})
 	if err != nil {
 		return nil, err
 	}
