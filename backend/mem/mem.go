@@ -1,0 +1,231 @@
+package mem
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"berth/backend"
+	"berth/backend/api"
+)
+
+// Backend is a provider in memory. Set its fields before use.
+type Backend struct {
+	// Hook is called before each call takes effect, with the method's name. A returned error fails
+	// the call without effect.
+	Hook func(ctx context.Context, method string) error
+	// After is called after a call took effect; a returned error loses the answer.
+	After func(ctx context.Context, method string) error
+	// Delay is how long a machine stays in a passing state.
+	Delay time.Duration
+	// Line is the line of every machine.
+	Line backend.Line
+
+	mu       sync.Mutex
+	n        int
+	machines map[string]*machine
+	calls    map[string]int
+}
+
+type machine struct {
+	m     backend.Machine
+	until time.Time // when the passing state ends
+	next  api.State // what comes then; "" for deleted
+}
+
+// New returns an empty provider.
+func New() *Backend { return &Backend{machines: map[string]*machine{}, calls: map[string]int{}} }
+
+var _ backend.Backend = (*Backend)(nil)
+
+// Calls returns how often each method took effect.
+func (b *Backend) Calls() map[string]int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.calls)
+}
+
+// Len counts the machines.
+func (b *Backend) Len() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.advance()
+	return len(b.machines)
+}
+
+// Info implements backend.Backend.
+func (b *Backend) Info() backend.Info {
+	return backend.Info{Name: "mem", Title: "In memory", Capabilities: api.Capabilities{Create: true, Start: true, Stop: true, Restart: true, Delete: true, Console: true, Exec: true, List: true}}
+}
+
+func (b *Backend) do(ctx context.Context, method string, f func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if b.Hook != nil {
+		if err := b.Hook(ctx, method); err != nil {
+			return err
+		}
+	}
+	b.mu.Lock()
+	b.advance()
+	err := f()
+	if err == nil {
+		b.calls[method]++
+	}
+	b.mu.Unlock()
+	if err == nil && b.After != nil {
+		err = b.After(ctx, method)
+	}
+	return err
+}
+
+// advance ends the passing states whose time has come. b.mu must be held.
+func (b *Backend) advance() {
+	now := time.Now()
+	for id, m := range b.machines {
+		if !m.until.IsZero() && !now.Before(m.until) {
+			if m.next == "" {
+				delete(b.machines, id)
+				continue
+			}
+			m.m.State, m.until = m.next, time.Time{}
+		}
+	}
+}
+
+func (b *Backend) pass(m *machine, through, to api.State) {
+	m.m.State, m.next, m.until = through, to, time.Now().Add(b.Delay)
+	b.advance()
+}
+
+// Whoami implements backend.Backend.
+func (b *Backend) Whoami(ctx context.Context) (string, error) {
+	return "me", b.do(ctx, "Whoami", func() error { return nil })
+}
+
+// Sizes implements backend.Backend.
+func (b *Backend) Sizes(ctx context.Context) ([]api.Size, error) {
+	price, big := 0.5, 4.0
+	return []api.Size{
+		{Name: "small", Backend: "mem", VCPUs: 2, MemoryBytes: 8 << 30, PriceUSD: &price, Default: true},
+		{Name: "gpu", Backend: "mem", VCPUs: 8, MemoryBytes: 64 << 30, GPUs: []api.GPU{{Name: "A100", MemoryBytes: 40 << 30}}, PriceUSD: &big},
+	}, b.do(ctx, "Sizes", func() error { return nil })
+}
+
+// Images implements backend.Backend.
+func (b *Backend) Images(ctx context.Context) ([]api.Image, error) {
+	return []api.Image{{Name: "base", Backend: "mem", Default: true}}, b.do(ctx, "Images", func() error { return nil })
+}
+
+// Create implements backend.Backend.
+func (b *Backend) Create(ctx context.Context, s backend.Spec) (out backend.Machine, err error) {
+	err = b.do(ctx, "Create", func() error {
+		for _, m := range b.machines {
+			if m.m.Token == s.Token {
+				out = m.m
+				return nil
+			}
+		}
+		b.n++
+		b.calls["made"]++
+		m := &machine{m: backend.Machine{ID: fmt.Sprintf("m-%d", b.n), Name: s.Name, Token: s.Token, Size: s.Size, Image: s.Image, Owner: "me", AssignedTo: s.AssignTo,
+			SSHEnabled: s.SSH, Tags: s.Tags, Capabilities: b.Info().Capabilities, CreatedAt: time.Now().UTC(), Line: b.Line}}
+		b.machines[m.m.ID] = m
+		b.pass(m, api.StateCreating, api.StateRunning)
+		out = m.m
+		return nil
+	})
+	return out, err
+}
+
+// find returns the machine of ref. b.mu must be held.
+func (b *Backend) find(ref backend.Ref) (*machine, error) {
+	for _, m := range b.machines {
+		if m.m.ID == ref.ID || (ref.ID == "" && ref.Token != "" && m.m.Token == ref.Token) {
+			return m, nil
+		}
+	}
+	return nil, api.Errorf(api.CodeNotFound, "no machine %q (token %q)", ref.ID, ref.Token)
+}
+
+func (b *Backend) change(ctx context.Context, method string, ref backend.Ref, f func(*machine)) error {
+	return b.do(ctx, method, func() error {
+		m, err := b.find(ref)
+		if err == nil {
+			f(m)
+		}
+		return err
+	})
+}
+
+// Start implements backend.Backend.
+func (b *Backend) Start(ctx context.Context, ref backend.Ref) error {
+	return b.change(ctx, "Start", ref, func(m *machine) {
+		if m.m.State != api.StateRunning {
+			b.pass(m, api.StateStarting, api.StateRunning)
+		}
+	})
+}
+
+// Stop implements backend.Backend.
+func (b *Backend) Stop(ctx context.Context, ref backend.Ref) error {
+	return b.change(ctx, "Stop", ref, func(m *machine) {
+		if m.m.State != api.StateStopped {
+			b.pass(m, api.StateStopping, api.StateStopped)
+		}
+	})
+}
+
+// Restart implements backend.Backend.
+func (b *Backend) Restart(ctx context.Context, ref backend.Ref) error {
+	return b.change(ctx, "Restart", ref, func(m *machine) { b.pass(m, api.StateRestarting, api.StateRunning) })
+}
+
+// Delete implements backend.Backend.
+func (b *Backend) Delete(ctx context.Context, ref backend.Ref) error {
+	return b.do(ctx, "Delete", func() error {
+		if m, err := b.find(ref); err == nil {
+			b.pass(m, api.StateDeleting, "")
+		}
+		return nil
+	})
+}
+
+// Get implements backend.Backend.
+func (b *Backend) Get(ctx context.Context, ref backend.Ref) (out backend.Machine, err error) {
+	err = b.do(ctx, "Get", func() error {
+		m, err := b.find(ref)
+		if err == nil {
+			out = m.m
+		}
+		return err
+	})
+	return out, err
+}
+
+// List implements backend.Backend.
+func (b *Backend) List(ctx context.Context) (out []backend.Machine, err error) {
+	err = b.do(ctx, "List", func() error {
+		for _, id := range slices.Sorted(maps.Keys(b.machines)) {
+			out = append(out, b.machines[id].m)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Console implements backend.Backend.
+func (b *Backend) Console(ctx context.Context, ref backend.Ref) (out []byte, err error) {
+	err = b.do(ctx, "Console", func() error {
+		m, err := b.find(ref)
+		if err == nil {
+			out = []byte("booted " + m.m.Name + "\n")
+		}
+		return err
+	})
+	return out, err
+}
