@@ -31,11 +31,9 @@ type Config struct {
 	Defaults workspace.Defaults
 	Fault    func(point string)
 	Log      *slog.Logger
-	// Lines is made from what New gives; it may be nil for lines to this host only.
-	NewLines func(h home.Home, log *slog.Logger, state func(id string, st api.AgentStatus)) (Lines, error)
-	// Open opens the backends; nil opens all registered ones.
-	Open  func(env backend.Env, name string, lines Lines) (backend.Backend, error)
-	Ready func() // called once when the socket answers
+	// NewLines makes the ways to the instances; state is to be told of their changes.
+	NewLines func(state func(id string, st api.AgentStatus)) Lines
+	Ready    func() // called once when the socket answers
 }
 
 // Lines is what the daemon needs of the ways to instances.
@@ -43,6 +41,8 @@ type Lines interface {
 	workspace.Lines
 	// ServePlain serves an exec or terminal stream of an instance that has no agent.
 	ServePlain(ctx context.Context, in *store.Instance, path string, s *api.Stream) error
+	// OpenBackend opens a registered backend.
+	OpenBackend(env backend.Env, name string) (backend.Backend, error)
 	Close()
 }
 
@@ -103,9 +103,7 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 			s.ws.AgentState(id, st)
 		}
 	}
-	if s.lines, err = cfg.NewLines(h, cfg.Log, stateHook); err != nil {
-		return err
-	}
+	s.lines = cfg.NewLines(stateHook)
 	defer s.lines.Close()
 	s.ws, err = workspace.Open(ctx, workspace.Options{Store: s.store, Backends: s.openBackends(), Lines: s.lines, Log: cfg.Log, Fault: cfg.Fault, Defaults: cfg.Defaults})
 	if err != nil {
@@ -194,7 +192,7 @@ func (s *Server) openBackends() map[string]backend.Backend {
 	for _, name := range backend.Registered() {
 		env := backend.Env{Home: s.cfg.Home, Settings: s.cfg.Settings[name], Log: s.cfg.Log.With("backend", name),
 			Executable: func() (string, error) { return s.cfg.Home.Program("berth") }}
-		b, err := s.cfg.Open(env, name, s.lines)
+		b, err := s.lines.OpenBackend(env, name)
 		if err != nil {
 			s.failed[name] = err
 			s.cfg.Log.Warn("backend can't be used", "backend", name, "error", err)

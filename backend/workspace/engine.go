@@ -86,6 +86,13 @@ func (w *Workspace) launch(r *run, caller *backend.Caller) {
 	go func() {
 		defer w.wg.Done()
 		defer cancel(nil)
+		if w.onPanic != nil {
+			defer func() {
+				if v := recover(); v != nil {
+					w.onPanic(v)
+				}
+			}()
+		}
 		w.execute(ctx, r)
 	}()
 }

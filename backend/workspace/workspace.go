@@ -88,6 +88,8 @@ type Workspace struct {
 	homeID string
 	id     string
 
+	onPanic func(any) // set by tests that end an operation as a kill would
+
 	ctx    context.Context // ends with Close
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup

@@ -1,0 +1,140 @@
+// Package lines is the daemon's way to the agents of all instances: unix sockets for those on this
+// host, SSH (package remote) for the others.
+package lines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+
+	"berth/backend"
+	"berth/backend/api"
+	"berth/backend/home"
+	"berth/backend/remote"
+	"berth/backend/store"
+	"berth/backend/workspace"
+)
+
+// Options of the lines.
+type Options struct {
+	Home home.Home
+	Log  *slog.Logger
+	// State is told when the way to an instance's agent changes.
+	State func(id string, st api.AgentStatus)
+	// AgentBinary returns the agent's program for hosts of a system and architecture.
+	AgentBinary func(ctx context.Context, goos, goarch string) (string, error)
+}
+
+// Lines reaches agents. It implements workspace.Lines and daemon.Lines.
+type Lines struct {
+	remote *remote.Manager
+}
+
+// New returns lines with nothing open. Close them.
+func New(o Options) *Lines {
+	return &Lines{remote: remote.NewManager(remote.Options{Home: o.Home, Log: o.Log, AgentBinary: o.AgentBinary,
+		OnState: func(key string, s remote.State) { o.State(key, status(s)) }})}
+}
+
+// Remote is the manager of the SSH connections.
+func (l *Lines) Remote() *remote.Manager { return l.remote }
+
+// Close ends all connections.
+func (l *Lines) Close() { l.remote.Close() }
+
+// status says what a line's state means for the agent behind it.
+func status(s remote.State) api.AgentStatus {
+	switch s.Phase {
+	case remote.Ready:
+		return api.AgentStatus{State: "ready"}
+	case remote.NeedsYou:
+		return api.AgentStatus{State: "needs_you", Reason: s.Reason}
+	}
+	return api.AgentStatus{State: "connecting", Reason: s.Reason}
+}
+
+// Agent implements workspace.Lines.
+func (l *Lines) Agent(ctx context.Context, in *store.Instance) (net.Conn, error) {
+	switch {
+	case in.Line.Socket != "":
+		var d net.Dialer
+		c, err := d.DialContext(ctx, "unix", in.Line.Socket)
+		if err != nil {
+			return nil, api.Errorf(api.CodeUnreachable, "the agent of %s does not answer: %w", in.Name, err).WithHint("berth show --console %s; berth restart %s", in.Name, in.Name)
+		}
+		return c, nil
+	case in.Line.SSH != nil:
+		conn, err := l.remote.Conn(ctx, in.ID, *in.Line.SSH)
+		if err != nil {
+			return nil, err
+		}
+		c, err := conn.Agent(ctx)
+		var un *remote.AgentUnavailable
+		if errors.As(err, &un) {
+			return nil, &workspace.AgentUnavailable{Reason: un.Reason}
+		}
+		return c, err
+	}
+	return nil, api.Errorf(api.CodeUnreachable, "%s has no address yet: it is %s", in.Name, in.State)
+}
+
+// Forget implements workspace.Lines.
+func (l *Lines) Forget(ctx context.Context, in *store.Instance, uninstall bool) error {
+	if in.Line.SSH == nil {
+		return nil // what is on this host, its backend removes
+	}
+	defer l.remote.Drop(in.ID)
+	if !uninstall {
+		return nil
+	}
+	conn, err := l.remote.Conn(ctx, in.ID, *in.Line.SSH)
+	if err != nil {
+		return err
+	}
+	return conn.RemoveAgent(ctx)
+}
+
+// ServePlain implements daemon.Lines.
+func (l *Lines) ServePlain(ctx context.Context, in *store.Instance, path string, s *api.Stream) error {
+	if in.Line.SSH == nil {
+		return api.Errorf(api.CodeUnreachable, "%s has no agent and no SSH", in.Name)
+	}
+	conn, err := l.remote.Conn(ctx, in.ID, *in.Line.SSH)
+	if err != nil {
+		return err
+	}
+	switch path {
+	case "/v1/exec":
+		var q api.ExecRequest
+		if err := s.ReadRequest(&q); err != nil {
+			return err
+		}
+		conn.ServeExec(ctx, s, q)
+	case "/v1/terminal":
+		var q api.TerminalRequest
+		if err := s.ReadRequest(&q); err != nil {
+			return err
+		}
+		conn.ServeTerminal(ctx, s, q)
+	default:
+		return api.Errorf(api.CodeUnsupported, "%s of %s needs the agent", path, in.Name)
+	}
+	return nil
+}
+
+// remoteUser is a backend that reaches machines over these lines.
+type remoteUser interface{ SetRemote(*remote.Manager) }
+
+// OpenBackend opens a registered backend and gives it the SSH connections if it uses them.
+func (l *Lines) OpenBackend(env backend.Env, name string) (backend.Backend, error) {
+	b, err := backend.Open(name, env)
+	if err != nil {
+		return nil, fmt.Errorf("backend %s: %w", name, err)
+	}
+	if u, ok := b.(remoteUser); ok {
+		u.SetRemote(l.remote)
+	}
+	return b, nil
+}

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"berth/backend/api"
+)
+
+func (a *app) adoptCmd() *cobra.Command {
+	var q api.AdoptRequest
+	cmd := &cobra.Command{
+		Use:   "adopt NAME user@host[:port] | adopt NAME --local",
+		Short: "Take in a machine that already exists",
+		Long: "adopt takes in a machine as your own ssh would reach it (~/.ssh/config, ssh-agent, known_hosts all count), or with --local this very\n" +
+			"host with your own home. Berth puts its agent there and nothing else; berth rm only forgets the machine and removes the agent.",
+		Example: "  berth adopt gpu1 alice@gpu1.example.org\n  berth adopt gpu1 gpu1 --host-key SHA256:…\n  berth adopt here --local",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if q.Local {
+				return exactArgs("NAME")(cmd, args)
+			}
+			return exactArgs("NAME", "user@host[:port]")(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q.Name = args[0]
+			if !q.Local {
+				q.Target = args[1]
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			began := time.Now()
+			op, err := c.Adopt(cmd.Context(), q)
+			if err != nil {
+				return err
+			}
+			return a.finishNew(cmd, c, op, false, began)
+		},
+	}
+	cmd.Flags().BoolVar(&q.Local, "local", false, "this very host, with your own home")
+	cmd.Flags().StringVar(&q.HostKey, "host-key", "", "the machine's host key, as SHA256:…, so that nothing is asked")
+	cmd.Flags().StringVar(&q.Share, "share", "", "a folder on the machine that is shared with others")
+	a.jsonFlag(cmd)
+	return cmd
+}

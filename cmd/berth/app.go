@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"berth/backend/api"
+	"berth/backend/config"
+	"berth/backend/daemon"
+	"berth/backend/home"
+)
+
+// app is what the verbs share.
+type app struct {
+	in       *os.File
+	out      io.Writer
+	err      io.Writer
+	json     bool
+	exit     int  // the exit code of a verb that ended without an error of Berth
+	errCode  int  // replaces Berth's own exit code where set (exec)
+	silenced bool // the error was printed already
+	home     home.Home
+	conf     *config.Config
+	conn     *api.Client
+}
+
+func newApp() *app { return &app{in: os.Stdin, out: os.Stdout, err: os.Stderr} }
+
+// run parses and runs one command line and returns its exit code.
+func (a *app) run(ctx context.Context, args []string) int {
+	root := a.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if a.conn != nil {
+		a.conn.Close()
+	}
+	if err == nil {
+		return a.exit
+	}
+	a.report(err)
+	if a.errCode != 0 {
+		return a.errCode
+	}
+	if errors.Is(err, context.Canceled) {
+		return 130
+	}
+	return api.ExitCode(err)
+}
+
+// report prints an error for people on stderr, or as a document on stdout.
+func (a *app) report(err error) {
+	e := api.AsError(err)
+	if errors.Is(err, context.Canceled) && !errors.As(err, new(*api.Error)) {
+		return // the user pressed ctrl-C and knows
+	}
+	if a.json {
+		b, _ := json.Marshal(api.ErrorDocument{Error: e}) // strings only
+		fmt.Fprintf(a.out, "%s\n", b)
+		return
+	}
+	if e.Hint != "" {
+		fmt.Fprintf(a.err, "berth: %s\nberth: %s\n", clean(e.Message), clean(e.Hint))
+		return
+	}
+	fmt.Fprintf(a.err, "berth: %s\n", clean(e.Message))
+}
+
+// root builds the command tree.
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "berth",
+		Short:         "A fleet of GPU workstations in one terminal",
+		Long:          "Berth gives you a fleet of GPU workstations in one terminal.\n\nWithout a verb it opens the dashboard. berth help TOPIC explains: concepts, ssh, local, config, exit-codes.",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return a.dashboard(cmd) },
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return api.Errorf(api.CodeUsage, "%w", err).WithHint("%s --help shows how it is called", cmd.CommandPath())
+	})
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.PersistentFlags().SortFlags = false
+	groups := []*cobra.Group{{ID: "fleet", Title: "The fleet:"}, {ID: "use", Title: "Using an instance:"}, {ID: "know", Title: "Knowing more:"}}
+	root.AddGroup(groups...)
+	add := func(group string, cmds ...*cobra.Command) {
+		for _, c := range cmds {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	add("fleet", a.createCmd(), a.adoptCmd(), a.lsCmd(), a.showCmd(), a.actionCmd("start", "Start instances"), a.actionCmd("stop", "Stop instances: the compute charge ends, the disk stays"),
+		a.actionCmd("restart", "Restart instances"), a.rmCmd(), a.eventsCmd())
+	add("use", a.sshCmd(), a.execCmd(), a.termCmd())
+	add("know", a.sizesCmd(), a.imagesCmd(), a.configCmd(), a.doctorCmd(), a.daemonCmd(), a.apiCmd(), a.completionCmd(), a.versionCmd())
+	root.AddCommand(a.agentCmd(), a.manCmd(root))
+	root.SetHelpCommand(a.helpCmd(root))
+	return root
+}
+
+// noArgs refuses arguments with the words of the contract.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		if cmd.HasParent() {
+			return api.Errorf(api.CodeUsage, "%s takes no argument, got %q", cmd.CommandPath(), args[0])
+		}
+		return api.Errorf(api.CodeUsage, "there is no verb %q", args[0]).WithHint("%s", suggestion(cmd, args[0]))
+	}
+	return nil
+}
+
+func suggestion(cmd *cobra.Command, arg string) string {
+	if s := cmd.SuggestionsFor(arg); len(s) > 0 {
+		return "did you mean: berth " + strings.Join(s, ", berth ")
+	}
+	return "berth --help lists the verbs"
+}
+
+// exactArgs wants n arguments, described by names.
+func exactArgs(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == len(names) {
+			return nil
+		}
+		return api.Errorf(api.CodeUsage, "%s takes %s, got %d arguments", cmd.CommandPath(), strings.Join(names, " "), len(args)).WithHint("%s --help shows how it is called", cmd.CommandPath())
+	}
+}
+
+// atLeastOne wants one or more names.
+func atLeastOne(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return api.Errorf(api.CodeUsage, "%s takes the name of an instance, or several", cmd.CommandPath()).WithHint("berth ls lists them")
+	}
+	return nil
+}
+
+// setup finds the home and reads the configuration, once.
+func (a *app) setup() error {
+	if a.conf != nil {
+		return nil
+	}
+	h, err := home.Find()
+	if err != nil {
+		return api.Errorf(api.CodeFailed, "%w", err)
+	}
+	a.home = h
+	a.conf, err = config.Load(h.ConfigFile(), os.Getenv)
+	return err
+}
+
+// client returns the client of the workspace; the daemon is started when it is first used.
+func (a *app) client() (*api.Client, error) {
+	if a.conn != nil {
+		return a.conn, nil
+	}
+	c, err := a.newClient(a.answer())
+	a.conn = c
+	return c, err
+}
+
+// newClient returns a client whose questions go to answer, which may be nil.
+func (a *app) newClient(answer func(context.Context, api.Question) (api.Answer, error)) (*api.Client, error) {
+	if err := a.setup(); err != nil {
+		return nil, err
+	}
+	connector := &daemon.Connector{Home: a.home, Args: []string{"daemon", "run"}}
+	return &api.Client{Dial: connector.Dial, Env: callerEnv(os.Environ()), Answer: answer}, nil
+}
+
+// existing returns a client of a daemon that runs already; it starts none.
+func (a *app) existing() (*api.Client, error) {
+	if err := a.setup(); err != nil {
+		return nil, err
+	}
+	connector := &daemon.Connector{Home: a.home, Existing: true}
+	return &api.Client{Dial: func(ctx context.Context) (net.Conn, error) { return connector.Dial(ctx) }}, nil
+}
+
+// callerEnv picks the variables that work done for this caller may need.
+func callerEnv(environ []string) map[string]string {
+	out := map[string]string{}
+	for _, kv := range environ {
+		k, v, _ := strings.Cut(kv, "=")
+		switch {
+		case k == "SSH_AUTH_SOCK", k == "PATH", k == "HOME", k == "USER", k == "SSH_CONNECTION",
+			strings.HasPrefix(k, "AWS_"), strings.HasPrefix(k, "AZURE_"), strings.HasPrefix(k, "GOOGLE_"), strings.HasPrefix(k, "CLOUDSDK_"), strings.HasPrefix(k, "BERTH_"),
+			strings.HasSuffix(strings.ToUpper(k), "_PROXY"):
+			out[k] = v
+		}
+	}
+	return out
+}
+
+// terminal reports whether a stream is a terminal.
+func terminal(v any) bool {
+	f, ok := v.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// jsonFlag adds --json.
+func (a *app) jsonFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&a.json, "json", false, "print JSON")
+}
+
+// printJSON prints one document.
+func (a *app) printJSON(v any) error {
+	enc := json.NewEncoder(a.out)
+	enc.SetEscapeHTML(false)
+	if terminal(a.out) {
+		enc.SetIndent("", "  ")
+	}
+	return enc.Encode(v)
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"berth/backend/api"
+)
+
+func (a *app) completionCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:       "completion bash|zsh|fish|powershell",
+		Short:     "Print a completion script, with live instance names",
+		Long:      "Print a completion script.\n\n  bash:  source <(berth completion bash)\n  zsh:   berth completion zsh > \"${fpath[1]}/_berth\"\n  fish:  berth completion fish | source",
+		Args:      exactArgs("SHELL"),
+		ValidArgs: []string{"bash", "zsh", "fish", "powershell"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			root := cmd.Root()
+			switch args[0] {
+			case "bash":
+				return root.GenBashCompletionV2(a.out, true)
+			case "zsh":
+				return root.GenZshCompletion(a.out)
+			case "fish":
+				return root.GenFishCompletion(a.out, true)
+			case "powershell":
+				return root.GenPowerShellCompletionWithDesc(a.out)
+			}
+			return api.Errorf(api.CodeUsage, "no completions for %q", args[0]).WithHint("bash, zsh, fish or powershell")
+		},
+	}
+}
+
+// completeNames completes up to n instance names (-1: any number), with their states as descriptions.
+func (a *app) completeNames(n int) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if n >= 0 && len(args) >= n {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		c, err := a.client()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
+		defer cancel()
+		list, err := c.Instances(ctx, api.ListOptions{})
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		var out []string
+		for _, in := range list {
+			given := false
+			for _, g := range args {
+				given = given || g == in.Name
+			}
+			if !given {
+				out = append(out, cobra.CompletionWithDesc(in.Name, string(in.State)+", "+in.Backend))
+			}
+		}
+		return out, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// completeBackend completes the --backend flag.
+func (a *app) completeBackend(cmd *cobra.Command) {
+	_ = cmd.RegisterFlagCompletionFunc("backend", func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		c, err := a.client()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
+		defer cancel()
+		list, err := c.Backends(ctx)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		var out []string
+		for _, b := range list {
+			out = append(out, cobra.CompletionWithDesc(b.Name, b.Title))
+		}
+		return out, cobra.ShellCompDirectiveNoFileComp
+	})
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"berth/backend/api"
+	"berth/backend/daemon"
+	"berth/backend/home"
+	"berth/backend/lines"
+	"berth/backend/workspace"
+)
+
+func (a *app) daemonCmd() *cobra.Command {
+	cmd := &cobra.Command{Use: "daemon", Short: "The background process of this home, started on demand", Args: noArgs, RunE: needsVerb}
+	status := &cobra.Command{Use: "status", Short: "Whether it runs, and what it does", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.daemonStatus(cmd.Context()) }}
+	a.jsonFlag(status)
+	stop := &cobra.Command{Use: "stop", Short: "End it; what it was doing goes on at the next call", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.daemonStop(cmd.Context()) }}
+	logs := &cobra.Command{Use: "logs", Short: "Print its log", Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if err := a.setup(); err != nil {
+				return err
+			}
+			f, err := os.Open(a.home.Log())
+			if errors.Is(err, os.ErrNotExist) {
+				return nil // no daemon has run: there is nothing to print
+			}
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			_, err = io.Copy(a.out, f)
+			return err
+		}}
+	run := &cobra.Command{Use: "run", Short: "Run it here (clients start it by themselves)", Args: noArgs, Hidden: true,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.daemonRun(cmd.Context()) }}
+	cmd.AddCommand(status, stop, logs, run)
+	return cmd
+}
+
+func (a *app) daemonStatus(ctx context.Context) error {
+	c, err := a.existing()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	info, err := c.Info(ctx)
+	if err != nil {
+		return api.AsError(err).WithHint("that is no fault: the next command that needs it starts it")
+	}
+	if a.json {
+		return a.printJSON(info)
+	}
+	return table(a.out, [][]string{
+		{"pid", fmt.Sprint(info.PID)}, {"version", info.Version}, {"since", info.StartedAt.Local().Format("2006-01-02 15:04:05")},
+		{"home", info.Home}, {"instances", fmt.Sprint(info.Instances)}, {"operations under way", fmt.Sprint(info.Operations)},
+		{"requests under way", fmt.Sprint(info.Clients)}, {"log", info.LogPath},
+	})
+}
+
+func (a *app) daemonStop(ctx context.Context) error {
+	c, err := a.existing()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.StopDaemon(ctx); err != nil {
+		if errors.Is(err, &api.Error{Code: api.CodeUnreachable}) {
+			fmt.Fprintln(a.err, "no daemon of this home runs")
+			return nil
+		}
+		return err
+	}
+	for home.Exists(a.home.DaemonSocket()) {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// daemonRun is the daemon. Started by a client, it reports on the descriptor named by ReadyEnv.
+func (a *app) daemonRun(ctx context.Context) error {
+	report := func(string) {}
+	if fd, err := strconv.Atoi(os.Getenv(daemon.ReadyEnv)); err == nil {
+		f := os.NewFile(uintptr(fd), "ready")
+		_ = os.Unsetenv(daemon.ReadyEnv) // not for its children
+		report = func(s string) {
+			_, _ = io.WriteString(f, s) // the client may have gone
+			_ = f.Close()
+		}
+	}
+	err := a.serve(ctx, func() { report("ok") })
+	if err != nil {
+		b, _ := json.Marshal(api.ErrorDocument{Error: api.AsError(err)}) // strings only
+		report(string(b))
+	}
+	return err
+}
+
+func (a *app) serve(ctx context.Context, ready func()) error {
+	if err := a.setup(); err != nil {
+		return err
+	}
+	if err := a.home.Prepare(); err != nil {
+		return api.Errorf(api.CodeStore, "%w", err)
+	}
+	logfile, err := daemon.OpenLog(a.home.Log())
+	if err != nil {
+		return err
+	}
+	defer logfile.Close()
+	log := slog.New(slog.NewTextHandler(logfile, nil))
+	err = daemon.Serve(ctx, daemon.Config{
+		Home:     a.home,
+		Idle:     time.Duration(a.conf.Daemon.Idle),
+		Settings: a.conf.Settings(),
+		Defaults: workspace.Defaults{Backend: a.conf.Defaults.Backend, Size: a.conf.Defaults.Size, Image: a.conf.Defaults.Image},
+		Fault:    faultHook(os.Getenv("BERTH_TEST_FAULT")),
+		Log:      log,
+		NewLines: func(state func(string, api.AgentStatus)) daemon.Lines {
+			return lines.New(lines.Options{Home: a.home, Log: log, State: state, AgentBinary: agentBinary(a.home)})
+		},
+		Ready: ready,
+	})
+	if err != nil {
+		log.Error("ended", "error", err)
+	}
+	return err
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"berth/backend/api"
+	"berth/gpu"
+)
+
+func (a *app) doctorCmd() *cobra.Command {
+	var remove string
+	cmd := &cobra.Command{
+		Use: "doctor", Short: "Check this machine, the backends and every instance", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if remove != "" {
+				c, err := a.client()
+				if err != nil {
+					return err
+				}
+				return c.RemoveOrphan(cmd.Context(), remove)
+			}
+			return a.doctor(cmd.Context())
+		},
+	}
+	cmd.Flags().StringVar(&remove, "remove", "", "remove the leftover with this id")
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+func (a *app) doctor(ctx context.Context) error {
+	checks := a.localChecks(ctx)
+	c, err := a.client()
+	if err == nil {
+		var info api.Info
+		if info, err = c.Info(ctx); err == nil {
+			checks = append(checks, api.Check{Area: "daemon", Name: "daemon", Status: "ok", Message: fmt.Sprintf("pid %d, version %s, log %s", info.PID, info.Version, info.LogPath)})
+			var more []api.Check
+			more, err = c.Doctor(ctx)
+			checks = append(checks, more...)
+		}
+	}
+	if err != nil {
+		e := api.AsError(err)
+		checks = append(checks, api.Check{Area: "daemon", Name: "daemon", Status: "fail", Message: e.Message, Fix: e.Hint})
+	}
+	failed := 0
+	for _, k := range checks {
+		if k.Status == "fail" {
+			failed++
+		}
+	}
+	if a.json {
+		if err := a.printJSON(checks); err != nil {
+			return err
+		}
+	} else {
+		rows := [][]string{{"", "AREA", "CHECK", "RESULT"}}
+		for _, k := range checks {
+			msg := k.Message
+			if k.Fix != "" {
+				msg += "  -> " + k.Fix
+			}
+			rows = append(rows, []string{k.Status, k.Area, k.Name, msg})
+		}
+		if err := table(a.out, rows); err != nil {
+			return err
+		}
+	}
+	if failed > 0 {
+		a.exit = 1
+	}
+	return nil
+}
+
+// localChecks looks at this machine without the daemon.
+func (a *app) localChecks(ctx context.Context) []api.Check {
+	out := []api.Check{{Area: "host", Name: "system", Status: "ok", Message: fmt.Sprintf("%s/%s, %d CPUs, %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())}}
+	if err := a.setup(); err != nil {
+		e := api.AsError(err)
+		return append(out, api.Check{Area: "host", Name: "configuration", Status: "fail", Message: e.Message, Fix: e.Hint})
+	}
+	out = append(out, api.Check{Area: "host", Name: "state", Status: "ok", Message: a.home.State})
+	if a.home.Network != "" {
+		out = append(out, api.Check{Area: "host", Name: "home", Status: "info", Message: a.home.Network + "; the state is kept on the local disk instead: " + a.home.State})
+	}
+	out = append(out, gpuCheck(ctx), programCheck("ssh", "host names and Match blocks of ~/.ssh/config are resolved by the ssh program where it is there; without it by a library that knows less"), agentCheck(ctx, a))
+	return out
+}
+
+func gpuCheck(ctx context.Context) api.Check {
+	c := api.Check{Area: "host", Name: "GPUs", Status: "info"}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	gpus, err := gpu.Detect(ctx)
+	switch {
+	case errors.Is(err, gpu.ErrNone), err == nil && len(gpus) == 0:
+		c.Message = "none on this computer"
+	case err != nil:
+		c.Status, c.Message = "warn", err.Error()
+	default:
+		c.Status, c.Message = "ok", fmt.Sprintf("%d: %s", len(gpus), gpus[0].Name)
+	}
+	return c
+}
+
+func programCheck(name, why string) api.Check {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return api.Check{Area: "host", Name: name, Status: "warn", Message: "not found: " + why}
+	}
+	return api.Check{Area: "host", Name: name, Status: "ok", Message: path}
+}
+
+// agentCheck says which agents this build can put on other hosts.
+func agentCheck(ctx context.Context, a *app) api.Check {
+	c := api.Check{Area: "host", Name: "agents", Status: "ok"}
+	for _, arch := range []string{"amd64", "arm64"} {
+		path, err := agentBinary(a.home)(ctx, "linux", arch)
+		if err != nil {
+			c.Status = "warn"
+			c.Message += fmt.Sprintf("linux/%s: %s; ", arch, err)
+			continue
+		}
+		if _, err := os.Stat(path); err == nil {
+			c.Message += "linux/" + arch + ": ready; "
+		}
+	}
+	return c
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"berth/backend/api"
+)
+
+func (a *app) eventsCmd() *cobra.Command {
+	var follow bool
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "events [NAME]",
+		Short: "What happened, and who asked for it",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return api.Errorf(api.CodeUsage, "events takes at most one NAME")
+			}
+			return nil
+		},
+		ValidArgsFunction: a.completeNames(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o := api.EventOptions{Limit: limit}
+			if len(args) == 1 {
+				o.Instance = args[0]
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			if follow {
+				return a.followEvents(cmd.Context(), c, o)
+			}
+			list, err := c.Events(cmd.Context(), o)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(list)
+			}
+			for i := range list {
+				if err := a.printEvent(&list[i]); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with new ones until interrupted")
+	cmd.Flags().IntVarP(&limit, "limit", "n", 100, "the newest so many")
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+func (a *app) followEvents(ctx context.Context, c *api.Client, o api.EventOptions) error {
+	enc := json.NewEncoder(a.out)
+	for {
+		err := c.FollowEvents(ctx, o, func(e api.Event) error {
+			o.Since = e.Seq // where the next daemon goes on
+			if a.json {
+				return enc.Encode(e)
+			}
+			return a.printEvent(&e)
+		})
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil && api.AsError(err).Code != api.CodeUnreachable {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+func (a *app) printEvent(e *api.Event) error {
+	level := ""
+	if e.Level != "info" {
+		level = e.Level + ": "
+	}
+	who := ""
+	if e.Actor != "" {
+		who = " (" + clean(e.Actor) + ")"
+	}
+	_, err := fmt.Fprintf(a.out, "%s  %-24s  %s%s%s\n", e.Time.Local().Format("2006-01-02 15:04:05.000"), clean(e.Instance), level, clean(e.Message), who)
+	return err
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"berth/backend/api"
+	"berth/ui/text"
+)
+
+// clean makes text from outside harmless for a terminal; line breaks stay.
+func clean(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = text.Clean(lines[i])
+	}
+	return strings.Join(lines, "\n")
+}
+
+// table prints rows in aligned columns; the first row is the header.
+func table(w io.Writer, rows [][]string) error {
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	for _, r := range rows {
+		for i := range r {
+			r[i] = text.Clean(r[i])
+		}
+		if _, err := fmt.Fprintln(tw, strings.TrimRight(strings.Join(r, "\t"), "\t ")); err != nil {
+			return err
+		}
+	}
+	return tw.Flush()
+}
+
+// colour says whether to colour what is written to w: a terminal, without NO_COLOR.
+func colour(w any) bool {
+	return terminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
+// dash is what stands for nothing.
+const dash = "-"
+
+func orDash(s string) string {
+	if s == "" {
+		return dash
+	}
+	return s
+}
+
+// bytesText prints sizes as memory is counted: 64 GiB.
+func bytesText(n int64) string {
+	if n <= 0 {
+		return dash
+	}
+	return humanize.IBytes(uint64(n))
+}
+
+// usd prints money; nil is unknown.
+func usd(v *float64, unit string) string {
+	if v == nil {
+		return dash
+	}
+	return fmt.Sprintf("$%.2f%s", *v, unit)
+}
+
+// gpusText prints "2 × A100".
+func gpusText(gpus []api.GPU) string {
+	if len(gpus) == 0 {
+		return dash
+	}
+	same := true
+	for _, g := range gpus {
+		same = same && g.Name == gpus[0].Name
+	}
+	if !same {
+		names := make([]string, len(gpus))
+		for i, g := range gpus {
+			names[i] = g.Name
+		}
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%d x %s", len(gpus), gpus[0].Name)
+}
+
+// ago prints an age: seconds below a minute, then to the minute.
+func ago(t *time.Time, now time.Time) string {
+	if t == nil || t.IsZero() {
+		return dash
+	}
+	return span(now.Sub(*t))
+}
+
+func span(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return "now"
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}
+
+// seconds prints how long something took.
+func seconds(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
+}

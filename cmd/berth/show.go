@@ -1,0 +1,121 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"berth/backend/api"
+)
+
+func (a *app) showCmd() *cobra.Command {
+	var refresh, console bool
+	cmd := &cobra.Command{
+		Use:               "show NAME",
+		Short:             "All details of one instance",
+		Args:              exactArgs("NAME"),
+		ValidArgsFunction: a.completeNames(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			ctx := cmd.Context()
+			if console {
+				text, err := c.Console(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				if a.json {
+					return a.printJSON(map[string]string{"console": text})
+				}
+				_, err = fmt.Fprintln(a.out, strings.TrimRight(clean(text), "\n"))
+				return err
+			}
+			get := c.Instance
+			if refresh {
+				get = c.Refresh
+			}
+			in, err := get(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(in)
+			}
+			return a.printInstance(&in)
+		},
+	}
+	cmd.Flags().BoolVar(&refresh, "refresh", false, "ask the provider now")
+	cmd.Flags().BoolVar(&console, "console", false, "print the last output of its console instead")
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+// printInstance prints all that is known of an instance for people.
+func (a *app) printInstance(in *api.Instance) error {
+	now := time.Now()
+	var rows [][]string
+	add := func(k, v string) {
+		if v != "" && v != dash {
+			rows = append(rows, []string{k, v})
+		}
+	}
+	add("name", in.Name)
+	state := string(in.State)
+	if in.StateReason != "" {
+		state += ": " + in.StateReason
+	}
+	add("state", state+" (since "+in.StateSince.Local().Format("2006-01-02 15:04:05")+")")
+	if op := in.Operation; op != nil {
+		for _, s := range op.Steps {
+			add("  "+op.Kind, fmt.Sprintf("%-9s %s %s", s.State, s.Title, s.Message))
+		}
+	}
+	add("backend", in.Backend)
+	if in.Adopted {
+		add("adopted", "yes: berth rm only forgets it")
+	}
+	add("id", in.ID)
+	add("provider id", in.ProviderID)
+	add("size", fmt.Sprintf("%s (%d vCPUs, %s memory, %s disk)", orDash(in.Size), in.VCPUs, bytesText(in.MemoryBytes), bytesText(in.DiskBytes)))
+	add("GPUs", gpusText(in.GPUs))
+	add("image", in.Image)
+	add("region", in.Region)
+	add("owner", in.Owner)
+	add("assigned to", in.AssignedTo)
+	add("address", in.Address)
+	if in.Port != 0 {
+		add("port", fmt.Sprint(in.Port))
+	}
+	add("user", in.User)
+	add("working directory", in.Workdir)
+	if a := in.Agent; a != nil {
+		add("agent", strings.Join(slices.DeleteFunc([]string{a.State, a.Version, a.Reason}, func(s string) bool { return s == "" }), ", "))
+		add("after a reboot", a.AfterReboot)
+	}
+	add("created", in.CreatedAt.Local().Format("2006-01-02 15:04:05"))
+	if in.State == api.StateRunning {
+		add("idle", ago(in.IdleSince, now))
+	}
+	add("seen", ago(in.ObservedAt, now)+" ago")
+	add("price running", usd(in.RunningUSDPerHour, "/h"))
+	add("price stopped", usd(in.StoppedUSDPerHour, "/h"))
+	add("cost today", usd(in.CostTodayUSD, ""))
+	for _, k := range slices.Sorted(maps.Keys(in.Tags)) {
+		if !strings.HasPrefix(k, "berth-") {
+			add("tag "+k, in.Tags[k])
+		}
+	}
+	for _, n := range in.Notes {
+		add("note", n)
+	}
+	for _, k := range slices.Sorted(maps.Keys(in.Capabilities.Why)) {
+		add("no "+k, in.Capabilities.Why[k])
+	}
+	return table(a.out, rows)
+}

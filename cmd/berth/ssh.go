@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"berth/backend/api"
+	"berth/ui/attach"
+)
+
+func escape(name string) string { return url.PathEscape(name) }
+
+func (a *app) sshCmd() *cobra.Command {
+	var q api.TerminalRequest
+	cmd := &cobra.Command{
+		Use:   "ssh NAME",
+		Short: "Open a shell on an instance, or attach to the one you left",
+		Long: "ssh attaches to your last detached terminal on the instance, or opens one. The shell goes on when the line drops or you detach\n" +
+			"(enter ~ .  or  ctrl-] d); exit ends it.",
+		Args:              exactArgs("NAME"),
+		ValidArgsFunction: a.completeNames(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.attach(cmd.Context(), args[0], q)
+		},
+	}
+	cmd.Flags().BoolVar(&q.New, "new", false, "open a further terminal")
+	cmd.Flags().BoolVar(&q.Shared, "shared", false, "mirror a terminal that is attached elsewhere")
+	cmd.MarkFlagsMutuallyExclusive("new", "shared")
+	return cmd
+}
+
+// attach gives the user's terminal to one on the instance.
+func (a *app) attach(ctx context.Context, name string, q api.TerminalRequest) error {
+	if !terminal(a.in) || !terminal(a.out) {
+		return api.Errorf(api.CodeUsage, "berth ssh needs a terminal").WithHint("berth exec %s -- CMD runs a command without one", name)
+	}
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	res, err := attach.Run(ctx, c, name, q, attach.Terminal{In: a.in, Out: os.Stdout, DetachKey: a.conf.UI.DetachKey})
+	if err != nil {
+		return err
+	}
+	if res.Detached {
+		fmt.Fprintf(a.err, "Detached; the terminal goes on. berth ssh %s comes back to it.\n", clean(name))
+		return nil
+	}
+	a.exit = res.Code
+	return nil
+}
+
+func (a *app) termCmd() *cobra.Command {
+	cmd := &cobra.Command{Use: "term", Short: "The persistent terminals of an instance", Args: noArgs, RunE: needsVerb}
+	ls := &cobra.Command{
+		Use: "ls NAME", Short: "List the terminals", Args: exactArgs("NAME"), ValidArgsFunction: a.completeNames(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.termLs(cmd.Context(), args[0]) },
+	}
+	a.jsonFlag(ls)
+	at := &cobra.Command{
+		Use: "attach NAME TERM", Short: "Attach to one terminal", Args: exactArgs("NAME", "TERM"), ValidArgsFunction: a.completeNames(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.attach(cmd.Context(), args[0], api.TerminalRequest{ID: args[1]})
+		},
+	}
+	kill := &cobra.Command{
+		Use: "kill NAME TERM", Short: "End a terminal and what runs in it", Args: exactArgs("NAME", "TERM"), ValidArgsFunction: a.completeNames(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			return c.Agent(args[0]).KillTerminal(cmd.Context(), args[1])
+		},
+	}
+	cmd.AddCommand(ls, at, kill)
+	return cmd
+}
+
+func (a *app) termLs(ctx context.Context, name string) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	list, err := c.Agent(name).Terminals(ctx)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(list)
+	}
+	rows := [][]string{{"TERM", "COMMAND", "TITLE", "ATTACHED", "STARTED", "ACTIVE"}}
+	for _, t := range list {
+		rows = append(rows, []string{t.ID, t.Command, orDash(t.Title), fmt.Sprint(t.Attached), t.StartedAt.Local().Format("2006-01-02 15:04"), t.LastActivity.Local().Format("15:04:05")})
+	}
+	return table(a.out, rows)
+}
+
+// needsVerb is the RunE of a command that only groups others.
+func needsVerb(cmd *cobra.Command, _ []string) error {
+	return api.Errorf(api.CodeUsage, "%s needs a verb", cmd.CommandPath()).WithHint("%s --help lists them", cmd.CommandPath())
+}

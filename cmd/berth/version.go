@@ -1,0 +1,26 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"berth/backend/version"
+)
+
+func (a *app) versionCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "version", Short: "Print the version", Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			v := version.Current()
+			if a.json {
+				return a.printJSON(map[string]any{"version": v.Number, "built": v.Built, "revision": version.Revision(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH, "capability": version.Capability})
+			}
+			_, err := fmt.Fprintf(a.out, "berth %s (%s/%s, %s)\n", v.Number, runtime.GOOS, runtime.GOARCH, runtime.Version())
+			return err
+		},
+	}
+	a.jsonFlag(cmd)
+	return cmd
+}
