@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"berth/backend/agent/shim"
+	"berth/backend/agent/supervise"
 	"berth/backend/api"
 )
 
@@ -45,6 +46,8 @@ func Main(args []string, stdio Stdio) int {
 	switch sub {
 	case "shim":
 		return shim.Main(rest)
+	case "parent":
+		return supervise.Main(rest)
 	case "env":
 		if len(rest) != 1 || printEnv(rest[0], stdio.Out) != nil {
 			return 1

@@ -1,0 +1,98 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"berth/backend/api"
+	"berth/backend/wire"
+)
+
+// The test binary plays the agent's parts, as a development build of berth does.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "agent" {
+		os.Exit(Main(os.Args[2:], Stdio{os.Stdin, os.Stdout, os.Stderr}))
+	}
+	os.Exit(m.Run())
+}
+
+// testOptions are of an agent with folders of its own. Sockets are short, so they are not below
+// t.TempDir.
+func testOptions(t testing.TB) Options {
+	t.Helper()
+	dir := t.TempDir()
+	run, err := os.MkdirTemp("/tmp", "bt")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(run) })
+	home := filepath.Join(dir, "home")
+	require.NoError(t, os.Mkdir(home, 0o700))
+	return Options{State: filepath.Join(dir, "state", "agent"), Socket: filepath.Join(run, "agent.sock"), Home: home, Workdir: home,
+		Scratch: filepath.Join(dir, "scratch"), Instance: "t", InstanceID: "i-" + filepath.Base(run), Shell: "/bin/bash"}
+}
+
+// serve runs an agent in this process until the test ends; its terminals are ended first.
+func serve(t testing.TB, o Options) (*Agent, *api.Client) {
+	t.Helper()
+	a, err := New(t.Context(), o, false, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	require.NoError(t, err)
+	done := make(chan error, 1)
+	go func() { done <- a.Serve() }()
+	c := NewClient(o.Socket)
+	t.Cleanup(func() {
+		_ = NewClient(o.Socket).StopAgent(context.Background(), api.StopRequest{End: true, GraceSeconds: 0.2})
+		a.leave()
+		c.Close()
+		require.NoError(t, <-done)
+	})
+	return a, c
+}
+
+// startDetached starts an agent as its own process, as `berth agent start` does.
+func startDetached(t testing.TB, o Options) (api.AgentInfo, *api.Client) {
+	t.Helper()
+	info, err := Start(t.Context(), o, false)
+	require.NoError(t, err)
+	c := NewClient(o.Socket)
+	t.Cleanup(func() {
+		_ = NewClient(o.Socket).StopAgent(context.Background(), api.StopRequest{End: true, GraceSeconds: 0.2})
+		c.Close()
+	})
+	return info, c
+}
+
+type ran struct {
+	wire.ExitStatus
+	stdout, stderr string
+}
+
+func execute(t testing.TB, c *api.Client, req api.ExecRequest, in string) (ran, error) {
+	t.Helper()
+	s, err := c.OpenStream(t.Context(), "/v1/exec", req)
+	require.NoError(t, err)
+	var out, errOut bytes.Buffer
+	x, err := s.Run(t.Context(), api.StreamIO{Stdin: strings.NewReader(in), Stdout: &out, Stderr: &errOut})
+	return ran{x, out.String(), errOut.String()}, err
+}
+
+func sh(script string) api.ExecRequest { return api.ExecRequest{Argv: []string{"sh", "-c", script}} }
+
+// eventually polls until ok holds; what names what was awaited.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for: %s", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}

@@ -1,0 +1,51 @@
+package agent
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"berth/backend/agent/durable"
+)
+
+// What those who keep an agent (the local backend) may know of it without calling it.
+
+// Check completes and checks the options of another agent.
+func (o *Options) Check() error { return o.check() }
+
+// MemoryBytes is the memory of this host.
+func MemoryBytes() int64 { return memoryBytes() }
+
+// UserHome is the home folder of this user.
+func UserHome() string { return userHome() }
+
+func recordOf(state string) (record, error) {
+	var r record
+	err := durable.Read(filepath.Join(state, "agent.json"), &r)
+	return r, err
+}
+
+// Lives reports whether an agent of the state folder runs.
+func Lives(state string) bool {
+	r, err := recordOf(state)
+	return err == nil && r.Alive()
+}
+
+// StartedAt is when the agent of the state folder began, or the zero time.
+func StartedAt(state string) time.Time {
+	fi, err := os.Stat(filepath.Join(state, "agent.json"))
+	if err != nil {
+		return time.Time{}
+	}
+	return fi.ModTime()
+}
+
+// RemakeSocket asks the agent of the state folder to make its socket again.
+func RemakeSocket(state string) error {
+	r, err := recordOf(state)
+	if err != nil {
+		return err
+	}
+	return r.Signal(syscall.SIGUSR1)
+}

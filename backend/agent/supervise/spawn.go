@@ -1,0 +1,62 @@
+package supervise
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// Spawn starts a supervisor for the folder by its command line (`berth agent parent`, without the
+// folder) and returns once it is in charge: it runs the agent, or carries out the request it found.
+// Where one lives already, that is fine. What is spawned belongs to nobody.
+func Spawn(ctx context.Context, command []string, d Dir) error {
+	log, err := os.OpenFile(d.Log(), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("opening the supervisor's log: %w", err)
+	}
+	defer log.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	cmd := exec.Command(command[0], append(slices.Clone(command[1:]), string(d))...)
+	cmd.Dir = "/"
+	cmd.Env = outside(os.Environ())
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.ExtraFiles = []*os.File{w}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	err = cmd.Start()
+	_ = w.Close()
+	if err != nil {
+		return fmt.Errorf("starting the supervisor %s: %w", command[0], err)
+	}
+	go func() { _ = cmd.Wait() }() // reaps it, if this process lives longer
+	stop := context.AfterFunc(ctx, func() { _ = r.Close() })
+	defer stop()
+	line, err := bufio.NewReader(io.LimitReader(r, 4<<10)).ReadString('\n')
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return fmt.Errorf("the supervisor ended at once; its log is %s: %w", d.Log(), err)
+	case line != readyLine:
+		return errors.New(strings.TrimSpace(line))
+	}
+	return nil
+}
+
+const readyLine = "ready\n"
+
+// outside is an environment without the marks of an instance: whoever starts a supervisor may be
+// inside one, and what it supervises is not.
+func outside(environ []string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(kv string) bool { return strings.HasPrefix(kv, "BERTH_") })
+}

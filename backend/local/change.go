@@ -1,0 +1,247 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"syscall"
+	"time"
+
+	"berth/backend"
+	"berth/backend/agent"
+	"berth/backend/agent/proc"
+	"berth/backend/agent/supervise"
+	"berth/backend/api"
+)
+
+// lock keeps others, also other processes, from changing the instance meanwhile. It is held for
+// moments only.
+func (b *Backend) lock(ctx context.Context, id string) (unlock func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	dir := b.env.Home.State + "/local"
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, api.Errorf(api.CodeFailed, "making the folder for local instances: %w", err)
+	}
+	f, err := os.OpenFile(dir+"/"+id+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, api.Errorf(api.CodeFailed, "locking the instance: %w", err)
+	}
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { _ = f.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && err != syscall.EINTR {
+			_ = f.Close()
+			return nil, api.Errorf(api.CodeFailed, "locking the instance: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			_ = f.Close()
+			return nil, ctx.Err()
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+// spawn writes the supervisor's configuration and starts it.
+func (b *Backend) spawn(ctx context.Context, in instance) error {
+	conf, command, err := b.config(in)
+	if err != nil {
+		return err
+	}
+	d := b.dir(in.ID)
+	if err := d.Make(); err != nil {
+		return api.Errorf(api.CodeFailed, "starting %q: %w", in.Name, err)
+	}
+	if err := b.env.Home.PrepareRun(); err != nil {
+		return api.Errorf(api.CodeFailed, "starting %q: %w", in.Name, err)
+	}
+	if err := d.WriteConfig(conf); err != nil {
+		return api.Errorf(api.CodeFailed, "starting %q: %w", in.Name, err)
+	}
+	if err := supervise.Spawn(ctx, command, d); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return api.Errorf(api.CodeFailed, "starting %q: %w", in.Name, err)
+	}
+	return nil
+}
+
+// config says how the instance's agent is run by this build, and the supervisor's command line.
+func (b *Backend) config(in instance) (supervise.Config, []string, error) {
+	exe, err := b.env.Executable()
+	if err != nil {
+		return supervise.Config{}, nil, api.Errorf(api.CodeFailed, "finding the program to run as agent of %q: %w", in.Name, err)
+	}
+	d, h := b.dir(in.ID), b.homeOf(in.ID)
+	o := agent.Options{State: d.AgentState(), Socket: b.socket(in.ID), Home: h, Workdir: h, Scratch: string(d) + "/scratch", Share: in.Share, Instance: in.Name, InstanceID: in.ID}
+	if in.Share != "" {
+		o.Workdir = in.Share
+	}
+	if err := o.Check(); err != nil {
+		return supervise.Config{}, nil, api.Errorf(api.CodeFailed, "starting %q: %w", in.Name, err)
+	}
+	conf := supervise.Config{ID: in.ID, Name: in.Name, Data: b.folder(in.ID), Home: h, Agent: agent.Command(exe, append([]string{"run"}, o.Args()...)...),
+		AgentLog: d.Log(), Group: b.group, Grace: b.grace}
+	return conf, agent.Command(exe, "parent"), nil
+}
+
+// change opens an instance for a change: it exists, is whole, is no adopted host, and is locked.
+func (b *Backend) change(ctx context.Context, ref backend.Ref, verb string) (instance, func(), error) {
+	id, err := refID(ref)
+	if err != nil {
+		return instance{}, nil, err
+	}
+	unlock, err := b.lock(ctx, id)
+	if err != nil {
+		return instance{}, nil, err
+	}
+	in, err := b.load(id)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = errGone(ref)
+	case err != nil:
+		err = api.Errorf(api.CodeFailed, "%s %q: %w", verb, ref.Name, err)
+	case in.Adopted:
+		err = api.Errorf(api.CodeUnsupported, "%s %q: %s", verb, ref.Name, whyAdopted)
+	case in.foreign() != "":
+		err = api.Errorf(api.CodeUnsupported, "%s %q: %s", verb, ref.Name, in.foreign())
+	}
+	if err != nil {
+		unlock()
+		return instance{}, nil, err
+	}
+	return in, unlock, nil
+}
+
+// Start implements backend.Backend.
+func (b *Backend) Start(ctx context.Context, ref backend.Ref) error {
+	in, unlock, err := b.change(ctx, ref, "starting")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return b.start(ctx, in)
+}
+
+func (b *Backend) start(ctx context.Context, in instance) error {
+	v := b.look(in.ID)
+	switch {
+	case v.broken != nil:
+		return api.Errorf(api.CodeFailed, "starting %q: %w", in.Name, v.broken)
+	case v.asked && v.sameBoot && v.req.Action != supervise.ActionRestart:
+		return api.Errorf(api.CodeConflict, "%q can't be started: its %s is under way", in.Name, v.req.Action).WithHint("try again once it has ended")
+	case v.asked && v.req.Action == supervise.ActionDelete:
+		return api.Errorf(api.CodeConflict, "%q can't be started: it is being deleted", in.Name)
+	case v.alive:
+		return nil
+	}
+	if err := b.dir(in.ID).Drop(); err != nil { // asked for before a reboot
+		return api.Errorf(api.CodeFailed, "starting %q: %w", in.Name, err)
+	}
+	return b.spawn(ctx, in)
+}
+
+// Stop implements backend.Backend.
+func (b *Backend) Stop(ctx context.Context, ref backend.Ref) error {
+	in, unlock, err := b.change(ctx, ref, "stopping")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	v := b.look(in.ID)
+	switch {
+	case v.asked && v.req.Action == supervise.ActionDelete:
+		return api.Errorf(api.CodeConflict, "%q is being deleted", in.Name)
+	case !v.sameBoot, !v.alive && !v.asked && !v.remains:
+		return nil
+	}
+	return b.ask(ctx, in, v, supervise.ActionStop)
+}
+
+// Restart implements backend.Backend.
+func (b *Backend) Restart(ctx context.Context, ref backend.Ref) error {
+	in, unlock, err := b.change(ctx, ref, "restarting")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	v := b.look(in.ID)
+	switch {
+	case v.asked && v.req.Action == supervise.ActionDelete:
+		return api.Errorf(api.CodeConflict, "%q is being deleted", in.Name)
+	case !v.sameBoot, !v.alive && !v.asked && !v.remains:
+		return b.start(ctx, in)
+	}
+	return b.ask(ctx, in, v, supervise.ActionRestart)
+}
+
+// Delete implements backend.Backend. What the folder's marker does not allow is refused at once.
+func (b *Backend) Delete(ctx context.Context, ref backend.Ref) error {
+	id, err := refID(ref)
+	if err != nil {
+		if ref.ID == "" && ref.Token == "" {
+			return err
+		}
+		return nil // such an instance never was
+	}
+	unlock, err := b.lock(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	in, lerr := b.load(id)
+	if errors.Is(lerr, fs.ErrNotExist) && !b.deleting(id) {
+		return b.forget(id)
+	}
+	if lerr == nil && in.foreign() != "" {
+		return api.Errorf(api.CodeRefused, "deleting %q: %s", ref.Name, in.foreign()).WithHint("delete it there")
+	}
+	if !errors.Is(lerr, fs.ErrNotExist) {
+		if err := supervise.CheckInstance(b.folder(id), id); err != nil {
+			return api.Errorf(api.CodeRefused, "deleting %q: %s: %w", ref.Name, b.folder(id), err).WithHint("look at the folder and remove it yourself if it is not needed")
+		}
+	}
+	if in.Adopted {
+		if err := supervise.RemoveInstance(b.folder(id), id); err != nil {
+			return api.Errorf(api.CodeFailed, "forgetting %q: %w", ref.Name, err)
+		}
+		return b.forget(id)
+	}
+	in.ID, in.Name = id, ref.Name
+	if err := b.dir(id).Make(); err != nil {
+		return api.Errorf(api.CodeFailed, "deleting %q: %w", ref.Name, err)
+	}
+	return b.ask(ctx, in, b.look(id), supervise.ActionDelete)
+}
+
+// forget removes what is left of an instance that is gone.
+func (b *Backend) forget(id string) error {
+	if v := b.look(id); v.alive {
+		return nil // it is just removing its own folder
+	}
+	if err := os.RemoveAll(string(b.dir(id))); err != nil {
+		return api.Errorf(api.CodeFailed, "removing the records of a deleted instance: %w", err)
+	}
+	return nil
+}
+
+// ask writes down what is wanted and sees to it that a supervisor does it.
+func (b *Backend) ask(ctx context.Context, in instance, v view, action string) error {
+	d := b.dir(in.ID)
+	if err := d.Ask(action); err != nil {
+		return api.Errorf(api.CodeFailed, "asking for the %s of %q: %w", action, in.Name, err)
+	}
+	if v.alive {
+		err := v.status.Signal(syscall.SIGTERM)
+		if !errors.Is(err, proc.ErrGone) {
+			return err
+		}
+	}
+	return b.spawn(ctx, in)
+}
