@@ -46,7 +46,7 @@ type UI struct {
 	ASCII     bool     `toml:"ascii" help:"draw with ASCII characters only"`
 	Mouse     bool     `toml:"mouse" help:"take the mouse"`
 	ReadOnly  bool     `toml:"read_only" help:"refuse every change from the dashboard"`
-	DetachKey string   `toml:"detach_key" help:"key that, followed by d, leaves a terminal running"`
+	DetachKey string   `toml:"detach_key" help:"keys that leave a terminal running"`
 }
 
 // Daemon is the daemon's section.
@@ -104,7 +104,7 @@ func (d Duration) String() string {
 func Default() *Config {
 	return &Config{
 		Defaults: Defaults{Backend: "local"},
-		UI:       UI{Sort: "name", Theme: "auto", Mouse: true, DetachKey: "ctrl+]"},
+		UI:       UI{Sort: "name", Theme: "auto", Mouse: true, DetachKey: "ctrl-] d"},
 		Daemon:   Daemon{Idle: Duration(10 * time.Minute)},
 		Backend:  Backends{SSH: SSH{Transport: "own"}},
 		origin:   map[string]string{},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +16,7 @@ func (a *app) agentCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "agent", Short: "What runs on an instance", Hidden: true, DisableFlagParsing: true,
 		RunE: func(_ *cobra.Command, args []string) error {
-			a.exit = agent.Main(args, a.in, a.out, a.err)
+			a.exit = agent.Main(args, agent.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
 			return nil
 		},
 	}
@@ -23,5 +24,6 @@ func (a *app) agentCmd() *cobra.Command {
 
 // agentBinary says which program to put on hosts of a system.
 func agentBinary(h home.Home) func(context.Context, string, string) (string, error) {
-	return remote.Binaries{Home: h}.Find
+	b := &remote.Binaries{Home: h, Executable: func() (string, error) { return h.Program("berth") }}
+	return b.Find
 }

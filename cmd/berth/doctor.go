@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -101,7 +100,7 @@ func gpuCheck(ctx context.Context) api.Check {
 	defer cancel()
 	gpus, err := gpu.Detect(ctx)
 	switch {
-	case errors.Is(err, gpu.ErrNone), err == nil && len(gpus) == 0:
+	case err == nil && len(gpus) == 0:
 		c.Message = "none on this computer"
 	case err != nil:
 		c.Status, c.Message = "warn", err.Error()

@@ -26,11 +26,11 @@ func (a *app) helpCmd(root *cobra.Command) *cobra.Command {
 			if cmd, rest, err := root.Find(args); err == nil && cmd != root && len(rest) == 0 {
 				return cmd.Help()
 			}
-			page, err := assets.HelpPage(args[0])
-			if err != nil {
+			page, ok := assets.HelpPage(args[0])
+			if !ok {
 				return api.Errorf(api.CodeUsage, "there is no verb and no help page %q", args[0]).WithHint("pages: %v", assets.HelpTopics())
 			}
-			_, err = fmt.Fprintln(a.out, page)
+			_, err := fmt.Fprintln(a.out, page)
 			return err
 		},
 	}

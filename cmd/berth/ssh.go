@@ -42,7 +42,7 @@ func (a *app) attach(ctx context.Context, name string, q api.TerminalRequest) er
 	if err != nil {
 		return err
 	}
-	res, err := attach.Run(ctx, c, name, q, attach.Terminal{In: a.in, Out: os.Stdout, DetachKey: a.conf.UI.DetachKey})
+	res, err := attach.Run(ctx, c, name, q, attach.Terminal{In: a.in, Out: os.Stdout, Escape: a.conf.UI.DetachKey})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,74 @@
+# Berth's targets; `make help` lists them.
+GO      ?= go
+BIN     ?= bin
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.1.0-dev)
+BUILT   := $(shell date -u +%Y-%m-%dT%H:%M:%SZ)
+AGENTS  := assets/agents
+PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test race e2e bench fuzz lint shots dist agents generate man clean gpu-check
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  %-12s %s\n' "$$t" "$$d"; done
+
+build: ## build bin/berth for this machine
+	$(GO) build -o $(BIN)/berth ./cmd/berth
+
+run: ## open the dashboard on the embedded default
+	$(GO) run ./cmd/berth
+
+test: ## run the tests (what CI and the README run)
+	$(GO) vet ./...
+	$(GO) test $(TESTFLAGS) -timeout 7m ./...
+
+race: ## run the tests with the race detector (needs a C compiler)
+	$(GO) test -race -timeout 20m ./...
+
+e2e: ## drive the built program end to end: daemon, real sshd, tmux
+	$(GO) test $(TESTFLAGS) -count=1 -timeout 15m -tags e2e ./cmd/berth/...
+
+bench: ## benchmarks, side by side with what a user would pick instead
+	$(GO) test -run '^$$' -bench . -benchtime 300ms -timeout 20m ./backend/... ./ui/... ./gpu/...
+	$(GO) test -count=1 -v -timeout 20m -tags bench -run '^TestBench' ./cmd/berth
+
+FUZZTIME ?= 10s
+fuzz: ## fuzz every parser of outside data for FUZZTIME each
+	@set -e; for p in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+	    echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; done; done
+
+lint: ## vet, gofmt and staticcheck
+	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "run gofmt -w on these"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+generate: ## make generated files again (the OpenAPI description)
+	$(GO) generate ./...
+
+shots: ## pictures of every screen into shots/
+	$(GO) run ./ui/shots -o shots
+
+man: ## manual pages into bin/man
+	$(GO) run ./cmd/berth man $(BIN)/man
+
+STRIP := -trimpath -ldflags "-s -w -X berth/backend/version.number=$(VERSION) -X berth/backend/version.built=$(BUILT)"
+
+agents: ## the small static agents that release builds carry, compressed
+	@mkdir -p $(AGENTS)
+	@set -e; for arch in amd64 arm64; do \
+	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build $(STRIP) -o $(BIN)/berth-shim-linux-$$arch ./cmd/berth-shim; \
+	  $(GO) run ./assets/compress $(BIN)/berth-shim-linux-$$arch backend/agent/embedded/berth-shim-linux-$$arch.zst; \
+	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -tags embedshim $(STRIP) -o $(BIN)/berth-agent-linux-$$arch ./cmd/berth-agent; \
+	  $(GO) run ./assets/compress $(BIN)/berth-agent-linux-$$arch $(AGENTS)/berth-agent-linux-$$arch.zst; done
+	@ls -l $(AGENTS)
+
+dist: agents ## release builds for every platform, agents inside
+	@mkdir -p dist
+	@set -e; for p in $(PLATFORMS); do os=$${p%/*}; arch=$${p#*/}; \
+	  echo "dist/berth-$$os-$$arch"; \
+	  CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) build -tags embedagents $(STRIP) -o dist/berth-$$os-$$arch ./cmd/berth; done
+	@ls -l dist
+
+clean: ## remove what was built
+	rm -rf $(BIN) dist shots $(AGENTS) backend/agent/embedded/*.zst
