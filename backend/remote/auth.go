@@ -81,7 +81,7 @@ func (a *authenticator) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 	if allowed("password") && a.t.host.Password && a.mayAsk("password") && tries("password") < promptTries {
 		return ssh.PasswordCallback(a.password), nil
 	}
-	return nil, a.refused(c.AllowedMethods)
+	return nil, a.refused(c.AllowedMethods, len(c.PartialSuccessMethods) > 0)
 }
 
 // mayAsk reports whether a person can be asked, and takes note if one would be needed.
@@ -96,14 +96,15 @@ func (a *authenticator) mayAsk(what string) bool {
 	return false
 }
 
-func (a *authenticator) refused(methods []string) error {
+// refused is the error when nothing is left to try; half means that a first factor was taken.
+func (a *authenticator) refused(methods []string, half bool) error {
 	for _, m := range a.missing {
 		// A missing passphrase is the likelier way in than the password that most servers offer.
 		if m.what == "passphrase" || m.what == "touch" {
 			return m
 		}
 	}
-	if len(a.missing) > 0 && len(a.notes) == 0 {
+	if len(a.missing) > 0 && (half || len(a.notes) == 0) {
 		return a.missing[0]
 	}
 	tried := "no key was found"

@@ -34,7 +34,7 @@ type Options struct {
 	Port          int      // 0: a free one
 	User          string   // who signs in; "": the user of the tests
 	Home          string   // HOME of the sessions; "": a fresh folder
-	Lines         []string // further lines of sshd_config
+	Lines         []string // lines of sshd_config that come before the others
 }
 
 // Server is a running sshd.
@@ -84,7 +84,7 @@ func Start(t testing.TB, o Options) *Server {
 	if keys == nil {
 		s.Key = NewKey(t, "ed25519", "")
 		keys = []*Key{s.Key}
-	} else {
+	} else if len(keys) > 0 {
 		s.Key = keys[0]
 	}
 	var auth bytes.Buffer
@@ -110,12 +110,13 @@ func Start(t testing.TB, o Options) *Server {
 }
 
 func (s *Server) config(o Options) string {
-	lines := []string{
-		"ListenAddress " + s.Host, "Port " + strconv.Itoa(s.Port), "PidFile none", "UsePAM no", "StrictModes no",
-		"HostKey " + s.HostKey.File, "AuthorizedKeysFile " + filepath.Join(s.Dir, "authorized_keys"),
+	// The first value of a keyword counts.
+	lines := append(append([]string(nil), o.Lines...),
+		"ListenAddress "+s.Host, "Port "+strconv.Itoa(s.Port), "PidFile none", "UsePAM no", "StrictModes no",
+		"HostKey "+s.HostKey.File, "AuthorizedKeysFile "+filepath.Join(s.Dir, "authorized_keys"),
 		"PasswordAuthentication no", "KbdInteractiveAuthentication no", "PermitRootLogin yes", "PrintMotd no",
-		"LogLevel VERBOSE", "MaxStartups 100:30:200", "SetEnv HOME=" + s.Home + " XDG_STATE_HOME=" + filepath.Join(s.Home, "state"),
-	}
+		"LogLevel VERBOSE", "MaxStartups 100:30:200", "SetEnv HOME="+s.Home+" XDG_STATE_HOME="+filepath.Join(s.Home, "state"),
+	)
 	if !o.NoSFTP {
 		lines = append(lines, "Subsystem sftp internal-sftp")
 	}
@@ -144,7 +145,7 @@ func (s *Server) config(o Options) string {
 		must(s.t, os.WriteFile(f, ssh.MarshalAuthorizedKey(o.UserCA.Public), 0o644))
 		lines = append(lines, "TrustedUserCAKeys "+f)
 	}
-	return strings.Join(append(lines, o.Lines...), "\n") + "\n"
+	return strings.Join(lines, "\n") + "\n"
 }
 
 // Restart starts the server again after Kill.
@@ -203,6 +204,25 @@ func (s *Server) Disconnect() {
 	for _, pid := range sshds(s.cmd.Process.Pid) {
 		if pid != s.cmd.Process.Pid {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+}
+
+// Freeze stops all connections (SIGSTOP): they stay open and say nothing, as on a network that is
+// gone. The returned function lets them go on.
+func (s *Server) Freeze() (thaw func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var pids []int
+	for _, pid := range sshds(s.cmd.Process.Pid) {
+		if pid != s.cmd.Process.Pid {
+			pids = append(pids, pid)
+			_ = syscall.Kill(pid, syscall.SIGSTOP)
+		}
+	}
+	return func() {
+		for _, pid := range pids {
+			_ = syscall.Kill(pid, syscall.SIGCONT)
 		}
 	}
 }
