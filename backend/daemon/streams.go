@@ -108,17 +108,29 @@ func (s *Server) splice(w http.ResponseWriter, r *http.Request, agent net.Conn, 
 	if _, err := agent.Write(head); err != nil {
 		return
 	}
-	done := make(chan struct{}, 2)
-	pass := func(dst io.Writer, src io.Reader) {
-		// The ends are conns whose ReadFrom would use small buffers: hide it.
-		_, _ = io.CopyBuffer(struct{ io.Writer }{dst}, struct{ io.Reader }{src}, make([]byte, 256<<10))
-		done <- struct{}{}
-	}
-	go pass(agent, client)
-	go pass(client, agent)
-	<-done // frames end themselves: when one side is through, so is the stream
+	var up sync.WaitGroup
+	up.Go(func() {
+		// The agent may end the stream while input is still on its way: a failed write to it means
+		// nothing, its last frames are still to be passed on. A client that goes ends the stream.
+		if err := pass(agent, client); err == nil || isRead(err) {
+			closeBoth()
+		}
+	})
+	_ = pass(client, agent) // either side's end is the stream's
 	closeBoth()
-	<-done
+	up.Wait()
+}
+
+// pass copies until an end. The connections' own ReadFrom would use small buffers, so it is hidden.
+func pass(dst io.Writer, src io.Reader) error {
+	_, err := io.CopyBuffer(struct{ io.Writer }{dst}, struct{ io.Reader }{src}, make([]byte, 256<<10))
+	return err
+}
+
+// isRead reports whether a copy ended because its source failed.
+func isRead(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "read"
 }
 
 // agent passes any other call on to the instance's agent.
