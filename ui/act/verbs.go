@@ -1,0 +1,163 @@
+package act
+
+import (
+	"fmt"
+	"strings"
+
+	"berth/backend/api"
+	"berth/ui/data"
+	"berth/ui/screen"
+)
+
+// The verbs, as the command line names them.
+const (
+	Start   = "start"
+	Stop    = "stop"
+	Restart = "restart"
+	Delete  = "rm"
+	Shell   = "ssh"
+	Console = "console"
+)
+
+// Toggle is the verb that s does to an instance: start what stands, stop what runs.
+func Toggle(r *data.Row) string {
+	switch r.State {
+	case api.StateStopped, api.StateStopping, api.StateSetupFailed, api.StateUnusable:
+		return Start
+	}
+	return Stop
+}
+
+// Why returns why a verb can't be done to an instance now, or "".
+func Why(e *screen.Env, r *data.Row, verb string) string {
+	if r == nil {
+		return "there is no instance here"
+	}
+	changes := verb != Shell && verb != Console
+	if e.ReadOnly && changes {
+		return "read-only: nothing is changed from here (R switches it off)"
+	}
+	c := r.Capabilities
+	switch verb {
+	case Start:
+		if !c.Start {
+			return missing(c, "start", "it can't be started from here")
+		}
+		switch r.State {
+		case api.StateRunning, api.StateStarting:
+			return r.Name + " is " + Word(r.State) + " already"
+		}
+	case Stop:
+		if !c.Stop {
+			return missing(c, "stop", "it can't be stopped from here")
+		}
+		switch r.State {
+		case api.StateStopped, api.StateStopping:
+			return r.Name + " is " + Word(r.State) + " already"
+		}
+	case Restart:
+		if !c.Restart {
+			return missing(c, "restart", "it can't be restarted from here")
+		}
+		if r.State == api.StateStopped {
+			return r.Name + " is stopped: start it"
+		}
+	case Delete:
+		if !c.Delete && !r.Adopted {
+			return missing(c, "delete", "it can't be deleted from here")
+		}
+	case Shell:
+		if !e.CanShell {
+			return "there is no terminal to give to a shell"
+		}
+		switch r.State {
+		case api.StateStopped:
+			if c.Start {
+				return r.Name + " is stopped: start it with s"
+			}
+			return r.Name + " is stopped"
+		case api.StateDeleting, api.StateCreateFailed:
+			return r.Name + " is " + Word(r.State)
+		}
+		if !c.Exec {
+			return missing(c, "exec", "no shell can be opened on it")
+		}
+	case Console:
+		if !c.Console {
+			return missing(c, "console", "its backend keeps no console output")
+		}
+	}
+	if changes && r.State == api.StateDeleting {
+		return r.Name + " is being deleted"
+	}
+	return ""
+}
+
+func missing(c api.Capabilities, name, otherwise string) string {
+	if w := c.Why[name]; w != "" {
+		return w
+	}
+	return otherwise
+}
+
+// Word is a state for people.
+func Word(s api.State) string { return strings.ReplaceAll(string(s), "_", " ") }
+
+// Doing is a verb under way, for people.
+func Doing(verb string) string {
+	switch verb {
+	case Start:
+		return "starting"
+	case Stop:
+		return "stopping"
+	case Restart:
+		return "restarting"
+	case Delete:
+		return "deleting"
+	}
+	return verb
+}
+
+// action is the verb's name in the service.
+func action(verb string) string {
+	if verb == Delete {
+		return "delete"
+	}
+	return verb
+}
+
+// Command is the command line that does a verb to instances.
+func Command(e *screen.Env, verb string, rows []*data.Row) string {
+	s := "berth " + verb
+	for _, r := range rows {
+		s += " " + quote(e.Store.Ref(r))
+	}
+	if verb == Console {
+		return "berth show " + strings.TrimPrefix(s, "berth console ")
+	}
+	return s
+}
+
+// quote makes a word of a command line out of anything.
+func quote(s string) string {
+	for _, r := range s {
+		if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@=,+", r) {
+			return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+		}
+	}
+	if s == "" {
+		return "''"
+	}
+	return s
+}
+
+// Quote makes a word of a command line out of any text.
+func Quote(s string) string { return quote(s) }
+
+// names lists a few names.
+func names(rows []*data.Row) string {
+	if len(rows) == 1 {
+		return rows[0].Name
+	}
+	return fmt.Sprintf("%d instances", len(rows))
+}

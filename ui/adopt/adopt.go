@@ -1,0 +1,299 @@
+package adopt
+
+import (
+	"context"
+	"strings"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"berth/backend/api"
+	"berth/ui/act"
+	"berth/ui/create"
+	"berth/ui/draw"
+	"berth/ui/form"
+	"berth/ui/key"
+	"berth/ui/screen"
+	"berth/ui/text"
+	"berth/ui/theme"
+)
+
+const (
+	fKind = iota
+	fTarget
+	fName
+	fKey
+	fShare
+)
+
+// Adopt is the screen.
+type Adopt struct {
+	e       *screen.Env
+	f       form.Form
+	named   bool // the name was typed, not derived
+	sending bool
+	err     *api.Error
+	ctx     context.Context
+	cancel  context.CancelFunc
+}
+
+type sentMsg struct {
+	op  api.Operation
+	err error
+}
+
+// New makes the form; arg is a target, or "local".
+func New(e *screen.Env, arg string) screen.Screen {
+	a := &Adopt{e: e}
+	a.ctx, a.cancel = context.WithCancel(e.Ctx)
+	a.f.Button = "Adopt"
+	a.f.Fields = []*form.Field{
+		{Name: "machine", IsList: true, Options: []form.Option{
+			{Value: "ssh", Label: "another machine", Detail: "one that you can ssh to"},
+			{Value: "local", Label: "this computer", Detail: "with your own home, as you are logged in"},
+		}},
+		{Name: "target"},
+		{Name: "name"},
+		{Name: "host key"},
+		{Name: "share"},
+	}
+	a.f.Fields[fTarget].Input.Hint = "user@host:port, or a Host of ~/.ssh/config"
+	a.f.Fields[fName].Input.Hint = "3 to 24 letters, digits and -"
+	a.f.Fields[fKey].Input.Hint = "SHA256:… to pin it; empty: you are asked"
+	a.f.Fields[fShare].Input.Hint = "a shared folder that exists there; may stay empty"
+	if e.Theme.ASCII {
+		a.f.Fields[fKey].Input.Hint = "SHA256:... to pin it; empty: you are asked"
+	}
+	if arg == "local" || arg == "" && e.LocalGPUs {
+		a.f.Fields[fKind].At = 1
+	} else {
+		a.f.Fields[fTarget].Input.Set(arg)
+	}
+	a.follow()
+	return a
+}
+
+// Close ends what the form waits for.
+func (a *Adopt) Close() { a.cancel() }
+
+func (a *Adopt) local() bool { return a.f.Fields[fKind].Value() == "local" }
+
+// follow brings the fields in line with the kind of machine and derives a name.
+func (a *Adopt) follow() {
+	off := ""
+	if a.local() {
+		off = "not needed: it is this computer"
+	}
+	a.f.Fields[fTarget].Off, a.f.Fields[fKey].Off = off, off
+	if a.named {
+		return
+	}
+	n := ""
+	if a.local() {
+		n = "this-computer"
+	} else {
+		n = nameFrom(a.f.Fields[fTarget].Value())
+	}
+	a.f.Fields[fName].Input.Set(n)
+}
+
+// nameFrom makes a name out of a target: the host's first label, without what a name can't have.
+func nameFrom(target string) string {
+	if i := strings.LastIndexByte(target, '@'); i >= 0 {
+		target = target[i+1:]
+	}
+	target, _, _ = strings.Cut(target, ":")
+	if strings.Trim(target, "0123456789.") == "" && target != "" {
+		target = "host-" + strings.ReplaceAll(target, ".", "-")
+	} else {
+		target, _, _ = strings.Cut(target, ".")
+	}
+	var b strings.Builder
+	for _, r := range target {
+		if r < 0x80 && create.NameFault("abc"+string(r)) == "" {
+			b.WriteRune(r)
+		} else {
+			b.WriteByte('-')
+		}
+	}
+	s := b.String()
+	if len(s) > 24 {
+		s = s[:24]
+	}
+	return strings.Trim(s, "-")
+}
+
+// Init implements screen.Screen.
+func (a *Adopt) Init() tea.Cmd { return nil }
+
+// Title implements screen.Screen.
+func (a *Adopt) Title() string { return "adopt" }
+
+// Topic implements screen.Screen.
+func (a *Adopt) Topic() string { return "adopt" }
+
+// Typing implements screen.Typer.
+func (a *Adopt) Typing() bool { return true }
+
+// Update implements screen.Screen.
+func (a *Adopt) Update(msg tea.Msg) tea.Cmd {
+	switch m := msg.(type) {
+	case tea.KeyMsg:
+		return a.did(a.f.Update(m))
+	case sentMsg:
+		if !a.sending {
+			return nil
+		}
+		a.sending = false
+		if m.err != nil {
+			a.err = api.AsError(m.err)
+			return nil
+		}
+		return tea.Sequence(screen.Send(screen.Back{}), screen.Send(screen.Open{Name: "detail", Arg: m.op.InstanceID}))
+	}
+	return nil
+}
+
+func (a *Adopt) did(ev form.Event) tea.Cmd {
+	switch ev {
+	case form.Cancel:
+		return screen.Send(screen.Back{})
+	case form.Choose: // two values: go to the other
+		a.f.Fields[fKind].At = 1 - a.f.Fields[fKind].At
+		a.follow()
+	case form.Edited:
+		a.err = nil
+		name := a.f.Fields[fName]
+		if a.f.Focus == fName {
+			a.named = true
+		}
+		a.follow()
+		name.Note, name.Bad = "", false
+		if v := name.Value(); v != "" && a.named {
+			name.Note = create.NameFault(v)
+			name.Bad = name.Note != "" && len(v) >= 3
+		}
+		a.f.Fields[fTarget].Note = ""
+	case form.Submit:
+		return a.submit()
+	}
+	return nil
+}
+
+func (a *Adopt) request() api.AdoptRequest {
+	v := func(i int) string { return a.f.Fields[i].Value() }
+	r := api.AdoptRequest{Name: v(fName), Share: v(fShare)}
+	if a.local() {
+		r.Local = true
+	} else {
+		r.Target, r.HostKey = v(fTarget), v(fKey)
+	}
+	return r
+}
+
+func (a *Adopt) submit() tea.Cmd {
+	if a.sending {
+		return nil
+	}
+	if a.e.ReadOnly {
+		return screen.Warn("read-only: nothing is changed from here (R switches it off)")
+	}
+	r := a.request()
+	bad := func(i int, s string) tea.Cmd {
+		a.f.Focus, a.f.Fields[i].Note, a.f.Fields[i].Bad = i, s, true
+		return nil
+	}
+	if !r.Local && r.Target == "" {
+		return bad(fTarget, "which machine? as you would name it to ssh")
+	}
+	if r.Name == "" {
+		return bad(fName, "it needs a name")
+	}
+	if s := create.NameFault(r.Name); s != "" {
+		return bad(fName, s)
+	}
+	a.sending, a.err = true, nil
+	return func() tea.Msg {
+		op, err := a.e.WS.Adopt(a.e.Ctx, r)
+		return sentMsg{op, err}
+	}
+}
+
+// Command is the command line that does the same as the form.
+func (a *Adopt) Command() string {
+	r := a.request()
+	s := "berth adopt "
+	if r.Name == "" {
+		r.Name = "NAME"
+	}
+	s += act.Quote(r.Name)
+	switch {
+	case r.Local:
+		s += " --local"
+	case r.Target == "":
+		s += " USER@HOST"
+	default:
+		s += " " + act.Quote(r.Target)
+	}
+	if r.HostKey != "" {
+		s += " --host-key " + act.Quote(r.HostKey)
+	}
+	if r.Share != "" {
+		s += " --share " + act.Quote(r.Share)
+	}
+	return s
+}
+
+// Keys implements screen.Screen.
+func (a *Adopt) Keys() []key.Binding {
+	const g = "The form"
+	return []key.Binding{
+		{Keys: []string{"tab"}, Label: "next", Group: g, Desc: "To the next field; shift+tab goes back."},
+		{Keys: []string{"left"}, Show: "← →", Label: "change", Group: g, Desc: "Another value of a list."},
+		{Keys: []string{"ctrl+s"}, Label: "adopt", Group: g, Desc: "Take the machine in."},
+		{Keys: []string{"f1"}, Label: "help", Group: g, Desc: "This help."},
+		{Keys: []string{"esc"}, Label: "cancel", Group: g, Desc: "Leave; nothing is changed."},
+	}
+}
+
+// Mouse implements screen.Mouser.
+func (a *Adopt) Mouse(m tea.MouseMsg) tea.Cmd {
+	if m.Action == tea.MouseActionPress && m.Button == tea.MouseButtonLeft {
+		return a.did(a.f.Click(m.Y))
+	}
+	return nil
+}
+
+// Draw implements screen.Screen.
+func (a *Adopt) Draw(p *draw.Page) {
+	t := a.e.Theme
+	if p.Height() >= 14 {
+		p.Blank(1)
+	}
+	a.f.Button = "Adopt"
+	if a.sending {
+		a.f.Button = "Asking" + t.Ellipsis
+	}
+	a.f.Draw(p, t)
+	if a.err != nil && p.Left() > 1 {
+		p.Blank(1)
+		form.Error(p, t, a.err.Message, a.err.Hint)
+		return
+	}
+	if p.Left() < 4 {
+		return
+	}
+	p.Blank(1)
+	s := "Berth puts its agent into a folder of its own there and changes nothing else. Deleting it later only forgets it. An adopted machine can't be started or stopped from here."
+	for _, l := range text.Wrap(s, min(p.Width()-6, 76)) {
+		p.Line(theme.Ground).Space(3).Text(t.Dim, l)
+	}
+}
+
+// Status implements screen.Stater.
+func (a *Adopt) Status(l *draw.Line) {
+	if a.err != nil {
+		l.Text(a.e.Theme.Bad, a.err.Message)
+		return
+	}
+	l.Text(a.e.Theme.Dim, "$ "+a.Command())
+}

@@ -1,0 +1,512 @@
+package create
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"berth/backend/api"
+	"berth/ui/act"
+	"berth/ui/dialog"
+	"berth/ui/draw"
+	"berth/ui/form"
+	"berth/ui/key"
+	"berth/ui/money"
+	"berth/ui/screen"
+)
+
+// The fields, in order.
+const (
+	fName = iota
+	fBackend
+	fSize
+	fImage
+	fSSH
+	fSetup
+)
+
+// debounce is how long typing must rest before the service is asked about a name.
+const debounce = 250 * time.Millisecond
+
+// Create is the screen.
+type Create struct {
+	e        *screen.Env
+	f        form.Form
+	backends []api.BackendInfo
+	sizes    map[string][]api.Size
+	images   map[string][]api.Image
+	token    string // makes a repeated request the same request
+	sending  bool
+	err      *api.Error
+	ctx      context.Context
+	cancel   context.CancelFunc
+}
+
+type (
+	backendsMsg struct {
+		list []api.BackendInfo
+		err  error
+	}
+	offersMsg struct {
+		backend string
+		sizes   []api.Size
+		images  []api.Image
+		err     error
+	}
+	restMsg    struct{ backend, name string }
+	checkedMsg struct {
+		backend, name string
+		err           error
+	}
+	pickedMsg struct{ field, at int }
+	sentMsg   struct {
+		op  api.Operation
+		err error
+	}
+)
+
+// New makes the form; arg is a name to begin with.
+func New(e *screen.Env, arg string) screen.Screen {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	c := &Create{e: e, sizes: map[string][]api.Size{}, images: map[string][]api.Image{}, token: hex.EncodeToString(b[:])}
+	c.ctx, c.cancel = context.WithCancel(e.Ctx)
+	c.f.Button = "Create"
+	c.f.Fields = []*form.Field{
+		{Name: "name"},
+		{Name: "backend", IsList: true},
+		{Name: "size", IsList: true},
+		{Name: "image", IsList: true},
+		{Name: "ssh", Switch: true, OnText: "open to others, by key only", OffText: "closed; Berth's own line is there all the same"},
+		{Name: "set-up"},
+	}
+	c.f.Fields[fName].Input.Hint = "3 to 24 letters, digits and -"
+	c.f.Fields[fSetup].Input.Hint = "path of a script to run once; may stay empty"
+	c.f.Fields[fName].Input.Set(arg)
+	return c
+}
+
+// Close ends what the form waits for.
+func (c *Create) Close() { c.cancel() }
+
+// Init implements screen.Screen.
+func (c *Create) Init() tea.Cmd {
+	return tea.Batch(func() tea.Msg {
+		list, err := c.e.WS.Backends(c.ctx)
+		return backendsMsg{list, err}
+	}, c.nameEdited())
+}
+
+// Title implements screen.Screen.
+func (c *Create) Title() string { return "new instance" }
+
+// Topic implements screen.Screen.
+func (c *Create) Topic() string { return "create" }
+
+// Typing implements screen.Typer.
+func (c *Create) Typing() bool { return true }
+
+func (c *Create) backend() string { return c.f.Fields[fBackend].Value() }
+
+// Update implements screen.Screen.
+func (c *Create) Update(msg tea.Msg) tea.Cmd {
+	switch m := msg.(type) {
+	case tea.KeyMsg:
+		return c.did(c.f.Update(m))
+	case backendsMsg:
+		return c.gotBackends(m)
+	case offersMsg:
+		c.gotOffers(m)
+	case restMsg:
+		if m.name == c.f.Fields[fName].Value() && m.backend == c.backend() {
+			return func() tea.Msg {
+				return checkedMsg{m.backend, m.name, c.e.WS.CheckName(c.ctx, m.backend, m.name)}
+			}
+		}
+	case checkedMsg:
+		c.checked(m)
+	case pickedMsg:
+		c.f.Fields[m.field].At = m.at
+		c.f.Focus = m.field
+		return c.edited()
+	case sentMsg:
+		if !c.sending {
+			return nil
+		}
+		c.sending = false
+		if m.err != nil {
+			c.err = api.AsError(m.err)
+			return nil
+		}
+		return tea.Sequence(screen.Send(screen.Back{}), screen.Send(screen.Open{Name: "detail", Arg: m.op.InstanceID}))
+	}
+	return nil
+}
+
+func (c *Create) did(ev form.Event) tea.Cmd {
+	switch ev {
+	case form.Cancel:
+		return screen.Send(screen.Back{})
+	case form.Edited:
+		c.err = nil
+		return c.edited()
+	case form.Choose:
+		return c.pick()
+	case form.Submit:
+		return c.submit()
+	}
+	return nil
+}
+
+// edited follows up on the field in focus.
+func (c *Create) edited() tea.Cmd {
+	switch c.f.Focus {
+	case fName:
+		return c.nameEdited()
+	case fBackend:
+		c.note(fBackend)
+		return tea.Batch(c.offers(), c.nameEdited())
+	case fSize, fImage:
+		c.note(c.f.Focus)
+	case fSetup:
+		c.f.Fields[fSetup].Note = ""
+	}
+	return nil
+}
+
+// pick opens the list of the field in focus.
+func (c *Create) pick() tea.Cmd {
+	i := c.f.Focus
+	x := c.f.Fields[i]
+	m := &dialog.Menu{Title: "Choose the " + x.Name, At: x.At}
+	for j, o := range x.Options {
+		m.Items = append(m.Items, dialog.Item{Label: o.Label, Detail: o.Detail, Do: screen.Send(pickedMsg{i, j})})
+	}
+	return screen.Send(screen.Show{Dialog: m})
+}
+
+func (c *Create) gotBackends(m backendsMsg) tea.Cmd {
+	x := c.f.Fields[fBackend]
+	if m.err != nil {
+		x.Note, x.Bad = api.AsError(m.err).Message, true
+		return nil
+	}
+	was := x.Value()
+	c.backends, x.Options = nil, nil
+	for _, b := range m.list {
+		if !b.Capabilities.Create {
+			continue
+		}
+		c.backends = append(c.backends, b)
+		x.Options = append(x.Options, form.Option{Value: b.Name, Label: b.Name, Detail: b.Title})
+	}
+	if len(x.Options) == 0 {
+		x.Note, x.Bad = "no backend here can make an instance; berth doctor says why", true
+		return nil
+	}
+	if !x.Pick(was) && !x.Pick(c.e.Config.Defaults.Backend) {
+		x.At = 0
+	}
+	c.note(fBackend)
+	return tea.Batch(c.offers(), c.nameEdited())
+}
+
+// offers fetches sizes and images of the chosen backend, once.
+func (c *Create) offers() tea.Cmd {
+	b := c.backend()
+	if _, ok := c.sizes[b]; ok || b == "" {
+		c.fillOffers()
+		return nil
+	}
+	c.f.Fields[fSize].Options, c.f.Fields[fImage].Options = nil, nil
+	c.f.Fields[fSize].Note, c.f.Fields[fImage].Note = "", ""
+	return func() tea.Msg {
+		s, err := c.e.WS.Sizes(c.ctx, b)
+		if err != nil {
+			return offersMsg{backend: b, err: err}
+		}
+		i, err := c.e.WS.Images(c.ctx, b)
+		return offersMsg{b, s, i, err}
+	}
+}
+
+func (c *Create) gotOffers(m offersMsg) {
+	if m.err != nil {
+		if m.backend == c.backend() {
+			c.f.Fields[fSize].Note, c.f.Fields[fSize].Bad = api.AsError(m.err).Message, true
+		}
+		return
+	}
+	c.sizes[m.backend], c.images[m.backend] = m.sizes, m.images
+	c.fillOffers()
+}
+
+func (c *Create) fillOffers() {
+	b := c.backend()
+	size, image := c.f.Fields[fSize], c.f.Fields[fImage]
+	size.Options, image.Options = nil, nil
+	for i, s := range c.sizes[b] {
+		size.Options = append(size.Options, form.Option{Value: s.Name, Label: s.Name, Detail: sizeText(s)})
+		if s.Default {
+			size.At = i
+		}
+	}
+	for i, m := range c.images[b] {
+		image.Options = append(image.Options, form.Option{Value: m.Name, Label: m.Name, Detail: m.Description})
+		if m.Default {
+			image.At = i
+		}
+	}
+	size.Pick(c.e.Config.Defaults.Size)
+	image.Pick(c.e.Config.Defaults.Image)
+	c.note(fSize)
+}
+
+func sizeText(s api.Size) string {
+	parts := []string{}
+	if s.VCPUs > 0 {
+		parts = append(parts, fmt.Sprintf("%d vCPU", s.VCPUs))
+	}
+	if s.MemoryBytes > 0 {
+		parts = append(parts, money.Bytes(s.MemoryBytes))
+	}
+	if len(s.GPUs) > 0 {
+		parts = append(parts, money.GPUs(s.GPUs))
+	}
+	if s.PriceUSD != nil {
+		parts = append(parts, money.USD(*s.PriceUSD)+"/h")
+	}
+	if len(parts) == 0 {
+		return s.Description
+	}
+	return strings.Join(parts, ", ")
+}
+
+// note says below a list what its choice means.
+func (c *Create) note(i int) {
+	x := c.f.Fields[i]
+	x.Note, x.Bad = "", false
+	switch i {
+	case fBackend:
+		for _, b := range c.backends {
+			if b.Name == x.Value() && b.Error != nil {
+				x.Note, x.Bad = b.Error.Message, true
+			}
+		}
+		ssh := c.f.Fields[fSSH]
+		ssh.Off = ""
+		if x.Value() == "local" {
+			ssh.Off = "not on this computer: berth ssh goes straight in"
+		}
+	case fSize:
+		for _, s := range c.sizes[c.backend()] {
+			if s.Name == x.Value() {
+				x.Note = s.Description
+			}
+		}
+	}
+}
+
+// nameEdited checks the name by the rules at once, and by the service when typing rests.
+func (c *Create) nameEdited() tea.Cmd {
+	x := c.f.Fields[fName]
+	x.Good, x.Bad, x.Note = false, false, ""
+	name, b := x.Value(), c.backend()
+	if name == "" {
+		return nil
+	}
+	if why := NameFault(name); why != "" {
+		x.Note = why
+		x.Bad = len(name) >= 3
+		return nil
+	}
+	if b == "" {
+		return nil
+	}
+	return c.e.Tick(debounce, func(time.Time) tea.Msg { return restMsg{b, name} })
+}
+
+func (c *Create) checked(m checkedMsg) {
+	x := c.f.Fields[fName]
+	if m.name != x.Value() || m.backend != c.backend() {
+		return
+	}
+	if m.err != nil {
+		x.Note, x.Bad, x.Good = api.AsError(m.err).Message, true, false
+		return
+	}
+	x.Note, x.Good, x.Bad = "this name is free", true, false
+}
+
+// NameFault says what is wrong with an instance's name by the rules, or "".
+func NameFault(s string) string {
+	for _, r := range s {
+		if r > 0x7f || r != '-' && !(r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z') {
+			return fmt.Sprintf("%q can't be in a name: letters, digits and - can", r)
+		}
+	}
+	switch c := s[0]; {
+	case c == '-' || c >= '0' && c <= '9':
+		return "a name begins with a letter"
+	case len(s) < 3:
+		return "3 characters at least"
+	case len(s) > 24:
+		return fmt.Sprintf("24 characters at most; these are %d", len(s))
+	}
+	return ""
+}
+
+// request collects what is asked for.
+func (c *Create) request() (api.CreateRequest, error) {
+	v := func(i int) string { return c.f.Fields[i].Value() }
+	r := api.CreateRequest{Name: v(fName), Backend: v(fBackend), Size: v(fSize), Image: v(fImage), RequestID: c.token}
+	if c.f.Fields[fSSH].Off == "" {
+		on := c.f.Fields[fSSH].On
+		r.SSH = &on
+	}
+	if p := v(fSetup); p != "" {
+		b, err := readScript(p)
+		if err != nil {
+			return r, err
+		}
+		r.Setup = b
+	}
+	return r, nil
+}
+
+// maxScript bounds a set-up script, in bytes.
+const maxScript = 1 << 20
+
+func readScript(p string) (string, error) {
+	if rest, ok := strings.CutPrefix(p, "~/"); ok {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", err
+		}
+		p = filepath.Join(home, rest)
+	}
+	st, err := os.Stat(p)
+	switch {
+	case err != nil:
+		return "", err
+	case !st.Mode().IsRegular():
+		return "", fmt.Errorf("%s is no file", p)
+	case st.Size() > maxScript:
+		return "", fmt.Errorf("%s is too large for a set-up script (%s)", p, money.Bytes(st.Size()))
+	}
+	b, err := os.ReadFile(p)
+	return string(b), err
+}
+
+// Command is the command line that does the same as the form.
+func (c *Create) Command() string {
+	v := func(i int) string { return c.f.Fields[i].Value() }
+	name := v(fName)
+	if name == "" {
+		name = "NAME"
+	}
+	s := "berth create " + act.Quote(name)
+	if v(fBackend) != "" {
+		s += " --backend " + act.Quote(v(fBackend))
+	}
+	if v(fSize) != "" {
+		s += " --size " + act.Quote(v(fSize))
+	}
+	if v(fImage) != "" {
+		s += " --image " + act.Quote(v(fImage))
+	}
+	if c.f.Fields[fSSH].Off == "" && c.f.Fields[fSSH].On {
+		s += " --ssh"
+	}
+	if v(fSetup) != "" {
+		s += " --setup " + act.Quote(v(fSetup))
+	}
+	return s
+}
+
+func (c *Create) submit() tea.Cmd {
+	if c.sending {
+		return nil
+	}
+	if c.e.ReadOnly {
+		return screen.Warn("read-only: nothing is changed from here (R switches it off)")
+	}
+	name := c.f.Fields[fName]
+	fault := ""
+	switch {
+	case name.Value() == "":
+		fault = "it needs a name"
+	default:
+		fault = NameFault(name.Value())
+	}
+	if fault != "" {
+		c.f.Focus = fName
+		name.Note, name.Bad = fault, true
+		return nil
+	}
+	r, err := c.request()
+	if err != nil {
+		c.f.Focus = fSetup
+		c.f.Fields[fSetup].Note, c.f.Fields[fSetup].Bad = err.Error(), true
+		return nil
+	}
+	c.sending, c.err = true, nil
+	return func() tea.Msg {
+		op, err := c.e.WS.Create(c.e.Ctx, r)
+		return sentMsg{op, err}
+	}
+}
+
+// Keys implements screen.Screen.
+func (c *Create) Keys() []key.Binding {
+	const g = "The form"
+	return []key.Binding{
+		{Keys: []string{"tab"}, Label: "next", Group: g, Desc: "To the next field; shift+tab goes back."},
+		{Keys: []string{"left"}, Show: "← →", Label: "change", Group: g, Desc: "Another value of a list or switch; enter opens the list."},
+		{Keys: []string{"enter"}, Label: "choose", Group: g, Desc: "Open a list, or go on."},
+		{Keys: []string{"ctrl+s"}, Label: "create", Group: g, Desc: "Make the instance."},
+		{Keys: []string{"f1"}, Label: "help", Group: g, Desc: "This help."},
+		{Keys: []string{"esc"}, Label: "cancel", Group: g, Desc: "Leave; nothing is made."},
+	}
+}
+
+// Mouse implements screen.Mouser.
+func (c *Create) Mouse(m tea.MouseMsg) tea.Cmd {
+	if m.Action == tea.MouseActionPress && m.Button == tea.MouseButtonLeft {
+		return c.did(c.f.Click(m.Y))
+	}
+	return nil
+}
+
+// Draw implements screen.Screen.
+func (c *Create) Draw(p *draw.Page) {
+	t := c.e.Theme
+	if p.Height() >= 14 {
+		p.Blank(1)
+	}
+	c.f.Button = "Create"
+	if c.sending {
+		c.f.Button = "Asking" + t.Ellipsis
+	}
+	c.f.Draw(p, t)
+	if c.err != nil && p.Left() > 1 {
+		p.Blank(1)
+		form.Error(p, t, c.err.Message, c.err.Hint)
+	}
+}
+
+// Status implements screen.Stater.
+func (c *Create) Status(l *draw.Line) {
+	if c.err != nil {
+		l.Text(c.e.Theme.Bad, c.err.Message)
+		return
+	}
+	l.Text(c.e.Theme.Dim, "$ "+c.Command())
+}

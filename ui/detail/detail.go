@@ -1,0 +1,165 @@
+package detail
+
+import (
+	"context"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"berth/backend/api"
+	"berth/ui/act"
+	"berth/ui/data"
+	"berth/ui/key"
+	"berth/ui/screen"
+)
+
+// Detail is the screen.
+type Detail struct {
+	e      *screen.Env
+	id     string
+	last   *data.Row // as it was last seen, for when it is gone
+	name   string
+	at     int // the entry under the cursor
+	entry  []entry
+	tops   [2]int
+	view   int
+	spans  []span // where entries were drawn, for the mouse
+	past   []api.Event
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+// eventsMsg brings the instance's recorded events.
+type eventsMsg struct {
+	id     string
+	events []api.Event
+}
+
+// New makes the screen of the instance with the id arg.
+func New(e *screen.Env, arg string) screen.Screen {
+	d := &Detail{e: e, id: arg, name: arg}
+	d.ctx, d.cancel = context.WithCancel(e.Ctx)
+	d.refresh()
+	return d
+}
+
+// Close ends what the screen waits for.
+func (d *Detail) Close() { d.cancel() }
+
+func (d *Detail) refresh() {
+	if r := d.e.Store.Row(d.id); r != nil {
+		d.last, d.name = r, r.Name
+	} else if op := d.e.Store.Op(d.id); op != nil && d.last == nil {
+		d.name = op.Instance
+	}
+}
+
+// Init implements screen.Screen: it fetches what happened before.
+func (d *Detail) Init() tea.Cmd {
+	if d.last == nil {
+		return nil
+	}
+	ref := d.e.Store.Ref(d.last)
+	return func() tea.Msg {
+		ev, err := d.e.WS.Events(d.ctx, api.EventOptions{Instance: ref, Limit: 30})
+		if err != nil {
+			return nil // the events screen says so; here they are an extra
+		}
+		return eventsMsg{d.id, ev}
+	}
+}
+
+// Title implements screen.Screen.
+func (d *Detail) Title() string { return d.name }
+
+// Topic implements screen.Screen.
+func (d *Detail) Topic() string { return "instance" }
+
+// Update implements screen.Screen.
+func (d *Detail) Update(msg tea.Msg) tea.Cmd {
+	switch m := msg.(type) {
+	case screen.Changed:
+		had := d.last != nil
+		d.refresh()
+		if !had && d.last != nil {
+			return d.Init()
+		}
+	case eventsMsg:
+		if m.id == d.id {
+			d.past = m.events
+		}
+	}
+	return nil
+}
+
+// Subjects implements screen.Subject.
+func (d *Detail) Subjects() []*data.Row {
+	if r := d.e.Store.Row(d.id); r != nil {
+		return []*data.Row{r}
+	}
+	return nil
+}
+
+// Keys implements screen.Screen.
+func (d *Detail) Keys() []key.Binding {
+	r := d.e.Store.Row(d.id)
+	gone := ""
+	if r == nil {
+		gone = d.name + " is gone"
+	}
+	verb := act.Stop
+	if r != nil {
+		verb = act.Toggle(r)
+	}
+	why := func(v string) string {
+		if gone != "" {
+			return gone
+		}
+		return act.Why(d.e, r, v)
+	}
+	on := func(v string) func() tea.Cmd {
+		return func() tea.Cmd { return act.Do(d.e, v, d.Subjects()) }
+	}
+	const acts, move = "Acting", "Moving"
+	step := func(n int) func() tea.Cmd {
+		return func() tea.Cmd { d.move(n); return nil }
+	}
+	return []key.Binding{
+		{Keys: []string{"t"}, Label: "shell", Group: acts, Desc: "Give this terminal to a shell on the instance; enter ~ . comes back.", Why: why(act.Shell), Do: on(act.Shell)},
+		{Keys: []string{"s"}, Label: verb, Group: acts, Desc: "Start what is stopped, stop what runs.", Why: why(verb), Do: on(verb)},
+		{Keys: []string{"r"}, Label: "restart", Group: acts, Desc: "Restart the instance.", Why: why(act.Restart), Do: on(act.Restart)},
+		{Keys: []string{"d"}, Label: "delete", Group: acts, Desc: "Delete the instance and its disk, or forget an adopted one; asks first.", Why: why(act.Delete), Do: on(act.Delete)},
+		{Keys: []string{"o"}, Label: "console", Group: acts, Desc: "The last output of its console or supervisor.", Why: why(act.Console), Do: on(act.Console)},
+		{Keys: []string{"y", "enter"}, Show: "y", Label: "copy", Group: acts, Desc: "Copy the value under the cursor.", Do: d.copy},
+		{Keys: []string{"c", "Y"}, Show: "c", Label: "commands", Group: acts, Desc: "Show and copy the command lines that do the same.", Why: gone, Do: func() tea.Cmd { return act.Commands(d.e, d.Subjects()) }},
+		{Keys: []string{"e"}, Label: "events", Group: acts, Desc: "What happened to this instance.", Do: func() tea.Cmd { return screen.Send(screen.Open{Name: "events", Arg: d.name}) }},
+		{Keys: []string{"ctrl+r"}, Group: acts, Desc: "Ask the provider how the instance is now.", Why: gone, Do: func() tea.Cmd { return act.Refresh(d.e, d.Subjects()) }},
+		{Keys: []string{"down", "j"}, Show: "↓ j", Group: move, Desc: "To the next value.", Do: step(1)},
+		{Keys: []string{"up", "k"}, Show: "↑ k", Group: move, Desc: "To the value before.", Do: step(-1)},
+		{Keys: []string{"g", "home"}, Show: "g", Group: move, Desc: "To the first value.", Do: step(-1 << 20)},
+		{Keys: []string{"G", "end"}, Show: "G", Group: move, Desc: "To the last value.", Do: step(1 << 20)},
+		{Keys: []string{"pgdown"}, Show: "pgdn", Group: move, Desc: "A page down.", Do: func() tea.Cmd { d.move(d.view); return nil }},
+		{Keys: []string{"pgup"}, Show: "pgup", Group: move, Desc: "A page up.", Do: func() tea.Cmd { d.move(-d.view); return nil }},
+	}
+}
+
+// move puts the cursor n values on.
+func (d *Detail) move(n int) {
+	step := 1
+	if n < 0 {
+		step, n = -1, -n
+	}
+	for i := d.at + step; i >= 0 && i < len(d.entry) && n > 0; i += step {
+		if d.entry[i].copy != "" {
+			d.at = i
+			n--
+		}
+	}
+}
+
+func (d *Detail) copy() tea.Cmd {
+	if d.at >= len(d.entry) || d.entry[d.at].copy == "" {
+		return screen.Warn("there is no value under the cursor")
+	}
+	x := d.entry[d.at]
+	return screen.Send(screen.Copy{What: x.label, Text: x.copy})
+}

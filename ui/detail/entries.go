@@ -1,0 +1,291 @@
+package detail
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"berth/backend/api"
+	"berth/ui/act"
+	"berth/ui/data"
+	"berth/ui/money"
+	"berth/ui/theme"
+)
+
+// entry is one thing on the screen: a heading, a field, a step, a remark.
+type entry struct {
+	side  int // 0: the figures, 1: what happens and what to know
+	head  bool
+	glyph string
+	label string
+	value string
+	st    theme.Style
+	gs    theme.Style // of the glyph
+	copy  string      // what y copies; empty: the cursor passes over
+	wrap  bool
+}
+
+// build lists what is to be drawn now.
+func (d *Detail) build() []entry {
+	t := d.e.Theme
+	out := d.entry[:0]
+	field := func(label, value string) {
+		if value != "" && value != money.Unknown {
+			out = append(out, entry{label: label, value: value, st: t.Text, copy: value})
+		}
+	}
+	head := func(side int, s string) { out = append(out, entry{side: side, head: true, label: s}) }
+	r := d.e.Store.Row(d.id)
+	op := d.e.Store.Op(d.id)
+	if r == nil {
+		head(0, d.name)
+		word := "It is being made; its figures come as soon as the service has them."
+		if d.last != nil {
+			word = "This instance is gone."
+			r = d.last
+		}
+		out = append(out, entry{value: word, st: t.Dim, wrap: true})
+		if d.last == nil {
+			return d.operation(out, op)
+		}
+	}
+	in := &r.Instance
+	gone := in != nil && d.e.Store.Row(d.id) == nil
+	if !gone {
+		ago := ""
+		switch {
+		case in.State.Changing():
+			ago = " for " + d.e.Elapsed(in.StateSince)
+		case !in.StateSince.IsZero():
+			if a := d.e.Age(in.StateSince); a != "now" {
+				ago = " for " + a
+			}
+		}
+		out = append(out, entry{label: "state", glyph: t.StateGlyph(in.State), gs: t.State(in.State), value: act.Word(in.State) + ago, st: t.State(in.State), copy: string(in.State)})
+	}
+	field("reason", in.StateReason)
+	if in.ObservedAt != nil && !gone {
+		field("seen", ago(d.e.Age(*in.ObservedAt)))
+	}
+	if in.IdleSince != nil && in.State == api.StateRunning {
+		field("idle", "for "+d.e.Age(*in.IdleSince))
+	}
+	head(0, "Machine")
+	field("backend", in.Backend)
+	field("size", in.Size)
+	field("vCPUs", positive(in.VCPUs))
+	field("memory", money.Bytes(in.MemoryBytes))
+	field("disk", money.Bytes(in.DiskBytes))
+	field("GPUs", gpus(in.GPUs))
+	field("image", in.Image)
+	field("region", in.Region)
+	head(0, "Reach")
+	field("address", in.Address)
+	field("port", positive(in.Port))
+	field("user", in.User)
+	if in.SSHEnabled {
+		field("ssh", "open to others with a key")
+	} else {
+		field("ssh", "closed to others; Berth's own line is there")
+	}
+	field("folder", in.Workdir)
+	if a := in.Agent; a != nil {
+		s := a.State
+		if a.Version != "" {
+			s += ", " + a.Version
+		}
+		if a.Transport != "" {
+			s += ", over " + a.Transport
+		}
+		field("agent", s)
+		field("", a.Reason)
+		field("reboot", a.AfterReboot)
+	}
+	head(0, "People and money")
+	field("owner", in.Owner)
+	field("for", in.AssignedTo)
+	cost := func(label string, v *float64, unit string) {
+		if v != nil {
+			field(label, money.USD(*v)+unit)
+		}
+	}
+	cost("price", in.PriceUSDPerHour, " an hour")
+	cost("running", in.RunningUSDPerHour, " an hour")
+	cost("stopped", in.StoppedUSDPerHour, " an hour")
+	cost("today", in.CostTodayUSD, "")
+	head(0, "Record")
+	if in.Adopted {
+		field("origin", "adopted: it was there before Berth")
+	}
+	field("created", stamp(in.CreatedAt))
+	field("changed", stamp(in.UpdatedAt))
+	field("id", in.ID)
+	field("provider", in.ProviderID)
+	if in.ProviderName != in.Name {
+		field("known as", in.ProviderName)
+	}
+	for _, k := range slices.Sorted(maps.Keys(in.Tags)) {
+		field("tag", k+"="+in.Tags[k])
+	}
+	out = d.operation(out, op)
+	if len(in.Notes) > 0 {
+		head(1, "Good to know")
+		for _, n := range in.Notes {
+			out = append(out, entry{side: 1, label: "note", glyph: t.Bullet, gs: t.Busy, value: n, st: t.Text, wrap: true, copy: n})
+		}
+	}
+	out = d.missing(out, in)
+	return d.recent(out, r)
+}
+
+// operation lists the steps of the operation under way, or of the last one.
+func (d *Detail) operation(out []entry, op *api.Operation) []entry {
+	if op == nil {
+		return out
+	}
+	t := d.e.Theme
+	title := strings.ToUpper(op.Kind[:min(1, len(op.Kind))]) + op.Kind[min(1, len(op.Kind)):]
+	switch {
+	case !op.State.Done():
+		title += ", " + d.e.Elapsed(op.CreatedAt)
+	case op.EndedAt != nil:
+		title += " " + string(op.State) + " in " + length(op.EndedAt.Sub(op.CreatedAt))
+	default:
+		title += " " + string(op.State)
+	}
+	out = append(out, entry{side: 1, head: true, label: title})
+	for _, s := range op.Steps {
+		st, gs := t.Text, t.Dim
+		took := ""
+		switch s.State {
+		case api.OpSucceeded:
+			gs = t.Good
+		case api.OpRunning:
+			gs = t.Busy
+		case api.OpFailed, api.OpCancelled:
+			gs, st = t.Bad, t.Bad
+		default:
+			st = t.Dim
+		}
+		switch {
+		case s.StartedAt != nil && s.EndedAt != nil:
+			took = "  " + length(s.EndedAt.Sub(*s.StartedAt))
+		case s.StartedAt != nil && s.State == api.OpRunning:
+			took = "  " + d.e.Elapsed(*s.StartedAt)
+		}
+		name := s.Title
+		if name == "" {
+			name = s.Name
+		}
+		out = append(out, entry{side: 1, label: "step", glyph: t.OpGlyph(s.State), gs: gs, value: name + took, st: st, wrap: true, copy: name})
+		if s.Message != "" && (s.State == api.OpRunning || s.State == api.OpFailed) {
+			out = append(out, entry{side: 1, label: "message", glyph: " ", value: s.Message, st: t.Dim, wrap: true, copy: s.Message})
+		}
+	}
+	if e := op.Error; e != nil {
+		out = append(out, entry{side: 1, label: "error", glyph: t.Cross, gs: t.Bad, value: e.Message, st: t.Bad, wrap: true, copy: e.Message})
+		if e.Hint != "" {
+			out = append(out, entry{side: 1, label: "hint", glyph: t.Arrow, gs: t.Accent, value: e.Hint, st: t.Text, wrap: true, copy: e.Hint})
+		}
+	}
+	return out
+}
+
+// missing lists what can't be done with this instance, and why.
+func (d *Detail) missing(out []entry, in *api.Instance) []entry {
+	c := in.Capabilities
+	t := d.e.Theme
+	first := true
+	for _, x := range []struct {
+		has  bool
+		name string
+		verb string
+	}{{c.Start, "start", "start"}, {c.Stop, "stop", "stop"}, {c.Restart, "restart", "restart"}, {c.Delete || in.Adopted, "delete", "delete"}, {c.Exec, "exec", "shell"}, {c.Console, "console", "console"}} {
+		if x.has {
+			continue
+		}
+		if first {
+			out = append(out, entry{side: 1, head: true, label: "Not possible here"})
+			first = false
+		}
+		why := c.Why[x.name]
+		if why == "" {
+			why = "its backend has no such thing"
+		}
+		out = append(out, entry{side: 1, label: x.verb, glyph: t.Cross, gs: t.Dim, value: x.verb + ": " + why, st: t.Dim, wrap: true, copy: why})
+	}
+	return out
+}
+
+// maxRecent is how many events are listed.
+const maxRecent = 8
+
+// recent lists the last events.
+func (d *Detail) recent(out []entry, r *data.Row) []entry {
+	t := d.e.Theme
+	var evs []api.Event
+	seen := map[int64]bool{}
+	for _, list := range [][]api.Event{d.e.Store.Events(), d.past} {
+		for i := len(list) - 1; i >= 0 && len(evs) < 4*maxRecent; i-- {
+			if ev := list[i]; (ev.InstanceID == r.ID || ev.InstanceID == "" && ev.Instance == r.Name) && !seen[ev.Seq] {
+				seen[ev.Seq] = true
+				evs = append(evs, ev)
+			}
+		}
+	}
+	slices.SortFunc(evs, func(a, b api.Event) int { return int(b.Seq - a.Seq) })
+	for i, ev := range evs[:min(len(evs), maxRecent)] {
+		if i == 0 {
+			out = append(out, entry{side: 1, head: true, label: "Lately"})
+		}
+		out = append(out, entry{side: 1, label: "event", glyph: fmt.Sprintf("%3s", d.e.Age(ev.Time)), gs: t.Dim, value: ev.Message, st: t.Level(ev.Level), wrap: true, copy: ev.Message})
+	}
+	return out
+}
+
+func ago(s string) string {
+	if s == "now" {
+		return "just now"
+	}
+	return s + " ago"
+}
+
+func positive(n int) string {
+	if n <= 0 {
+		return ""
+	}
+	return fmt.Sprint(n)
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02 15:04 MST")
+}
+
+// length writes how long something took.
+func length(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "0s"
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	}
+	return d.Round(time.Second).String()
+}
+
+func gpus(gs []api.GPU) string {
+	if len(gs) == 0 {
+		return ""
+	}
+	s := money.GPUs(gs)
+	if gs[0].MemoryBytes > 0 {
+		s += ", " + money.Bytes(gs[0].MemoryBytes) + " each"
+	}
+	return s
+}

@@ -1,0 +1,257 @@
+package fleet
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"berth/backend/api"
+	"berth/ui/act"
+	"berth/ui/data"
+	"berth/ui/draw"
+	"berth/ui/money"
+	"berth/ui/text"
+)
+
+// column is one column of the table. Rank decides what goes first where the screen is narrow: the
+// higher the earlier; those of rank 0 stay.
+type column struct {
+	name, title string
+	min, max    int // width in cells
+	rank        int
+	right       bool
+	less        func(a, b *data.Row) int
+	len         func(r *data.Row) int // content's width, for columns that fit themselves to it
+	cell        func(f *Fleet, l *draw.Line, r *data.Row, w int)
+}
+
+func plain(get func(r *data.Row) string) func(*Fleet, *draw.Line, *data.Row, int) {
+	return func(f *Fleet, l *draw.Line, r *data.Row, w int) { l.Cell(f.e.Theme.Text, get(r), w, false) }
+}
+
+func quiet(get func(f *Fleet, r *data.Row) string, right bool) func(*Fleet, *draw.Line, *data.Row, int) {
+	return func(f *Fleet, l *draw.Line, r *data.Row, w int) {
+		s := get(f, r)
+		st := f.e.Theme.Text
+		if s == money.Unknown || s == "" {
+			s, st = money.Unknown, f.e.Theme.Dim
+		}
+		l.Cell(st, s, w, right)
+	}
+}
+
+func byText(get func(r *data.Row) string) func(a, b *data.Row) int {
+	return func(a, b *data.Row) int { return natural(get(a), get(b)) }
+}
+
+// byMoney puts what is not known last.
+func byMoney(get func(r *data.Row) *float64) func(a, b *data.Row) int {
+	return func(a, b *data.Row) int {
+		x, y := get(a), get(b)
+		switch {
+		case x == nil && y == nil:
+			return 0
+		case x == nil:
+			return 1
+		case y == nil:
+			return -1
+		}
+		return cmp.Compare(*x, *y)
+	}
+}
+
+// byTime puts the longest ago first and what is not known last.
+func byTime(get func(r *data.Row) *time.Time) func(a, b *data.Row) int {
+	return func(a, b *data.Row) int {
+		x, y := get(a), get(b)
+		switch {
+		case x == nil && y == nil:
+			return 0
+		case x == nil:
+			return 1
+		case y == nil:
+			return -1
+		}
+		return x.Compare(*y)
+	}
+}
+
+func name(r *data.Row) string { return r.Name }
+func size(r *data.Row) string { return r.Size }
+func owner(r *data.Row) string {
+	if r.AssignedTo != "" {
+		return r.AssignedTo
+	}
+	return r.Owner
+}
+func address(r *data.Row) string       { return r.Address }
+func region(r *data.Row) string        { return r.Region }
+func image(r *data.Row) string         { return r.Image }
+func idleSince(r *data.Row) *time.Time { return r.IdleSince }
+func observed(r *data.Row) *time.Time  { return r.ObservedAt }
+
+// columns are all columns, in their usual order.
+var columns = []column{
+	{name: "name", title: "NAME", min: 10, max: 26, less: byText(name), len: func(r *data.Row) int { return len(r.Name) },
+		cell: func(f *Fleet, l *draw.Line, r *data.Row, w int) { l.Cell(f.e.Theme.Bold, r.Name, w, false) }},
+	{name: "state", title: "STATE", min: 15, max: 18, less: func(a, b *data.Row) int {
+		return cmp.Compare(slices.Index(api.States, a.State), slices.Index(api.States, b.State))
+	}, cell: stateCell},
+	{name: "backend", title: "BACKEND", min: 7, max: 10, rank: 5, less: byText(func(r *data.Row) string { return r.Backend }),
+		len: func(r *data.Row) int { return len(r.Backend) }, cell: plain(func(r *data.Row) string { return r.Backend })},
+	{name: "size", title: "SIZE", min: 8, max: 20, rank: 4, less: byText(size), len: func(r *data.Row) int { return len(r.Size) },
+		cell: quiet(func(_ *Fleet, r *data.Row) string { return r.Size }, false)},
+	{name: "gpus", title: "GPUS", min: 8, max: 18, rank: 2, less: func(a, b *data.Row) int { return cmp.Compare(len(a.GPUs), len(b.GPUs)) },
+		len: func(r *data.Row) int { return len(money.GPUs(r.GPUs)) }, cell: quiet(func(_ *Fleet, r *data.Row) string { return money.GPUs(r.GPUs) }, false)},
+	{name: "owner", title: "OWNER", min: 7, max: 18, rank: 8, less: byText(owner), len: func(r *data.Row) int { return len(owner(r)) },
+		cell: quiet(func(_ *Fleet, r *data.Row) string { return owner(r) }, false)},
+	{name: "price", title: "$/HOUR", min: 6, max: 8, rank: 3, right: true, less: byMoney(func(r *data.Row) *float64 { return data.Rate(&r.Instance) }),
+		cell: quiet(func(_ *Fleet, r *data.Row) string { return money.Maybe(data.Rate(&r.Instance)) }, true)},
+	{name: "today", title: "TODAY", min: 6, max: 8, rank: 7, right: true, less: byMoney(func(r *data.Row) *float64 { return r.CostTodayUSD }),
+		cell: quiet(func(_ *Fleet, r *data.Row) string { return money.Maybe(r.CostTodayUSD) }, true)},
+	{name: "idle", title: "IDLE", min: 4, max: 5, rank: 6, right: true, less: byTime(idleSince),
+		cell: quiet(func(f *Fleet, r *data.Row) string {
+			if r.IdleSince == nil || r.State != api.StateRunning {
+				return ""
+			}
+			return f.e.Age(*r.IdleSince)
+		}, true)},
+	{name: "seen", title: "SEEN", min: 4, max: 5, rank: 9, right: true, less: byTime(observed),
+		cell: quiet(func(f *Fleet, r *data.Row) string {
+			if r.ObservedAt == nil {
+				return ""
+			}
+			return f.e.Age(*r.ObservedAt)
+		}, true)},
+	{name: "address", title: "ADDRESS", min: 12, max: 22, rank: 10, less: byText(address), len: func(r *data.Row) int { return len(r.Address) },
+		cell: quiet(func(_ *Fleet, r *data.Row) string { return r.Address }, false)},
+	{name: "region", title: "REGION", min: 8, max: 14, rank: 11, less: byText(region), len: func(r *data.Row) int { return len(r.Region) },
+		cell: quiet(func(_ *Fleet, r *data.Row) string { return r.Region }, false)},
+	{name: "cpus", title: "VCPUS", min: 5, max: 5, rank: 12, right: true, less: func(a, b *data.Row) int { return cmp.Compare(a.VCPUs, b.VCPUs) },
+		cell: quiet(func(_ *Fleet, r *data.Row) string { return number0(r.VCPUs) }, true)},
+	{name: "memory", title: "MEMORY", min: 8, max: 8, rank: 13, right: true, less: func(a, b *data.Row) int { return cmp.Compare(a.MemoryBytes, b.MemoryBytes) },
+		cell: quiet(func(_ *Fleet, r *data.Row) string { return money.Bytes(r.MemoryBytes) }, true)},
+	{name: "image", title: "IMAGE", min: 10, max: 20, rank: 14, less: byText(image), len: func(r *data.Row) int { return len(r.Image) },
+		cell: quiet(func(_ *Fleet, r *data.Row) string { return r.Image }, false)},
+}
+
+// ColumnNames lists the columns that the configuration may choose.
+func ColumnNames() []string {
+	out := make([]string, len(columns))
+	for i, c := range columns {
+		out[i] = c.name
+	}
+	return out
+}
+
+func columnNamed(s string) *column {
+	for i := range columns {
+		if strings.EqualFold(columns[i].name, s) {
+			return &columns[i]
+		}
+	}
+	return nil
+}
+
+func number0(n int) string {
+	if n <= 0 {
+		return ""
+	}
+	return itoa(n)
+}
+
+// stateCell writes glyph, word and, while the state changes, for how long it has.
+func stateCell(f *Fleet, l *draw.Line, r *data.Row, w int) {
+	t := f.e.Theme
+	st := t.State(r.State)
+	end := min(l.Col()+w, l.Col()+l.Room())
+	l.Glyph(st, t.StateGlyph(r.State)).Space(1)
+	ago := ""
+	if r.State.Changing() {
+		ago = f.e.Elapsed(r.StateSince)
+	}
+	word := text.Truncate(text.Clean(act.Word(r.State)), end-l.Col()-len(ago)-1, t.Ellipsis)
+	l.Text(st, word)
+	if ago != "" {
+		l.Space(1).Text(t.Dim, ago)
+	}
+	l.To(end)
+}
+
+// placed is a column with its place on the screen.
+type placed struct {
+	*column
+	x, w int
+}
+
+// layout chooses the columns that fit into w cells and gives them their widths.
+func (f *Fleet) layout(w int) []placed {
+	if f.laidW == w && f.laidWide == f.wideGen {
+		return f.laid
+	}
+	const gap = 2
+	cols := slices.Clone(f.cols)
+	need := func() int {
+		n := lead
+		for _, c := range cols {
+			n += c.min + gap
+		}
+		return n - gap
+	}
+	for need() > w {
+		worst := -1
+		for i, c := range cols {
+			if c.rank > 0 && (worst < 0 || c.rank > cols[worst].rank) {
+				worst = i
+			}
+		}
+		if worst < 0 {
+			break
+		}
+		cols = slices.Delete(cols, worst, worst+1)
+	}
+	f.hidden = len(f.cols) - len(cols)
+	spare := w - need()
+	out := f.laid[:0]
+	x := lead
+	for _, c := range cols {
+		cw := c.min
+		want := c.max
+		if c.len != nil {
+			want = max(c.min, min(c.max, f.wide[c.name]))
+		}
+		if more := min(spare, want-cw); more > 0 {
+			cw += more
+			spare -= more
+		}
+		out = append(out, placed{c, x, cw})
+		x += cw + gap
+	}
+	// What is left goes between the columns, as far as the eye can still follow a row.
+	if n := len(out) - 1; n > 0 {
+		add := min(spare/n, 3)
+		for i := range out {
+			out[i].x += i * add
+		}
+	}
+	f.laid, f.laidW, f.laidWide = out, w, f.wideGen
+	return out
+}
+
+// measure widens the columns to a row's content.
+func (f *Fleet) measure(r *data.Row) {
+	for i := range f.cols {
+		c := f.cols[i]
+		if c.len == nil {
+			continue
+		}
+		if n := c.len(r); n > f.wide[c.name] {
+			f.wide[c.name] = n
+			f.wideGen++
+		}
+	}
+}
+
+// lead is the width of the cursor's and the mark's place before the first column.
+const lead = 3

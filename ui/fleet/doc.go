@@ -1,0 +1,4 @@
+// Package fleet is the first screen: a table of all instances. It draws only the rows in view and
+// keeps its order by merging what changed, so that ten thousand instances feel like ten. The cursor
+// stays on its instance, at its place on the screen, through every refresh, sort and deletion.
+package fleet

@@ -1,0 +1,165 @@
+package fleet
+
+import (
+	"slices"
+	"strings"
+
+	"berth/ui/data"
+)
+
+// compare orders two rows by the sorted column, then by name and id.
+func (f *Fleet) compare(a, b *data.Row) int {
+	if f.sortCol.less != nil {
+		if c := f.sortCol.less(a, b); c != 0 {
+			if f.sortDown {
+				return -c
+			}
+			return c
+		}
+	}
+	if c := natural(a.Name, b.Name); c != 0 {
+		return c
+	}
+	return strings.Compare(a.ID, b.ID)
+}
+
+// natural compares without regard to case, and numbers by their value: gpu-2 before gpu-10.
+func natural(a, b string) int {
+	for a != "" && b != "" {
+		if digit(a[0]) && digit(b[0]) {
+			na, ra := number(a)
+			nb, rb := number(b)
+			if len(na) != len(nb) {
+				return len(na) - len(nb)
+			}
+			if c := strings.Compare(na, nb); c != 0 {
+				return c
+			}
+			a, b = ra, rb
+			continue
+		}
+		x, y := lower(a[0]), lower(b[0])
+		if x != y {
+			return int(x) - int(y)
+		}
+		a, b = a[1:], b[1:]
+	}
+	return len(a) - len(b)
+}
+
+func digit(c byte) bool { return c >= '0' && c <= '9' }
+
+func lower(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
+}
+
+// number takes a number off the front, without its leading zeros.
+func number(s string) (n, rest string) {
+	i := 0
+	for i < len(s) && digit(s[i]) {
+		i++
+	}
+	return strings.TrimLeft(s[:i], "0"), s[i:]
+}
+
+// rebuild makes the order anew: after another sort, filter or at first.
+func (f *Fleet) rebuild() {
+	f.keepPlace(func() {
+		f.rows = f.rows[:0]
+		f.e.Store.Each(func(r *data.Row) {
+			f.measure(r)
+			if f.passes(r) {
+				f.rows = append(f.rows, r)
+			}
+		})
+		slices.SortFunc(f.rows, f.compare)
+	})
+}
+
+// merge takes in what changed: gone rows leave, fresh ones come in at their place.
+func (f *Fleet) merge(fresh []*data.Row) {
+	if len(fresh) > len(f.rows)/4+16 {
+		f.rebuild()
+		return
+	}
+	in := make([]*data.Row, 0, len(fresh))
+	for _, r := range fresh {
+		f.measure(r)
+		if !r.Gone && f.passes(r) {
+			in = append(in, r)
+		}
+	}
+	slices.SortFunc(in, f.compare)
+	f.keepPlace(func() {
+		out := f.spare[:0]
+		for _, r := range f.rows {
+			if r.Gone {
+				continue
+			}
+			for len(in) > 0 && f.compare(in[0], r) < 0 {
+				out = append(out, in[0])
+				in = in[1:]
+			}
+			out = append(out, r)
+		}
+		out = append(out, in...)
+		clear(f.rows) // let go of what is gone
+		f.rows, f.spare = out, f.rows
+	})
+}
+
+// keepPlace runs a change of the order and puts the cursor on its row again, at the same place on the
+// screen; where the row is gone, on the one that took its place.
+func (f *Fleet) keepPlace(change func()) {
+	id := f.cursorID()
+	screenAt := f.at - f.top
+	change()
+	if id != "" {
+		if i := f.find(id); i >= 0 {
+			f.at = i
+		}
+	}
+	f.at = max(0, min(f.at, len(f.rows)-1))
+	f.top = f.at - screenAt
+	f.clamp()
+	for m := range f.marks {
+		if f.e.Store.Row(m) == nil {
+			delete(f.marks, m)
+		}
+	}
+}
+
+// find returns where a row stands, or -1.
+func (f *Fleet) find(id string) int {
+	r := f.e.Store.Row(id)
+	if r == nil {
+		return -1
+	}
+	if i, ok := slices.BinarySearchFunc(f.rows, r, f.compare); ok && f.rows[i].ID == id {
+		return i
+	}
+	return -1
+}
+
+func (f *Fleet) cursorID() string {
+	if f.at >= 0 && f.at < len(f.rows) {
+		return f.rows[f.at].ID
+	}
+	return ""
+}
+
+// clamp keeps the cursor in view and the view on the rows.
+func (f *Fleet) clamp() {
+	n := max(1, f.view)
+	f.at = max(0, min(f.at, len(f.rows)-1))
+	if f.at < f.top {
+		f.top = f.at
+	}
+	if f.at >= f.top+n {
+		f.top = f.at - n + 1
+	}
+	f.top = max(0, min(f.top, len(f.rows)-n))
+}

@@ -1,0 +1,264 @@
+// Package palette is the command line of the dashboard: verbs by name, completed as they are typed,
+// with the names that they take.
+package palette
+
+import (
+	"strings"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"berth/ui/draw"
+	"berth/ui/form"
+	"berth/ui/screen"
+	"berth/ui/text"
+	"berth/ui/theme"
+)
+
+// Verb is one command. Args lists what may follow it, for completion; nil: nothing follows. Why says
+// why it can't be done now.
+type Verb struct {
+	Name, Usage, Desc string
+	Args              func() []string
+	Why               string
+	Do                func(arg string) tea.Cmd
+}
+
+// Palette is the dialog.
+type Palette struct {
+	verbs []Verb
+	in    form.Input
+	at    int
+	top   int
+	n, y  int
+	said  string
+}
+
+// New makes a palette of verbs.
+func New(verbs []Verb) *Palette {
+	p := &Palette{verbs: verbs}
+	p.in.Hint = "a command"
+	return p
+}
+
+// choice is one line of what fits to what was typed.
+type choice struct {
+	text, detail, why string
+	full              bool // it may be run as it stands
+}
+
+// maxChoices bounds the completions that are looked at; a fleet may have thousands of names.
+const maxChoices = 200
+
+func (p *Palette) choices() []choice {
+	typed := p.in.Value()
+	name, rest, has := strings.Cut(strings.TrimLeft(typed, " :"), " ")
+	var out []choice
+	if !has {
+		for _, v := range p.verbs {
+			if strings.HasPrefix(v.Name, strings.ToLower(name)) {
+				out = append(out, choice{text: v.Name, detail: v.Desc, why: v.Why, full: v.Args == nil})
+			}
+		}
+		return out
+	}
+	v := p.find(name)
+	if v == nil || v.Args == nil {
+		return nil
+	}
+	rest = strings.ToLower(strings.TrimSpace(rest))
+	for _, pass := range []bool{true, false} { // first those that begin with it
+		for _, a := range v.Args() {
+			l := strings.ToLower(a)
+			if begins := strings.HasPrefix(l, rest); begins != pass || !begins && !strings.Contains(l, rest) {
+				continue
+			}
+			out = append(out, choice{text: v.Name + " " + a, why: v.Why, full: true})
+			if len(out) >= maxChoices {
+				return out
+			}
+		}
+	}
+	return out
+}
+
+func (p *Palette) find(name string) *Verb {
+	for i := range p.verbs {
+		if strings.EqualFold(p.verbs[i].Name, name) {
+			return &p.verbs[i]
+		}
+	}
+	return nil
+}
+
+// Update implements screen.Dialog.
+func (p *Palette) Update(msg tea.Msg) (bool, tea.Cmd) {
+	list := p.choices()
+	switch m := msg.(type) {
+	case tea.MouseMsg:
+		i := p.top + m.Y - p.y
+		if m.Action == tea.MouseActionPress && m.Button == tea.MouseButtonLeft && i >= p.top && i < min(len(list), p.top+p.n) {
+			p.at = i
+			return p.take(list)
+		}
+	case tea.KeyMsg:
+		switch m.String() {
+		case "esc":
+			return true, nil
+		case "enter":
+			return p.enter(list)
+		case "tab":
+			if len(list) > 0 {
+				p.complete(list[min(p.at, len(list)-1)])
+			}
+		case "up", "ctrl+p":
+			p.at = max(0, p.at-1)
+		case "down", "ctrl+n":
+			p.at = min(p.at+1, max(0, len(list)-1))
+		case "backspace":
+			if p.in.Len() == 0 {
+				return true, nil
+			}
+			p.in.Update(m)
+			p.at, p.said = 0, ""
+		default:
+			if p.in.Update(m) {
+				p.at, p.said = 0, ""
+			}
+		}
+	}
+	return false, nil
+}
+
+// complete puts a choice into the line.
+func (p *Palette) complete(c choice) {
+	s := c.text
+	if !c.full {
+		s += " "
+	}
+	p.in.Set(s)
+	p.at = 0
+}
+
+// take completes a choice and runs it if it is whole.
+func (p *Palette) take(list []choice) (bool, tea.Cmd) {
+	c := list[p.at]
+	p.complete(c)
+	if !c.full {
+		return false, nil
+	}
+	return p.run(c.text)
+}
+
+func (p *Palette) enter(list []choice) (bool, tea.Cmd) {
+	typed := strings.TrimSpace(strings.TrimLeft(p.in.Value(), " :"))
+	if typed == "" && p.at == 0 {
+		return true, nil
+	}
+	name, arg, _ := strings.Cut(typed, " ")
+	// What was typed whole is meant as it stands, unless another line was chosen.
+	if v := p.find(name); v != nil && p.at == 0 && (v.Args == nil || strings.TrimSpace(arg) != "") {
+		if arg == "" || len(list) == 0 || hasArg(v, strings.TrimSpace(arg)) {
+			return p.run(typed)
+		}
+	}
+	if len(list) > 0 {
+		p.at = min(p.at, len(list)-1)
+		if v := p.find(name); v != nil && strings.EqualFold(list[p.at].text, name) {
+			return p.run(typed) // a verb alone: it takes what is under the cursor
+		}
+		return p.take(list)
+	}
+	return p.run(typed)
+}
+
+func hasArg(v *Verb, arg string) bool {
+	for _, a := range v.Args() {
+		if strings.EqualFold(a, arg) {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *Palette) run(line string) (bool, tea.Cmd) {
+	name, arg, _ := strings.Cut(line, " ")
+	v := p.find(name)
+	switch {
+	case v == nil:
+		p.said = "there is no command " + name
+		return false, nil
+	case v.Why != "":
+		p.said = v.Why
+		return false, nil
+	}
+	return true, v.Do(strings.TrimSpace(arg))
+}
+
+// Box implements screen.Dialog.
+func (p *Palette) Box(e *screen.Env, w, h int) []string {
+	t := e.Theme
+	bw := max(1, min(w-2, 72))
+	list := p.choices()
+	p.at = max(0, min(p.at, len(list)-1))
+	p.n = max(1, min(12, h-4))
+	if p.at < p.top {
+		p.top = p.at
+	}
+	if p.at >= p.top+p.n {
+		p.top = p.at - p.n + 1
+	}
+	p.top = max(0, min(p.top, len(list)-p.n))
+	var pg draw.Page
+	pg.Reset(t, bw, p.n+4)
+	rule := func(l, r string) {
+		pg.Line(theme.Ground).Glyph(t.Border, l).Repeat(t.Border, t.H, bw-2).Glyph(t.Border, r)
+	}
+	side := func(f func(l *draw.Line)) {
+		l := pg.Line(theme.Ground).Glyph(t.Border, t.V).Space(1)
+		l.Limit(bw - 2)
+		f(l)
+		l.Back(theme.Ground)
+		l.Limit(bw)
+		l.To(bw-1).Glyph(t.Border, t.V)
+	}
+	rule(t.TL, t.TR)
+	side(func(l *draw.Line) {
+		l.Text(t.Key, ": ")
+		p.in.Draw(l, t, l.Room(), true)
+	})
+	rule(t.LT, t.RT)
+	p.y = pg.Len()
+	nameW := 12
+	for i := p.top; i < len(list) && i < p.top+p.n; i++ {
+		c := list[i]
+		side(func(l *draw.Line) {
+			if i == p.at {
+				l.Back(theme.Sel)
+				l.Glyph(t.Accent, t.Cursor)
+			} else {
+				l.Space(1)
+			}
+			st := t.Text
+			if c.why != "" {
+				st = t.Dim
+			}
+			l.Cell(st, c.text, max(nameW, text.Width(text.Clean(c.text))), false).Space(1)
+			d := c.detail
+			if c.why != "" {
+				d = "not now: " + c.why
+			}
+			l.Text(t.Dim, d)
+			if i == p.at {
+				l.Space(l.Room())
+			}
+		})
+	}
+	switch {
+	case p.said != "":
+		side(func(l *draw.Line) { l.Text(t.Bad, p.said) })
+	case len(list) == 0:
+		side(func(l *draw.Line) { l.Text(t.Dim, "nothing fits; enter tries it all the same") })
+	}
+	rule(t.BL, t.BR)
+	return pg.Drawn()
+}

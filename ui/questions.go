@@ -1,0 +1,71 @@
+package ui
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"berth/backend/api"
+)
+
+type answerFunc = func(ctx context.Context, q api.Question) (api.Answer, error)
+
+// questions brings the service's questions to where they can be answered: a dialog of the dashboard,
+// or the terminal while it is given to a shell.
+type questions struct {
+	mu   sync.Mutex
+	to   answerFunc // while a shell has the terminal
+	send func(tea.Msg)
+}
+
+// divert sends questions elsewhere; nil: to the dashboard again.
+func (q *questions) divert(f func(context.Context, api.Question) (api.Answer, error)) {
+	q.mu.Lock()
+	q.to = f
+	q.mu.Unlock()
+}
+
+// answer is what the client calls for each question.
+func (q *questions) answer(ctx context.Context, ask api.Question) (api.Answer, error) {
+	q.mu.Lock()
+	to, send := q.to, q.send
+	q.mu.Unlock()
+	switch {
+	case to != nil:
+		return to(ctx, ask)
+	case send == nil:
+		return api.Answer{Refused: true}, nil
+	}
+	got := make(chan api.Answer, 1)
+	send(questionMsg{ask, func(a api.Answer) { got <- a }})
+	select {
+	case a := <-got:
+		return a, nil
+	case <-ctx.Done():
+		send(withdrawMsg{ask.ID})
+		return api.Answer{}, ctx.Err()
+	}
+}
+
+const maxQuestionsBackoff = 5 * time.Second
+
+// listen keeps the stream of questions open until ctx ends.
+func listen(ctx context.Context, c *api.Client) {
+	wait := 100 * time.Millisecond
+	for ctx.Err() == nil {
+		from := time.Now()
+		_ = c.Questions(ctx) // the feed tells when the service is gone
+		if time.Since(from) > maxQuestionsBackoff {
+			wait = 100 * time.Millisecond
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		}
+		t.Stop()
+		wait = min(2*wait, maxQuestionsBackoff)
+	}
+}

@@ -1,0 +1,23 @@
+package ui
+
+import (
+	"berth/ui/adopt"
+	"berth/ui/console"
+	"berth/ui/create"
+	"berth/ui/detail"
+	"berth/ui/events"
+	"berth/ui/fleet"
+	"berth/ui/help"
+	"berth/ui/screen"
+)
+
+// makers are the screens, by the name with which screen.Open asks for them.
+var makers = map[string]screen.Maker{
+	"fleet":   fleet.New,
+	"detail":  detail.New,
+	"console": console.New,
+	"create":  create.New,
+	"adopt":   adopt.New,
+	"events":  events.New,
+	"help":    help.New,
+}

@@ -1,0 +1,262 @@
+package ui
+
+import (
+	"context"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"berth/backend/api"
+	"berth/ui/data"
+	"berth/ui/dialog"
+	"berth/ui/draw"
+	"berth/ui/screen"
+	"berth/ui/theme"
+)
+
+// Model is the root of the dashboard, a tea.Model. Run makes one; tests drive one by hand.
+type Model struct {
+	e       *screen.Env
+	look    theme.Options
+	stack   []screen.Screen
+	dialogs []*shown
+	toast   screen.Toast
+	until   time.Time // when the toast goes; zero: at the next key
+	w, h    int
+
+	// What the outside world does for the root; nil where it can't be done.
+	copyText func(string) error
+	shell    func(ctx context.Context, ref string, rows, cols int) (Shell, error)
+	blur     func(bool)
+
+	opening context.CancelFunc // gives up the shell that is being opened
+	page    draw.Page
+	bar     draw.Line
+	body    [2]int // first line and height of the screen's page in the last frame
+	frame   string
+	tick    time.Time // when the next tick comes
+}
+
+// shown is a dialog with the place where it was drawn.
+type shown struct {
+	screen.Dialog
+	x, y, w, h int
+}
+
+// Shell is an opened terminal stream that can be given the user's terminal.
+type Shell interface {
+	tea.ExecCommand
+	// Result says how it ended: one line for people, and an error.
+	Result() (string, error)
+	Close() error
+}
+
+type (
+	tickMsg     time.Time
+	darkMsg     bool
+	questionMsg struct {
+		q     api.Question
+		reply func(api.Answer)
+	}
+	withdrawMsg struct{ id string }
+	openedMsg   struct {
+		ref   string
+		shell Shell
+		err   error
+	}
+	shellDoneMsg struct {
+		ref   string
+		shell Shell
+		err   error
+	}
+)
+
+// NewModel makes a dashboard over an Env, of w by h cells.
+func NewModel(e *screen.Env, look theme.Options, w, h int) *Model {
+	e.Theme = theme.New(look)
+	if e.Tick == nil {
+		e.Tick = tea.Tick
+	}
+	e.ReadOnly = e.Config.ReadOnly
+	m := &Model{e: e, look: look, w: w, h: h}
+	m.stack = []screen.Screen{makers["fleet"](e, "")}
+	return m
+}
+
+// Init implements tea.Model.
+func (m *Model) Init() tea.Cmd {
+	m.render()
+	return tea.Batch(m.top().Init(), m.schedule())
+}
+
+func (m *Model) top() screen.Screen { return m.stack[len(m.stack)-1] }
+
+// View implements tea.Model: the frame was drawn by Update.
+func (m *Model) View() string { return m.frame }
+
+// Update implements tea.Model.
+func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	cmd := m.handle(msg)
+	m.render()
+	if next := m.schedule(); next != nil {
+		cmd = tea.Batch(cmd, next)
+	}
+	return m, cmd
+}
+
+// schedule asks for one tick at the time when what is shown changes by itself. A tick that comes too
+// early, because the screen has changed since, costs one drawing and no byte.
+func (m *Model) schedule() tea.Cmd {
+	at := m.e.Expires()
+	if at.IsZero() || (!m.tick.IsZero() && !m.tick.After(at)) {
+		return nil
+	}
+	m.tick = at
+	return m.e.Tick(max(at.Sub(m.e.Now()), time.Millisecond), func(t time.Time) tea.Msg { return tickMsg(at) })
+}
+
+func (m *Model) handle(msg tea.Msg) tea.Cmd {
+	switch msg := msg.(type) {
+	case tea.WindowSizeMsg:
+		m.w, m.h = msg.Width, msg.Height
+	case tickMsg:
+		if time.Time(msg).Equal(m.tick) {
+			m.tick = time.Time{}
+		}
+	case tea.KeyMsg:
+		return m.keys(msg)
+	case tea.MouseMsg:
+		return m.mouse(msg)
+	case data.Delta:
+		fresh := m.e.Store.Apply(msg)
+		return m.tell(screen.Changed{Fresh: fresh})
+	case tea.FocusMsg, tea.BlurMsg:
+		if m.blur != nil {
+			_, b := msg.(tea.BlurMsg)
+			m.blur(b)
+		}
+	case darkMsg:
+		if m.look.Dark != bool(msg) {
+			m.look.Dark = bool(msg)
+			m.e.Theme = theme.New(m.look)
+		}
+	case tea.ResumeMsg:
+		return m.mouseMode()
+	case questionMsg:
+		m.show(dialog.NewAsk(msg.q, msg.reply))
+	case withdrawMsg:
+		m.withdraw(msg.id)
+	case screen.Open:
+		return m.open(msg.Name, msg.Arg)
+	case screen.Back:
+		return m.back()
+	case screen.Show:
+		m.show(msg.Dialog)
+	case screen.Toast:
+		m.say(msg)
+	case screen.Copy:
+		return m.copy(msg)
+	case screen.Done:
+		m.done(msg)
+		return m.tell(msg)
+	case screen.Shell:
+		return m.openShell(msg.ID)
+	case openedMsg:
+		return m.opened(msg)
+	case shellDoneMsg:
+		return m.shellDone(msg)
+	default:
+		return m.tell(msg)
+	}
+	return nil
+}
+
+// tell passes a message to every screen on the stack: answers find the one that asked.
+func (m *Model) tell(msg tea.Msg) tea.Cmd {
+	var cmds []tea.Cmd
+	for _, s := range m.stack {
+		if c := s.Update(msg); c != nil {
+			cmds = append(cmds, c)
+		}
+	}
+	return tea.Batch(cmds...)
+}
+
+func (m *Model) open(name, arg string) tea.Cmd {
+	mk := makers[name]
+	if mk == nil {
+		return screen.Warn("there is no screen " + name)
+	}
+	s := mk(m.e, arg)
+	m.stack = append(m.stack, s)
+	return s.Init()
+}
+
+func (m *Model) back() tea.Cmd {
+	if len(m.stack) == 1 {
+		return nil
+	}
+	s := m.top()
+	m.stack = m.stack[:len(m.stack)-1]
+	if c, ok := s.(interface{ Close() }); ok {
+		c.Close()
+	}
+	if r, ok := m.top().(screen.Resumer); ok {
+		return r.Resume()
+	}
+	return nil
+}
+
+func (m *Model) show(d screen.Dialog) { m.dialogs = append(m.dialogs, &shown{Dialog: d}) }
+
+// closeDialog takes a dialog off, wherever it is.
+func (m *Model) closeDialog(d *shown) {
+	for i, x := range m.dialogs {
+		if x == d {
+			m.dialogs = append(m.dialogs[:i], m.dialogs[i+1:]...)
+			return
+		}
+	}
+}
+
+// withdraw closes the dialog of a question that needs no answer any more.
+func (m *Model) withdraw(id string) {
+	for _, d := range m.dialogs {
+		if a, ok := d.Dialog.(*dialog.Ask); ok && a.Q.ID == id {
+			m.closeDialog(d)
+			return
+		}
+	}
+}
+
+const (
+	infoFor = 6 * time.Second
+	warnFor = 12 * time.Second
+)
+
+func (m *Model) say(t screen.Toast) {
+	m.toast = t
+	switch t.Level {
+	case "info":
+		m.until = m.e.Now().Add(infoFor)
+	case "warn":
+		m.until = m.e.Now().Add(warnFor)
+	default:
+		m.until = time.Time{}
+	}
+}
+
+func (m *Model) copy(c screen.Copy) tea.Cmd {
+	if m.copyText == nil {
+		return screen.Warn("this terminal has no clipboard to copy to")
+	}
+	return func() tea.Msg {
+		if err := m.copyText(c.Text); err != nil {
+			return screen.Toast{Level: "error", Text: "copying " + c.What + " failed: " + err.Error()}
+		}
+		return screen.Toast{Level: "info", Text: "copied " + c.What + ": " + c.Text}
+	}
+}
+
+// Env returns what the model's screens share.
+func (m *Model) Env() *screen.Env { return m.e }

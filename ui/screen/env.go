@@ -1,0 +1,84 @@
+package screen
+
+import (
+	"context"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"berth/ui/age"
+	"berth/ui/data"
+	"berth/ui/theme"
+)
+
+// Config is the dashboard's part of the configuration. The zero value is usable.
+type Config struct {
+	Columns  []string // of the fleet, in order; empty: the usual ones
+	Sort     string   // a column's name, with "-" before it to sort downwards
+	MineOnly bool
+	ReadOnly bool   // nothing can be changed from this dashboard
+	ASCII    bool   // no character beyond ASCII; set by itself where the locale is not UTF-8
+	Mouse    bool   // take the mouse at the start
+	Theme    string // "auto", "dark", "light" or "none"
+	Escape   string // the second detach key of a shell; empty: "ctrl-] d"
+	Defaults Defaults
+}
+
+// Defaults is what the create form starts with; empty fields take the backend's own.
+type Defaults struct{ Backend, Size, Image string }
+
+// Env is what all screens of one dashboard share. It belongs to the dashboard's loop.
+type Env struct {
+	Ctx    context.Context
+	WS     Workspace
+	Store  *data.Store
+	Theme  *theme.Theme
+	Config Config
+	Now    func() time.Time
+	// Tick returns a command that gives a message after d; tests put their own clock here.
+	Tick func(d time.Duration, f func(time.Time) tea.Msg) tea.Cmd
+	// ReadOnly is the switch as it stands now; Config.ReadOnly can't be undone.
+	ReadOnly bool
+	MouseOn  bool
+	CanShell bool // a terminal can be given to a shell
+	// LocalGPUs says that this computer has GPUs, for the first screen.
+	LocalGPUs bool
+	HasLocal  bool // a backend can adopt this computer
+
+	clock  time.Time // the time of the frame being drawn
+	expire time.Time // when something on it changes by itself
+}
+
+// BeginFrame fixes the time for what is drawn next.
+func (e *Env) BeginFrame() {
+	e.clock = e.Now()
+	e.expire = time.Time{}
+}
+
+// Expires returns when the frame that was drawn last will be out of date by itself; zero is never.
+func (e *Env) Expires() time.Time { return e.expire }
+
+// Clock is the time of the frame being drawn.
+func (e *Env) Clock() time.Time { return e.clock }
+
+// ExpireAt says that what is being drawn changes at t.
+func (e *Env) ExpireAt(t time.Time) {
+	if e.expire.IsZero() || t.Before(e.expire) {
+		e.expire = t
+	}
+}
+
+// Elapsed writes how long it is since t, in seconds at first, and has the frame drawn again in time.
+func (e *Env) Elapsed(t time.Time) string { return e.age(t, age.Elapsed) }
+
+// Age writes how long ago t was, in minutes and more.
+func (e *Env) Age(t time.Time) string { return e.age(t, age.Coarse) }
+
+func (e *Env) age(t time.Time, f func(time.Duration) (string, time.Duration)) string {
+	if t.IsZero() {
+		return ""
+	}
+	s, next := f(e.clock.Sub(t))
+	e.ExpireAt(e.clock.Add(next))
+	return s
+}

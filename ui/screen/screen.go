@@ -1,0 +1,97 @@
+package screen
+
+import (
+	tea "github.com/charmbracelet/bubbletea"
+
+	"berth/backend/api"
+	"berth/ui/data"
+	"berth/ui/draw"
+	"berth/ui/key"
+)
+
+// Screen is one page of the dashboard. Its methods are called in the dashboard's loop only.
+type Screen interface {
+	// Init is called once, when the screen is put on the stack.
+	Init() tea.Cmd
+	// Update takes messages that are not keys of the screen's bindings.
+	Update(msg tea.Msg) tea.Cmd
+	// Draw fills the page, whose size is the screen's.
+	Draw(p *draw.Page)
+	// Keys returns what keys do now.
+	Keys() []key.Binding
+	// Title is the screen's place in the path on top.
+	Title() string
+	// Topic is the help page that belongs to the screen.
+	Topic() string
+}
+
+// Typer is a screen that is, at times, typed into: then only ctrl-c and the like are taken before it.
+type Typer interface{ Typing() bool }
+
+// Mouser is a screen that takes the mouse. Coordinates are those of its page.
+type Mouser interface {
+	Mouse(m tea.MouseMsg) tea.Cmd
+}
+
+// Subject is a screen that is about instances: those that actions from the palette are meant for.
+type Subject interface{ Subjects() []*data.Row }
+
+// Maker makes a screen; arg is what the screen is about and may be empty.
+type Maker func(e *Env, arg string) Screen
+
+// The messages by which screens ask the root for something.
+type (
+	// Open puts a registered screen on the stack.
+	Open struct{ Name, Arg string }
+	// Back takes the screen off the stack.
+	Back struct{}
+	// Toast shows one line in the footer. Level is "info", "warn" or "error".
+	Toast struct{ Level, Text string }
+	// Show opens a dialog over the screen.
+	Show struct{ Dialog Dialog }
+	// Shell gives the terminal to a shell on the instance.
+	Shell struct{ ID string }
+	// Copy puts text into the clipboard of the terminal's user. What names it for the footer.
+	Copy struct{ What, Text string }
+	// Changed follows each delta that was applied to the store. Fresh are the new rows.
+	Changed struct{ Fresh []*data.Row }
+	// Done ends an action: what it was, and its error.
+	Done struct {
+		Verb, Ref string
+		Op        api.Operation
+		Err       error
+	}
+)
+
+// Dialog is a box over the screen. It takes all keys until it is done.
+type Dialog interface {
+	// Update returns done when the dialog is to be closed.
+	Update(msg tea.Msg) (done bool, cmd tea.Cmd)
+	// Box draws the dialog in at most w by h cells, each line of the same width.
+	Box(e *Env, w, h int) []string
+}
+
+// Send wraps a message into a command.
+func Send(m tea.Msg) tea.Cmd { return func() tea.Msg { return m } }
+
+// Info, Warn are toasts.
+func Info(s string) tea.Cmd { return Send(Toast{"info", s}) }
+
+// Warn shows why something was not done.
+func Warn(s string) tea.Cmd { return Send(Toast{"warn", s}) }
+
+// Fail shows an error.
+func Fail(err error) tea.Cmd {
+	e := api.AsError(err)
+	s := e.Message
+	if e.Hint != "" {
+		s += " (" + e.Hint + ")"
+	}
+	return Send(Toast{"error", s})
+}
+
+// Stater is a screen that has something to say in the status line.
+type Stater interface{ Status(l *draw.Line) }
+
+// Resumer is a screen that wants to know that it is on top again.
+type Resumer interface{ Resume() tea.Cmd }

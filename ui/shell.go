@@ -1,0 +1,135 @@
+package ui
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"berth/backend/api"
+	"berth/ui/act"
+	"berth/ui/attach"
+	"berth/ui/dialog"
+	"berth/ui/screen"
+)
+
+// connecting is the notice that stands while a shell is being opened; questions come over it.
+type connecting struct {
+	dialog.Notice
+	give func()
+}
+
+// Update implements screen.Dialog: any way out gives up.
+func (c *connecting) Update(msg tea.Msg) (bool, tea.Cmd) {
+	done, cmd := c.Notice.Update(msg)
+	if done {
+		c.give()
+	}
+	return done, cmd
+}
+
+// openShell connects to a terminal on an instance; the dashboard stays usable meanwhile.
+func (m *Model) openShell(id string) tea.Cmd {
+	r := m.e.Store.Row(id)
+	switch {
+	case r == nil:
+		return screen.Warn("this instance is gone")
+	case m.shell == nil:
+		return screen.Warn("there is no terminal to give to a shell")
+	case m.opening != nil:
+		return screen.Warn("a shell is being opened already")
+	}
+	ref := m.e.Store.Ref(r)
+	ctx, cancel := context.WithCancel(m.e.Ctx)
+	m.opening = cancel
+	m.show(&connecting{dialog.Notice{Title: "A shell on " + r.Name, Text: "Connecting" + m.e.Theme.Ellipsis, Hint: "enter ~ . will bring you back here; the shell goes on."}, cancel})
+	rows, cols := m.h, m.w
+	return func() tea.Msg {
+		s, err := m.shell(ctx, ref, rows, cols)
+		return openedMsg{ref, s, err}
+	}
+}
+
+func (m *Model) opened(msg openedMsg) tea.Cmd {
+	gaveUp := true
+	for _, d := range m.dialogs {
+		if _, ok := d.Dialog.(*connecting); ok {
+			m.closeDialog(d)
+			gaveUp = false
+			break
+		}
+	}
+	if m.opening != nil {
+		defer m.opening() // the context was for opening only
+		m.opening = nil
+	}
+	switch {
+	case gaveUp:
+		if msg.shell != nil {
+			_ = msg.shell.Close() // nobody wants it any more; the terminal stays on the instance
+		}
+		return nil
+	case msg.err != nil:
+		m.done(screen.Done{Verb: act.Shell, Ref: msg.ref, Err: msg.err})
+		return nil
+	}
+	return tea.Exec(msg.shell, func(err error) tea.Msg { return shellDoneMsg{msg.ref, msg.shell, err} })
+}
+
+func (m *Model) shellDone(msg shellDoneMsg) tea.Cmd {
+	text, err := msg.shell.Result()
+	if err == nil {
+		err = msg.err
+	}
+	if err != nil && !errors.Is(err, context.Canceled) {
+		m.done(screen.Done{Verb: act.Shell, Ref: msg.ref, Err: err})
+	} else {
+		m.say(screen.Toast{Level: "info", Text: msg.ref + ": " + text})
+	}
+	return m.mouseMode()
+}
+
+// attachShell is the Shell of a real terminal.
+type attachShell struct {
+	ctx context.Context
+	s   *attach.Session
+	tty attach.Terminal
+	res attach.Result
+	err error
+}
+
+// Run implements tea.ExecCommand. The error is kept for Result, which knows what it means.
+func (a *attachShell) Run() error {
+	a.res, a.err = a.s.Run(a.ctx, a.tty)
+	return nil
+}
+
+// The terminal is the program's own files, never bubbletea's wrapped ones.
+func (a *attachShell) SetStdin(io.Reader)  {}
+func (a *attachShell) SetStdout(io.Writer) {}
+func (a *attachShell) SetStderr(io.Writer) {}
+
+// Close implements Shell.
+func (a *attachShell) Close() error { return a.s.Close() }
+
+// Result implements Shell.
+func (a *attachShell) Result() (string, error) { return a.res.String(), a.err }
+
+// shellOpener opens shells through a client on a terminal.
+func shellOpener(ctx context.Context, c *api.Client, in, out *os.File, getenv func(string) string, escape string, q *questions) func(context.Context, string, int, int) (Shell, error) {
+	return func(opening context.Context, ref string, rows, cols int) (Shell, error) {
+		req := api.TerminalRequest{Rows: uint16(rows), Cols: uint16(cols), Term: getenv("TERM")}
+		for _, k := range []string{"COLORTERM", "LANG", "LC_ALL", "LC_CTYPE"} {
+			if v := getenv(k); v != "" {
+				req.Env = append(req.Env, k+"="+v)
+			}
+		}
+		s, err := attach.Open(opening, c, ref, req)
+		if err != nil {
+			return nil, err
+		}
+		return &attachShell{ctx: ctx, s: s, tty: attach.Terminal{In: in, Out: out, Escape: escape, Asker: q.divert}}, nil
+	}
+}

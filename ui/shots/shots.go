@@ -1,0 +1,3 @@
+package main
+
+func makeShots(string) error { return nil }

@@ -1,0 +1,131 @@
+package ui
+
+import (
+	"slices"
+	"strings"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"berth/assets"
+	"berth/ui/act"
+	"berth/ui/data"
+	"berth/ui/fleet"
+	"berth/ui/palette"
+	"berth/ui/screen"
+	"berth/ui/theme"
+)
+
+// newPalette lists the commands. Those about an instance take its name, or what the screen is about.
+func (m *Model) newPalette() *palette.Palette {
+	e := m.e
+	names := func() []string {
+		var out []string
+		e.Store.Each(func(r *data.Row) { out = append(out, e.Store.Ref(r)) })
+		slices.Sort(out)
+		return out
+	}
+	if e.Store.Len() > 200 { // names that are asked for by thousands are not made unique one by one
+		names = func() []string {
+			var out []string
+			e.Store.Each(func(r *data.Row) { out = append(out, r.Name) })
+			slices.Sort(out)
+			return out
+		}
+	}
+	on := func(f func(rows []*data.Row) tea.Cmd) func(string) tea.Cmd {
+		return func(arg string) tea.Cmd {
+			if arg == "" {
+				if s, ok := m.top().(screen.Subject); ok && len(s.Subjects()) > 0 {
+					return f(s.Subjects())
+				}
+				return screen.Warn("which instance? write its name after the command")
+			}
+			var rows []*data.Row
+			for n := range strings.FieldsSeq(arg) {
+				r := e.Store.ByName(n)
+				if r == nil {
+					return screen.Warn("there is no instance " + n)
+				}
+				rows = append(rows, r)
+			}
+			return f(rows)
+		}
+	}
+	action := func(verb, desc string) palette.Verb {
+		v := palette.Verb{Name: verb, Desc: desc, Args: names, Do: on(func(rows []*data.Row) tea.Cmd { return act.Do(e, verb, rows) })}
+		if e.ReadOnly && verb != act.Shell && verb != act.Console {
+			v.Why = "read-only (R switches it off)"
+		}
+		return v
+	}
+	open := func(name, to, desc string, args func() []string) palette.Verb {
+		return palette.Verb{Name: name, Desc: desc, Args: args, Do: func(arg string) tea.Cmd { return m.open(to, arg) }}
+	}
+	free := func() []string { return nil }
+	return palette.New([]palette.Verb{
+		action(act.Shell, "a shell on an instance"),
+		{Name: "show", Desc: "everything about an instance", Args: names, Do: on(func(rows []*data.Row) tea.Cmd {
+			return screen.Send(screen.Open{Name: "detail", Arg: rows[0].ID})
+		})},
+		action(act.Start, "start instances"),
+		action(act.Stop, "stop instances"),
+		action(act.Restart, "restart instances"),
+		action(act.Delete, "delete instances, or forget adopted ones"),
+		action(act.Console, "the console's last output"),
+		open("create", "create", "make an instance", free),
+		open("adopt", "adopt", "take in a machine that exists", func() []string { return []string{"local"} }),
+		open("events", "events", "what happened", names),
+		open("help", "help", "help, by page", assets.HelpTopics),
+		{Name: "refresh", Desc: "ask the provider how instances are", Args: names, Do: on(func(rows []*data.Row) tea.Cmd { return act.Refresh(e, rows) })},
+		{Name: "copy", Desc: "copy a value of an instance", Args: names, Do: on(func(rows []*data.Row) tea.Cmd { return act.CopyMenu(e, rows[0]) })},
+		{Name: "sort", Desc: "sort the fleet by a column; - turns it round", Args: sortNames, Do: m.onFleet(func(f *fleet.Fleet, arg string) tea.Cmd {
+			if !f.SortBy(arg) {
+				return screen.Warn("there is no column " + arg + ": " + strings.Join(fleet.ColumnNames(), ", "))
+			}
+			return nil
+		})},
+		{Name: "filter", Desc: "show only what matches; nothing shows all", Args: free, Do: m.onFleet(func(f *fleet.Fleet, arg string) tea.Cmd { f.Filter(arg); return nil })},
+		{Name: "theme", Desc: "colours for a dark or light background, or none", Args: func() []string { return []string{"dark", "light", "none"} }, Do: m.setTheme},
+		{Name: "readonly", Desc: "switch read-only on or off", Why: m.readOnlyFixed(), Do: func(string) tea.Cmd { return m.toggleReadOnly() }},
+		{Name: "mouse", Desc: "let the mouse go, or take it", Do: func(string) tea.Cmd { return m.toggleMouse() }},
+		{Name: "quit", Desc: "leave; what runs goes on running", Do: func(string) tea.Cmd { return m.quit() }},
+	})
+}
+
+func sortNames() []string {
+	var out []string
+	for _, n := range fleet.ColumnNames() {
+		out = append(out, n, "-"+n)
+	}
+	return out
+}
+
+func (m *Model) readOnlyFixed() string {
+	if m.e.Config.ReadOnly {
+		return "the configuration says read-only"
+	}
+	return ""
+}
+
+// onFleet goes back to the fleet and does something to it.
+func (m *Model) onFleet(f func(*fleet.Fleet, string) tea.Cmd) func(string) tea.Cmd {
+	return func(arg string) tea.Cmd {
+		for len(m.stack) > 1 {
+			m.back()
+		}
+		return f(m.stack[0].(*fleet.Fleet), arg)
+	}
+}
+
+func (m *Model) setTheme(arg string) tea.Cmd {
+	switch arg {
+	case "dark", "light":
+		m.look.Dark, m.look.NoColor = arg == "dark", false
+	case "none":
+		m.look.NoColor = true
+	default:
+		return screen.Warn("a theme is dark, light or none")
+	}
+	m.e.Theme = theme.New(m.look)
+	return nil
+}
