@@ -165,18 +165,17 @@ func (a *app) client() (*api.Client, error) {
 	if a.conn != nil {
 		return a.conn, nil
 	}
-	c, err := a.newClient(a.answer())
-	a.conn = c
-	return c, err
-}
-
-// newClient returns a client whose questions go to answer, which may be nil.
-func (a *app) newClient(answer func(context.Context, api.Question) (api.Answer, error)) (*api.Client, error) {
 	if err := a.setup(); err != nil {
 		return nil, err
 	}
+	a.conn = a.newClient(a.answer())
+	return a.conn, nil
+}
+
+// newClient returns a client whose questions go to answer, which may be nil. setup must have succeeded.
+func (a *app) newClient(answer func(context.Context, api.Question) (api.Answer, error)) *api.Client {
 	connector := &daemon.Connector{Home: a.home, Args: []string{"daemon", "run"}}
-	return &api.Client{Dial: connector.Dial, Env: callerEnv(os.Environ()), Answer: answer}, nil
+	return &api.Client{Dial: connector.Dial, Env: callerEnv(os.Environ()), Answer: answer}
 }
 
 // existing returns a client of a daemon that runs already; it starts none.
