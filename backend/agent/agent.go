@@ -175,7 +175,7 @@ func (a *Agent) Serve() error {
 	defer cancel()
 	_ = a.srv.Shutdown(sctx) // answers under way; streams are not among them
 	if !handed {
-		a.cancel()
+		a.endStreams()
 	}
 	a.streams.Wait()
 	a.cancel()
@@ -243,6 +243,13 @@ func (a *Agent) begin() bool {
 	}
 	a.streams.Add(1)
 	return true
+}
+
+// endStreams ends what is attached and lets nothing new begin.
+func (a *Agent) endStreams() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.cancel()
 }
 
 // active notes input or output of an exec or terminal.

@@ -58,7 +58,7 @@ func Main(args []string, stdio Stdio) int {
 		return 0
 	}
 	run := map[string]func(context.Context, []string, Stdio) error{
-		"run": runCommand, "start": startCommand, "info": infoCommand, "stop": stopCommand,
+		"run": runCommand, "start": startCommand, "info": infoCommand, "stop": stopCommand, "dial": dialCommand,
 	}[sub]
 	if run == nil {
 		fmt.Fprintf(stdio.Err, "berth: agent: unknown subcommand %q\n%s", sub, usage)

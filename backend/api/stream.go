@@ -104,8 +104,8 @@ func (s *Stream) Run(ctx context.Context, sio StreamIO) (wire.ExitStatus, error)
 	defer win.close()
 	if sio.Stdin != nil {
 		go s.sendStdin(sio.Stdin, win)
-	} else if err := s.Writer.Write(wire.StdinEOF, nil); err != nil {
-		return wire.ExitStatus{}, callError(ctx, err)
+	} else {
+		_ = s.Writer.Write(wire.StdinEOF, nil) // a server that refused has said why, and hung up: that is read below
 	}
 	if sio.Resize != nil || sio.Signals != nil || sio.Detach != nil {
 		go s.sendControl(sio, done)

@@ -77,6 +77,9 @@ type term struct {
 	lmu   sync.Mutex
 	lis   net.Listener
 	conns sync.WaitGroup
+	kills sync.WaitGroup // those that end the terminal's processes; Go under lmu
+	// finishing is set, under lmu, once the shell has ended.
+	finishing bool
 	sigs  chan os.Signal
 }
 
@@ -166,7 +169,7 @@ func (t *term) run() int {
 			case syscall.SIGTERM, syscall.SIGINT:
 				if !ending {
 					ending = true
-					go t.kill(defaultGrace) // the shell's end ends this process
+					t.startKill(defaultGrace) // the shell's end ends this process
 				}
 			}
 		case err := <-waited:
@@ -187,6 +190,10 @@ func (t *term) finish(x wire.ExitStatus, eof <-chan struct{}) {
 	case <-timer.C:
 	}
 	timer.Stop()
+	t.lmu.Lock()
+	t.finishing = true
+	t.lmu.Unlock()
+	t.kills.Wait() // the shell goes first, and what ignores the request last
 	// The result first: what a client was told must be found by an agent that comes later.
 	if err := durable.Write(ResultPath(t.spec.Dir), Result{ExitStatus: x, EndedAt: time.Now().UTC()}); err != nil {
 		fmt.Fprintf(os.Stderr, "berth shim %s: the shell ended with %+v, which could not be written: %v\n", t.spec.ID, x, err)

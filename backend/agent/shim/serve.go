@@ -76,7 +76,7 @@ func (t *term) serve(c net.Conn) {
 			_ = w.WriteJSON(wire.Exit, t.waitEndOrGone(c))
 		}
 	case "kill":
-		go t.kill(time.Duration(req.GraceSeconds * float64(time.Second)))
+		t.startKill(time.Duration(req.GraceSeconds * float64(time.Second)))
 		_ = w.WriteJSON(wire.Exit, t.waitEndOrGone(c))
 	case "attach":
 		t.serveAttach(c, r, w, req)
@@ -186,6 +186,15 @@ func (t *term) signal(s syscall.Signal) {
 		})
 	}
 	_ = syscall.Kill(-pgrp, s)
+}
+
+// startKill begins to end the terminal, unless it ends already.
+func (t *term) startKill(grace time.Duration) {
+	t.lmu.Lock()
+	defer t.lmu.Unlock()
+	if !t.finishing {
+		t.kills.Go(func() { t.kill(grace) })
+	}
 }
 
 // kill ends the terminal: its shell and everything else of its session, and what carries its mark.
