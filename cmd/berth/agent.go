@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -22,8 +21,7 @@ func (a *app) agentCmd() *cobra.Command {
 	}
 }
 
-// agentBinary says which program to put on hosts of a system.
-func agentBinary(h home.Home) func(context.Context, string, string) (string, error) {
-	b := &remote.Binaries{Home: h, Executable: func() (string, error) { return h.Program("berth") }}
-	return b.Find
+// binaries finds the programs to put on other hosts.
+func binaries(h home.Home) *remote.Binaries {
+	return &remote.Binaries{Home: h, Executable: func() (string, error) { return h.Program("berth") }, Embedded: embeddedAgent(h)}
 }

@@ -132,7 +132,7 @@ func (a *app) serve(ctx context.Context, ready func()) error {
 		Fault:    faultHook(os.Getenv("BERTH_TEST_FAULT")),
 		Log:      log,
 		NewLines: func(state func(string, api.AgentStatus)) daemon.Lines {
-			return lines.New(lines.Options{Home: a.home, Log: log, State: state, AgentBinary: agentBinary(a.home)})
+			return lines.New(lines.Options{Home: a.home, Log: log, State: state, AgentBinary: binaries(a.home).Find})
 		},
 		Ready: ready,
 	})

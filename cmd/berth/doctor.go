@@ -3,9 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -121,16 +121,15 @@ func programCheck(name, why string) api.Check {
 // agentCheck says which agents this build can put on other hosts.
 func agentCheck(ctx context.Context, a *app) api.Check {
 	c := api.Check{Area: "host", Name: "agents", Status: "ok"}
+	var says []string
 	for _, arch := range []string{"amd64", "arm64"} {
-		path, err := agentBinary(a.home)(ctx, "linux", arch)
+		how, err := binaries(a.home).Explain(ctx, "linux", arch)
 		if err != nil {
-			c.Status = "warn"
-			c.Message += fmt.Sprintf("linux/%s: %s; ", arch, err)
-			continue
+			c.Status, how = "warn", "none: "+strings.ReplaceAll(err.Error(), "\n", ", ")
+			c.Fix = "use a release build, which carries agents; on such hosts exec and ssh work over plain SSH"
 		}
-		if _, err := os.Stat(path); err == nil {
-			c.Message += "linux/" + arch + ": ready; "
-		}
+		says = append(says, "linux/"+arch+": "+how)
 	}
+	c.Message = strings.Join(says, "; ")
 	return c
 }

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/stretchr/testify/require"
+
+	"berth/backend/api"
+	"berth/backend/daemon"
+	"berth/backend/home"
+)
+
+// TestMain makes the test binary play berth when it is called by that name: by a script, by a test, as
+// the daemon, as an agent.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"berth": func() { os.Exit(run()) }})
+}
+
+// world is one home with its daemon and instances, for one test.
+type world struct {
+	t    *testing.T
+	home string
+	env  []string
+}
+
+// newWorld makes an empty home; all that was started in it is ended after the test.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, home: filepath.Join(t.TempDir(), "home")}
+	t.Cleanup(func() {
+		w.env = nil // no fault strikes the cleaning
+		w.end()
+	})
+	return w
+}
+
+// end deletes every instance and ends the daemon.
+func (w *world) end() {
+	if !home.Exists(w.home) {
+		return
+	}
+	var ins []api.Instance
+	if json.Unmarshal([]byte(w.run("ls", "--json").out), &ins) == nil {
+		for _, in := range ins {
+			_ = w.run("rm", "-y", in.Name)
+		}
+	}
+	_ = w.run("daemon", "stop")
+}
+
+// result is how a run of berth ended.
+type result struct {
+	out, err string
+	code     int
+}
+
+// cmd prepares a run of berth.
+func (w *world) cmd(ctx context.Context, args ...string) *exec.Cmd {
+	exe, err := os.Executable()
+	require.NoError(w.t, err)
+	cmd := exec.CommandContext(ctx, exe, args...)
+	cmd.Args[0] = "berth"
+	cmd.Env = append(os.Environ(), "BERTH_HOME="+w.home, "GOCOVERDIR="+os.TempDir())
+	cmd.Env = append(cmd.Env, w.env...)
+	return cmd
+}
+
+// run runs berth to its end.
+func (w *world) run(args ...string) result {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // also in cleanups
+	defer cancel()
+	cmd := w.cmd(ctx, args...)
+	var out, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	cmd.WaitDelay = 5 * time.Second
+	err := cmd.Run()
+	code := cmd.ProcessState.ExitCode()
+	if err != nil && code == 0 {
+		code = -1
+	}
+	return result{out.String(), stderr.String(), code}
+}
+
+// ok runs berth and wants success.
+func (w *world) ok(args ...string) string {
+	w.t.Helper()
+	r := w.run(args...)
+	require.Zero(w.t, r.code, "berth %s: %s", strings.Join(args, " "), r.err)
+	return r.out
+}
+
+// show returns an instance.
+func (w *world) show(name string) api.Instance {
+	w.t.Helper()
+	var in api.Instance
+	require.NoError(w.t, json.Unmarshal([]byte(w.ok("show", "--json", name)), &in))
+	return in
+}
+
+// ls returns the fleet.
+func (w *world) ls() []api.Instance {
+	w.t.Helper()
+	var ins []api.Instance
+	require.NoError(w.t, json.Unmarshal([]byte(w.ok("ls", "--json")), &ins))
+	return ins
+}
+
+// at returns the paths of the home.
+func (w *world) at() home.Home {
+	w.t.Helper()
+	h, err := home.At(w.home)
+	require.NoError(w.t, err)
+	return h
+}
+
+// client returns a client of the daemon that runs.
+func (w *world) client() *api.Client {
+	c := &daemon.Connector{Home: w.at(), Existing: true}
+	client := &api.Client{Dial: c.Dial}
+	w.t.Cleanup(client.Close)
+	return client
+}
+
+// pid returns the daemon's process id.
+func (w *world) pid() int {
+	w.t.Helper()
+	info, err := w.client().Info(w.t.Context())
+	require.NoError(w.t, err)
+	return info.PID
+}
+
+// eventually polls until f holds.
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !f() {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// processes counts the processes whose environment or command line names the folder.
+func processes(t *testing.T, folder string) []string {
+	t.Helper()
+	var out []string
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	require.NoError(t, err)
+	for _, d := range dirs {
+		env, _ := os.ReadFile(d + "/environ") // it may be gone, or another's
+		cmdline, _ := os.ReadFile(d + "/cmdline")
+		if bytes.Contains(env, []byte(folder)) || bytes.Contains(cmdline, []byte(folder)) {
+			out = append(out, fmt.Sprintf("%s %q", filepath.Base(d), bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '})))
+		}
+	}
+	return out
+}
