@@ -78,7 +78,7 @@ func New(ctx context.Context, o Options, takeover bool, log *slog.Logger) (_ *Ag
 	a := &Agent{o: o, exe: exe, log: log, started: time.Now().UTC(), quit: make(chan struct{})}
 	a.base = baseEnv(o, os.Environ())
 	a.events = newEvents()
-	a.facts = newFacts(o)
+	a.facts = newFacts()
 	if err := a.takeLock(ctx, takeover); err != nil {
 		return nil, err
 	}

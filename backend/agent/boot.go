@@ -1,3 +1,337 @@
 package agent
 
-func afterReboot(o Options) string { return "" }
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"mvdan.cc/sh/v3/syntax"
+
+	"berth/backend/agent/durable"
+)
+
+// How an agent comes back after a reboot: a systemd user unit where the user's services are started
+// at boot (lingering), else an @reboot line in the user's crontab, else a unit that waits for the
+// next login, else nothing. What was done, and what was not, stands in boot.json for AgentInfo.
+// Local instances do not come back: a reboot stops them.
+
+// bootRecord is boot.json.
+type bootRecord struct {
+	Method string `json:"method"` // systemd, cron, none
+	Text   string `json:"text"`   // for people
+}
+
+const (
+	bootSystemd = "systemd"
+	bootCron    = "cron"
+	bootNone    = "none"
+	unitName    = "berth-agent.service"
+	cronMark    = "# berth agent: starts it after a reboot; removed by `berth agent uninstall`"
+	toolLimit   = 10 * time.Second // for systemctl, loginctl, crontab
+)
+
+func (o Options) bootPath() string { return filepath.Join(o.State, "boot.json") }
+
+// afterReboot says how this agent comes back, as far as it was arranged.
+func afterReboot(o Options) string {
+	if o.AfterReboot != "" {
+		return o.AfterReboot
+	}
+	var r bootRecord
+	if err := durable.Read(o.bootPath(), &r); err != nil {
+		return "nothing starts the agent after a reboot: that was not asked for (berth agent start --boot)"
+	}
+	return r.Text
+}
+
+// ensureBoot arranges that exe is started as agent after a reboot, and notes what came of it. It
+// changes nothing that is as it should be.
+func ensureBoot(ctx context.Context, o Options, exe string) (bootRecord, error) {
+	argv := Command(exe, append([]string{"start", "--no-boot"}, o.Args()...)...)
+	rec, why := bootRecord{Method: bootNone}, []string{}
+	unit, uerr := installUnit(ctx, argv)
+	if uerr != nil {
+		why = append(why, "systemd: "+uerr.Error())
+	} else if linger, lerr := lingers(ctx); linger {
+		rec = bootRecord{bootSystemd, "the systemd user unit " + unitName + " starts the agent at boot"}
+	} else {
+		why = append(why, "systemd: lingering is off, so your services wait for your login ("+lerr.Error()+")")
+	}
+	if rec.Method == bootNone {
+		if err := installCron(ctx, o, argv); err != nil {
+			why = append(why, "cron: "+err.Error())
+		} else {
+			rec = bootRecord{bootCron, "an @reboot line in your crontab starts the agent at boot"}
+			_ = removeUnit(ctx)
+		}
+	} else {
+		_ = removeCron(ctx) // of an earlier start, before there was lingering
+	}
+	switch {
+	case rec.Method != bootNone:
+	case unit:
+		rec = bootRecord{bootSystemd, "after a reboot the agent comes back at your next login, not before: " + strings.Join(why, "; ") +
+			". An administrator can change that: loginctl enable-linger " + userName()}
+	default:
+		rec.Text = "nothing starts the agent after a reboot (" + strings.Join(why, "; ") + "); the next connection does"
+	}
+	var old bootRecord
+	if durable.Read(o.bootPath(), &old) == nil && old == rec {
+		return rec, nil
+	}
+	return rec, durable.Write(o.bootPath(), rec)
+}
+
+// tool runs a program of the system for at most toolLimit and returns its output.
+func tool(ctx context.Context, stdin []byte, name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, toolLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "SYSTEMD_PAGER=", "SYSTEMD_COLORS=0")
+	if os.Getenv("XDG_RUNTIME_DIR") == "" {
+		// An exec over SSH may come without it where PAM is off.
+		cmd.Env = append(cmd.Env, "XDG_RUNTIME_DIR=/run/user/"+strconv.Itoa(os.Getuid()))
+	}
+	cmd.Stdin = bytes.NewReader(stdin)
+	cmd.WaitDelay = time.Second
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	if err == nil {
+		return stdout.String(), nil
+	}
+	if errors.Is(err, exec.ErrNotFound) {
+		return "", fmt.Errorf("%s is not installed", name)
+	}
+	said, _, _ := strings.Cut(strings.TrimSpace(stderr.String()), "\n")
+	if len(said) > 200 {
+		said = said[:200]
+	}
+	if said != "" {
+		return stdout.String(), fmt.Errorf("%s failed: %q", name, said)
+	}
+	return stdout.String(), fmt.Errorf("%s failed: %w", name, err)
+}
+
+// systemdUser says whether the user's own service manager can be reached: nil, or why not.
+func systemdUser(ctx context.Context) error {
+	_, err := tool(ctx, nil, "systemctl", "--user", "show-environment")
+	return err
+}
+
+func unitPath() (string, error) {
+	dir := os.Getenv("XDG_CONFIG_HOME")
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(userHome(), ".config")
+	}
+	return filepath.Join(dir, "systemd", "user", unitName), nil
+}
+
+// unitText is the unit. The agent detaches itself; KillMode=process leaves it, and the terminals,
+// alone whatever becomes of the unit.
+func unitText(argv []string) string {
+	words := make([]string, len(argv))
+	for i, w := range argv {
+		words[i] = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `%`, `%%`, `$`, `$$`).Replace(w) + `"`
+	}
+	return "[Unit]\nDescription=Berth's agent\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\nKillMode=process\nExecStart=" + strings.Join(words, " ") +
+		"\n\n[Install]\nWantedBy=default.target\n"
+}
+
+// installUnit writes and enables the unit. installed is true if it will be started with the user's
+// services.
+func installUnit(ctx context.Context, argv []string) (installed bool, err error) {
+	if err := systemdUser(ctx); err != nil {
+		return false, err
+	}
+	path, err := unitPath()
+	if err != nil {
+		return false, err
+	}
+	want := unitText(argv)
+	if have, err := os.ReadFile(path); err != nil || string(have) != want {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return false, err
+		}
+		if err := writeFile(path, []byte(want)); err != nil {
+			return false, err
+		}
+		if _, err := tool(ctx, nil, "systemctl", "--user", "daemon-reload"); err != nil {
+			return false, err
+		}
+	}
+	if _, err := tool(ctx, nil, "systemctl", "--user", "--quiet", "enable", unitName); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+func removeUnit(ctx context.Context) error {
+	path, err := unitPath()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	_, _ = tool(ctx, nil, "systemctl", "--user", "--quiet", "disable", unitName) // removes the link of WantedBy
+	link := filepath.Join(filepath.Dir(path), "default.target.wants", unitName)
+	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Remove(path); err != nil {
+		return err
+	}
+	_, _ = tool(ctx, nil, "systemctl", "--user", "daemon-reload")
+	return nil
+}
+
+// lingers asks for lingering, if it is not on, and reports whether it is.
+func lingers(ctx context.Context) (bool, error) {
+	name := userName()
+	on := func() (bool, error) {
+		out, err := tool(ctx, nil, "loginctl", "show-user", name, "--property=Linger")
+		return strings.TrimSpace(out) == "Linger=yes", err
+	}
+	if yes, err := on(); yes || err != nil && strings.Contains(err.Error(), "not installed") {
+		return yes, err
+	}
+	_, eerr := tool(ctx, nil, "loginctl", "--no-ask-password", "enable-linger")
+	yes, err := on()
+	if !yes && eerr == nil && err == nil {
+		err = errors.New("it could not be switched on")
+	}
+	return yes, errors.Join(eerr, err)
+}
+
+// writeFile replaces a file atomically.
+func writeFile(path string, b []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".berth-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(b)
+	if err == nil {
+		err = tmp.Chmod(0o644)
+	}
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if cerr := tmp.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	return err
+}
+
+// cronLine is the line for the crontab. In a crontab % means a new line unless it is escaped.
+func cronLine(argv []string) (string, error) {
+	words := make([]string, len(argv))
+	for i, w := range argv {
+		q, err := syntax.Quote(w, syntax.LangPOSIX)
+		if err != nil || strings.ContainsAny(w, "\n\r") {
+			return "", fmt.Errorf("%q can't stand in a crontab", w)
+		}
+		words[i] = strings.ReplaceAll(q, "%", `\%`)
+	}
+	return "@reboot " + strings.Join(words, " ") + " >/dev/null 2>&1", nil
+}
+
+// crontab returns the user's crontab; one that does not exist is empty.
+func crontab(ctx context.Context) (string, error) {
+	out, err := tool(ctx, nil, "crontab", "-l")
+	if err != nil && strings.Contains(err.Error(), "no crontab for") {
+		return "", nil
+	}
+	return out, err
+}
+
+// withoutOurs is a crontab without the lines that this package put there; all others stay as they are.
+func withoutOurs(tab string) string {
+	var out strings.Builder
+	skip := false
+	for line := range strings.Lines(tab) {
+		switch {
+		case strings.TrimRight(line, "\n") == cronMark:
+			skip = true
+		case skip && strings.HasPrefix(line, "@reboot "):
+			skip = false
+		default:
+			skip = false
+			out.WriteString(line)
+		}
+	}
+	return out.String()
+}
+
+func installCron(ctx context.Context, o Options, argv []string) error {
+	line, err := cronLine(argv)
+	if err != nil {
+		return err
+	}
+	tab, err := crontab(ctx)
+	if err != nil {
+		return err
+	}
+	want := withoutOurs(tab)
+	if want != "" && !strings.HasSuffix(want, "\n") {
+		want += "\n"
+	}
+	want += cronMark + "\n" + line + "\n"
+	if want != tab {
+		if _, err := tool(ctx, []byte(want), "crontab", "-"); err != nil {
+			return err
+		}
+		if tab, err = crontab(ctx); err != nil || !strings.Contains(tab, line+"\n") {
+			return errors.Join(errors.New("the crontab did not take the line"), err)
+		}
+	}
+	if !cronRuns() {
+		return errors.New("the line stands in your crontab, but no cron daemon runs here that would read it")
+	}
+	return nil
+}
+
+func removeCron(ctx context.Context) error {
+	tab, err := crontab(ctx)
+	if err != nil {
+		return err
+	}
+	rest := withoutOurs(tab)
+	switch {
+	case rest == tab:
+		return nil
+	case strings.TrimSpace(rest) == "":
+		_, err = tool(ctx, nil, "crontab", "-r")
+	default:
+		_, err = tool(ctx, []byte(rest), "crontab", "-")
+	}
+	return err
+}
+
+// cronRuns reports whether a cron daemon runs now; one that does not will hardly do so after a reboot.
+func cronRuns() bool {
+	for _, p := range []string{"/run/crond.pid", "/var/run/crond.pid", "/run/cron.pid", "/var/run/cron.pid"} {
+		b, err := os.ReadFile(p)
+		if err != nil {
+			continue
+		}
+		if pid, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil && pid > 0 {
+			if _, err := os.Stat("/proc/" + strconv.Itoa(pid)); err == nil {
+				return true
+			}
+		}
+	}
+	return cronProcess()
+}

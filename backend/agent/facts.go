@@ -26,18 +26,16 @@ type facts struct {
 	mu      sync.Mutex
 	gpus    []api.GPU
 	gpuWarn string
-	reboot  string
 	hash    func() string
 }
 
-func newFacts(o Options) *facts {
+func newFacts() *facts {
 	f := &facts{kernel: kernelRelease(), user: userName(), memory: memoryBytes()}
 	f.host, _ = os.Hostname()
 	f.hash = sync.OnceValue(func() string {
 		exe, _ := os.Executable()
 		return hashOf(exe)
 	})
-	f.reboot = afterReboot(o)
 	return f
 }
 
@@ -70,7 +68,7 @@ func (a *Agent) Info() api.AgentInfo {
 		VCPUs: runtime.NumCPU(), MemoryBytes: f.memory, DiskBytes: diskBytes(a.o.Home), Execs: int(a.execs.Load()),
 	}
 	f.mu.Lock()
-	i.GPUs, i.AfterReboot = append([]api.GPU{}, f.gpus...), f.reboot
+	i.GPUs = append([]api.GPU{}, f.gpus...)
 	if f.gpuWarn != "" {
 		i.Warnings = append(i.Warnings, f.gpuWarn)
 	}
@@ -80,6 +78,7 @@ func (a *Agent) Info() api.AgentInfo {
 	}
 	recs := a.terms.records()
 	i.Terminals = len(recs)
+	i.AfterReboot = afterReboot(a.o)
 	last := []time.Time{a.started}
 	if n := a.activity.Load(); n > 0 {
 		last = append(last, time.Unix(0, n).UTC())

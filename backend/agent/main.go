@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"berth/backend/agent/shim"
@@ -58,7 +59,7 @@ func Main(args []string, stdio Stdio) int {
 		return 0
 	}
 	run := map[string]func(context.Context, []string, Stdio) error{
-		"run": runCommand, "start": startCommand, "info": infoCommand, "stop": stopCommand, "dial": dialCommand,
+		"run": runCommand, "start": startCommand, "info": infoCommand, "stop": stopCommand, "dial": dialCommand, "uninstall": uninstallCommand,
 	}[sub]
 	if run == nil {
 		fmt.Fprintf(stdio.Err, "berth: agent: unknown subcommand %q\n%s", sub, usage)
@@ -120,14 +121,22 @@ func runCommand(ctx context.Context, args []string, stdio Stdio) error {
 }
 
 func startCommand(ctx context.Context, args []string, stdio Stdio) error {
-	replace := false
+	replace, boot, noBoot, own := false, false, false, false
 	o, err := parse("start", args, stdio.Err, func(fs *flag.FlagSet) {
 		fs.BoolVar(&replace, "replace", false, "replace a running agent if this build is newer")
+		fs.BoolVar(&boot, "boot", false, "arrange that it comes back after a reboot, also where it has folders of its own")
+		fs.BoolVar(&noBoot, "no-boot", false, "arrange nothing for after a reboot")
 	})
 	if err != nil {
 		return err
 	}
-	info, err := Start(ctx, o, replace)
+	for _, a := range args {
+		own = own || strings.HasPrefix(strings.TrimLeft(a, "-"), "state") || strings.HasPrefix(strings.TrimLeft(a, "-"), "socket")
+	}
+	// What has a folder of its own keeps out of the user's crontab and units, unless asked.
+	own = own || os.Getenv("BERTH_HOME") != ""
+	boot = !noBoot && (boot || !own)
+	info, err := start(ctx, o, replace, boot)
 	if err != nil {
 		return err
 	}

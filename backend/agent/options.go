@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"berth/backend/api"
 	"berth/backend/home"
 )
 
@@ -22,6 +24,8 @@ type Options struct {
 	Instance   string // the instance's name, if it is known
 	InstanceID string
 	Shell      string // the login shell; empty: the user's
+	// AfterReboot is what happens after a reboot, in words, where whoever starts the agent knows.
+	AfterReboot string
 }
 
 // maxSocket is the longest path of a unix socket that works everywhere, in bytes; the terminals'
@@ -91,13 +95,14 @@ func (o *Options) flags(fs *flag.FlagSet) {
 	fs.StringVar(&o.Instance, "instance", "", "the instance's name")
 	fs.StringVar(&o.InstanceID, "instance-id", "", "the instance's id")
 	fs.StringVar(&o.Shell, "shell", "", "login shell")
+	fs.StringVar(&o.AfterReboot, "after-reboot", "", "what happens after a reboot, in words")
 }
 
 // Args are the flags that give another agent the same options.
 func (o Options) Args() []string {
 	var out []string
 	for _, f := range []struct{ name, value string }{{"state", o.State}, {"socket", o.Socket}, {"home", o.Home}, {"workdir", o.Workdir},
-		{"scratch", o.Scratch}, {"share", o.Share}, {"instance", o.Instance}, {"instance-id", o.InstanceID}, {"shell", o.Shell}} {
+		{"scratch", o.Scratch}, {"share", o.Share}, {"instance", o.Instance}, {"instance-id", o.InstanceID}, {"shell", o.Shell}, {"after-reboot", o.AfterReboot}} {
 		if f.value != "" {
 			out = append(out, "--"+f.name+"="+f.value)
 		}
@@ -115,10 +120,13 @@ func parse(name string, args []string, stderr io.Writer, more func(*flag.FlagSet
 		more(fs)
 	}
 	if err := fs.Parse(args); err != nil {
-		return o, err
+		if errors.Is(err, flag.ErrHelp) {
+			return o, err
+		}
+		return o, api.Errorf(api.CodeUsage, "%w", err)
 	}
 	if fs.NArg() > 0 {
-		return o, fmt.Errorf("unexpected argument %q", fs.Arg(0))
+		return o, api.Errorf(api.CodeUsage, "unexpected argument %q", fs.Arg(0))
 	}
 	return o, o.defaults()
 }

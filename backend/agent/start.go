@@ -83,6 +83,12 @@ func handOver(ctx context.Context, socket string) error {
 // says of itself. Ten at once start one. With replace, a running one is replaced if this build is
 // newer; what it supervises goes on.
 func Start(ctx context.Context, o Options, replace bool) (api.AgentInfo, error) {
+	return start(ctx, o, replace, false)
+}
+
+// start is Start; with boot it also arranges that the agent outlives logout and comes back after a
+// reboot, where the host allows.
+func start(ctx context.Context, o Options, replace, boot bool) (api.AgentInfo, error) {
 	if err := os.MkdirAll(o.State, 0o700); err != nil {
 		return api.AgentInfo{}, fmt.Errorf("making the agent's folder: %w", err)
 	}
@@ -94,10 +100,13 @@ func Start(ctx context.Context, o Options, replace bool) (api.AgentInfo, error) 
 	info, err := askInfo(ctx, o.Socket)
 	if err == nil {
 		running := version.Version{Number: info.Version, Built: info.Built}
-		if !replace || !version.Current().Newer(running) {
-			return info, nil
+		if replace && version.Current().Newer(running) {
+			return launch(ctx, o, info.PID, boot)
 		}
-		return launch(ctx, o, info.PID)
+		if boot {
+			info.AfterReboot = arrangeBoot(ctx, o, "")
+		}
+		return info, nil
 	}
 	if errors.Is(err, &api.Error{Code: api.CodeForbidden}) {
 		return info, err
@@ -107,7 +116,7 @@ func Start(ctx context.Context, o Options, replace bool) (api.AgentInfo, error) 
 	} else if lerr == nil {
 		_ = held.Close()
 	}
-	return launch(ctx, o, 0)
+	return launch(ctx, o, 0, boot)
 }
 
 // revive gets an answer from an agent that runs but was not reached: its socket is made again.
@@ -128,7 +137,7 @@ func revive(ctx context.Context, o Options, cause error) (api.AgentInfo, error) 
 
 // launch starts an agent from a content-addressed copy of this program and waits until it answers.
 // It takes over from the process old, if that is not 0.
-func launch(ctx context.Context, o Options, old int) (api.AgentInfo, error) {
+func launch(ctx context.Context, o Options, old int, boot bool) (api.AgentInfo, error) {
 	var none api.AgentInfo
 	exe, err := os.Executable()
 	if err != nil {
@@ -152,15 +161,10 @@ func launch(ctx context.Context, o Options, old int) (api.AgentInfo, error) {
 		sub = append(sub, "--takeover")
 	}
 	argv := Command(exe, sub...)
-	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Dir = "/"
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
+	ended, err := detach(ctx, argv, log, boot)
+	if err != nil {
 		return none, fmt.Errorf("starting the agent %s: %w", exe, err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }() // ends with the agent, or with this process
 	info, err := waitAnswer(ctx, o.Socket, old, func() error {
 		select {
 		case err := <-ended:
@@ -172,7 +176,53 @@ func launch(ctx context.Context, o Options, old int) (api.AgentInfo, error) {
 	if err != nil {
 		return none, fmt.Errorf("starting the agent: %w", err)
 	}
+	if boot {
+		info.AfterReboot = arrangeBoot(ctx, o, exe)
+	}
 	return info, nil
+}
+
+// arrangeBoot arranges the agent's return after a reboot and says what came of it. Without exe, the
+// running agent's program is meant.
+func arrangeBoot(ctx context.Context, o Options, exe string) string {
+	if exe == "" {
+		var rec record
+		if err := durable.Read(o.recordPath(), &rec); err != nil {
+			return afterReboot(o)
+		}
+		exe = rec.Exe
+	}
+	rec, err := ensureBoot(ctx, o, exe)
+	if err != nil {
+		return rec.Text + " (this could not be noted: " + err.Error() + ")"
+	}
+	return rec.Text
+}
+
+// detach starts a command line in a session of its own. Where the user has a service manager (and
+// its use is wanted) it becomes a service there: systemd ends what belongs to a login session when
+// that ends, on some hosts, and a session of its own does not escape that. ended tells of the end,
+// if it is known.
+func detach(ctx context.Context, argv []string, log *os.File, service bool) (ended <-chan error, err error) {
+	if service && systemdUser(ctx) == nil {
+		unit := fmt.Sprintf("berth-agent-%d-%d", os.Getpid(), time.Now().Unix())
+		args := append([]string{"--user", "--quiet", "--collect", "--unit=" + unit, "--property=Type=exec", "--property=KillMode=process",
+			"--property=StandardOutput=append:" + log.Name(), "--property=StandardError=append:" + log.Name(), "--"}, argv...)
+		if _, err := tool(ctx, nil, "systemd-run", args...); err == nil {
+			return nil, nil
+		}
+		// Older than these properties, or refused: as on any other host.
+	}
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Dir = "/"
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	c := make(chan error, 1)
+	go func() { c <- cmd.Wait() }() // ends with the agent, or with this process
+	return c, nil
 }
 
 // waitAnswer asks until an agent that is not the process old answers, alive says why not, or the

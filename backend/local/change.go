@@ -79,7 +79,8 @@ func (b *Backend) config(in instance) (supervise.Config, []string, error) {
 		return supervise.Config{}, nil, api.Errorf(api.CodeFailed, "finding the program to run as agent of %q: %w", in.Name, err)
 	}
 	d, h := b.dir(in.ID), b.homeOf(in.ID)
-	o := agent.Options{State: d.AgentState(), Socket: b.socket(in.ID), Home: h, Workdir: h, Scratch: string(d) + "/scratch", Share: in.Share, Instance: in.Name, InstanceID: in.ID}
+	o := agent.Options{State: d.AgentState(), Socket: b.socket(in.ID), Home: h, Workdir: h, Scratch: string(d) + "/scratch", Share: in.Share, Instance: in.Name, InstanceID: in.ID,
+		AfterReboot: "a restart of this computer stops it; start it again then"}
 	if in.Share != "" {
 		o.Workdir = in.Share
 	}

@@ -80,7 +80,7 @@ type term struct {
 	kills sync.WaitGroup // those that end the terminal's processes; Go under lmu
 	// finishing is set, under lmu, once the shell has ended.
 	finishing bool
-	sigs  chan os.Signal
+	sigs      chan os.Signal
 }
 
 func open(spec Spec) (_ *term, err error) {

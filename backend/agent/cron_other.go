@@ -1,0 +1,6 @@
+//go:build !linux
+
+package agent
+
+// cronProcess is true where launchd starts cron as soon as a crontab exists.
+func cronProcess() bool { return true }

@@ -1,0 +1,254 @@
+package agent
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"berth/backend/agent/proc"
+	"berth/backend/api"
+)
+
+const nobody = 65534
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+func needRoot(t *testing.T, why string) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skipf("needs root: %s", why)
+	}
+}
+
+func TestTenStartsStartOne(t *testing.T) {
+	o := testOptions(t)
+	exe := testProgram(t)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	pids := map[int]int{}
+	for range 10 {
+		wg.Go(func() {
+			argv := Command(exe, append([]string{"start"}, o.Args()...)...)
+			cmd := exec.Command(argv[0], argv[1:]...)
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			out, err := cmd.Output()
+			var info api.AgentInfo
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil || json.Unmarshal(out, &info) != nil {
+				t.Errorf("start: %v: %s", err, stderr.String())
+				return
+			}
+			pids[info.PID]++
+		})
+	}
+	wg.Wait()
+	startDetached(t, o) // for its clean-up
+	require.Len(t, pids, 1)
+	for _, n := range pids {
+		require.Equal(t, 10, n)
+	}
+}
+
+func TestSocketPathTooLongIsSaid(t *testing.T) {
+	o := testOptions(t)
+	o.Socket = "/tmp/" + strings.Repeat("x", 120) + "/agent.sock"
+	var stderr bytes.Buffer
+	code := Main(append([]string{"start"}, o.Args()...), Stdio{Out: io.Discard, Err: &stderr})
+	require.NotZero(t, code)
+	require.Equal(t, 1, strings.Count(stderr.String(), "\n"), "one line")
+	require.Contains(t, stderr.String(), "has 136 bytes; the system takes")
+}
+
+func TestStaleSocketIsReplacedAndALiveAgentIsNot(t *testing.T) {
+	o := testOptions(t)
+	l, err := net.Listen("unix", o.Socket)
+	require.NoError(t, err)
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	require.NoError(t, l.Close())
+	serve(t, o)
+	_, err = New(t.Context(), o, false, quiet)
+	require.ErrorIs(t, err, ErrRunning)
+}
+
+func TestAnotherUsersFolderIsRefused(t *testing.T) {
+	needRoot(t, "to make a folder of another user")
+	o := testOptions(t)
+	dir := filepath.Dir(o.Socket)
+	require.NoError(t, os.Chown(dir, nobody, nobody))
+	_, err := New(t.Context(), o, false, quiet)
+	require.ErrorContains(t, err, "not a folder of this user")
+	require.NoError(t, os.Remove(dir))
+	require.NoError(t, os.Symlink(t.TempDir(), dir))
+	_, err = New(t.Context(), o, false, quiet)
+	require.ErrorContains(t, err, "not a folder of this user")
+	require.NoError(t, os.Remove(dir))
+}
+
+func TestAnotherUserIsRefused(t *testing.T) {
+	needRoot(t, "to become another user")
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("curl is not installed")
+	}
+	o := testOptions(t)
+	serve(t, o)
+	fi, err := os.Stat(o.Socket)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), fi.Mode().Perm())
+	curl := func() (string, error) {
+		cmd := exec.Command("curl", "-sS", "--unix-socket", o.Socket, "http://berth/v1/info")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		cmd.Dir = "/"
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	_, err = curl()
+	require.Error(t, err, "the folder is closed")
+	// Also if somebody opened folder and socket.
+	require.NoError(t, os.Chmod(filepath.Dir(o.Socket), 0o777))
+	require.NoError(t, os.Chmod(o.Socket, 0o777))
+	out, err := curl()
+	require.NoError(t, err)
+	require.Contains(t, out, `"code":"forbidden"`)
+}
+
+func TestCurlReachesTheAgentByBothProtocols(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("curl is not installed")
+	}
+	o := testOptions(t)
+	serve(t, o)
+	for _, flag := range []string{"--http1.1", "--http2-prior-knowledge"} {
+		out, err := exec.Command("curl", "-sS", flag, "-w", " %{http_version}", "--unix-socket", o.Socket, "http://berth/v1/info").CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		require.Contains(t, string(out), o.InstanceID[:0]+`"socket":"`+o.Socket)
+	}
+}
+
+func TestReadOnlyStateIsSaid(t *testing.T) {
+	needRoot(t, "to mount a read-only file system")
+	o := testOptions(t)
+	dir := filepath.Dir(filepath.Dir(o.State))
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_RDONLY, "size=1m"); err != nil {
+		t.Skipf("can't mount here: %v", err)
+	}
+	defer func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) }()
+	_, err := Start(t.Context(), o, false)
+	require.ErrorIs(t, err, syscall.EROFS)
+	require.ErrorContains(t, err, "the agent's folder")
+}
+
+// fullDisk is a folder on a file system without any room left.
+func fullDisk(t *testing.T) string {
+	t.Helper()
+	needRoot(t, "to mount a small file system")
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k,nr_inodes=64"); err != nil {
+		t.Skipf("can't mount here: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	return dir
+}
+
+func fill(t *testing.T, dir string) {
+	t.Helper()
+	f, err := os.CreateTemp(dir, "fill")
+	require.NoError(t, err)
+	defer f.Close()
+	for {
+		if _, err := f.Write(make([]byte, 512)); err != nil {
+			require.ErrorIs(t, err, syscall.ENOSPC)
+			return
+		}
+	}
+}
+
+func TestFullDisk(t *testing.T) {
+	o := testOptions(t)
+	dir := fullDisk(t)
+	o.State = filepath.Join(dir, "agent")
+	_, c := serve(t, o)
+	p := attach(t, c, api.TerminalRequest{New: true})
+	fill(t, dir)
+	// What runs goes on, commands run, and a terminal that can't be kept is not opened.
+	p.types("echo he''re\n")
+	p.sees("here")
+	r, err := execute(t, c, sh("echo ok"), "")
+	require.NoError(t, err)
+	require.Equal(t, "ok\n", r.stdout)
+	s, err := c.OpenStream(t.Context(), "/v1/terminal", api.TerminalRequest{New: true})
+	require.NoError(t, err)
+	_, err = s.Run(t.Context(), api.StreamIO{Stdout: io.Discard})
+	require.ErrorContains(t, err, "no space left on device")
+	// The end of one is told to who is attached, even if it can't be written down.
+	p.types("exit 4\n")
+	<-p.done
+	require.Equal(t, 4, p.end.Code)
+	eventually(t, "its folder to go", func() bool { l, err := c.Terminals(t.Context()); return err == nil && len(l) == 0 })
+	fill(t, dir)
+	o2 := testOptions(t)
+	o2.State = filepath.Join(dir, "other")
+	_, err = New(t.Context(), o2, false, quiet)
+	require.ErrorContains(t, err, "no space left on device")
+}
+
+func TestHostileNamesInTheEnvironment(t *testing.T) {
+	o := testOptions(t)
+	o.Instance = "a b'\"$(touch x);\\"
+	_, c := serve(t, o)
+	r, err := execute(t, c, api.ExecRequest{Argv: []string{"sh", "-c", `printf %s "$BERTH_INSTANCE"; printf %s "$ODD"; ls`},
+		Env: []string{"ODD=\x1b]0;x\x07\n" + o.InstanceID, "BAD\x00=1", "=", "", "A.B-C=kept", "PATH=/bin:/usr/bin"}}, "")
+	require.NoError(t, err)
+	require.Equal(t, o.Instance+"\x1b]0;x\x07\n"+o.InstanceID, r.stdout)
+	o.Instance = "two\nlines"
+	require.Error(t, o.check())
+}
+
+func TestStopEndsTerminalsAndCommandsOnlyIfAsked(t *testing.T) {
+	o := testOptions(t)
+	info, c := startDetached(t, o)
+	p := attach(t, c, api.TerminalRequest{New: true})
+	require.NoError(t, c.StopAgent(t.Context(), api.StopRequest{}))
+	<-p.done
+	eventually(t, "the agent to end", func() bool { _, err := proc.Identify(info.PID); return errors.Is(err, proc.ErrGone) })
+	shell, err := proc.Identify(p.pid)
+	require.NoError(t, err, "the terminal goes on")
+
+	info, c = startDetached(t, o)
+	s, err := c.OpenStream(t.Context(), "/v1/exec", sh("trap '' HUP; echo; while :; do sleep 1; done"))
+	require.NoError(t, err)
+	defer s.Close()
+	require.NoError(t, c.StopAgent(t.Context(), api.StopRequest{End: true, GraceSeconds: 0.3}))
+	require.False(t, shell.Alive())
+	eventually(t, "the agent to end", func() bool { _, err := proc.Identify(info.PID); return errors.Is(err, proc.ErrGone) })
+	require.NoFileExists(t, o.Socket)
+}
+
+func TestUninstallRemovesWhatIsItsOwn(t *testing.T) {
+	o := testOptions(t)
+	info, c := startDetached(t, o)
+	require.NoError(t, os.WriteFile(filepath.Join(o.Home, "file"), []byte("x"), 0o600))
+	p := attach(t, c, api.TerminalRequest{New: true})
+	err := Uninstall(t.Context(), o, false)
+	require.ErrorIs(t, err, &api.Error{Code: api.CodeRefused})
+	require.NoError(t, Uninstall(t.Context(), o, true))
+	<-p.done
+	_, err = proc.Identify(info.PID)
+	require.Error(t, err)
+	require.NoDirExists(t, o.State)
+	require.FileExists(t, filepath.Join(o.Home, "file"))
+	require.NoError(t, Uninstall(t.Context(), o, true), "twice is fine")
+}

@@ -1,0 +1,83 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"berth/backend/agent/durable"
+	"berth/backend/api"
+)
+
+// Uninstall ends the agent of the options' state folder and removes what it put on this host: its
+// unit or crontab line, its folder, its programs. With end it first ends terminals and commands;
+// without, it refuses while there are any. Nothing else is touched.
+func Uninstall(ctx context.Context, o Options, end bool) error {
+	info, err := askInfo(ctx, o.Socket)
+	if err == nil {
+		if n := info.Terminals + info.Execs; n > 0 && !end {
+			return api.Errorf(api.CodeRefused, "the agent has %d terminals and %d commands under way", info.Terminals, info.Execs).
+				WithHint("end them first, or use --end")
+		}
+		c := NewClient(o.Socket)
+		defer c.Close()
+		if err := c.StopAgent(ctx, api.StopRequest{End: end}); err != nil {
+			return err
+		}
+	}
+	var rec record
+	_ = durable.Read(o.recordPath(), &rec) // gone, where it stopped in order
+	l, err := lockWithin(ctx, o.lockPath(), 10*time.Second)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+	case err != nil:
+		return api.Errorf(api.CodeFailed, "the agent (process %d) does not end: %w", rec.PID, err)
+	default:
+		defer l.Close()
+	}
+	var errs []error
+	var boot bootRecord
+	if durable.Read(o.bootPath(), &boot) == nil { // only then were units or a crontab ever touched
+		errs = append(errs, removeUnit(ctx))
+		if err := removeCron(ctx); err != nil && boot.Method == bootCron {
+			errs = append(errs, err)
+		}
+	}
+	for _, f := range programs(o.binDir()) {
+		errs = append(errs, os.Remove(f))
+		_ = os.Remove(filepath.Dir(f)) // stays if there is more in it
+	}
+	_ = os.Remove(o.binDir())
+	errs = append(errs, os.RemoveAll(o.State))
+	_ = os.Remove(o.Scratch) // stays if there is something in it: that is the user's
+	if err := errors.Join(errs...); err != nil {
+		return api.Errorf(api.CodeFailed, "removing the agent: %w", err)
+	}
+	return nil
+}
+
+// programs are the copies of small agents and shims; a berth that serves other purposes stays.
+func programs(bin string) (out []string) {
+	all, _ := filepath.Glob(filepath.Join(bin, "*", "berth-*"))
+	for _, f := range all {
+		if n := filepath.Base(f); strings.HasPrefix(n, "berth-agent") || strings.HasPrefix(n, "berth-shim") {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+func uninstallCommand(ctx context.Context, args []string, stdio Stdio) error {
+	end := false
+	o, err := parse("uninstall", args, stdio.Err, func(fs *flag.FlagSet) {
+		fs.BoolVar(&end, "end", false, "also end terminals and commands")
+	})
+	if err != nil {
+		return err
+	}
+	return Uninstall(ctx, o, end)
+}
