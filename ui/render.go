@@ -165,6 +165,9 @@ func (m *Model) drawHints() string {
 	l := &m.bar
 	l.Reset(t, m.w, theme.Ground)
 	l.Space(1)
+	if len(m.dialogs) > 0 { // it takes the keys, and names its own
+		return string(l.Bytes())
+	}
 	global := m.globals()
 	end := []*key.Binding{key.Find(global, "?"), key.Find(global, "q")}
 	if s, ok := m.top().(screen.Typer); ok && s.Typing() {

@@ -24,17 +24,25 @@ type Model struct {
 	until   time.Time // when the toast goes; zero: at the next key
 	w, h    int
 
-	// What the outside world does for the root; nil where it can't be done.
-	copyText func(string) error
-	shell    func(ctx context.Context, ref string, rows, cols int) (Shell, error)
-	blur     func(bool)
-
+	hooks   Hooks
 	opening context.CancelFunc // gives up the shell that is being opened
 	page    draw.Page
 	bar     draw.Line
 	body    [2]int // first line and height of the screen's page in the last frame
 	frame   string
 	tick    time.Time // when the next tick comes
+}
+
+// Hooks is what the outside world does for the root; nil where it can't be done.
+type Hooks struct {
+	// Copy puts text into the clipboard of whoever sits before the terminal.
+	Copy func(string) error
+	// Shell opens a terminal on an instance; it may take a while and ends with ctx.
+	Shell func(ctx context.Context, ref string, rows, cols int) (Shell, error)
+	// Exec gives the terminal to a command; nil: tea.Exec.
+	Exec func(tea.ExecCommand, tea.ExecCallback) tea.Cmd
+	// Blur is told whether the terminal is looked at.
+	Blur func(blurred bool)
 }
 
 // shown is a dialog with the place where it was drawn.
@@ -71,14 +79,17 @@ type (
 	}
 )
 
-// NewModel makes a dashboard over an Env, of w by h cells.
-func NewModel(e *screen.Env, look theme.Options, w, h int) *Model {
+// NewModel makes a dashboard over an Env, of width by height cells. Run makes one; so do tests.
+func NewModel(e *screen.Env, look theme.Options, h Hooks, width, height int) *Model {
 	e.Theme = theme.New(look)
 	if e.Tick == nil {
 		e.Tick = tea.Tick
 	}
 	e.ReadOnly = e.Config.ReadOnly
-	m := &Model{e: e, look: look, w: w, h: h}
+	if h.Exec == nil {
+		h.Exec = tea.Exec
+	}
+	m := &Model{e: e, look: look, hooks: h, w: width, h: height}
 	m.stack = []screen.Screen{makers["fleet"](e, "")}
 	return m
 }
@@ -131,9 +142,9 @@ func (m *Model) handle(msg tea.Msg) tea.Cmd {
 		fresh := m.e.Store.Apply(msg)
 		return m.tell(screen.Changed{Fresh: fresh})
 	case tea.FocusMsg, tea.BlurMsg:
-		if m.blur != nil {
+		if m.hooks.Blur != nil {
 			_, b := msg.(tea.BlurMsg)
-			m.blur(b)
+			m.hooks.Blur(b)
 		}
 	case darkMsg:
 		if m.look.Dark != bool(msg) {
@@ -247,11 +258,11 @@ func (m *Model) say(t screen.Toast) {
 }
 
 func (m *Model) copy(c screen.Copy) tea.Cmd {
-	if m.copyText == nil {
+	if m.hooks.Copy == nil {
 		return screen.Warn("this terminal has no clipboard to copy to")
 	}
 	return func() tea.Msg {
-		if err := m.copyText(c.Text); err != nil {
+		if err := m.hooks.Copy(c.Text); err != nil {
 			return screen.Toast{Level: "error", Text: "copying " + c.What + " failed: " + err.Error()}
 		}
 		return screen.Toast{Level: "info", Text: "copied " + c.What + ": " + c.Text}
@@ -260,3 +271,11 @@ func (m *Model) copy(c screen.Copy) tea.Cmd {
 
 // Env returns what the model's screens share.
 func (m *Model) Env() *screen.Env { return m.e }
+
+// Subjects are the instances that actions are meant for now.
+func (m *Model) Subjects() []*data.Row {
+	if s, ok := m.top().(screen.Subject); ok {
+		return s.Subjects()
+	}
+	return nil
+}

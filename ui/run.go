@@ -78,15 +78,19 @@ func Run(ctx context.Context, o Options) error {
 	}
 	e := &screen.Env{Ctx: ctx, WS: o.Workspace, Store: data.NewStore(), Config: o.Config, Now: time.Now,
 		MouseOn: o.Config.Mouse, LocalGPUs: o.LocalGPUs, CanShell: client != nil}
-	m := NewModel(e, theme.Detect(o.Getenv, o.Config.Theme, o.Config.ASCII), w, h)
-	m.copyText = func(s string) error { return copyOSC52(o.Out, s) }
-
+	var p *tea.Program
+	feed := data.NewFeed(o.Workspace, func(d data.Delta) { p.Send(d) })
+	hooks := Hooks{Copy: func(s string) error { return copyOSC52(o.Out, s) }, Blur: feed.SetBlurred}
+	if client != nil {
+		hooks.Shell = shellOpener(ctx, client, o.In, o.Out, o.Getenv, o.Config.Escape, q)
+	}
+	m := NewModel(e, theme.Detect(o.Getenv, o.Config.Theme, o.Config.ASCII), hooks, w, h)
 	in := &tap.Tap{File: o.In}
 	opts := []tea.ProgramOption{tea.WithContext(ctx), tea.WithInput(in), tea.WithOutput(o.Out), tea.WithAltScreen(), tea.WithReportFocus()}
 	if o.Config.Mouse {
 		opts = append(opts, tea.WithMouseCellMotion())
 	}
-	p := tea.NewProgram(&asking{Model: m, ask: func() tea.Msg {
+	p = tea.NewProgram(&asking{Model: m, ask: func() tea.Msg {
 		if asks(o.Getenv, o.Config.Theme) {
 			_, _ = o.Out.WriteString(tap.Query) // a terminal that is gone is noticed elsewhere
 		}
@@ -95,8 +99,6 @@ func Run(ctx context.Context, o Options) error {
 	in.Dark = func(dark bool) { go p.Send(darkMsg(dark)) } // the reader must not wait for the loop
 
 	var wg sync.WaitGroup
-	feed := data.NewFeed(o.Workspace, func(d data.Delta) { p.Send(d) })
-	m.blur = feed.SetBlurred
 	wg.Add(1)
 	go func() {
 		defer wg.Done()
@@ -106,7 +108,6 @@ func Run(ctx context.Context, o Options) error {
 		q.mu.Lock()
 		q.send = func(msg tea.Msg) { p.Send(msg) }
 		q.mu.Unlock()
-		m.shell = shellOpener(ctx, client, o.In, o.Out, o.Getenv, o.Config.Escape, q)
 		wg.Add(1)
 		go func() {
 			defer wg.Done()

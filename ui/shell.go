@@ -36,7 +36,7 @@ func (m *Model) openShell(id string) tea.Cmd {
 	switch {
 	case r == nil:
 		return screen.Warn("this instance is gone")
-	case m.shell == nil:
+	case m.hooks.Shell == nil:
 		return screen.Warn("there is no terminal to give to a shell")
 	case m.opening != nil:
 		return screen.Warn("a shell is being opened already")
@@ -47,7 +47,7 @@ func (m *Model) openShell(id string) tea.Cmd {
 	m.show(&connecting{dialog.Notice{Title: "A shell on " + r.Name, Text: "Connecting" + m.e.Theme.Ellipsis, Hint: "enter ~ . will bring you back here; the shell goes on."}, cancel})
 	rows, cols := m.h, m.w
 	return func() tea.Msg {
-		s, err := m.shell(ctx, ref, rows, cols)
+		s, err := m.hooks.Shell(ctx, ref, rows, cols)
 		return openedMsg{ref, s, err}
 	}
 }
@@ -75,7 +75,7 @@ func (m *Model) opened(msg openedMsg) tea.Cmd {
 		m.done(screen.Done{Verb: act.Shell, Ref: msg.ref, Err: msg.err})
 		return nil
 	}
-	return tea.Exec(msg.shell, func(err error) tea.Msg { return shellDoneMsg{msg.ref, msg.shell, err} })
+	return m.hooks.Exec(msg.shell, func(err error) tea.Msg { return shellDoneMsg{msg.ref, msg.shell, err} })
 }
 
 func (m *Model) shellDone(msg shellDoneMsg) tea.Cmd {

@@ -38,6 +38,9 @@ func Why(e *screen.Env, r *data.Row, verb string) string {
 		return "read-only: nothing is changed from here (R switches it off)"
 	}
 	c := r.Capabilities
+	if r.State == api.StateCreateFailed && (verb == Start || verb == Stop || verb == Restart) {
+		return r.Name + " was never made: delete it and try again"
+	}
 	switch verb {
 	case Start:
 		if !c.Start {

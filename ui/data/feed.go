@@ -68,7 +68,7 @@ func (f *Feed) Run(ctx context.Context) {
 		up := false
 		err := f.ws.Watch(ctx, func(c api.Change) error {
 			up = true
-			f.add(c)
+			f.Add(c)
 			return ctx.Err()
 		})
 		if ctx.Err() != nil {
@@ -112,7 +112,8 @@ func (f *Feed) poke() {
 	}
 }
 
-func (f *Feed) add(c api.Change) {
+// Add takes one change in, for the next delta.
+func (f *Feed) Add(c api.Change) {
 	f.mu.Lock()
 	f.dirty, f.pending.Connected, f.pending.Err = true, true, nil
 	for i := range c.Snapshot {
@@ -177,8 +178,8 @@ func (f *Feed) drop(id string) {
 	f.pending.Removed = append(f.pending.Removed, id)
 }
 
-// take returns what is pending and whether there is anything.
-func (f *Feed) take() (Delta, bool) {
+// Take returns what is pending, and whether there is anything.
+func (f *Feed) Take() (Delta, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.dirty {
@@ -220,7 +221,7 @@ func (f *Feed) deliver(ctx context.Context) {
 			case <-t.C:
 			}
 		}
-		if d, ok := f.take(); ok {
+		if d, ok := f.Take(); ok {
 			f.send(d)
 			last = time.Now()
 		}

@@ -60,6 +60,9 @@ func (d *Detail) side(w, x, side, h int, t *theme.Theme) []string {
 	type at struct{ entry, from, to int }
 	var where []at
 	pg.Reset(t, w, 1<<16)
+	if h >= 16 {
+		pg.Blank(1)
+	}
 	one := func(i int) {
 		x := d.entry[i]
 		from := pg.Len()
@@ -137,7 +140,7 @@ func (d *Detail) drawEntry(p *draw.Page, i int, x entry) {
 	}
 	switch {
 	case x.head:
-		if p.Len() > 0 {
+		if p.Len() > 1 {
 			p.Blank(1)
 		}
 		l := p.Line(theme.Ground).Space(1).Text(t.Title, x.label)
@@ -147,13 +150,17 @@ func (d *Detail) drawEntry(p *draw.Page, i int, x entry) {
 		if x.glyph != "" {
 			gw = text.Width(x.glyph) + 1
 		}
-		for n, s := range text.Wrap(text.Clean(x.value), p.Width()-2-gw) {
+		lines := text.Wrap(text.Clean(x.value), p.Width()-2-gw)
+		for n, s := range lines {
 			l := p.Line(back)
 			cursor(l)
 			if n == 0 && x.glyph != "" {
 				l.Glyph(x.gs, x.glyph)
 			}
 			l.To(1+gw).Text(x.st, s)
+			if n == len(lines)-1 && x.tail != "" && l.Room() > len(x.tail)+2 {
+				l.Space(2).Text(t.Dim, x.tail)
+			}
 		}
 	default:
 		l := p.Line(back)

@@ -21,6 +21,7 @@ type entry struct {
 	glyph string
 	label string
 	value string
+	tail  string // dim, behind the value
 	st    theme.Style
 	gs    theme.Style // of the glyph
 	copy  string      // what y copies; empty: the cursor passes over
@@ -149,7 +150,7 @@ func (d *Detail) operation(out []entry, op *api.Operation) []entry {
 	title := strings.ToUpper(op.Kind[:min(1, len(op.Kind))]) + op.Kind[min(1, len(op.Kind)):]
 	switch {
 	case !op.State.Done():
-		title += ", " + d.e.Elapsed(op.CreatedAt)
+		title += " under way for " + d.e.Elapsed(op.CreatedAt)
 	case op.EndedAt != nil:
 		title += " " + string(op.State) + " in " + length(op.EndedAt.Sub(op.CreatedAt))
 	default:
@@ -171,15 +172,15 @@ func (d *Detail) operation(out []entry, op *api.Operation) []entry {
 		}
 		switch {
 		case s.StartedAt != nil && s.EndedAt != nil:
-			took = "  " + length(s.EndedAt.Sub(*s.StartedAt))
+			took = length(s.EndedAt.Sub(*s.StartedAt))
 		case s.StartedAt != nil && s.State == api.OpRunning:
-			took = "  " + d.e.Elapsed(*s.StartedAt)
+			took = d.e.Elapsed(*s.StartedAt)
 		}
 		name := s.Title
 		if name == "" {
 			name = s.Name
 		}
-		out = append(out, entry{side: 1, label: "step", glyph: t.OpGlyph(s.State), gs: gs, value: name + took, st: st, wrap: true, copy: name})
+		out = append(out, entry{side: 1, label: "step", glyph: t.OpGlyph(s.State), gs: gs, value: name, tail: took, st: st, wrap: true, copy: name})
 		if s.Message != "" && (s.State == api.OpRunning || s.State == api.OpFailed) {
 			out = append(out, entry{side: 1, label: "message", glyph: " ", value: s.Message, st: t.Dim, wrap: true, copy: s.Message})
 		}
@@ -197,7 +198,8 @@ func (d *Detail) operation(out []entry, op *api.Operation) []entry {
 func (d *Detail) missing(out []entry, in *api.Instance) []entry {
 	c := in.Capabilities
 	t := d.e.Theme
-	first := true
+	var whys []string
+	verbs := map[string][]string{} // those that lack for the same reason
 	for _, x := range []struct {
 		has  bool
 		name string
@@ -206,15 +208,20 @@ func (d *Detail) missing(out []entry, in *api.Instance) []entry {
 		if x.has {
 			continue
 		}
-		if first {
-			out = append(out, entry{side: 1, head: true, label: "Not possible here"})
-			first = false
-		}
 		why := c.Why[x.name]
 		if why == "" {
 			why = "its backend has no such thing"
 		}
-		out = append(out, entry{side: 1, label: x.verb, glyph: t.Cross, gs: t.Dim, value: x.verb + ": " + why, st: t.Dim, wrap: true, copy: why})
+		if verbs[why] == nil {
+			whys = append(whys, why)
+		}
+		verbs[why] = append(verbs[why], x.verb)
+	}
+	for i, why := range whys {
+		if i == 0 {
+			out = append(out, entry{side: 1, head: true, label: "Not possible here"})
+		}
+		out = append(out, entry{side: 1, label: "reason", glyph: t.Cross, gs: t.Dim, value: strings.Join(verbs[why], ", ") + ": " + why, st: t.Dim, wrap: true, copy: why})
 	}
 	return out
 }

@@ -171,7 +171,11 @@ func stateCell(f *Fleet, l *draw.Line, r *data.Row, w int) {
 	if r.State.Changing() {
 		ago = f.e.Elapsed(r.StateSince)
 	}
-	word := text.Truncate(text.Clean(act.Word(r.State)), end-l.Col()-len(ago)-1, t.Ellipsis)
+	room := end - l.Col()
+	if ago != "" {
+		room -= len(ago) + 1
+	}
+	word := text.Truncate(text.Clean(act.Word(r.State)), room, t.Ellipsis)
 	l.Text(st, word)
 	if ago != "" {
 		l.Space(1).Text(t.Dim, ago)
@@ -192,36 +196,52 @@ func (f *Fleet) layout(w int) []placed {
 	}
 	const gap = 2
 	cols := slices.Clone(f.cols)
-	need := func() int {
+	wants := func(c *column) int {
+		if c.len == nil {
+			return c.max
+		}
+		return max(c.min, min(c.max, f.wide[c.name]))
+	}
+	need := func(each func(*column) int) int {
 		n := lead
 		for _, c := range cols {
-			n += c.min + gap
+			n += each(c) + gap
 		}
 		return n - gap
 	}
-	for need() > w {
+	// leastImportant is the place of the column that goes first, or -1.
+	leastImportant := func(from int) int {
 		worst := -1
 		for i, c := range cols {
-			if c.rank > 0 && (worst < 0 || c.rank > cols[worst].rank) {
+			if c.rank >= from && (worst < 0 || c.rank > cols[worst].rank) {
 				worst = i
 			}
 		}
-		if worst < 0 {
+		return worst
+	}
+	// The extra columns come only where all others have the width that they would like.
+	for need(wants) > w {
+		i := leastImportant(extra)
+		if i < 0 {
 			break
 		}
-		cols = slices.Delete(cols, worst, worst+1)
+		cols = slices.Delete(cols, i, i+1)
+	}
+	least := func(c *column) int { return c.min }
+	for need(least) > w {
+		i := leastImportant(1)
+		if i < 0 {
+			break
+		}
+		cols = slices.Delete(cols, i, i+1)
 	}
 	f.hidden = len(f.cols) - len(cols)
-	spare := w - need()
+	spare := w - need(least)
 	out := f.laid[:0]
 	x := lead
 	for _, c := range cols {
 		cw := c.min
-		want := c.max
-		if c.len != nil {
-			want = max(c.min, min(c.max, f.wide[c.name]))
-		}
-		if more := min(spare, want-cw); more > 0 {
+		if more := min(spare, wants(c)-cw); more > 0 {
 			cw += more
 			spare -= more
 		}
@@ -252,6 +272,9 @@ func (f *Fleet) measure(r *data.Row) {
 		}
 	}
 }
+
+// extra is the rank from which columns are shown only on wide screens.
+const extra = 10
 
 // lead is the width of the cursor's and the mark's place before the first column.
 const lead = 3

@@ -1,6 +1,8 @@
 package fleet
 
 import (
+	"slices"
+
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/ui/act"
@@ -19,6 +21,9 @@ func do(f func()) func() tea.Cmd {
 func (f *Fleet) Keys() []key.Binding {
 	e := f.e
 	r := f.Row()
+	if f.typing {
+		return typingKeys
+	}
 	none := ""
 	if r == nil {
 		none = "there is no instance here"
@@ -83,10 +88,26 @@ func (f *Fleet) Keys() []key.Binding {
 		bs = append(bs, key.Binding{Keys: []string{k}, Do: do(func() { f.sortVisible(i) })})
 	}
 	bs = append(bs, key.Binding{Keys: []string{"<"}, Do: do(func() { f.sortNext(-1) })}, key.Binding{Keys: []string{">"}, Do: do(func() { f.sortNext(1) })})
+	if e.Store.Len() == 0 { // nothing to act on: the footer says how to begin
+		for i := range bs {
+			if !slices.Contains([]string{"n", "a", "e"}, bs[i].Keys[0]) {
+				bs[i].Label = ""
+			}
+		}
+	}
 	if !f.filter.empty() || len(f.marks) > 0 {
 		bs = append(bs, key.Binding{Keys: []string{"esc"}, Label: "clear", Group: view, Desc: "Take away marks and filter.", Do: do(f.clear)})
 	}
 	return bs
+}
+
+// typingKeys are the keys while the filter is typed; the typing itself is done by Update.
+var typingKeys = []key.Binding{
+	{Keys: []string{"enter"}, Label: "keep", Group: "Filter", Desc: "Keep the filter."},
+	{Keys: []string{"esc"}, Label: "show all", Group: "Filter", Desc: "Take the filter away."},
+	{Keys: []string{"down"}, Show: "↓ ↑", Label: "move", Group: "Filter", Desc: "Move among what matches."},
+	{Keys: []string{"~"}, Label: "fuzzy", Group: "Filter", Desc: "Letters in this order, anywhere in the name."},
+	{Keys: []string{"!"}, Label: "not", Group: "Filter", Desc: "What does not match."},
 }
 
 func (f *Fleet) clear() {

@@ -259,7 +259,7 @@ func (f *Form) field(p *draw.Page, t *theme.Theme, x *Field, on bool) {
 			st, g = t.Good, t.Check+" "
 		}
 		for i, s := range text.Wrap(text.Clean(x.Note), p.Width()-labels-6) {
-			l := p.Line(theme.Ground).Space(labels + 1)
+			l := p.Line(theme.Ground).Space(labels + 2)
 			if i == 0 {
 				l.Glyph(st, g)
 			} else {
@@ -309,6 +309,9 @@ func Error(p *draw.Page, t *theme.Theme, msg, hint string) {
 			l.Glyph(t.Bad, t.Cross)
 		}
 		l.To(3).Text(t.Bad, s)
+	}
+	if hint == "" {
+		return
 	}
 	for _, s := range text.Wrap(text.Clean(hint), p.Width()-6) {
 		p.Line(theme.Ground).Space(3).Text(t.Dim, s)

@@ -6,6 +6,7 @@ package help
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -118,6 +119,9 @@ func (h *Help) Draw(p *draw.Page) {
 	w := min(p.Width()-4, 92)
 	var pg draw.Page
 	pg.Reset(h.e.Theme, p.Width(), 1<<12)
+	if p.Height() >= 16 {
+		pg.Blank(1)
+	}
 	if h.topic == "" {
 		h.keys(&pg, w)
 		if page, ok := assets.HelpPage(h.doc.Topic); ok {
@@ -137,10 +141,10 @@ func (h *Help) Draw(p *draw.Page) {
 func (h *Help) keys(pg *draw.Page, w int) {
 	t := h.e.Theme
 	group := ""
-	for _, k := range h.doc.Keys {
+	for _, k := range grouped(h.doc.Keys) {
 		if k.Group != group {
 			group = k.Group
-			if pg.Len() > 0 {
+			if pg.Len() > 1 {
 				pg.Blank(1)
 			}
 			l := pg.Line(theme.Ground).Space(2).Text(t.Title, group).Space(1)
@@ -158,7 +162,10 @@ func (h *Help) keys(pg *draw.Page, w int) {
 			}
 			l.To(at).Text(t.Text, s)
 		}
-		for i, s := range text.Wrap(text.Clean(k.Why), w-at-8) {
+		if k.Why == "" {
+			continue
+		}
+		for i, s := range text.Wrap(text.Clean(k.Why), w-at-9) {
 			l := pg.Line(theme.Ground).To(at)
 			if i == 0 {
 				l.Text(t.Busy, "not now: ")
@@ -168,6 +175,19 @@ func (h *Help) keys(pg *draw.Page, w int) {
 			l.Text(t.Dim, s)
 		}
 	}
+}
+
+// grouped puts the keys of one group together, in the order in which the groups first occur.
+func grouped(keys []Key) []Key {
+	var groups []string
+	for _, k := range keys {
+		if !slices.Contains(groups, k.Group) {
+			groups = append(groups, k.Group)
+		}
+	}
+	out := slices.Clone(keys)
+	slices.SortStableFunc(out, func(a, b Key) int { return slices.Index(groups, a.Group) - slices.Index(groups, b.Group) })
+	return out
 }
 
 // ascii names arrow keys in words where arrows can't be drawn.

@@ -1,0 +1,167 @@
+package uitest
+
+import (
+	"time"
+
+	"berth/backend/api"
+	"berth/ui/dialog"
+	"berth/ui/screen"
+)
+
+// Scene is one state of the dashboard that is worth a picture and a golden file.
+type Scene struct {
+	Name string
+	Open func(o Options) *Driver
+}
+
+// history fills a workspace with events.
+func history(d *Driver) {
+	at := func(m time.Duration) time.Time { return Epoch.Add(-m * time.Minute) }
+	for _, e := range []api.Event{
+		{Time: at(400), Kind: "operation.done", Level: "info", InstanceID: "i-0001", Instance: "train-1", Actor: "ada", Message: "create succeeded in 2m 31s"},
+		{Time: at(180), Kind: "instance.state", Level: "info", InstanceID: "i-0001", Instance: "train-1", Message: "running"},
+		{Time: at(60), Kind: "agent.ready", Level: "info", InstanceID: "i-0006", Instance: "scratch", Message: "the agent is ready (0.1.0, over its unix socket)"},
+		{Time: at(25), Kind: "instance.state", Level: "warn", InstanceID: "i-0008", Instance: "old-box", Message: "unknown: dial tcp 10.0.4.18:22: i/o timeout. The state shown is not a guess: it is not known until the machine answers again, which is tried every 30 s"},
+		{Time: at(8), Kind: "operation.done", Level: "error", InstanceID: "i-0005", Instance: "big-one", Actor: "ada", Message: "create failed: no capacity for p5.48xlarge in eu-central-1b"},
+		{Time: at(1), Kind: "operation.step", Level: "info", InstanceID: "i-0003", Instance: "train-2", Actor: "ada", Message: "start: Ask the backend"},
+		{Time: at(0), Kind: "operation.step", Level: "info", InstanceID: "i-0003", Instance: "train-2", Actor: "ada", Message: "start: Wait for the machine"},
+	} {
+		d.WS.Emit(e)
+	}
+	d.Settle()
+}
+
+func small(o Options) *Driver {
+	d := Drive(o, Small(Epoch)...)
+	history(d)
+	return d
+}
+
+// pressed opens a scene on the small fleet and presses keys.
+func pressed(keys ...string) func(Options) *Driver {
+	return func(o Options) *Driver {
+		d := small(o)
+		d.Press(keys...)
+		return d
+	}
+}
+
+// on puts the cursor on an instance first.
+func on(name string, keys ...string) func(Options) *Driver {
+	return func(o Options) *Driver {
+		d := small(o)
+		d.To(name)
+		d.Press(keys...)
+		return d
+	}
+}
+
+// To moves the cursor of the fleet to an instance.
+func (d *Driver) To(name string) {
+	d.Press("g")
+	for range d.E.Store.Len() {
+		if r := d.M.Subjects(); len(r) > 0 && r[0].Name == name {
+			return
+		}
+		d.Press("j")
+	}
+}
+
+// Scenes are the states that pictures are made of, the most important first.
+func Scenes() []Scene {
+	return []Scene{
+		{"fleet", on("notebook")},
+		{"detail", on("train-2", "enter")},
+		{"create", func(o Options) *Driver {
+			d := small(o)
+			d.Press("n")
+			d.Type("gpu-7")
+			d.Pass(time.Second)
+			d.Press("tab", "right", "tab")
+			d.Pass(time.Second)
+			return d
+		}},
+		{"confirm-delete", func(o Options) *Driver {
+			d := on("train-1", "d")(o)
+			d.Type("train")
+			return d
+		}},
+		{"first", func(o Options) *Driver { return Drive(o) }},
+		{"first-gpus", func(o Options) *Driver { o.LocalGPUs = true; return Drive(o) }},
+		{"loading", func(o Options) *Driver { o.Unloaded = true; return Drive(o) }},
+		{"many", func(o Options) *Driver { return Drive(o, Many(Epoch, 500)...) }},
+		{"filter", func(o Options) *Driver {
+			d := small(o)
+			d.Press("/")
+			d.Type("~tr")
+			return d
+		}},
+		{"marked", pressed(" ", "j", " ", " ", "s")},
+		{"delete-many", pressed(" ", " ", "d")},
+		{"confirm-stop", on("notebook", "s")},
+		{"forget", on("gpu-lab", "d")},
+		{"detail-local", on("scratch", "enter")},
+		{"detail-failed", on("big-one", "enter")},
+		{"detail-adopted", on("gpu-lab", "enter", "G")},
+		{"adopt", func(o Options) *Driver {
+			d := small(o)
+			d.Press("a", "tab")
+			d.Type("ada@gpu-lab.example.org:2222")
+			return d
+		}},
+		{"events", pressed("e", "k", "k", "k")},
+		{"console", func(o Options) *Driver {
+			d := small(o)
+			d.WS.Text = "[    0.000000] Linux version 6.1.0-28-cloud-amd64\n[    0.412345] pci 0000:00:1e.0: [10de:2237] type 00 class 0x030200\n[    1.204511] nvidia: loading out-of-tree module taints kernel.\n[  OK  ] Reached target cloud-init.target\n\nnotebook login: "
+			d.To("notebook")
+			d.Press("enter", "o")
+			return d
+		}},
+		{"help", pressed("?")},
+		{"help-page", pressed("?", "tab")},
+		{"palette", func(o Options) *Driver {
+			d := small(o)
+			d.Press(":")
+			return d
+		}},
+		{"palette-names", func(o Options) *Driver {
+			d := small(o)
+			d.Press(":")
+			d.Type("ssh tr")
+			return d
+		}},
+		{"copy", on("notebook", "y")},
+		{"commands", on("notebook", "c")},
+		{"question", func(o Options) *Driver {
+			d := small(o)
+			d.Ask(api.Question{ID: "q1", Kind: "confirm", Title: "An unknown host key", Text: "gpu-lab.example.org:22 shows a key that has not been seen before:\n\nssh-ed25519 SHA256:uNiVztksCsDhcc0u9e8BrrJQ2nH3sK9wGqVb1yJxMbc\n\nIs this the machine that you mean?"})
+			return d
+		}},
+		{"secret", func(o Options) *Driver {
+			d := small(o)
+			d.Ask(api.Question{ID: "q2", Kind: "secret", Title: "Passphrase", Text: "The key /home/ada/.ssh/id_ed25519 is encrypted."})
+			d.Type("hunter2")
+			return d
+		}},
+		{"refused", func(o Options) *Driver {
+			d := small(o)
+			d.WS.Fail = func(action, name string) error {
+				return api.Errorf(api.CodeRefused, "stopping %q: its disk is full (12.0 GiB of 12.0 GiB), and with a full disk it could not start again", name).WithHint("free some space with berth clean %s, or insist with --force", name)
+			}
+			d.To("notebook")
+			d.Press("s", "y")
+			return d
+		}},
+		{"read-only", on("notebook", "R", "d")},
+		{"reconnecting", func(o Options) *Driver {
+			d := small(o)
+			d.Connect("no answer from Berth's service: connection refused")
+			return d
+		}},
+	}
+}
+
+// Ask puts a question of the service to the dashboard; the answer ends in Asked.
+func (d *Driver) Ask(q api.Question) {
+	d.Send(screen.Show{Dialog: dialog.NewAsk(q, func(a api.Answer) { d.Asked = append(d.Asked, a) })})
+}
