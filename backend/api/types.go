@@ -212,12 +212,13 @@ type CreateRequest struct {
 // AdoptRequest asks to take in a machine that exists: Target is user@host[:port], or Local is true
 // for this very host. HostKey pins the machine's host key by its fingerprint (SHA256:…).
 type AdoptRequest struct {
-	Name    string            `json:"name"`
-	Target  string            `json:"target,omitempty"`
-	Local   bool              `json:"local,omitempty"`
-	HostKey string            `json:"host_key,omitempty"`
-	Share   string            `json:"share,omitempty"` // an existing folder on the instance
-	Tags    map[string]string `json:"tags,omitempty"`
+	Name      string            `json:"name"`
+	Target    string            `json:"target,omitempty"`
+	Local     bool              `json:"local,omitempty"`
+	HostKey   string            `json:"host_key,omitempty"`
+	Share     string            `json:"share,omitempty"` // an existing folder on the instance
+	Tags      map[string]string `json:"tags,omitempty"`
+	RequestID string            `json:"request_id,omitempty"` // as in CreateRequest
 }
 
 // ActionRequest accompanies start, stop, restart and delete.

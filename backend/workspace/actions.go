@@ -122,6 +122,11 @@ func (w *Workspace) chooseImage(ctx context.Context, b backend.Backend, q *api.C
 
 // Adopt takes in a machine that exists.
 func (w *Workspace) Adopt(ctx context.Context, q api.AdoptRequest) (api.Operation, error) {
+	if q.RequestID != "" {
+		if op, err := w.Operation(ctx, q.RequestID); err == nil {
+			return op, nil // the answer to the first call was lost
+		}
+	}
 	if err := CheckName(q.Name); err != nil {
 		return api.Operation{}, err
 	}
@@ -137,7 +142,10 @@ func (w *Workspace) Adopt(ctx context.Context, q api.AdoptRequest) (api.Operatio
 		return api.Operation{}, err
 	}
 	me := w.whoamiOf(ctx, name, b)
-	opID := newID("op-")
+	opID := q.RequestID
+	if opID == "" {
+		opID = newID("op-")
+	}
 	rec := store.Instance{
 		Instance: api.Instance{Name: q.Name, ID: newID("i-"), Backend: name, Owner: me, Adopted: true, CreatedAt: w.now().UTC(), Tags: q.Tags, Capabilities: b.Info().Capabilities},
 		Token:    opID, Share: q.Share,
@@ -145,6 +153,9 @@ func (w *Workspace) Adopt(ctx context.Context, q api.AdoptRequest) (api.Operatio
 	w.setState(&rec, api.StateCreating, "")
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if r := w.runs[opID]; r != nil {
+		return r.snapshot(), nil
+	}
 	if err := w.nameFree(q.Name); err != nil {
 		return api.Operation{}, err
 	}

@@ -87,7 +87,16 @@ func (a *app) act(ctx context.Context, kind string, names []string, noWait, forc
 			wg.Add(1)
 			go func() {
 				defer wg.Done()
-				ops[i], errs[i] = c.Action(ctx, name, kind, api.ActionRequest{Force: force})
+				tries := 0
+				ops[i], errs[i] = again(ctx, func() (api.Operation, error) {
+					tries++
+					op, err := c.Action(ctx, name, kind, api.ActionRequest{Force: force})
+					if kind == "delete" && tries > 1 && errors.Is(err, &api.Error{Code: api.CodeNotFound}) {
+						// The first call was heard, though its answer was lost.
+						return api.Operation{Kind: kind, Instance: name, State: api.OpSucceeded}, nil
+					}
+					return op, err
+				})
 			}()
 		}
 		wg.Wait()

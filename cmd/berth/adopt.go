@@ -32,7 +32,8 @@ func (a *app) adoptCmd() *cobra.Command {
 				return err
 			}
 			began := time.Now()
-			op, err := c.Adopt(cmd.Context(), q)
+			q.RequestID = requestID()
+			op, err := again(cmd.Context(), func() (api.Operation, error) { return c.Adopt(cmd.Context(), q) })
 			if err != nil {
 				return err
 			}

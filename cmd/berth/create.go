@@ -159,7 +159,8 @@ func (a *app) create(cmd *cobra.Command, q api.CreateRequest, noWait bool) error
 		return err
 	}
 	began := time.Now()
-	op, err := c.Create(ctx, q)
+	q.RequestID = requestID()
+	op, err := again(ctx, func() (api.Operation, error) { return c.Create(ctx, q) })
 	if err != nil {
 		return err
 	}

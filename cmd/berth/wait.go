@@ -2,12 +2,34 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
 
 	"berth/backend/api"
 )
+
+// again calls f, once more where the daemon went before it answered: f must be safe to repeat.
+func again[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	v, err := f()
+	for tries := 0; tries < 3 && ctx.Err() == nil && errors.Is(err, &api.Error{Code: api.CodeUnreachable}); tries++ {
+		select {
+		case <-ctx.Done():
+		case <-time.After(50 * time.Millisecond):
+		}
+		v, err = f()
+	}
+	return v, err
+}
+
+// requestID makes the id that lets a request be repeated.
+func requestID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // crypto/rand.Read never fails
+	return "op-" + hex.EncodeToString(b[:])
+}
 
 // wait follows an operation until it is done, showing its steps on a terminal. When the user stops
 // waiting, or the daemon goes, the operation goes on: wait says so, or finds the next daemon.
