@@ -33,6 +33,8 @@ type Agent struct {
 	terms   *terminals
 	srv     *http.Server
 
+	smallShim func() string // path of the embedded shim, or ""
+
 	ctx    context.Context // ends when streams are to end
 	cancel context.CancelFunc
 	quit   chan struct{} // closed when the agent is to leave
@@ -45,6 +47,7 @@ type Agent struct {
 	streams  sync.WaitGroup // execs and attached terminals; Add under mu
 
 	execs    atomic.Int64
+	grace    atomic.Int64 // nanoseconds that a command has after its client hung up
 	activity atomic.Int64 // Unix nanoseconds of the last input or output
 }
 
@@ -76,6 +79,8 @@ func New(ctx context.Context, o Options, takeover bool, log *slog.Logger) (_ *Ag
 		return nil, fmt.Errorf("finding this program: %w", err)
 	}
 	a := &Agent{o: o, exe: exe, log: log, started: time.Now().UTC(), quit: make(chan struct{})}
+	a.smallShim = sync.OnceValue(a.findSmallShim)
+	a.grace.Store(int64(hangupGrace))
 	a.base = baseEnv(o, os.Environ())
 	a.events = newEvents()
 	a.facts = newFacts()

@@ -15,7 +15,6 @@ import (
 	"berth/backend/api"
 )
 
-
 // dialer runs `agent dial` as a process and returns a client of it, as an SSH exec channel gives one.
 func dialer(t *testing.T, o Options) *yamux.Session {
 	t.Helper()

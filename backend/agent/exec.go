@@ -79,7 +79,7 @@ func (a *Agent) exec(s *api.Stream, req api.ExecRequest) error {
 		return err
 	}
 	if err := s.Writer.WriteJSON(wire.Started, wire.Start{PID: p.cmd.Process.Pid}); err != nil {
-		p.hangUp(context.Background())
+		p.hangUp(time.Duration(a.grace.Load()))
 		p.close()
 		return nil
 	}
@@ -99,9 +99,9 @@ func (a *Agent) exec(s *api.Stream, req api.ExecRequest) error {
 		select {
 		case <-exited:
 		case <-gone:
-			p.hangUp(context.Background())
+			p.hangUp(time.Duration(a.grace.Load()))
 		case <-a.ctx.Done():
-			p.hangUp(context.Background())
+			p.hangUp(time.Duration(a.grace.Load()))
 		}
 	})
 	err = p.cmd.Wait()
@@ -221,19 +221,19 @@ type execOut struct {
 }
 
 // hangUp ends the command's session as a lost connection does: SIGHUP, and SIGKILL after a grace.
-func (p *execProc) hangUp(ctx context.Context) {
+func (p *execProc) hangUp(grace time.Duration) {
 	pid := p.cmd.Process.Pid
 	_ = syscall.Kill(-pid, syscall.SIGHUP)
 	_ = syscall.Kill(-pid, syscall.SIGCONT)
 	set := proc.Set{Session: pid}
-	deadline := time.Now().Add(hangupGrace)
+	deadline := time.Now().Add(grace)
 	for time.Now().Before(deadline) {
 		if empty, err := set.Empty(); err != nil || empty {
 			return
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	_, _ = set.End(ctx, 0, nil)
+	_, _ = set.End(context.Background(), 0, nil)
 }
 
 func (p *execProc) close() {

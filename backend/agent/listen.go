@@ -76,12 +76,25 @@ func (g *guard) Accept() (net.Conn, error) {
 	}
 }
 
-// refuse tells a stranger why, if that takes no waiting.
+// refusals bounds how many strangers are told at once.
+var refusals = make(chan struct{}, 8)
+
+// refuse tells a stranger why, if that takes no waiting for the agent.
 func refuse(c *net.UnixConn, uid int) {
-	_ = c.SetDeadline(time.Now().Add(100 * time.Millisecond))
-	msg := fmt.Sprintf(`{"error":{"code":%q,"message":"this agent belongs to another user of this host (you are %d)"}}`, api.CodeForbidden, uid)
-	_, _ = fmt.Fprintf(c, "HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(msg), msg)
-	_ = c.Close()
+	select {
+	case refusals <- struct{}{}:
+	default:
+		_ = c.Close()
+		return
+	}
+	go func() { // ends within its deadline
+		defer func() { <-refusals }()
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(time.Second))
+		_, _ = c.Read(make([]byte, 4<<10)) // an answer before the request would be lost on many clients
+		msg := fmt.Sprintf(`{"error":{"code":%q,"message":"this agent belongs to another user of this host (you are %d)"}}`, api.CodeForbidden, uid)
+		_, _ = fmt.Fprintf(c, "HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(msg), msg)
+	}()
 }
 
 // errLocked is returned where another process holds the lock.

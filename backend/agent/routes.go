@@ -75,6 +75,7 @@ func (a *Agent) handleStop(w http.ResponseWriter, r *http.Request) {
 	if req.End {
 		// Ends also if the client goes meanwhile: half an end helps nobody.
 		ctx := context.WithoutCancel(r.Context())
+		a.grace.Store(int64(grace))
 		a.endStreams() // execs are hung up, and nothing new begins
 		if err := a.terms.killAll(ctx, grace); err != nil {
 			api.WriteError(w, err)

@@ -18,7 +18,6 @@ import (
 	"berth/backend/agent/proc"
 	"berth/backend/agent/shim"
 	"berth/backend/api"
-	"berth/backend/wire"
 )
 
 const (
@@ -357,7 +356,7 @@ func (ts *terminals) start(ctx context.Context, id, dir string, req api.Terminal
 		return nil, api.Errorf(api.CodeFailed, "opening the agent's log: %w", err)
 	}
 	defer log.Close()
-	if _, err = shim.Start(shimCommand(a, id), a.base, spec, log); err != nil {
+	if _, err = shim.Start(a.shimCommand(id), a.base, spec, log); err != nil {
 		return nil, api.Errorf(api.CodeFailed, "opening a terminal: %w", err)
 	}
 	rec, err := shim.ReadRecord(dir)
@@ -447,5 +446,3 @@ func (ts *terminals) candidates(ctx context.Context, shared bool) []string {
 	}
 	return out
 }
-
-var _ = wire.Exit

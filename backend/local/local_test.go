@@ -195,7 +195,7 @@ func TestLifeOfAnInstance(t *testing.T) {
 func stubborn(t *testing.T, c *api.Client) []int {
 	t.Helper()
 	out := output(t, c, `
-		note() { echo $1 >> pids; }
+		: > pids
 		sh -c 'trap "" TERM HUP INT; echo $$ >> pids; while :; do sleep 1; done' </dev/null >/dev/null 2>&1 &
 		setsid sh -c 'echo $$ >> pids; exec sleep 1000' </dev/null >/dev/null 2>&1 &
 		( setsid sh -c '(trap "" TERM; setsid sh -c "echo \$\$ >> pids; trap \"\" TERM; while :; do sleep 1; done" </dev/null >/dev/null 2>&1 &)' & )

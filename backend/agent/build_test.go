@@ -1,0 +1,77 @@
+package agent
+
+import (
+	"bytes"
+	"compress/gzip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"berth/backend/api"
+)
+
+func goTool(t *testing.T, env []string, args ...string) string {
+	t.Helper()
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip("the go tool is not installed")
+	}
+	cmd := exec.Command("go", args...)
+	cmd.Env = append(os.Environ(), append([]string{"CGO_ENABLED=0"}, env...)...)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return string(out)
+}
+
+// What is copied to instances must stay small: these packages are not to creep in.
+func TestSmallMainsImportNothingLarge(t *testing.T) {
+	agentForbids := []string{"modernc.org/", "github.com/charmbracelet/", "github.com/spf13/", "golang.org/x/crypto/ssh", "berth/ui", "berth/backend/store",
+		"berth/backend/workspace", "berth/backend/remote", "berth/backend/local", "github.com/aws/", "github.com/Azure/", "cloud.google.com/", "google.golang.org/grpc"}
+	shimForbids := append([]string{"net/http", "crypto/tls", "berth/backend/api", "berth/backend/home", "github.com/hashicorp/"}, agentForbids...)
+	for main, forbidden := range map[string][]string{"berth/cmd/berth-agent": agentForbids, "berth/cmd/berth-shim": shimForbids} {
+		for dep := range strings.FieldsSeq(goTool(t, nil, "list", "-deps", main)) {
+			for _, f := range forbidden {
+				if dep == strings.TrimSuffix(f, "/") || strings.HasPrefix(dep, f) && (strings.HasSuffix(f, "/") || strings.HasPrefix(dep, f+"/")) {
+					t.Errorf("%s imports %s", main, dep)
+				}
+			}
+		}
+	}
+}
+
+func TestSmallMainsAreStaticAndSmall(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds two programs")
+	}
+	dir := t.TempDir()
+	goTool(t, nil, "build", "-trimpath", "-ldflags=-s -w", "-o", dir, "berth/cmd/berth-agent", "berth/cmd/berth-shim")
+	for name, limit := range map[string]int64{"berth-agent": 10 << 20, "berth-shim": 4 << 20} {
+		fi, err := os.Stat(filepath.Join(dir, name))
+		require.NoError(t, err)
+		t.Logf("%s has %d bytes", name, fi.Size())
+		require.Less(t, fi.Size(), limit, name)
+	}
+	// The small agent serves, and its terminals run under the small shim.
+	var gz bytes.Buffer
+	z := gzip.NewWriter(&gz)
+	b, err := os.ReadFile(filepath.Join(dir, "berth-shim"))
+	require.NoError(t, err)
+	_, err = z.Write(b)
+	require.NoError(t, err)
+	require.NoError(t, z.Close())
+	path, err := unpackShim(gz.Bytes(), filepath.Join(dir, "bin"))
+	require.NoError(t, err)
+	again, err := unpackShim(gz.Bytes(), filepath.Join(dir, "bin"))
+	require.NoError(t, err)
+	require.Equal(t, path, again)
+
+	o := testOptions(t)
+	a, c := serve(t, o)
+	a.smallShim = func() string { return path }
+	p := attach(t, c, api.TerminalRequest{})
+	p.types("ps -o args= -p $PPID\n")
+	p.sees(path + " 1")
+}
