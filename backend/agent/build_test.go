@@ -1,14 +1,13 @@
 package agent
 
 import (
-	"bytes"
-	"compress/gzip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
@@ -55,16 +54,14 @@ func TestSmallMainsAreStaticAndSmall(t *testing.T) {
 		require.Less(t, fi.Size(), limit, name)
 	}
 	// The small agent serves, and its terminals run under the small shim.
-	var gz bytes.Buffer
-	z := gzip.NewWriter(&gz)
 	b, err := os.ReadFile(filepath.Join(dir, "berth-shim"))
 	require.NoError(t, err)
-	_, err = z.Write(b)
+	z, err := zstd.NewWriter(nil)
 	require.NoError(t, err)
-	require.NoError(t, z.Close())
-	path, err := unpackShim(gz.Bytes(), filepath.Join(dir, "bin"))
+	packed := z.EncodeAll(b, nil)
+	path, err := unpackShim(packed, filepath.Join(dir, "bin"))
 	require.NoError(t, err)
-	again, err := unpackShim(gz.Bytes(), filepath.Join(dir, "bin"))
+	again, err := unpackShim(packed, filepath.Join(dir, "bin"))
 	require.NoError(t, err)
 	require.Equal(t, path, again)
 
@@ -72,6 +69,6 @@ func TestSmallMainsAreStaticAndSmall(t *testing.T) {
 	a, c := serve(t, o)
 	a.smallShim = func() string { return path }
 	p := attach(t, c, api.TerminalRequest{})
-	p.types("ps -o args= -p $PPID\n")
+	p.types("ps -ww -o args= -p $PPID\n")
 	p.sees(path + " 1")
 }

@@ -1,6 +1,6 @@
-//go:build !embedshim
+//go:build !embedshim || !linux || !(amd64 || arm64)
 
 package agent
 
-// embeddedShimGz is empty in development builds: this program plays the shim itself.
-var embeddedShimGz []byte
+// embeddedShim is empty in development builds: this program plays the shim itself.
+var embeddedShim []byte

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
 )
 
@@ -25,10 +25,10 @@ func (a *Agent) shimCommand(id string) []string {
 // findSmallShim writes the embedded shim out and returns its path; "" where there is none or it
 // can't be run.
 func (a *Agent) findSmallShim() string {
-	if len(embeddedShimGz) == 0 {
+	if len(embeddedShim) == 0 {
 		return ""
 	}
-	path, err := unpackShim(embeddedShimGz, a.o.binDir())
+	path, err := unpackShim(embeddedShim, a.o.binDir())
 	if err != nil {
 		a.log.Warn("the small shim can't be used, this program plays its part", "err", err)
 		return ""
@@ -39,12 +39,13 @@ func (a *Agent) findSmallShim() string {
 // maxShim bounds an unpacked shim, in bytes.
 const maxShim = 64 << 20
 
-// unpackShim puts a gzipped shim into a content-addressed folder below bin, unless it is there.
-func unpackShim(gz []byte, bin string) (string, error) {
-	z, err := gzip.NewReader(bytes.NewReader(gz))
+// unpackShim puts a zstd-compressed shim into a content-addressed folder below bin, unless it is there.
+func unpackShim(packed []byte, bin string) (string, error) {
+	z, err := zstd.NewReader(bytes.NewReader(packed), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxShim))
 	if err != nil {
 		return "", fmt.Errorf("unpacking the shim: %w", err)
 	}
+	defer z.Close()
 	b, err := io.ReadAll(io.LimitReader(z, maxShim))
 	if err != nil {
 		return "", fmt.Errorf("unpacking the shim: %w", err)
