@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
@@ -29,6 +31,7 @@ func (a *Agent) findSmallShim() string {
 		return ""
 	}
 	path, err := unpackShim(embeddedShim, a.o.binDir())
+	debug.FreeOSMemory() // once: unpacking took more than all the rest does
 	if err != nil {
 		a.log.Warn("the small shim can't be used, this program plays its part", "err", err)
 		return ""
@@ -41,26 +44,37 @@ const maxShim = 64 << 20
 
 // unpackShim puts a zstd-compressed shim into a content-addressed folder below bin, unless it is there.
 func unpackShim(packed []byte, bin string) (string, error) {
-	z, err := zstd.NewReader(bytes.NewReader(packed), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxShim))
+	z, err := zstd.NewReader(bytes.NewReader(packed), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
 	if err != nil {
 		return "", fmt.Errorf("unpacking the shim: %w", err)
 	}
 	defer z.Close()
-	b, err := io.ReadAll(io.LimitReader(z, maxShim))
+	if err := os.MkdirAll(bin, 0o700); err != nil {
+		return "", err
+	}
+	tmp, err := os.CreateTemp(bin, ".shim-*")
 	if err != nil {
+		return "", err
+	}
+	defer os.Remove(tmp.Name())
+	h := sha256.New()
+	n, err := io.Copy(io.MultiWriter(tmp, h), io.LimitReader(z, maxShim))
+	if err == nil && n == maxShim {
+		err = errors.New("it is too large")
+	}
+	if err == nil {
+		err = errors.Join(tmp.Chmod(0o700), tmp.Sync())
+	}
+	if err = errors.Join(err, tmp.Close()); err != nil {
 		return "", fmt.Errorf("unpacking the shim: %w", err)
 	}
-	sum := sha256.Sum256(b)
-	dir := filepath.Join(bin, hex.EncodeToString(sum[:]))
+	dir := filepath.Join(bin, hex.EncodeToString(h.Sum(nil)))
 	path := filepath.Join(dir, "berth-shim")
-	if fi, err := os.Stat(path); err != nil || fi.Size() != int64(len(b)) {
+	if fi, err := os.Stat(path); err != nil || fi.Size() != n {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return "", err
 		}
-		if err := writeFile(path, b); err != nil {
-			return "", err
-		}
-		if err := os.Chmod(path, 0o700); err != nil {
+		if err := os.Rename(tmp.Name(), path); err != nil {
 			return "", err
 		}
 	}

@@ -148,6 +148,31 @@ func (b *Backend) start(ctx context.Context, in instance) error {
 	return b.spawn(ctx, in)
 }
 
+// Upgrade lets the agent of a running instance be replaced by this build's, if this one is newer.
+// What runs in the instance goes on. The workspace calls it after an upgrade of Berth.
+func (b *Backend) Upgrade(ctx context.Context, ref backend.Ref) error {
+	in, unlock, err := b.change(ctx, ref, "upgrading the agent of")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	v := b.look(in.ID)
+	if !v.alive || v.asked {
+		return nil // the next start runs this build's
+	}
+	conf, _, err := b.config(in)
+	if err != nil {
+		return err
+	}
+	if err := b.dir(in.ID).WriteConfig(conf); err != nil {
+		return api.Errorf(api.CodeFailed, "upgrading the agent of %q: %w", in.Name, err)
+	}
+	if err := v.status.Signal(syscall.SIGUSR2); err != nil && !errors.Is(err, proc.ErrGone) {
+		return err
+	}
+	return nil
+}
+
 // Stop implements backend.Backend.
 func (b *Backend) Stop(ctx context.Context, ref backend.Ref) error {
 	in, unlock, err := b.change(ctx, ref, "stopping")

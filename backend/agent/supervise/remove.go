@@ -46,6 +46,9 @@ func RemoveInstance(path, id string) error {
 	}
 	defer unix.Close(parent)
 	name, hidden := filepath.Base(path), deletingName(id)
+	if err := errors.Join(noMounts(path), noMounts(Deleting(filepath.Dir(path), id))); err != nil {
+		return err
+	}
 	if err := checkInstance(parent, name, id); err == nil {
 		// From here on it is no instance any more, however far the removal gets.
 		if err := unix.Renameat(parent, name, parent, hidden); err != nil {
