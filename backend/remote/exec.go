@@ -25,7 +25,8 @@ func (c *Conn) ServeExec(ctx context.Context, s *api.Stream, req api.ExecRequest
 	if !req.TTY {
 		// What start-up files print is no output of the command.
 		mark = newMark()
-		script = "echo " + mark + "; " + script
+		// The numbers of the process, which stays the same, and of the user are for signals.
+		script = "echo " + mark + " $$ $(id -u); " + script
 	}
 	c.serve(ctx, s, script, mark, o)
 }
@@ -64,7 +65,7 @@ func (c *Conn) serve(ctx context.Context, s *api.Stream, script, mark string, o 
 		s.Fail(c.lineError(ctx, fmt.Errorf("starting the command on %s: %w", c.t.where(), err)))
 		return
 	}
-	e := &served{p: p, s: s, mark: mark, tty: o.TTY}
+	e := &served{c: c, p: p, s: s, mark: mark, tty: o.TTY}
 	status, err := e.run(ctx)
 	switch {
 	case err != nil:
@@ -79,6 +80,7 @@ const maxCommand = 120 << 10
 
 // served is a process on the host connected to a stream.
 type served struct {
+	c    *Conn
 	p    *process
 	s    *api.Stream
 	mark string
@@ -87,6 +89,7 @@ type served struct {
 	mu     sync.Mutex
 	leave  string // why the client's side ended: "detached" or "hung up"
 	closed bool
+	sig    signaller
 }
 
 func (e *served) run(ctx context.Context) (wire.ExitStatus, error) {
@@ -96,6 +99,7 @@ func (e *served) run(ctx context.Context) (wire.ExitStatus, error) {
 	}
 	stop := context.AfterFunc(ctx, func() { e.hangUp("cancelled") })
 	defer stop()
+	e.sig.init(e)
 	in := newInput(e.p.stdin, e.s.Writer)
 	var wg sync.WaitGroup
 	wg.Go(in.run)
@@ -104,6 +108,7 @@ func (e *served) run(ctx context.Context) (wire.ExitStatus, error) {
 	go e.control(in)
 	e.output(e.p.stdout, wire.Stdout)
 	status, err := e.p.wait()
+	e.sig.end() // its number may be another process's from now on
 	in.close()
 	e.p.close()
 	wg.Wait()
@@ -120,7 +125,8 @@ func (e *served) output(r io.Reader, k wire.Kind) {
 	w := e.s.Writer
 	buf := make([]byte, 64<<10)
 	if k == wire.Stdout && e.mark != "" {
-		rest, instead, err := afterMark(r, e.mark, 64<<10)
+		rest, line, instead, err := afterMark(r, e.mark, 64<<10)
+		e.sig.known(line)
 		if err != nil {
 			_ = w.Write(k, instead) // a forced command: its output is what there is
 		} else {
@@ -165,7 +171,7 @@ func (e *served) control(in *input) {
 			}
 		case wire.Signal:
 			if name := string(p); signalNumbers[name] != 0 {
-				_ = e.p.signal(name) // older servers ignore it
+				e.sig.send(name)
 			}
 		case wire.Detach:
 			e.hangUp("detached")
@@ -182,7 +188,7 @@ func (e *served) hangUp(why string) {
 		return
 	}
 	e.closed, e.leave = true, why
-	_ = e.p.signal("HUP")
+	e.sig.send("HUP")
 	e.p.close()
 }
 

@@ -174,7 +174,6 @@ func (o *openssh) start(ctx context.Context, command string, so sessionOptions) 
 			go reap()                               // WaitDelay bounds it
 		})
 	}
-	p.signal = func(string) error { return nil } // ssh's command line can't pass signals on; closing hangs up
 	p.resize = func(wire.Size) error { return nil }
 	var err error
 	if so.TTY {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os/exec"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -56,6 +57,7 @@ type pipeConn struct {
 	wait   sync.Once
 	done   chan struct{}
 	err    error
+	shut   atomic.Bool // by Close
 }
 
 // reap waits for the process once its output has ended or it was killed.
@@ -69,27 +71,41 @@ func (c *pipeConn) reap() {
 
 func (c *pipeConn) Read(p []byte) (int, error) {
 	n, err := c.stdout.Read(p)
-	if err == io.EOF && n == 0 {
-		_ = c.stdin.Close()
-		c.reap()
-		if said := c.stderr.String(); c.err != nil || said != "" {
-			return 0, fmt.Errorf("%s ended: %w: %v %s", c.name, io.ErrUnexpectedEOF, errText(c.err), oneLine(said))
-		}
+	if err != nil && n == 0 {
+		err = c.ended(err)
 	}
 	return n, err
 }
 
-func errText(err error) string {
-	if err == nil {
-		return ""
+func (c *pipeConn) Write(p []byte) (int, error) {
+	n, err := c.stdin.Write(p)
+	if err != nil {
+		err = c.ended(io.ErrUnexpectedEOF)
 	}
-	return err.Error()
+	return n, err
 }
 
-func (c *pipeConn) Write(p []byte) (int, error) { return c.stdin.Write(p) }
+// ended waits for the process, whose streams have ended, and tells what it said last.
+func (c *pipeConn) ended(err error) error {
+	_ = c.stdin.Close()
+	t := time.AfterFunc(time.Second, c.kill)
+	c.reap()
+	t.Stop()
+	if c.shut.Load() {
+		return err
+	}
+	said := oneLine(c.stderr.String())
+	if c.err == nil && said == "" {
+		return err
+	}
+	return fmt.Errorf("%s ended (%v): %w: %s", c.name, c.cmd.ProcessState, io.ErrUnexpectedEOF, said)
+}
+
+func (c *pipeConn) kill() { _ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL) }
 
 func (c *pipeConn) Close() error {
 	c.once.Do(func() {
+		c.shut.Store(true)
 		_ = c.stdin.Close()
 		select {
 		case <-c.done:
@@ -97,7 +113,7 @@ func (c *pipeConn) Close() error {
 		default:
 		}
 		_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGTERM)
-		t := time.AfterFunc(time.Second, func() { _ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL) })
+		t := time.AfterFunc(time.Second, c.kill)
 		c.reap()
 		t.Stop()
 	})

@@ -2,24 +2,37 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"path"
+
+	"berth/backend/api"
 )
 
-// RemoveAgent ends the agent on the host, with Berth's own terminals, and removes it and its folder;
-// nothing else of the host is touched. Where no agent was put in place it does nothing.
+// RemoveAgent ends the agent, with its terminals and commands, and removes what it and the manager
+// put on the host: for an instance that is forgotten. It does nothing where there is no agent.
 func (c *Conn) RemoveAgent(ctx context.Context) error {
-	p := c.loadPlacement()
+	if err := c.agent.lock(ctx); err != nil {
+		return err
+	}
+	defer c.agent.unlock()
+	p, broken := c.agent.known()
 	if p == nil {
+		p = c.loadPlacement()
+	}
+	if p == nil || broken != nil {
 		return nil
 	}
-	if out, err := c.script(ctx, p.command("uninstall")+" </dev/null 2>&1"); err != nil {
-		return fmt.Errorf("removing the agent from %s: %w: %s", c.t.where(), err, oneLine(out))
-	}
-	// The folder of this build; other builds beside it may serve another home.
-	if _, err := c.script(ctx, "rm -f -- "+quote(p.Program)+"; rmdir -- "+quote(path.Dir(p.Program))+" 2>/dev/null || :"); err != nil {
-		return fmt.Errorf("removing the agent's program from %s: %w", c.t.where(), err)
+	// The agent's own program knows what it made. What its last moments say matters no more.
+	out, err := c.script(ctx, fmt.Sprintf("f=%s\n[ -x \"$f\" ] || exit 0\n%s </dev/null 2>&1", quote(p.Program), agentCommand(p.Program, "uninstall "+quote("--socket="+p.Socket))))
+	var failed *scriptError
+	if errors.As(err, &failed) {
+		return api.Errorf(api.CodeFailed, "removing the agent from %s: %s", c.t.where(), lastLine(out))
+	} else if err != nil {
+		return c.lineError(ctx, err)
 	}
 	c.forgetPlacement()
+	c.agent.mu.Lock()
+	c.agent.place, c.agent.info, c.agent.checked = nil, nil, false
+	c.agent.mu.Unlock()
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"sync"
 )
 
@@ -85,7 +86,8 @@ func (c *Conn) scriptInput(ctx context.Context, script string, stdin io.Reader) 
 	case rerr != nil:
 		return "", rerr
 	}
-	heard := oneLine(string(out[:min(len(out), 2000)]) + " " + said.String())
+	heard := oneLine(string(out[:min(len(out), 300)]) + " " + said.String())
+	heard = strings.ToValidUTF8(heard[:min(len(heard), 300)], "")
 	if heard == "" {
 		heard = "nothing"
 	}
@@ -110,27 +112,27 @@ func cutMarks(out []byte, mark string) (body string, code int, ok bool) {
 	return string(rest[:i]), code, true
 }
 
-// afterMark returns a reader of what follows the mark's line in r. Where the mark does not come
-// within limit bytes or before the end, errNoShell and what was read instead.
-func afterMark(r io.Reader, mark string, limit int) (io.Reader, []byte, error) {
-	want := []byte(mark + "\n")
+// afterMark returns a reader of what follows the mark's line in r, and what else stood on that line.
+// Where the mark does not come within limit bytes or before the end it returns errNoShell, and what was
+// read instead.
+func afterMark(r io.Reader, mark string, limit int) (rest io.Reader, line string, instead []byte, err error) {
 	buf := make([]byte, 0, 4096)
 	for {
 		if len(buf) == cap(buf) {
 			buf = append(buf, make([]byte, cap(buf))...)[:len(buf)]
 		}
 		n, err := r.Read(buf[len(buf):cap(buf)])
-		from := max(0, len(buf)-len(want))
 		buf = buf[:len(buf)+n]
-		if i := bytes.Index(buf[from:], want); i >= 0 {
-			rest := buf[from+i+len(want):]
-			if len(rest) == 0 {
-				return r, nil, nil
+		if _, after, ok := bytes.Cut(buf, []byte(mark)); ok {
+			if line, more, ok := bytes.Cut(after, []byte("\n")); ok {
+				if len(more) == 0 {
+					return r, string(line), nil, nil
+				}
+				return io.MultiReader(bytes.NewReader(more), r), string(line), nil, nil
 			}
-			return io.MultiReader(bytes.NewReader(rest), r), nil, nil
 		}
 		if err != nil || len(buf) > limit {
-			return nil, buf, errNoShell
+			return nil, "", buf, errNoShell
 		}
 	}
 }

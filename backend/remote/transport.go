@@ -51,7 +51,7 @@ type process struct {
 	stderr io.Reader
 	// wait returns how it ended, after the streams were read to their end; errLineBroke if unknown.
 	wait   func() (wire.ExitStatus, error)
-	signal func(name string) error // without SIG
+	signal func(name string) error // without SIG; nil where the transport can't
 	resize func(wire.Size) error
 	close  func()
 }

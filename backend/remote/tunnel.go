@@ -62,7 +62,7 @@ func (c *Conn) startTunnel(ctx context.Context, p *placement) (*tunnel, error) {
 	t := &tunnel{p: proc, done: make(chan struct{})}
 	go func() { _, _ = io.Copy(&t.said, proc.stderr); close(t.done) }()
 	stop := context.AfterFunc(ctx, proc.close)
-	r, _, err := afterMark(proc.stdout, mark, 256<<10)
+	r, _, _, err := afterMark(proc.stdout, mark, 256<<10)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}

@@ -118,7 +118,7 @@ func (c *Conn) remoteHash(ctx context.Context, file string) (string, error) {
 	defer stop()
 	_ = proc.stdin.Close()
 	go func() { _, _ = io.Copy(io.Discard, proc.stderr) }() // ends with the session
-	content, _, err := afterMark(proc.stdout, mark, 256<<10)
+	content, _, _, err := afterMark(proc.stdout, mark, 256<<10)
 	if err != nil {
 		return "", err
 	}
