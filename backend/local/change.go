@@ -25,7 +25,8 @@ func (b *Backend) lock(ctx context.Context, id string) (unlock func(), err error
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, api.Errorf(api.CodeFailed, "making the folder for local instances: %w", err)
 	}
-	f, err := os.OpenFile(dir+"/"+id+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	// A few files serve for all: one for each instance that ever was would stay for ever.
+	f, err := os.OpenFile(dir+"/lock-"+id[len(id)-1:], os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, api.Errorf(api.CodeFailed, "locking the instance: %w", err)
 	}

@@ -111,7 +111,7 @@ func waitGone(t testing.TB, b *Backend, ref backend.Ref) {
 	t.Helper()
 	eventually(t, "the instance to be gone", func() bool {
 		_, err := b.Get(context.Background(), ref)
-		return errors.Is(err, backend.ErrNotFound)
+		return errors.Is(err, backend.ErrNotFound) && !home.Exists(string(b.dir(ref.ID))+".gone")
 	})
 }
 

@@ -51,10 +51,14 @@ func (b *Backend) look(id string) view {
 	return v
 }
 
-// deleting reports whether the instance's folder is being removed.
+// deleting reports whether the instance is being removed: its folder is half gone, or all of it is
+// and its supervisor has not finished.
 func (b *Backend) deleting(id string) bool {
-	_, err := os.Lstat(supervise.Deleting(b.env.Home.Data, id))
-	return err == nil
+	if _, err := os.Lstat(supervise.Deleting(b.env.Home.Data, id)); err == nil {
+		return true
+	}
+	req, ok, _ := b.dir(id).Request()
+	return ok && req.Action == supervise.ActionDelete
 }
 
 // What a local instance is not, for people.
@@ -160,8 +164,17 @@ func (b *Backend) respawn(ctx context.Context, in instance) error {
 	if b.look(in.ID).alive {
 		return nil
 	}
-	if err := b.dir(in.ID).Make(); err != nil {
+	d := b.dir(in.ID)
+	if err := d.Make(); err != nil {
 		return err
+	}
+	if _, err := b.load(in.ID); errors.Is(err, fs.ErrNotExist) {
+		if !b.deleting(in.ID) {
+			return nil // it is done
+		}
+		if err := d.Ask(supervise.ActionDelete); err != nil { // its records may have been lost
+			return err
+		}
 	}
 	return b.spawn(ctx, in)
 }

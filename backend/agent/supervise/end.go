@@ -116,5 +116,13 @@ func (s *supervisor) remove() error {
 	if err := s.status.Cgroup.Remove(); err != nil {
 		s.log.Warn("the control group can't be removed", "err", err)
 	}
-	return os.RemoveAll(string(s.dir))
+	// Under another name first: an instance of the same id may be made as soon as this one is gone.
+	gone := string(s.dir) + ".gone"
+	if err := os.RemoveAll(gone); err != nil {
+		return err
+	}
+	if err := os.Rename(string(s.dir), gone); err != nil {
+		return err
+	}
+	return os.RemoveAll(gone)
 }
