@@ -151,8 +151,6 @@ func (m *Model) handle(msg tea.Msg) tea.Cmd {
 			m.look.Dark = bool(msg)
 			m.e.Theme = theme.New(m.look)
 		}
-	case tea.ResumeMsg:
-		return m.mouseMode()
 	case questionMsg:
 		m.show(dialog.NewAsk(msg.q, msg.reply))
 	case withdrawMsg:

@@ -2,7 +2,6 @@ package ui
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +13,7 @@ import (
 
 	"berth/backend/api"
 	"berth/ui/data"
+	"berth/ui/paint"
 	"berth/ui/screen"
 	"berth/ui/tap"
 	"berth/ui/theme"
@@ -78,41 +78,43 @@ func Run(ctx context.Context, o Options) error {
 	}
 	e := &screen.Env{Ctx: ctx, WS: o.Workspace, Store: data.NewStore(), Config: o.Config, Now: time.Now,
 		MouseOn: o.Config.Mouse, LocalGPUs: o.LocalGPUs, CanShell: client != nil}
+	t := &terminal{in: o.In, out: o.Out, Painter: paint.New(o.Out)}
+	if err := t.take(); err != nil {
+		return err
+	}
+	defer t.give()
+
 	var p *tea.Program
 	feed := data.NewFeed(o.Workspace, func(d data.Delta) { p.Send(d) })
-	hooks := Hooks{Copy: func(s string) error { return copyOSC52(o.Out, s) }, Blur: feed.SetBlurred}
+	hooks := Hooks{Copy: t.copy, Blur: feed.SetBlurred}
 	if client != nil {
-		hooks.Shell = shellOpener(ctx, client, o.In, o.Out, o.Getenv, o.Config.Escape, q)
+		hooks.Shell = shellOpener(ctx, client, t, o.Getenv, o.Config.Escape, q)
 	}
 	m := NewModel(e, theme.Detect(o.Getenv, o.Config.Theme, o.Config.ASCII), hooks, w, h)
 	in := &tap.Tap{File: o.In}
-	opts := []tea.ProgramOption{tea.WithContext(ctx), tea.WithInput(in), tea.WithOutput(o.Out), tea.WithAltScreen(), tea.WithReportFocus()}
-	if o.Config.Mouse {
-		opts = append(opts, tea.WithMouseCellMotion())
-	}
-	p = tea.NewProgram(&asking{Model: m, ask: func() tea.Msg {
-		if asks(o.Getenv, o.Config.Theme) {
-			_, _ = o.Out.WriteString(tap.Query) // a terminal that is gone is noticed elsewhere
-		}
-		return nil
-	}}, opts...)
+	p = tea.NewProgram(&painted{m, t}, tea.WithContext(ctx), tea.WithInput(in), tea.WithOutput(o.Out), tea.WithoutRenderer(), tea.WithFilter(t.filter))
 	in.Dark = func(dark bool) { go p.Send(darkMsg(dark)) } // the reader must not wait for the loop
 
+	t.Start(o.Config.Mouse)
+	defer t.Stop()
+	if asks(o.Getenv, o.Config.Theme) {
+		_ = t.Write(tap.Query) // a terminal that is gone is noticed by the reader
+	}
 	var wg sync.WaitGroup
-	wg.Add(1)
-	go func() {
-		defer wg.Done()
-		feed.Run(ctx)
-	}()
-	if client != nil {
-		q.mu.Lock()
-		q.send = func(msg tea.Msg) { p.Send(msg) }
-		q.mu.Unlock()
+	background := func(f func()) {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			listen(ctx, client)
+			f()
 		}()
+	}
+	background(func() { feed.Run(ctx) })
+	background(func() { t.watchSize(ctx, p.Send) })
+	if client != nil {
+		q.mu.Lock()
+		q.send = p.Send
+		q.mu.Unlock()
+		background(func() { listen(ctx, client) })
 	}
 	_, err = p.Run()
 	cancel()
@@ -126,36 +128,9 @@ func Run(ctx context.Context, o Options) error {
 	return nil
 }
 
-// asking is the model with one thing more to do at its start: asking the terminal for its colour,
-// once it is in raw mode and its answers are not echoed.
-type asking struct {
-	*Model
-	ask tea.Cmd
-}
-
-func (a *asking) Init() tea.Cmd { return tea.Batch(a.Model.Init(), a.ask) }
-
-func (a *asking) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
-	_, cmd := a.Model.Update(msg)
-	return a, cmd
-}
-
 // asks reports whether the terminal is asked for its background: not where the theme is fixed, and
 // not those that would print the question.
 func asks(getenv func(string) string, theme string) bool {
 	t := getenv("TERM")
 	return (theme == "" || theme == "auto") && t != "" && t != "dumb" && t != "linux"
-}
-
-// maxClipboard bounds what is copied; terminals cut or refuse longer OSC 52 sequences.
-const maxClipboard = 74_000
-
-// copyOSC52 puts text into the clipboard of whoever sits before the terminal.
-func copyOSC52(out *os.File, s string) error {
-	b := base64.StdEncoding.EncodeToString([]byte(s))
-	if len(b) > maxClipboard {
-		return fmt.Errorf("%d bytes are too many for a terminal's clipboard", len(s))
-	}
-	_, err := out.WriteString("\x1b]52;c;" + b + "\x07")
-	return err
 }

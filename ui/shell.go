@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 
 	tea "github.com/charmbracelet/bubbletea"
 
@@ -88,13 +87,14 @@ func (m *Model) shellDone(msg shellDoneMsg) tea.Cmd {
 	} else {
 		m.say(screen.Toast{Level: "info", Text: msg.ref + ": " + text})
 	}
-	return m.mouseMode()
+	return nil
 }
 
 // attachShell is the Shell of a real terminal.
 type attachShell struct {
 	ctx context.Context
 	s   *attach.Session
+	t   *terminal
 	tty attach.Terminal
 	res attach.Result
 	err error
@@ -102,6 +102,8 @@ type attachShell struct {
 
 // Run implements tea.ExecCommand. The error is kept for Result, which knows what it means.
 func (a *attachShell) Run() error {
+	a.t.Pause()
+	defer a.t.Resume()
 	a.res, a.err = a.s.Run(a.ctx, a.tty)
 	return nil
 }
@@ -118,7 +120,7 @@ func (a *attachShell) Close() error { return a.s.Close() }
 func (a *attachShell) Result() (string, error) { return a.res.String(), a.err }
 
 // shellOpener opens shells through a client on a terminal.
-func shellOpener(ctx context.Context, c *api.Client, in, out *os.File, getenv func(string) string, escape string, q *questions) func(context.Context, string, int, int) (Shell, error) {
+func shellOpener(ctx context.Context, c *api.Client, t *terminal, getenv func(string) string, escape string, q *questions) func(context.Context, string, int, int) (Shell, error) {
 	return func(opening context.Context, ref string, rows, cols int) (Shell, error) {
 		req := api.TerminalRequest{Rows: uint16(rows), Cols: uint16(cols), Term: getenv("TERM")}
 		for _, k := range []string{"COLORTERM", "LANG", "LC_ALL", "LC_CTYPE"} {
@@ -130,6 +132,6 @@ func shellOpener(ctx context.Context, c *api.Client, in, out *os.File, getenv fu
 		if err != nil {
 			return nil, err
 		}
-		return &attachShell{ctx: ctx, s: s, tty: attach.Terminal{In: in, Out: out, Escape: escape, Asker: q.divert}}, nil
+		return &attachShell{ctx: ctx, s: s, t: t, tty: attach.Terminal{In: t.in, Out: t.out, Escape: escape, Asker: q.divert}}, nil
 	}
 }

@@ -71,7 +71,7 @@ func (d *Detail) build() []entry {
 		field("seen", ago(d.e.Age(*in.ObservedAt)))
 	}
 	if in.IdleSince != nil && in.State == api.StateRunning {
-		field("idle", "for "+d.e.Age(*in.IdleSince))
+		field("idle", idle(d.e.Age(*in.IdleSince)))
 	}
 	head(0, "Machine")
 	field("backend", in.Backend)
@@ -234,9 +234,13 @@ func (d *Detail) recent(out []entry, r *data.Row) []entry {
 	t := d.e.Theme
 	var evs []api.Event
 	seen := map[int64]bool{}
+	op := ""
+	if o := d.e.Store.Op(r.ID); o != nil { // its steps are listed above
+		op = o.ID
+	}
 	for _, list := range [][]api.Event{d.e.Store.Events(), d.past} {
 		for i := len(list) - 1; i >= 0 && len(evs) < 4*maxRecent; i-- {
-			if ev := list[i]; (ev.InstanceID == r.ID || ev.InstanceID == "" && ev.Instance == r.Name) && !seen[ev.Seq] {
+			if ev := list[i]; (ev.InstanceID == r.ID || ev.InstanceID == "" && ev.Instance == r.Name) && !seen[ev.Seq] && (op == "" || ev.OperationID != op) {
 				seen[ev.Seq] = true
 				evs = append(evs, ev)
 			}
@@ -250,6 +254,13 @@ func (d *Detail) recent(out []entry, r *data.Row) []entry {
 		out = append(out, entry{side: 1, label: "event", glyph: fmt.Sprintf("%3s", d.e.Age(ev.Time)), gs: t.Dim, value: ev.Message, st: t.Level(ev.Level), wrap: true, copy: ev.Message})
 	}
 	return out
+}
+
+func idle(s string) string {
+	if s == "now" {
+		return "for less than a minute"
+	}
+	return "for " + s
 }
 
 func ago(s string) string {
@@ -278,6 +289,8 @@ func length(d time.Duration) string {
 	switch {
 	case d < 0:
 		return "0s"
+	case d < time.Second:
+		return fmt.Sprintf("%dms", d.Milliseconds())
 	case d < 10*time.Second:
 		return fmt.Sprintf("%.1fs", d.Seconds())
 	case d < time.Minute:

@@ -5,6 +5,7 @@ import (
 
 	"berth/ui/form"
 	"berth/ui/screen"
+	"berth/ui/text"
 )
 
 // Confirm asks before something is done. The answer is no unless another is chosen.
@@ -47,7 +48,7 @@ func (c *Confirm) Update(msg tea.Msg) (bool, tea.Cmd) {
 			return true, nil
 		}
 		if k == "enter" {
-			if c.Type != "" && c.in.Value() == c.Type {
+			if c.Type != "" && c.in.Value() == text.Clean(c.Type) {
 				return true, c.Do
 			}
 			if c.b.focus == 1 {
@@ -81,7 +82,7 @@ func (c *Confirm) Update(msg tea.Msg) (bool, tea.Cmd) {
 }
 
 func (c *Confirm) accept() (bool, tea.Cmd) {
-	if c.Type != "" && c.in.Value() != c.Type {
+	if c.Type != "" && c.in.Value() != text.Clean(c.Type) {
 		c.said = "That is not what must be typed. Nothing was done."
 		return false, nil
 	}

@@ -91,18 +91,23 @@ func Over(lines []string, block []string, x, y, w int) {
 		under := lines[y+i]
 		var s strings.Builder
 		left := ansi.Truncate(under, x, "")
-		s.WriteString(left)
-		s.WriteString(theme.Off)
+		put(&s, left)
 		for n := ansi.StringWidth(left); n < x; n++ {
 			s.WriteByte(' ')
 		}
-		s.WriteString(b)
-		s.WriteString(theme.Off)
+		put(&s, b)
 		if ansi.StringWidth(under) > x+w {
-			s.WriteString(ansi.TruncateLeft(under, x+w, ""))
-			s.WriteString(theme.Off)
+			put(&s, ansi.TruncateLeft(under, x+w, ""))
 		}
 		lines[y+i] = s.String()
+	}
+}
+
+// put writes a piece of a drawn line and ends its style, if it has one.
+func put(b *strings.Builder, s string) {
+	b.WriteString(s)
+	if strings.IndexByte(s, 0x1b) >= 0 {
+		b.WriteString(theme.Off)
 	}
 }
 

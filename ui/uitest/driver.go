@@ -301,3 +301,14 @@ func (d *Driver) Row() string {
 	}
 	return ""
 }
+
+// Select puts the fleet's cursor on an instance.
+func (d *Driver) Select(id string) {
+	d.Press("g")
+	for range d.E.Store.Len() {
+		if r := d.M.Subjects(); len(r) == 1 && r[0].ID == id {
+			return
+		}
+		d.Press("j")
+	}
+}

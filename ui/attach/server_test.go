@@ -1,0 +1,159 @@
+package attach
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/creack/pty"
+	"github.com/stretchr/testify/require"
+
+	"berth/backend/api"
+	"berth/backend/wire"
+)
+
+// service serves terminals: real shells on real PTYs, which outlive their connections.
+type service struct {
+	mu    sync.Mutex
+	cmd   []string
+	ptm   *os.File // the one terminal
+	sizes []wire.Size
+	reqs  []api.TerminalRequest
+	conns []*api.Stream
+	sink  *api.Stream // who gets the output
+	exit  chan wire.ExitStatus
+	mute  bool // no goodbye after Detach
+}
+
+func serve(t *testing.T, argv ...string) (*service, *api.Client) {
+	t.Helper()
+	s := &service{cmd: argv}
+	sock := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", sock)
+	require.NoError(t, err)
+	srv := &http.Server{Handler: api.Mux([]api.Route{{Method: "POST", Path: "/v1/instances/{name}/terminal", Handler: s.terminal}})}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = srv.Serve(l)
+	}()
+	c := &api.Client{Dial: func(ctx context.Context) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", sock)
+	}}
+	t.Cleanup(func() {
+		c.Close()
+		_ = srv.Close()
+		<-done
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, st := range s.conns {
+			_ = st.Close()
+		}
+		if s.ptm != nil {
+			_ = s.ptm.Close()
+		}
+	})
+	return s, c
+}
+
+func (s *service) terminal(w http.ResponseWriter, r *http.Request) {
+	if r.PathValue("name") != "box" {
+		api.WriteError(w, api.Errorf(api.CodeNotFound, "there is no instance %q", r.PathValue("name")))
+		return
+	}
+	st, err := api.Upgrade(w, r)
+	if err != nil {
+		return
+	}
+	defer st.Close()
+	var req api.TerminalRequest
+	if st.ReadRequest(&req) != nil {
+		return
+	}
+	s.mu.Lock()
+	s.reqs = append(s.reqs, req)
+	s.conns = append(s.conns, st)
+	s.sink = st
+	if s.ptm == nil {
+		cmd := exec.Command(s.cmd[0], s.cmd[1:]...)
+		ptm, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: req.Rows, Cols: req.Cols})
+		if err != nil {
+			s.mu.Unlock()
+			st.Fail(err)
+			return
+		}
+		s.ptm = ptm
+		s.exit = make(chan wire.ExitStatus, 1)
+		go s.output(cmd)
+	}
+	s.mu.Unlock()
+	_ = st.Writer.WriteJSON(wire.Started, wire.Start{Terminal: "t1"})
+	for {
+		k, p, err := st.Reader.Next()
+		if err != nil {
+			return
+		}
+		switch k {
+		case wire.Stdin:
+			_, _ = s.ptm.Write(p)
+			_ = st.Writer.WriteWindow(uint32(len(p)))
+		case wire.Resize:
+			var z wire.Size
+			_ = json.Unmarshal(p, &z)
+			s.mu.Lock()
+			s.sizes = append(s.sizes, z)
+			s.mu.Unlock()
+			_ = pty.Setsize(s.ptm, &pty.Winsize{Rows: z.Rows, Cols: z.Cols})
+		case wire.Detach:
+			if s.mute {
+				<-r.Context().Done()
+				return
+			}
+			_ = st.Writer.WriteJSON(wire.Exit, wire.ExitStatus{Reason: "detached"})
+			return
+		}
+	}
+}
+
+// output passes what the shell writes to whoever is attached, and its end.
+func (s *service) output(cmd *exec.Cmd) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := s.ptm.Read(buf)
+		if n > 0 {
+			s.mu.Lock()
+			_ = s.sink.Writer.Write(wire.Stdout, buf[:n])
+			s.mu.Unlock()
+		}
+		if err != nil {
+			break
+		}
+	}
+	_ = cmd.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = s.sink.Writer.WriteJSON(wire.Exit, wire.ExitStatus{Code: cmd.ProcessState.ExitCode()})
+}
+
+// cut breaks every connection.
+func (s *service) cut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.conns {
+		_ = st.Close()
+	}
+	s.conns = nil
+}
+
+func (s *service) requests() []api.TerminalRequest {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]api.TerminalRequest(nil), s.reqs...)
+}
