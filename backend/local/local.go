@@ -78,7 +78,7 @@ const notAssignable = "an environment on this computer runs as the user who made
 
 // Info implements backend.Backend.
 func (b *Backend) Info() backend.Info {
-	return backend.Info{Name: "local", Title: "This computer", Capabilities: api.Capabilities{
+	return backend.Info{Name: "local", Title: "This computer", Private: true, Capabilities: api.Capabilities{
 		Create: true, Adopt: true, Start: true, Stop: true, Restart: true, Delete: true, Console: true, Exec: true, List: true,
 		Why: map[string]string{"assign": notAssignable},
 	}}

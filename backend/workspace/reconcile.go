@@ -76,25 +76,28 @@ func (w *Workspace) Run(ctx context.Context) {
 }
 
 // Reconcile asks every backend that has a list for its machines, in parallel, one bulk call each.
-func (w *Workspace) Reconcile(ctx context.Context) { w.reconcile(ctx, false) }
+func (w *Workspace) Reconcile(ctx context.Context) {
+	w.reconciling.Lock()
+	defer w.reconciling.Unlock()
+	w.ask(ctx, false)
+}
 
 // Fresh makes sure that what can be asked on this host at no cost is not older than a second: a
 // listing shows what is, though nobody watched.
 func (w *Workspace) Fresh(ctx context.Context) {
-	w.mu.Lock()
-	fresh := time.Since(w.lastReconcile) < time.Second
-	w.mu.Unlock()
-	if !fresh {
-		cctx, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
-		defer cancel()
-		w.reconcile(cctx, true)
+	cctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	w.reconciling.Lock() // one that is under way is waited for
+	defer w.reconciling.Unlock()
+	if time.Since(w.lastReconcile) > time.Second {
+		w.ask(cctx, true)
 	}
 }
 
-func (w *Workspace) reconcile(ctx context.Context, privateOnly bool) {
-	w.mu.Lock()
-	w.lastReconcile = time.Now()
-	w.mu.Unlock()
+// ask lists the machines of every backend that has a list, or only of those on this host. The
+// reconciling lock must be held.
+func (w *Workspace) ask(ctx context.Context, privateOnly bool) {
+	defer func() { w.lastReconcile = time.Now() }()
 	var g errgroup.Group
 	for name, b := range w.opts.Backends {
 		info := b.Info()

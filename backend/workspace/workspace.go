@@ -94,13 +94,15 @@ type Workspace struct {
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 
-	mu            sync.Mutex
-	entries       map[string]*entry // by instance id
-	runs          map[string]*run   // operations under way, by id
-	whoami        map[string]string // by backend
-	watchers      int
-	lastReconcile time.Time
-	wake          chan struct{} // wakes the reconciler
+	reconciling   sync.Mutex
+	lastReconcile time.Time // guarded by reconciling
+
+	mu       sync.Mutex
+	entries  map[string]*entry // by instance id
+	runs     map[string]*run   // operations under way, by id
+	whoami   map[string]string // by backend
+	watchers int
+	wake     chan struct{} // wakes the reconciler
 }
 
 // entry is one instance in memory.

@@ -598,3 +598,32 @@ func TestAssignedToAnother(t *testing.T) {
 	rec.AssignedTo = "bob"
 	require.Equal(t, api.CodeForbidden, api.AsError(w.MayOpen(&rec)).Code)
 }
+
+// TestClockJumps lets the daemon's clock jump back and forth between the steps: only times suffer.
+func TestClockJumps(t *testing.T) {
+	e := newEnv(t)
+	var mu sync.Mutex
+	shift, n := time.Duration(0), 0
+	e.opts = func(o *Options) {
+		o.Now = func() time.Time {
+			mu.Lock()
+			defer mu.Unlock()
+			if n++; n%7 == 0 {
+				shift = []time.Duration{-72 * time.Hour, 0, 40 * 24 * time.Hour, -time.Second}[n/7%4]
+			}
+			return time.Now().Add(shift)
+		}
+	}
+	w, _ := e.open()
+	e.create(w, "vision")
+	for _, kind := range []string{"stop", "start", "restart", "stop", "start"} {
+		op, err := w.Action(e.ctx(), "vision", kind, api.ActionRequest{})
+		require.NoError(t, err)
+		op = ended(t, w, op)
+		require.Equal(t, api.OpSucceeded, op.State, op.Error)
+		in, err := w.Instance("vision")
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, *in.CostTodayUSD, 0.0)
+		require.Less(t, *in.CostTodayUSD, 0.5*24+0.01)
+	}
+}

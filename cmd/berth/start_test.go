@@ -279,26 +279,3 @@ func TestIdleDaemonEnds(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(b), "ending: idle")
 }
-
-// TestClockJumps runs a create while the daemon's clock is far off: only the times shown suffer.
-func TestClockJumps(t *testing.T) {
-	lib, err := exec.LookPath("faketime")
-	if err != nil {
-		t.Skip("faketime is not installed")
-	}
-	w := newWorld(t)
-	w.ok("create", "vision")
-	w.ok("daemon", "stop")
-	for _, shift := range []string{"-3d", "+40d"} {
-		exe, err := os.Executable()
-		require.NoError(t, err)
-		link := filepath.Join(t.TempDir(), "berth")
-		require.NoError(t, os.Symlink(exe, link))
-		cmd := exec.Command(lib, "-f", shift, link, "restart", "vision")
-		cmd.Env = append(os.Environ(), "BERTH_HOME="+w.home)
-		out, err := cmd.CombinedOutput()
-		require.NoError(t, err, string(out))
-		require.Equal(t, api.StateRunning, w.show("vision").State)
-		w.ok("daemon", "stop")
-	}
-}
