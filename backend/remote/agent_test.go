@@ -12,12 +12,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/remote/sshdtest"
 )
 
 // itself is the AgentBinary of tests: this test binary.
 func itself(o *Options) {
+	o.StartFlags = []string{"--no-boot"} // this computer's crontab is none of a test's business
 	o.AgentBinary = func(context.Context, string, string) (string, error) { return os.Executable() }
 }
 
@@ -27,10 +29,16 @@ func agentClient(t testing.TB, c *Conn) *api.Client {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		if p, _ := c.agent.known(); p != nil {
-			_ = client.StopAgent(ctx, api.StopRequest{End: true, GraceSeconds: 0.1})
-		}
 		client.Close()
+		p, _ := c.agent.known()
+		if p == nil {
+			return
+		}
+		last := &api.Client{Dial: client.Dial}
+		defer last.Close()
+		if err := last.StopAgent(ctx, api.StopRequest{End: true, GraceSeconds: 0.1}); err != nil && !errors.Is(err, backend.ErrUnreachable) {
+			t.Errorf("ending the agent: %v", err)
+		}
 	})
 	return client
 }
@@ -103,7 +111,8 @@ func TestNoAgent(t *testing.T) {
 	s := sshdtest.Start(t, sshdtest.Options{})
 	tries := 0
 	w := newWorld(t, func(o *Options) {
-		o.AgentBinary = func(context.Context, string, string) (string, error) {
+		o.StartFlags = []string{"--no-boot"} // this computer's crontab is none of a test's business
+	o.AgentBinary = func(context.Context, string, string) (string, error) {
 			tries++
 			return "", errors.New("there is no agent in this build")
 		}

@@ -105,11 +105,11 @@ func TestServerKilledDuringExec(t *testing.T) {
 	for _, x := range []step{
 		{"plain", func() *api.Stream {
 			return stream(t, func(st *api.Stream) {
-				w.conn(ctx, "box").ServeExec(ctx, st, api.ExecRequest{Argv: []string{"sh", "-c", "echo up; exec sleep 60"}})
+				w.conn(ctx, "box").ServeExec(ctx, st, api.ExecRequest{Argv: []string{"sh", "-c", "echo up; exec cat"}})
 			})
 		}},
 		{"agent", func() *api.Stream {
-			st, err := client.OpenStream(ctx, "/v1/exec", api.ExecRequest{Argv: []string{"sh", "-c", "echo up; exec sleep 60"}})
+			st, err := client.OpenStream(ctx, "/v1/exec", api.ExecRequest{Argv: []string{"sh", "-c", "echo up; exec cat"}})
 			require.NoError(t, err)
 			return st
 		}},
@@ -122,7 +122,7 @@ func TestServerKilledDuringExec(t *testing.T) {
 			var once sync.Once
 			done := make(chan error, 1)
 			go func() {
-				_, err := st.Run(ctx, api.StreamIO{Stdout: writer(func(p []byte) { once.Do(func() { close(up) }) }), Stderr: writer(func([]byte) {})})
+				_, err := st.Run(ctx, api.StreamIO{Stdin: newInput2(), Stdout: writer(func(p []byte) { once.Do(func() { close(up) }) }), Stderr: writer(func([]byte) {})})
 				done <- err
 			}()
 			<-up

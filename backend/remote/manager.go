@@ -31,6 +31,8 @@ type Options struct {
 	Handshakes int
 	// Keepalive is how often an idle line is tried; after three misses it is given up. 0 is 15 s.
 	Keepalive time.Duration
+	// StartFlags are further flags for the agent's start.
+	StartFlags []string
 	// Backoff is the first pause before a lost line is tried again; it doubles up to 128 times. 0 is 1 s.
 	Backoff time.Duration
 }

@@ -126,6 +126,9 @@ func (c *Conn) placeAgent(ctx context.Context) (*placement, api.AgentInfo, error
 	if share := c.t.ssh.Share; share != "" {
 		start += " " + quote("--share="+share)
 	}
+	if flags := c.m.o.StartFlags; len(flags) > 0 {
+		start += " " + words(flags)
+	}
 	there, out, err := c.startIfThere(ctx, p, b, start)
 	if !there && err == nil {
 		if err = c.upload(ctx, p, b); err != nil {

@@ -55,7 +55,10 @@ func TestServersOfAllKinds(t *testing.T) {
 		"a banner before signing in":  {sshdtest.Options{Banner: "No trespassing\x1b[2J\n"}, "streamlocal"},
 		"a command that wraps others": {sshdtest.Options{ForceCommand: wrapper, NoSFTP: true, NoForwarding: true}, "dial"},
 	} {
-		t.Run(name, func(t *testing.T) { everything(t, sshdtest.Start(t, c.o), c.transport) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			everything(t, sshdtest.Start(t, c.o), c.transport)
+		})
 	}
 }
 
@@ -85,6 +88,7 @@ func TestLoginShells(t *testing.T) {
 		"/bin/csh":      {".cshrc": "echo a noisy start\n"},
 	} {
 		t.Run(filepath.Base(shell), func(t *testing.T) {
+			t.Parallel()
 			if _, err := os.Stat(shell); err != nil {
 				if strings.HasSuffix(shell, "csh") {
 					return // not every distribution has it; its quoting is the strictest and tested below
