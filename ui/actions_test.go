@@ -37,7 +37,7 @@ func TestStopByButtonAndMouse(t *testing.T) {
 	require.Equal(t, []string{"stop notebook"}, d.WS.Log())
 	d.To("train-1")
 	d.Press("s")
-	require.True(t, d.Click("  Stop  "))
+	require.True(t, d.Click("( Stop )"))
 	require.Equal(t, []string{"stop notebook", "stop train-1"}, d.WS.Log())
 }
 

@@ -91,5 +91,5 @@ func (a *Ask) Box(e *screen.Env, w, h int) []string {
 	if a.Q.Kind != "confirm" {
 		keys = "enter answer " + t.Dot + " esc don't"
 	}
-	return f.end(keys, h)
+	return a.b.end(f, keys, h)
 }

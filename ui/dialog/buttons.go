@@ -20,7 +20,6 @@ type buttons struct {
 
 func (b *buttons) draw(f *frame) {
 	f.blank()
-	b.y = f.next()
 	l := f.begin()
 	w := 0
 	for _, x := range b.list {
@@ -31,18 +30,24 @@ func (b *buttons) draw(f *frame) {
 	for i, x := range b.list {
 		l.Space(2)
 		st := f.t.Button
-		left, right := "  ", "  "
+		left, right := f.t.Brackets(i == b.focus)
 		if i == b.focus {
 			st = f.t.ButtonOn
 			if x.danger {
 				st = f.t.Danger
 			}
-			left, right = "[ ", " ]"
 		}
 		from := l.Col()
 		l.Text(st, left+x.label+right)
 		b.spans = append(b.spans, [2]int{from, l.Col()})
 	}
+}
+
+// end closes the box; the buttons are its last line.
+func (b *buttons) end(f *frame, keys string, h int) []string {
+	out := f.end(keys, h)
+	b.y = len(out) - 2
+	return out
 }
 
 // key moves the focus and reports whether it took the key.

@@ -136,7 +136,7 @@ func (c *Confirm) Box(e *screen.Env, w, h int) []string {
 	if c.Type != "" {
 		keys = "enter go on " + t.Dot + " esc no"
 	}
-	return f.end(keys, h)
+	return c.b.end(f, keys, h)
 }
 
 var _ screen.Dialog = (*Confirm)(nil)

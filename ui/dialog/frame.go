@@ -14,6 +14,7 @@ type frame struct {
 	w     int // of the whole box
 	line  draw.Line
 	lines []string
+	empty []bool // lines that say nothing, and go first where there is no room
 	open  bool
 }
 
@@ -27,7 +28,7 @@ func newFrame(e *screen.Env, title string, w int, st theme.Style) *frame {
 		f.line.Space(1).Text(st, title).Space(1)
 	}
 	f.line.Repeat(t.Border, t.H, w-1-f.line.Col()).Glyph(t.Border, t.TR)
-	f.lines = append(f.lines, string(f.line.Bytes()))
+	f.lines, f.empty = append(f.lines, string(f.line.Bytes())), append(f.empty, false)
 	return f
 }
 
@@ -53,10 +54,11 @@ func (f *frame) close() {
 	if !f.open {
 		return
 	}
+	empty := f.line.Col() <= 2
 	f.line.Limit(f.w)
 	f.line.To(f.w - 1)
 	f.line.Glyph(f.t.Border, f.t.V)
-	f.lines = append(f.lines, string(f.line.Bytes()))
+	f.lines, f.empty = append(f.lines, string(f.line.Bytes())), append(f.empty, empty)
 	f.open = false
 }
 
@@ -95,6 +97,11 @@ func (f *frame) end(keys string, h int) []string {
 	}
 	f.line.Repeat(f.t.Border, f.t.H, f.w-1-f.line.Col()).Glyph(f.t.Border, f.t.BR)
 	last := string(f.line.Bytes())
+	for i := len(f.lines) - 1; i > 0 && len(f.lines) > h-1; i-- {
+		if f.empty[i] {
+			f.lines = append(f.lines[:i], f.lines[i+1:]...)
+		}
+	}
 	if len(f.lines) > h-1 && h > 2 { // the end of a box holds what is asked: cut in the middle
 		keep := min(4, h-2)
 		f.lines = append(f.lines[:h-1-keep:h-1-keep], f.lines[len(f.lines)-keep:]...)

@@ -70,5 +70,5 @@ func (n *Notice) Box(e *screen.Env, w, h int) []string {
 		f.text(t.Dim, n.Hint)
 	}
 	n.b.draw(f)
-	return f.end("esc close "+t.Dot+" c copy", h)
+	return n.b.end(f, "esc close "+t.Dot+" c copy", h)
 }

@@ -189,10 +189,11 @@ func (f *Form) Draw(p *draw.Page, t *theme.Theme) {
 		pg.Blank(1)
 	}
 	f.spots = append(f.spots, spot{pg.Len(), len(f.Fields)})
-	st, l, r := t.Button, "  ", "  "
+	st := t.Button
 	if f.Focus >= len(f.Fields) {
-		st, l, r = t.ButtonOn, "[ ", " ]"
+		st = t.ButtonOn
 	}
+	l, r := t.Brackets(f.Focus >= len(f.Fields))
 	pg.Line(theme.Ground).Space(labels+2).Text(st, l+f.Button+r)
 	lines := pg.Drawn()
 	h := p.Left()

@@ -164,3 +164,14 @@ func (t *Theme) Level(level string) Style {
 	}
 	return t.Text
 }
+
+// Brackets are what stands around a button: it is known for one, and for the chosen one, without colour.
+func (t *Theme) Brackets(chosen bool) (left, right string) {
+	switch {
+	case chosen:
+		return "[ ", " ]"
+	case t.NoColor || t.Profile == termenv.ANSI || t.Profile == termenv.Ascii:
+		return "( ", " )"
+	}
+	return "  ", "  "
+}
