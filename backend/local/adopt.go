@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os/exec"
 	"strings"
@@ -55,6 +56,28 @@ func (b *Backend) Adopt(ctx context.Context, spec backend.AdoptSpec) (backend.Ma
 	return b.machine(ctx, in, nil), nil
 }
 
+// hostAgent are the options of the one agent that the user has on this host for this home.
+func (b *Backend) hostAgent(in instance) agent.Options {
+	return agent.Options{State: b.env.Home.State + "/agent", Socket: b.env.Home.Run + "/agent.sock", Scratch: b.env.Home.State + "/scratch", Share: in.Share}
+}
+
+// removeHostAgent ends the agent of this host, with its terminals, and removes what it put here. It is
+// kept from being started again meanwhile.
+func (b *Backend) removeHostAgent(ctx context.Context, in instance) error {
+	b.mu.Lock()
+	b.adopting[in.ID] = true
+	b.mu.Unlock()
+	defer func() {
+		b.mu.Lock()
+		delete(b.adopting, in.ID)
+		b.mu.Unlock()
+	}()
+	if err := agent.Uninstall(ctx, b.hostAgent(in), true); err != nil {
+		return fmt.Errorf("forgetting %q: %w", in.Name, err)
+	}
+	return nil
+}
+
 // startHostAgent makes sure that the user's agent of this host runs.
 func (b *Backend) startHostAgent(ctx context.Context, in instance) (api.AgentInfo, error) {
 	var info api.AgentInfo
@@ -62,7 +85,7 @@ func (b *Backend) startHostAgent(ctx context.Context, in instance) (api.AgentInf
 	if err != nil {
 		return info, api.Errorf(api.CodeFailed, "finding the program to run as agent of this computer: %w", err)
 	}
-	o := agent.Options{State: b.env.Home.State + "/agent", Socket: b.env.Home.Run + "/agent.sock", Scratch: b.env.Home.State + "/scratch", Share: in.Share}
+	o := b.hostAgent(in)
 	argv := agent.Command(exe, append([]string{"start", "--replace"}, o.Args()...)...)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	var stderr bytes.Buffer

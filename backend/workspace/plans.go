@@ -189,7 +189,8 @@ func (w *Workspace) alreadyHere(id string, m *backend.Machine) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, e := range w.entries {
-		if e.rec.ID != id && m.ID != "" && e.rec.ProviderID == m.ID && e.rec.Adopted {
+		same := e.rec.ProviderID == m.ID && m.ID != "" || m.Line.Socket != "" && e.rec.Line.Socket == m.Line.Socket
+		if e.rec.ID != id && e.rec.Adopted && same {
 			return api.Errorf(api.CodeConflict, "this machine is in the fleet already, as %q", e.rec.Name)
 		}
 	}
