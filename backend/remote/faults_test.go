@@ -95,9 +95,6 @@ func TestServerKilledDuringExec(t *testing.T) {
 	w := newWorld(t, itself).trust(s)
 	w.hosts(s.Stanza("box", w.known))
 	ctx := w.ctx(nil)
-	c := w.conn(ctx, "box")
-	client := agentClient(t, c)
-
 	type step struct {
 		name string
 		open func() *api.Stream
@@ -109,14 +106,12 @@ func TestServerKilledDuringExec(t *testing.T) {
 			})
 		}},
 		{"agent", func() *api.Stream {
-			st, err := client.OpenStream(ctx, "/v1/exec", api.ExecRequest{Argv: []string{"sh", "-c", "echo up; exec cat"}})
+			st, err := agentClient(t, w.conn(ctx, "box")).OpenStream(ctx, "/v1/exec", api.ExecRequest{Argv: []string{"sh", "-c", "echo up; exec cat"}})
 			require.NoError(t, err)
 			return st
 		}},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			c = w.conn(ctx, "box")
-			client.Dial = c.Agent
 			st := x.open()
 			up := make(chan struct{})
 			var once sync.Once
@@ -136,8 +131,6 @@ func TestServerKilledDuringExec(t *testing.T) {
 			require.NoError(t, poll(func() error { _, err := w.m.Conn(ctx, "i-box", backend.SSHTarget{Host: "box"}); return err }))
 		})
 	}
-	c = w.conn(ctx, "box")
-	client.Dial = c.Agent
 }
 
 type writer func([]byte)
