@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -120,8 +121,22 @@ func runCommand(ctx context.Context, args []string, stdio Stdio) error {
 	return a.Serve()
 }
 
+// ownFolders reports whether the agent of a start command is not the one that the user has on this
+// host, but one with folders of its own: it keeps out of the user's crontab and units unless asked.
+func ownFolders(args []string) bool {
+	for _, a := range args {
+		if n := strings.TrimLeft(a, "-"); n != a && (strings.HasPrefix(n, "state") || strings.HasPrefix(n, "socket") || strings.HasPrefix(n, "home")) {
+			return true
+		}
+	}
+	if f := passwdFields(); len(f) >= 6 && filepath.Clean(f[5]) != filepath.Clean(os.Getenv("HOME")) {
+		return true
+	}
+	return os.Getenv("BERTH_HOME") != ""
+}
+
 func startCommand(ctx context.Context, args []string, stdio Stdio) error {
-	replace, boot, noBoot, own := false, false, false, false
+	replace, boot, noBoot := false, false, false
 	o, err := parse("start", args, stdio.Err, func(fs *flag.FlagSet) {
 		fs.BoolVar(&replace, "replace", false, "replace a running agent if this build is newer")
 		fs.BoolVar(&boot, "boot", false, "arrange that it comes back after a reboot, also where it has folders of its own")
@@ -130,12 +145,7 @@ func startCommand(ctx context.Context, args []string, stdio Stdio) error {
 	if err != nil {
 		return err
 	}
-	for _, a := range args {
-		own = own || strings.HasPrefix(strings.TrimLeft(a, "-"), "state") || strings.HasPrefix(strings.TrimLeft(a, "-"), "socket")
-	}
-	// What has a folder of its own keeps out of the user's crontab and units, unless asked.
-	own = own || os.Getenv("BERTH_HOME") != ""
-	boot = !noBoot && (boot || !own)
+	boot = !noBoot && (boot || !ownFolders(args))
 	info, err := start(ctx, o, replace, boot)
 	if err != nil {
 		return err

@@ -5,6 +5,16 @@ import "bytes"
 // dropQueries removes from replayed output every sequence that a terminal answers: the answer would
 // come in as typing, to a shell that asked nobody now. It works in place.
 func dropQueries(p []byte) []byte {
+	for {
+		n := len(p)
+		if p = dropOnce(p); len(p) == n {
+			return p
+		}
+		// What stood around a query may be one now.
+	}
+}
+
+func dropOnce(p []byte) []byte {
 	out := p[:0]
 	for len(p) > 0 {
 		n, asks := sequence(p)
@@ -23,14 +33,18 @@ func sequence(p []byte) (n int, asks bool) {
 	if p[0] == 0x05 { // ENQ: answerback
 		return 1, true
 	}
+	if c1(p) { // an 8-bit control, as UTF-8: nothing modern sends one but to ask
+		return 2, true
+	}
 	if p[0] != 0x1b {
-		n := bytes.IndexAny(p, "\x1b\x05")
-		if n < 0 {
-			n = len(p)
+		for n = 1; n < len(p); n++ {
+			if p[n] == 0x1b || p[n] == 0x05 || c1(p[n:]) {
+				break
+			}
 		}
 		return n, false
 	}
-	if len(p) == 1 {
+	if len(p) == 1 || p[1] < 0x20 { // a control inside a sequence is obeyed: judge it by itself
 		return 1, true
 	}
 	switch p[1] {
@@ -44,9 +58,15 @@ func sequence(p []byte) (n int, asks bool) {
 	return 2, false
 }
 
+// c1 reports whether p begins with a control of the range U+0080 to U+009F.
+func c1(p []byte) bool { return len(p) > 1 && p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f }
+
 func csi(p []byte) (int, bool) {
 	for i := 2; i < len(p); i++ {
 		c := p[i]
+		if c == 0x05 || c >= 0x80 {
+			return i, true // malformed: not worth showing
+		}
 		if c == 0x1b {
 			return i, false // broken off by another sequence
 		}
@@ -89,6 +109,9 @@ func reports(params []byte) bool {
 func stringSequence(p []byte) (int, bool) {
 	end, body := -1, p[2:]
 	for i := 2; i < len(p); i++ {
+		if p[i] == 0x05 || c1(p[i:]) {
+			return i, true
+		}
 		if p[i] == 0x07 {
 			end, body = i+1, p[2:i]
 			break

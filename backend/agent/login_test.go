@@ -1,0 +1,110 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"berth/backend/api"
+)
+
+// profiles are the start-up files of login shells: noisy, and setting a variable with odd contents.
+var profiles = map[string]struct{ file, text string }{
+	"bash": {".bash_profile", "echo hello; printf '\\0x\\0'; export MARK='a b\n=c'\n"},
+	"zsh":  {".zprofile", "echo hello; export MARK='a b\n=c'\n"},
+	"dash": {".profile", "echo hello; export MARK='a b\n=c'\n"},
+	"ksh":  {".profile", "echo hello; export MARK='a b\n=c'\n"},
+	"fish": {".config/fish/config.fish", "echo hello\nif status is-login\n  set -gx MARK 'a b\n=c'\nend\n"},
+	"tcsh": {".login", "echo hello\nsetenv MARK 'a b\\\n=c'\n"},
+}
+
+func TestLoginEnvironmentOfEveryShell(t *testing.T) {
+	for shell, p := range profiles {
+		t.Run(shell, func(t *testing.T) {
+			path, err := exec.LookPath(shell)
+			if err != nil {
+				t.Skipf("%s is not installed", shell)
+			}
+			o := testOptions(t)
+			o.Shell = path
+			f := filepath.Join(o.Home, p.file)
+			require.NoError(t, os.MkdirAll(filepath.Dir(f), 0o700))
+			require.NoError(t, os.WriteFile(f, []byte(p.text), 0o600))
+			env, err := capture(t.Context(), o, baseEnv(o, os.Environ()), testProgram(t))
+			require.NoError(t, err)
+			require.Equal(t, "a b\n=c", lookup(env, "MARK"))
+			require.Equal(t, o.Home, lookup(env, "HOME"))
+			require.Equal(t, path, lookup(env, "SHELL"))
+
+			// And a terminal is a login shell of it.
+			_, c := serve(t, o)
+			a := attach(t, c, api.TerminalRequest{New: true})
+			a.types("printenv MARK | tail -n1; echo en''d\n")
+			a.sees("=c\r\n")
+		})
+	}
+}
+
+func TestLoginShellThatIsOfNoUse(t *testing.T) {
+	for name, script := range map[string]string{
+		"fails":          "#!/bin/sh\nexit 1\n",
+		"says nothing":   "#!/bin/sh\nexit 0\n",
+		"is no program":  "\x7fELF nonsense",
+		"knows no login": "#!/bin/sh\n[ \"$1\" = -c ] || exit 2\ncase $0 in -*) exit 2;; esac\nexec /bin/sh \"$@\"\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := testOptions(t)
+			o.Shell = filepath.Join(o.Home, "shell")
+			require.NoError(t, os.WriteFile(o.Shell, []byte(script), 0o700))
+			a, c := serve(t, o)
+			r, err := execute(t, c, sh("echo $HOME"), "")
+			require.NoError(t, err)
+			require.Equal(t, o.Home+"\n", r.stdout)
+			if name == "knows no login" {
+				require.Empty(t, a.login.warning())
+				return
+			}
+			info, err := c.AgentInfo(t.Context())
+			require.NoError(t, err)
+			require.Len(t, info.Warnings, 1)
+			require.Contains(t, info.Warnings[0], "login shell")
+		})
+	}
+}
+
+func TestLoginShellThatHangsIsEnded(t *testing.T) {
+	o := testOptions(t)
+	require.NoError(t, os.WriteFile(filepath.Join(o.Home, ".bash_profile"), []byte("sleep 1000\n"), 0o600))
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, err := capture(ctx, o, baseEnv(o, nil), testProgram(t))
+	require.ErrorContains(t, err, "took more than")
+}
+
+func TestMerge(t *testing.T) {
+	require.Equal(t, []string{"A=2", "B=1", "C=x=y"}, merge([]string{"A=1", "B=1", "A=2"}, "C=x=y", "=no", "no", "N\x00=1"))
+	require.Equal(t, "", lookup(nil, "A"))
+}
+
+func FuzzParseMarked(f *testing.F) {
+	f.Add([]byte("noise\nm4rk\x00A=1\x00B=\n\x00m4rk\nmore"))
+	f.Add([]byte("m4rk\x00\x00m4rk"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		env, ok := parseMarked(b, "m4rk")
+		if ok != (len(env) > 0) {
+			t.Fatalf("%v with %q", ok, env)
+		}
+		for _, kv := range env {
+			if strings.IndexByte(kv, '=') < 1 || bytes.IndexByte([]byte(kv), 0) >= 0 {
+				t.Fatalf("accepted %q", kv)
+			}
+		}
+	})
+}
