@@ -157,6 +157,9 @@ func (c *Conn) ensure(ctx context.Context) (api.AgentInfo, error) {
 	return info, nil
 }
 
+// checkDelay is how long after a connection was made the versions are compared.
+const checkDelay = time.Second
+
 // checkLater compares the running agent with ours in the background, and replaces an older one.
 func (c *Conn) checkLater() {
 	c.agent.mu.Lock()
@@ -167,6 +170,12 @@ func (c *Conn) checkLater() {
 		return
 	}
 	c.wg.Go(func() {
+		// What the connection was made for comes first.
+		select {
+		case <-time.After(checkDelay):
+		case <-c.ctx.Done():
+			return
+		}
 		ctx, cancel := context.WithTimeout(c.ctx, 2*time.Minute)
 		defer cancel()
 		if err := c.check(ctx); err != nil && ctx.Err() == nil {
