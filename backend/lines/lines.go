@@ -124,17 +124,12 @@ func (l *Lines) ServePlain(ctx context.Context, in *store.Instance, path string,
 	return nil
 }
 
-// remoteUser is a backend that reaches machines over these lines.
-type remoteUser interface{ SetRemote(*remote.Manager) }
-
-// OpenBackend opens a registered backend and gives it the SSH connections if it uses them.
+// OpenBackend opens a registered backend and gives it the SSH connections.
 func (l *Lines) OpenBackend(env backend.Env, name string) (backend.Backend, error) {
+	env.Remote = l.remote
 	b, err := backend.Open(name, env)
 	if err != nil {
 		return nil, fmt.Errorf("backend %s: %w", name, err)
-	}
-	if u, ok := b.(remoteUser); ok {
-		u.SetRemote(l.remote)
 	}
 	return b, nil
 }

@@ -22,8 +22,10 @@ func (c *Conn) RemoveAgent(ctx context.Context) error {
 	if p == nil || broken != nil {
 		return nil
 	}
-	// The agent's own program knows what it made. What its last moments say matters no more.
-	out, err := c.script(ctx, fmt.Sprintf("f=%s\n[ -x \"$f\" ] || exit 0\n%s </dev/null 2>&1", quote(p.Program), agentCommand(p.Program, "uninstall "+quote("--socket="+p.Socket))))
+	// The agent's own program knows what it made; the program itself is what was copied there. The
+	// folders go if nothing else is in them: another home's agent, say.
+	out, err := c.script(ctx, fmt.Sprintf("f=%s\n[ -x \"$f\" ] || exit 0\n%s </dev/null 2>&1 || exit 1\nrm -f -- \"$f\"\nd=${f%%/*}\nrmdir -- \"$d\" \"${d%%/*}\" 2>/dev/null\nexit 0",
+		quote(p.Program), agentCommand(p.Program, "uninstall --end "+quote("--socket="+p.Socket))))
 	var failed *scriptError
 	if errors.As(err, &failed) {
 		return api.Errorf(api.CodeFailed, "removing the agent from %s: %s", c.t.where(), lastLine(out))

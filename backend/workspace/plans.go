@@ -239,12 +239,12 @@ func waitFor(want api.State) func(context.Context, *Workspace, *run) error {
 }
 
 func waitGone(ctx context.Context, w *Workspace, r *run) error {
+	if _, rec, err := w.target(r); err != nil || rec.Adopted {
+		return err // nothing goes away: an adopted machine is only forgotten
+	}
 	return w.poll(ctx, r, func(_ *backend.Machine, err error) (bool, error) {
 		if errors.Is(err, backend.ErrNotFound) {
 			return true, nil
-		}
-		if _, rec, terr := w.target(r); terr == nil && rec.Adopted {
-			return true, nil // nothing goes away: it is only forgotten
 		}
 		return false, err
 	})

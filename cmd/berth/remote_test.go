@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/ssh"
+
+	"berth/backend/api"
+	"berth/backend/remote/sshdtest"
+)
+
+// remoteWorld is a world whose ssh configuration reaches a real sshd as gpu1.
+func remoteWorld(t *testing.T, o sshdtest.Options) (*world, *sshdtest.Server) {
+	t.Helper()
+	s := sshdtest.Start(t, o)
+	w := newWorld(t)
+	w.reach(s)
+	return w, s
+}
+
+// reach makes gpu1 the server s, with known host keys in a file of its own.
+func (w *world) reach(s *sshdtest.Server, more ...string) {
+	known := filepath.Join(w.t.TempDir(), "known_hosts")
+	w.env = []string{"BERTH_SSH_CONFIG=" + sshdtest.Config(w.t, s.Stanza("gpu1", known, more...))}
+}
+
+func fingerprint(s *sshdtest.Server) string { return ssh.FingerprintSHA256(s.HostKey.Public) }
+
+// TestAdoptOverSSH is the everyday road: a machine that exists, taken in, used, forgotten.
+func TestAdoptOverSSH(t *testing.T) {
+	w, s := remoteWorld(t, sshdtest.Options{})
+	r := w.run("adopt", "gpu1", "gpu1")
+	require.Equal(t, 6, r.code, "an unknown host key needs somebody to look at it")
+	require.Contains(t, r.err, fingerprint(s))
+	require.Empty(t, w.ls(), "what was never taken in leaves nothing")
+
+	w.ok("adopt", "gpu1", "gpu1", "--host-key", fingerprint(s))
+	in := w.show("gpu1")
+	require.Equal(t, api.StateRunning, in.State)
+	require.True(t, in.Adopted)
+	require.Equal(t, "ssh", in.Backend)
+	require.Equal(t, "ready", in.Agent.State)
+	require.NotZero(t, in.VCPUs)
+	require.NotZero(t, in.MemoryBytes)
+	require.Equal(t, s.Port, in.Port)
+
+	require.Equal(t, "a b\n", w.ok("exec", "gpu1", "--", "echo", "a b"))
+	require.Equal(t, 7, w.run("exec", "gpu1", "--", "sh", "-c", "exit 7").code)
+	require.Contains(t, w.ok("ls"), "gpu1")
+
+	for _, verb := range []string{"start", "stop", "restart"} {
+		r = w.run(verb, "gpu1")
+		require.Equal(t, 2, r.code, verb)
+		require.Contains(t, r.err, "gpu1 can't "+verb)
+	}
+	r = w.run("adopt", "again", "gpu1", "--host-key", fingerprint(s))
+	require.NotZero(t, r.code)
+	require.Contains(t, r.err, `in the fleet already, as "gpu1"`)
+
+	var left []string
+	w.ok("rm", "-y", "gpu1")
+	_ = filepath.WalkDir(s.Home, func(p string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && strings.Contains(p, "berth") {
+			left = append(left, p)
+		}
+		return nil
+	})
+	require.Empty(t, left, "the agent and its folder are removed\n%s", w.ok("events"))
+	eventually(t, "the agent has ended", func() bool { return len(processes(t, s.Home)) == 0 })
+}
+
+// TestDaemonKilledKeepsRemote kills the daemon; the next one reaches the same agent.
+func TestDaemonKilledKeepsRemote(t *testing.T) {
+	w, s := remoteWorld(t, sshdtest.Options{})
+	w.ok("adopt", "gpu1", "gpu1", "--host-key", fingerprint(s))
+	w.ok("exec", "gpu1", "--", "true")
+	w.ok("daemon", "stop")
+	require.Equal(t, "hi\n", w.ok("exec", "gpu1", "--", "echo", "hi"))
+}
+
+// TestClearErrors tries to take in what can't be reached: each says what, where and why, with exit 6.
+func TestClearErrors(t *testing.T) {
+	good := sshdtest.Start(t, sshdtest.Options{})
+	mute := sshdtest.Mute(t)
+	for name, c := range map[string]struct {
+		target string
+		more   []string
+		want   string
+	}{
+		"closed port":       {target: fmt.Sprintf("root@127.0.0.1:%d", sshdtest.FreePort(t)), want: "refused"},
+		"never says a word": {target: fmt.Sprintf("root@127.0.0.1:%d", mute), want: "within"},
+		"no such name":      {target: "root@no-such-host.invalid", want: "no-such-host.invalid"},
+		"wrong user":        {target: "nobody-here@gpu1", want: "nobody-here"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.reach(good, "ConnectTimeout 2")
+			r := w.run("adopt", "gpu1", c.target, "--host-key", fingerprint(good))
+			require.Equal(t, 6, r.code, r.err)
+			require.Contains(t, r.err, c.want)
+			require.Empty(t, w.ls())
+		})
+	}
+}
+
+// TestChangedHostKeyIsRefused changes the server's key between two connections.
+func TestChangedHostKeyIsRefused(t *testing.T) {
+	w, s := remoteWorld(t, sshdtest.Options{})
+	w.ok("adopt", "gpu1", "gpu1", "--host-key", fingerprint(s))
+	w.ok("daemon", "stop")
+	s.Kill()
+	other := sshdtest.Start(t, sshdtest.Options{Port: s.Port, Authorized: []*sshdtest.Key{s.Key}})
+	r := w.run("exec", "gpu1", "--", "true")
+	require.NotZero(t, r.code)
+	require.Contains(t, r.err, fingerprint(other))
+}
+
+// TestServerKilledDuringExec loses the line in the middle; afterwards all works again.
+func TestServerKilledDuringExec(t *testing.T) {
+	w, s := remoteWorld(t, sshdtest.Options{})
+	w.ok("adopt", "gpu1", "gpu1", "--host-key", fingerprint(s))
+	cmd := w.cmd(context.Background(), "exec", "gpu1", "--", "sh", "-c", "echo started; sleep 1000")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	buf := make([]byte, 8)
+	_, err = out.Read(buf)
+	require.NoError(t, err)
+	s.Kill()
+	_ = cmd.Wait() // its code is looked at
+	require.Equal(t, 6, cmd.ProcessState.ExitCode())
+	require.Contains(t, stderr.String(), "berth: the line broke")
+	s.Restart()
+	eventually(t, "it is reached again", func() bool { return w.run("exec", "gpu1", "--", "true").code == 0 })
+}
