@@ -33,6 +33,17 @@ type console struct {
 
 func open(t *testing.T, ws ui.Workspace, env map[string]string, conf ui.Config) *console {
 	t.Helper()
+	c := newConsole(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	go func() {
+		c.done <- ui.Run(ctx, ui.Options{Workspace: ws, Config: conf, In: c.tty, Out: c.tty, Getenv: func(k string) string { return env[k] }})
+	}()
+	return c
+}
+
+func newConsole(t *testing.T) *console {
+	t.Helper()
 	ptm, tty, err := pty.Open()
 	require.NoError(t, err)
 	require.NoError(t, pty.Setsize(ptm, &pty.Winsize{Rows: 24, Cols: 100}))
@@ -53,12 +64,7 @@ func open(t *testing.T, ws ui.Workspace, env map[string]string, conf ui.Config) 
 			}
 		}
 	}()
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
-		c.done <- ui.Run(ctx, ui.Options{Workspace: ws, Config: conf, In: tty, Out: tty, Getenv: func(k string) string { return env[k] }})
-	}()
 	t.Cleanup(func() {
-		cancel()
 		_ = tty.Close()
 		_ = ptm.Close()
 		<-read

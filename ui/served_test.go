@@ -1,0 +1,137 @@
+package ui_test
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"github.com/stretchr/testify/require"
+
+	"berth/backend/api"
+	"berth/backend/wire"
+	"berth/ui"
+	"berth/ui/uitest"
+)
+
+// shellRoute serves a real shell, that ends with its connection.
+func shellRoute(t *testing.T) api.Route {
+	return api.Route{Method: "POST", Path: "/v1/instances/{name}/terminal", Handler: func(w http.ResponseWriter, r *http.Request) {
+		st, err := api.Upgrade(w, r)
+		if err != nil {
+			return
+		}
+		defer st.Close()
+		var req api.TerminalRequest
+		if st.ReadRequest(&req) != nil {
+			return
+		}
+		cmd := exec.Command("sh")
+		cmd.Env = append(os.Environ(), "PS1=$ ")
+		ptm, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: req.Rows, Cols: req.Cols})
+		if err != nil {
+			st.Fail(err)
+			return
+		}
+		_ = st.Writer.WriteJSON(wire.Started, wire.Start{Terminal: "t1"})
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			buf := make([]byte, 4096)
+			for {
+				n, err := ptm.Read(buf)
+				if n > 0 {
+					_ = st.Writer.Write(wire.Stdout, buf[:n])
+				}
+				if err != nil {
+					break
+				}
+			}
+			_ = cmd.Wait()
+			_ = st.Writer.WriteJSON(wire.Exit, wire.ExitStatus{Code: cmd.ProcessState.ExitCode()})
+		}()
+		for {
+			k, p, err := st.Reader.Next()
+			if err != nil {
+				break
+			}
+			if k == wire.Stdin {
+				_, _ = ptm.Write(p)
+			}
+			if k == wire.Detach {
+				_ = st.Writer.WriteJSON(wire.Exit, wire.ExitStatus{Reason: "detached"})
+				break
+			}
+		}
+		_ = cmd.Process.Kill()
+		_ = ptm.Close()
+		<-done
+	}}
+}
+
+// openServed opens the dashboard on a terminal over a real client.
+func openServed(t *testing.T, s *uitest.Server) *console {
+	t.Helper()
+	c := newConsole(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	go func() {
+		c.done <- ui.Run(ctx, ui.Options{NewClient: s.Client, In: c.tty, Out: c.tty, Getenv: func(k string) string { return utf8Env[k] }})
+	}()
+	return c
+}
+
+func TestOverARealClient(t *testing.T) {
+	s := uitest.Serve(t, uitest.New(nil, uitest.Small(time.Now())...), shellRoute(t))
+	c := openServed(t, s)
+	c.sees("notebook")
+
+	// A question of the service becomes a dialog, and its answer goes back.
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	got := make(chan api.Answer, 1)
+	ask := func(q api.Question) {
+		go func() {
+			a, err := s.Ask(ctx, q)
+			if err == nil {
+				got <- a
+			}
+		}()
+		c.sees(q.Title)
+	}
+	ask(api.Question{ID: "q1", Kind: "secret", Title: "Your passphrase"})
+	c.types("hunter2\r")
+	require.Equal(t, api.Answer{Value: "hunter2"}, <-got)
+	require.NotContains(t, c.output(), "hunter2")
+
+	// The terminal goes to a shell and comes back; a question meanwhile is asked in the shell.
+	c.types("/notebook\rt")
+	c.sees("\x1b[?1049l")
+	c.types("echo in-$((40+2))-shell\r")
+	c.sees("in-42-shell")
+	ask(api.Question{ID: "q2", Kind: "confirm", Title: "A question in the shell"})
+	c.types("yes\r")
+	require.Equal(t, api.Answer{Value: "yes"}, <-got)
+	c.forget()
+	c.types("echo again-$((40+2))\r")
+	c.sees("again-42")
+	c.types("\r~.")
+	c.sees("notebook: detached; the shell goes on")
+
+	// The next keys are the dashboard's, all of them.
+	c.forget()
+	c.types("s")
+	c.sees("Stop notebook?")
+	c.types("y")
+	c.sees("stopping")
+	require.Eventually(t, func() bool { return strings.Contains(strings.Join(s.WS.Log(), "\n"), "stop notebook") }, 10*time.Second, time.Millisecond)
+	ask(api.Question{ID: "q3", Kind: "confirm", Title: "The last question"})
+	c.types("\x1b")
+	require.Equal(t, api.Answer{Refused: true}, <-got)
+	c.types("q")
+	require.NoError(t, c.ends())
+}
