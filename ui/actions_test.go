@@ -142,6 +142,51 @@ func TestRefusedCanBeInsistedOn(t *testing.T) {
 	require.Equal(t, []string{"stop notebook", "stop notebook --force"}, d.WS.Log())
 }
 
+func TestManyFailuresShareOneNotice(t *testing.T) {
+	d := drive(t, uitest.Many(uitest.Epoch, 30)...)
+	d.WS.Fail = func(_, name string) error { return api.Errorf(api.CodeUnreachable, "no answer for %s", name) }
+	d.Press("*", "d")
+	d.Type("30")
+	d.Press("enter")
+	require.Contains(t, d.Screen(), "Could not delete 30 instances")
+	require.Contains(t, d.Screen(), "and 25 more")
+	d.Press("esc")
+	require.NotContains(t, d.Screen(), "Could not")
+}
+
+func TestAQuestionInTheMiddleOfTypingIsNotAnsweredByIt(t *testing.T) {
+	d := drive(t, uitest.Small(uitest.Epoch)...)
+	d.Press("n")
+	d.Type("gpu")
+	d.Ask(api.Question{ID: "1", Kind: "confirm", Title: "Unknown host key"})
+	d.Type("y")
+	require.Empty(t, d.Asked)
+	require.Contains(t, d.Screen(), "Unknown host key")
+	d.Pass(time.Second)
+	d.Type("y")
+	require.Equal(t, []api.Answer{{Value: "yes"}}, d.Asked)
+}
+
+func TestComingBackTheCursorIsOnWhatWasMade(t *testing.T) {
+	d := drive(t, uitest.Small(uitest.Epoch)...)
+	d.Press("n")
+	d.Type("gpu-7")
+	d.Press("ctrl+s", "esc")
+	require.Contains(t, d.Row(), "gpu-7")
+}
+
+func TestActionsGoToMarkedRowsThatAreShown(t *testing.T) {
+	d := drive(t, uitest.Small(uitest.Epoch)...)
+	d.To("notebook")
+	d.Press(" ", "/")
+	d.Type("train")
+	d.Press("enter")
+	require.Contains(t, d.Screen(), "1 marked, 1 of them hidden")
+	d.Press("s", "d", "r", "y")
+	require.Empty(t, d.WS.Log())
+	require.NotContains(t, d.Screen(), "?─")
+}
+
 func TestCreate(t *testing.T) {
 	d := drive(t, uitest.Small(uitest.Epoch)...)
 	d.Press("n")
@@ -334,11 +379,14 @@ func TestReconnecting(t *testing.T) {
 
 func TestQuestions(t *testing.T) {
 	d := drive(t, uitest.Small(uitest.Epoch)...)
+	d.Pass(time.Hour)
 	d.Ask(api.Question{ID: "1", Kind: "confirm", Title: "Unknown host key", Text: "SHA256:abc"})
 	require.Contains(t, d.Screen(), "SHA256:abc")
 	d.Press("enter") // the default is no
+	d.Pass(time.Second)
 	d.Ask(api.Question{ID: "2", Kind: "confirm", Title: "t"})
 	d.Press("y")
+	d.Pass(time.Second)
 	d.Ask(api.Question{ID: "3", Kind: "secret", Title: "Passphrase"})
 	d.Type("hunter 2")
 	require.NotContains(t, d.Screen(), "hunter")

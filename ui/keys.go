@@ -23,6 +23,8 @@ func (m *Model) keys(k tea.KeyMsg) tea.Cmd {
 		return tea.Batch(cmds...)
 	}
 	m.toast = screen.Toast{}
+	now := m.e.Now()
+	m.lastKey = now
 	switch k.String() {
 	case "ctrl+c":
 		return m.quit()
@@ -33,6 +35,9 @@ func (m *Model) keys(k tea.KeyMsg) tea.Cmd {
 	}
 	if n := len(m.dialogs); n > 0 {
 		d := m.dialogs[n-1]
+		if now.Before(d.from) && k.String() != "esc" {
+			return nil
+		}
 		done, cmd := d.Update(k)
 		if done {
 			m.closeDialog(d)

@@ -12,6 +12,9 @@ import (
 
 type answerFunc = func(ctx context.Context, q api.Question) (api.Answer, error)
 
+// QuestionMsg makes the message that has the dashboard ask a question; reply is called with the answer.
+func QuestionMsg(q api.Question, reply func(api.Answer)) tea.Msg { return questionMsg{q, reply} }
+
 // questions brings the service's questions to where they can be answered: a dialog of the dashboard,
 // or the terminal while it is given to a shell.
 type questions struct {

@@ -31,6 +31,8 @@ type Model struct {
 	body    [2]int // first line and height of the screen's page in the last frame
 	frame   string
 	tick    time.Time // when the next tick comes
+	lastKey time.Time
+	failed  *failure // the notice of failed actions, while it is shown
 }
 
 // Hooks is what the outside world does for the root; nil where it can't be done.
@@ -49,7 +51,12 @@ type Hooks struct {
 type shown struct {
 	screen.Dialog
 	x, y, w, h int
+	from       time.Time // from when on it takes keys
 }
+
+// surprise is for how long a question that comes up in the middle of typing takes no keys: what was
+// meant for something else must not answer it.
+const surprise = 700 * time.Millisecond
 
 // Shell is an opened terminal stream that can be given the user's terminal.
 type Shell interface {
@@ -153,6 +160,9 @@ func (m *Model) handle(msg tea.Msg) tea.Cmd {
 		}
 	case questionMsg:
 		m.show(dialog.NewAsk(msg.q, msg.reply))
+		if now := m.e.Now(); now.Sub(m.lastKey) < surprise {
+			m.dialogs[len(m.dialogs)-1].from = now.Add(surprise)
+		}
 	case withdrawMsg:
 		m.withdraw(msg.id)
 	case screen.Open:
@@ -210,8 +220,11 @@ func (m *Model) back() tea.Cmd {
 	if c, ok := s.(interface{ Close() }); ok {
 		c.Close()
 	}
-	if r, ok := m.top().(screen.Resumer); ok {
-		return r.Resume()
+	was, about := s.(screen.Subject)
+	if to, ok := m.top().(screen.Selecter); ok && about {
+		if r := was.Subjects(); len(r) == 1 {
+			to.Select(r[0].ID)
+		}
 	}
 	return nil
 }

@@ -24,14 +24,6 @@ func (m *Model) newPalette() *palette.Palette {
 		slices.Sort(out)
 		return out
 	}
-	if e.Store.Len() > 200 { // names that are asked for by thousands are not made unique one by one
-		names = func() []string {
-			var out []string
-			e.Store.Each(func(r *data.Row) { out = append(out, r.Name) })
-			slices.Sort(out)
-			return out
-		}
-	}
 	on := func(f func(rows []*data.Row) tea.Cmd) func(string) tea.Cmd {
 		return func(arg string) tea.Cmd {
 			if arg == "" {

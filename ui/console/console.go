@@ -1,5 +1,3 @@
-// Package console shows the last output of an instance's console or supervisor, and fetches it
-// again at a key.
 package console
 
 import (

@@ -52,6 +52,7 @@ const maxEvents = 1000
 // Store is the fleet as it was last seen.
 type Store struct {
 	rows   map[string]*Row
+	names  map[string]int            // how many rows have a name, in lower case
 	ops    map[string]*api.Operation // the latest by instance id
 	events []api.Event               // oldest first
 
@@ -66,7 +67,7 @@ type Store struct {
 
 // NewStore returns an empty store.
 func NewStore() *Store {
-	return &Store{rows: map[string]*Row{}, ops: map[string]*api.Operation{}}
+	return &Store{rows: map[string]*Row{}, names: map[string]int{}, ops: map[string]*api.Operation{}}
 }
 
 // Apply takes a delta in and returns the rows that are new.
@@ -80,6 +81,7 @@ func (s *Store) Apply(d Delta) []*Row {
 	for _, id := range d.Removed {
 		if old := s.rows[id]; old != nil {
 			old.Gone = true
+			s.count(old.Name, -1)
 			delete(s.rows, id)
 			delete(s.ops, id)
 		}
@@ -89,7 +91,9 @@ func (s *Store) Apply(d Delta) []*Row {
 		r := &Row{Instance: *in}
 		if old := s.rows[r.ID]; old != nil {
 			old.Gone = true
+			s.count(old.Name, -1)
 		}
+		s.count(r.Name, 1)
 		s.rows[r.ID] = r
 		fresh = append(fresh, r)
 		if in.Operation != nil {
@@ -141,12 +145,17 @@ func (s *Store) Events() []api.Event { return s.events }
 
 // Ref is how the workspace is asked for a row: its name, with its backend where another has the name too.
 func (s *Store) Ref(r *Row) string {
-	for _, o := range s.rows {
-		if o.ID != r.ID && strings.EqualFold(o.Name, r.Name) {
-			return r.Backend + "/" + r.Name
-		}
+	if s.names[strings.ToLower(r.Name)] > 1 {
+		return r.Backend + "/" + r.Name
 	}
 	return r.Name
+}
+
+func (s *Store) count(name string, n int) {
+	name = strings.ToLower(name)
+	if s.names[name] += n; s.names[name] <= 0 {
+		delete(s.names, name)
+	}
 }
 
 // Totals sums up a fleet. Money is in US dollars; the Known fields say whether any was known.

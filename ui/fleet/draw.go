@@ -85,7 +85,11 @@ func (f *Fleet) Status(l *draw.Line) {
 		sep = t.Dot
 	}
 	if n := len(f.marks); n > 0 {
-		say(t.Mark, fmt.Sprintf("%d marked", n))
+		s := fmt.Sprintf("%d marked", n)
+		if hidden := n - f.marked(); hidden > 0 { // actions go to those that are shown
+			s += fmt.Sprintf(", %d of them hidden", hidden)
+		}
+		say(t.Mark, s)
 	}
 	if !f.filter.empty() {
 		say(t.Accent, "filter "+f.in.Value())

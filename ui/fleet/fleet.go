@@ -152,14 +152,23 @@ func (f *Fleet) Subjects() []*data.Row {
 				out = append(out, r)
 			}
 		}
-		if len(out) > 0 {
-			return out
-		}
+		return out
 	}
 	if r := f.Row(); r != nil {
 		return []*data.Row{r}
 	}
 	return nil
+}
+
+// marked is the number of marked rows that are shown.
+func (f *Fleet) marked() int {
+	n := 0
+	for _, r := range f.rows {
+		if f.marks[r.ID] {
+			n++
+		}
+	}
+	return n
 }
 
 // Select puts the cursor on an instance.
@@ -169,6 +178,3 @@ func (f *Fleet) Select(id string) {
 		f.clamp()
 	}
 }
-
-// Resume implements screen.Resumer.
-func (f *Fleet) Resume() tea.Cmd { return nil }

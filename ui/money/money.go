@@ -1,4 +1,3 @@
-// Package money writes prices, sizes and GPUs as the dashboard shows them.
 package money
 
 import (

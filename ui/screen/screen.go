@@ -93,5 +93,6 @@ func Fail(err error) tea.Cmd {
 // Stater is a screen that has something to say in the status line.
 type Stater interface{ Status(l *draw.Line) }
 
-// Resumer is a screen that wants to know that it is on top again.
-type Resumer interface{ Resume() tea.Cmd }
+// Selecter is a screen with a cursor that can be put on an instance: on the one that the screen above
+// it was about.
+type Selecter interface{ Select(id string) }

@@ -4,8 +4,7 @@ import (
 	"time"
 
 	"berth/backend/api"
-	"berth/ui/dialog"
-	"berth/ui/screen"
+	"berth/ui"
 )
 
 // Scene is one state of the dashboard that is worth a picture and a golden file.
@@ -163,5 +162,5 @@ func Scenes() []Scene {
 
 // Ask puts a question of the service to the dashboard; the answer ends in Asked.
 func (d *Driver) Ask(q api.Question) {
-	d.Send(screen.Show{Dialog: dialog.NewAsk(q, func(a api.Answer) { d.Asked = append(d.Asked, a) })})
+	d.Send(ui.QuestionMsg(q, func(a api.Answer) { d.Asked = append(d.Asked, a) }))
 }

@@ -1,0 +1,2 @@
+// Package money writes prices, sizes and GPUs as the dashboard shows them.
+package money
