@@ -121,18 +121,17 @@ func runCommand(ctx context.Context, args []string, stdio Stdio) error {
 	return a.Serve()
 }
 
-// ownFolders reports whether the agent of a start command is not the one that the user has on this
-// host, but one with folders of its own: it keeps out of the user's crontab and units unless asked.
-func ownFolders(args []string) bool {
-	for _, a := range args {
-		if n := strings.TrimLeft(a, "-"); n != a && (strings.HasPrefix(n, "state") || strings.HasPrefix(n, "socket") || strings.HasPrefix(n, "home")) {
-			return true
-		}
-	}
-	if f := passwdFields(); len(f) >= 6 && filepath.Clean(f[5]) != filepath.Clean(os.Getenv("HOME")) {
+// ownFolders reports whether an agent is not the one that the user has on this host, but one with
+// folders of its own: it keeps out of the user's crontab and units unless asked.
+func ownFolders(o Options) bool {
+	if os.Getenv("BERTH_HOME") != "" {
 		return true
 	}
-	return os.Getenv("BERTH_HOME") != ""
+	if f := passwdFields(); len(f) >= 6 && filepath.Clean(f[5]) != o.Home {
+		return true
+	}
+	var usual Options
+	return usual.defaults() != nil || usual.State != o.State || usual.Socket != o.Socket
 }
 
 func startCommand(ctx context.Context, args []string, stdio Stdio) error {
@@ -145,7 +144,7 @@ func startCommand(ctx context.Context, args []string, stdio Stdio) error {
 	if err != nil {
 		return err
 	}
-	boot = !noBoot && (boot || !ownFolders(args))
+	boot = !noBoot && (boot || !ownFolders(o))
 	info, err := start(ctx, o, replace, boot)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -59,6 +60,23 @@ func (b *Backend) Adopt(ctx context.Context, spec backend.AdoptSpec) (backend.Ma
 // hostAgent are the options of the one agent that the user has on this host for this home.
 func (b *Backend) hostAgent(in instance) agent.Options {
 	return agent.Options{State: b.env.Home.State + "/agent", Socket: b.env.Home.Run + "/agent.sock", Scratch: b.env.Home.State + "/scratch", Share: in.Share}
+}
+
+// adoptedOtherwise reports whether this host is taken in under another name too, which needs its agent.
+func (b *Backend) adoptedOtherwise(id string) bool {
+	entries, err := os.ReadDir(b.env.Home.Data)
+	if err != nil {
+		return false
+	}
+	for _, e := range entries {
+		if e.Name() == id || !validID.MatchString(e.Name()) {
+			continue
+		}
+		if in, err := b.load(e.Name()); err == nil && in.Adopted && in.foreign() == "" {
+			return true
+		}
+	}
+	return false
 }
 
 // removeHostAgent ends the agent of this host, with its terminals, and removes what it put here. It is

@@ -235,8 +235,10 @@ func (b *Backend) Delete(ctx context.Context, ref backend.Ref) error {
 		}
 	}
 	if in.Adopted {
-		if err := b.removeHostAgent(ctx, in); err != nil {
-			return err
+		if !b.adoptedOtherwise(id) {
+			if err := b.removeHostAgent(ctx, in); err != nil {
+				return err
+			}
 		}
 		if err := supervise.RemoveInstance(b.folder(id), id); err != nil {
 			return api.Errorf(api.CodeFailed, "forgetting %q: %w", ref.Name, err)

@@ -280,11 +280,17 @@ func TestAdoptThisHost(t *testing.T) {
 		now, err := agent.NewClient(m.Line.Socket).AgentInfo(t.Context())
 		return err == nil && now.PID != info.PID
 	})
+	second, err := b.Adopt(t.Context(), backend.AdoptSpec{Token: "op2", Name: "host2", Local: true})
+	require.NoError(t, err)
 	require.NoError(t, b.Delete(t.Context(), ref))
 	_, err = b.Get(t.Context(), ref)
 	require.ErrorIs(t, err, backend.ErrNotFound)
 	_, err = agent.NewClient(m.Line.Socket).AgentInfo(t.Context())
-	require.NoError(t, err, "it was only forgotten")
+	require.NoError(t, err, "the other name needs it")
+	require.NoError(t, b.Delete(t.Context(), backend.Ref{ID: second.ID, Name: "host2"}))
+	_, err = agent.NewClient(m.Line.Socket).AgentInfo(t.Context())
+	require.Error(t, err)
+	require.NoDirExists(t, b.env.Home.State+"/agent")
 	_, err = b.Adopt(t.Context(), backend.AdoptSpec{Token: "x", Name: "other", Target: "user@host"})
 	require.ErrorIs(t, err, &api.Error{Code: api.CodeUsage})
 }

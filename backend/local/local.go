@@ -20,7 +20,6 @@ import (
 	"berth/backend/agent"
 	"berth/backend/api"
 	"berth/backend/home"
-	"berth/gpu"
 )
 
 func init() {
@@ -30,7 +29,7 @@ func init() {
 // Backend is the local backend. It keeps nothing in memory but a lock and what it asked of the host.
 type Backend struct {
 	env   backend.Env
-	gpus  func() ([]api.GPU, string)
+	gpus  *gpus
 	group string // kind of process set; a setting, for hosts (and tests) where the best one is not wanted
 	grace float64
 
@@ -58,20 +57,8 @@ func New(env backend.Env) (*Backend, error) {
 	if s := env.Settings["share"]; s != "" && !filepath.IsAbs(s) {
 		return nil, api.Errorf(api.CodeUsage, "the setting share of the local backend is %q, want an absolute path", s)
 	}
-	b.gpus = sync.OnceValues(detectGPUs)
+	b.gpus = findGPUs()
 	return b, nil
-}
-
-func detectGPUs() ([]api.GPU, string) {
-	devices, err := gpu.Detect(context.Background()) // limited by itself
-	out := []api.GPU{}
-	for _, d := range devices {
-		out = append(out, api.GPU{Name: d.Name, MemoryBytes: d.MemoryBytes})
-	}
-	if err != nil {
-		return out, err.Error()
-	}
-	return out, ""
 }
 
 const notAssignable = "an environment on this computer runs as the user who made it"
@@ -102,7 +89,10 @@ func (b *Backend) Sizes(ctx context.Context) ([]api.Size, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	gpus, _ := b.gpus()
+	if err := b.gpus.wait(ctx); err != nil {
+		return nil, err
+	}
+	gpus, _ := b.gpus.known()
 	free := 0.0
 	return []api.Size{{Name: hostSize, Backend: "local", Description: "all of this computer, shared with everything else on it", VCPUs: runtime.NumCPU(),
 		MemoryBytes: agent.MemoryBytes(), DiskBytes: b.diskBytes(), GPUs: gpus, PriceUSD: &free, Default: true}}, nil

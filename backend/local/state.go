@@ -76,7 +76,7 @@ func (b *Backend) machine(ctx context.Context, in instance, loadErr error) backe
 		VCPUs: runtime.NumCPU(), MemoryBytes: agent.MemoryBytes(), DiskBytes: b.diskBytes(), Tags: in.Tags, CreatedAt: in.CreatedAt, Data: in.data(),
 		Capabilities: b.Info().Capabilities,
 	}
-	gpus, gpuErr := b.gpus()
+	gpus, gpuErr := b.gpus.known()
 	m.GPUs = gpus
 	if in.Adopted {
 		b.adopted(&m, in)

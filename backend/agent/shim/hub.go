@@ -27,10 +27,11 @@ type hub struct {
 	size       wire.Size
 	setSize    func(wire.Size)
 	exit       *wire.ExitStatus
+	stall      time.Duration // stallLimit
 }
 
 func newHub(screen Screen, size wire.Size, setSize func(wire.Size)) *hub {
-	h := &hub{screen: screen, clients: map[*client]struct{}{}, size: size, setSize: setSize, active: time.Now()}
+	h := &hub{screen: screen, clients: map[*client]struct{}{}, size: size, setSize: setSize, active: time.Now(), stall: stallLimit}
 	h.cond = sync.NewCond(&h.mu)
 	return h
 }
@@ -83,7 +84,7 @@ func (h *hub) output(p []byte) {
 	if !h.crowded() {
 		return
 	}
-	t := time.AfterFunc(stallLimit, h.leaveBehind)
+	t := time.AfterFunc(h.stall, h.leaveBehind)
 	for h.crowded() {
 		h.cond.Wait()
 	}

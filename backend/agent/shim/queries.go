@@ -5,13 +5,28 @@ import "bytes"
 // dropQueries removes from replayed output every sequence that a terminal answers: the answer would
 // come in as typing, to a shell that asked nobody now. It works in place.
 func dropQueries(p []byte) []byte {
-	for {
+	for range maxPasses {
 		n := len(p)
 		if p = dropOnce(p); len(p) == n {
 			return p
 		}
 		// What stood around a query may be one now.
 	}
+	return textOnly(p) // made to be nested like this
+}
+
+// maxPasses bounds the work that hostile output can cause.
+const maxPasses = 8
+
+// textOnly drops every byte that could begin or be a control sequence.
+func textOnly(p []byte) []byte {
+	out := p[:0]
+	for _, c := range p {
+		if c >= 0x20 && c != 0xc2 && c != 0x7f || c == '\n' || c == '\r' || c == '\t' {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 func dropOnce(p []byte) []byte {

@@ -54,6 +54,13 @@ func TestReplayAsksTheTerminalNothing(t *testing.T) {
 	}
 }
 
+func TestNestedQueriesCostNoMoreThanAFewPasses(t *testing.T) {
+	n := 100 << 10
+	in := append(append(bytes.Repeat([]byte{0xc2}, n), 5), bytes.Repeat([]byte{0x9d}, n)...)
+	got := dropQueries(in)
+	require.NotContains(t, string(got), "\xc2\x9d")
+}
+
 func FuzzDropQueries(f *testing.F) {
 	f.Add([]byte("a\x1b[31mred\x1b[0m\x1b[6n\x1b]11;?\x07\x1bP$qm\x1b\\"))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -1,0 +1,90 @@
+package shim
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"berth/backend/wire"
+)
+
+func newTestHub(resized *[]wire.Size) *hub {
+	return newHub(&Ring{}, wire.Size{Rows: 24, Cols: 80}, func(z wire.Size) { *resized = append(*resized, z) })
+}
+
+func TestASlowClientHoldsUpTheTerminalAndLosesNothing(t *testing.T) {
+	var sizes []wire.Size
+	h := newTestHub(&sizes)
+	c, ok := h.attach(true)
+	require.True(t, ok)
+	_, ok = h.attach(true)
+	require.False(t, ok, "somebody is attached")
+	var want bytes.Buffer
+	go func() {
+		for i := range 1000 {
+			line := []byte(strings.Repeat("x", i) + "\n")
+			want.Write(line)
+			h.output(line)
+			if i == 500 {
+				h.mu.Lock()
+				if n := len(c.pending); n > 2*clientBuffer {
+					t.Errorf("%d bytes wait for a client that does not read", n)
+				}
+				h.mu.Unlock()
+			}
+		}
+		h.end(wire.ExitStatus{Code: 3})
+	}()
+	var got bytes.Buffer
+	var spare []byte
+	for {
+		p, ok := h.next(c, spare)
+		if !ok {
+			break
+		}
+		got.Write(p)
+		spare = p
+	}
+	require.Equal(t, want.String(), got.String())
+	require.Equal(t, 3, h.ended().Code)
+}
+
+func TestAClientThatStallsIsLeftBehindAndGetsTheScreen(t *testing.T) {
+	var sizes []wire.Size
+	h := newTestHub(&sizes)
+	h.stall = time.Millisecond
+	c, _ := h.attach(false)
+	chunk := append(bytes.Repeat([]byte("y"), 1000), '\n')
+	for range 1000 { // returns although nobody reads
+		h.output(chunk)
+	}
+	h.output([]byte("last line\n"))
+	p, ok := h.next(c, nil)
+	require.True(t, ok)
+	require.True(t, strings.HasPrefix(string(p), fresh))
+	require.True(t, strings.HasSuffix(string(p), "last line\n"))
+	h.output([]byte("live\n"))
+	p, ok = h.next(c, nil)
+	require.True(t, ok)
+	require.Equal(t, "live\n", string(p))
+	h.detach(c)
+	_, ok = h.next(c, nil)
+	require.False(t, ok)
+	require.False(t, h.info().DetachedAt.IsZero())
+}
+
+func TestTheSizeIsThatOfWhoTypedLast(t *testing.T) {
+	var sizes []wire.Size
+	h := newTestHub(&sizes)
+	a, b := wire.Size{Rows: 10, Cols: 20}, wire.Size{Rows: 30, Cols: 40}
+	h.resize(a)
+	h.resize(b)
+	h.resize(wire.Size{})
+	h.input(a)
+	h.input(a)
+	h.input(b)
+	require.Equal(t, []wire.Size{a, b, a, b}, sizes)
+}
