@@ -19,10 +19,6 @@ import (
 	"berth/backend/remote/sshdtest"
 )
 
-func stanzaFor(s *sshdtest.Server, w *world, alias string, port int, more ...string) string {
-	return strings.Replace(s.Stanza(alias, w.known, more...), fmt.Sprint("Port ", s.Port), fmt.Sprint("Port ", port), 1)
-}
-
 // fullListener is a port whose queue of connections is full: more are neither accepted nor refused,
 // as by a firewall that drops packets.
 func fullListener(t *testing.T) int {
@@ -132,22 +128,6 @@ func TestServerKilledDuringExec(t *testing.T) {
 			s.Restart()
 			require.NoError(t, poll(func() error { _, err := w.m.Conn(ctx, "i-box", backend.SSHTarget{Host: "box"}); return err }))
 		})
-	}
-}
-
-type writer func([]byte)
-
-func (w writer) Write(p []byte) (int, error) { w(p); return len(p), nil }
-
-// poll repeats f until it succeeds, for up to 20 s.
-func poll(f func() error) error {
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		err := f()
-		if err == nil || time.Now().After(deadline) {
-			return err
-		}
-		time.Sleep(10 * time.Millisecond)
 	}
 }
 

@@ -3,6 +3,7 @@ package remote
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -123,6 +124,26 @@ func (w *world) phases() []Phase {
 		}
 	}
 	return out
+}
+
+func stanzaFor(s *sshdtest.Server, w *world, alias string, port int, more ...string) string {
+	return strings.Replace(s.Stanza(alias, w.known, more...), fmt.Sprint("Port ", s.Port), fmt.Sprint("Port ", port), 1)
+}
+
+type writer func([]byte)
+
+func (w writer) Write(p []byte) (int, error) { w(p); return len(p), nil }
+
+// poll repeats f until it succeeds, for up to 20 s.
+func poll(f func() error) error {
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		err := f()
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // eventually polls until f is true.
