@@ -396,6 +396,18 @@ func TestQuestions(t *testing.T) {
 	require.Equal(t, []api.Answer{{Value: "no"}, {Value: "yes"}, {Value: "hunter 2"}, {Refused: true}}, d.Asked)
 }
 
+func TestKeysThatAreTypedAhead(t *testing.T) {
+	d := drive(t, uitest.Small(uitest.Epoch)...)
+	d.To("train-1")
+	d.Press("sy")
+	require.Equal(t, []string{"stop train-1"}, d.WS.Log())
+	d.Press("dtrain-1") // t, r, a and n are typed into the dialog, and are no commands
+	require.Contains(t, d.Screen(), "Delete train-1?")
+	require.Empty(t, d.Shells)
+	d.Press("enter")
+	require.Equal(t, []string{"stop train-1", "delete train-1"}, d.WS.Log())
+}
+
 func TestPastedTextIsNotKeys(t *testing.T) {
 	d := drive(t, uitest.Small(uitest.Epoch)...)
 	d.Send(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("dq"), Paste: true})

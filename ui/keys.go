@@ -18,7 +18,7 @@ func (m *Model) keys(k tea.KeyMsg) tea.Cmd {
 			if r == ' ' {
 				one.Type = tea.KeySpace
 			}
-			cmds = append(cmds, m.keys(one))
+			cmds = append(cmds, m.dispatch(one))
 		}
 		return tea.Batch(cmds...)
 	}

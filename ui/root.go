@@ -114,7 +114,7 @@ func (m *Model) View() string { return m.frame }
 
 // Update implements tea.Model.
 func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
-	cmd := m.handle(msg)
+	cmd := m.dispatch(msg)
 	m.render()
 	if next := m.schedule(); next != nil {
 		cmd = tea.Batch(cmd, next)
@@ -131,6 +131,19 @@ func (m *Model) schedule() tea.Cmd {
 	}
 	m.tick = at
 	return m.e.Tick(max(at.Sub(m.e.Now()), time.Millisecond), func(t time.Time) tea.Msg { return tickMsg(at) })
+}
+
+// dispatch handles a message, and then what that had the root do.
+func (m *Model) dispatch(msg tea.Msg) tea.Cmd {
+	cmds := []tea.Cmd{m.handle(msg)}
+	for {
+		next, ok := m.e.Next()
+		if !ok {
+			break
+		}
+		cmds = append(cmds, m.handle(next))
+	}
+	return tea.Batch(cmds...)
 }
 
 func (m *Model) handle(msg tea.Msg) tea.Cmd {

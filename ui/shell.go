@@ -17,11 +17,15 @@ import (
 // connecting is the notice that stands while a shell is being opened; questions come over it.
 type connecting struct {
 	dialog.Notice
-	give func()
+	give  func()
+	taken bool // the shell is about to have the terminal: keys are not for the dashboard any more
 }
 
 // Update implements screen.Dialog: any way out gives up.
 func (c *connecting) Update(msg tea.Msg) (bool, tea.Cmd) {
+	if c.taken {
+		return false, nil
+	}
 	done, cmd := c.Notice.Update(msg)
 	if done {
 		c.give()
@@ -43,7 +47,7 @@ func (m *Model) openShell(id string) tea.Cmd {
 	ref := m.e.Store.Ref(r)
 	ctx, cancel := context.WithCancel(m.e.Ctx)
 	m.opening = cancel
-	m.show(&connecting{dialog.Notice{Title: "A shell on " + r.Name, Text: "Connecting" + m.e.Theme.Ellipsis, Hint: "enter ~ . will bring you back here; the shell goes on."}, cancel})
+	m.show(&connecting{dialog.Notice{Title: "A shell on " + r.Name, Text: "Connecting" + m.e.Theme.Ellipsis, Hint: "enter ~ . will bring you back here; the shell goes on."}, cancel, false})
 	rows, cols := m.h, m.w
 	return func() tea.Msg {
 		s, err := m.hooks.Shell(ctx, ref, rows, cols)
@@ -52,32 +56,40 @@ func (m *Model) openShell(id string) tea.Cmd {
 }
 
 func (m *Model) opened(msg openedMsg) tea.Cmd {
-	gaveUp := true
-	for _, d := range m.dialogs {
-		if _, ok := d.Dialog.(*connecting); ok {
-			m.closeDialog(d)
-			gaveUp = false
-			break
-		}
-	}
+	d := m.connecting()
 	if m.opening != nil {
 		defer m.opening() // the context was for opening only
 		m.opening = nil
 	}
 	switch {
-	case gaveUp:
+	case d == nil: // given up
 		if msg.shell != nil {
 			_ = msg.shell.Close() // nobody wants it any more; the terminal stays on the instance
 		}
 		return nil
 	case msg.err != nil:
+		m.closeDialog(d)
 		m.done(screen.Done{Verb: act.Shell, Ref: msg.ref, Err: msg.err})
 		return nil
 	}
+	d.Dialog.(*connecting).taken = true
 	return m.hooks.Exec(msg.shell, func(err error) tea.Msg { return shellDoneMsg{msg.ref, msg.shell, err} })
 }
 
+// connecting is the dialog that stands while a shell is being opened, or nil.
+func (m *Model) connecting() *shown {
+	for _, d := range m.dialogs {
+		if _, ok := d.Dialog.(*connecting); ok {
+			return d
+		}
+	}
+	return nil
+}
+
 func (m *Model) shellDone(msg shellDoneMsg) tea.Cmd {
+	if d := m.connecting(); d != nil {
+		m.closeDialog(d)
+	}
 	text, err := msg.shell.Result()
 	if err == nil {
 		err = msg.err

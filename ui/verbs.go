@@ -57,7 +57,7 @@ func (m *Model) newPalette() *palette.Palette {
 	return palette.New([]palette.Verb{
 		action(act.Shell, "a shell on an instance"),
 		{Name: "show", Desc: "everything about an instance", Args: names, Do: on(func(rows []*data.Row) tea.Cmd {
-			return screen.Send(screen.Open{Name: "detail", Arg: rows[0].ID})
+			return e.Send(screen.Open{Name: "detail", Arg: rows[0].ID})
 		})},
 		action(act.Start, "start instances"),
 		action(act.Stop, "stop instances"),

@@ -28,13 +28,13 @@ func Do(e *screen.Env, verb string, rows []*data.Row) tea.Cmd {
 	}
 	switch {
 	case len(rows) == 0:
-		return screen.Warn("there is no instance here")
+		return screen.Warn("there is no instance here, or the marked ones are hidden by the filter")
 	case len(ok) == 0:
 		return screen.Warn(why)
 	case verb == Shell:
-		return screen.Send(screen.Shell{ID: ok[0].ID})
+		return e.Send(screen.Shell{ID: ok[0].ID})
 	case verb == Console:
-		return screen.Send(screen.Open{Name: "console", Arg: ok[0].ID})
+		return e.Send(screen.Open{Name: "console", Arg: ok[0].ID})
 	case verb == Start:
 		return Run(e, verb, ok, api.ActionRequest{})
 	}
@@ -42,7 +42,7 @@ func Do(e *screen.Env, verb string, rows []*data.Row) tea.Cmd {
 	if left := len(rows) - len(ok); left > 0 {
 		c.Kept = append(c.Kept, fmt.Sprintf("%d of the marked are left out (%s).", left, why))
 	}
-	return screen.Send(screen.Show{Dialog: c})
+	return e.Send(screen.Show{Dialog: c})
 }
 
 func ask(e *screen.Env, verb string, rows []*data.Row) *dialog.Confirm {

@@ -53,7 +53,7 @@ func CopyMenu(e *screen.Env, r *data.Row) tea.Cmd {
 		add("last error", op.Error.Message)
 	}
 	add("notes", strings.Join(r.Notes, "\n"))
-	return screen.Send(screen.Show{Dialog: m})
+	return e.Send(screen.Show{Dialog: m})
 }
 
 // Commands offers the command lines that do what the keys do.
@@ -77,5 +77,5 @@ func Commands(e *screen.Env, rows []*data.Row) tea.Cmd {
 	for _, c := range []string{"berth ls", "berth events " + quote(e.Store.Ref(rows[0]))} {
 		m.Items = append(m.Items, dialog.Item{Label: c, Do: screen.Send(screen.Copy{What: "the command line", Text: c})})
 	}
-	return screen.Send(screen.Show{Dialog: m})
+	return e.Send(screen.Show{Dialog: m})
 }

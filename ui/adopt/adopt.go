@@ -148,7 +148,8 @@ func (a *Adopt) Update(msg tea.Msg) tea.Cmd {
 			a.err = api.AsError(m.err)
 			return nil
 		}
-		return tea.Sequence(screen.Send(screen.Back{}), screen.Send(screen.Open{Name: "detail", Arg: m.op.InstanceID}))
+		a.e.Send(screen.Back{})
+		return a.e.Send(screen.Open{Name: "detail", Arg: m.op.InstanceID})
 	}
 	return nil
 }
@@ -156,7 +157,7 @@ func (a *Adopt) Update(msg tea.Msg) tea.Cmd {
 func (a *Adopt) did(ev form.Event) tea.Cmd {
 	switch ev {
 	case form.Cancel:
-		return screen.Send(screen.Back{})
+		return a.e.Send(screen.Back{})
 	case form.Choose: // two values: go to the other
 		a.f.Fields[fKind].At = 1 - a.f.Fields[fKind].At
 		a.follow()

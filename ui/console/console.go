@@ -78,7 +78,7 @@ func (c *Console) Keys() []key.Binding {
 	return []key.Binding{
 		{Keys: []string{"r", "ctrl+r"}, Show: "r", Label: "again", Group: look, Desc: "Fetch the output again.", Do: c.Init},
 		{Keys: []string{"y"}, Label: "copy", Group: look, Desc: "Copy the whole output.", Do: func() tea.Cmd {
-			return screen.Send(screen.Copy{What: "the console's output", Text: c.raw})
+			return c.e.Send(screen.Copy{What: "the console's output", Text: c.raw})
 		}},
 		{Keys: []string{"down", "j"}, Show: "↓ j", Group: move, Desc: "Down.", Do: step(1)},
 		{Keys: []string{"up", "k"}, Show: "↑ k", Group: move, Desc: "Up.", Do: step(-1)},

@@ -145,7 +145,8 @@ func (c *Create) Update(msg tea.Msg) tea.Cmd {
 			c.err = api.AsError(m.err)
 			return nil
 		}
-		return tea.Sequence(screen.Send(screen.Back{}), screen.Send(screen.Open{Name: "detail", Arg: m.op.InstanceID}))
+		c.e.Send(screen.Back{})
+		return c.e.Send(screen.Open{Name: "detail", Arg: m.op.InstanceID})
 	}
 	return nil
 }
@@ -153,7 +154,7 @@ func (c *Create) Update(msg tea.Msg) tea.Cmd {
 func (c *Create) did(ev form.Event) tea.Cmd {
 	switch ev {
 	case form.Cancel:
-		return screen.Send(screen.Back{})
+		return c.e.Send(screen.Back{})
 	case form.Edited:
 		c.err = nil
 		return c.edited()
@@ -189,7 +190,7 @@ func (c *Create) pick() tea.Cmd {
 	for j, o := range x.Options {
 		m.Items = append(m.Items, dialog.Item{Label: o.Label, Detail: o.Detail, Do: screen.Send(pickedMsg{i, j})})
 	}
-	return screen.Send(screen.Show{Dialog: m})
+	return c.e.Send(screen.Show{Dialog: m})
 }
 
 func (c *Create) gotBackends(m backendsMsg) tea.Cmd {

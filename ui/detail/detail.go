@@ -131,7 +131,7 @@ func (d *Detail) Keys() []key.Binding {
 		{Keys: []string{"o"}, Label: "console", Group: acts, Desc: "The last output of its console or supervisor.", Why: why(act.Console), Do: on(act.Console)},
 		{Keys: []string{"y", "enter"}, Show: "y", Label: "copy", Group: acts, Desc: "Copy the value under the cursor.", Do: d.copy},
 		{Keys: []string{"c", "Y"}, Show: "c", Label: "commands", Group: acts, Desc: "Show and copy the command lines that do the same.", Why: gone, Do: func() tea.Cmd { return act.Commands(d.e, d.Subjects()) }},
-		{Keys: []string{"e"}, Label: "events", Group: acts, Desc: "What happened to this instance.", Do: func() tea.Cmd { return screen.Send(screen.Open{Name: "events", Arg: d.name}) }},
+		{Keys: []string{"e"}, Label: "events", Group: acts, Desc: "What happened to this instance.", Do: func() tea.Cmd { return d.e.Send(screen.Open{Name: "events", Arg: d.name}) }},
 		{Keys: []string{"ctrl+r"}, Group: acts, Desc: "Ask the provider how the instance is now.", Why: gone, Do: func() tea.Cmd { return act.Refresh(d.e, d.Subjects()) }},
 		{Keys: []string{"down", "j"}, Show: "↓ j", Group: move, Desc: "To the next value.", Do: step(1)},
 		{Keys: []string{"up", "k"}, Show: "↑ k", Group: move, Desc: "To the value before.", Do: step(-1)},
@@ -161,5 +161,5 @@ func (d *Detail) copy() tea.Cmd {
 		return screen.Warn("there is no value under the cursor")
 	}
 	x := d.entry[d.at]
-	return screen.Send(screen.Copy{What: x.label, Text: x.copy})
+	return d.e.Send(screen.Copy{What: x.label, Text: x.copy})
 }

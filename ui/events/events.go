@@ -210,13 +210,13 @@ func (s *Events) Keys() []key.Binding {
 		{Keys: []string{"enter"}, Label: "instance", Group: look, Desc: "Show the instance that the event is about.", Why: none, Do: s.open},
 		{Keys: []string{"y"}, Label: "copy", Group: look, Desc: "Copy the event.", Why: none, Do: func() tea.Cmd {
 			e := s.rows[s.at]
-			return screen.Send(screen.Copy{What: "the event", Text: fmt.Sprintf("%s %s %s %s", e.Time.UTC().Format(time.RFC3339), e.Level, e.Instance, e.Message)})
+			return s.e.Send(screen.Copy{What: "the event", Text: fmt.Sprintf("%s %s %s %s", e.Time.UTC().Format(time.RFC3339), e.Level, e.Instance, e.Message)})
 		}},
 		{Keys: []string{"/"}, Label: "filter", Group: look, Desc: "Show only what matches; ! for what does not.", Do: func() tea.Cmd { s.typing = true; return nil }},
 		{Keys: []string{"w"}, Label: "warnings", Group: look, Desc: "Show only warnings and errors, or all.", Do: func() tea.Cmd { s.onlyBad = !s.onlyBad; s.filter(); return nil }},
 		{Keys: []string{"f", "G", "end"}, Show: "G", Label: "follow", Group: look, Desc: "To the newest, and follow.", Do: step(1 << 30)},
 		{Keys: []string{"c", "Y"}, Show: "c", Group: look, Desc: "Copy the command line that shows the same.", Do: func() tea.Cmd {
-			return screen.Send(screen.Copy{What: "the command line", Text: strings.TrimSpace("berth events "+s.instance) + " --follow"})
+			return s.e.Send(screen.Copy{What: "the command line", Text: strings.TrimSpace("berth events "+s.instance) + " --follow"})
 		}},
 		{Keys: []string{"down", "j"}, Show: "↓ j", Group: move, Desc: "Down.", Do: step(1)},
 		{Keys: []string{"up", "k"}, Show: "↑ k", Group: move, Desc: "Up.", Do: step(-1)},
@@ -235,7 +235,7 @@ func (s *Events) open() tea.Cmd {
 	if s.e.Store.Row(e.InstanceID) == nil {
 		return screen.Warn("the instance of this event is gone")
 	}
-	return screen.Send(screen.Open{Name: "detail", Arg: e.InstanceID})
+	return s.e.Send(screen.Open{Name: "detail", Arg: e.InstanceID})
 }
 
 // Mouse implements screen.Mouser.

@@ -36,7 +36,7 @@ func (f *Fleet) Mouse(m tea.MouseMsg) tea.Cmd {
 		id, now := f.cursorID(), f.e.Now()
 		if id == f.clickRow && now.Sub(f.clickAt) < doubleClick {
 			f.clickRow = ""
-			return screen.Send(screen.Open{Name: "detail", Arg: id})
+			return f.e.Send(screen.Open{Name: "detail", Arg: id})
 		}
 		f.clickRow, f.clickAt = id, now
 	}

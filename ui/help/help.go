@@ -78,11 +78,9 @@ func (h *Help) Keys() []key.Binding {
 		{Keys: []string{"pgup", "ctrl+b"}, Show: "pgup", Group: move, Desc: "A page up.", Do: func() tea.Cmd { h.top -= h.view; return nil }},
 		{Keys: []string{"g", "home"}, Show: "g", Group: move, Desc: "To the top.", Do: step(-1 << 30)},
 		{Keys: []string{"G", "end"}, Show: "G", Group: move, Desc: "To the end.", Do: step(1 << 30)},
-		{Keys: []string{"?"}, Do: screenBack},
+		{Keys: []string{"?"}, Do: func() tea.Cmd { return h.e.Send(screen.Back{}) }},
 	}
 }
-
-func screenBack() tea.Cmd { return screen.Send(screen.Back{}) }
 
 // turn goes to another page; the keys of the screen are the first.
 func (h *Help) turn(n int) {

@@ -45,8 +45,26 @@ type Env struct {
 	LocalGPUs bool
 	HasLocal  bool // a backend can adopt this computer
 
+	queue  []tea.Msg // what the root does next
 	clock  time.Time // the time of the frame being drawn
 	expire time.Time // when something on it changes by itself
+}
+
+// Send has the root do something right after what is being handled, before the next key: keys that
+// were typed ahead find the dialog that they are meant for. It returns nil, for Do functions.
+func (e *Env) Send(m tea.Msg) tea.Cmd {
+	e.queue = append(e.queue, m)
+	return nil
+}
+
+// Next takes the oldest message that was sent; the root calls it.
+func (e *Env) Next() (tea.Msg, bool) {
+	if len(e.queue) == 0 {
+		return nil, false
+	}
+	m := e.queue[0]
+	e.queue = e.queue[1:]
+	return m, true
 }
 
 // BeginFrame fixes the time for what is drawn next.

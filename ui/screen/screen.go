@@ -71,7 +71,8 @@ type Dialog interface {
 	Box(e *Env, w, h int) []string
 }
 
-// Send wraps a message into a command.
+// Send wraps a message into a command that is run later: what a dialog does when it is answered. What
+// is to be done now is sent by Env.Send.
 func Send(m tea.Msg) tea.Cmd { return func() tea.Msg { return m } }
 
 // Info, Warn are toasts.
