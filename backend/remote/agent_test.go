@@ -138,3 +138,66 @@ func TestNoAgent(t *testing.T) {
 	r := plain(t, ctx, c, api.ExecRequest{Argv: []string{"echo", "still"}}, "")
 	require.Equal(t, "still\n", r.out)
 }
+
+func TestNewerAgentReplacesTheOlder(t *testing.T) {
+	s := sshdtest.Start(t, sshdtest.Options{})
+	old, newer := filepath.Join(t.TempDir(), "berth"), filepath.Join(t.TempDir(), "berth")
+	exe, err := os.ReadFile(mustExe(t))
+	require.NoError(t, err)
+	// The same program with a byte more at its end is another build.
+	for i, p := range []string{old, newer} {
+		require.NoError(t, os.WriteFile(p, append(exe, make([]byte, i)...), 0o755))
+		at := time.Now().Add(time.Duration(i-2) * time.Hour)
+		require.NoError(t, os.Chtimes(p, at, at))
+	}
+	use := func(p string) func(*Options) {
+		return func(o *Options) {
+			itself(o)
+			o.AgentBinary = func(context.Context, string, string) (string, error) { return p, nil }
+		}
+	}
+	w := newWorld(t, use(old)).trust(s)
+	w.hosts(s.Stanza("box", w.known))
+	c := w.conn(w.ctx(nil), "box")
+	client := agentClient(t, c)
+	first, err := client.AgentInfo(w.ctx(nil))
+	require.NoError(t, err)
+
+	w2 := newWorld(t, use(newer), func(o *Options) { o.Home = w.m.o.Home })
+	w2.config = w.config
+	c2 := w2.conn(w2.ctx(nil), "box")
+	conn, err := c2.Agent(w2.ctx(nil))
+	require.NoError(t, err)
+	require.NoError(t, conn.Close())
+	eventually(t, "the newer agent runs", func() bool { i, _ := c2.Info(); return i != nil && i.PID != first.PID })
+	second, _ := c2.Info()
+	require.NotEqual(t, first.Hash, second.Hash)
+
+	// The older one does not come back: what runs is left alone.
+	w3 := newWorld(t, use(old), func(o *Options) { o.Home = w.m.o.Home })
+	w3.config = w.config
+	third, err := w3.conn(w3.ctx(nil), "box").EnsureAgent(w3.ctx(nil))
+	require.NoError(t, err)
+	require.Equal(t, second.PID, third.PID)
+}
+
+func TestRemoveAgent(t *testing.T) {
+	s := sshdtest.Start(t, sshdtest.Options{})
+	w := newWorld(t, itself).trust(s)
+	w.hosts(s.Stanza("box", w.known))
+	ctx := w.ctx(nil)
+	c := w.conn(ctx, "box")
+	require.NoError(t, c.RemoveAgent(ctx), "there is none")
+	require.NoError(t, os.WriteFile(filepath.Join(s.Home, "mine"), nil, 0o600))
+	info, err := c.EnsureAgent(ctx)
+	require.NoError(t, err)
+	require.NoError(t, c.RemoveAgent(ctx))
+	eventually(t, "the agent ends", func() bool { return syscall.Kill(info.PID, 0) != nil })
+	left, err := filepath.Glob(filepath.Join(s.Home, "state", "berth", "bin", "*", "*"))
+	require.NoError(t, err)
+	require.Empty(t, left)
+	require.NoDirExists(t, info.StateDir)
+	require.FileExists(t, filepath.Join(s.Home, "mine"))
+	_, err = agentClient(t, c).AgentInfo(ctx)
+	require.NoError(t, err, "it can be put there again")
+}

@@ -3,6 +3,7 @@ package remote
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -60,7 +61,11 @@ func (c *Conn) serve(ctx context.Context, s *api.Stream, script, mark string, o 
 		s.Fail(api.Errorf(api.CodeUsage, "the command is too long for plain SSH: %d bytes, the limit is %d", n, maxCommand))
 		return
 	}
+	o.NoWait = true
 	p, err := c.tr.start(ctx, command, o)
+	if errors.Is(err, errFull) {
+		p, err = c.startElsewhere(ctx, command, o)
+	}
 	if err != nil {
 		s.Fail(c.lineError(ctx, fmt.Errorf("starting the command on %s: %w", c.t.where(), err)))
 		return
@@ -73,6 +78,24 @@ func (c *Conn) serve(ctx context.Context, s *api.Stream, script, mark string, o 
 	default:
 		_ = s.Writer.WriteJSON(wire.Exit, status) // the client may be gone
 	}
+}
+
+// startElsewhere starts a command on a further connection, which ends with it: for servers that allow
+// fewer sessions (MaxSessions) than there are commands and terminals.
+func (c *Conn) startElsewhere(ctx context.Context, command string, o sessionOptions) (*process, error) {
+	tr, err := c.m.open(ctx, c.t, c.via)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(c.ctx, tr.close)
+	end := func() { stop(); tr.close() }
+	p, err := tr.start(ctx, command, o)
+	if err != nil {
+		end()
+		return nil, err
+	}
+	p.close = end
+	return p, nil
 }
 
 // maxCommand bounds a command line: Linux takes 128 KiB in one argument.

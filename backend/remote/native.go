@@ -72,7 +72,7 @@ func (n *native) dial(ctx context.Context, network, address string) (net.Conn, e
 }
 
 func (n *native) start(ctx context.Context, command string, o sessionOptions) (*process, error) {
-	return n.session(ctx, func(s *ssh.Session) error {
+	return n.session(ctx, o.NoWait, func(s *ssh.Session) error {
 		for _, kv := range o.Env {
 			if k, v, ok := strings.Cut(kv, "="); ok {
 				// AcceptEnv decides; a refusal is how most servers are set up.
@@ -96,7 +96,7 @@ func (n *native) start(ctx context.Context, command string, o sessionOptions) (*
 }
 
 func (n *native) subsystem(ctx context.Context, name string) (*process, error) {
-	p, err := n.session(ctx, func(s *ssh.Session) error { return s.RequestSubsystem(name) })
+	p, err := n.session(ctx, false, func(s *ssh.Session) error { return s.RequestSubsystem(name) })
 	if err != nil && ctx.Err() == nil && n.alive() {
 		return nil, fmt.Errorf("%w (%w)", errNoSFTP, err)
 	}
@@ -112,9 +112,10 @@ func (n *native) alive() bool {
 	}
 }
 
-// session opens a session and starts in it what begin asks for.
-func (n *native) session(ctx context.Context, begin func(*ssh.Session) error) (*process, error) {
-	s, release, err := n.gate.open(ctx, n.client)
+// session opens a session and starts in it what begin asks for. With noWait it returns errFull where
+// all the sessions that the server allows are in use.
+func (n *native) session(ctx context.Context, noWait bool, begin func(*ssh.Session) error) (*process, error) {
+	s, release, err := n.gate.open(ctx, n.client, noWait)
 	if err != nil {
 		if !n.alive() {
 			return nil, fmt.Errorf("%w (%w)", errLineBroke, err)
@@ -177,9 +178,13 @@ type gate struct {
 
 func newGate() *gate { return &gate{limit: sessionLimit, freed: make(chan struct{})} }
 
-// open opens a session, waiting for room. The session counts until release is called.
-func (g *gate) open(ctx context.Context, client *ssh.Client) (s *ssh.Session, release func(), err error) {
+// open opens a session, waiting for room unless noWait is set. The session counts until release is
+// called.
+func (g *gate) open(ctx context.Context, client *ssh.Client, noWait bool) (s *ssh.Session, release func(), err error) {
 	for attempt := 0; ; attempt++ {
+		if noWait && g.full() {
+			return nil, nil, errFull
+		}
 		if err := g.enter(ctx); err != nil {
 			return nil, nil, err
 		}

@@ -152,7 +152,7 @@ func (c *Conn) placeAgent(ctx context.Context) (*placement, api.AgentInfo, error
 	if err != nil {
 		return nil, none, unavailable("%v", err)
 	}
-	p.Socket = info.Socket
+	p.Socket, p.State = info.Socket, info.StateDir
 	if c.tunnelNeeded(ctx, p) {
 		p.setViaExec()
 	}

@@ -16,6 +16,7 @@ import (
 type placement struct {
 	Program string `json:"program"` // the agent's program
 	Socket  string `json:"socket"`
+	State   string `json:"state"` // the agent's folder
 	Hash    string `json:"hash"` // SHA-256 of the program
 	ViaExec bool   `json:"via_exec,omitempty"`
 
@@ -57,7 +58,7 @@ func (c *Conn) loadPlacement() *placement {
 
 // savePlacement remembers p; without it the next first call is slower, no more.
 func (c *Conn) savePlacement(p *placement) {
-	doc := placement{Program: p.Program, Socket: p.Socket, Hash: p.Hash, ViaExec: p.viaExec()}
+	doc := placement{Program: p.Program, Socket: p.Socket, State: p.State, Hash: p.Hash, ViaExec: p.viaExec()}
 	b, err := json.Marshal(&doc)
 	if err == nil {
 		if err = os.MkdirAll(filepath.Dir(c.placementFile()), 0o700); err == nil {

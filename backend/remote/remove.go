@@ -22,10 +22,20 @@ func (c *Conn) RemoveAgent(ctx context.Context) error {
 	if p == nil || broken != nil {
 		return nil
 	}
-	// The agent's own program knows what it made; the program itself is what was copied there. The
-	// folders go if nothing else is in them: another home's agent, say.
-	out, err := c.script(ctx, fmt.Sprintf("f=%s\n[ -x \"$f\" ] || exit 0\n%s </dev/null 2>&1 || exit 1\nrm -f -- \"$f\"\nd=${f%%/*}\nrmdir -- \"$d\" \"${d%%/*}\" 2>/dev/null\nexit 0",
-		quote(p.Program), agentCommand(p.Program, "uninstall --end "+quote("--socket="+p.Socket))))
+	// The agent's own program knows what it made; the program itself came from here. On a file system
+	// that other hosts share, their agents may run it too.
+	flags := []string{"--end", "--socket=" + p.Socket}
+	if p.State != "" {
+		flags = append(flags, "--state="+p.State)
+	}
+	out, err := c.script(ctx, fmt.Sprintf(`f=%s
+[ -x "$f" ] || exit 0
+%s </dev/null 2>&1 || exit 1
+case $(stat -f -c %%T "$f" 2>/dev/null) in nfs*|smb*|cifs*|lustre|fuse*|ceph|afs|gpfs) exit 0 ;; esac
+d=${f%%/*}
+rm -f "$f"
+rmdir "$d" "${d%%/*}" 2>/dev/null
+exit 0`, quote(p.Program), agentCommand(p.Program, "uninstall "+words(flags))))
 	var failed *scriptError
 	if errors.As(err, &failed) {
 		return api.Errorf(api.CodeFailed, "removing the agent from %s: %s", c.t.where(), lastLine(out))

@@ -9,9 +9,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/remote/sshdtest"
 )
@@ -52,6 +54,7 @@ func TestServersOfAllKinds(t *testing.T) {
 		"no sockets":                  {sshdtest.Options{NoStreamLocal: true}, "dial"},
 		"no forwarding":               {sshdtest.Options{NoForwarding: true}, "dial"},
 		"no forwarding, one session":  {sshdtest.Options{NoForwarding: true, MaxSessions: 1, NoSFTP: true}, "dial"},
+		"a home with a long name":     {sshdtest.Options{Home: longHome(t)}, "streamlocal"},
 		"a banner before signing in":  {sshdtest.Options{Banner: "No trespassing\x1b[2J\n"}, "streamlocal"},
 		"a command that wraps others": {sshdtest.Options{ForceCommand: wrapper, NoSFTP: true, NoForwarding: true}, "dial"},
 	} {
@@ -60,6 +63,65 @@ func TestServersOfAllKinds(t *testing.T) {
 			everything(t, sshdtest.Start(t, c.o), c.transport)
 		})
 	}
+}
+
+// longHome is a folder whose name is longer than a socket's may be.
+func longHome(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), strings.Repeat("a-long-name/", 20))
+	require.NoError(t, os.MkdirAll(dir, 0o755))
+	return dir
+}
+
+func TestMoreCommandsThanSessions(t *testing.T) {
+	s := sshdtest.Start(t, sshdtest.Options{MaxSessions: 1})
+	w := newWorld(t).trust(s)
+	w.hosts(s.Stanza("box", w.known))
+	ctx := w.ctx(nil)
+	c := w.conn(ctx, "box")
+	in := newInput2()
+	held := stream(t, func(s *api.Stream) { c.ServeExec(ctx, s, api.ExecRequest{Argv: []string{"cat"}}) })
+	out := &screen{}
+	go func() { _, _ = held.Run(ctx, api.StreamIO{Stdin: in, Stdout: out, Stderr: out}) }()
+	in.say("here")
+	out.wait(t, "here")
+	for range 3 {
+		require.Equal(t, "too\n", plain(t, ctx, c, api.ExecRequest{Argv: []string{"echo", "too"}}, "").out)
+	}
+	eventually(t, "the further connections end", func() bool { return s.Connections() == 1 })
+}
+
+func TestHandshakesAreLimited(t *testing.T) {
+	s := sshdtest.Start(t, sshdtest.Options{})
+	port, _ := sshdtest.Relay(t, s.Addr(), 200*time.Millisecond)
+	w := newWorld(t, func(o *Options) { o.Handshakes = 2 })
+	most := 0
+	w.m.o.OnState = nil
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Millisecond):
+				most = max(most, len(w.m.hands))
+			}
+		}
+	}()
+	// Different targets, by the user's name.
+	w.hosts(stanzaFor(s, w, "box", port, "StrictHostKeyChecking accept-new"))
+	var wg sync.WaitGroup
+	for i := range 6 {
+		wg.Go(func() {
+			_, err := w.m.Conn(w.ctx(nil), strconv.Itoa(i), backend.SSHTarget{Host: "box", User: "nobody" + strconv.Itoa(i)})
+			require.Error(t, err)
+		})
+	}
+	wg.Wait()
+	close(stop)
+	<-done
+	require.Equal(t, 2, most)
 }
 
 func TestForcedCommand(t *testing.T) {

@@ -16,6 +16,8 @@ var (
 	errNoSocket = errors.New("nothing answers there")
 	// errNoSFTP means that the server has no sftp subsystem.
 	errNoSFTP = errors.New("the server has no sftp")
+	// errFull means that all sessions of a connection are in use.
+	errFull = errors.New("all sessions of the connection are in use")
 	// errLineBroke means that the connection ended under a command.
 	errLineBroke = errors.New("the line broke")
 )
@@ -42,6 +44,8 @@ type sessionOptions struct {
 	Term string
 	Size wire.Size
 	Env  []string // K=V, for what the server accepts
+	// NoWait makes start return errFull where all sessions that the server allows are in use.
+	NoWait bool
 }
 
 // process is a command that runs on the host. Its streams are read and written by one goroutine each.
