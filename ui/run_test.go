@@ -206,6 +206,35 @@ func TestWithoutATerminal(t *testing.T) {
 	require.Equal(t, 2, api.ExitCode(err))
 }
 
+// A terminal that takes no output can't keep the dashboard from ending.
+func TestATerminalThatIsStuck(t *testing.T) {
+	ptm, tty, err := pty.Open()
+	require.NoError(t, err)
+	defer tty.Close()
+	defer ptm.Close() // what is still being written fails then
+	require.NoError(t, pty.Setsize(ptm, &pty.Winsize{Rows: 200, Cols: 500}))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		done <- ui.Run(ctx, ui.Options{Workspace: uitest.New(nil, uitest.Many(time.Now(), 500)...), In: tty, Out: tty, Getenv: func(k string) string { return utf8Env[k] }})
+	}()
+	// Nobody reads: the first frames fill the terminal's buffer. The beginning shows that it runs.
+	one := make([]byte, 1)
+	_, err = ptm.Read(one)
+	require.NoError(t, err)
+	for range 20 {
+		require.NoError(t, pty.Setsize(ptm, &pty.Winsize{Rows: 199, Cols: 499}))
+		require.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGWINCH))
+	}
+	cancel()
+	select {
+	case err := <-done:
+		require.NoError(t, err)
+	case <-time.After(10 * time.Second):
+		t.Fatal("it does not end")
+	}
+}
+
 func TestTheContextEndsIt(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ptm, tty, err := pty.Open()

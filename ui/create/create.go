@@ -5,15 +5,12 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/backend/api"
-	"berth/ui/act"
 	"berth/ui/dialog"
 	"berth/ui/draw"
 	"berth/ui/form"
@@ -344,125 +341,6 @@ func (c *Create) checked(m checkedMsg) {
 		return
 	}
 	x.Note, x.Good, x.Bad = "this name is free", true, false
-}
-
-// NameFault says what is wrong with an instance's name by the rules, or "".
-func NameFault(s string) string {
-	for _, r := range s {
-		if r > 0x7f || r != '-' && !(r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z') {
-			return fmt.Sprintf("%q can't be in a name: letters, digits and - can", r)
-		}
-	}
-	switch c := s[0]; {
-	case c == '-' || c >= '0' && c <= '9':
-		return "a name begins with a letter"
-	case len(s) < 3:
-		return "3 characters at least"
-	case len(s) > 24:
-		return fmt.Sprintf("24 characters at most; these are %d", len(s))
-	}
-	return ""
-}
-
-// request collects what is asked for.
-func (c *Create) request() (api.CreateRequest, error) {
-	v := func(i int) string { return c.f.Fields[i].Value() }
-	r := api.CreateRequest{Name: v(fName), Backend: v(fBackend), Size: v(fSize), Image: v(fImage), RequestID: c.token}
-	if c.f.Fields[fSSH].Off == "" {
-		on := c.f.Fields[fSSH].On
-		r.SSH = &on
-	}
-	if p := v(fSetup); p != "" {
-		b, err := readScript(p)
-		if err != nil {
-			return r, err
-		}
-		r.Setup = b
-	}
-	return r, nil
-}
-
-// maxScript bounds a set-up script, in bytes.
-const maxScript = 1 << 20
-
-func readScript(p string) (string, error) {
-	if rest, ok := strings.CutPrefix(p, "~/"); ok {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return "", err
-		}
-		p = filepath.Join(home, rest)
-	}
-	st, err := os.Stat(p)
-	switch {
-	case err != nil:
-		return "", err
-	case !st.Mode().IsRegular():
-		return "", fmt.Errorf("%s is no file", p)
-	case st.Size() > maxScript:
-		return "", fmt.Errorf("%s is too large for a set-up script (%s)", p, money.Bytes(st.Size()))
-	}
-	b, err := os.ReadFile(p)
-	return string(b), err
-}
-
-// Command is the command line that does the same as the form.
-func (c *Create) Command() string {
-	v := func(i int) string { return c.f.Fields[i].Value() }
-	name := v(fName)
-	if name == "" {
-		name = "NAME"
-	}
-	s := "berth create " + act.Quote(name)
-	if v(fBackend) != "" {
-		s += " --backend " + act.Quote(v(fBackend))
-	}
-	if v(fSize) != "" {
-		s += " --size " + act.Quote(v(fSize))
-	}
-	if v(fImage) != "" {
-		s += " --image " + act.Quote(v(fImage))
-	}
-	if c.f.Fields[fSSH].Off == "" && c.f.Fields[fSSH].On {
-		s += " --ssh"
-	}
-	if v(fSetup) != "" {
-		s += " --setup " + act.Quote(v(fSetup))
-	}
-	return s
-}
-
-func (c *Create) submit() tea.Cmd {
-	if c.sending {
-		return nil
-	}
-	if c.e.ReadOnly {
-		return screen.Warn("read-only: nothing is changed from here (R switches it off)")
-	}
-	name := c.f.Fields[fName]
-	fault := ""
-	switch {
-	case name.Value() == "":
-		fault = "it needs a name"
-	default:
-		fault = NameFault(name.Value())
-	}
-	if fault != "" {
-		c.f.Focus = fName
-		name.Note, name.Bad = fault, true
-		return nil
-	}
-	r, err := c.request()
-	if err != nil {
-		c.f.Focus = fSetup
-		c.f.Fields[fSetup].Note, c.f.Fields[fSetup].Bad = err.Error(), true
-		return nil
-	}
-	c.sending, c.err = true, nil
-	return func() tea.Msg {
-		op, err := c.e.WS.Create(c.e.Ctx, r)
-		return sentMsg{op, err}
-	}
 }
 
 // Keys implements screen.Screen.

@@ -62,11 +62,20 @@ func (p *Painter) Start(mouse bool) {
 	go p.loop()
 }
 
-// Stop ends painting and gives the screen back.
+// stuck is how long Stop waits for a terminal that takes no output.
+const stuck = time.Second
+
+// Stop ends painting and gives the screen back. A terminal that takes no output can't keep the program
+// from ending.
 func (p *Painter) Stop() {
 	close(p.quit)
-	<-p.done
-	p.Pause()
+	t := time.NewTimer(stuck)
+	defer t.Stop()
+	select {
+	case <-p.done:
+		p.Pause()
+	case <-t.C:
+	}
 }
 
 // Pause gives the screen back for another program. It waits for a frame that is being written.
@@ -178,13 +187,13 @@ func (p *Painter) loop() {
 			case <-t.C:
 			}
 		}
-		p.paint()
+		p.Paint()
 		last = time.Now()
 	}
 }
 
-// paint writes the newest frame.
-func (p *Painter) paint() {
+// Paint writes the newest frame now, for whoever runs a Painter without Start.
+func (p *Painter) Paint() {
 	p.out.Lock()
 	defer p.out.Unlock()
 	if !p.active {

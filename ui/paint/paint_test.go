@@ -117,7 +117,7 @@ func still(s *screen) *Painter {
 
 func paintOn(p *Painter, f string, w, h int) {
 	p.Frame(f, w, h)
-	p.paint()
+	p.Paint()
 }
 
 // However a frame comes about, by differences or anew, it looks the same.
@@ -190,7 +190,7 @@ func TestPauseResumeStop(t *testing.T) {
 	p.Pause()
 	n := s.n
 	p.Frame("four\nfive\nsix", 20, 3)
-	p.paint()
+	p.Paint()
 	require.Equal(t, n, s.n, "nothing is written while another program has the terminal")
 	p.Resume()
 	require.Eventually(t, func() bool { return strings.Contains(s.text(), "six") }, 5*time.Second, time.Millisecond)
