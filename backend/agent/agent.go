@@ -46,6 +46,7 @@ type Agent struct {
 	draining bool           // a newer agent has taken over
 	streams  sync.WaitGroup // execs and attached terminals; Add under mu
 
+	conns    chan struct{} // slots for connections
 	execs    atomic.Int64
 	grace    atomic.Int64 // nanoseconds that a command has after its client hung up
 	activity atomic.Int64 // Unix nanoseconds of the last input or output
@@ -78,7 +79,7 @@ func New(ctx context.Context, o Options, takeover bool, log *slog.Logger) (_ *Ag
 	if err != nil {
 		return nil, fmt.Errorf("finding this program: %w", err)
 	}
-	a := &Agent{o: o, exe: exe, log: log, started: time.Now().UTC(), quit: make(chan struct{})}
+	a := &Agent{o: o, exe: exe, log: log, started: time.Now().UTC(), quit: make(chan struct{}), conns: make(chan struct{}, maxConns)}
 	a.smallShim = sync.OnceValue(a.findSmallShim)
 	a.grace.Store(int64(hangupGrace))
 	a.base = baseEnv(o, os.Environ())
@@ -149,7 +150,7 @@ func lockWithin(ctx context.Context, path string, limit time.Duration) (*os.File
 }
 
 func (a *Agent) guarded(l *net.UnixListener) *guard {
-	return &guard{UnixListener: l, uid: os.Getuid(), note: func(uid int) {
+	return &guard{UnixListener: l, uid: os.Getuid(), slots: a.conns, note: func(uid int) {
 		a.log.Warn("another user tried the agent's socket and was refused", "uid", uid)
 	}}
 }

@@ -53,22 +53,42 @@ func privateSocketDir(path string) error {
 // guard lets only this user's connections through. Accept is called by one goroutine at a time.
 type guard struct {
 	*net.UnixListener
-	uid  int
-	once sync.Once
-	note func(uid int)
+	uid   int
+	once  sync.Once
+	note  func(uid int)
+	slots chan struct{} // one for each open connection
+}
+
+// maxConns is how many connections an agent serves at once; further ones wait.
+const maxConns = 2048
+
+// counted is a connection that holds a slot until it is closed.
+type counted struct {
+	*net.UnixConn
+	once  sync.Once
+	slots chan struct{}
+}
+
+// Close implements net.Conn.
+func (c *counted) Close() error {
+	c.once.Do(func() { <-c.slots })
+	return c.UnixConn.Close()
 }
 
 // Accept implements net.Listener.
 func (g *guard) Accept() (net.Conn, error) {
 	for {
+		g.slots <- struct{}{}
 		c, err := g.AcceptUnix()
 		if err != nil {
+			<-g.slots
 			return nil, err
 		}
 		uid, err := peerUID(c)
 		if err == nil && uid == g.uid {
-			return c, nil
+			return &counted{UnixConn: c, slots: g.slots}, nil
 		}
+		<-g.slots
 		if g.note != nil {
 			g.once.Do(func() { g.note(uid) })
 		}

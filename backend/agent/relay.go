@@ -2,9 +2,9 @@ package agent
 
 import (
 	"encoding/json"
-	"errors"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"berth/backend/agent/shim"
@@ -45,9 +45,11 @@ func (a *Agent) handleTerminal(w http.ResponseWriter, r *http.Request) {
 
 // relay passes frames between a client and a shim until one of them ends.
 func (a *Agent) relay(s *api.Stream, c *shim.Conn, t *terminal) {
+	var left atomic.Bool // the client has gone
 	var up sync.WaitGroup
 	up.Go(func() {
 		defer c.Close() // ends the loop below
+		defer left.Store(true)
 		for {
 			k, p, err := s.Reader.Next()
 			if err != nil {
@@ -77,7 +79,9 @@ func (a *Agent) relay(s *api.Stream, c *shim.Conn, t *terminal) {
 	for {
 		k, p, err := c.Reader.Next()
 		if err != nil {
-			a.sayLost(s, t)
+			if !left.Load() {
+				a.sayLost(s, t)
+			}
 			break
 		}
 		if k == wire.Stdout {
@@ -105,8 +109,5 @@ func (a *Agent) sayLost(s *api.Stream, t *terminal) {
 		s.Fail(api.Errorf(api.CodeUnreachable, "the agent ends; terminal %s goes on", t.rec.ID).WithHint("attach again"))
 		return
 	}
-	if t.rec.Shim.Alive() {
-		return // it was the client that went
-	}
-	s.Fail(api.Errorf(api.CodeFailed, "terminal %s was lost: %w", t.rec.ID, errors.New("its shim was killed")))
+	s.Fail(api.Errorf(api.CodeFailed, "terminal %s was lost: its shim was killed", t.rec.ID))
 }

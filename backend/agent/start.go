@@ -162,6 +162,9 @@ func launch(ctx context.Context, o Options, old int, boot bool) (api.AgentInfo, 
 	}
 	argv := Command(exe, sub...)
 	ended, err := detach(ctx, argv, log, boot)
+	if errors.Is(err, syscall.EACCES) {
+		return none, fmt.Errorf("starting the agent %s: %w: the file system that it lies on may forbid programs (noexec); give --state on one that does not", exe, err)
+	}
 	if err != nil {
 		return none, fmt.Errorf("starting the agent %s: %w", exe, err)
 	}

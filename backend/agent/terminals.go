@@ -137,9 +137,8 @@ func (ts *terminals) startWatch(t *terminal) {
 		if stop {
 			return
 		}
-		if err != nil && t.rec.Shim.Alive() {
-			ts.a.log.Error("the shim of a terminal lives but does not answer", "terminal", t.rec.ID, "pid", t.rec.Shim.PID, "err", err)
-			ts.waitDead(t)
+		if err != nil {
+			ts.waitDead(t, err)
 		}
 		ts.mu.Lock()
 		delete(ts.live, t.rec.ID)
@@ -149,13 +148,19 @@ func (ts *terminals) startWatch(t *terminal) {
 	})
 }
 
-// waitDead waits for a shim that can't be asked: it was stopped, or is being killed.
-func (ts *terminals) waitDead(t *terminal) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for t.rec.Shim.Alive() {
+// waitDead waits for the end of a shim whose connection broke. A process that is killed closes its
+// files a moment before it is gone; one that lives on longer was stopped, or hangs, and is noted.
+func (ts *terminals) waitDead(t *terminal, why error) {
+	for i := 0; t.rec.Shim.Alive(); i++ {
+		pause := 5 * time.Millisecond
+		if i >= 200 {
+			pause = time.Second
+		}
+		if i == 200 {
+			ts.a.log.Error("the shim of a terminal lives but does not answer", "terminal", t.rec.ID, "pid", t.rec.Shim.PID, "err", why)
+		}
 		select {
-		case <-tick.C:
+		case <-time.After(pause):
 		case <-ts.a.ctx.Done():
 			return
 		}

@@ -1,7 +1,6 @@
 package local
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"os"
@@ -169,27 +168,6 @@ func TestDeleteGoesOnAfterAKill(t *testing.T) {
 	require.Equal(t, api.StateDeleting, list[0].State)
 	waitGone(t, b, ref)
 	require.NoDirExists(t, supervise.Deleting(b.env.Home.Data, ref.ID))
-}
-
-func TestDeleteThatFailsSaysWhyAndCanBeRepeated(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root: to mount something")
-	}
-	b := open(t, nil)
-	ref := stopped(t, b, "one")
-	mnt := filepath.Join(b.homeOf(ref.ID), "mnt")
-	require.NoError(t, os.Mkdir(mnt, 0o700))
-	if err := syscall.Mount("tmpfs", mnt, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skipf("can't mount here: %v", err)
-	}
-	require.NoError(t, b.Delete(t.Context(), ref))
-	eventually(t, "the failure", func() bool {
-		m, err := b.Get(t.Context(), ref)
-		return err == nil && bytes.Contains([]byte(m.Reason), []byte("is a mount point"))
-	})
-	require.NoError(t, syscall.Unmount(mnt, 0))
-	require.NoError(t, b.Delete(t.Context(), ref))
-	waitGone(t, b, ref)
 }
 
 func TestAForkBombEnds(t *testing.T) {
