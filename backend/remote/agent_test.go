@@ -60,6 +60,7 @@ func run(t testing.TB, ctx context.Context, client *api.Client, argv ...string) 
 }
 
 func TestAgentIsPlacedOnce(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
 	w := newWorld(t, itself).trust(s)
 	w.hosts(s.Stanza("box", w.known))
@@ -114,6 +115,7 @@ func mustExe(t testing.TB) string {
 }
 
 func TestNoAgent(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
 	tries := 0
 	w := newWorld(t, func(o *Options) {
@@ -140,6 +142,7 @@ func TestNoAgent(t *testing.T) {
 }
 
 func TestNewerAgentReplacesTheOlder(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
 	old, newer := filepath.Join(t.TempDir(), "berth"), filepath.Join(t.TempDir(), "berth")
 	exe, err := os.ReadFile(mustExe(t))
@@ -182,6 +185,7 @@ func TestNewerAgentReplacesTheOlder(t *testing.T) {
 }
 
 func TestRemoveAgent(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
 	w := newWorld(t, itself).trust(s)
 	w.hosts(s.Stanza("box", w.known))

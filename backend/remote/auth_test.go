@@ -17,6 +17,7 @@ import (
 )
 
 func TestKeyTypes(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"ed25519", "rsa", "ecdsa"} {
 		k := sshdtest.NewKey(t, kind, "")
 		s := sshdtest.Start(t, sshdtest.Options{Authorized: []*sshdtest.Key{k}, KeyType: kind})
@@ -27,6 +28,7 @@ func TestKeyTypes(t *testing.T) {
 }
 
 func TestEncryptedKey(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"ed25519", "rsa"} {
 		t.Run(kind, func(t *testing.T) {
 			k := sshdtest.NewKey(t, kind, "open sesame")
@@ -57,6 +59,7 @@ func TestEncryptedKey(t *testing.T) {
 }
 
 func TestEncryptedKeyIsNotAskedForInVain(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
 	locked := sshdtest.NewKey(t, "ed25519", "secret")
 	w := newWorld(t).trust(s)
@@ -67,6 +70,7 @@ func TestEncryptedKeyIsNotAskedForInVain(t *testing.T) {
 }
 
 func TestUserCertificate(t *testing.T) {
+	t.Parallel()
 	ca, k := sshdtest.NewKey(t, "ed25519", ""), sshdtest.NewKey(t, "ed25519", "")
 	s := sshdtest.Start(t, sshdtest.Options{UserCA: ca, Authorized: []*sshdtest.Key{}})
 	s.Key = k
@@ -117,6 +121,7 @@ func sshAgent(t *testing.T, dir string, keys ...*sshdtest.Key) string {
 }
 
 func TestSSHAgent(t *testing.T) {
+	t.Parallel()
 	k, other := sshdtest.NewKey(t, "ed25519", ""), sshdtest.NewKey(t, "rsa", "")
 	s := sshdtest.Start(t, sshdtest.Options{Authorized: []*sshdtest.Key{k}})
 	stanza := func(w *world, alias string, more ...string) string {
@@ -140,6 +145,7 @@ func TestSSHAgent(t *testing.T) {
 }
 
 func TestTwoFactors(t *testing.T) {
+	t.Parallel()
 	if _, err := os.Stat("/etc/pam.d/sshd"); err != nil {
 		t.Skip("keyboard-interactive needs PAM: install openssh-server of a distribution that has it")
 	}
@@ -169,6 +175,7 @@ func TestTwoFactors(t *testing.T) {
 }
 
 func TestPassword(t *testing.T) {
+	t.Parallel()
 	name, home := sshdtest.NewUser(t, "/bin/sh")
 	chpasswd := exec.Command("chpasswd")
 	chpasswd.Stdin = strings.NewReader(name + ":correct horse\n")
@@ -186,6 +193,7 @@ func TestPassword(t *testing.T) {
 }
 
 func TestRefusedKeyAndWrongUser(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{Authorized: []*sshdtest.Key{sshdtest.NewKey(t, "ed25519", "")}})
 	mine := sshdtest.NewKey(t, "ed25519", "")
 	s.Key = mine
@@ -204,6 +212,7 @@ func TestRefusedKeyAndWrongUser(t *testing.T) {
 }
 
 func TestOpenKeyFileIsNotUsed(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
 	require.NoError(t, os.Chmod(s.Key.File, 0o644))
 	w := newWorld(t).trust(s)

@@ -13,6 +13,7 @@ import (
 )
 
 func TestBinaries(t *testing.T) {
+	t.Parallel()
 	h, err := home.At(t.TempDir())
 	require.NoError(t, err)
 	other := map[string]string{"amd64": "arm64", "arm64": "amd64"}[runtime.GOARCH]
@@ -36,6 +37,7 @@ func TestBinaries(t *testing.T) {
 }
 
 func TestBinariesBuild(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("a cross-build takes a while")
 	}

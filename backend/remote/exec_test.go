@@ -10,6 +10,7 @@ import (
 )
 
 func TestExecOverPlainSSH(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
 	w := newWorld(t).trust(s)
 	w.hosts(s.Stanza("box", w.known))

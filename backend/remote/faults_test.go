@@ -41,6 +41,7 @@ func fullListener(t *testing.T) int {
 }
 
 func TestUnreachable(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
 	for name, c := range map[string]struct {
 		port int
@@ -66,6 +67,7 @@ func TestUnreachable(t *testing.T) {
 }
 
 func TestUnknownName(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.hosts("Host *\n    ConnectTimeout 5\n")
 	_, err := w.m.Conn(w.ctx(nil), "i", backend.SSHTarget{Host: "no-such-host.invalid"})
@@ -74,6 +76,7 @@ func TestUnknownName(t *testing.T) {
 }
 
 func TestGivingUpWaiting(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	s := sshdtest.Start(t, sshdtest.Options{})
 	w.hosts(stanzaFor(s, w, "box", sshdtest.Mute(t), "ConnectTimeout 50"))
@@ -89,6 +92,7 @@ func TestGivingUpWaiting(t *testing.T) {
 }
 
 func TestServerKilledDuringExec(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
 	w := newWorld(t, itself).trust(s)
 	w.hosts(s.Stanza("box", w.known))
@@ -132,6 +136,7 @@ func TestServerKilledDuringExec(t *testing.T) {
 }
 
 func TestLostLineComesBack(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
 	w := newWorld(t).trust(s)
 	w.hosts(s.Stanza("box", w.known))
@@ -150,6 +155,7 @@ func TestLostLineComesBack(t *testing.T) {
 }
 
 func TestSilentLineIsGivenUp(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
 	w := newWorld(t, func(o *Options) { o.Keepalive = 50 * time.Millisecond; o.Backoff = time.Hour }).trust(s)
 	w.hosts(s.Stanza("box", w.known))
@@ -161,6 +167,7 @@ func TestSilentLineIsGivenUp(t *testing.T) {
 }
 
 func TestOneConnectionForAll(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
 	w := newWorld(t).trust(s)
 	w.hosts(s.Stanza("box", w.known), s.Stanza("alias", w.known))
@@ -177,6 +184,7 @@ func TestOneConnectionForAll(t *testing.T) {
 
 // An attempt that nobody could help with must not decide for a caller who can answer.
 func TestACallerWithAnswersIsNotTurnedAway(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
 	port, _ := sshdtest.Relay(t, s.Addr(), 300*time.Millisecond)
 	w := newWorld(t)
@@ -193,6 +201,7 @@ func TestACallerWithAnswersIsNotTurnedAway(t *testing.T) {
 }
 
 func TestSlowBanner(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{Banner: strings.Repeat("welcome\n", 2000)})
 	port, _ := sshdtest.Relay(t, s.Addr(), 1500*time.Millisecond)
 	w := newWorld(t)

@@ -14,6 +14,7 @@ import (
 )
 
 func TestUnknownHostKeyIsAskedAboutOnce(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
 	print := ssh.FingerprintSHA256(s.HostKey.Public)
 	w := newWorld(t)
@@ -48,6 +49,7 @@ func TestUnknownHostKeyIsAskedAboutOnce(t *testing.T) {
 }
 
 func TestChangedHostKeyIsRefused(t *testing.T) {
+	t.Parallel()
 	s, old := sshdtest.Start(t, sshdtest.Options{}), sshdtest.NewKey(t, "ed25519", "")
 	w := newWorld(t)
 	wrong := strings.Replace(s.KnownHosts(), string(ssh.MarshalAuthorizedKey(s.HostKey.Public)), string(ssh.MarshalAuthorizedKey(old.Public)), 1)
@@ -63,6 +65,7 @@ func TestChangedHostKeyIsRefused(t *testing.T) {
 }
 
 func TestPinnedHostKey(t *testing.T) {
+	t.Parallel()
 	rsa := sshdtest.NewKey(t, "rsa", "")
 	s := sshdtest.Start(t, sshdtest.Options{Lines: []string{"HostKey " + rsa.File}})
 	w := newWorld(t)
@@ -77,6 +80,7 @@ func TestPinnedHostKey(t *testing.T) {
 }
 
 func TestStrictHostKeyChecking(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
 	w := newWorld(t)
 	w.hosts(s.Stanza("strict", w.known, "StrictHostKeyChecking yes"), s.Stanza("new", w.known, "StrictHostKeyChecking accept-new"))
@@ -89,6 +93,7 @@ func TestStrictHostKeyChecking(t *testing.T) {
 }
 
 func TestHostCertificate(t *testing.T) {
+	t.Parallel()
 	ca := sshdtest.NewKey(t, "ed25519", "")
 	s := sshdtest.Start(t, sshdtest.Options{HostCA: ca, Principals: []string{"127.0.0.1"}})
 	w := newWorld(t)

@@ -14,6 +14,7 @@ import (
 )
 
 func TestJumpHosts(t *testing.T) {
+	t.Parallel()
 	outer, inner := sshdtest.Start(t, sshdtest.Options{}), sshdtest.Start(t, sshdtest.Options{})
 	a, b := sshdtest.Start(t, sshdtest.Options{}), sshdtest.Start(t, sshdtest.Options{})
 	w := newWorld(t).trust(outer, inner, a, b)
@@ -45,6 +46,7 @@ func TestJumpHosts(t *testing.T) {
 }
 
 func TestJumpHostFaults(t *testing.T) {
+	t.Parallel()
 	jump, closed := sshdtest.Start(t, sshdtest.Options{}), sshdtest.Start(t, sshdtest.Options{NoForwarding: true})
 	s := sshdtest.Start(t, sshdtest.Options{})
 	w := newWorld(t).trust(jump, closed, s)
@@ -59,6 +61,7 @@ func TestJumpHostFaults(t *testing.T) {
 }
 
 func TestProxyCommand(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
 	exe, err := os.Executable()
 	require.NoError(t, err)

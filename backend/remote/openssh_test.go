@@ -16,6 +16,7 @@ func openSSHTarget(host string) backend.SSHTarget {
 }
 
 func TestTheUsersOwnSSH(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("ssh"); err != nil {
 		t.Skip("no ssh on this machine: install openssh-client")
 	}

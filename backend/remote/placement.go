@@ -17,7 +17,7 @@ type placement struct {
 	Program string `json:"program"` // the agent's program
 	Socket  string `json:"socket"`
 	State   string `json:"state"` // the agent's folder
-	Hash    string `json:"hash"` // SHA-256 of the program
+	Hash    string `json:"hash"`  // SHA-256 of the program
 	ViaExec bool   `json:"via_exec,omitempty"`
 
 	exec atomic.Bool

@@ -40,6 +40,7 @@ func everything(t *testing.T, s *sshdtest.Server, transport string) {
 }
 
 func TestServersOfAllKinds(t *testing.T) {
+	t.Parallel()
 	wrapper := filepath.Join(t.TempDir(), "wrapper")
 	require.NoError(t, os.WriteFile(wrapper, []byte("#!/bin/sh\necho Welcome\necho to the site >&2\neval \"$SSH_ORIGINAL_COMMAND\"\n"), 0o755))
 	for name, c := range map[string]struct {
@@ -74,6 +75,7 @@ func longHome(t *testing.T) string {
 }
 
 func TestMoreCommandsThanSessions(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{MaxSessions: 1})
 	w := newWorld(t).trust(s)
 	w.hosts(s.Stanza("box", w.known))
@@ -125,6 +127,7 @@ func TestHandshakesAreLimited(t *testing.T) {
 }
 
 func TestForcedCommand(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{ForceCommand: "echo only this"})
 	w := newWorld(t, itself).trust(s)
 	w.hosts(s.Stanza("box", w.known))
@@ -140,6 +143,7 @@ func TestForcedCommand(t *testing.T) {
 
 // Login shells of users of their own, with start-up files that print and take their time.
 func TestLoginShells(t *testing.T) {
+	t.Parallel()
 	noise := "echo a noisy start; echo and more >&2\n"
 	for shell, rc := range map[string]map[string]string{
 		"/bin/dash":     {".profile": noise},
@@ -198,6 +202,7 @@ func mount(t *testing.T, dir, options string) {
 }
 
 func TestHomesWhereNoProgramCanBe(t *testing.T) {
+	t.Parallel()
 	for name, options := range map[string]string{"noexec": "mode=755,noexec", "read-only": "mode=755,ro"} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -219,6 +224,7 @@ func TestHomesWhereNoProgramCanBe(t *testing.T) {
 
 // Two hosts that share a home: the program is copied once.
 func TestSharedHome(t *testing.T) {
+	t.Parallel()
 	one := sshdtest.Start(t, sshdtest.Options{})
 	two := sshdtest.Start(t, sshdtest.Options{Home: one.Home})
 	w := newWorld(t, itself).trust(one, two)
@@ -238,6 +244,7 @@ func TestSharedHome(t *testing.T) {
 }
 
 func TestUnknownSystem(t *testing.T) {
+	t.Parallel()
 	// A uname of a system that Go knows nothing of, by a PATH in front.
 	bin := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(bin, "uname"), []byte("#!/bin/sh\necho Plan9\n"), 0o755))

@@ -37,6 +37,7 @@ func (s *screen) wait(t *testing.T, text string) {
 }
 
 func TestTerminalOverPlainSSH(t *testing.T) {
+	t.Parallel()
 	srv := sshdtest.Start(t, sshdtest.Options{})
 	w := newWorld(t).trust(srv)
 	w.hosts(srv.Stanza("box", w.known), srv.Stanza("own", w.known))
@@ -96,6 +97,7 @@ func (i *input2) say(s string)               { i.ch <- []byte(s) }
 func (i *input2) Read(p []byte) (int, error) { return copy(p, <-i.ch), nil }
 
 func TestStdinIsHeldBack(t *testing.T) {
+	t.Parallel()
 	srv := sshdtest.Start(t, sshdtest.Options{})
 	w := newWorld(t).trust(srv)
 	w.hosts(srv.Stanza("box", w.known))

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -289,13 +290,27 @@ func Config(t testing.TB, stanzas ...string) string {
 	return f
 }
 
+// lastPort is where FreePort goes on. Ports of outgoing connections begin at 32768 on Linux: below, no
+// connection of another test takes a port between its choice and its use.
+var lastPort = func() *atomic.Int64 {
+	var n atomic.Int64
+	n.Store(int64(os.Getpid()) * 7919)
+	return &n
+}()
+
 // FreePort returns a port of 127.0.0.1 on which nothing listens.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	for range 1000 {
+		port := 12000 + int(lastPort.Add(1)%20000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			must(t, l.Close())
+			return port
+		}
+	}
+	t.Fatal("no free port")
+	return 0
 }
 
 // tempDir is a folder that other users may pass through (t.TempDir is closed to them).
