@@ -78,3 +78,16 @@ func TestFullDisk(t *testing.T) {
 	_, err = New(t.Context(), o2, false, quiet)
 	require.ErrorContains(t, err, "no space left on device")
 }
+
+func TestAFileSystemThatForbidsProgramsIsSaid(t *testing.T) {
+	needRoot(t, "to mount a file system without programs")
+	o := testOptions(t)
+	dir := filepath.Dir(filepath.Dir(o.State))
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_NOEXEC, "size=200m"); err != nil {
+		t.Skipf("can't mount here: %v", err)
+	}
+	defer func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) }()
+	_, err := Start(t.Context(), o, false)
+	require.ErrorIs(t, err, syscall.EACCES)
+	require.ErrorContains(t, err, "noexec")
+}
