@@ -50,7 +50,7 @@ shots: ## pictures of every screen into shots/
 	$(GO) run ./ui/shots -o shots
 
 man: ## manual pages into bin/man
-	$(GO) run ./cmd/berth man $(BIN)/man
+	$(GO) run -tags man ./cmd/berth man $(BIN)/man
 
 STRIP := -trimpath -ldflags "-s -w -X berth/backend/version.number=$(VERSION) -X berth/backend/version.built=$(BUILT)"
 

@@ -105,7 +105,8 @@ func (a *app) root() *cobra.Command {
 		a.actionCmd("restart", "Restart instances"), a.rmCmd(), a.eventsCmd())
 	add("use", a.sshCmd(), a.execCmd(), a.termCmd())
 	add("know", a.sizesCmd(), a.imagesCmd(), a.configCmd(), a.doctorCmd(), a.daemonCmd(), a.apiCmd(), a.completionCmd(), a.versionCmd())
-	root.AddCommand(a.agentCmd(), a.manCmd(root))
+	root.AddCommand(a.agentCmd())
+	root.AddCommand(a.extra(root)...)
 	root.SetHelpCommand(a.helpCmd(root))
 	return root
 }

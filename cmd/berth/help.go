@@ -2,11 +2,8 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/cobra/doc"
 
 	"berth/assets"
 	"berth/backend/api"
@@ -32,20 +29,6 @@ func (a *app) helpCmd(root *cobra.Command) *cobra.Command {
 			}
 			_, err := fmt.Fprintln(a.out, page)
 			return err
-		},
-	}
-}
-
-// manCmd writes the manual pages.
-func (a *app) manCmd(root *cobra.Command) *cobra.Command {
-	return &cobra.Command{
-		Use: "man DIR", Short: "Write the manual pages into a folder", Hidden: true, Args: exactArgs("DIR"),
-		RunE: func(_ *cobra.Command, args []string) error {
-			dir := filepath.Clean(args[0])
-			if err := os.MkdirAll(dir, 0o755); err != nil {
-				return err
-			}
-			return doc.GenManTree(root, &doc.GenManHeader{Title: "BERTH", Section: "1", Source: "Berth", Manual: "Berth"}, dir)
 		},
 	}
 }
