@@ -106,3 +106,12 @@ func hashOf(exe string) string {
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
+
+// ownHash is the SHA-256 of this program, or "".
+func ownHash() string {
+	exe, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	return hashOf(exe)
+}

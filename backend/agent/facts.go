@@ -32,10 +32,7 @@ type facts struct {
 func newFacts() *facts {
 	f := &facts{kernel: kernelRelease(), user: userName(), memory: memoryBytes()}
 	f.host, _ = os.Hostname()
-	f.hash = sync.OnceValue(func() string {
-		exe, _ := os.Executable()
-		return hashOf(exe)
-	})
+	f.hash = sync.OnceValue(ownHash)
 	return f
 }
 

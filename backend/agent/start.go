@@ -100,7 +100,8 @@ func start(ctx context.Context, o Options, replace, boot bool) (api.AgentInfo, e
 	info, err := askInfo(ctx, o.Socket)
 	if err == nil {
 		running := version.Version{Number: info.Version, Built: info.Built}
-		if replace && version.Current().Newer(running) {
+		// The same program built again (go run does that) is later, but not newer.
+		if replace && version.Current().Newer(running) && info.Hash != ownHash() {
 			return launch(ctx, o, info.PID, boot)
 		}
 		if boot {

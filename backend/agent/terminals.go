@@ -361,7 +361,7 @@ func (ts *terminals) start(ctx context.Context, id, dir string, req api.Terminal
 		return nil, api.Errorf(api.CodeFailed, "opening the agent's log: %w", err)
 	}
 	defer log.Close()
-	if _, err = shim.Start(a.shimCommand(id), a.base, spec, log); err != nil {
+	if _, err = shim.Start(a.shimCommand(id), merge(a.base, berthEnv(a.o)...), spec, log); err != nil {
 		return nil, api.Errorf(api.CodeFailed, "opening a terminal: %w", err)
 	}
 	rec, err := shim.ReadRecord(dir)

@@ -233,7 +233,8 @@ func TestUpgradeInPlace(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, wire.Started, k)
 
-	up, err := startBy(t, newer(t), o)
+	bin := newer(t)
+	up, err := startBy(t, bin, o)
 	require.NoError(t, err)
 	require.NotEqual(t, info.PID, up.PID)
 	require.NotEqual(t, info.Hash, up.Hash)
@@ -256,6 +257,17 @@ func TestUpgradeInPlace(t *testing.T) {
 	q := attach(t, c, api.TerminalRequest{})
 	require.Equal(t, p.pid, q.pid)
 	q.sees("after")
+
+	// The same program, written again later, is not newer.
+	exe2 := filepath.Join(t.TempDir(), "berth")
+	b, err := os.ReadFile(bin)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(exe2, b, 0o700))
+	at := time.Now().Add(2 * time.Hour)
+	require.NoError(t, os.Chtimes(exe2, at, at))
+	again, err := startBy(t, exe2, o)
+	require.NoError(t, err)
+	require.Equal(t, up.PID, again.PID)
 
 	// And never back.
 	exe, err := os.Executable()
