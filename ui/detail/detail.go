@@ -129,7 +129,7 @@ func (d *Detail) Keys() []key.Binding {
 		{Keys: []string{"r"}, Label: "restart", Group: acts, Desc: "Restart the instance.", Why: why(act.Restart), Do: on(act.Restart)},
 		{Keys: []string{"d"}, Label: "delete", Group: acts, Desc: "Delete the instance and its disk, or forget an adopted one; asks first.", Why: why(act.Delete), Do: on(act.Delete)},
 		{Keys: []string{"o"}, Label: "console", Group: acts, Desc: "The last output of its console or supervisor.", Why: why(act.Console), Do: on(act.Console)},
-		{Keys: []string{"y", "enter"}, Show: "y", Label: "copy", Group: acts, Desc: "Copy the value under the cursor.", Do: d.copy},
+		{Keys: []string{"y"}, Label: "copy", Group: acts, Desc: "Copy the value under the cursor.", Do: d.copy},
 		{Keys: []string{"c", "Y"}, Show: "c", Label: "commands", Group: acts, Desc: "Show and copy the command lines that do the same.", Why: gone, Do: func() tea.Cmd { return act.Commands(d.e, d.Subjects()) }},
 		{Keys: []string{"e"}, Label: "events", Group: acts, Desc: "What happened to this instance.", Do: func() tea.Cmd { return d.e.Send(screen.Open{Name: "events", Arg: d.name}) }},
 		{Keys: []string{"ctrl+r"}, Group: acts, Desc: "Ask the provider how the instance is now.", Why: gone, Do: func() tea.Cmd { return act.Refresh(d.e, d.Subjects()) }},

@@ -23,8 +23,9 @@ const (
 	off = "\x1b[0m"
 )
 
-// between is the shortest time between two frames.
-const between = time.Second / 60
+// between is the shortest time between two frames: a key is drawn almost at once, and a flood of changes
+// is not drawn change by change.
+const between = time.Second / 120
 
 // many is from how many changed lines a frame is worth to be shown in one go.
 const many = 4
