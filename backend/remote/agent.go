@@ -90,6 +90,7 @@ func (c *Conn) Agent(ctx context.Context) (net.Conn, error) {
 		if cached := c.loadPlacement(); cached != nil {
 			if conn, err := c.dialAgent(ctx, cached); err == nil {
 				c.agent.set(cached, nil)
+				c.m.tellAgent(c)
 				c.checkLater()
 				return conn, nil
 			}
@@ -148,11 +149,13 @@ func (c *Conn) ensure(ctx context.Context) (api.AgentInfo, error) {
 		c.agent.mu.Lock()
 		c.agent.broken = broken
 		c.agent.mu.Unlock()
+		c.m.tellAgent(c)
 	}
 	if err != nil {
 		return api.AgentInfo{}, c.lineError(ctx, err)
 	}
 	c.agent.set(p, &info)
+	c.m.tellAgent(c)
 	c.savePlacement(p)
 	return info, nil
 }
@@ -194,6 +197,7 @@ func (c *Conn) check(ctx context.Context) error {
 	c.agent.mu.Lock()
 	c.agent.info = &info
 	c.agent.mu.Unlock()
+	c.m.tellAgent(c)
 	b, err := c.m.program(ctx, info.OS, info.Arch)
 	if err != nil {
 		return err

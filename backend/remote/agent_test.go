@@ -137,6 +137,7 @@ func TestNoAgent(t *testing.T) {
 	require.Equal(t, 1, tries, "the reason is remembered")
 	_, state := c.Info()
 	require.Equal(t, AgentState{State: "unavailable", Reason: "there is no agent in this build", Transport: "ssh"}, state)
+	require.Equal(t, []AgentState{{State: "connecting"}, state}, w.agents, "it is told")
 	r := plain(t, ctx, c, api.ExecRequest{Argv: []string{"echo", "still"}}, "")
 	require.Equal(t, "still\n", r.out)
 }

@@ -89,6 +89,15 @@ func TestGivingUpWaiting(t *testing.T) {
 	eventually(t, "it connects", func() bool { return w.m.State("i").Phase == Connecting })
 	cancel()
 	require.ErrorIs(t, <-done, context.Canceled)
+
+	// Closing the manager ends what is under way.
+	go func() {
+		_, err := w.m.Conn(w.ctx(nil), "j", backend.SSHTarget{Host: "box"})
+		done <- err
+	}()
+	eventually(t, "it connects", func() bool { return w.m.State("j").Phase == Connecting })
+	w.m.Close()
+	require.Equal(t, api.CodeCancelled, api.AsError(<-done).Code)
 }
 
 func TestServerKilledDuringExec(t *testing.T) {

@@ -30,6 +30,7 @@ type world struct {
 
 	mu     sync.Mutex
 	states []State
+	agents []AgentState
 }
 
 func newWorld(t *testing.T, set ...func(*Options)) *world {
@@ -40,6 +41,10 @@ func newWorld(t *testing.T, set ...func(*Options)) *world {
 	o := Options{Home: h, Backoff: 20 * time.Millisecond, OnState: func(_ string, s State) {
 		w.mu.Lock()
 		w.states = append(w.states, s)
+		w.mu.Unlock()
+	}, OnAgent: func(_ string, s AgentState, _ *api.AgentInfo) {
+		w.mu.Lock()
+		w.agents = append(w.agents, s)
 		w.mu.Unlock()
 	}}
 	for _, f := range set {

@@ -24,6 +24,9 @@ type Options struct {
 	AgentBinary func(ctx context.Context, goos, goarch string) (path string, err error)
 	// OnState is told each change of an instance's line, one at a time. It must not call the Manager.
 	OnState func(key string, s State)
+	// OnAgent is told, like OnState, when something about the agent of an instance changes: that it is
+	// ready and by which transport, that it can't run and why, or what it says of itself (else nil).
+	OnAgent func(key string, s AgentState, info *api.AgentInfo)
 	// SSHConfig is read instead of the user's and the system's ssh configuration. A caller's
 	// BERTH_SSH_CONFIG comes before it.
 	SSHConfig string
@@ -162,6 +165,7 @@ func (m *Manager) settle(l *line, t backend.SSHTarget, c *Conn, err error) (*Con
 	m.mu.Unlock()
 	if current {
 		m.setState(l, State{Phase: Ready})
+		m.tellAgent(c, l.key)
 		if !c.alive() {
 			m.lost(c)
 		}
@@ -228,16 +232,22 @@ func (m *Manager) shared(ctx context.Context, t *target) (*Conn, error) {
 
 func (m *Manager) make(ctx context.Context, t *target, a *attempt) {
 	defer close(a.done)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(m.ctx, cancel)()
 	c, err := m.build(ctx, t)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.attempts, t.id)
 	if err != nil {
+		if m.closed {
+			err = errClosed
+		}
 		a.err = err
 		return
 	}
 	if m.closed {
-		go c.tr.close()
+		m.wg.Go(c.tr.close)
 		a.err = errClosed
 		return
 	}
@@ -322,6 +332,28 @@ func (m *Manager) setState(l *line, s State) {
 	m.mu.Unlock()
 	if m.o.OnState != nil {
 		m.o.OnState(l.key, s)
+	}
+}
+
+// tellAgent tells what is known of the agent at the end of c, for one instance or for all on c.
+func (m *Manager) tellAgent(c *Conn, keys ...string) {
+	if m.o.OnAgent == nil {
+		return
+	}
+	m.told.Lock()
+	defer m.told.Unlock()
+	if len(keys) == 0 {
+		m.mu.Lock()
+		for _, l := range m.lines {
+			if l.conn == c {
+				keys = append(keys, l.key)
+			}
+		}
+		m.mu.Unlock()
+	}
+	info, state := c.Info()
+	for _, key := range keys {
+		m.o.OnAgent(key, state, info)
 	}
 }
 

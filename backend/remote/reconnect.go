@@ -13,25 +13,38 @@ import (
 // keepaliveMisses is how many unanswered keepalives end a line.
 const keepaliveMisses = 3
 
+// wakeLimit is how long a line may take to answer after this computer slept.
+const wakeLimit = 5 * time.Second
+
+// wallTime is the time without Go's monotonic reading, which stands still while a computer sleeps.
+func wallTime() time.Time { return time.Now().Round(0) }
+
 // tend watches over a connection until it ends, and then over what was built on it.
 func (m *Manager) tend(c *Conn) {
 	tick := time.NewTicker(m.o.Keepalive)
 	defer tick.Stop()
 	misses := 0
+	last := wallTime()
 	for c.alive() {
 		select {
 		case <-c.tr.gone():
 		case <-m.ctx.Done():
 			c.tr.close()
 		case <-tick.C:
-			ctx, cancel := context.WithTimeout(m.ctx, m.o.Keepalive)
+			// After a sleep of this computer most lines are dead: one try tells.
+			allowed, limit := keepaliveMisses, m.o.Keepalive
+			if now := wallTime(); now.Sub(last) > 3*m.o.Keepalive {
+				allowed, limit = 1, min(limit, wakeLimit)
+			}
+			ctx, cancel := context.WithTimeout(m.ctx, limit)
 			err := c.tr.ping(ctx)
 			cancel()
+			last = wallTime()
 			switch {
 			case err == nil:
 				misses = 0
 			case errors.Is(err, context.DeadlineExceeded):
-				if misses++; misses >= keepaliveMisses {
+				if misses++; misses >= allowed {
 					c.silent.Store(true)
 					c.tr.close()
 				}
