@@ -3,7 +3,6 @@ package remote
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"sync"
@@ -181,105 +180,6 @@ func failure(err error) State {
 	return State{Phase: Lost, Reason: err.Error()}
 }
 
-// acquire returns a connection to t that the caller must unref.
-func (m *Manager) acquire(ctx context.Context, t backend.SSHTarget) (*Conn, error) {
-	tgt, err := m.resolve(ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	return m.shared(ctx, tgt)
-}
-
-// shared returns the one connection to a target, making it if there is none; the caller must unref it.
-func (m *Manager) shared(ctx context.Context, t *target) (*Conn, error) {
-	for {
-		m.mu.Lock()
-		if m.closed {
-			m.mu.Unlock()
-			return nil, errClosed
-		}
-		if c := m.conns[t.id]; c != nil && c.alive() {
-			m.ref(c)
-			m.mu.Unlock()
-			return c, nil
-		}
-		a := m.attempts[t.id]
-		mine := a == nil
-		if mine {
-			a = &attempt{done: make(chan struct{}), asking: someoneThere(ctx)}
-			m.attempts[t.id] = a
-		}
-		m.mu.Unlock()
-		if mine {
-			m.make(ctx, t, a)
-			return a.conn, a.err
-		}
-		select {
-		case <-a.done:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-		// What stopped another caller need not stop this one: its context, or nobody to ask.
-		var p *needsPerson
-		switch {
-		case a.err == nil, errors.Is(a.err, context.Canceled), errors.Is(a.err, context.DeadlineExceeded):
-		case errors.As(a.err, &p) && !a.asking && someoneThere(ctx):
-		default:
-			return nil, a.err
-		}
-	}
-}
-
-func (m *Manager) make(ctx context.Context, t *target, a *attempt) {
-	defer close(a.done)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(m.ctx, cancel)()
-	c, err := m.build(ctx, t)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.attempts, t.id)
-	if err != nil {
-		if m.closed {
-			err = errClosed
-		}
-		a.err = err
-		return
-	}
-	if m.closed {
-		m.wg.Go(c.tr.close)
-		a.err = errClosed
-		return
-	}
-	m.conns[t.id] = c
-	m.ref(c)
-	a.conn = c
-	m.wg.Go(func() { m.tend(c) })
-}
-
-// build makes a connection, with that to its jump host first.
-func (m *Manager) build(ctx context.Context, t *target) (*Conn, error) {
-	var via *Conn
-	if t.via != nil {
-		var err error
-		if via, err = m.shared(ctx, t.via); err != nil {
-			return nil, fmt.Errorf("reaching the jump host: %w", err)
-		}
-	}
-	begun := time.Now()
-	tr, err := m.open(ctx, t, via)
-	if err != nil {
-		if via != nil {
-			m.mu.Lock()
-			m.unref(via)
-			m.mu.Unlock()
-		}
-		return nil, err
-	}
-	m.o.Log.Debug("connected", "host", t.where(), "took", time.Since(begun))
-	return newConn(m, t, tr, via), nil
-}
-
 // Drop lets go of an instance: its line is not kept up any longer, and what was typed for it is
 // forgotten once no other instance uses the target.
 func (m *Manager) Drop(key string) {
@@ -306,57 +206,6 @@ func (m *Manager) Drop(key string) {
 	}
 }
 
-// State returns the state of an instance's line; the zero State if it was never asked for.
-func (m *Manager) State(key string) State {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if l := m.lines[key]; l != nil {
-		return l.state
-	}
-	return State{}
-}
-
-func (m *Manager) setState(l *line, s State) {
-	m.told.Lock()
-	defer m.told.Unlock()
-	m.mu.Lock()
-	if m.lines[l.key] != l || (l.state.Phase == s.Phase && l.state.Reason == s.Reason && l.state.Retry.Equal(s.Retry)) {
-		m.mu.Unlock()
-		return
-	}
-	s.Since = time.Now()
-	if l.state.Phase == s.Phase {
-		s.Since = l.state.Since
-	}
-	l.state = s
-	m.mu.Unlock()
-	if m.o.OnState != nil {
-		m.o.OnState(l.key, s)
-	}
-}
-
-// tellAgent tells what is known of the agent at the end of c, for one instance or for all on c.
-func (m *Manager) tellAgent(c *Conn, keys ...string) {
-	if m.o.OnAgent == nil {
-		return
-	}
-	m.told.Lock()
-	defer m.told.Unlock()
-	if len(keys) == 0 {
-		m.mu.Lock()
-		for _, l := range m.lines {
-			if l.conn == c {
-				keys = append(keys, l.key)
-			}
-		}
-		m.mu.Unlock()
-	}
-	info, state := c.Info()
-	for _, key := range keys {
-		m.o.OnAgent(key, state, info)
-	}
-}
-
 func (m *Manager) secretsOf(t *target) *secrets {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -366,31 +215,4 @@ func (m *Manager) secretsOf(t *target) *secrets {
 		m.secrets[t.id] = s
 	}
 	return s
-}
-
-// ref and unref count the users of a connection; m.mu is held. One without users is closed after a
-// while: what follows a first look (adopt, then place the agent) finds it warm.
-func (m *Manager) ref(c *Conn) {
-	c.refs++
-	if c.linger != nil {
-		c.linger.Stop()
-		c.linger = nil
-	}
-}
-
-const lingerTime = time.Minute
-
-func (m *Manager) unref(c *Conn) {
-	c.refs--
-	if c.refs > 0 || m.closed || c.linger != nil {
-		return
-	}
-	c.linger = time.AfterFunc(lingerTime, func() {
-		m.mu.Lock()
-		idle := c.refs == 0
-		m.mu.Unlock()
-		if idle {
-			c.tr.close()
-		}
-	})
 }

@@ -27,3 +27,54 @@ type AgentState struct {
 	Reason    string
 	Transport string // streamlocal, dial or ssh
 }
+
+// State returns the state of an instance's line; the zero State if it was never asked for.
+func (m *Manager) State(key string) State {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if l := m.lines[key]; l != nil {
+		return l.state
+	}
+	return State{}
+}
+
+func (m *Manager) setState(l *line, s State) {
+	m.told.Lock()
+	defer m.told.Unlock()
+	m.mu.Lock()
+	if m.lines[l.key] != l || (l.state.Phase == s.Phase && l.state.Reason == s.Reason && l.state.Retry.Equal(s.Retry)) {
+		m.mu.Unlock()
+		return
+	}
+	s.Since = time.Now()
+	if l.state.Phase == s.Phase {
+		s.Since = l.state.Since
+	}
+	l.state = s
+	m.mu.Unlock()
+	if m.o.OnState != nil {
+		m.o.OnState(l.key, s)
+	}
+}
+
+// tellAgent tells what is known of the agent at the end of c, for one instance or for all on c.
+func (m *Manager) tellAgent(c *Conn, keys ...string) {
+	if m.o.OnAgent == nil {
+		return
+	}
+	m.told.Lock()
+	defer m.told.Unlock()
+	if len(keys) == 0 {
+		m.mu.Lock()
+		for _, l := range m.lines {
+			if l.conn == c {
+				keys = append(keys, l.key)
+			}
+		}
+		m.mu.Unlock()
+	}
+	info, state := c.Info()
+	for _, key := range keys {
+		m.o.OnAgent(key, state, info)
+	}
+}
