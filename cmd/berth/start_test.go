@@ -241,22 +241,6 @@ func TestStoreThatCannotBeUsed(t *testing.T) {
 	w.ok("exec", "vision", "--", "true")
 }
 
-func TestFullDiskForTheHome(t *testing.T) {
-	w := newWorld(t)
-	require.NoError(t, os.MkdirAll(w.home, 0o700))
-	if err := syscall.Mount("tmpfs", w.home, "tmpfs", 0, "size=64k"); err != nil {
-		t.Skipf("needs the right to mount a small tmpfs: %v", err)
-	}
-	defer syscall.Unmount(w.home, syscall.MNT_DETACH) //nolint:errcheck // the test ends
-	r := w.run("ls")
-	require.NotZero(t, r.code)
-	require.Contains(t, r.err, "full")
-	require.NoError(t, syscall.Mount("", w.home, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
-	r = w.run("ls")
-	require.NotZero(t, r.code)
-	require.Contains(t, r.err, "read-only")
-}
-
 // TestLongHomePath shows that the length of the home's path does not matter to its sockets.
 func TestLongHomePath(t *testing.T) {
 	w := newWorld(t)

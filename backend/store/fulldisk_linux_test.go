@@ -1,0 +1,50 @@
+package store
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"berth/backend/api"
+)
+
+func TestFullDiskAndReadOnlyFolder(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=400k"); err != nil {
+		t.Skipf("needs the right to mount a small tmpfs: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	path := filepath.Join(dir, "x.db")
+	s, err := Open(t.Context(), path)
+	require.NoError(t, err)
+	n := 0
+	for ; n < 10_000; n++ {
+		in := instance(fmt.Sprint("i", n), fmt.Sprint("name-", n))
+		in.StateReason = strings.Repeat("x", 2000)
+		if err = s.Apply(t.Context(), &Change{Instances: []Instance{in}}); err != nil {
+			break
+		}
+	}
+	require.Error(t, err)
+	require.Contains(t, api.AsError(err).Hint, "full")
+	got, err := s.Instances(t.Context())
+	require.NoError(t, err)
+	require.Len(t, got, n, "all that was acknowledged is there, and nothing else")
+	_ = s.Close()
+
+	if os.Getuid() != 0 { // root writes everywhere
+		ro := t.TempDir()
+		require.NoError(t, os.Chmod(ro, 0o500))
+		_, err = Open(t.Context(), filepath.Join(ro, "x.db"))
+		require.ErrorIs(t, err, &api.Error{Code: api.CodeStore})
+	}
+	require.NoError(t, syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+	_, err = Open(t.Context(), path)
+	require.Error(t, err)
+	require.NotEmpty(t, api.AsError(err).Hint, err)
+}
