@@ -45,9 +45,14 @@ func wants(what, format string, a ...any) *needsPerson {
 
 // connectError says what connecting to where failed with, for people.
 func connectError(ctx context.Context, t *target, limit time.Duration, err error) error {
-	var api1 *api.Error
-	if errors.As(err, &api1) {
-		return err
+	// The handshake puts its own words around what was said here.
+	var person *needsPerson
+	var said *api.Error
+	switch {
+	case errors.As(err, &person):
+		return person
+	case errors.As(err, &said):
+		return said
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -23,7 +23,7 @@ func (c *Conn) RemoveAgent(ctx context.Context) error {
 		return nil
 	}
 	// The agent's own program knows what it made; the program itself came from here. On a file system
-	// that other hosts share, their agents may run it too.
+	// that other hosts share, their agents may run it too. Folders go as far up as they are ours and empty.
 	flags := []string{"--end", "--socket=" + p.Socket}
 	if p.State != "" {
 		flags = append(flags, "--state="+p.State)
@@ -35,7 +35,15 @@ case $(stat -f -c %%T "$f" 2>/dev/null) in nfs*|smb*|cifs*|lustre|fuse*|ceph|afs
 d=${f%%/*}
 rm -f "$f"
 rmdir "$d" "${d%%/*}" 2>/dev/null
-exit 0`, quote(p.Program), agentCommand(p.Program, "uninstall "+words(flags))))
+d=%s
+while d=${d%%/*}; do
+	case ${d##*/} in
+	hosts|????????????) rmdir "$d" 2>/dev/null || break ;;
+	berth|berth-*) rmdir "$d" 2>/dev/null; break ;;
+	*) break ;;
+	esac
+done
+exit 0`, quote(p.Program), agentCommand(p.Program, "uninstall "+words(flags)), quote(p.State)))
 	var failed *scriptError
 	if errors.As(err, &failed) {
 		return api.Errorf(api.CodeFailed, "removing the agent from %s: %s", c.t.where(), lastLine(out))

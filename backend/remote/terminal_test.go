@@ -83,6 +83,16 @@ func TestTerminalOverPlainSSH(t *testing.T) {
 			close(detach)
 			require.Equal(t, "detached", (<-done).st.Reason)
 
+			for _, req := range []api.TerminalRequest{{Rows: 24, Cols: 80}, {Rows: 24, Cols: 80, Dir: "/usr"}} { // the login shell
+				out, in, _, _, done = open(req)
+				in.say("echo at $PWD $((40+2))\nexit 6\n")
+				out.wait(t, "42")
+				require.Equal(t, 6, (<-done).st.Code)
+				if req.Dir != "" {
+					require.Contains(t, out.String(), "at /usr 42")
+				}
+			}
+
 			_, _, _, _, done = open(api.TerminalRequest{ID: "1"})
 			require.Equal(t, api.CodeNotFound, api.AsError((<-done).err).Code)
 		})
