@@ -148,5 +148,31 @@ func BenchmarkStreamPlain1GiB(b *testing.B) {
 	}, func() { r.openssh(b, "box", counter(b), argv...) })
 }
 
+func BenchmarkStreamUp1GiB(b *testing.B) {
+	r := newRig(b)
+	zeros := func() io.Reader { return io.LimitReader(zero{}, streamBytes) }
+	paired(b, "time-ratio", func() {
+		client := &api.Client{Dial: r.conn(b, r.m).Agent}
+		defer client.Close()
+		s, err := client.OpenStream(r.ctx, "/v1/exec", api.ExecRequest{Argv: []string{"sh", "-c", "cat >/dev/null"}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if st, err := s.Run(r.ctx, api.StreamIO{Stdin: zeros(), Stdout: io.Discard, Stderr: io.Discard}); err != nil || st.Code != 0 {
+			b.Fatal(st, err)
+		}
+	}, func() {
+		cmd := exec.Command(r.ssh, "-F", r.config, "box", "--", "cat >/dev/null")
+		cmd.Stdin = zeros()
+		if err := cmd.Run(); err != nil {
+			b.Fatal(err)
+		}
+	})
+}
+
+type zero struct{}
+
+func (zero) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
 // counter checks nothing and keeps nothing: both sides write to the same sink.
 func counter(*testing.B) io.Writer { return struct{ io.Writer }{io.Discard} }
