@@ -129,7 +129,8 @@ func TestExecOnATerminal(t *testing.T) {
 	req.TTY, req.Rows, req.Cols, req.Term = true, 11, 77, "vt100"
 	r, err := execute(t, c, req, "typed\n")
 	require.NoError(t, err)
-	require.Contains(t, r.stdout, "11 77\r\nvt100\r\n")
+	require.Contains(t, r.stdout, "11 77\r\n")
+	require.Contains(t, r.stdout, "vt100\r\n")
 	require.Contains(t, r.stdout, "got typed")
 	require.Empty(t, r.stderr)
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"berth/backend/agent/durable"
+	"berth/backend/agent/proc"
 	"berth/backend/api"
 	"berth/backend/version"
 )
@@ -112,28 +113,40 @@ func start(ctx context.Context, o Options, replace, boot bool) (api.AgentInfo, e
 	if errors.Is(err, &api.Error{Code: api.CodeForbidden}) {
 		return info, err
 	}
-	if held, lerr := lock(o.lockPath(), false); errors.Is(lerr, errLocked) {
-		return revive(ctx, o, err)
-	} else if lerr == nil {
-		_ = held.Close()
-	}
-	return launch(ctx, o, 0, boot)
+	return reviveOrLaunch(ctx, o, err, boot)
 }
 
-// revive gets an answer from an agent that runs but was not reached: its socket is made again.
-func revive(ctx context.Context, o Options, cause error) (api.AgentInfo, error) {
-	var rec record
-	if err := durable.Read(o.recordPath(), &rec); err != nil {
-		return api.AgentInfo{}, fmt.Errorf("an agent runs but does not answer (%v), and who it is can't be read: %w", cause, err)
+// reviveOrLaunch gets an answer from an agent that was not reached: one that lives makes its socket
+// again, one that is about to end (or to begin) is waited for, and where there is none, one is
+// launched.
+func reviveOrLaunch(ctx context.Context, o Options, cause error, boot bool) (api.AgentInfo, error) {
+	wctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	signalled := proc.Identity{}
+	for {
+		held, err := lock(o.lockPath(), false)
+		if err == nil {
+			_ = held.Close()
+			return launch(ctx, o, 0, boot)
+		}
+		if !errors.Is(err, errLocked) {
+			return api.AgentInfo{}, err
+		}
+		var rec record
+		if durable.Read(o.recordPath(), &rec) == nil && rec.Identity != signalled && rec.Signal(syscall.SIGUSR1) == nil {
+			signalled = rec.Identity // it makes its socket again
+		}
+		info, err := askInfo(wctx, o.Socket)
+		if err == nil {
+			return info, nil
+		}
+		cause = err
+		select {
+		case <-wctx.Done():
+			return api.AgentInfo{}, fmt.Errorf("an agent (process %d) runs but does not answer, also after it was asked to make its socket again: %w", rec.PID, cause)
+		case <-time.After(10 * time.Millisecond):
+		}
 	}
-	if err := rec.Signal(syscall.SIGUSR1); err != nil {
-		return api.AgentInfo{}, fmt.Errorf("the agent (process %d) does not answer: %w", rec.PID, err)
-	}
-	info, err := waitAnswer(ctx, rec.Socket, 0, func() error { return nil })
-	if err != nil {
-		return info, fmt.Errorf("the agent (process %d) runs but does not answer, also after it was asked to make its socket again: %w", rec.PID, err)
-	}
-	return info, nil
 }
 
 // launch starts an agent from a content-addressed copy of this program and waits until it answers.

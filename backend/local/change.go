@@ -13,6 +13,7 @@ import (
 	"berth/backend/agent/proc"
 	"berth/backend/agent/supervise"
 	"berth/backend/api"
+	"berth/backend/home"
 )
 
 // lock keeps others, also other processes, from changing the instance meanwhile. It is held for
@@ -48,8 +49,9 @@ func (b *Backend) lock(ctx context.Context, id string) (unlock func(), err error
 	}
 }
 
-// spawn writes the supervisor's configuration and starts it.
-func (b *Backend) spawn(ctx context.Context, in instance) error {
+// spawn writes the supervisor's configuration and starts it: to run the instance, or only to finish
+// what was asked for.
+func (b *Backend) spawn(ctx context.Context, in instance, finish bool) error {
 	conf, command, err := b.config(in)
 	if err != nil {
 		return err
@@ -64,7 +66,7 @@ func (b *Backend) spawn(ctx context.Context, in instance) error {
 	if err := d.WriteConfig(conf); err != nil {
 		return api.Errorf(api.CodeFailed, "starting %q: %w", in.Name, err)
 	}
-	if err := supervise.Spawn(ctx, command, d); err != nil {
+	if err := supervise.Spawn(ctx, command, d, finish); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -146,7 +148,7 @@ func (b *Backend) start(ctx context.Context, in instance) error {
 	if err := b.dir(in.ID).Drop(); err != nil { // asked for before a reboot
 		return api.Errorf(api.CodeFailed, "starting %q: %w", in.Name, err)
 	}
-	return b.spawn(ctx, in)
+	return b.spawn(ctx, in, false)
 }
 
 // Upgrade lets the agent of a running instance be replaced by this build's, if this one is newer.
@@ -188,7 +190,7 @@ func (b *Backend) Stop(ctx context.Context, ref backend.Ref) error {
 	case !v.sameBoot, !v.alive && !v.asked && !v.remains:
 		return nil
 	}
-	return b.ask(ctx, in, v, supervise.ActionStop)
+	return b.ask(ctx, in, supervise.ActionStop)
 }
 
 // Restart implements backend.Backend.
@@ -205,7 +207,7 @@ func (b *Backend) Restart(ctx context.Context, ref backend.Ref) error {
 	case !v.sameBoot, !v.alive && !v.asked && !v.remains:
 		return b.start(ctx, in)
 	}
-	return b.ask(ctx, in, v, supervise.ActionRestart)
+	return b.ask(ctx, in, supervise.ActionRestart)
 }
 
 // Delete implements backend.Backend. What the folder's marker does not allow is refused at once.
@@ -249,7 +251,7 @@ func (b *Backend) Delete(ctx context.Context, ref backend.Ref) error {
 	if err := b.dir(id).Make(); err != nil {
 		return api.Errorf(api.CodeFailed, "deleting %q: %w", ref.Name, err)
 	}
-	return b.ask(ctx, in, b.look(id), supervise.ActionDelete)
+	return b.ask(ctx, in, supervise.ActionDelete)
 }
 
 // forget removes what is left of an instance that is gone.
@@ -264,16 +266,24 @@ func (b *Backend) forget(id string) error {
 }
 
 // ask writes down what is wanted and sees to it that a supervisor does it.
-func (b *Backend) ask(ctx context.Context, in instance, v view, action string) error {
-	d := b.dir(in.ID)
-	if err := d.Ask(action); err != nil {
+func (b *Backend) ask(ctx context.Context, in instance, action string) error {
+	err := b.dir(in.ID).Ask(action)
+	if errors.Is(err, fs.ErrNotExist) && action == supervise.ActionDelete {
+		return nil // it was deleted just now
+	}
+	if err != nil {
 		return api.Errorf(api.CodeFailed, "asking for the %s of %q: %w", action, in.Name, err)
 	}
-	if v.alive {
+	// Looked at after the request was written: one that is about to leave has seen it, or has left.
+	if v := b.look(in.ID); v.alive {
 		err := v.status.Signal(syscall.SIGTERM)
 		if !errors.Is(err, proc.ErrGone) {
 			return err
 		}
 	}
-	return b.spawn(ctx, in)
+	err = b.spawn(ctx, in, true)
+	if action == supervise.ActionDelete && ctx.Err() == nil && !b.deleting(in.ID) && !home.Exists(b.folder(in.ID)) {
+		return b.forget(in.ID) // done meanwhile
+	}
+	return err
 }

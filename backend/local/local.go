@@ -152,10 +152,10 @@ func (b *Backend) Create(ctx context.Context, spec backend.Spec) (backend.Machin
 		if in, err = b.load(id); err != nil {
 			return backend.Machine{}, api.Errorf(api.CodeFailed, "creating %q: %w", spec.Name, err)
 		}
-		err = b.spawn(ctx, in)
+		err = b.spawn(ctx, in, false)
 	case err == nil:
 		if v := b.look(id); v.broken == nil && v.status.PID == 0 && !v.resulted && !v.asked {
-			err = b.spawn(ctx, in) // an earlier call was killed before it had started anything
+			err = b.spawn(ctx, in, false) // an earlier call was killed before it had started anything
 		}
 	default:
 		err = api.Errorf(api.CodeFailed, "creating %q: %w", spec.Name, err)

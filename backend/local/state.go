@@ -161,22 +161,29 @@ func (b *Backend) respawn(ctx context.Context, in instance) error {
 		return err
 	}
 	defer unlock()
-	if b.look(in.ID).alive {
+	v := b.look(in.ID)
+	if v.alive {
 		return nil
 	}
 	d := b.dir(in.ID)
-	if err := d.Make(); err != nil {
-		return err
-	}
 	if _, err := b.load(in.ID); errors.Is(err, fs.ErrNotExist) {
 		if !b.deleting(in.ID) {
 			return nil // it is done
 		}
-		if err := d.Ask(supervise.ActionDelete); err != nil { // its records may have been lost
-			return err
+		if !v.asked { // its records were lost
+			if err := d.Make(); err != nil {
+				return err
+			}
+			if err := d.Ask(supervise.ActionDelete); err != nil {
+				return err
+			}
 		}
+		return b.spawn(ctx, in, true)
 	}
-	return b.spawn(ctx, in)
+	if !v.asked && !v.remains {
+		return nil // it has just finished
+	}
+	return b.spawn(ctx, in, v.asked && v.req.Action != supervise.ActionRestart)
 }
 
 // freshen lets the agent make its socket again where a cleaner of /tmp removed it.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"berth/backend/agent/durable"
@@ -80,17 +81,54 @@ func (d Dir) Config() (Config, error) {
 	return c, err
 }
 
-// Ask writes a request.
+// Ask writes a request. A supervisor that lives now, and is told by a signal, or one that is
+// spawned, sees it.
 func (d Dir) Ask(action string) error {
-	return durable.Write(d.path("request.json"), Request{Action: action, At: time.Now().UTC()})
+	return d.exclusively(func() error {
+		return durable.Write(d.path("request.json"), Request{Action: action, At: time.Now().UTC()})
+	})
 }
 
 // Drop removes the request.
-func (d Dir) Drop() error {
+func (d Dir) Drop() error { return d.exclusively(d.drop) }
+
+func (d Dir) drop() error {
 	if err := os.Remove(d.path("request.json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return durable.SyncDir(string(d))
+}
+
+// exclusively runs f while nobody else writes or drops a request.
+func (d Dir) exclusively(f func() error) error {
+	l, err := os.OpenFile(d.path("request.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	for {
+		err = syscall.Flock(int(l.Fd()), syscall.LOCK_EX)
+		if err != syscall.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("locking %s: %w", l.Name(), err)
+	}
+	return f()
+}
+
+// settle runs f if done is still what is asked for; if something else is by now, again is true.
+// Whoever asks after f finds what f did.
+func (d Dir) settle(done Request, f func() error) (again bool, err error) {
+	err = d.exclusively(func() error {
+		if now, ok, err := d.Request(); err == nil && ok && (now.Action != done.Action || !now.At.Equal(done.At)) {
+			again = true
+			return nil
+		}
+		return f()
+	})
+	return again, err
 }
 
 // Request reads what is asked for; ok is false for nothing.

@@ -31,15 +31,16 @@ func Main(args []string) int {
 	debug.SetGCPercent(30)
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	ready := os.NewFile(3, "ready")
-	if len(args) != 1 || ready == nil {
-		fmt.Fprintln(os.Stderr, "berth agent parent DIR: only the local backend starts this")
+	finish := len(args) == 2 && args[1] == finishWord
+	if len(args) != 1 && !finish || ready == nil {
+		fmt.Fprintln(os.Stderr, "berth agent parent DIR [finish]: only the local backend starts this")
 		return 2
 	}
 	say := func(s string) {
 		_, _ = ready.WriteString(s) // whoever asked may be gone: the work goes on
 		_ = ready.Close()
 	}
-	s, err := begin(Dir(args[0]), log)
+	s, err := begin(Dir(args[0]), finish, log)
 	switch {
 	case errors.Is(err, errSupervised):
 		say(readyLine)
@@ -54,7 +55,11 @@ func Main(args []string) int {
 	return 0
 }
 
-var errSupervised = errors.New("another supervisor is in charge")
+// errSupervised is returned where there is nothing to do for a new supervisor.
+var errSupervised = errors.New("another supervisor is in charge, or has finished")
+
+// finishWord tells a supervisor to carry out the request that it finds, and never to run the agent.
+const finishWord = "finish"
 
 // supervisor is a running one. All of it belongs to the main goroutine.
 type supervisor struct {
@@ -71,7 +76,7 @@ type supervisor struct {
 	again   <-chan time.Time // when the agent is to be started again
 }
 
-func begin(d Dir, log *slog.Logger) (*supervisor, error) {
+func begin(d Dir, finish bool, log *slog.Logger) (*supervisor, error) {
 	s := &supervisor{dir: d, log: log, sigs: make(chan os.Signal, 64), agents: map[int]bool{}, backoff: firstBackoff}
 	signal.Notify(s.sigs, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGCHLD, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE)
 	var err error
@@ -80,6 +85,9 @@ func begin(d Dir, log *slog.Logger) (*supervisor, error) {
 	}
 	if err := s.takeLock(); err != nil {
 		return nil, err
+	}
+	if _, ok, err := d.Request(); finish && !ok && err == nil {
+		return nil, errSupervised // the last supervisor has just finished it
 	}
 	if s.status.Identity, err = proc.Self(); err != nil {
 		return nil, err

@@ -14,9 +14,14 @@ import (
 )
 
 // Spawn starts a supervisor for the folder by its command line (`berth agent parent`, without the
-// folder) and returns once it is in charge: it runs the agent, or carries out the request it found.
-// Where one lives already, that is fine. What is spawned belongs to nobody.
-func Spawn(ctx context.Context, command []string, d Dir) error {
+// folder) and returns once it is in charge: it carries out the request it finds, or runs the agent.
+// With finish it never does the latter. Where one lives already, that is fine. What is spawned
+// belongs to nobody.
+func Spawn(ctx context.Context, command []string, d Dir, finish bool) error {
+	args := append(slices.Clone(command[1:]), string(d))
+	if finish {
+		args = append(args, finishWord)
+	}
 	log, err := os.OpenFile(d.Log(), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("opening the supervisor's log: %w", err)
@@ -27,7 +32,7 @@ func Spawn(ctx context.Context, command []string, d Dir) error {
 		return err
 	}
 	defer r.Close()
-	cmd := exec.Command(command[0], append(slices.Clone(command[1:]), string(d))...)
+	cmd := exec.Command(command[0], args...)
 	cmd.Dir = "/"
 	cmd.Env = outside(os.Environ())
 	cmd.Stdout, cmd.Stderr = log, log
