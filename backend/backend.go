@@ -76,13 +76,14 @@ type Spec struct {
 
 // AdoptSpec is what Adopt is asked for.
 type AdoptSpec struct {
-	Token   string
-	Name    string
-	Target  string // user@host[:port] or a host of ~/.ssh/config
-	Local   bool
-	HostKey string // SHA256:… or empty
-	Share   string
-	Tags    map[string]string
+	Token     string
+	Name      string
+	Target    string // user@host[:port] or a host of ~/.ssh/config
+	Local     bool
+	HostKey   string // SHA256:… or empty
+	Share     string
+	Transport string // as SSHTarget.Transport
+	Tags      map[string]string
 }
 
 // Ref names a machine to its backend.

@@ -216,7 +216,8 @@ type AdoptRequest struct {
 	Target    string            `json:"target,omitempty"`
 	Local     bool              `json:"local,omitempty"`
 	HostKey   string            `json:"host_key,omitempty"`
-	Share     string            `json:"share,omitempty"` // an existing folder on the instance
+	Share     string            `json:"share,omitempty"`     // an existing folder on the instance
+	Transport string            `json:"transport,omitempty"` // "" (own SSH client) or "openssh"
 	Tags      map[string]string `json:"tags,omitempty"`
 	RequestID string            `json:"request_id,omitempty"` // as in CreateRequest
 }

@@ -105,6 +105,15 @@ func (s *Server) adopt(ctx context.Context, r *http.Request) (any, error) {
 	if err := api.ReadJSON(r, &q); err != nil {
 		return nil, err
 	}
+	if !q.Local {
+		ssh := s.cfg.Settings["ssh"]
+		if q.Share == "" {
+			q.Share = ssh["share"]
+		}
+		if q.Transport == "" && ssh["transport"] != "own" {
+			q.Transport = ssh["transport"]
+		}
+	}
 	return s.ws.Adopt(ctx, q)
 }
 

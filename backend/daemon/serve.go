@@ -30,6 +30,7 @@ type Config struct {
 	Settings map[string]map[string]string // backend name → its section of the configuration
 	Defaults workspace.Defaults
 	Fault    func(point string)
+	Env      map[string]string // environment of background work until a client has called
 	Log      *slog.Logger
 	// NewLines makes the ways to the instances; state is to be told of their changes.
 	NewLines func(state func(id string, st api.AgentStatus)) Lines
@@ -105,7 +106,7 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 	}
 	s.lines = cfg.NewLines(stateHook)
 	defer s.lines.Close()
-	s.ws, err = workspace.Open(ctx, workspace.Options{Store: s.store, Backends: s.openBackends(), Lines: s.lines, Log: cfg.Log, Fault: cfg.Fault, Defaults: cfg.Defaults})
+	s.ws, err = workspace.Open(ctx, workspace.Options{Store: s.store, Backends: s.openBackends(), Lines: s.lines, Log: cfg.Log, Fault: cfg.Fault, Defaults: cfg.Defaults, Env: cfg.Env})
 	if err != nil {
 		return err
 	}
@@ -257,6 +258,7 @@ func (s *Server) caller(r *http.Request) (context.Context, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.ws.Remember(d.Env)
 	c := &backend.Caller{Actor: s.actor, Env: d.Env}
 	if d.Interactive && d.ClientID != "" {
 		c.Ask = func(ctx context.Context, q api.Question) (string, error) { return s.questions.ask(ctx, d.ClientID, q) }

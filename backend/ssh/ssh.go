@@ -120,7 +120,7 @@ func (b *Backend) Adopt(ctx context.Context, spec backend.AdoptSpec) (backend.Ma
 	if spec.Share != "" && !strings.HasPrefix(spec.Share, "/") {
 		return backend.Machine{}, api.Errorf(api.CodeUsage, "the share %q is not an absolute path on the machine", spec.Share)
 	}
-	t.HostKey, t.Share = spec.HostKey, spec.Share
+	t.HostKey, t.Share, t.Transport = spec.HostKey, spec.Share, spec.Transport
 	if b.remote == nil {
 		return backend.Machine{}, unsupported("adopt", "this workspace has no SSH connections")
 	}

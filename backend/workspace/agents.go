@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -110,12 +112,31 @@ func (w *Workspace) agentStatus(id string, st *api.AgentStatus) {
 	w.publish(e)
 }
 
-// AgentState is called by the lines when the way to an instance's agent changes.
+// AgentState is called by the lines when the way to an instance's agent changes. Where there is no
+// provider to ask, what the line says is what is known of the machine: it is looked at soon.
 func (w *Workspace) AgentState(id string, st api.AgentStatus) {
-	w.agentStatus(id, &st)
-	if st.State != "ready" {
-		w.Wake()
+	w.mu.Lock()
+	if e := w.entries[id]; e != nil && e.run == nil {
+		ready, running := st.State == "ready", e.rec.State == api.StateRunning
+		if ready != running {
+			w.suspects[id] = true
+		}
+		if e.agent != nil && ready && e.agent.Version != "" {
+			st.Version, st.AfterReboot = e.agent.Version, e.agent.AfterReboot // known from before
+		}
 	}
+	w.mu.Unlock()
+	w.agentStatus(id, &st)
+	w.Wake()
+}
+
+// takeSuspects returns the instances whose line has changed.
+func (w *Workspace) takeSuspects() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ids := slices.Collect(maps.Keys(w.suspects))
+	clear(w.suspects)
+	return ids
 }
 
 // runSetup runs the set-up script of a fresh instance, if there is one, and calls the instance running.

@@ -115,7 +115,7 @@ func (w *Workspace) Resume(ctx context.Context) error {
 			continue
 		}
 		w.log.Info("resuming an operation", "operation", op.ID, "kind", op.Kind, "instance", op.Instance)
-		w.launch(&run{op: op, done: make(chan struct{}), plan: plans[op.Kind]}, &backend.Caller{Actor: op.Actor})
+		w.launch(&run{op: op, done: make(chan struct{}), plan: plans[op.Kind]}, &backend.Caller{Actor: op.Actor, Env: w.env})
 	}
 	return nil
 }

@@ -173,7 +173,7 @@ func doAdopt(ctx context.Context, w *Workspace, r *run) error {
 		return api.Errorf(api.CodeUnsupported, "backend %s can't adopt machines", rec.Backend)
 	}
 	a := r.op.Adopt
-	m, err := ad.Adopt(ctx, backend.AdoptSpec{Token: rec.Token, Name: rec.Name, Target: a.Target, Local: a.Local, HostKey: a.HostKey, Share: a.Share, Tags: rec.Tags})
+	m, err := ad.Adopt(ctx, backend.AdoptSpec{Token: rec.Token, Name: rec.Name, Target: a.Target, Local: a.Local, HostKey: a.HostKey, Share: a.Share, Transport: a.Transport, Tags: rec.Tags})
 	if err != nil {
 		return err
 	}

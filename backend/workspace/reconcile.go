@@ -20,6 +20,12 @@ const (
 	parallelProbes = 8
 )
 
+// How much of the past is kept.
+const (
+	keepEvents     = 100_000
+	keepOperations = 30 * 24 * time.Hour
+)
+
 // Watch says that a client looks at the fleet; call the returned function when it no longer does.
 func (w *Workspace) Watch() (done func()) {
 	w.mu.Lock()
@@ -46,7 +52,11 @@ func (w *Workspace) Wake() {
 
 // Run reconciles until ctx or the workspace ends. While nobody looks it sleeps.
 func (w *Workspace) Run(ctx context.Context) {
-	w.Reconcile(ctx)
+	fresh := func() context.Context { return w.background(ctx) }
+	w.Reconcile(fresh())
+	if err := w.opts.Store.Trim(ctx, keepEvents, w.now().Add(-keepOperations)); err != nil && ctx.Err() == nil {
+		w.log.Warn("trimming the store", "error", err)
+	}
 	var lastProbe time.Time
 	t := time.NewTimer(reconcileEvery)
 	defer t.Stop()
@@ -67,10 +77,11 @@ func (w *Workspace) Run(ctx context.Context) {
 		case <-w.wake:
 		case <-tick:
 		}
-		w.Reconcile(ctx)
+		w.Reconcile(fresh())
+		w.each(w.takeSuspects(), func(id string) { w.observe(ctx, id, false) })
 		if now := time.Now(); looking && now.Sub(lastProbe) > probeEvery {
 			lastProbe = now
-			w.probeAll(ctx)
+			w.probeAll(fresh())
 		}
 	}
 }
@@ -243,13 +254,16 @@ func (w *Workspace) probeAll(ctx context.Context) {
 		}
 	}
 	w.mu.Unlock()
+	w.each(ids, func(id string) { w.observe(ctx, id, false) })
+	w.each(agents, func(id string) { w.lookAtAgent(ctx, id) })
+}
+
+// each runs f for every id, some at a time, and waits.
+func (w *Workspace) each(ids []string, f func(id string)) {
 	var g errgroup.Group
 	g.SetLimit(parallelProbes)
 	for _, id := range ids {
-		g.Go(func() error { w.observe(ctx, id, false); return nil })
-	}
-	for _, id := range agents {
-		g.Go(func() error { w.lookAtAgent(ctx, id); return nil })
+		g.Go(func() error { f(id); return nil })
 	}
 	_ = g.Wait() // the functions report their own errors
 }
@@ -270,7 +284,7 @@ func (w *Workspace) observe(ctx context.Context, id string, ask bool) {
 		return
 	}
 	if !ask {
-		ctx = backend.WithCaller(ctx, &backend.Caller{Env: backend.CallerFrom(ctx).Env})
+		ctx = w.background(ctx)
 	}
 	cctx, cancel := context.WithTimeout(ctx, w.limits.Call)
 	m, err := b.Get(cctx, ref(&rec))

@@ -44,6 +44,7 @@ type Options struct {
 	Fault    func(point string)
 	Limits   Limits
 	Defaults Defaults
+	Env      map[string]string // environment of background work until a client has called
 }
 
 // Defaults fill the empty fields of a create request.
@@ -101,8 +102,10 @@ type Workspace struct {
 	entries  map[string]*entry // by instance id
 	runs     map[string]*run   // operations under way, by id
 	whoami   map[string]string // by backend
+	env      map[string]string // of the last call: background work runs with it
 	watchers int
-	wake     chan struct{} // wakes the reconciler
+	suspects map[string]bool // instances to look at, because their line has changed
+	wake     chan struct{}   // wakes the reconciler
 }
 
 // entry is one instance in memory.
@@ -128,8 +131,8 @@ func Open(ctx context.Context, o Options) (*Workspace, error) {
 	if o.Fault == nil {
 		o.Fault = func(string) {}
 	}
-	w := &Workspace{opts: o, log: o.Log, now: o.Now, limits: o.Limits.withDefaults(), hub: newHub(),
-		entries: map[string]*entry{}, runs: map[string]*run{}, whoami: map[string]string{}, wake: make(chan struct{}, 1)}
+	w := &Workspace{opts: o, env: o.Env, log: o.Log, now: o.Now, limits: o.Limits.withDefaults(), hub: newHub(),
+		entries: map[string]*entry{}, runs: map[string]*run{}, whoami: map[string]string{}, suspects: map[string]bool{}, wake: make(chan struct{}, 1)}
 	w.ctx, w.cancel = context.WithCancelCause(context.Background())
 	var err error
 	if w.homeID, err = w.setting(ctx, "home_id"); err != nil {
@@ -175,6 +178,24 @@ func (w *Workspace) Close() {
 
 // IDs returns the random ids of the workspace and of this home.
 func (w *Workspace) IDs() (workspace, home string) { return w.id, w.homeID }
+
+// Remember keeps a caller's environment (its ssh-agent, its credentials) for the work that nobody asks
+// for: reconnecting, looking how machines are.
+func (w *Workspace) Remember(env map[string]string) {
+	if len(env) == 0 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.env = env
+}
+
+// background returns ctx for work that nobody asked for: nobody is there to answer a question.
+func (w *Workspace) background(ctx context.Context) context.Context {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return backend.WithCaller(ctx, &backend.Caller{Actor: "berth", Env: w.env})
+}
 
 // Busy counts the operations under way.
 func (w *Workspace) Busy() int {

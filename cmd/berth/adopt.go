@@ -43,6 +43,7 @@ func (a *app) adoptCmd() *cobra.Command {
 	cmd.Flags().BoolVar(&q.Local, "local", false, "this very host, with your own home")
 	cmd.Flags().StringVar(&q.HostKey, "host-key", "", "the machine's host key, as SHA256:…, so that nothing is asked")
 	cmd.Flags().StringVar(&q.Share, "share", "", "a folder on the machine that is shared with others")
+	cmd.Flags().StringVar(&q.Transport, "transport", "", "openssh: reach it through your own ssh program (GSSAPI, PKCS#11, odd configurations)")
 	a.jsonFlag(cmd)
 	return cmd
 }

@@ -133,6 +133,7 @@ func (a *app) serve(ctx context.Context, ready func()) error {
 		Settings: a.conf.Settings(),
 		Defaults: workspace.Defaults{Backend: a.conf.Defaults.Backend, Size: a.conf.Defaults.Size, Image: a.conf.Defaults.Image},
 		Fault:    faultHook(os.Getenv("BERTH_TEST_FAULT")),
+		Env:      callerEnv(os.Environ()),
 		Log:      log,
 		NewLines: func(state func(string, api.AgentStatus)) daemon.Lines {
 			return lines.New(lines.Options{Home: a.home, Log: log, State: state, AgentBinary: binaries(a.home).Find})

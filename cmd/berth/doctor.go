@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os/exec"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -90,8 +91,21 @@ func (a *app) localChecks(ctx context.Context) []api.Check {
 	if a.home.Network != "" {
 		out = append(out, api.Check{Area: "host", Name: "home", Status: "info", Message: a.home.Network + "; the state is kept on the local disk instead: " + a.home.State})
 	}
-	out = append(out, gpuCheck(ctx), programCheck("ssh", "host names and Match blocks of ~/.ssh/config are resolved by the ssh program where it is there; without it by a library that knows less"), agentCheck(ctx, a))
+	out = append(out, buildCheck(), gpuCheck(ctx), programCheck("ssh", "host names and Match blocks of ~/.ssh/config are resolved by the ssh program where it is there; without it by a library that knows less"), agentCheck(ctx, a))
 	return out
+}
+
+// buildCheck says what a build without a C compiler lacks.
+func buildCheck() api.Check {
+	c := api.Check{Area: "host", Name: "build", Status: "ok", Message: "with cgo"}
+	if bi, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range bi.Settings {
+			if s.Key == "CGO_ENABLED" && s.Value == "0" {
+				c.Status, c.Message = "info", "without cgo (no C compiler, or a release build): users and hosts are looked up in files and DNS only, not through LDAP or SSSD"
+			}
+		}
+	}
+	return c
 }
 
 func gpuCheck(ctx context.Context) api.Check {

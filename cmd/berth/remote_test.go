@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/creack/pty"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/ssh"
 
@@ -140,4 +141,53 @@ func TestServerKilledDuringExec(t *testing.T) {
 	require.Contains(t, stderr.String(), "berth: the line broke")
 	s.Restart()
 	eventually(t, "it is reached again", func() bool { return w.run("exec", "gpu1", "--", "true").code == 0 })
+}
+
+// TestLostMachineIsUnknown loses a machine and finds it again, without being asked.
+func TestLostMachineIsUnknown(t *testing.T) {
+	w, s := remoteWorld(t, sshdtest.Options{})
+	w.ok("adopt", "gpu1", "gpu1", "--host-key", fingerprint(s))
+	s.Kill()
+	eventually(t, "its state is unknown, with the reason", func() bool {
+		in := w.ls()[0]
+		return in.State == api.StateUnknown && in.StateReason != ""
+	})
+	s.Restart()
+	eventually(t, "it is running again", func() bool { return w.ls()[0].State == api.StateRunning })
+}
+
+// TestUnknownHostKeyIsAsked answers the question on a terminal.
+func TestUnknownHostKeyIsAsked(t *testing.T) {
+	w, s := remoteWorld(t, sshdtest.Options{})
+	adopt := func(answer string) (string, int) {
+		cmd := w.cmd(t.Context(), "adopt", "gpu1", "gpu1")
+		tty, err := pty.Start(cmd)
+		require.NoError(t, err)
+		defer tty.Close()
+		var said strings.Builder
+		buf := make([]byte, 4096)
+		asked := false
+		for {
+			n, err := tty.Read(buf)
+			said.Write(buf[:n])
+			if !asked && strings.Contains(said.String(), "[y/N]") {
+				asked = true
+				_, _ = tty.WriteString(answer + "\n") // its end is seen by the reads
+			}
+			if err != nil {
+				break
+			}
+		}
+		_ = cmd.Wait() // its code is looked at
+		return said.String(), cmd.ProcessState.ExitCode()
+	}
+	said, code := adopt("n")
+	require.Contains(t, said, fingerprint(s))
+	require.NotZero(t, code)
+	require.Empty(t, w.ls())
+	said, code = adopt("y")
+	require.Zero(t, code, said)
+	require.Equal(t, api.StateRunning, w.show("gpu1").State)
+	w.ok("daemon", "stop")
+	w.ok("exec", "gpu1", "--", "true") // it is known now: nobody is asked
 }
