@@ -121,7 +121,7 @@ func (c *Conn) placeAgent(ctx context.Context) (*placement, api.AgentInfo, error
 	if l.other {
 		// The state folder of the home can't be used either, or can't be trusted to.
 		base := path.Dir(l.dir)
-		start += " " + quote("--state="+base+"/agent") + " " + quote("--scratch="+base+"/scratch")
+		start += " --boot " + quote("--state="+base+"/agent") + " " + quote("--scratch="+base+"/scratch")
 	}
 	if share := c.t.ssh.Share; share != "" {
 		start += " " + quote("--share="+share)
