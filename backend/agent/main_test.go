@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"berth/backend/agent/proc"
 	"berth/backend/api"
 	"berth/backend/wire"
 )
@@ -65,6 +66,8 @@ func startDetached(t testing.TB, o Options) (api.AgentInfo, *api.Client) {
 	t.Cleanup(func() {
 		_ = NewClient(o.Socket).StopAgent(context.Background(), api.StopRequest{End: true, GraceSeconds: 0.2})
 		c.Close()
+		// What a failed test left without an agent.
+		_, _ = proc.Set{Mark: "BERTH_INSTANCE_ID=" + o.InstanceID}.End(context.Background(), 0, nil)
 	})
 	return info, c
 }
