@@ -196,7 +196,7 @@ func TestCreate(t *testing.T) {
 	d.Type("notebook")
 	d.Pass(time.Second)
 	require.Contains(t, d.Screen(), `there is an instance "notebook" already`)
-	require.Equal(t, []string{"check notebook"}, d.WS.Log(), "asked once, when typing rests")
+	require.Equal(t, []string{"check work-1", "check notebook"}, d.WS.Log(), "asked once, when typing rests")
 	d.Press("ctrl+u")
 	d.Type("gpu-7")
 	d.Pass(time.Second)

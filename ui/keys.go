@@ -25,6 +25,7 @@ func (m *Model) keys(k tea.KeyMsg) tea.Cmd {
 	m.toast = screen.Toast{}
 	now := m.e.Now()
 	m.lastKey = now
+	m.callOff("")
 	switch k.String() {
 	case "ctrl+c":
 		return m.quit()
@@ -123,6 +124,9 @@ func (m *Model) mouseMode() tea.Cmd {
 
 // mouse routes a mouse event to the dialog or screen under it.
 func (m *Model) mouse(ev tea.MouseMsg) tea.Cmd {
+	if ev.Action == tea.MouseActionPress {
+		m.callOff("")
+	}
 	if n := len(m.dialogs); n > 0 {
 		d := m.dialogs[n-1]
 		ev.X, ev.Y = ev.X-d.x, ev.Y-d.y

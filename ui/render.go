@@ -152,6 +152,8 @@ func (m *Model) drawStatus() string {
 		}
 	case !m.e.Store.Connected && m.e.Store.Err != nil:
 		l.Text(t.Warn, "reconnecting"+t.Ellipsis).Space(1).Text(t.Dim, "what is shown may be old: ").Text(t.Dim, m.e.Store.Err.Error())
+	case m.after != nil:
+		l.Text(t.Text, "Its shell opens when it is ready.").Text(t.Dim, " Any key keeps you here.")
 	default:
 		if s, ok := m.top().(screen.Stater); ok {
 			s.Status(l)

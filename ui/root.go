@@ -32,6 +32,7 @@ type Model struct {
 	frame   string
 	tick    time.Time // when the next tick comes
 	lastKey time.Time
+	after   *after   // the shell that opens by itself
 	failed  *failure // the notice of failed actions, while it is shown
 }
 
@@ -160,7 +161,7 @@ func (m *Model) handle(msg tea.Msg) tea.Cmd {
 		return m.mouse(msg)
 	case data.Delta:
 		fresh := m.e.Store.Apply(msg)
-		return m.tell(screen.Changed{Fresh: fresh})
+		return tea.Batch(m.tell(screen.Changed{Fresh: fresh}), m.checkAfter())
 	case tea.FocusMsg, tea.BlurMsg:
 		if m.hooks.Blur != nil {
 			_, b := msg.(tea.BlurMsg)
@@ -193,6 +194,12 @@ func (m *Model) handle(msg tea.Msg) tea.Cmd {
 		return m.tell(msg)
 	case screen.Shell:
 		return m.openShell(msg.ID)
+	case screen.ShellWhenReady:
+		return m.shellWhenReady(msg)
+	case afterOverMsg:
+		if m.after == msg.a {
+			m.callOff("it takes longer than " + afterFor.String() + ": ")
+		}
 	case openedMsg:
 		return m.opened(msg)
 	case shellDoneMsg:

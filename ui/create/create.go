@@ -27,6 +27,7 @@ const (
 	fImage
 	fSSH
 	fSetup
+	fShell
 )
 
 // debounce is how long typing must rest before the service is asked about a name.
@@ -41,6 +42,8 @@ type Create struct {
 	images   map[string][]api.Image
 	token    string // makes a repeated request the same request
 	sending  bool
+	wanted   bool // submitted, before what was asked of the service has come
+	numbered int  // the number of the suggested name
 	err      *api.Error
 	ctx      context.Context
 	cancel   context.CancelFunc
@@ -83,10 +86,18 @@ func New(e *screen.Env, arg string) screen.Screen {
 		{Name: "image", IsList: true},
 		{Name: "ssh", Switch: true, OnText: "open to others, by key only", OffText: "closed; Berth's own line is there all the same"},
 		{Name: "set-up"},
+		{Name: "shell", Switch: true, OnText: "opens when it is ready", OffText: "not opened by itself; t opens it"},
 	}
 	c.f.Fields[fName].Input.Hint = "3 to 24 letters, digits and -"
 	c.f.Fields[fSetup].Input.Hint = "path of a script to run once; may stay empty"
-	c.f.Fields[fName].Input.Set(arg)
+	if !e.CanShell {
+		c.f.Fields[fShell].Off = "there is no terminal to give to a shell"
+	}
+	if arg == "" {
+		c.suggest()
+	} else {
+		c.f.Fields[fName].Input.Set(arg)
+	}
 	return c
 }
 
@@ -116,11 +127,15 @@ func (c *Create) backend() string { return c.f.Fields[fBackend].Value() }
 func (c *Create) Update(msg tea.Msg) tea.Cmd {
 	switch m := msg.(type) {
 	case tea.KeyMsg:
+		c.wanted = false
 		return c.did(c.f.Update(m))
+	case screen.Changed:
+		return c.changed()
 	case backendsMsg:
-		return c.gotBackends(m)
+		return tea.Batch(c.gotBackends(m), c.goOn())
 	case offersMsg:
 		c.gotOffers(m)
+		return c.goOn()
 	case restMsg:
 		if m.name == c.f.Fields[fName].Value() && m.backend == c.backend() {
 			return func() tea.Msg {
@@ -128,7 +143,7 @@ func (c *Create) Update(msg tea.Msg) tea.Cmd {
 			}
 		}
 	case checkedMsg:
-		c.checked(m)
+		return tea.Batch(c.checked(m), c.goOn())
 	case pickedMsg:
 		c.f.Fields[m.field].At = m.at
 		c.f.Focus = m.field
@@ -143,7 +158,11 @@ func (c *Create) Update(msg tea.Msg) tea.Cmd {
 			return nil
 		}
 		c.e.Send(screen.Back{})
-		return c.e.Send(screen.Open{Name: "detail", Arg: m.op.InstanceID})
+		c.e.Send(screen.Open{Name: "detail", Arg: m.op.InstanceID})
+		if c.shell() {
+			c.e.Send(screen.ShellWhenReady{ID: m.op.InstanceID, OperationID: m.op.ID})
+		}
+		return nil
 	}
 	return nil
 }
@@ -175,6 +194,11 @@ func (c *Create) edited() tea.Cmd {
 		c.note(c.f.Focus)
 	case fSetup:
 		c.f.Fields[fSetup].Note = ""
+	case fShell:
+		if c.e.ShellAfter == nil {
+			c.e.ShellAfter = map[string]bool{}
+		}
+		c.e.ShellAfter[c.backend()] = c.f.Fields[fShell].On
 	}
 	return nil
 }
@@ -303,6 +327,8 @@ func (c *Create) note(i int) {
 		if x.Value() == "local" {
 			ssh.Off = "not on this computer: berth ssh goes straight in"
 		}
+		on, chosen := c.e.ShellAfter[x.Value()]
+		c.f.Fields[fShell].On = on || !chosen && quick(x.Value())
 	case fSize:
 		for _, s := range c.sizes[c.backend()] {
 			if s.Name == x.Value() {
@@ -312,45 +338,18 @@ func (c *Create) note(i int) {
 	}
 }
 
-// nameEdited checks the name by the rules at once, and by the service when typing rests.
-func (c *Create) nameEdited() tea.Cmd {
-	x := c.f.Fields[fName]
-	x.Good, x.Bad, x.Note = false, false, ""
-	name, b := x.Value(), c.backend()
-	if name == "" {
-		return nil
-	}
-	if why := NameFault(name); why != "" {
-		x.Note = why
-		x.Bad = len(name) >= 3
-		return nil
-	}
-	if b == "" {
-		return nil
-	}
-	return c.e.Tick(debounce, func(time.Time) tea.Msg { return restMsg{b, name} })
-}
-
-func (c *Create) checked(m checkedMsg) {
-	x := c.f.Fields[fName]
-	if m.name != x.Value() || m.backend != c.backend() {
-		return
-	}
-	if m.err != nil {
-		x.Note, x.Bad, x.Good = api.AsError(m.err).Message, true, false
-		return
-	}
-	x.Note, x.Good, x.Bad = "this name is free", true, false
-}
-
 // Keys implements screen.Screen.
 func (c *Create) Keys() []key.Binding {
 	const g = "The form"
+	enter := "create"
+	if x := c.f.Current(); x != nil && x.IsList {
+		enter = "choose"
+	}
 	return []key.Binding{
+		{Keys: []string{"enter"}, Label: enter, Group: g, Desc: "Make the instance; on a list, open it."},
 		{Keys: []string{"tab"}, Label: "next", Group: g, Desc: "To the next field; shift+tab goes back."},
-		{Keys: []string{"left"}, Show: "← →", Label: "change", Group: g, Desc: "Another value of a list or switch; enter opens the list."},
-		{Keys: []string{"enter"}, Label: "choose", Group: g, Desc: "Open a list, or go on."},
-		{Keys: []string{"ctrl+s"}, Label: "create", Group: g, Desc: "Make the instance."},
+		{Keys: []string{"left"}, Show: "← →", Label: "change", Group: g, Desc: "Another value of a list or switch."},
+		{Keys: []string{"ctrl+s"}, Group: g, Desc: "Make the instance, from any field."},
 		{Keys: []string{"f1"}, Label: "help", Group: g, Desc: "This help."},
 		{Keys: []string{"esc"}, Label: "cancel", Group: g, Desc: "Leave; nothing is made."},
 	}
@@ -371,7 +370,7 @@ func (c *Create) Draw(p *draw.Page) {
 		p.Blank(1)
 	}
 	c.f.Button = "Create"
-	if c.sending {
+	if c.sending || c.wanted {
 		c.f.Button = "Asking" + t.Ellipsis
 	}
 	c.f.Draw(p, t)

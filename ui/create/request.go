@@ -97,7 +97,41 @@ func (c *Create) Command() string {
 	if v(fSetup) != "" {
 		s += " --setup " + act.Quote(v(fSetup))
 	}
+	if c.shell() {
+		s += " && berth ssh " + act.Quote(name)
+	}
 	return s
+}
+
+// quick reports whether a backend's instances are there at once, so that one may wait for the shell.
+func quick(backend string) bool { return backend == "local" }
+
+// shell reports whether a shell is to be opened on what is made.
+func (c *Create) shell() bool {
+	x := c.f.Fields[fShell]
+	return x.On && x.Off == ""
+}
+
+// waits reports whether something is still to come without which nothing can be asked for: the
+// backends, their sizes, whether the suggested name is free.
+func (c *Create) waits() bool {
+	name, b, size := c.f.Fields[fName], c.f.Fields[fBackend], c.f.Fields[fSize]
+	switch {
+	case len(b.Options) == 0:
+		return !b.Bad
+	case c.sizes[c.backend()] == nil && !size.Bad:
+		return true
+	}
+	return name.Input.Suggested() && !name.Good && !name.Bad
+}
+
+// goOn submits what was submitted too early.
+func (c *Create) goOn() tea.Cmd {
+	if !c.wanted || c.waits() {
+		return nil
+	}
+	c.wanted = false
+	return c.submit()
 }
 
 func (c *Create) submit() tea.Cmd {
@@ -106,6 +140,10 @@ func (c *Create) submit() tea.Cmd {
 	}
 	if c.e.ReadOnly {
 		return screen.Warn("read-only: nothing is changed from here (R switches it off)")
+	}
+	if c.waits() {
+		c.wanted = true
+		return nil
 	}
 	name := c.f.Fields[fName]
 	fault := ""

@@ -27,10 +27,13 @@ func (f *Fleet) drawEmpty(p *draw.Page) {
 	}
 	type way struct{ key, what, more string }
 	ways := []way{
-		{"n", "make a workstation", "a folder, a shell and an agent of its own, on this computer or in a cloud"},
+		{"n enter", "a workstation on this computer, and its shell", "n shows what it will be, enter makes it; in the shell, enter ~ . comes back"},
 		{"a", "adopt a machine", "one that you can ssh to, or this computer itself; nothing on it is changed"},
 		{"?", "help", "what every key does, and a page for each screen"},
 		{"q", "leave", "whatever runs goes on running"},
+	}
+	if b := f.e.Config.Defaults.Backend; b != "" && b != "local" {
+		ways[0] = way{"n", "make a workstation", "with a shell and an agent of its own, by " + b + " or on this computer"}
 	}
 	if f.e.LocalGPUs {
 		ways[0], ways[1] = way{"a", "adopt this computer", "it has GPUs: work on it with your own home, as you are logged in now"}, ways[0]
@@ -38,6 +41,7 @@ func (f *Fleet) drawEmpty(p *draw.Page) {
 	if f.e.ReadOnly {
 		ways = ways[2:]
 	}
+	const inset = 11
 	need := 4 + 3*len(ways)
 	wide := p.Height() >= need
 	if wide {
@@ -51,10 +55,10 @@ func (f *Fleet) drawEmpty(p *draw.Page) {
 		if wide {
 			p.Blank(1)
 		}
-		p.Line(theme.Ground).To(x+2).Text(t.Key, y.key).To(x+6).Text(t.Bold, y.what)
+		p.Line(theme.Ground).To(x+2).Text(t.Key, y.key).To(x+inset).Text(t.Bold, y.what)
 		if wide {
-			for _, l := range text.Wrap(y.more, w-6) {
-				p.Line(theme.Ground).To(x+6).Text(t.Dim, l)
+			for _, l := range text.Wrap(y.more, w-inset) {
+				p.Line(theme.Ground).To(x+inset).Text(t.Dim, l)
 			}
 		}
 	}

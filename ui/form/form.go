@@ -104,9 +104,11 @@ func (f *Form) Update(k tea.KeyMsg) Event {
 			return Submit
 		case cur.IsList && len(cur.Options) > 0:
 			return Choose
+		case cur.IsList || cur.Off != "":
+			f.step(1)
+			return Moved
 		}
-		f.step(1)
-		return Moved
+		return Submit // of a form that lacks something, the focus goes there
 	}
 	if cur == nil || cur.Off != "" {
 		return Nothing

@@ -21,6 +21,7 @@ type Input struct {
 	Mask bool
 	val  []rune
 	pos  int
+	sel  bool // the whole text is selected: what is typed replaces it
 }
 
 // Value returns what was typed.
@@ -30,10 +31,38 @@ func (i *Input) Value() string { return string(i.val) }
 func (i *Input) Set(s string) {
 	i.val = []rune(s)
 	i.pos = len(i.val)
+	i.sel = false
 }
+
+// Suggest sets a text that what is typed replaces; moving the caret keeps it for editing.
+func (i *Input) Suggest(s string) {
+	i.Set(s)
+	i.sel = len(i.val) > 0
+}
+
+// Suggested reports whether the text is one of Suggest, untouched.
+func (i *Input) Suggested() bool { return i.sel }
 
 // Update takes a key and reports whether it was one for typing.
 func (i *Input) Update(k tea.KeyMsg) bool {
+	if i.sel {
+		switch k.String() {
+		case "backspace", "ctrl+h", "delete", "ctrl+d", "ctrl+w", "alt+backspace":
+			i.Set("")
+			return true
+		}
+		if (k.Type == tea.KeyRunes || k.Type == tea.KeySpace) && !k.Alt {
+			i.Set("")
+		}
+	}
+	if !i.edit(k) {
+		return false
+	}
+	i.sel = false
+	return true
+}
+
+func (i *Input) edit(k tea.KeyMsg) bool {
 	switch k.String() {
 	case "left", "ctrl+b":
 		i.pos = max(0, i.pos-1)
@@ -109,6 +138,11 @@ func (i *Input) Draw(l *draw.Line, t *theme.Theme, w int, focus bool) {
 			return
 		}
 		l.Field(t.Text, s, w)
+		return
+	}
+	if i.sel && t.Profile != termenv.Ascii {
+		l.Text(t.Caret, s)
+		l.Field(t.Input, "", end-l.Col())
 		return
 	}
 	// The part around the caret that fits.

@@ -44,6 +44,8 @@ type Env struct {
 	// LocalGPUs says that this computer has GPUs, for the first screen.
 	LocalGPUs bool
 	HasLocal  bool // a backend can adopt this computer
+	// ShellAfter remembers, by backend, whether the shell of a new instance is to be opened.
+	ShellAfter map[string]bool
 
 	queue  []tea.Msg // what the root does next
 	clock  time.Time // the time of the frame being drawn

@@ -51,6 +51,9 @@ type (
 	Show struct{ Dialog Dialog }
 	// Shell gives the terminal to a shell on the instance.
 	Shell struct{ ID string }
+	// ShellWhenReady opens a shell on an instance as soon as the operation on it has succeeded,
+	// unless the user does something else meanwhile or it takes too long.
+	ShellWhenReady struct{ ID, OperationID string }
 	// Copy puts text into the clipboard of the terminal's user. What names it for the footer.
 	Copy struct{ What, Text string }
 	// Changed follows each delta that was applied to the store. Fresh are the new rows.

@@ -253,6 +253,14 @@ func (d *Driver) Press(names ...string) {
 	}
 }
 
+// Together presses keys before any command that follows from the first has run.
+func (d *Driver) Together(names ...string) {
+	for _, n := range names {
+		d.update(Key(n))
+	}
+	d.Settle()
+}
+
 // Type types a text.
 func (d *Driver) Type(s string) {
 	for _, r := range s {

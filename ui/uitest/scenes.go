@@ -86,6 +86,15 @@ func Scenes() []Scene {
 			return d
 		}},
 		{"first", func(o Options) *Driver { return Drive(o) }},
+		{"new", func(o Options) *Driver { d := Drive(o); d.Press("n"); return d }},
+		{"making", func(o Options) *Driver {
+			d := Drive(o)
+			d.Press("n", "enter")
+			d.WS.Advance("op-1")
+			d.Settle()
+			d.Pass(2 * time.Second)
+			return d
+		}},
 		{"first-gpus", func(o Options) *Driver { o.LocalGPUs = true; return Drive(o) }},
 		{"loading", func(o Options) *Driver { o.Unloaded = true; return Drive(o) }},
 		{"many", func(o Options) *Driver { return Drive(o, Many(Epoch, 500)...) }},

@@ -21,6 +21,9 @@ type Workspace struct {
 	Fail func(action, name string) error
 	// WatchErr, if set, is asked at the beginning of each Watch.
 	WatchErr func() error
+	// Taken are names that only the provider knows of; CheckErr is what CheckName fails with.
+	Taken    map[string]bool
+	CheckErr error
 	// Text is what Console returns.
 	Text string
 
@@ -296,7 +299,10 @@ func (w *Workspace) CheckName(_ context.Context, _, name string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.call("check %s", name)
-	if _, err := w.find(name); err == nil {
+	if w.CheckErr != nil {
+		return w.CheckErr
+	}
+	if _, err := w.find(name); err == nil || w.Taken[name] {
 		return api.Errorf(api.CodeConflict, "there is an instance %q already", name)
 	}
 	return nil
