@@ -50,6 +50,13 @@ type Adopter interface {
 	Adopt(ctx context.Context, spec AdoptSpec) (Machine, error)
 }
 
+// Upgrader is a backend that starts the agents of its machines itself.
+type Upgrader interface {
+	// Upgrade lets a running machine's agent be replaced by this build's, if this one is newer. What
+	// runs on the machine goes on.
+	Upgrade(ctx context.Context, ref Ref) error
+}
+
 // Info describes a backend.
 type Info struct {
 	Name         string // as in --backend

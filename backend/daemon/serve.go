@@ -33,7 +33,7 @@ type Config struct {
 	Env      map[string]string // environment of background work until a client has called
 	Log      *slog.Logger
 	// NewLines makes the ways to the instances; state is to be told of their changes.
-	NewLines func(state func(id string, st api.AgentStatus)) Lines
+	NewLines func(state func(id string, up bool, st *api.AgentStatus)) Lines
 	Ready    func() // called once when the socket answers
 }
 
@@ -62,6 +62,7 @@ func notePath(h home.Home) string { return filepath.Join(h.Run, "daemon.json") }
 type Server struct {
 	cfg       Config
 	ws        *workspace.Workspace
+	workspace atomic.Pointer[workspace.Workspace] // for the lines, which begin before there is one
 	lines     Lines
 	store     *store.SQLite
 	questions *questions
@@ -99,17 +100,17 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 			err = fmt.Errorf("closing the store: %w", cerr)
 		}
 	}()
-	stateHook := func(id string, st api.AgentStatus) {
-		if s.ws != nil {
-			s.ws.AgentState(id, st)
+	s.lines = cfg.NewLines(func(id string, up bool, st *api.AgentStatus) {
+		if ws := s.workspace.Load(); ws != nil {
+			ws.LineState(id, up, st)
 		}
-	}
-	s.lines = cfg.NewLines(stateHook)
+	})
 	defer s.lines.Close()
 	s.ws, err = workspace.Open(ctx, workspace.Options{Store: s.store, Backends: s.openBackends(), Lines: s.lines, Log: cfg.Log, Fault: cfg.Fault, Defaults: cfg.Defaults, Env: cfg.Env})
 	if err != nil {
 		return err
 	}
+	s.workspace.Store(s.ws)
 	defer s.ws.Close()
 	l, err := listen(h)
 	if err != nil {
@@ -156,7 +157,8 @@ func (s *Server) serve(ctx context.Context, l *net.UnixListener) error {
 	// No new connections: clients start the next daemon, which waits for the lock.
 	_ = os.Remove(s.cfg.Home.DaemonSocket())
 	_ = os.Remove(notePath(s.cfg.Home))
-	s.ws.Close() // ends streams of changes; unfinished operations stay in the store
+	_ = os.Remove(s.cfg.Home.Run) // stays while an agent's socket is in it
+	s.ws.Close()                  // ends streams of changes; unfinished operations stay in the store
 	sctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	if srv.Shutdown(sctx) != nil {

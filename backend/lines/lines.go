@@ -21,8 +21,9 @@ import (
 type Options struct {
 	Home home.Home
 	Log  *slog.Logger
-	// State is told when the way to an instance's agent changes.
-	State func(id string, st api.AgentStatus)
+	// State is told when the way to an instance changes (up or lost), and what is then known of its
+	// agent (nil: nothing new).
+	State func(id string, up bool, st *api.AgentStatus)
 	// AgentBinary returns the agent's program for hosts of a system and architecture.
 	AgentBinary func(ctx context.Context, goos, goarch string) (string, error)
 }
@@ -35,7 +36,23 @@ type Lines struct {
 // New returns lines with nothing open. Close them.
 func New(o Options) *Lines {
 	return &Lines{remote: remote.NewManager(remote.Options{Home: o.Home, Log: o.Log, AgentBinary: o.AgentBinary,
-		OnState: func(key string, s remote.State) { o.State(key, status(s)) }})}
+		OnState: func(id string, s remote.State) {
+			switch s.Phase {
+			case remote.Ready:
+				o.State(id, true, nil)
+			case remote.Lost:
+				o.State(id, false, &api.AgentStatus{State: "connecting", Reason: s.Reason})
+			case remote.NeedsYou:
+				o.State(id, false, &api.AgentStatus{State: "needs_you", Reason: s.Reason})
+			}
+		},
+		OnAgent: func(id string, s remote.AgentState, info *api.AgentInfo) {
+			st := &api.AgentStatus{State: s.State, Reason: s.Reason, Transport: s.Transport}
+			if info != nil {
+				st.Version, st.AfterReboot = info.Version, info.AfterReboot
+			}
+			o.State(id, true, st)
+		}})}
 }
 
 // Remote is the manager of the SSH connections.
@@ -43,17 +60,6 @@ func (l *Lines) Remote() *remote.Manager { return l.remote }
 
 // Close ends all connections.
 func (l *Lines) Close() { l.remote.Close() }
-
-// status says what a line's state means for the agent behind it.
-func status(s remote.State) api.AgentStatus {
-	switch s.Phase {
-	case remote.Ready:
-		return api.AgentStatus{State: "ready"}
-	case remote.NeedsYou:
-		return api.AgentStatus{State: "needs_you", Reason: s.Reason}
-	}
-	return api.AgentStatus{State: "connecting", Reason: s.Reason}
-}
 
 // Agent implements workspace.Lines.
 func (l *Lines) Agent(ctx context.Context, in *store.Instance) (net.Conn, error) {

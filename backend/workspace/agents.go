@@ -64,6 +64,9 @@ func (w *Workspace) agentSeen(ctx context.Context, id string, info *api.AgentInf
 		w.mu.Unlock()
 		return nil
 	}
+	if e.agent != nil {
+		st.Transport = e.agent.Transport
+	}
 	changed := e.agent == nil || *e.agent != *st
 	e.agent = st
 	rec := e.rec
@@ -112,22 +115,30 @@ func (w *Workspace) agentStatus(id string, st *api.AgentStatus) {
 	w.publish(e)
 }
 
-// AgentState is called by the lines when the way to an instance's agent changes. Where there is no
-// provider to ask, what the line says is what is known of the machine: it is looked at soon.
-func (w *Workspace) AgentState(id string, st api.AgentStatus) {
+// LineState is called by the lines when the way to an instance changes: it is up or lost, or st, if
+// not nil, is what is now known of the agent at its end. Where there is no provider to ask, what the
+// line says is what is known of the machine: it is looked at soon.
+func (w *Workspace) LineState(id string, up bool, st *api.AgentStatus) {
 	w.mu.Lock()
-	if e := w.entries[id]; e != nil && e.run == nil {
-		ready, running := st.State == "ready", e.rec.State == api.StateRunning
-		if ready != running {
-			w.suspects[id] = true
-		}
-		if e.agent != nil && ready && e.agent.Version != "" {
-			st.Version, st.AfterReboot = e.agent.Version, e.agent.AfterReboot // known from before
-		}
+	e := w.entries[id]
+	if e == nil {
+		w.mu.Unlock()
+		return
+	}
+	if look := up != (e.rec.State == api.StateRunning); look && e.run == nil {
+		w.suspects[id] = true
+		defer w.Wake()
+	}
+	if st != nil && e.agent != nil { // what a connection does not tell anew is known from before
+		next := *st
+		next.Version = orElse(next.Version, e.agent.Version)
+		next.AfterReboot = orElse(next.AfterReboot, e.agent.AfterReboot)
+		st = &next
 	}
 	w.mu.Unlock()
-	w.agentStatus(id, &st)
-	w.Wake()
+	if st != nil {
+		w.agentStatus(id, st)
+	}
 }
 
 // takeSuspects returns the instances whose line has changed.

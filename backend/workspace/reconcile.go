@@ -42,6 +42,28 @@ func (w *Workspace) Watch() (done func()) {
 	}
 }
 
+// upgradeAgents offers this build to the agents that backends start themselves; over SSH the lines do
+// so at the first contact.
+func (w *Workspace) upgradeAgents(ctx context.Context) {
+	w.mu.Lock()
+	var ids []string
+	for id, e := range w.entries {
+		if _, ok := w.opts.Backends[e.rec.Backend].(backend.Upgrader); ok && e.run == nil && !e.rec.Adopted && e.rec.State == api.StateRunning {
+			ids = append(ids, id)
+		}
+	}
+	w.mu.Unlock()
+	w.each(ids, func(id string) {
+		rec, err := w.Record(id)
+		if err != nil {
+			return // deleted meanwhile
+		}
+		if err := w.opts.Backends[rec.Backend].(backend.Upgrader).Upgrade(ctx, ref(&rec)); err != nil && ctx.Err() == nil {
+			w.log.Warn("upgrading an agent", "instance", rec.Name, "error", err)
+		}
+	})
+}
+
 // Wake makes the reconciler look now.
 func (w *Workspace) Wake() {
 	select {
@@ -57,6 +79,7 @@ func (w *Workspace) Run(ctx context.Context) {
 	if err := w.opts.Store.Trim(ctx, keepEvents, w.now().Add(-keepOperations)); err != nil && ctx.Err() == nil {
 		w.log.Warn("trimming the store", "error", err)
 	}
+	w.upgradeAgents(ctx)
 	var lastProbe time.Time
 	t := time.NewTimer(reconcileEvery)
 	defer t.Stop()

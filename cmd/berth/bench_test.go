@@ -219,6 +219,51 @@ func cpuOf(t *testing.T, pid int) time.Duration {
 	return time.Duration(u+k) * 10 * time.Millisecond // USER_HZ is 100
 }
 
+// TestBenchPush measures how long after a change every client has seen it.
+func TestBenchPush(t *testing.T) {
+	b := newBenchWorld(t)
+	must(t, b.command("create", "vision"))
+	clients := make([]chan time.Time, 5)
+	for i := range clients {
+		ch := make(chan time.Time, 1000)
+		clients[i] = ch
+		go func() {
+			_ = b.client().Watch(t.Context(), func(c api.Change) error { // ends with the test
+				if c.Instance != nil && (c.Instance.State == api.StateStopping || c.Instance.State == api.StateStopped) {
+					ch <- time.Now()
+				}
+				return nil
+			})
+		}()
+	}
+	c := b.client()
+	var late []time.Duration
+	for range 20 {
+		op, err := c.Action(t.Context(), "vision", "stop", api.ActionRequest{})
+		require.NoError(t, err)
+		answered := time.Now()
+		for _, ch := range clients {
+			late = append(late, max(0, (<-ch).Sub(answered)))
+			for len(ch) > 0 {
+				<-ch
+			}
+		}
+		_, err = c.FollowOperation(t.Context(), op.ID, nil)
+		require.NoError(t, err)
+		op, err = c.Action(t.Context(), "vision", "start", api.ActionRequest{})
+		require.NoError(t, err)
+		_, err = c.FollowOperation(t.Context(), op.ID, nil)
+		require.NoError(t, err)
+		for _, ch := range clients {
+			for len(ch) > 0 {
+				<-ch
+			}
+		}
+	}
+	slices.Sort(late)
+	fmt.Printf("a change reaches 5 clients after the answer to the call that made it: median %s, worst %s (target 50 ms)\n", ms(late[len(late)/2]), ms(late[len(late)-1]))
+}
+
 // TestBenchSSH compares exec over SSH with the ssh program, in pairs.
 func TestBenchSSH(t *testing.T) {
 	s := sshdtest.Start(t, sshdtest.Options{})

@@ -135,10 +135,14 @@ func (a *app) serve(ctx context.Context, ready func()) error {
 		Fault:    faultHook(os.Getenv("BERTH_TEST_FAULT")),
 		Env:      callerEnv(os.Environ()),
 		Log:      log,
-		NewLines: func(state func(string, api.AgentStatus)) daemon.Lines {
+		NewLines: func(state func(string, bool, *api.AgentStatus)) daemon.Lines {
 			return lines.New(lines.Options{Home: a.home, Log: log, State: state, AgentBinary: binaries(a.home).Find})
 		},
-		Ready: ready,
+		Ready: func() {
+			ready()
+			// What loading the store took is given back once the first clients are served.
+			time.AfterFunc(2*time.Second, debug.FreeOSMemory)
+		},
 	})
 	if err != nil {
 		log.Error("ended", "error", err)
