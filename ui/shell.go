@@ -144,6 +144,6 @@ func shellOpener(ctx context.Context, c *api.Client, t *terminal, getenv func(st
 		if err != nil {
 			return nil, err
 		}
-		return &attachShell{ctx: ctx, s: s, t: t, tty: attach.Terminal{In: t.in, Out: t.out, Escape: escape, Asker: q.divert}}, nil
+		return &attachShell{ctx: ctx, s: s, t: t, tty: attach.Terminal{In: t.in, Out: t.out, Escape: escape, Asker: q.divert, Greeting: "[berth: a shell on " + ref + "; enter ~ . comes back, and the shell goes on]"}}, nil
 	}
 }

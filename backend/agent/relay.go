@@ -37,7 +37,8 @@ func (a *Agent) handleTerminal(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer c.Close()
-	if s.Writer.WriteJSON(wire.Started, wire.Start{PID: c.Info.PID, Terminal: t.rec.ID}) != nil {
+	again := c.Info.Attached > 1 || !c.Info.DetachedAt.IsZero()
+	if s.Writer.WriteJSON(wire.Started, wire.Start{PID: c.Info.PID, Terminal: t.rec.ID, Again: again}) != nil {
 		return
 	}
 	a.relay(s, c, t)

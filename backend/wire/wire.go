@@ -58,6 +58,9 @@ type Size struct {
 type Start struct {
 	PID      int    `json:"pid,omitempty"`
 	Terminal string `json:"terminal,omitempty"`
+	// Again says that somebody was attached to the terminal before: what it showed is sent again, and
+	// is meant for a clean page.
+	Again bool `json:"again,omitempty"`
 }
 
 // ExitStatus is how a process ended: Code is its exit code, or Signal the name (without SIG) of the

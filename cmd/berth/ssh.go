@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -38,11 +39,11 @@ func (a *app) attach(ctx context.Context, name string, q api.TerminalRequest) er
 	if !terminal(a.in) || !terminal(a.out) {
 		return api.Errorf(api.CodeUsage, "berth ssh needs a terminal").WithHint("berth exec %s -- CMD runs a command without one", name)
 	}
-	c, err := a.client()
-	if err != nil {
+	if err := a.setup(); err != nil {
 		return err
 	}
-	res, err := attach.Run(ctx, c, name, q, attach.Terminal{In: a.in, Out: os.Stdout, Escape: a.conf.UI.DetachKey})
+	ask := &asker{usual: a.answer()}
+	res, err := attach.Run(ctx, a.newClient(ask.answer), name, q, attach.Terminal{In: a.in, Out: os.Stdout, Escape: a.conf.UI.DetachKey, Asker: ask.divert})
 	if err != nil {
 		return err
 	}
@@ -52,6 +53,31 @@ func (a *app) attach(ctx context.Context, name string, q api.TerminalRequest) er
 	}
 	a.exit = res.Code
 	return nil
+}
+
+// asker brings questions to whoever reads the terminal: the usual one, or the shell that has it.
+type asker struct {
+	mu        sync.Mutex
+	usual, to func(context.Context, api.Question) (api.Answer, error)
+}
+
+func (a *asker) divert(to func(context.Context, api.Question) (api.Answer, error)) {
+	a.mu.Lock()
+	a.to = to
+	a.mu.Unlock()
+}
+
+func (a *asker) answer(ctx context.Context, q api.Question) (api.Answer, error) {
+	a.mu.Lock()
+	f := a.to
+	a.mu.Unlock()
+	if f == nil {
+		f = a.usual
+	}
+	if f == nil { // standard error is no terminal: nobody would see the question
+		return api.Answer{Refused: true}, nil
+	}
+	return f(ctx, q)
 }
 
 func (a *app) termCmd() *cobra.Command {

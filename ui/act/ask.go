@@ -86,10 +86,12 @@ func ask(e *screen.Env, verb string, rows []*data.Row) *dialog.Confirm {
 			break
 		}
 		r := rows[0]
-		c.Lost = append(c.Lost, "The disk"+disk(r)+" and all files on it. They do not come back.", "Everything that runs there ends.")
-		if r.Workdir != "" && r.Backend == "local" {
-			c.Lost = append(c.Lost, "The folder "+r.Workdir+" on this computer.")
+		if r.Backend == "local" { // its disk is this computer's, which stays
+			c.Lost = append(c.Lost, "The folder "+r.Workdir+" on this computer, and all files in it. They do not come back.")
+		} else {
+			c.Lost = append(c.Lost, "The disk"+disk(r)+" and all files on it. They do not come back.")
 		}
+		c.Lost = append(c.Lost, "Everything that runs there ends.")
 		c.Type = r.Name
 	}
 	return c

@@ -25,6 +25,8 @@ type Terminal struct {
 	In     *os.File
 	Out    *os.File
 	Escape string
+	// Greeting, if set, is shown on a clean page before a new terminal's first output.
+	Greeting string
 	// Asker, if set, is told where questions of the service go while the terminal is attached (and
 	// nil afterwards): the terminal is raw then, and nobody else can read an answer from it.
 	Asker func(func(ctx context.Context, q api.Question) (api.Answer, error))
@@ -58,6 +60,7 @@ func (r Result) String() string {
 type Session struct {
 	c        *api.Client
 	instance string
+	asks     bool // questions are answered only while something is done; nobody listens all the time
 	path     string
 	req      api.TerminalRequest
 	stream   *api.Stream
@@ -107,6 +110,7 @@ func Run(ctx context.Context, c *api.Client, instance string, req api.TerminalRe
 	if err != nil {
 		return Result{}, err
 	}
+	s.asks = true
 	return s.Run(ctx, tty)
 }
 
@@ -215,6 +219,12 @@ func (a *attached) loop(ctx context.Context, resize chan wire.Size) (Result, err
 				Stdin: in, Stdout: a.out, Stderr: a.out, Resize: resize, Detach: a.detach,
 				Started: func(st wire.Start) {
 					started, wait = true, firstWait
+					if rows, _ := size(a.tty); st.Again || a.tty.Greeting != "" {
+						a.out.page(int(rows))
+					}
+					if !st.Again && a.tty.Greeting != "" {
+						fmt.Fprintf(a.out.w, "%s\r\n", text.Clean(a.tty.Greeting))
+					}
 					if st.Terminal != "" {
 						a.req.ID, a.req.New = st.Terminal, false
 						res.Terminal = st.Terminal
@@ -314,7 +324,11 @@ func (a *attached) redial(ctx context.Context) error {
 		case <-stop:
 		}
 	}()
-	err := a.dial(ctx)
+	dial := a.dial
+	if a.asks {
+		dial = func(ctx context.Context) error { return a.c.WithQuestions(ctx, a.dial) }
+	}
+	err := dial(ctx)
 	close(stop)
 	wg.Wait()
 	return err

@@ -153,8 +153,10 @@ func TestDetachAndAttachAgain(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "next\n", string(line[:n]))
 
+		require.NotContains(t, u.screen(), "\x1b[24;1H")
 		ch = u.attach(context.Background(), c, "box")
 		u.types("echo still-$X\r")
+		u.sees("\x1b[24;1H\n\n\n") // what is sent again is meant for a clean page
 		u.sees("still-kept")
 		u.types("exit\r")
 		require.NoError(t, u.ends(ch).err)
@@ -206,13 +208,13 @@ func TestALineThatDropsIsDialledAgain(t *testing.T) {
 }
 
 func TestModesAreSwitchedOff(t *testing.T) {
-	_, c := serve(t, "sh", "-c", `printf '\033[?1049h\033[?1000;1006h\033[?2004h\033[?25l\033[>1u\033=on-now'; read x`)
+	_, c := serve(t, "sh", "-c", `printf '\033[?1049h\033[?1000;1006h\033[?2004h\033[?25l\033[>1u\033=\033[3;9ron-now'; read x`)
 	u := newUser(t)
 	ch := u.attach(context.Background(), c, "box")
 	u.sees("on-now")
 	u.types("\x1dd")
 	require.True(t, u.ends(ch).res.Detached)
-	for _, off := range []string{"\x1b[?1049l", "\x1b[?1000l", "\x1b[?1006l", "\x1b[?2004l", "\x1b[?25h", "\x1b[<1u", "\x1b>"} {
+	for _, off := range []string{"\x1b[?1049l", "\x1b[?1000l", "\x1b[?1006l", "\x1b[?2004l", "\x1b[?25h", "\x1b[<1u", "\x1b>", "\x1b[r"} {
 		u.sees(off)
 	}
 }

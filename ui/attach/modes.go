@@ -2,8 +2,10 @@ package attach
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"strconv"
+	"strings"
 )
 
 // tracked passes a remote program's output on and remembers what it switched on in the user's
@@ -18,6 +20,8 @@ type tracked struct {
 	keypd bool         // application keypad
 	shape bool         // cursor shape
 	chars bool         // another character set
+	marg  bool         // margins
+	mid   bool         // the cursor was left in the middle of a line
 }
 
 // wanted lists the private modes that matter and what they should be afterwards.
@@ -42,7 +46,19 @@ const maxPar = 64
 // Write implements io.Writer.
 func (t *tracked) Write(p []byte) (int, error) {
 	t.scan(p)
+	if n := len(p); n > 0 {
+		t.mid = p[n-1] != '\n'
+	}
 	return t.w.Write(p)
+}
+
+// page begins a clean page: what is sent again was written for one, and lands in the right places only
+// there. What stood on the screen is scrolled up, so that it can still be looked at.
+func (t *tracked) page(rows int) {
+	t.mid = false
+	t.restore()
+	*t = tracked{w: t.w}
+	_, _ = fmt.Fprintf(t.w, "\x1b[%d;1H%s\x1b[H", rows, strings.Repeat("\n", rows))
 }
 
 func (t *tracked) scan(p []byte) {
@@ -121,6 +137,8 @@ func (t *tracked) control(final byte) {
 		return
 	}
 	switch final {
+	case 'r':
+		t.marg = t.par[0] != '?'
 	case 'h', 'l':
 		if t.par[0] != '?' {
 			return
@@ -180,6 +198,9 @@ func (t *tracked) restore() {
 	if t.shape {
 		b = append(b, "\x1b[0 q"...)
 	}
+	if t.marg {
+		b = append(b, "\x1b7\x1b[r\x1b8"...)
+	}
 	if t.chars {
 		b = append(b, "\x0f\x1b(B"...)
 	}
@@ -200,5 +221,8 @@ func (t *tracked) restore() {
 	}
 	b = append(b, "\x1b[0m\x1b[?25h"...)
 	b = append(b, last...)
+	if t.mid {
+		b = append(b, "\r\n"...)
+	}
 	_, _ = t.w.Write(b) // a terminal that is gone needs no restoring
 }

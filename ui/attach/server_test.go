@@ -93,8 +93,9 @@ func (s *service) terminal(w http.ResponseWriter, r *http.Request) {
 		s.exit = make(chan wire.ExitStatus, 1)
 		go s.output(cmd)
 	}
+	again := len(s.conns) > 1
 	s.mu.Unlock()
-	_ = st.Writer.WriteJSON(wire.Started, wire.Start{Terminal: "t1"})
+	_ = st.Writer.WriteJSON(wire.Started, wire.Start{Terminal: "t1", Again: again})
 	for {
 		k, p, err := st.Reader.Next()
 		if err != nil {
