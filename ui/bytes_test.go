@@ -34,6 +34,16 @@ func BenchmarkBytes(b *testing.B) {
 		p.Frame(d.M.View(), 120, 40)
 		p.Paint()
 		step("B/scroll", func() { d.Press("j") })
+		few := uitest.Drive(uitest.Options{Width: 120, Height: 40, Look: truecolor}, uitest.Small(uitest.Epoch)...)
+		p.Frame(few.M.View(), 120, 40)
+		p.Paint()
+		few.Press("j")
+		out.Reset()
+		p.Frame(few.M.View(), 120, 40)
+		p.Paint()
+		b.ReportMetric(float64(out.Len()), "B/key-pane")
+		p.Frame(d.M.View(), 120, 40)
+		p.Paint()
 		in := uitest.Many(uitest.Epoch, 500)[200]
 		in.Name, in.State, in.StateSince = d.M.Subjects()[0].Name, api.StateStarting, d.Now()
 		in.ID = d.M.Subjects()[0].ID

@@ -20,7 +20,7 @@ type Detail struct {
 	name   string
 	at     int // the entry under the cursor
 	entry  []entry
-	tops   [2]int
+	tops   [5]int
 	view   int
 	spans  []span // where entries were drawn, for the mouse
 	past   []api.Event

@@ -60,7 +60,7 @@ func (d *Detail) side(w, x, side, h int, t *theme.Theme) []string {
 	type at struct{ entry, from, to int }
 	var where []at
 	pg.Reset(t, w, 1<<16)
-	if h >= 16 {
+	if h >= 16 && d.at >= 0 {
 		pg.Blank(1)
 	}
 	one := func(i int) {
@@ -70,8 +70,11 @@ func (d *Detail) side(w, x, side, h int, t *theme.Theme) []string {
 		where = append(where, at{i, from, pg.Len()})
 	}
 	order := []int{side}
-	if side < 0 {
+	switch side {
+	case -1:
 		order = []int{2, 1, 0} // the state, what happens, the figures
+	case paneRest:
+		order = []int{1, paneMore}
 	}
 	for _, s := range order {
 		state := true

@@ -28,6 +28,12 @@ type entry struct {
 	wrap  bool
 }
 
+// Headings that a pane moves.
+const (
+	headReach  = "Reach"
+	headRecord = "Record"
+)
+
 // build lists what is to be drawn now.
 func (d *Detail) build() []entry {
 	t := d.e.Theme
@@ -82,7 +88,7 @@ func (d *Detail) build() []entry {
 	field("GPUs", gpus(in.GPUs))
 	field("image", in.Image)
 	field("region", in.Region)
-	head(0, "Reach")
+	head(0, headReach)
 	field("address", in.Address)
 	field("port", positive(in.Port))
 	field("user", in.User)
@@ -116,7 +122,7 @@ func (d *Detail) build() []entry {
 	cost("running", in.RunningUSDPerHour, " an hour")
 	cost("stopped", in.StoppedUSDPerHour, " an hour")
 	cost("today", in.CostTodayUSD, "")
-	head(0, "Record")
+	head(0, headRecord)
 	if in.Adopted {
 		field("origin", "adopted: it was there before Berth")
 	}

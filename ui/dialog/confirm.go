@@ -1,6 +1,8 @@
 package dialog
 
 import (
+	"strings"
+
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/ui/form"
@@ -48,14 +50,8 @@ func (c *Confirm) Update(msg tea.Msg) (bool, tea.Cmd) {
 			return true, nil
 		}
 		if k == "enter" {
-			if c.Type != "" && c.in.Value() == text.Clean(c.Type) {
-				return true, c.Do
-			}
-			if c.b.focus == 1 {
-				return c.accept()
-			}
-			if c.Type != "" && c.in.Len() > 0 {
-				return c.accept() // says what is still wrong
+			if c.b.focus == 1 || c.Type != "" && c.in.Len() > 0 && !c.typed() {
+				return c.accept() // or says what is still wrong
 			}
 			return true, nil
 		}
@@ -66,6 +62,10 @@ func (c *Confirm) Update(msg tea.Msg) (bool, tea.Cmd) {
 			}
 			c.said = ""
 			c.in.Update(m)
+			c.b.focus = 0
+			if c.typed() { // the button that enter presses is the one that is lit
+				c.b.focus = 1
+			}
 			return false, nil
 		}
 		switch k {
@@ -81,8 +81,11 @@ func (c *Confirm) Update(msg tea.Msg) (bool, tea.Cmd) {
 	return false, nil
 }
 
+// typed reports whether what must be typed was.
+func (c *Confirm) typed() bool { return c.Type == "" || c.in.Value() == text.Clean(c.Type) }
+
 func (c *Confirm) accept() (bool, tea.Cmd) {
-	if c.Type != "" && c.in.Value() != text.Clean(c.Type) {
+	if !c.typed() {
 		c.said = "That is not what must be typed. Nothing was done."
 		return false, nil
 	}
@@ -134,7 +137,10 @@ func (c *Confirm) Box(e *screen.Env, w, h int) []string {
 	c.b.draw(f)
 	keys := "y yes " + t.Dot + " n no " + t.Dot + " c copy"
 	if c.Type != "" {
-		keys = "enter go on " + t.Dot + " esc no"
+		keys = "esc no"
+		if c.typed() {
+			keys = "enter " + strings.ToLower(c.Verb) + " " + t.Dot + " esc no"
+		}
 	}
 	return c.b.end(f, keys, h)
 }

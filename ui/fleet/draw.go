@@ -3,6 +3,7 @@ package fleet
 import (
 	"fmt"
 
+	"berth/ui/detail"
 	"berth/ui/draw"
 	"berth/ui/theme"
 )
@@ -55,6 +56,7 @@ func (f *Fleet) Draw(p *draw.Page) {
 			c.cell(f, l, r, c.w)
 		}
 	}
+	f.drawPane(p)
 	if len(f.rows) == 0 && p.Left() > 1 {
 		p.Blank(1)
 		l := p.Line(theme.Ground).Space(lead)
@@ -65,6 +67,23 @@ func (f *Fleet) Draw(p *draw.Page) {
 			l.Text(t.Dim, "Nothing matches the filter. ").Text(t.Key, "esc").Text(t.Dim, " shows all.")
 		}
 	}
+}
+
+// paneHeight is how many lines the rows must leave for the pane to be worth while.
+const paneHeight = 9
+
+// drawPane shows the instance under the cursor in the room that the rows leave. It never takes any
+// from them.
+func (f *Fleet) drawPane(p *draw.Page) {
+	r := f.Row()
+	if r == nil || p.Width() < detail.PaneWidth || p.Left() < paneHeight {
+		return
+	}
+	t := f.e.Theme
+	p.Blank(1)
+	l := p.Line(theme.Ground).Space(1).Text(t.Title, r.Name)
+	l.Space(1).Repeat(t.Rule, t.H, l.Room()-1)
+	f.pane.Pane(p, r.ID)
 }
 
 // Status implements screen.Stater.

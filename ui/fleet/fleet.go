@@ -8,6 +8,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/ui/data"
+	"berth/ui/detail"
 	"berth/ui/form"
 	"berth/ui/screen"
 )
@@ -37,6 +38,8 @@ type Fleet struct {
 	laidWide int
 	hidden   int
 
+	pane *detail.Detail // of the row under the cursor, where the rows leave room
+
 	clickAt  time.Time
 	clickRow string
 }
@@ -59,6 +62,7 @@ func New(e *screen.Env, arg string) screen.Screen {
 	f.in.Hint = "words, ~fuzzy, !not"
 	f.in.Set(arg)
 	f.filter = parseFilter(arg)
+	f.pane = detail.New(e, "").(*detail.Detail)
 	f.rebuild()
 	return f
 }

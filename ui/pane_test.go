@@ -1,0 +1,34 @@
+package ui_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"berth/ui/uitest"
+)
+
+func TestTheInstanceUnderTheCursorIsShownWhereThereIsRoom(t *testing.T) {
+	for _, z := range [][2]int{{96, 30}, {120, 40}, {200, 60}} {
+		d := uitest.Drive(uitest.Options{Width: z[0], Height: z[1], Look: uitest.Plain}, uitest.Small(uitest.Epoch)...)
+		d.To("train-2")
+		require.Contains(t, d.Screen(), "Wait for the machine  9s")
+		require.Contains(t, d.Screen(), "the provider says: pending")
+		d.Pass(time.Second)
+		require.Contains(t, d.Screen(), "Wait for the machine  10s")
+		d.To("big-one")
+		require.NotContains(t, d.Screen(), "Wait for the machine ")
+		require.Contains(t, d.Screen(), "InsufficientInstanceCapacity")
+		d.To("gpu-lab")
+		require.Contains(t, d.Screen(), "Not possible here")
+		d.Press("/")
+		d.Type("no such")
+		require.NotContains(t, d.Screen(), "Not possible here")
+	}
+	// It takes no line from the rows, and no column from a narrow screen.
+	d := uitest.Drive(uitest.Options{Width: 120, Height: 40, Look: uitest.Plain}, uitest.Many(uitest.Epoch, 30)...)
+	require.NotContains(t, d.Screen(), "Machine")
+	d = uitest.Drive(uitest.Options{Width: 80, Height: 40, Look: uitest.Plain}, uitest.Small(uitest.Epoch)...)
+	require.NotContains(t, d.Screen(), "Machine")
+}
