@@ -12,6 +12,7 @@ import (
 
 	"berth/backend/api"
 	"berth/backend/home"
+	"berth/backend/peer"
 )
 
 // listen makes the agent's socket: 0600, in a folder that belongs to this user alone. The caller
@@ -84,7 +85,7 @@ func (g *guard) Accept() (net.Conn, error) {
 			<-g.slots
 			return nil, err
 		}
-		uid, err := peerUID(c)
+		uid, err := peer.UID(c)
 		if err == nil && uid == g.uid {
 			return &counted{UnixConn: c, slots: g.slots}, nil
 		}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"berth/backend/agent/durable"
 	"berth/backend/agent/proc"
 	"berth/backend/api"
+	"berth/backend/home"
 	"berth/backend/version"
 )
 
@@ -113,13 +115,13 @@ func start(ctx context.Context, o Options, replace, boot bool) (api.AgentInfo, e
 	if errors.Is(err, &api.Error{Code: api.CodeForbidden}) {
 		return info, err
 	}
-	return reviveOrLaunch(ctx, o, err, boot)
+	return reviveOrLaunch(ctx, o, boot)
 }
 
 // reviveOrLaunch gets an answer from an agent that was not reached: one that lives makes its socket
 // again, one that is about to end (or to begin) is waited for, and where there is none, one is
 // launched.
-func reviveOrLaunch(ctx context.Context, o Options, cause error, boot bool) (api.AgentInfo, error) {
+func reviveOrLaunch(ctx context.Context, o Options, boot bool) (api.AgentInfo, error) {
 	wctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	signalled := proc.Identity{}
@@ -140,7 +142,7 @@ func reviveOrLaunch(ctx context.Context, o Options, cause error, boot bool) (api
 		if err == nil {
 			return info, nil
 		}
-		cause = err
+		cause := err
 		select {
 		case <-wctx.Done():
 			return api.AgentInfo{}, fmt.Errorf("an agent (process %d) runs but does not answer, also after it was asked to make its socket again: %w", rec.PID, cause)
@@ -157,7 +159,7 @@ func launch(ctx context.Context, o Options, old int, boot bool) (api.AgentInfo, 
 	if err != nil {
 		return none, fmt.Errorf("finding this program: %w", err)
 	}
-	if exe, err = CopySelf(exe, o.binDir()); err != nil {
+	if exe, err = home.CopyProgram(exe, o.binDir(), filepath.Base(exe)); err != nil {
 		return none, err
 	}
 	rotate(o.logPath())

@@ -13,6 +13,7 @@ import (
 
 	"berth/backend/api"
 	"berth/backend/home"
+	"berth/backend/peer"
 )
 
 // maxSocketPath is the shortest limit of the systems that Berth runs on (macOS: 104 with the NUL).
@@ -104,7 +105,7 @@ func (o ownOnly) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		uid, err := peerUID(c)
+		uid, err := peer.UID(c)
 		if err == nil && (uid == os.Getuid() || uid == 0) {
 			return c, nil
 		}

@@ -7,10 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
-
-	"github.com/google/renameio/v2"
 )
 
 // Program returns the path of a copy of the running executable that no upgrade and no `go run`
@@ -20,7 +17,7 @@ func (h Home) Program(name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("finding this program's file: %w", err)
 	}
-	if strings.HasPrefix(exe, h.Bin()+string(filepath.Separator)) {
+	if ContentHash(exe) != "" {
 		return exe, nil
 	}
 	fi, err := os.Stat(exe)
@@ -35,16 +32,12 @@ func (h Home) Program(name string) (string, error) {
 			return path, nil
 		}
 	}
-	sum, err := hashFile(exe)
+	path, err := CopyProgram(exe, h.Bin(), name)
 	if err != nil {
-		return "", fmt.Errorf("reading this program's file: %w", err)
-	}
-	path := filepath.Join(h.Bin(), sum, name)
-	if err := copyProgram(exe, path, fi); err != nil {
-		return "", fmt.Errorf("keeping a copy of this program under %s: %w", h.Bin(), err)
+		return "", err
 	}
 	// Only a shortcut: without the note the file is hashed again.
-	_ = os.WriteFile(note, []byte(sum), 0o600)
+	_ = os.WriteFile(note, []byte(ContentHash(path)), 0o600)
 	return path, nil
 }
 
@@ -58,53 +51,71 @@ func identity(path string, fi os.FileInfo) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-func hashFile(path string) (string, error) {
-	f, err := os.Open(path)
+// CopyProgram copies the program exe to bin/<sha256>/name unless it is there, or exe is such a copy
+// itself, and returns the copy's path: what runs for long must not be a file that an upgrade replaces.
+// The time of writing is kept, since development builds are ordered by it.
+func CopyProgram(exe, bin, name string) (string, error) {
+	if ContentHash(exe) != "" {
+		return exe, nil
+	}
+	failed := func(err error) (string, error) {
+		return "", fmt.Errorf("keeping a copy of the program %s under %s: %w", exe, bin, err)
+	}
+	src, err := os.Open(exe)
 	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	hash := sha256.New()
-	if _, err := io.Copy(hash, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(hash.Sum(nil)), nil
-}
-
-func copyProgram(from, to string, fi os.FileInfo) error {
-	if c, err := os.Stat(to); err == nil && c.Size() == fi.Size() {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
-		return err
-	}
-	src, err := os.Open(from)
-	if err != nil {
-		return err
+		return failed(err)
 	}
 	defer src.Close()
-	// No fsync: a copy lost to a power cut is made again, and its size is checked before use.
-	t, err := os.CreateTemp(filepath.Dir(to), ".copy-")
+	fi, err := src.Stat()
 	if err != nil {
-		return err
+		return failed(err)
 	}
-	defer os.Remove(t.Name()) // fails after the rename, as it should
-	_, err = io.Copy(t, src)
+	hash := sha256.New()
+	if _, err := io.Copy(hash, src); err != nil {
+		return failed(err)
+	}
+	to := filepath.Join(bin, hex.EncodeToString(hash.Sum(nil)), name)
+	if c, err := os.Stat(to); err == nil && c.Size() == fi.Size() {
+		return to, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return failed(err)
+	}
+	// Not synced: a copy that a power cut shortened is seen by its size and made again.
+	tmp, err := os.CreateTemp(filepath.Dir(to), ".copy-")
+	if err != nil {
+		return failed(err)
+	}
+	defer os.Remove(tmp.Name()) // fails after the rename, as it should
+	if _, err = src.Seek(0, io.SeekStart); err == nil {
+		_, err = io.Copy(tmp, src)
+	}
 	if err == nil {
-		err = t.Chmod(0o755)
+		err = tmp.Chmod(0o755)
 	}
-	if cerr := t.Close(); err == nil {
+	if cerr := tmp.Close(); err == nil {
 		err = cerr
 	}
 	if err == nil {
-		// The build's time tells which of two development builds is newer.
-		err = os.Chtimes(t.Name(), fi.ModTime(), fi.ModTime())
+		err = os.Chtimes(tmp.Name(), fi.ModTime(), fi.ModTime())
+	}
+	if err == nil {
+		err = os.Rename(tmp.Name(), to)
 	}
 	if err != nil {
-		return err
+		return failed(err)
 	}
-	return os.Rename(t.Name(), to)
+	return to, nil
 }
 
-// WriteFile writes a small file durably and atomically.
-func WriteFile(path string, b []byte) error { return renameio.WriteFile(path, b, 0o600) }
+// ContentHash returns the SHA-256 in the path of a copy that CopyProgram made, or "".
+func ContentHash(path string) string {
+	h := filepath.Base(filepath.Dir(path))
+	if len(h) != 2*sha256.Size {
+		return ""
+	}
+	if _, err := hex.DecodeString(h); err != nil {
+		return ""
+	}
+	return h
+}

@@ -14,10 +14,8 @@ import (
 
 // Create checks the request, writes the instance and its operation, and starts it.
 func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operation, error) {
-	if q.RequestID != "" {
-		if op, err := w.Operation(ctx, q.RequestID); err == nil {
-			return op, nil // the answer to the first call was lost
-		}
+	if op, ok := w.repeated(ctx, q.RequestID); ok {
+		return op, nil
 	}
 	if err := CheckName(q.Name); err != nil {
 		return api.Operation{}, err
@@ -45,10 +43,7 @@ func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operat
 		return api.Operation{}, err
 	}
 	me := w.whoamiOf(ctx, q.Backend, b)
-	opID := q.RequestID
-	if opID == "" {
-		opID = newID("op-")
-	}
+	opID := operationID(q.RequestID)
 	now := w.now().UTC()
 	tags := map[string]string{}
 	maps.Copy(tags, q.Tags)
@@ -67,15 +62,37 @@ func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operat
 		rec.StoppedUSDPerHour = size.PriceUSD // this host costs nothing either way
 	}
 	w.setState(&rec, api.StateCreating, "")
+	return w.beginNew(ctx, rec, store.Operation{Operation: api.Operation{ID: opID, Kind: opCreate}, Create: &q})
+}
+
+// repeated returns the operation of a request that came before; the answer to it was lost.
+func (w *Workspace) repeated(ctx context.Context, requestID string) (api.Operation, bool) {
+	if requestID == "" {
+		return api.Operation{}, false
+	}
+	op, err := w.Operation(ctx, requestID)
+	return op, err == nil
+}
+
+// operationID is the id of a new operation: that of its request, which lets it be repeated.
+func operationID(requestID string) string {
+	if requestID != "" {
+		return requestID
+	}
+	return newID("op-")
+}
+
+// beginNew begins the operation that brings a new instance, if its name is free.
+func (w *Workspace) beginNew(ctx context.Context, rec store.Instance, op store.Operation) (api.Operation, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if r := w.runs[opID]; r != nil {
-		return r.snapshot(), nil
+	if r := w.runs[op.ID]; r != nil {
+		return r.snapshot(), nil // repeated at the same moment
 	}
-	if err := w.nameFree(q.Name); err != nil {
+	if err := w.nameFree(rec.Name); err != nil {
 		return api.Operation{}, err
 	}
-	r, err := w.begin(ctx, rec, store.Operation{Operation: api.Operation{ID: opID, Kind: opCreate}, Create: &q})
+	r, err := w.begin(ctx, rec, op)
 	if err != nil {
 		return api.Operation{}, err
 	}
@@ -122,10 +139,8 @@ func (w *Workspace) chooseImage(ctx context.Context, b backend.Backend, q *api.C
 
 // Adopt takes in a machine that exists.
 func (w *Workspace) Adopt(ctx context.Context, q api.AdoptRequest) (api.Operation, error) {
-	if q.RequestID != "" {
-		if op, err := w.Operation(ctx, q.RequestID); err == nil {
-			return op, nil // the answer to the first call was lost
-		}
+	if op, ok := w.repeated(ctx, q.RequestID); ok {
+		return op, nil
 	}
 	if err := CheckName(q.Name); err != nil {
 		return api.Operation{}, err
@@ -142,28 +157,13 @@ func (w *Workspace) Adopt(ctx context.Context, q api.AdoptRequest) (api.Operatio
 		return api.Operation{}, err
 	}
 	me := w.whoamiOf(ctx, name, b)
-	opID := q.RequestID
-	if opID == "" {
-		opID = newID("op-")
-	}
+	opID := operationID(q.RequestID)
 	rec := store.Instance{
 		Instance: api.Instance{Name: q.Name, ID: newID("i-"), Backend: name, Owner: me, Adopted: true, CreatedAt: w.now().UTC(), Tags: q.Tags, Capabilities: b.Info().Capabilities},
 		Token:    opID, Share: q.Share,
 	}
 	w.setState(&rec, api.StateCreating, "")
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if r := w.runs[opID]; r != nil {
-		return r.snapshot(), nil
-	}
-	if err := w.nameFree(q.Name); err != nil {
-		return api.Operation{}, err
-	}
-	r, err := w.begin(ctx, rec, store.Operation{Operation: api.Operation{ID: opID, Kind: opAdopt}, Adopt: &q})
-	if err != nil {
-		return api.Operation{}, err
-	}
-	return r.snapshot(), nil
+	return w.beginNew(ctx, rec, store.Operation{Operation: api.Operation{ID: opID, Kind: opAdopt}, Adopt: &q})
 }
 
 // transitions say, for each action, the state shown while it runs and the states in which there is

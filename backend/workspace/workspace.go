@@ -114,7 +114,6 @@ type entry struct {
 	run    *run           // the operation under way, if any
 	lastOp *api.Operation // the last one, if it failed
 	agent  *api.AgentStatus
-	warned bool
 }
 
 // errClosing is the cause with which Close ends what is under way: it stays unfinished in the store.

@@ -1,4 +1,4 @@
-package daemon
+package peer
 
 import (
 	"fmt"
@@ -7,8 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peerUID returns the user id of the process at the other end.
-func peerUID(c *net.UnixConn) (int, error) {
+// UID returns the user id of the process at the other end of a unix socket, as the kernel noted it when
+// the connection was made.
+func UID(c *net.UnixConn) (int, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return -1, err
