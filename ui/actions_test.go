@@ -252,16 +252,19 @@ func TestFailedOperationShowsWhatToDo(t *testing.T) {
 
 func TestAdopt(t *testing.T) {
 	d := drive(t)
-	d.Press("a", "tab")
+	d.Press("a")
 	d.Type("ada@gpu-lab.example.org:2222")
 	require.Contains(t, d.Screen(), "$ berth adopt gpu-lab ada@gpu-lab.example.org:2222")
 	d.Press("ctrl+s")
 	require.Equal(t, []string{"adopt gpu-lab ada@gpu-lab.example.org:2222 false"}, d.WS.Log())
 
 	d = uitest.Drive(uitest.Options{Width: 100, Height: 30, Look: uitest.Plain, LocalGPUs: true})
-	require.Contains(t, d.Screen(), "adopt this computer")
-	d.Press("a", "ctrl+s")
+	require.Contains(t, d.Screen(), "this computer itself")
+	d.Press("a", "enter")
 	require.Equal(t, []string{"adopt this-computer  true"}, d.WS.Log())
+	d.WS.Finish("op-1")
+	d.Settle()
+	require.Equal(t, []string{"this-computer"}, d.Shells)
 }
 
 func TestShell(t *testing.T) {

@@ -23,6 +23,7 @@ const (
 	fName
 	fKey
 	fShare
+	fShell
 )
 
 // Adopt is the screen.
@@ -55,6 +56,10 @@ func New(e *screen.Env, arg string) screen.Screen {
 		{Name: "name"},
 		{Name: "host key"},
 		{Name: "share"},
+		{Name: "shell", Switch: true, OnText: "opens when it is ready", OffText: "not opened by itself; t opens it"},
+	}
+	if !e.CanShell {
+		a.f.Fields[fShell].Off = "there is no terminal to give to a shell"
 	}
 	a.f.Fields[fTarget].Input.Hint = "user@host:port, or a Host of ~/.ssh/config"
 	a.f.Fields[fName].Input.Hint = "3 to 24 letters, digits and -"
@@ -69,6 +74,10 @@ func New(e *screen.Env, arg string) screen.Screen {
 		a.f.Fields[fTarget].Input.Set(arg)
 	}
 	a.follow()
+	a.f.Focus = fTarget
+	if a.local() {
+		a.f.Focus = fName
+	}
 	return a
 }
 
@@ -84,6 +93,11 @@ func (a *Adopt) follow() {
 		off = "not needed: it is this computer"
 	}
 	a.f.Fields[fTarget].Off, a.f.Fields[fKey].Off = off, off
+	if on, chosen := a.e.ShellAfter[a.remembered()]; chosen {
+		a.f.Fields[fShell].On = on
+	} else {
+		a.f.Fields[fShell].On = a.local() // it is ready at once
+	}
 	if a.named {
 		return
 	}
@@ -93,8 +107,15 @@ func (a *Adopt) follow() {
 	} else {
 		n = nameFrom(a.f.Fields[fTarget].Value())
 	}
+	if a.local() {
+		a.f.Fields[fName].Input.Suggest(n)
+		return
+	}
 	a.f.Fields[fName].Input.Set(n)
 }
+
+// remembered is the name under which the choice of the shell is kept for the session.
+func (a *Adopt) remembered() string { return "adopt " + a.f.Fields[fKind].Value() }
 
 // nameFrom makes a name out of a target: the host's first label, without what a name can't have.
 func nameFrom(target string) string {
@@ -149,7 +170,11 @@ func (a *Adopt) Update(msg tea.Msg) tea.Cmd {
 			return nil
 		}
 		a.e.Send(screen.Back{})
-		return a.e.Send(screen.Open{Name: "detail", Arg: m.op.InstanceID})
+		a.e.Send(screen.Open{Name: "detail", Arg: m.op.InstanceID})
+		if x := a.f.Fields[fShell]; x.On && x.Off == "" {
+			a.e.Send(screen.ShellWhenReady{ID: m.op.InstanceID, OperationID: m.op.ID})
+		}
+		return nil
 	}
 	return nil
 }
@@ -164,8 +189,14 @@ func (a *Adopt) did(ev form.Event) tea.Cmd {
 	case form.Edited:
 		a.err = nil
 		name := a.f.Fields[fName]
-		if a.f.Focus == fName {
+		switch a.f.Focus {
+		case fName:
 			a.named = true
+		case fShell:
+			if a.e.ShellAfter == nil {
+				a.e.ShellAfter = map[string]bool{}
+			}
+			a.e.ShellAfter[a.remembered()] = a.f.Fields[fShell].On
 		}
 		a.follow()
 		name.Note, name.Bad = "", false
@@ -241,6 +272,9 @@ func (a *Adopt) Command() string {
 	if r.Share != "" {
 		s += " --share " + act.Quote(r.Share)
 	}
+	if x := a.f.Fields[fShell]; x.On && x.Off == "" {
+		s += " && berth ssh " + act.Quote(r.Name)
+	}
 	return s
 }
 
@@ -248,9 +282,10 @@ func (a *Adopt) Command() string {
 func (a *Adopt) Keys() []key.Binding {
 	const g = "The form"
 	return []key.Binding{
+		{Keys: []string{"enter"}, Label: "adopt", Group: g, Desc: "Take the machine in; on the list, go to the other kind."},
 		{Keys: []string{"tab"}, Label: "next", Group: g, Desc: "To the next field; shift+tab goes back."},
 		{Keys: []string{"left"}, Show: "← →", Label: "change", Group: g, Desc: "Another value of a list."},
-		{Keys: []string{"ctrl+s"}, Label: "adopt", Group: g, Desc: "Take the machine in."},
+		{Keys: []string{"ctrl+s"}, Group: g, Desc: "Take the machine in, from any field."},
 		{Keys: []string{"f1"}, Label: "help", Group: g, Desc: "This help."},
 		{Keys: []string{"esc"}, Label: "cancel", Group: g, Desc: "Leave; nothing is changed."},
 	}

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"time"
 
 	"berth/ui/detail"
 	"berth/ui/draw"
@@ -72,13 +73,24 @@ func (f *Fleet) Draw(p *draw.Page) {
 // paneHeight is how many lines the rows must leave for the pane to be worth while.
 const paneHeight = 9
 
+// settle is how long the cursor rests before the pane follows a key that is held: over a slow line the
+// list goes first.
+const settle = 150 * time.Millisecond
+
 // drawPane shows the instance under the cursor in the room that the rows leave. It never takes any
 // from them.
 func (f *Fleet) drawPane(p *draw.Page) {
 	r := f.Row()
-	if r == nil || p.Width() < detail.PaneWidth || p.Left() < paneHeight {
+	if r == nil || f.noPane || p.Width() < detail.PaneWidth || p.Left() < paneHeight {
 		return
 	}
+	if old := f.e.Store.Row(f.paneID); old != nil && f.hurry && f.e.Clock().Before(f.movedAt.Add(settle)) {
+		if old.ID != r.ID {
+			f.e.ExpireAt(f.movedAt.Add(settle))
+		}
+		r = old
+	}
+	f.paneID = r.ID
 	t := f.e.Theme
 	p.Blank(1)
 	l := p.Line(theme.Ground).Space(1).Text(t.Title, r.Name)

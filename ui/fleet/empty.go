@@ -1,6 +1,8 @@
 package fleet
 
 import (
+	"strings"
+
 	"berth/ui/draw"
 	"berth/ui/text"
 	"berth/ui/theme"
@@ -36,7 +38,7 @@ func (f *Fleet) drawEmpty(p *draw.Page) {
 		ways[0] = way{"n", "make a workstation", "with a shell and an agent of its own, by " + b + " or on this computer"}
 	}
 	if f.e.LocalGPUs {
-		ways[0], ways[1] = way{"a", "adopt this computer", "it has GPUs: work on it with your own home, as you are logged in now"}, ways[0]
+		ways[0], ways[1] = way{"a enter", "this computer itself, and a shell on it", "it has GPUs: adopt it, and work with your own home, as you are logged in now"}, ways[0]
 	}
 	if f.e.ReadOnly {
 		ways = ways[2:]
@@ -55,7 +57,11 @@ func (f *Fleet) drawEmpty(p *draw.Page) {
 		if wide {
 			p.Blank(1)
 		}
-		p.Line(theme.Ground).To(x+2).Text(t.Key, y.key).To(x+inset).Text(t.Bold, y.what)
+		what := y.what
+		if w-inset < len(what) { // a narrow screen: the first half says enough
+			what, _, _ = strings.Cut(what, " on this")
+		}
+		p.Line(theme.Ground).To(x+2).Text(t.Key, y.key).To(x+inset).Text(t.Bold, what)
 		if wide {
 			for _, l := range text.Wrap(y.more, w-inset) {
 				p.Line(theme.Ground).To(x+inset).Text(t.Dim, l)

@@ -38,7 +38,11 @@ type Fleet struct {
 	laidWide int
 	hidden   int
 
-	pane *detail.Detail // of the row under the cursor, where the rows leave room
+	pane    *detail.Detail // of the row under the cursor, where the rows leave room
+	paneID  string
+	noPane  bool      // switched off
+	movedAt time.Time // the cursor, by the last key
+	hurry   bool      // the key before it was pressed just before
 
 	clickAt  time.Time
 	clickRow string
@@ -135,6 +139,8 @@ func (f *Fleet) typeFilter(k tea.KeyMsg) tea.Cmd {
 }
 
 func (f *Fleet) move(n int) {
+	now := f.e.Now()
+	f.hurry, f.movedAt = now.Sub(f.movedAt) < settle, now
 	f.at += n
 	f.clamp()
 }

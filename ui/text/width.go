@@ -1,6 +1,7 @@
 package text
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/charmbracelet/x/ansi"
@@ -37,6 +38,11 @@ func Truncate(s string, w int, tail string) string {
 	return ansi.Truncate(s, w, tail)
 }
 
+// signs have a likeness in ASCII, of the same width.
+var signs = []rune("←→↑↓‹›…–—·•✓✗●○‘’“”")
+
+const asciiSigns = "<>^v<>.---*+x*o''\"\""
+
 // ASCII replaces what is not ASCII in clean text by as many question marks as it has cells.
 func ASCII(s string) string {
 	if Plain(s) {
@@ -46,6 +52,10 @@ func ASCII(s string) string {
 	for _, r := range s {
 		if r < 0x7f {
 			b.WriteRune(r)
+			continue
+		}
+		if i := slices.Index(signs, r); i >= 0 {
+			b.WriteByte(asciiSigns[i])
 			continue
 		}
 		b.WriteString(strings.Repeat("?", ansi.StringWidth(string(r))))

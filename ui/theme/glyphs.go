@@ -22,7 +22,7 @@ var unicodeGlyphs = Glyphs{
 
 var asciiGlyphs = Glyphs{
 	Running: "*", Going: "~", Leaving: "~", Stopped: "o", Bad_: "x", Odd_: "?",
-	Cursor: ">", Marked: "+", Up: "^", Down: "v", Ellipsis: ">",
+	Cursor: ">", Marked: "+", Up: "^", Down: "v", Ellipsis: "..",
 	H: "-", V: "|", TL: "+", TR: "+", BL: "+", BR: "+", LT: "+", RT: "+",
 	Dot: "-", Arrow: "->", Check: "+", Cross: "x", Pending: "o", Bullet: "*",
 	On: "(*)", Off_: "( )", Left: "<", Right: ">", Under: "_", Dash: "-",

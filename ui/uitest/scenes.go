@@ -57,6 +57,7 @@ func on(name string, keys ...string) func(Options) *Driver {
 
 // To moves the cursor of the fleet to an instance.
 func (d *Driver) To(name string) {
+	defer d.Pass(200 * time.Millisecond) // what follows the cursor has followed
 	d.Press("g")
 	for range d.E.Store.Len() {
 		if r := d.M.Subjects(); len(r) > 0 && r[0].Name == name {
@@ -113,7 +114,7 @@ func Scenes() []Scene {
 		{"detail-adopted", on("gpu-lab", "enter", "G")},
 		{"adopt", func(o Options) *Driver {
 			d := small(o)
-			d.Press("a", "tab")
+			d.Press("a")
 			d.Type("ada@gpu-lab.example.org:2222")
 			return d
 		}},
