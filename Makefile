@@ -1,13 +1,14 @@
 # Berth's targets; `make help` lists them.
 GO      ?= go
 BIN     ?= bin
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.1.0-dev)
+# A tag is the version; without one the build is a development build, which any release replaces.
+VERSION ?= $(or $(patsubst v%,%,$(shell git describe --tags --exact-match --match 'v*' 2>/dev/null)),0.1.0-dev)
 BUILT   := $(shell date -u +%Y-%m-%dT%H:%M:%SZ)
 AGENTS  := assets/agents
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race e2e bench fuzz lint shots dist agents generate man clean gpu-check
+.PHONY: help build run test race e2e bench fuzz lint shots dist agents generate man clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  %-12s %s\n' "$$t" "$$d"; done
