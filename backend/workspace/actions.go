@@ -100,7 +100,7 @@ func (w *Workspace) beginNew(ctx context.Context, rec store.Instance, op store.O
 }
 
 func (w *Workspace) chooseSize(ctx context.Context, b backend.Backend, q *api.CreateRequest) (api.Size, error) {
-	sizes, err := b.Sizes(ctx)
+	sizes, err := within(ctx, w, "backend "+q.Backend, b.Sizes)
 	if err != nil {
 		return api.Size{}, fmt.Errorf("listing the sizes of %s: %w", q.Backend, err)
 	}
@@ -119,7 +119,7 @@ func (w *Workspace) chooseSize(ctx context.Context, b backend.Backend, q *api.Cr
 }
 
 func (w *Workspace) chooseImage(ctx context.Context, b backend.Backend, q *api.CreateRequest) error {
-	images, err := b.Images(ctx)
+	images, err := within(ctx, w, "backend "+q.Backend, b.Images)
 	if err != nil {
 		return fmt.Errorf("listing the images of %s: %w", q.Backend, err)
 	}
@@ -265,7 +265,7 @@ func (w *Workspace) whoamiOf(ctx context.Context, name string, b backend.Backend
 	if ok {
 		return me
 	}
-	me, err := b.Whoami(ctx)
+	me, err := within(ctx, w, "backend "+name, b.Whoami)
 	if err != nil {
 		w.log.Warn("asking a backend who it acts for", "backend", name, "error", err)
 		return ""

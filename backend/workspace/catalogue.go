@@ -43,7 +43,7 @@ func catalogue[T any](ctx context.Context, w *Workspace, name string, list func(
 		if !b.Info().Capabilities.Create {
 			return nil, api.Errorf(api.CodeUnsupported, "backend %s creates nothing: it has no sizes and no images", name)
 		}
-		l, err := list(b, ctx)
+		l, err := within(ctx, w, "backend "+name, func(ctx context.Context) ([]T, error) { return list(b, ctx) })
 		return append(out, l...), err
 	}
 	for _, n := range slices.Sorted(maps.Keys(w.opts.Backends)) {
@@ -51,7 +51,7 @@ func catalogue[T any](ctx context.Context, w *Workspace, name string, list func(
 		if !b.Info().Capabilities.Create {
 			continue
 		}
-		l, err := list(b, ctx)
+		l, err := within(ctx, w, "backend "+n, func(ctx context.Context) ([]T, error) { return list(b, ctx) })
 		if err != nil {
 			return nil, fmt.Errorf("backend %s: %w", n, err)
 		}
@@ -73,7 +73,7 @@ func (w *Workspace) Console(ctx context.Context, name string) (string, error) {
 	if !rec.Capabilities.Console {
 		return "", api.Errorf(api.CodeUnsupported, "%s has no console: %s", rec.Name, orElse(rec.Capabilities.Why["console"], "its backend offers none"))
 	}
-	text, err := b.Console(ctx, ref(&rec))
+	text, err := within(ctx, w, "backend "+rec.Backend, func(ctx context.Context) ([]byte, error) { return b.Console(ctx, ref(&rec)) })
 	return strings.ToValidUTF8(string(text), "?"), err
 }
 
@@ -82,7 +82,7 @@ func (w *Workspace) Doctor(ctx context.Context) []api.Check {
 	out := []api.Check{{Area: "workspace", Name: "store", Status: "ok", Message: fmt.Sprintf("%d instances, %d operations under way", w.Len(), w.Busy())}}
 	for _, name := range slices.Sorted(maps.Keys(w.opts.Backends)) {
 		b := w.opts.Backends[name]
-		who, err := b.Whoami(ctx)
+		who, err := within(ctx, w, "backend "+name, b.Whoami)
 		if err != nil {
 			out = append(out, api.Check{Area: "backend", Name: name, Status: "fail", Message: err.Error(), Fix: api.AsError(err).Hint})
 			continue
@@ -112,7 +112,7 @@ func (w *Workspace) orphans(ctx context.Context, name string, b backend.Backend)
 	if !b.Info().Capabilities.List {
 		return nil
 	}
-	ms, err := b.List(ctx)
+	ms, err := within(ctx, w, "backend "+name, b.List)
 	if err != nil {
 		return []api.Check{{Area: "backend", Name: name, Status: "fail", Message: "its machines can't be listed: " + err.Error(), Fix: api.AsError(err).Hint}}
 	}
@@ -123,7 +123,7 @@ func (w *Workspace) orphans(ctx context.Context, name string, b backend.Backend)
 		m := &ms[i]
 		known := false
 		for _, e := range w.entries {
-			known = known || (e.rec.Backend == name && (e.rec.ProviderID == m.ID || e.rec.Token == m.Token))
+			known = known || (e.rec.Backend == name && (e.rec.ProviderID == m.ID || (m.Token != "" && e.rec.Token == m.Token)))
 		}
 		if known {
 			continue
@@ -148,7 +148,7 @@ func (w *Workspace) RemoveOrphan(ctx context.Context, id string) error {
 	}
 	for _, c := range w.orphans(ctx, name, b) {
 		if c.OrphanID == id {
-			err := b.Delete(ctx, backend.Ref{ID: mid})
+			_, err := within(ctx, w, "deleting "+id, func(ctx context.Context) (struct{}, error) { return struct{}{}, b.Delete(ctx, backend.Ref{ID: mid}) })
 			if errors.Is(err, backend.ErrNotFound) {
 				err = nil
 			}

@@ -222,4 +222,3 @@ func TestOneMachineListedTwiceIsOne(t *testing.T) {
 	}
 	require.Len(t, w.Instances(api.ListOptions{}), 1)
 }
-

@@ -3,6 +3,9 @@ package workspace
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -159,13 +162,18 @@ func (w *Workspace) ask(ctx context.Context, privateOnly bool) {
 	_ = g.Wait() // the functions report their own errors
 }
 
-// listed merges a complete list of a backend's machines that was asked for at began.
+// listed merges a complete list of a backend's machines, which becomes its own, that was asked for at began.
 func (w *Workspace) listed(ctx context.Context, name string, private bool, ms []backend.Machine, began time.Time) {
 	byToken, byID := map[string]*backend.Machine{}, map[string]*backend.Machine{}
 	for i := range ms {
-		byID[ms[i].ID] = &ms[i]
-		if ms[i].Token != "" {
-			byToken[ms[i].Token] = &ms[i]
+		ms[i] = sane(ms[i])
+		if ms[i].ID != "" { // pages that overlap repeat a machine: one of them counts
+			byID[ms[i].ID] = &ms[i]
+		}
+	}
+	for _, m := range byID {
+		if m.Token != "" {
+			byToken[m.Token] = m
 		}
 	}
 	w.mu.Lock()
@@ -203,13 +211,17 @@ func (w *Workspace) listed(ctx context.Context, name string, private bool, ms []
 			c.Events = append(c.Events, w.event("instance.state", "info", &rec, nil, "", "is now %s%s", rec.State, because(rec.StateReason)))
 		}
 	}
-	for i := range ms {
-		if m := &ms[i]; !known[m] && (private || m.Tags[backend.TagWorkspace] == w.id) && m.State != api.StateDeleting {
-			c.Instances = append(c.Instances, w.imported(name, m))
+	for _, m := range byID {
+		if w.gone[name+"/"+m.ID].After(began) || (m.Token != "" && w.gone[name+"/"+m.Token].After(began)) {
+			continue // deleted while the list was on its way
+		}
+		if !known[m] && (private || m.Tags[backend.TagWorkspace] == w.id) && m.State != api.StateDeleting {
+			c.Instances = append(c.Instances, w.imported(name, m, c.Instances))
 			rec := &c.Instances[len(c.Instances)-1]
 			c.Events = append(c.Events, w.event("instance.imported", "info", rec, nil, "", "found at backend %s and taken into the fleet", name))
 		}
 	}
+	maps.DeleteFunc(w.gone, func(key string, at time.Time) bool { return strings.HasPrefix(key, name+"/") && !at.After(began) })
 	if len(c.Instances) == 0 {
 		return
 	}
@@ -218,15 +230,22 @@ func (w *Workspace) listed(ctx context.Context, name string, private bool, ms []
 	}
 }
 
-// imported makes the record of a live machine that the store does not know. w.mu must be held.
-func (w *Workspace) imported(name string, m *backend.Machine) store.Instance {
-	rec := store.Instance{Instance: api.Instance{ID: newID("i-"), Name: m.Name, Backend: name, CreatedAt: m.CreatedAt}, Token: m.Token}
+// imported makes the record of a live machine that the store does not know; also are the records that
+// are written together with it. w.mu must be held.
+func (w *Workspace) imported(name string, m *backend.Machine, also []store.Instance) store.Instance {
+	rec := store.Instance{Instance: api.Instance{ID: newID("i-"), Name: orElse(m.Name, m.ID), Backend: name, CreatedAt: m.CreatedAt}, Token: m.Token}
 	taken := func(n string) bool {
-		e, err := w.find(name + "/" + n)
-		return err == nil && e != nil
+		for _, e := range w.entries {
+			if e.rec.Backend == name && strings.EqualFold(e.rec.Name, n) {
+				return true
+			}
+		}
+		return slices.ContainsFunc(also, func(r store.Instance) bool { return strings.EqualFold(r.Name, n) })
 	}
-	for taken(rec.Name) { // same backend and name: two stores made it
-		rec.Name = m.Name + "-" + rec.ID[len(rec.ID)-4:]
+	for _, more := range []string{"-" + rec.ID[len(rec.ID)-4:], "-" + rec.ID} { // same backend and name: two stores made it
+		if taken(rec.Name) {
+			rec.Name = orElse(m.Name, m.ID) + more
+		}
 	}
 	w.merge(&rec, m)
 	return rec

@@ -38,6 +38,7 @@ func (w *Workspace) mine(r *store.Instance) bool {
 // kept has changed (the time of observation does not count).
 func (w *Workspace) merge(r *store.Instance, m *backend.Machine) bool {
 	before := *r
+	m = ptr(sane(*m))
 	set := func(dst *string, v string) {
 		if v != "" {
 			*dst = v

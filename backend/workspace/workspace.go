@@ -104,8 +104,9 @@ type Workspace struct {
 	whoami   map[string]string // by backend
 	env      map[string]string // of the last call: background work runs with it
 	watchers int
-	suspects map[string]bool // instances to look at, because their line has changed
-	wake     chan struct{}   // wakes the reconciler
+	gone     map[string]time.Time // when records were removed, by BACKEND/ID and BACKEND/TOKEN of the machine
+	suspects map[string]bool      // instances to look at, because their line has changed
+	wake     chan struct{}        // wakes the reconciler
 }
 
 // entry is one instance in memory.
@@ -131,7 +132,7 @@ func Open(ctx context.Context, o Options) (*Workspace, error) {
 		o.Fault = func(string) {}
 	}
 	w := &Workspace{opts: o, env: o.Env, log: o.Log, now: o.Now, limits: o.Limits.withDefaults(), hub: newHub(),
-		entries: map[string]*entry{}, runs: map[string]*run{}, whoami: map[string]string{}, suspects: map[string]bool{}, wake: make(chan struct{}, 1)}
+		entries: map[string]*entry{}, runs: map[string]*run{}, whoami: map[string]string{}, suspects: map[string]bool{}, gone: map[string]time.Time{}, wake: make(chan struct{}, 1)}
 	w.ctx, w.cancel = context.WithCancelCause(context.Background())
 	var err error
 	if w.homeID, err = w.setting(ctx, "home_id"); err != nil {
@@ -264,6 +265,9 @@ func (w *Workspace) commit(ctx context.Context, c *store.Change) error {
 		return err
 	}
 	for _, id := range c.RemoveInstances {
+		if e := w.entries[id]; e != nil {
+			w.gone[e.rec.Backend+"/"+e.rec.ProviderID], w.gone[e.rec.Backend+"/"+e.rec.Token] = w.now(), w.now()
+		}
 		delete(w.entries, id)
 		w.hub.publish(api.Change{Removed: id})
 	}
