@@ -29,6 +29,7 @@ func (m *Model) done(d screen.Done) {
 		m.say(screen.Toast{Level: "error", Text: "asking how " + d.Ref + " is: " + e.Message})
 		return
 	}
+	m.toast = screen.Toast{} // it told what was being done
 	f := m.failed
 	if f == nil || f.verb != d.Verb || !m.shows(f) {
 		f = &failure{verb: d.Verb}

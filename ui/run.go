@@ -92,7 +92,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	m := NewModel(e, theme.Detect(o.Getenv, o.Config.Theme, o.Config.ASCII), hooks, w, h)
 	in := &tap.Tap{File: o.In}
-	p = tea.NewProgram(&painted{m, t}, tea.WithContext(ctx), tea.WithInput(in), tea.WithOutput(o.Out), tea.WithoutRenderer(), tea.WithFilter(t.filter))
+	p = tea.NewProgram(&painted{m, t}, tea.WithInput(in), tea.WithOutput(o.Out), tea.WithoutRenderer(), tea.WithFilter(t.filter))
 	in.Dark = func(dark bool) { go p.Send(darkMsg(dark)) } // the reader must not wait for the loop
 
 	t.Start(o.Config.Mouse)
@@ -108,6 +108,11 @@ func Run(ctx context.Context, o Options) error {
 			f()
 		}()
 	}
+	// The program is asked to end, not killed: it would leave its reader of keys behind.
+	background(func() {
+		<-ctx.Done()
+		p.Quit()
+	})
 	background(func() { feed.Run(ctx) })
 	background(func() { t.watchSize(ctx, p.Send) })
 	if client != nil {

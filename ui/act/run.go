@@ -14,8 +14,7 @@ const parallel = 8
 // Run asks the service for a verb on each instance. Each answer is a screen.Done.
 func Run(e *screen.Env, verb string, rows []*data.Row, req api.ActionRequest) tea.Cmd {
 	slots := make(chan struct{}, parallel)
-	cmds := make([]tea.Cmd, 0, len(rows)+1)
-	cmds = append(cmds, screen.Info(Doing(verb)+" "+names(rows)+"   $ "+Command(e, verb, rows)))
+	cmds := make([]tea.Cmd, 0, len(rows))
 	for _, r := range rows {
 		ref := e.Store.Ref(r)
 		cmds = append(cmds, func() tea.Msg {
@@ -29,7 +28,8 @@ func Run(e *screen.Env, verb string, rows []*data.Row, req api.ActionRequest) te
 			return screen.Done{Verb: verb, Ref: ref, Op: op, Err: err}
 		})
 	}
-	return tea.Batch(cmds...)
+	// First what is done, then what came of it.
+	return tea.Sequence(screen.Info(Doing(verb)+" "+names(rows)+"   $ "+Command(e, verb, rows)), tea.Batch(cmds...))
 }
 
 // Refresh asks the providers for the state of instances now.

@@ -41,6 +41,7 @@ func pressed(keys ...string) func(Options) *Driver {
 	return func(o Options) *Driver {
 		d := small(o)
 		d.Press(keys...)
+		d.Pass(200 * time.Millisecond)
 		return d
 	}
 }
