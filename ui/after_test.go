@@ -75,6 +75,8 @@ func TestShellWhenReadyIsAChoiceThatIsRemembered(t *testing.T) {
 	d.Press("up", "up", "up", " ")
 	require.Contains(t, d.Screen(), "--backend ec2")
 	require.Contains(t, d.Screen(), "&& berth ssh work-2")
+	d.Press("ctrl+y")
+	require.Equal(t, []string{"berth create work-2 --backend ec2 --size g5.xlarge --image ubuntu-24.04 && berth ssh work-2"}, d.Copied)
 	d.Press("enter")
 	d.WS.Finish("op-2")
 	d.Settle()

@@ -159,6 +159,9 @@ func (a *Adopt) Typing() bool { return true }
 func (a *Adopt) Update(msg tea.Msg) tea.Cmd {
 	switch m := msg.(type) {
 	case tea.KeyMsg:
+		if m.String() == "ctrl+y" {
+			return a.e.Send(screen.Copy{What: "the command line", Text: a.Command()})
+		}
 		return a.did(a.f.Update(m))
 	case sentMsg:
 		if !a.sending {
@@ -286,6 +289,7 @@ func (a *Adopt) Keys() []key.Binding {
 		{Keys: []string{"tab"}, Label: "next", Group: g, Desc: "To the next field; shift+tab goes back."},
 		{Keys: []string{"left"}, Show: "← →", Label: "change", Group: g, Desc: "Another value of a list."},
 		{Keys: []string{"ctrl+s"}, Group: g, Desc: "Take the machine in, from any field."},
+		{Keys: []string{"ctrl+y"}, Group: g, Desc: "Copy the command line that does the same."},
 		{Keys: []string{"f1"}, Label: "help", Group: g, Desc: "This help."},
 		{Keys: []string{"esc"}, Label: "cancel", Group: g, Desc: "Leave; nothing is changed."},
 	}

@@ -128,6 +128,9 @@ func (c *Create) Update(msg tea.Msg) tea.Cmd {
 	switch m := msg.(type) {
 	case tea.KeyMsg:
 		c.wanted = false
+		if m.String() == "ctrl+y" {
+			return c.e.Send(screen.Copy{What: "the command line", Text: c.Command()})
+		}
 		return c.did(c.f.Update(m))
 	case screen.Changed:
 		return c.changed()
@@ -350,6 +353,7 @@ func (c *Create) Keys() []key.Binding {
 		{Keys: []string{"tab"}, Label: "next", Group: g, Desc: "To the next field; shift+tab goes back."},
 		{Keys: []string{"left"}, Show: "← →", Label: "change", Group: g, Desc: "Another value of a list or switch."},
 		{Keys: []string{"ctrl+s"}, Group: g, Desc: "Make the instance, from any field."},
+		{Keys: []string{"ctrl+y"}, Group: g, Desc: "Copy the command line that does the same."},
 		{Keys: []string{"f1"}, Label: "help", Group: g, Desc: "This help."},
 		{Keys: []string{"esc"}, Label: "cancel", Group: g, Desc: "Leave; nothing is made."},
 	}
