@@ -75,19 +75,24 @@ func RunBase() string { return filepath.Join("/tmp", "berth-"+strconv.Itoa(os.Ge
 // LocalState returns dir if it lies on a local file system. On a network file system it returns the
 // first of /var/lib/berth/UID and /var/tmp/berth-UID that can be used, and why.
 func LocalState(dir string) (path, why string, err error) {
+	uid := strconv.Itoa(os.Getuid())
+	return localState(dir, networkFS, filepath.Join("/var/lib/berth", uid), "/var/tmp/berth-"+uid)
+}
+
+// localState is LocalState with what tells network file systems, and the folders to turn to.
+func localState(dir string, networkFS func(string) string, bases ...string) (path, why string, err error) {
 	fstype := networkFS(dir)
 	if fstype == "" {
 		return dir, "", nil
 	}
 	why = fmt.Sprintf("%s is on %s", dir, fstype)
-	uid := strconv.Itoa(os.Getuid())
 	sum := sha256.Sum256([]byte(dir))
-	for _, base := range []string{filepath.Join("/var/lib/berth", uid), "/var/tmp/berth-" + uid} {
+	for _, base := range bases {
 		if err := PrivateDir(base); err == nil && networkFS(base) == "" {
 			return filepath.Join(base, hex.EncodeToString(sum[:8])), why, nil
 		}
 	}
-	return "", why, fmt.Errorf("%s, where a database is not safe, and neither /var/lib/berth/%s nor /var/tmp/berth-%s can be used: set BERTH_HOME to a folder on a local disk", why, uid, uid)
+	return "", why, fmt.Errorf("%s, where a database is not safe, and neither of %s can be used: set BERTH_HOME to a folder on a local disk", why, strings.Join(bases, ", "))
 }
 
 // MachineID identifies this host: the first 12 hex digits of a hash of /etc/machine-id, or of the

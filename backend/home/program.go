@@ -3,8 +3,10 @@ package home
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -21,6 +23,12 @@ func (h Home) Program(name string) (string, error) {
 		return exe, nil
 	}
 	fi, err := os.Stat(exe)
+	if errors.Is(err, fs.ErrNotExist) {
+		// An upgrade, or the end of a `go run`, deleted the file; on Linux the process still has it.
+		if self, serr := os.Stat("/proc/self/exe"); serr == nil {
+			exe, fi, err = "/proc/self/exe", self, nil
+		}
+	}
 	if err != nil {
 		return "", fmt.Errorf("finding this program's file: %w", err)
 	}
