@@ -141,6 +141,9 @@ func (s *Stream) Run(ctx context.Context, sio StreamIO) (wire.ExitStatus, error)
 			if err := json.Unmarshal(p, &e); err != nil {
 				return wire.ExitStatus{}, Errorf(CodeFailed, "reading an error from the stream: %w", err)
 			}
+			if e.Message == "" {
+				return wire.ExitStatus{}, Errorf(CodeFailed, "the other side ended the stream with an error that says nothing (code %q)", e.Code)
+			}
 			return wire.ExitStatus{}, &e
 		}
 		if err != nil {
