@@ -207,6 +207,40 @@ func TestALineThatDropsIsDialledAgain(t *testing.T) {
 	require.Equal(t, 3, o.res.Code)
 }
 
+func TestAQuestionWhileDiallingAgainIsAskedOnTheTerminal(t *testing.T) {
+	s, c := serve(t, "sh")
+	s.asks, s.answers = &api.Question{ID: "1", Kind: "secret", Title: "Passphrase of the key"}, make(chan api.Answer, 1)
+	var mu sync.Mutex
+	var to func(context.Context, api.Question) (api.Answer, error)
+	c.Answer = func(ctx context.Context, q api.Question) (api.Answer, error) {
+		mu.Lock()
+		f := to
+		mu.Unlock()
+		return f(ctx, q)
+	}
+	u := newUser(t)
+	ch := make(chan outcome, 1)
+	go func() {
+		res, err := Run(context.Background(), c, "box", api.TerminalRequest{}, Terminal{In: u.tty, Out: u.tty, Asker: func(f func(context.Context, api.Question) (api.Answer, error)) {
+			mu.Lock()
+			to = f
+			mu.Unlock()
+		}})
+		ch <- outcome{res, err}
+	}()
+	u.types("X=kept\recho one$((1+1))\r")
+	u.sees("one2")
+	s.cut()
+	u.sees("Passphrase of the key")
+	u.types("hunter2\r")
+	u.sees("\x1b[24;1H") // attached again, on a clean page
+	u.types("echo back-$X\r")
+	u.sees("back-kept")
+	require.NotContains(t, u.screen(), "hunter2")
+	u.types("exit\r")
+	require.NoError(t, u.ends(ch).err)
+}
+
 func TestModesAreSwitchedOff(t *testing.T) {
 	_, c := serve(t, "sh", "-c", `printf '\033[?1049h\033[?1000;1006h\033[?2004h\033[?25l\033[>1u\033=\033[3;9ron-now'; read x`)
 	u := newUser(t)

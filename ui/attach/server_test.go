@@ -29,6 +29,9 @@ type service struct {
 	sink  *api.Stream // who gets the output
 	exit  chan wire.ExitStatus
 	mute  bool // no goodbye after Detach
+	// asks, if set, is asked when the terminal is dialled again, before it is reached.
+	asks    *api.Question
+	answers chan api.Answer
 }
 
 func serve(t *testing.T, argv ...string) (*service, *api.Client) {
@@ -37,7 +40,10 @@ func serve(t *testing.T, argv ...string) (*service, *api.Client) {
 	sock := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", sock)
 	require.NoError(t, err)
-	srv := &http.Server{Handler: api.Mux([]api.Route{{Method: "POST", Path: "/v1/instances/{name}/terminal", Handler: s.terminal}})}
+	srv := &http.Server{Handler: api.Mux([]api.Route{{Method: "POST", Path: "/v1/instances/{name}/terminal", Handler: s.terminal},
+		{Method: "GET", Path: "/v1/questions", Handler: s.question},
+		{Method: "POST", Path: "/v1/questions/{id}", Handler: s.answer},
+	})}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -63,10 +69,43 @@ func serve(t *testing.T, argv ...string) (*service, *api.Client) {
 	return s, c
 }
 
+func (s *service) question(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusOK)
+	if s.asks != nil {
+		_ = json.NewEncoder(w).Encode(s.asks)
+	}
+	_ = http.NewResponseController(w).Flush()
+	<-r.Context().Done()
+}
+
+func (s *service) answer(w http.ResponseWriter, r *http.Request) {
+	var a api.Answer
+	if err := api.ReadJSON(r, &a); err != nil {
+		api.WriteError(w, err)
+		return
+	}
+	s.answers <- a
+	api.WriteJSON(w, http.StatusOK, struct{}{})
+}
+
 func (s *service) terminal(w http.ResponseWriter, r *http.Request) {
 	if r.PathValue("name") != "box" {
 		api.WriteError(w, api.Errorf(api.CodeNotFound, "there is no instance %q", r.PathValue("name")))
 		return
+	}
+	s.mu.Lock()
+	ask := s.asks != nil && len(s.reqs) > 0
+	s.mu.Unlock()
+	if ask {
+		select {
+		case a := <-s.answers:
+			if a.Value != "hunter2" {
+				api.WriteError(w, api.Errorf(api.CodeAuth, "wrong: %q", a.Value))
+				return
+			}
+		case <-r.Context().Done():
+			return
+		}
 	}
 	st, err := api.Upgrade(w, r)
 	if err != nil {
@@ -93,7 +132,7 @@ func (s *service) terminal(w http.ResponseWriter, r *http.Request) {
 		s.exit = make(chan wire.ExitStatus, 1)
 		go s.output(cmd)
 	}
-	again := len(s.conns) > 1
+	again := len(s.reqs) > 1
 	s.mu.Unlock()
 	_ = st.Writer.WriteJSON(wire.Started, wire.Start{Terminal: "t1", Again: again})
 	for {
