@@ -125,6 +125,37 @@ func TestAnotherUserIsRefused(t *testing.T) {
 	require.Contains(t, out, `"code":"forbidden"`)
 }
 
+// TestAnotherUserTriesATerminal connects to a terminal's own socket, first as it is and then opened to
+// all: its screen, and what is typed there, are nobody else's.
+func TestAnotherUserTriesATerminal(t *testing.T) {
+	needRoot(t, "to become another user")
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("curl is not installed")
+	}
+	o := testOptions(t)
+	_, c := serve(t, o)
+	p := attach(t, c, api.TerminalRequest{Rows: 24, Cols: 80})
+	p.types("echo secret-$((1+1))\n")
+	p.sees("secret-2")
+	socket := o.terminalSocket(p.id)
+	fi, err := os.Stat(socket)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), fi.Mode().Perm())
+	try := func(uid uint32) string {
+		cmd := exec.Command("curl", "-sS", "--max-time", "5", "--unix-socket", socket, "telnet://berth")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+		cmd.Dir = "/"
+		cmd.Stdin = bytes.NewReader(append([]byte("R\x00\x00\x00\x0f"), `{"op":"attach"}`...))
+		out, _ := cmd.CombinedOutput() // its end is of no matter: what it got is
+		return string(out)
+	}
+	require.NotContains(t, try(nobody), "secret")
+	require.NoError(t, os.Chmod(filepath.Dir(socket), 0o777))
+	require.NoError(t, os.Chmod(socket, 0o777))
+	require.NotContains(t, try(nobody), "secret", "although it is open to all")
+	require.Contains(t, try(0), "secret", "the same words from its user are understood")
+}
+
 func TestCurlReachesTheAgentByBothProtocols(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
 		t.Skip("curl is not installed")

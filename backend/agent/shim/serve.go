@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/backend/agent/proc"
+	"berth/backend/peer"
 	"berth/backend/wire"
 )
 
@@ -36,7 +37,13 @@ func (t *term) accept(l net.Listener) {
 		go func() {
 			defer func() { <-slots; t.conns.Done() }()
 			defer c.Close()
-			t.serve(c)
+			// The socket and its folder are closed to others; should somebody have opened them, a
+			// terminal is still its user's alone.
+			if uc, ok := c.(*net.UnixConn); ok {
+				if uid, err := peer.UID(uc); err == nil && uid == os.Getuid() {
+					t.serve(c)
+				}
+			}
 		}()
 	}
 }
