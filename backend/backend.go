@@ -78,6 +78,7 @@ type Spec struct {
 	SSH       bool
 	Setup     string
 	AssignTo  string
+	Share     string            // folder of the file share on the machine; empty: the backend's own, if any
 	Tags      map[string]string // Berth's tags (Tag… constants) included
 }
 

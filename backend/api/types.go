@@ -96,6 +96,9 @@ type Capabilities struct {
 	Assign  bool              `json:"assign"`
 	Exec    bool              `json:"exec"`
 	List    bool              `json:"list"`
+	Regions bool              `json:"regions"` // create takes a region
+	Disk    bool              `json:"disk"`    // create takes the size of the disk
+	SSH     bool              `json:"ssh"`     // create can open SSH to others
 	Why     map[string]string `json:"why,omitempty"`
 }
 
@@ -205,6 +208,7 @@ type CreateRequest struct {
 	SSH       *bool             `json:"ssh,omitempty"`
 	Setup     string            `json:"setup,omitempty"` // text of a set-up script run once on the fresh instance
 	For       string            `json:"for,omitempty"`
+	Share     string            `json:"share,omitempty"` // folder of the file share, where the backend has none of its own
 	Tags      map[string]string `json:"tags,omitempty"`
 	RequestID string            `json:"request_id,omitempty"` // a repeated request with the same id returns the first operation
 }

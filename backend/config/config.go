@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -77,7 +78,10 @@ type Duration time.Duration
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (d *Duration) UnmarshalText(b []byte) error {
 	v, err := time.ParseDuration(string(b))
-	if err == nil && v < 0 {
+	if err != nil {
+		return fmt.Errorf("%q is not a duration such as 10m or 2h", b)
+	}
+	if v < 0 {
 		err = errors.New("must not be negative")
 	}
 	*d = Duration(v)
@@ -179,9 +183,28 @@ func TOMLError(path string, err error) error {
 	var dec *toml.DecodeError
 	if errors.As(err, &dec) {
 		row, col := dec.Position()
-		return api.Errorf(api.CodeUsage, "%s:%d:%d: %s", path, row, col, strings.TrimPrefix(dec.Error(), "toml: "))
+		return api.Errorf(api.CodeUsage, "%s:%d:%d: %s", path, row, col, plain(dec))
 	}
 	return api.Errorf(api.CodeUsage, "%s: %w", path, err)
+}
+
+var mismatch = regexp.MustCompile(`cannot decode TOML (\S+) into .* of type (\S+)`)
+
+// plain says a decoder's error without the words of Go.
+func plain(dec *toml.DecodeError) string {
+	text := strings.TrimPrefix(dec.Error(), "toml: ")
+	m := mismatch.FindStringSubmatch(text)
+	if m == nil {
+		if k := strings.Join(dec.Key(), "."); k != "" && !strings.Contains(text, k) {
+			return k + ": " + text
+		}
+		return text
+	}
+	want := map[string]string{"string": "text in quotes", "bool": "true or false", "*bool": "true or false", "[]string": "a list of texts", "config.Duration": "a duration as \"10m\""}[m[2]]
+	if want == "" {
+		want = m[2]
+	}
+	return fmt.Sprintf("%s must be %s, not %s", strings.Join(dec.Key(), "."), want, m[1])
 }
 
 func (c *Config) validate() error {

@@ -78,7 +78,14 @@ func (s *Server) list(ctx context.Context, r *http.Request) (any, error) {
 		return nil, err
 	}
 	s.ws.Fresh(ctx)
-	return s.ws.Instances(api.ListOptions{Mine: mine, Backend: q.Get("backend"), State: api.State(q.Get("state"))}), nil
+	be := q.Get("backend")
+	list := s.ws.Instances(api.ListOptions{Mine: mine, Backend: be, State: api.State(q.Get("state"))})
+	if len(list) == 0 && be != "" && s.failed[be] == nil {
+		if err := s.ws.KnowsBackend(be); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
 }
 
 func boolean(v, name string) (bool, error) {

@@ -132,14 +132,14 @@ func (s *Server) serve(ctx context.Context, l *net.UnixListener) error {
 	if err := s.writeNote(); err != nil {
 		return err
 	}
+	// Clients wait in the socket's backlog until what the last daemon left is under way again.
+	if err := s.ws.Resume(ctx); err != nil {
+		return err
+	}
 	served := make(chan error, 1)
 	go func() {
 		served <- srv.Serve(ownOnly{l, func(uid int) { log.Warn("refused a connection of another user", "uid", uid) }})
 	}()
-	if err := s.ws.Resume(ctx); err != nil {
-		_ = srv.Close()
-		return err
-	}
 	var wg sync.WaitGroup
 	wg.Add(2)
 	go func() { defer wg.Done(); s.ws.Run(ctx) }()
@@ -260,7 +260,7 @@ func (s *Server) caller(r *http.Request) (context.Context, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.ws.Remember(d.Env)
+	s.ws.Remember(d.Env, "")
 	c := &backend.Caller{Actor: s.actor, Env: d.Env}
 	if d.Interactive && d.ClientID != "" {
 		c.Ask = func(ctx context.Context, q api.Question) (string, error) { return s.questions.ask(ctx, d.ClientID, q) }

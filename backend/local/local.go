@@ -67,7 +67,8 @@ const notAssignable = "an environment on this computer runs as the user who made
 func (b *Backend) Info() backend.Info {
 	return backend.Info{Name: "local", Title: "This computer", Private: true, Capabilities: api.Capabilities{
 		Create: true, Adopt: true, Start: true, Stop: true, Restart: true, Delete: true, Console: true, Exec: true, List: true,
-		Why: map[string]string{"assign": notAssignable},
+		Why: map[string]string{"assign": notAssignable, "regions": "it is this computer", "disk": "instances share this computer's disk",
+			"ssh": "berth ssh goes straight in; no SSH server is started"},
 	}}
 }
 
@@ -127,7 +128,10 @@ func (b *Backend) Create(ctx context.Context, spec backend.Spec) (backend.Machin
 	case spec.AssignTo != "" && spec.AssignTo != whoami():
 		return backend.Machine{}, api.Errorf(api.CodeUnsupported, "%q can't be assigned to %s: %s", spec.Name, spec.AssignTo, notAssignable)
 	}
-	share := b.env.Settings["share"]
+	share := spec.Share
+	if share == "" {
+		share = b.env.Settings["share"]
+	}
 	if share != "" {
 		if err := checkShare(share); err != nil {
 			return backend.Machine{}, err

@@ -58,7 +58,7 @@ func (b *Backend) Len() int {
 
 // Info implements backend.Backend.
 func (b *Backend) Info() backend.Info {
-	return backend.Info{Name: "mem", Title: "In memory", Capabilities: api.Capabilities{Create: true, Start: true, Stop: true, Restart: true, Delete: true, Console: true, Exec: true, List: true}}
+	return backend.Info{Name: "mem", Title: "In memory", Capabilities: api.Capabilities{Create: true, Start: true, Stop: true, Restart: true, Delete: true, Console: true, Exec: true, List: true, Regions: true, Disk: true, SSH: true}}
 }
 
 func (b *Backend) do(ctx context.Context, method string, f func() error) error {

@@ -101,7 +101,8 @@ func (s *SQLite) quickCheck(ctx context.Context) error {
 		return err
 	}
 	if res != "ok" {
-		return fmt.Errorf("%w: %s", errCorrupt, res)
+		first, _, _ := strings.Cut(strings.TrimPrefix(res, "*** in database main ***\n"), "\n")
+		return fmt.Errorf("%w (%s)", errCorrupt, first)
 	}
 	return nil
 }

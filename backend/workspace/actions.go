@@ -35,6 +35,9 @@ func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operat
 	if q.For != "" && !caps.Assign {
 		return api.Operation{}, api.Errorf(api.CodeUnsupported, "backend %s can't assign an instance to somebody else (--for %s)", q.Backend, q.For)
 	}
+	if err := honoured(&q, &caps); err != nil {
+		return api.Operation{}, err
+	}
 	size, err := w.chooseSize(ctx, b, &q)
 	if err != nil {
 		return api.Operation{}, err
@@ -56,7 +59,7 @@ func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operat
 			PriceUSDPerHour: size.PriceUSD, RunningUSDPerHour: size.PriceUSD, Tags: tags, Capabilities: caps},
 		Token: opID,
 		Spec: &backend.Spec{Token: opID, Name: q.Name, Size: q.Size, Image: q.Image, Region: q.Region, DiskBytes: q.DiskBytes, SSH: ssh,
-			Setup: q.Setup, AssignTo: q.For, Tags: tags},
+			Setup: q.Setup, AssignTo: q.For, Share: q.Share, Tags: tags},
 	}
 	if size.PriceUSD != nil && *size.PriceUSD == 0 {
 		rec.StoppedUSDPerHour = size.PriceUSD // this host costs nothing either way
@@ -97,6 +100,28 @@ func (w *Workspace) beginNew(ctx context.Context, rec store.Instance, op store.O
 		return api.Operation{}, err
 	}
 	return r.snapshot(), nil
+}
+
+// honoured refuses what the backend would silently leave out.
+func honoured(q *api.CreateRequest, caps *api.Capabilities) error {
+	for _, c := range []struct {
+		asked, can bool
+		what, name string
+	}{
+		{q.Region != "", caps.Regions, "a region", "regions"},
+		{q.DiskBytes != 0, caps.Disk, "a disk size", "disk"},
+		{q.SSH != nil && *q.SSH, caps.SSH, "SSH that is open to others", "ssh"},
+	} {
+		if c.asked && !c.can {
+			return api.Errorf(api.CodeUnsupported, "backend %s takes no choice of %s: %s", q.Backend, c.what, orElse(caps.Why[c.name], "it has none"))
+		}
+	}
+	for k := range q.Tags {
+		if strings.HasPrefix(strings.ToLower(k), "berth-") {
+			return api.Errorf(api.CodeUsage, "the tag %q is not yours to set: tags that begin with berth- are Berth's own", k)
+		}
+	}
+	return nil
 }
 
 func (w *Workspace) chooseSize(ctx context.Context, b backend.Backend, q *api.CreateRequest) (api.Size, error) {
@@ -185,7 +210,7 @@ func (w *Workspace) Action(ctx context.Context, name, kind string, q api.ActionR
 	if !ok {
 		return api.Operation{}, api.Errorf(api.CodeUsage, "there is no action %q: start, stop, restart, delete", kind)
 	}
-	for {
+	for asked := false; ; {
 		w.mu.Lock()
 		e, err := w.find(name)
 		if err != nil {
@@ -216,6 +241,13 @@ func (w *Workspace) Action(ctx context.Context, name, kind string, q api.ActionR
 			case <-ctx.Done():
 				return api.Operation{}, ctx.Err()
 			}
+		}
+		if id := e.rec.ID; !asked && slices.Contains(tr.noop, e.rec.State) {
+			// Nothing to do, by what was last seen: it may have been started elsewhere since, and be billed.
+			w.mu.Unlock()
+			w.observe(ctx, id, nil, true)
+			asked = true
+			continue
 		}
 		op, err := w.act(ctx, e, kind, tr.during, tr.noop, q)
 		w.mu.Unlock()
@@ -282,8 +314,11 @@ func (w *Workspace) MayOpen(rec *store.Instance) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	me := w.whoami[rec.Backend]
-	if rec.AssignedTo == "" || me == "" || rec.AssignedTo == me {
+	if rec.AssignedTo == "" || rec.AssignedTo == me {
 		return nil
+	}
+	if me == "" { // not known is not allowed
+		return api.Errorf(api.CodeForbidden, "%s is assigned to %s, and backend %s does not say who you are", rec.Name, rec.AssignedTo, rec.Backend).WithHint("berth doctor")
 	}
 	return api.Errorf(api.CodeForbidden, "%s is assigned to %s: only they may open a shell there", rec.Name, rec.AssignedTo)
 }

@@ -70,6 +70,28 @@ func (w *Workspace) agentSeen(ctx context.Context, id string, info *api.AgentInf
 	changed := e.agent == nil || *e.agent != *st
 	e.agent = st
 	rec := e.rec
+	w.mergeAgent(&rec, info)
+	same := sameRecord(&rec, &e.rec)
+	if same && changed {
+		w.publish(e)
+	}
+	w.mu.Unlock()
+	if same {
+		return nil
+	}
+	return w.persist(ctx, func() *store.Change {
+		e := w.entries[id]
+		if e == nil {
+			return &store.Change{} // deleted meanwhile
+		}
+		rec := e.rec // as it is now: an operation may have changed it
+		w.mergeAgent(&rec, info)
+		return &store.Change{Instances: []store.Instance{rec}}
+	})
+}
+
+// mergeAgent writes what an agent says of its host into the record.
+func (w *Workspace) mergeAgent(rec *store.Instance, info *api.AgentInfo) {
 	if rec.User == "" {
 		rec.User = info.User
 	}
@@ -82,26 +104,15 @@ func (w *Workspace) agentSeen(ctx context.Context, id string, info *api.AgentInf
 			rec.GPUs = info.GPUs
 		}
 	}
-	if !info.LastActivity.IsZero() {
-		// Ages are computed from receipt: the instance's clock may be off.
-		idle := info.Now.Sub(info.LastActivity)
-		if idle < 0 {
-			idle = 0
-		}
-		t := w.now().UTC().Add(-idle).Truncate(time.Second)
-		if rec.IdleSince == nil || t.Sub(*rec.IdleSince).Abs() > 2*time.Second {
-			rec.IdleSince = &t
-		}
+	if info.LastActivity.IsZero() {
+		return
 	}
-	same := sameRecord(&rec, &e.rec)
-	if same && changed {
-		w.publish(e)
+	// Ages are computed from receipt: the instance's clock may be off.
+	idle := max(0, info.Now.Sub(info.LastActivity))
+	t := w.now().UTC().Add(-idle).Truncate(time.Second)
+	if rec.IdleSince == nil || t.Sub(*rec.IdleSince).Abs() > 2*time.Second {
+		rec.IdleSince = &t
 	}
-	w.mu.Unlock()
-	if same {
-		return nil
-	}
-	return w.persist(ctx, func() *store.Change { return &store.Change{Instances: []store.Instance{rec}} })
 }
 
 func (w *Workspace) agentStatus(id string, st *api.AgentStatus) {
@@ -157,7 +168,7 @@ func runSetup(ctx context.Context, w *Workspace, r *run) error {
 		return err
 	}
 	if rec.Spec != nil && strings.TrimSpace(rec.Spec.Setup) != "" {
-		if err := w.setupScript(ctx, rec); err != nil {
+		if err := w.setupScript(ctx, r, rec); err != nil {
 			return err
 		}
 	}
@@ -168,10 +179,29 @@ func runSetup(ctx context.Context, w *Workspace, r *run) error {
 	})
 }
 
-func (w *Workspace) setupScript(ctx context.Context, rec store.Instance) error {
+// setupWrapper runs a set-up script once and waits for it, however often it is itself run: the daemon
+// may be killed and resume. $1 is the script, $2 the operation. The script runs in a session of its own,
+// so that it outlives this connection; its output and code stand in a folder.
+const setupWrapper = `d=${BERTH_SCRATCH:-${TMPDIR:-/tmp}}/setup-$2
+own=; command -v setsid >/dev/null 2>&1 && own=setsid
+mkdir -p "${d%/*}" || exit 126
+if mkdir "$d" 2>/dev/null; then
+  S=$1 D=$d $own sh -c 'echo $$ >"$D/pid"; sh -e -c "$S" >"$D/log" 2>&1 </dev/null; echo $? >"$D/new"; mv "$D/new" "$D/code"' >/dev/null 2>&1 </dev/null &
+fi
+n=0
+until [ -s "$d/code" ]; do
+  n=$((n+1))
+  if [ $n -gt 50 ] && ! kill -0 "$(cat "$d/pid" 2>/dev/null)" 2>/dev/null && [ ! -s "$d/code" ]; then
+    cat "$d/log"; echo "berth: the script was cut off (a reboot, a kill) and is not run a second time"; exit 125
+  fi
+  sleep 0.02 2>/dev/null || sleep 1
+done
+cat "$d/log"; c=$(cat "$d/code"); rm -rf "$d"; exit "$c"`
+
+func (w *Workspace) setupScript(ctx context.Context, r *run, rec store.Instance) error {
 	client := w.AgentClient(rec)
 	defer client.Close()
-	s, err := client.OpenStream(ctx, "/v1/exec", api.ExecRequest{Argv: []string{"sh", "-e", "-c", rec.Spec.Setup}})
+	s, err := client.OpenStream(ctx, "/v1/exec", api.ExecRequest{Argv: []string{"sh", "-c", setupWrapper, "sh", rec.Spec.Setup, r.op.ID}})
 	if err != nil {
 		return err
 	}
@@ -181,7 +211,11 @@ func (w *Workspace) setupScript(ctx context.Context, rec store.Instance) error {
 		return err
 	}
 	if x.Code != 0 {
-		return api.Errorf(api.CodeFailed, "the set-up script ended with code %d; its last lines:\n%s", x.Code, out.String()).
+		text := ""
+		if t := out.String(); t != "" {
+			text = "; its last lines:\n" + t
+		}
+		return api.Errorf(api.CodeFailed, "the set-up script ended with code %d%s", x.Code, text).
 			WithHint("the instance can be reached to mend it: berth ssh %s", rec.Name)
 	}
 	return nil

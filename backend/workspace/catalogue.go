@@ -23,6 +23,12 @@ func (w *Workspace) Backends(ctx context.Context) []api.BackendInfo {
 	return out
 }
 
+// KnowsBackend says, by its error, that there is no backend of that name.
+func (w *Workspace) KnowsBackend(name string) error {
+	_, err := w.backend(name)
+	return err
+}
+
 // Sizes lists the sizes of one backend, or of all that create.
 func (w *Workspace) Sizes(ctx context.Context, name string) ([]api.Size, error) {
 	return catalogue(ctx, w, name, backend.Backend.Sizes)

@@ -106,6 +106,9 @@ func (w *Workspace) Resume(ctx context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, op := range ops {
+		if w.runs[op.ID] != nil {
+			continue // begun since
+		}
 		if w.entries[op.InstanceID] == nil || plans[op.Kind] == nil {
 			// Its instance is gone: the end of a delete was written without this one's.
 			op.State, op.EndedAt = api.OpCancelled, ptr(w.now().UTC())
@@ -311,7 +314,7 @@ func (w *Workspace) observeAfterFailure(r *run) {
 	}
 	ctx, cancel := context.WithTimeout(w.ctx, min(w.limits.Call, 10*time.Second))
 	defer cancel()
-	w.observe(ctx, r.op.InstanceID, false)
+	w.observe(ctx, r.op.InstanceID, r, false)
 }
 
 // brief formats a duration for people: 240ms, 3.2s, 4m10s.

@@ -19,6 +19,9 @@ func CheckName(name string) error {
 		return api.Errorf(api.CodeUsage, "the name %q %s", name, why).
 			WithHint("a name has 3 to 24 characters: letters, digits and '-', starting with a letter")
 	}
+	if name == "" {
+		return api.Errorf(api.CodeUsage, "an instance needs a name").WithHint("3 to 24 characters: letters, digits and '-', starting with a letter")
+	}
 	for i, c := range name {
 		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 		if i == 0 && !letter {

@@ -178,6 +178,7 @@ func doAdopt(ctx context.Context, w *Workspace, r *run) error {
 		return err
 	}
 	w.opts.Fault("adopt.identify.called")
+	w.Remember(backend.CallerFrom(ctx).Env, rec.ID)
 	if err := w.alreadyHere(rec.ID, &m); err != nil {
 		return err
 	}

@@ -77,8 +77,7 @@ func (w *Workspace) Wake() {
 
 // Run reconciles until ctx or the workspace ends. While nobody looks it sleeps.
 func (w *Workspace) Run(ctx context.Context) {
-	fresh := func() context.Context { return w.background(ctx) }
-	w.Reconcile(fresh())
+	w.Reconcile(w.background(ctx))
 	if err := w.opts.Store.Trim(ctx, keepEvents, w.now().Add(-keepOperations)); err != nil && ctx.Err() == nil {
 		w.log.Warn("trimming the store", "error", err)
 	}
@@ -103,11 +102,11 @@ func (w *Workspace) Run(ctx context.Context) {
 		case <-w.wake:
 		case <-tick:
 		}
-		w.Reconcile(fresh())
-		w.each(w.takeSuspects(), func(id string) { w.observe(ctx, id, false) })
+		w.Reconcile(w.background(ctx))
+		w.each(w.takeSuspects(), func(id string) { w.observe(ctx, id, nil, false) })
 		if now := time.Now(); looking && now.Sub(lastProbe) > probeEvery {
 			lastProbe = now
-			w.probeAll(fresh())
+			w.probeAll(w.background(ctx))
 		}
 	}
 }
@@ -296,7 +295,7 @@ func (w *Workspace) probeAll(ctx context.Context) {
 		}
 	}
 	w.mu.Unlock()
-	w.each(ids, func(id string) { w.observe(ctx, id, false) })
+	w.each(ids, func(id string) { w.observe(ctx, id, nil, false) })
 	w.each(agents, func(id string) { w.lookAtAgent(ctx, id) })
 }
 
@@ -310,9 +309,9 @@ func (w *Workspace) each(ids []string, f func(id string)) {
 	_ = g.Wait() // the functions report their own errors
 }
 
-// observe asks the provider for one machine and shows what it says. With ask, questions may be put to
-// the caller of ctx.
-func (w *Workspace) observe(ctx context.Context, id string, ask bool) {
+// observe asks the provider for one machine and shows what it says, unless an operation other than own
+// is changing it. With ask, questions may be put to the caller of ctx.
+func (w *Workspace) observe(ctx context.Context, id string, own *run, ask bool) {
 	w.mu.Lock()
 	e := w.entries[id]
 	if e == nil {
@@ -325,9 +324,7 @@ func (w *Workspace) observe(ctx context.Context, id string, ask bool) {
 	if b == nil {
 		return
 	}
-	if !ask {
-		ctx = w.background(ctx)
-	}
+	ctx = w.inPlaceOf(ctx, id, ask)
 	cctx, cancel := context.WithTimeout(ctx, w.limits.Call)
 	m, err := b.Get(cctx, ref(&rec))
 	cancel()
@@ -337,8 +334,8 @@ func (w *Workspace) observe(ctx context.Context, id string, ask bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e = w.entries[id]
-	if e == nil {
-		return
+	if e == nil || e.run != own || !e.rec.UpdatedAt.Equal(rec.UpdatedAt) {
+		return // an operation began or ended meanwhile: the answer is older than what it knows
 	}
 	rec = e.rec
 	switch {
@@ -371,7 +368,7 @@ func (w *Workspace) lookAtAgent(ctx context.Context, id string) {
 	}
 	rec := e.rec
 	w.mu.Unlock()
-	cctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	cctx, cancel := context.WithTimeout(w.inPlaceOf(ctx, id, true), 20*time.Second)
 	defer cancel()
 	client := w.AgentClient(rec)
 	defer client.Close()
@@ -396,7 +393,7 @@ func (w *Workspace) Refresh(ctx context.Context, name string) (api.Instance, err
 	if err != nil {
 		return api.Instance{}, err
 	}
-	w.observe(ctx, rec.ID, true)
+	w.observe(ctx, rec.ID, nil, true)
 	w.mu.Lock()
 	e := w.entries[rec.ID]
 	running := e != nil && e.rec.State == api.StateRunning

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -115,6 +116,7 @@ type entry struct {
 	run    *run           // the operation under way, if any
 	lastOp *api.Operation // the last one, if it failed
 	agent  *api.AgentStatus
+	env    map[string]string // of the caller who last reached it
 }
 
 // errClosing is the cause with which Close ends what is under way: it stays unfinished in the store.
@@ -180,14 +182,29 @@ func (w *Workspace) Close() {
 func (w *Workspace) IDs() (workspace, home string) { return w.id, w.homeID }
 
 // Remember keeps a caller's environment (its ssh-agent, its credentials) for the work that nobody asks
-// for: reconnecting, looking how machines are.
-func (w *Workspace) Remember(env map[string]string) {
+// for: reconnecting, looking how machines are. With an instance's id it is what that instance was
+// reached with; otherwise it is for those that were not reached yet. What a later caller lacks stays: a
+// script without an ssh-agent does not take it away.
+func (w *Workspace) Remember(env map[string]string, id string) {
 	if len(env) == 0 {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.env = env
+	if id == "" {
+		w.env = overlay(w.env, env)
+	} else if e := w.entries[id]; e != nil {
+		e.env = overlay(e.env, env)
+	}
+}
+
+func overlay(under, over map[string]string) map[string]string {
+	out := maps.Clone(under)
+	if out == nil {
+		out = map[string]string{}
+	}
+	maps.Copy(out, over)
+	return out
 }
 
 // background returns ctx for work that nobody asked for: nobody is there to answer a question.
@@ -195,6 +212,25 @@ func (w *Workspace) background(ctx context.Context) context.Context {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return backend.WithCaller(ctx, &backend.Caller{Actor: "berth", Env: w.env})
+}
+
+// inPlaceOf returns ctx for work on an instance: with the environment that it was last reached with,
+// where the caller brings none or, without ask, whoever calls.
+func (w *Workspace) inPlaceOf(ctx context.Context, id string, ask bool) context.Context {
+	c := *backend.CallerFrom(ctx)
+	if ask && len(c.Env) > 0 && c.Actor != "berth" {
+		return ctx
+	}
+	if !ask {
+		c.Ask = nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c.Env = w.env
+	if e := w.entries[id]; e != nil && e.env != nil {
+		c.Env = e.env
+	}
+	return backend.WithCaller(ctx, &c)
 }
 
 // Busy counts the operations under way.

@@ -46,6 +46,9 @@ func (a *app) rmCmd() *cobra.Command {
 			var lost []string
 			for _, name := range args {
 				in, err := c.Instance(ctx, name)
+				if err != nil && len(args) > 1 {
+					return api.Errorf(api.AsError(err).Code, "%w; nothing was deleted", err)
+				}
 				if err != nil {
 					return err
 				}

@@ -31,6 +31,12 @@ func (a *app) adoptCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if ssh := a.conf.Backend.SSH; !q.Local {
+				q.Share = orElse(q.Share, ssh.Share)
+				if ssh.Transport != "own" {
+					q.Transport = orElse(q.Transport, ssh.Transport)
+				}
+			}
 			began := time.Now()
 			q.RequestID = requestID()
 			op, err := again(cmd.Context(), func() (api.Operation, error) { return c.Adopt(cmd.Context(), q) })
@@ -46,4 +52,11 @@ func (a *app) adoptCmd() *cobra.Command {
 	cmd.Flags().StringVar(&q.Transport, "transport", "", "openssh: reach it through your own ssh program (GSSAPI, PKCS#11, odd configurations)")
 	a.jsonFlag(cmd)
 	return cmd
+}
+
+func orElse(s, def string) string {
+	if s == "" {
+		return def
+	}
+	return s
 }

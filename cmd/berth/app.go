@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"berth/assets"
 	"berth/backend/api"
 	"berth/backend/config"
 	"berth/backend/daemon"
@@ -79,7 +80,7 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "berth",
 		Short:         "A fleet of GPU workstations in one terminal",
-		Long:          "Berth gives you a fleet of GPU workstations in one terminal.\n\nWithout a verb it opens the dashboard. berth help TOPIC explains: concepts, ssh, local, config, exit-codes.",
+		Long:          "Berth gives you a fleet of GPU workstations in one terminal.\n\nWithout a verb it opens the dashboard. berth help TOPIC explains: " + strings.Join(assets.HelpTopics(), ", ") + ".",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noArgs,

@@ -65,9 +65,8 @@ func (a *app) confirm(yes bool, text string) error {
 	if yes {
 		return nil
 	}
-	refuse := api.Errorf(api.CodeRefused, "%s: not done without being asked for", strings.TrimSuffix(text, "?")).WithHint("add --yes to do it")
 	if !terminal(a.in) || !terminal(a.err) {
-		return refuse
+		return api.Errorf(api.CodeRefused, "%s\nNothing was done: this has to be confirmed, and nobody can be asked here", text).WithHint("add --yes")
 	}
 	fmt.Fprintf(a.err, "%s ", clean(text))
 	ok, err := yesNo(a.in)

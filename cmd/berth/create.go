@@ -159,12 +159,33 @@ func (a *app) create(cmd *cobra.Command, q api.CreateRequest, noWait bool) error
 		return err
 	}
 	began := time.Now()
+	a.defaults(&q)
 	q.RequestID = requestID()
 	op, err := again(ctx, func() (api.Operation, error) { return c.Create(ctx, q) })
 	if err != nil {
 		return err
 	}
 	return a.finishNew(cmd, c, op, noWait, began)
+}
+
+// defaults fills what the call leaves out from this call's configuration: the daemon may have been
+// started under another.
+func (a *app) defaults(q *api.CreateRequest) {
+	d := a.conf.Defaults
+	if q.Backend == "" {
+		q.Backend = d.Backend
+	}
+	if q.Backend == d.Backend {
+		if q.Size == "" {
+			q.Size = d.Size
+		}
+		if q.Image == "" {
+			q.Image = d.Image
+		}
+	}
+	if q.Backend == "local" {
+		q.Share = a.conf.Backend.Local.Share
+	}
 }
 
 // finishNew waits for a new instance and prints it.

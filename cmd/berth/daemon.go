@@ -125,8 +125,9 @@ func (a *app) serve(ctx context.Context, ready func()) error {
 	}
 	defer logfile.Close()
 	log := slog.New(slog.NewTextHandler(logfile, nil))
-	// A daemon rests most of the time: it trades a little work for half the garbage.
-	debug.SetGCPercent(40)
+	// SSH makes a buffer for each packet: with Go's default a busy line would collect garbage every
+	// few megabytes. What this costs at rest is given back below.
+	debug.SetGCPercent(400)
 	err = daemon.Serve(ctx, daemon.Config{
 		Home:     a.home,
 		Idle:     time.Duration(a.conf.Daemon.Idle),

@@ -63,6 +63,9 @@ func (a *app) exec(ctx context.Context, name string, q api.ExecRequest) error {
 			a.exit = 128 + int(syscall.SIGPIPE)
 			return nil
 		}
+		if e := api.AsError(err); e.Code == api.CodeUnreachable && e.Hint == "" {
+			return e.WithHint("the command was told to end (SIGHUP); run it again, or run it in berth ssh %s, which outlives the line", name)
+		}
 		return err
 	}
 	a.exit = x.Code

@@ -41,6 +41,10 @@ func (a *app) lsCmd() *cobra.Command {
 			if a.json {
 				return a.printJSON(list)
 			}
+			if len(list) == 0 && (o.Mine || o.Backend != "" || o.State != "") {
+				fmt.Fprintln(a.err, "No instance is like that. berth ls lists all.")
+				return nil
+			}
 			return a.printFleet(list)
 		},
 	}

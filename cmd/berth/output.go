@@ -62,8 +62,11 @@ func bytesText(n int64) string {
 
 // usd prints money; nil is unknown.
 func usd(v *float64, unit string) string {
-	if v == nil {
+	switch {
+	case v == nil:
 		return dash
+	case *v == 0 && unit != "":
+		return "free"
 	}
 	return fmt.Sprintf("$%.2f%s", *v, unit)
 }

@@ -73,7 +73,7 @@ func (a *app) printInstance(in *api.Instance) error {
 	add("state", state+" (since "+in.StateSince.Local().Format("2006-01-02 15:04:05")+")")
 	if op := in.Operation; op != nil {
 		for _, s := range op.Steps {
-			add("  "+op.Kind, fmt.Sprintf("%-9s %s %s", s.State, s.Title, s.Message))
+			add("  "+op.Kind, strings.TrimSpace(fmt.Sprintf("%-9s %s%s %s", s.State, s.Title, stepTime(&s, now), s.Message)))
 		}
 	}
 	add("backend", in.Backend)
@@ -102,10 +102,12 @@ func (a *app) printInstance(in *api.Instance) error {
 	if in.State == api.StateRunning {
 		add("idle", ago(in.IdleSince, now))
 	}
-	add("seen", ago(in.ObservedAt, now)+" ago")
+	add("seen", seenText(in.ObservedAt, now))
 	add("price running", usd(in.RunningUSDPerHour, "/h"))
 	add("price stopped", usd(in.StoppedUSDPerHour, "/h"))
-	add("cost today", usd(in.CostTodayUSD, ""))
+	if c := in.CostTodayUSD; c != nil && (*c > 0 || in.PriceUSDPerHour == nil || *in.PriceUSDPerHour > 0) {
+		add("cost today", usd(c, ""))
+	}
 	for _, k := range slices.Sorted(maps.Keys(in.Tags)) {
 		if !strings.HasPrefix(k, "berth-") {
 			add("tag "+k, in.Tags[k])
@@ -118,4 +120,25 @@ func (a *app) printInstance(in *api.Instance) error {
 		add("no "+k, in.Capabilities.Why[k])
 	}
 	return table(a.out, rows)
+}
+
+// seenText says how old the figures are.
+func seenText(t *time.Time, now time.Time) string {
+	s := ago(t, now)
+	if s == dash || s == "now" {
+		return s
+	}
+	return s + " ago"
+}
+
+// stepTime says how long a step took, or has taken so far.
+func stepTime(s *api.Step, now time.Time) string {
+	if s.StartedAt == nil {
+		return ""
+	}
+	end := now
+	if s.EndedAt != nil {
+		end = *s.EndedAt
+	}
+	return " (" + seconds(max(0, end.Sub(*s.StartedAt))) + ")"
 }
