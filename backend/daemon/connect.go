@@ -105,11 +105,25 @@ func (c *Connector) start(ctx context.Context) (net.Conn, error) {
 	if err := flockContext(ctx, f); err != nil {
 		return nil, err
 	}
-	if conn, err := c.dial(ctx); err == nil {
-		return conn, nil // another client was faster
-	}
-	if err := c.spawn(ctx); err != nil {
-		return nil, err
+	// A daemon may run that does not serve yet, or no longer: the client that started it was killed, or
+	// it is on its way out. Either it will answer, or make room.
+	deadline := time.Now().Add(startLimit)
+	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 200*time.Millisecond) {
+		if conn, err := c.dial(ctx); err == nil {
+			return conn, nil // another client was faster
+		}
+		err := c.spawn(ctx)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, errRunningCode) || time.Now().After(deadline) {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(wait):
+		}
 	}
 	conn, err := c.dial(ctx)
 	if err != nil {
@@ -117,6 +131,9 @@ func (c *Connector) start(ctx context.Context) (net.Conn, error) {
 	}
 	return conn, nil
 }
+
+// errRunningCode matches errRunning as a started daemon reports it.
+var errRunningCode = &api.Error{Code: api.CodeConflict}
 
 // flockContext takes the lock, waiting until ctx ends.
 func flockContext(ctx context.Context, f *os.File) error {

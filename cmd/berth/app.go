@@ -217,7 +217,7 @@ func (a *app) jsonFlag(cmd *cobra.Command) {
 
 // printJSON prints one document.
 func (a *app) printJSON(v any) error {
-	enc := json.NewEncoder(a.out)
+	enc := json.NewEncoder(jsonOut(a.out))
 	enc.SetEscapeHTML(false)
 	if terminal(a.out) {
 		enc.SetIndent("", "  ")

@@ -58,7 +58,7 @@ func (a *app) eventsCmd() *cobra.Command {
 }
 
 func (a *app) followEvents(ctx context.Context, c *api.Client, o api.EventOptions) error {
-	enc := json.NewEncoder(a.out)
+	enc := json.NewEncoder(jsonOut(a.out))
 	for {
 		err := c.FollowEvents(ctx, o, func(e api.Event) error {
 			o.Since = e.Seq // where the next daemon goes on

@@ -130,7 +130,7 @@ func (a *app) watch(ctx context.Context, c *api.Client, o api.ListOptions) error
 		return (!o.Mine || in.Mine) && (o.Backend == "" || in.Backend == o.Backend) && (o.State == "" || in.State == o.State)
 	}
 	names := map[string]string{}
-	enc := json.NewEncoder(a.out)
+	enc := json.NewEncoder(jsonOut(a.out))
 	var first []api.Instance
 	started := false
 	for {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -21,6 +22,29 @@ func clean(s string) string {
 		lines[i] = text.Clean(lines[i])
 	}
 	return strings.Join(lines, "\n")
+}
+
+// jsonOut returns a writer of whole JSON documents to w that escapes what JSON lets stand and a terminal
+// obeys: C1 controls, which begin sequences as ESC does, and what reorders text.
+func jsonOut(w io.Writer) io.Writer { return jsonWriter{w} }
+
+type jsonWriter struct{ w io.Writer }
+
+func (j jsonWriter) Write(p []byte) (int, error) {
+	odd := func(r rune) bool { return r >= 0x7f && r < 0xa0 || r >= 0x200e && r <= 0x200f || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 }
+	if bytes.IndexFunc(p, odd) < 0 {
+		return j.w.Write(p)
+	}
+	var b bytes.Buffer
+	for _, r := range string(p) {
+		if odd(r) { // only strings have such characters
+			fmt.Fprintf(&b, `\u%04x`, r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	_, err := j.w.Write(b.Bytes())
+	return len(p), err
 }
 
 // table prints rows in aligned columns; the first row is the header.
