@@ -23,7 +23,8 @@ func (c *Conn) RemoveAgent(ctx context.Context) error {
 		return nil
 	}
 	// The agent's own program knows what it made; the program itself came from here. On a file system
-	// that other hosts share, their agents may run it too. Folders go as far up as they are ours and empty.
+	// that other hosts share, their agents may run it too. What uploads left that broke
+	// goes too. Folders go as far up as they are ours and empty.
 	flags := []string{"--end", "--socket=" + p.Socket}
 	if p.State != "" {
 		flags = append(flags, "--state="+p.State)
@@ -33,7 +34,7 @@ func (c *Conn) RemoveAgent(ctx context.Context) error {
 %s </dev/null 2>&1 || exit 1
 case $(stat -f -c %%T "$f" 2>/dev/null) in nfs*|smb*|cifs*|lustre|fuse*|ceph|afs|gpfs) exit 0 ;; esac
 d=${f%%/*}
-rm -f "$f"
+rm -f "$f" "${d%%/*}"/.berth-*.tmp
 rmdir "$d" "${d%%/*}" 2>/dev/null
 d=%s
 while d=${d%%/*}; do
