@@ -147,6 +147,7 @@ type Operation struct {
 	State      OpState    `json:"state"`
 	Steps      []Step     `json:"steps"`
 	Error      *Error     `json:"error,omitempty"`
+	Warnings   []string   `json:"warnings,omitempty"` // what was left undone although it succeeded
 	CreatedAt  time.Time  `json:"created_at"`
 	EndedAt    *time.Time `json:"ended_at,omitempty"`
 }

@@ -181,6 +181,9 @@ func (w *Workspace) Adopt(ctx context.Context, q api.AdoptRequest) (api.Operatio
 	if err != nil {
 		return api.Operation{}, err
 	}
+	if err := w.hostAdopted(q.Local); err != nil {
+		return api.Operation{}, err
+	}
 	me := w.whoamiOf(ctx, name, b)
 	opID := operationID(q.RequestID)
 	rec := store.Instance{
@@ -189,6 +192,18 @@ func (w *Workspace) Adopt(ctx context.Context, q api.AdoptRequest) (api.Operatio
 	}
 	w.setState(&rec, api.StateCreating, "")
 	return w.beginNew(ctx, rec, store.Operation{Operation: api.Operation{ID: opID, Kind: opAdopt}, Adopt: &q})
+}
+
+// hostAdopted refuses to take in this very host a second time, before anything is done.
+func (w *Workspace) hostAdopted(local bool) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, e := range w.entries {
+		if local && e.rec.Adopted && e.rec.Line.Socket != "" {
+			return api.Errorf(api.CodeConflict, "this computer is in the fleet already, as %q", e.rec.Name)
+		}
+	}
+	return nil
 }
 
 // transitions say, for each action, the state shown while it runs and the states in which there is

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"slices"
@@ -245,7 +246,9 @@ func letGo(ctx context.Context, w *Workspace, r *run) error {
 	defer cancel()
 	if err := w.opts.Lines.Forget(cctx, &rec, rec.Adopted); err != nil && ctx.Err() == nil {
 		return w.persist(ctx, func() *store.Change {
-			return &store.Change{Events: []*api.Event{w.event("agent.left", "warn", &rec, &r.op.Operation, "", "the agent could not be removed from %s and stays there: %s", rec.Name, err)}}
+			msg := fmt.Sprintf("the agent could not be removed from %s and stays there: %s", rec.Name, err)
+			r.op.Warnings = append(r.op.Warnings, msg)
+			return &store.Change{Operations: []store.Operation{r.op}, Events: []*api.Event{w.event("agent.left", "warn", &rec, &r.op.Operation, "", "%s", msg)}}
 		})
 	}
 	return ctx.Err()

@@ -307,13 +307,22 @@ func (r *run) stepFailed(name string) bool {
 	return false
 }
 
-// observeAfterFailure asks the provider once what has become of the machine.
+// observeAfterFailure asks the provider once what has become of the machine; a failed adoption it undoes.
 func (w *Workspace) observeAfterFailure(r *run) {
-	if r.op.Kind == opCreate || r.op.Kind == opAdopt {
-		return
-	}
 	ctx, cancel := context.WithTimeout(w.ctx, min(w.limits.Call, 10*time.Second))
 	defer cancel()
+	switch r.op.Kind {
+	case opCreate:
+		return
+	case opAdopt:
+		// It was not taken in after all: the backend forgets it as well.
+		if b, rec, err := w.target(r); err == nil && rec.ProviderID != "" {
+			if err := b.Delete(ctx, ref(&rec)); err != nil {
+				w.log.Error("undoing an adoption", "instance", rec.Name, "error", err)
+			}
+		}
+		return
+	}
 	w.observe(ctx, r.op.InstanceID, r, false)
 }
 

@@ -180,6 +180,10 @@ func doAdopt(ctx context.Context, w *Workspace, r *run) error {
 	w.opts.Fault("adopt.identify.called")
 	w.Remember(backend.CallerFrom(ctx).Env, rec.ID)
 	if err := w.alreadyHere(rec.ID, &m); err != nil {
+		// The backend has taken note of it: that is undone, or the machine would be found there.
+		if derr := b.Delete(context.WithoutCancel(ctx), backend.Ref{ID: m.ID, Token: m.Token, Name: rec.Name, Data: m.Data}); derr != nil {
+			w.log.Error("undoing an adoption", "instance", rec.Name, "error", derr)
+		}
 		return err
 	}
 	return w.store(ctx, r, &m)

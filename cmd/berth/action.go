@@ -134,6 +134,9 @@ func (a *app) actDone(ctx context.Context, c *api.Client, kind string, names []s
 		case a.json:
 		case kind == "delete":
 			fmt.Fprintf(a.err, "%s is deleted\n", clean(name))
+			for _, warning := range ops[i].Warnings {
+				fmt.Fprintf(a.err, "berth: %s\n", clean(warning))
+			}
 		case ops[i].State.Done():
 			if in, err := c.Instance(ctx, ops[i].InstanceID); err == nil {
 				fmt.Fprintf(a.err, "%s is %s\n", in.Name, in.State)
@@ -142,8 +145,11 @@ func (a *app) actDone(ctx context.Context, c *api.Client, kind string, names []s
 			fmt.Fprintf(a.err, "%s of %s is under way\n", kind, clean(name))
 		}
 	}
-	if a.json && failed == 0 {
-		return a.printJSON(ops)
+	if a.json && (failed == 0 || len(names) > 1) {
+		if err := a.printJSON(outcomes(names, ops, errs)); err != nil {
+			return err
+		}
+		a.silenced = true
 	}
 	switch {
 	case failed == 0:
@@ -157,4 +163,19 @@ func (a *app) actDone(ctx context.Context, c *api.Client, kind string, names []s
 		}
 	}
 	return nil
+}
+
+// outcome is what became of one instance, for --json.
+type outcome struct {
+	api.Operation
+	Name  string     `json:"name"`
+	Error *api.Error `json:"error,omitempty"`
+}
+
+func outcomes(names []string, ops []api.Operation, errs []error) []outcome {
+	out := make([]outcome, len(names))
+	for i, name := range names {
+		out[i] = outcome{ops[i], name, api.AsError(errs[i])}
+	}
+	return out
 }

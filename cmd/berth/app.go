@@ -47,7 +47,9 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if err == nil {
 		return a.exit
 	}
-	a.report(err)
+	if !a.silenced {
+		a.report(err)
+	}
 	if a.errCode != 0 {
 		return a.errCode
 	}

@@ -191,3 +191,35 @@ func TestUnknownHostKeyIsAsked(t *testing.T) {
 	w.ok("daemon", "stop")
 	w.ok("exec", "gpu1", "--", "true") // it is known now: nobody is asked
 }
+
+// TestRefusedAdoptLeavesNothing takes in this host twice: the second is refused and never appears.
+func TestRefusedAdoptLeavesNothing(t *testing.T) {
+	w := newWorld(t)
+	w.ok("adopt", "here", "--local")
+	r := w.run("adopt", "here2", "--local")
+	require.Equal(t, 1, r.code)
+	require.Contains(t, r.err, `as "here"`)
+	w.ok("daemon", "stop")
+	require.Len(t, w.ls(), 1) // the next daemon asks the backend what there is
+	w.ok("rm", "-y", "here")
+	w.ok("daemon", "stop")
+	require.Empty(t, w.ls())
+	w.noLeftovers("adopt")
+}
+
+// TestWhatStaysThereIsSaid forgets a machine that can't be reached: it is forgotten, and the user is
+// told what stays on it.
+func TestWhatStaysThereIsSaid(t *testing.T) {
+	w, s := remoteWorld(t, sshdtest.Options{})
+	w.ok("adopt", "gpu1", "gpu1", "--host-key", fingerprint(s))
+	w.ok("daemon", "stop")
+	s.Kill()
+	r := w.run("rm", "-y", "gpu1")
+	require.Zero(t, r.code, r.err)
+	require.Contains(t, r.err, "stays there")
+	require.Empty(t, w.ls())
+	s.Restart()
+	w.ok("adopt", "gpu1", "gpu1", "--host-key", fingerprint(s)) // and so the agent can be removed
+	w.ok("rm", "-y", "gpu1")
+	eventually(t, "the agent has ended", func() bool { return len(processes(t, s.Home)) == 0 })
+}
