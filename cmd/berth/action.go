@@ -18,7 +18,7 @@ func (a *app) actionCmd(kind, short string) *cobra.Command {
 		Use:               kind + " NAME…",
 		Short:             short,
 		Args:              atLeastOne,
-		ValidArgsFunction: a.completeNames(-1),
+		ValidArgsFunction: a.completeInstances(-1, func(in *api.Instance) bool { return sensible(kind, in) }),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.act(cmd.Context(), kind, args, noWait, force)
 		},
@@ -27,6 +27,17 @@ func (a *app) actionCmd(kind, short string) *cobra.Command {
 	cmd.Flags().BoolVar(&force, "force", false, "also where Berth would refuse to protect something")
 	a.jsonFlag(cmd)
 	return cmd
+}
+
+// sensible reports whether the action is worth offering for the instance.
+func sensible(kind string, in *api.Instance) bool {
+	switch kind {
+	case "start":
+		return in.Capabilities.Start && in.State != api.StateRunning
+	case "stop":
+		return in.Capabilities.Stop && in.State != api.StateStopped
+	}
+	return in.Capabilities.Restart
 }
 
 func (a *app) rmCmd() *cobra.Command {

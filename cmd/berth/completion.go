@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,6 +36,11 @@ func (a *app) completionCmd() *cobra.Command {
 
 // completeNames completes up to n instance names (-1: any number), with their states as descriptions.
 func (a *app) completeNames(n int) cobra.CompletionFunc {
+	return a.completeInstances(n, func(*api.Instance) bool { return true })
+}
+
+// completeInstances completes the names of the instances that fit.
+func (a *app) completeInstances(n int, fits func(*api.Instance) bool) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if n >= 0 && len(args) >= n {
 			return nil, cobra.ShellCompDirectiveDefault
@@ -55,7 +61,7 @@ func (a *app) completeNames(n int) cobra.CompletionFunc {
 			for _, g := range args {
 				given = given || g == in.Name
 			}
-			if !given {
+			if !given && fits(&in) {
 				out = append(out, cobra.CompletionWithDesc(in.Name, string(in.State)+", "+in.Backend))
 			}
 		}
@@ -82,4 +88,38 @@ func (a *app) completeBackend(cmd *cobra.Command) {
 		}
 		return out, cobra.ShellCompDirectiveNoFileComp
 	})
+}
+
+// completeCatalogue completes a flag with the names that list returns for the backend given so far.
+func (a *app) completeCatalogue(cmd *cobra.Command, flag string, list func(ctx context.Context, c *api.Client, backend string) ([]string, error)) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		c, err := a.client()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
+		defer cancel()
+		backend, _ := cmd.Flags().GetString("backend") // the flag exists beside it
+		out, err := list(ctx, c, backend)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		return out, cobra.ShellCompDirectiveNoFileComp
+	})
+}
+
+func sizeNames(ctx context.Context, c *api.Client, backend string) (out []string, err error) {
+	list, err := c.Sizes(ctx, backend)
+	for _, s := range list {
+		out = append(out, cobra.CompletionWithDesc(s.Name, fmt.Sprintf("%d vCPUs, %s, %s", s.VCPUs, bytesText(s.MemoryBytes), gpusText(s.GPUs))))
+	}
+	return out, err
+}
+
+func imageNames(ctx context.Context, c *api.Client, backend string) (out []string, err error) {
+	list, err := c.Images(ctx, backend)
+	for _, im := range list {
+		out = append(out, cobra.CompletionWithDesc(im.Name, im.Description))
+	}
+	return out, err
 }

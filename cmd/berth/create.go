@@ -90,6 +90,8 @@ func (a *app) createCmd() *cobra.Command {
 	a.jsonFlag(cmd)
 	cmd.MarkFlagsMutuallyExclusive("ssh", "no-ssh")
 	a.completeBackend(cmd)
+	a.completeCatalogue(cmd, "size", sizeNames)
+	a.completeCatalogue(cmd, "image", imageNames)
 	return cmd
 }
 
@@ -212,6 +214,9 @@ func (a *app) finishNew(cmd *cobra.Command, c *api.Client, op api.Operation, noW
 		return nil
 	}
 	fmt.Fprintf(a.err, "%s is %s after %s; its shell: berth ssh %s\n", in.Name, in.State, seconds(time.Since(began)), in.Name)
+	if ag := in.Agent; ag != nil && in.Adopted && ag.AfterReboot != "" {
+		fmt.Fprintf(a.err, "After a reboot: %s.\n", clean(ag.AfterReboot))
+	}
 	if ag := in.Agent; ag != nil && ag.State == "unavailable" {
 		fmt.Fprintf(a.err, "No agent runs there (%s): exec and ssh go over plain SSH; terminals do not outlive the connection.\n", clean(ag.Reason))
 	}
