@@ -139,7 +139,7 @@ func TestSystemdUserUnit(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, "%s", out)
 		if bytes.Contains(out, []byte("--- SKIP")) {
-			t.Skipf("%s", out)
+			t.Skip("systemd's user manager does not run here, also not in a mount namespace of its own")
 		}
 		return
 	}
