@@ -67,7 +67,7 @@ func (a *app) report(err error) {
 	}
 	if a.json {
 		b, _ := json.Marshal(api.ErrorDocument{Error: e}) // strings only
-		fmt.Fprintf(a.out, "%s\n", b)
+		fmt.Fprintf(jsonOut(a.out), "%s\n", b)
 		return
 	}
 	if e.Hint != "" {
