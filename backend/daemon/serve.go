@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,6 +56,10 @@ type Note struct {
 	PID     int    `json:"pid"`
 }
 
+// restAfter is how long after the start, or after a stream, memory that is no longer needed is given back:
+// loading the store and carrying bytes take much more of it than resting does.
+const restAfter = 3 * time.Second
+
 // notePath is where the note stands.
 func notePath(h home.Home) string { return filepath.Join(h.Run, "daemon.json") }
 
@@ -73,6 +78,7 @@ type Server struct {
 	actor     string
 	failed    map[string]error // backends that could not be opened
 	conns     sync.WaitGroup   // hijacked connections
+	rest      *time.Timer      // gives memory back when it has been quiet for a while
 	ctx       context.Context
 }
 
@@ -92,6 +98,8 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 	defer stop()
 	s := &Server{cfg: cfg, questions: newQuestions(), started: time.Now(), stop: stop, actor: username(), failed: map[string]error{}, ctx: ctx}
 	s.touch()
+	s.rest = time.AfterFunc(restAfter, debug.FreeOSMemory)
+	defer s.rest.Stop()
 	if s.store, err = store.Open(ctx, h.Store()); err != nil {
 		return err
 	}

@@ -63,6 +63,7 @@ func (s *Server) relay(path string) http.HandlerFunc {
 		default:
 			s.ws.Remember(backend.CallerFrom(ctx).Env, rec.ID)
 			s.splice(w, r, conn, path)
+			s.rest.Reset(restAfter)
 		}
 	}
 }

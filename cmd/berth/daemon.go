@@ -126,7 +126,7 @@ func (a *app) serve(ctx context.Context, ready func()) error {
 	defer logfile.Close()
 	log := slog.New(slog.NewTextHandler(logfile, nil))
 	// SSH makes a buffer for each packet: with Go's default a busy line would collect garbage every
-	// few megabytes. What this costs at rest is given back below.
+	// few megabytes. What this costs at rest the daemon gives back.
 	debug.SetGCPercent(400)
 	err = daemon.Serve(ctx, daemon.Config{
 		Home:     a.home,
@@ -139,11 +139,7 @@ func (a *app) serve(ctx context.Context, ready func()) error {
 		NewLines: func(state func(string, bool, *api.AgentStatus)) daemon.Lines {
 			return lines.New(lines.Options{Home: a.home, Log: log, State: state, AgentBinary: binaries(a.home).Find})
 		},
-		Ready: func() {
-			ready()
-			// What loading the store took is given back once the first clients are served.
-			time.AfterFunc(2*time.Second, debug.FreeOSMemory)
-		},
+		Ready: ready,
 	})
 	if err != nil {
 		log.Error("ended", "error", err)
