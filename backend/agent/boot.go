@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -70,10 +71,10 @@ func ensureBoot(ctx context.Context, o Options, exe string) (bootRecord, error) 
 			why = append(why, "cron: "+err.Error())
 		} else {
 			rec = bootRecord{bootCron, "an @reboot line in your crontab starts the agent at boot"}
-			_ = removeUnit(ctx)
+			_ = removeUnit(ctx, o)
 		}
 	} else {
-		_ = removeCron(ctx) // of an earlier start, before there was lingering
+		_ = removeCron(ctx, o) // of an earlier start, before there was lingering
 	}
 	switch {
 	case rec.Method != bootNone:
@@ -135,12 +136,16 @@ func unitPath() (string, error) {
 	return filepath.Join(dir, "systemd", "user", unitName), nil
 }
 
+func unitWord(w string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `%`, `%%`, `$`, `$$`).Replace(w) + `"`
+}
+
 // unitText is the unit. The agent detaches itself; KillMode=process leaves it, and the terminals,
 // alone whatever becomes of the unit.
 func unitText(argv []string) string {
 	words := make([]string, len(argv))
 	for i, w := range argv {
-		words[i] = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `%`, `%%`, `$`, `$$`).Replace(w) + `"`
+		words[i] = unitWord(w)
 	}
 	return "[Unit]\nDescription=Berth's agent\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\nKillMode=process\nExecStart=" + strings.Join(words, " ") +
 		"\n\n[Install]\nWantedBy=default.target\n"
@@ -174,13 +179,17 @@ func installUnit(ctx context.Context, argv []string) (installed bool, err error)
 	return true, nil
 }
 
-func removeUnit(ctx context.Context) error {
+// removeUnit removes the unit, if it is this agent's.
+func removeUnit(ctx context.Context, o Options) error {
 	path, err := unitPath()
 	if err != nil {
 		return err
 	}
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+	have, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !strings.Contains(string(have), unitWord("--state="+o.State)) {
 		return nil
+	} else if err != nil {
+		return err
 	}
 	_, _ = tool(ctx, nil, "systemctl", "--user", "--quiet", "disable", unitName) // removes the link of WantedBy
 	link := filepath.Join(filepath.Dir(path), "default.target.wants", unitName)
@@ -239,13 +248,21 @@ func writeFile(path string, b []byte) error {
 func cronLine(argv []string) (string, error) {
 	words := make([]string, len(argv))
 	for i, w := range argv {
-		q, err := syntax.Quote(w, syntax.LangPOSIX)
-		if err != nil || strings.ContainsAny(w, "\n\r") {
-			return "", fmt.Errorf("%q can't stand in a crontab", w)
+		q, err := cronWord(w)
+		if err != nil {
+			return "", err
 		}
-		words[i] = strings.ReplaceAll(q, "%", `\%`)
+		words[i] = q
 	}
 	return "@reboot " + strings.Join(words, " ") + " >/dev/null 2>&1", nil
+}
+
+func cronWord(w string) (string, error) {
+	q, err := syntax.Quote(w, syntax.LangPOSIX)
+	if err != nil || strings.ContainsAny(w, "\n\r") {
+		return "", fmt.Errorf("%q can't stand in a crontab", w)
+	}
+	return strings.ReplaceAll(q, "%", `\%`), nil
 }
 
 // crontab returns the user's crontab; one that does not exist is empty.
@@ -257,20 +274,30 @@ func crontab(ctx context.Context) (string, error) {
 	return out, err
 }
 
-// withoutOurs is a crontab without the lines that this package put there; all others stay as they are.
-func withoutOurs(tab string) string {
+// withoutOurs is a crontab without the lines that this package put there for the agent of a state
+// folder; all others stay as they are, and with them those of the user's other agents.
+func withoutOurs(tab, state string) string {
+	word, err := cronWord("--state=" + state)
+	if err != nil {
+		return tab // it can't have got in
+	}
 	var out strings.Builder
-	skip := false
-	for line := range strings.Lines(tab) {
-		switch {
-		case strings.TrimRight(line, "\n") == cronMark:
-			skip = true
-		case skip && strings.HasPrefix(line, "@reboot "):
-			skip = false
-		default:
-			skip = false
-			out.WriteString(line)
+	lines := slices.Collect(strings.Lines(tab))
+	for i := 0; i < len(lines); i++ {
+		if strings.TrimRight(lines[i], "\n") == cronMark {
+			next := ""
+			if i+1 < len(lines) {
+				next = lines[i+1]
+			}
+			if !strings.HasPrefix(next, "@reboot ") {
+				continue // somebody took our line away
+			}
+			if strings.Contains(next, " "+word+" ") {
+				i++
+				continue
+			}
 		}
+		out.WriteString(lines[i])
 	}
 	return out.String()
 }
@@ -284,7 +311,7 @@ func installCron(ctx context.Context, o Options, argv []string) error {
 	if err != nil {
 		return err
 	}
-	want := withoutOurs(tab)
+	want := withoutOurs(tab, o.State)
 	if want != "" && !strings.HasSuffix(want, "\n") {
 		want += "\n"
 	}
@@ -303,12 +330,12 @@ func installCron(ctx context.Context, o Options, argv []string) error {
 	return nil
 }
 
-func removeCron(ctx context.Context) error {
+func removeCron(ctx context.Context, o Options) error {
 	tab, err := crontab(ctx)
 	if err != nil {
 		return err
 	}
-	rest := withoutOurs(tab)
+	rest := withoutOurs(tab, o.State)
 	switch {
 	case rest == tab:
 		return nil

@@ -17,13 +17,18 @@ import (
 
 func TestCrontabKeepsEverythingElse(t *testing.T) {
 	others := "MAILTO=me\n# berth is nice\n@reboot /bin/own  thing\n5 4 * * * x"
-	line, err := cronLine([]string{"/a b/berth-agent", "start", "--home=/h%d", "it's"})
+	line, err := cronLine([]string{"/a b/berth-agent", "start", "--state=/s%d/a b", "it's"})
 	require.NoError(t, err)
-	require.Equal(t, `@reboot '/a b/berth-agent' start '--home=/h\%d' "it's" >/dev/null 2>&1`, line)
-	require.Equal(t, others, withoutOurs(others))
-	require.Equal(t, others+"\n", withoutOurs(others+"\n"+cronMark+"\n"+line+"\n"))
-	require.Equal(t, "a\nb\n", withoutOurs("a\n"+cronMark+"\n"+line+"\nb\n"))
-	require.Equal(t, "a\nb\n", withoutOurs("a\n"+cronMark+"\nb\n"), "a line that somebody took away")
+	require.Equal(t, `@reboot '/a b/berth-agent' start '--state=/s\%d/a b' "it's" >/dev/null 2>&1`, line)
+	without := func(tab string) string { return withoutOurs(tab, "/s%d/a b") }
+	ours := cronMark + "\n" + line + "\n"
+	require.Equal(t, others, without(others))
+	require.Equal(t, others+"\n", without(others+"\n"+ours))
+	require.Equal(t, "a\nb\n", without("a\n"+ours+"b\n"))
+	require.Equal(t, "a\nb\n", without("a\n"+cronMark+"\nb\n"), "a line that somebody took away")
+	require.Equal(t, "a\n", without("a\n"+cronMark))
+	another := strings.Replace(ours, "/a b'", "/a'", 1)
+	require.Equal(t, another+"b\n", without(another+ours+"b\n"), "the line of another agent of this user")
 	_, err = cronLine([]string{"two\nlines"})
 	require.Error(t, err)
 }

@@ -139,13 +139,17 @@ func reviveOrLaunch(ctx context.Context, o Options, boot bool) (api.AgentInfo, e
 			signalled = rec.Identity // it makes its socket again
 		}
 		info, err := askInfo(wctx, o.Socket)
+		if err != nil && rec.Socket != "" && rec.Socket != o.Socket {
+			// Whoever started it had another home, or gave another socket: what it says names its own.
+			info, err = askInfo(wctx, rec.Socket)
+		}
 		if err == nil {
 			return info, nil
 		}
 		cause := err
 		select {
 		case <-wctx.Done():
-			return api.AgentInfo{}, fmt.Errorf("an agent (process %d) runs but does not answer, also after it was asked to make its socket again: %w", rec.PID, cause)
+			return api.AgentInfo{}, fmt.Errorf("an agent (process %d) runs but does not answer: %w", rec.PID, cause)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

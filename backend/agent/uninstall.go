@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,14 +42,19 @@ func Uninstall(ctx context.Context, o Options, end bool) error {
 		defer l.Close()
 	}
 	var errs []error
+	// Only then were units or a crontab ever touched; where the folder is gone nobody knows.
 	var boot bootRecord
-	if durable.Read(o.bootPath(), &boot) == nil { // only then were units or a crontab ever touched
-		errs = append(errs, removeUnit(ctx))
-		if err := removeCron(ctx); err != nil && boot.Method == bootCron {
+	_, gone := os.Stat(o.State)
+	if durable.Read(o.bootPath(), &boot) == nil || errors.Is(gone, os.ErrNotExist) {
+		errs = append(errs, removeUnit(ctx, o))
+		if err := removeCron(ctx, o); err != nil && boot.Method == bootCron {
 			errs = append(errs, err)
 		}
 	}
 	for _, f := range programs(o.binDir()) {
+		if inUse(ctx, f) {
+			continue // another agent of this user's runs from it
+		}
 		errs = append(errs, os.Remove(f))
 		_ = os.Remove(filepath.Dir(f)) // stays if there is more in it
 	}
@@ -70,6 +77,35 @@ func programs(bin string) (out []string) {
 	}
 	return out
 }
+
+// exitLimit is how long what was told to end may take until its program is no longer in use.
+const exitLimit = 2 * time.Second
+
+// inUse reports whether another process runs from a program, as far as the system shows that.
+func inUse(ctx context.Context, program string) bool {
+	want, err := os.Stat(program)
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, exitLimit)
+	defer cancel()
+	for {
+		exes, _ := filepath.Glob("/proc/[0-9]*/exe")
+		if !slices.ContainsFunc(exes, func(exe string) bool {
+			fi, err := os.Stat(exe)
+			return err == nil && os.SameFile(fi, want) && exe != ownExe
+		}) {
+			return false
+		}
+		select {
+		case <-ctx.Done():
+			return true
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+var ownExe = fmt.Sprintf("/proc/%d/exe", os.Getpid())
 
 func uninstallCommand(ctx context.Context, args []string, stdio Stdio) error {
 	end := false

@@ -12,16 +12,25 @@ import (
 )
 
 // lookScript prints the system, the architecture and the folder for programs: the first that can be
-// written to and runs programs, with why the ones before it do not.
+// written to and runs programs, with why the ones before it do not. Outside the home each home of a
+// user has a folder of its own, as it has a socket of its own.
 const lookScript = `umask 077
 echo "os $(uname -s)"
 echo "arch $(uname -m)"
 u=$(id -u)
-for d in "${XDG_STATE_HOME:-$HOME/.local/state}/berth/bin" "/var/tmp/berth-$u/bin" "/tmp/berth-$u/bin" "/dev/shm/berth-$u/bin"; do
+s="${XDG_STATE_HOME:-$HOME/.local/state}/berth"
+k=$(printf %s "$BERTH_HOME:$s" | cksum 2>/dev/null)
+k=home-${k%% *}
+for d in "$s/bin" "/var/tmp/berth-$u/$k/bin" "/tmp/berth-$u/$k/bin" "/dev/shm/berth-$u/$k/bin"; do
 	case $d in /*) ;; *) echo "no $d: it is not an absolute path"; continue ;; esac
 	if ! mkdir -p "$d" 2>/dev/null; then echo "no $d: it can not be made"; continue; fi
+	own=y
 	p=${d%/bin}
-	if [ -L "$p" ] || [ -z "$(find "$p" -prune -user "$u" 2>/dev/null)" ]; then echo "no $d: it belongs to somebody else"; continue; fi
+	case $p in "$s") set -- "$p" ;; *) set -- "$p" "${p%/*}" ;; esac
+	for p in "$@"; do
+		if [ -L "$p" ] || [ -z "$(find "$p" -prune -user "$u" 2>/dev/null)" ]; then own=; fi
+	done
+	if [ -z "$own" ]; then echo "no $d: it belongs to somebody else"; continue; fi
 	t="$d/.probe.$$"
 	if ! { printf '#!/bin/sh\necho runs\n' >"$t" && chmod 700 "$t"; } 2>/dev/null; then rm -f "$t" 2>/dev/null; echo "no $d: it can not be written to"; continue; fi
 	r=$("$t" 2>/dev/null)
@@ -90,33 +99,44 @@ func goNames(osName, arch string) (goos, goarch string) {
 	return goos, goarch
 }
 
+// choose looks around on the host and says which program of the agent belongs there, and where.
+func (c *Conn) choose(ctx context.Context) (*placement, *program, look, error) {
+	unavailable := func(format string, a ...any) (*placement, *program, look, error) {
+		return nil, nil, look{}, &AgentUnavailable{Host: c.t.where(), Reason: fmt.Sprintf(format, a...)}
+	}
+	out, err := c.script(ctx, lookScript)
+	if errors.Is(err, errNoShell) {
+		return unavailable("%v", err)
+	} else if err != nil {
+		return nil, nil, look{}, fmt.Errorf("looking around on %s: %w", c.t.where(), err)
+	}
+	l := parseLook(out)
+	if l.goos == "" || l.goarch == "" {
+		return unavailable("there is no agent for its system (%s)", l.system)
+	}
+	if l.dir == "" {
+		return unavailable("there is no folder to put it in: %s", strings.Join(l.no, "; "))
+	}
+	b, err := c.m.program(ctx, l.goos, l.goarch)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, nil, l, ctx.Err()
+		}
+		return unavailable("%v", err)
+	}
+	return &placement{Program: path.Join(l.dir, b.hash, b.name), Hash: b.hash}, b, l, nil
+}
+
 // placeAgent puts the agent in place, if it is not there, and starts it, if it does not run.
 func (c *Conn) placeAgent(ctx context.Context) (*placement, api.AgentInfo, error) {
 	none := api.AgentInfo{}
 	unavailable := func(format string, a ...any) error {
 		return &AgentUnavailable{Host: c.t.where(), Reason: fmt.Sprintf(format, a...)}
 	}
-	out, err := c.script(ctx, lookScript)
-	if errors.Is(err, errNoShell) {
-		return nil, none, unavailable("%v", err)
-	} else if err != nil {
-		return nil, none, fmt.Errorf("looking around on %s: %w", c.t.where(), err)
-	}
-	l := parseLook(out)
-	if l.goos == "" || l.goarch == "" {
-		return nil, none, unavailable("there is no agent for its system (%s)", l.system)
-	}
-	if l.dir == "" {
-		return nil, none, unavailable("there is no folder to put it in: %s", strings.Join(l.no, "; "))
-	}
-	b, err := c.m.program(ctx, l.goos, l.goarch)
+	p, b, l, err := c.choose(ctx)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil, none, ctx.Err()
-		}
-		return nil, none, unavailable("%v", err)
+		return nil, none, err
 	}
-	p := &placement{Program: path.Join(l.dir, b.hash, b.name), Hash: b.hash}
 	start := "start --replace"
 	if l.other {
 		// The state folder of the home can't be used either, or can't be trusted to.
@@ -144,7 +164,7 @@ func (c *Conn) placeAgent(ctx context.Context) (*placement, api.AgentInfo, error
 	}
 	var failed *scriptError
 	if errors.As(err, &failed) {
-		return nil, none, unavailable("it does not start: %s", lastLine(failed.output+"\n"+failed.stderr))
+		return nil, none, unavailable("it does not start: %s", strings.TrimPrefix(lastLine(failed.output+"\n"+failed.stderr), "berth: agent start: "))
 	} else if err != nil {
 		return nil, none, err
 	}

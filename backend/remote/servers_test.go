@@ -213,7 +213,7 @@ func TestHomesWhereNoProgramCanBe(t *testing.T) {
 			w.hosts(s.Stanza("box", w.known))
 			ctx := w.ctx(nil)
 			c := w.conn(ctx, "box")
-			t.Cleanup(func() { _ = os.RemoveAll("/var/tmp/berth-" + strconv.Itoa(os.Getuid())) })
+			t.Cleanup(func() { require.NoError(t, c.RemoveAgent(w.ctx(nil))) })
 			client := agentClient(t, c)
 			require.Equal(t, "x", run(t, ctx, client, "printf", "x").out)
 			p, _ := c.agent.known()
