@@ -115,7 +115,11 @@ func (m *Model) summary() []segment {
 	count(s.Failed, t.Bad, t.Bad_, "failed")
 	count(s.Unknown, t.Odd, t.Odd_, "unknown")
 	if s.PerHourKnown {
-		out = append(out, segment{t.Text, money.USD(s.PerHour) + "/h"})
+		sum := money.USD(s.PerHour) + "/h"
+		if s.Unpriced > 0 {
+			sum = money.USD(s.PerHour) + "+?/h" // and what is not known
+		}
+		out = append(out, segment{t.Text, sum})
 	}
 	count(s.Stopped, t.Idle, t.Stopped, "stopped")
 	if s.TodayKnown {

@@ -164,6 +164,7 @@ type Totals struct {
 	GPUs                                             int // of running instances
 	PerHour, Today                                   float64
 	PerHourKnown, TodayKnown                         bool
+	Unpriced                                         int // running instances whose price is not known
 }
 
 // Totals returns the sums over the whole store.
@@ -190,6 +191,8 @@ func (s *Store) Totals() Totals {
 		if p := Rate(&r.Instance); p != nil {
 			t.PerHour += *p
 			t.PerHourKnown = true
+		} else if r.State == api.StateRunning {
+			t.Unpriced++
 		}
 		if r.CostTodayUSD != nil {
 			t.Today += *r.CostTodayUSD
