@@ -152,7 +152,8 @@ type SSHTarget struct {
 	Host         string `json:"host"` // a name or address, or a Host of ~/.ssh/config
 	User         string `json:"user,omitempty"`
 	Port         int    `json:"port,omitempty"`
-	HostKey      string `json:"host_key,omitempty"`      // pinned fingerprint, SHA256:…
+	HostKey      string `json:"host_key,omitempty"`      // pinned fingerprints, SHA256:…, with commas between; of jump hosts too
+	PinnedBy     string `json:"pinned_by,omitempty"`     // the instance at whose adoption HostKey was given
 	IdentityFile string `json:"identity_file,omitempty"` // a key to try first
 	Transport    string `json:"transport,omitempty"`     // "" (own client) or "openssh"
 	Share        string `json:"share,omitempty"`

@@ -39,11 +39,11 @@ func (m *Manager) open(ctx context.Context, t *target, via *Conn) (transport, er
 		// A server shows one key; the pinned one may be of another type, which it may not have.
 		var neg *ssh.AlgorithmNegotiationError
 		switch {
-		case t.ssh.HostKey != "" && keys.wrong:
+		case keys.wrong:
 			if wrong == nil {
 				wrong = err
 			}
-		case t.ssh.HostKey != "" && errors.As(err, &neg) && neg.What == "host key":
+		case len(t.pins) > 0 && errors.As(err, &neg) && neg.What == "host key":
 			last = err
 		default:
 			return nil, err
@@ -52,13 +52,23 @@ func (m *Manager) open(ctx context.Context, t *target, via *Conn) (transport, er
 	if wrong == nil {
 		wrong = last
 	}
+	if t.jump {
+		// The pins are of other hosts on the way: this one is judged as any other.
+		plain := *t
+		plain.pins = nil
+		n, _, err := m.signIn(ctx, &plain, via, nil)
+		if err != nil {
+			return nil, err
+		}
+		return n, nil
+	}
 	return nil, wrong
 }
 
 // pinnedTypes is what to offer as host key algorithms, one attempt each. Without a pin that is one
 // attempt with the order of known keys (nil).
 func pinnedTypes(t *target) [][]string {
-	if t.ssh.HostKey == "" {
+	if len(t.pins) == 0 {
 		return [][]string{nil}
 	}
 	return [][]string{
@@ -116,6 +126,9 @@ func (m *Manager) handshake(ctx context.Context, t *target, via *Conn, only []st
 		User: t.host.User, HostKeyCallback: keys.check, HostKeyAlgorithms: keys.algorithms(), AuthCallback: auth.next, ClientVersion: "SSH-2.0-Berth",
 	}
 	c, chans, reqs, err := ssh.NewClientConn(&firstByte{Conn: conn, w: w}, t.host.Addr(), cfg)
+	if keys.unkept != nil {
+		m.o.Log.Warn("keeping a host key", "host", t.where(), "error", keys.unkept)
+	}
 	late := w.stop()
 	if !stop() && err == nil {
 		err = ctx.Err()

@@ -24,7 +24,9 @@ type hostKeys struct {
 	pause func() (resume func())
 	asked bool   // a person was asked, so that the server may have lost its patience
 	seen  string // fingerprint of the key that was shown
-	wrong bool   // the key was not the pinned one
+	wrong bool   // the key was not a pinned one
+	// unkept is why a key that was accepted by its pin could not be added to the known hosts.
+	unkept error
 }
 
 func newHostKeys(ctx context.Context, t *target, pause func() func()) *hostKeys {
@@ -46,33 +48,77 @@ func (k *hostKeys) check(_ string, _ net.Addr, key ssh.PublicKey) error {
 		plain = c.Key
 	}
 	k.seen = ssh.FingerprintSHA256(plain)
-	if pin := k.t.ssh.HostKey; pin != "" {
-		if samePrint(pin, k.seen) {
-			return nil
-		}
-		k.wrong = true
-		return api.Errorf(api.CodeRefused, "the host key of %s is %s (%s), not the one that was given, %s", k.t.where(), k.seen, plain.Type(), pin).
-			WithHint("somebody may stand in between; if the machine was really reinstalled, adopt it again with its new fingerprint")
-	}
 	err := k.db.Check(k.t.name(), key)
 	var unknown *knownhosts.UnknownError
 	var changed *knownhosts.ChangedError
 	var revoked *knownhosts.RevokedError
-	switch {
+	switch pinned := k.pinned(); {
+	case errors.As(err, &revoked):
+		return api.Errorf(api.CodeRefused, "the host key %s of %s was revoked: line %d of %s", k.seen, k.t.where(), revoked.Line.Number, revoked.Line.File).
+			WithHint("ask whoever runs the machine for its new key")
+	case pinned:
+		// As an answer of yes does: the user's own ssh knows it too, and so does the next adoption.
+		if errors.As(err, &unknown) {
+			k.unkept = k.add(plain)
+		}
+		return nil
+	case len(k.t.pins) > 0 && !k.t.jump:
+		k.wrong = true
+		return k.notPinned(plain)
 	case err == nil:
 		return nil
+	case len(k.t.pins) > 0 && errors.As(err, &unknown):
+		k.wrong = true
+		return err
 	case errors.As(err, &changed):
 		old := changed.Want[0]
 		return api.Errorf(api.CodeRefused, "the host key of %s has changed: it is now %s (%s), but %s stands in line %d of %s", k.t.where(), k.seen,
 			plain.Type(), ssh.FingerprintSHA256(old.Key), old.Number, old.File).
 			WithHint("somebody may stand in between. If the machine was really reinstalled, remove the old key: ssh-keygen -R '%s' -f '%s'", k.t.name(), old.File)
-	case errors.As(err, &revoked):
-		return api.Errorf(api.CodeRefused, "the host key %s of %s was revoked: line %d of %s", k.seen, k.t.where(), revoked.Line.Number, revoked.Line.File).
-			WithHint("ask whoever runs the machine for its new key")
 	case errors.As(err, &unknown):
 		return k.unknown(plain, unknown)
 	}
 	return err
+}
+
+// pinned reports whether the key that was shown is one of the pinned ones.
+func (k *hostKeys) pinned() bool {
+	return slices.ContainsFunc(k.t.pins, func(pin string) bool { return samePrint(pin, k.seen) })
+}
+
+// notPinned is the error for a key that is none of the pinned ones.
+func (k *hostKeys) notPinned(key ssh.PublicKey) error {
+	pins := strings.Join(k.t.pins, ",")
+	by := k.t.ssh.PinnedBy
+	if by == "" {
+		return api.Errorf(api.CodeRefused, "the host key of %s is %s (%s), not the one that was given, %s", k.t.where(), k.seen, key.Type(), pins).
+			WithHint("somebody may stand in between; compare it with the machine's own, and give that: --host-key %s", k.flag())
+	}
+	return api.Errorf(api.CodeRefused, "the host key of %s has changed: it is now %s (%s), but %s was pinned when %s was adopted", k.t.where(), k.seen, key.Type(), pins, by).
+		WithHint("somebody may stand in between. If the machine was really reinstalled: berth rm %s, then adopt it again with --host-key %s", by, k.flag())
+}
+
+// named is where the key was shown, in words that tell jump hosts from machines.
+func (k *hostKeys) named() string {
+	if k.t.jump {
+		return "the jump host " + k.t.where()
+	}
+	return k.t.where()
+}
+
+// flag is the value of --host-key that accepts the key that was shown: with a jump host, those of all
+// hosts on the way.
+func (k *hostKeys) flag() string {
+	var all []string
+	if k.t.jump || k.t.via != nil && len(splitPins(k.t.ssh.HostKey)) > 0 {
+		all = splitPins(k.t.ssh.HostKey)
+	}
+	return strings.Join(append(all, k.seen), ",")
+}
+
+// splitPins reads a list of fingerprints.
+func splitPins(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
 // samePrint compares SHA256 fingerprints, with or without the prefix and padding.
@@ -95,7 +141,7 @@ func (k *hostKeys) unknown(key ssh.PublicKey, e *knownhosts.UnknownError) error 
 		}
 	}
 	text := fmt.Sprintf("%s shows a %s host key that is not known yet:\n%s\nCompare it with what the machine's owner says, or with ssh-keygen -lf on its console.",
-		k.t.where(), kind(key), print)
+		k.named(), kind(key), print)
 	if len(e.Others) > 0 {
 		text += fmt.Sprintf("\nWARNING: another key of this machine, of type %s, stands in line %d of %s, and the machine no longer shows it.",
 			kind(e.Others[0].Key), e.Others[0].Number, e.Others[0].File)
@@ -106,8 +152,8 @@ func (k *hostKeys) unknown(key ssh.PublicKey, e *knownhosts.UnknownError) error 
 	resume()
 	if err != nil {
 		if errors.Is(err, backend.ErrNoAnswer) {
-			return &needsPerson{"host key", api.Errorf(api.CodeNoAnswer, "the host key %s (%s) of %s is not known, and nobody is there to confirm it", print, kind(key), k.t.where()).
-				WithHint("compare it with the machine's own and give it: --host-key %s", print)}
+			return &needsPerson{"host key", api.Errorf(api.CodeNoAnswer, "the host key %s (%s) of %s is not known, and nobody is there to confirm it", print, kind(key), k.named()).
+				WithHint("compare it with the machine's own and give it: --host-key %s", k.flag())}
 		}
 		return err
 	}

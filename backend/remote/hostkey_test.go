@@ -76,7 +76,75 @@ func TestPinnedHostKey(t *testing.T) {
 	}
 	_, err := w.m.Conn(w.ctx(nil), "i", backend.SSHTarget{Host: "box", HostKey: "SHA256:" + strings.Repeat("A", 43)})
 	require.Equal(t, api.CodeRefused, code(t, err))
-	require.NoFileExists(t, w.known, "a pinned key needs no file")
+
+	// It is kept as an answer of yes is: whoever comes without the fingerprint is let in too.
+	b, err := os.ReadFile(w.known)
+	require.NoError(t, err)
+	require.Equal(t, 2, strings.Count(string(b), "\n"), "one line for each key: %s", b)
+	w.conn(w.ctx(nil), "box")
+}
+
+// A pinned key that changed is said with where the old one stands, and stays refused for others too.
+func TestPinnedHostKeyChanges(t *testing.T) {
+	t.Parallel()
+	s := sshdtest.Start(t, sshdtest.Options{})
+	old := ssh.FingerprintSHA256(s.HostKey.Public)
+	w := newWorld(t)
+	w.hosts(s.Stanza("box", w.known))
+	target := backend.SSHTarget{Host: "box", HostKey: old, PinnedBy: "gpu1"}
+	_, err := w.m.Conn(w.ctx(nil), "i", target)
+	require.NoError(t, err)
+	w.m.Drop("i")
+	s.Kill()
+	now := sshdtest.Start(t, sshdtest.Options{Port: s.Port, Authorized: []*sshdtest.Key{s.Key}})
+	_, err = w.m.Conn(w.ctx(nil), "i", target)
+	require.Equal(t, api.CodeRefused, code(t, err))
+	require.ErrorContains(t, err, old+" was pinned when gpu1 was adopted")
+	require.ErrorContains(t, err, ssh.FingerprintSHA256(now.HostKey.Public))
+
+	_, err = w.m.Conn(w.ctx(nil), "another", backend.SSHTarget{Host: "box"})
+	require.Equal(t, api.CodeRefused, code(t, err))
+	require.ErrorContains(t, err, "has changed")
+}
+
+// Several fingerprints: any may be that of any host on the way.
+func TestHostKeysOfJumpHostsToo(t *testing.T) {
+	t.Parallel()
+	jump, inner := sshdtest.Start(t, sshdtest.Options{KeyType: "ecdsa"}), sshdtest.Start(t, sshdtest.Options{})
+	w := newWorld(t)
+	again := func() { // what was connected stays connected for a while
+		config, known := w.config, w.known
+		w = newWorld(t)
+		w.config, w.known = config, known
+		require.NoError(t, os.Remove(known))
+	}
+	w.hosts(jump.Stanza("jump", w.known), inner.Stanza("behind", w.known, "ProxyJump jump"))
+	jumpPrint, innerPrint := ssh.FingerprintSHA256(jump.HostKey.Public), ssh.FingerprintSHA256(inner.HostKey.Public)
+
+	_, err := w.m.Conn(w.ctx(nil), "i", backend.SSHTarget{Host: "behind", HostKey: innerPrint})
+	require.Equal(t, api.CodeNoAnswer, code(t, err))
+	require.ErrorContains(t, err, "of the jump host jump")
+	require.Contains(t, api.AsError(err).Hint, "--host-key "+innerPrint+","+jumpPrint)
+	require.NoFileExists(t, w.known)
+
+	_, err = w.m.Conn(w.ctx(nil), "i", backend.SSHTarget{Host: "behind", HostKey: jumpPrint})
+	require.Equal(t, api.CodeRefused, code(t, err))
+	require.Contains(t, api.AsError(err).Hint, "--host-key "+jumpPrint+","+innerPrint)
+
+	again()
+	_, err = w.m.Conn(w.ctx(nil), "i", backend.SSHTarget{Host: "behind", HostKey: innerPrint + "," + jumpPrint})
+	require.NoError(t, err)
+	b, err := os.ReadFile(w.known)
+	require.NoError(t, err)
+	require.Equal(t, 2, strings.Count(string(b), "\n"), string(b))
+
+	// A person at hand is asked about the jump host, as without any fingerprint.
+	again()
+	yes := &asked{answers: []string{"yes"}}
+	_, err = w.m.Conn(w.ctx(yes), "j", backend.SSHTarget{Host: "behind", HostKey: innerPrint})
+	require.NoError(t, err)
+	require.Len(t, yes.questions(), 1)
+	require.Contains(t, yes.questions()[0].Text, jumpPrint)
 }
 
 func TestStrictHostKeyChecking(t *testing.T) {

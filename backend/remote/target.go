@@ -27,6 +27,8 @@ type target struct {
 	ssh  backend.SSHTarget
 	host sshconf.Host
 	via  *target
+	jump bool     // another host is reached through it
+	pins []string // fingerprints that count as known; without jump, nothing else does
 	id   string
 }
 
@@ -87,7 +89,7 @@ func (m *Manager) resolveHop(ctx context.Context, s backend.SSHTarget, chain []s
 	if s.IdentityFile != "" {
 		h.IdentityFiles = append([]string{s.IdentityFile}, h.IdentityFiles...)
 	}
-	t := &target{ssh: s, host: h}
+	t := &target{ssh: s, host: h, jump: depth > 0, pins: splitPins(s.HostKey)}
 	if chain == nil {
 		chain = h.ProxyJump
 	}
@@ -103,13 +105,17 @@ func (m *Manager) resolveHop(ctx context.Context, s backend.SSHTarget, chain []s
 		if len(rest) == 0 {
 			rest = nil
 		}
-		t.via, err = m.resolveHop(ctx, backend.SSHTarget{Host: j.Host, User: j.User, Port: j.Port}, rest, depth+1)
+		t.via, err = m.resolveHop(ctx, backend.SSHTarget{Host: j.Host, User: j.User, Port: j.Port, HostKey: s.HostKey, PinnedBy: s.PinnedBy}, rest, depth+1)
 		if err != nil {
 			return nil, err
 		}
 		t.host.ProxyCommand = ""
 	}
-	t.id = fmt.Sprintf("%s@%s key=%s identity=%s alias=%s transport=%s proxy=%s", h.User, h.Addr(), s.HostKey, s.IdentityFile, h.HostKeyAlias,
+	key := s.HostKey
+	if t.jump {
+		key = "" // whoever goes through it shares it
+	}
+	t.id = fmt.Sprintf("%s@%s key=%s identity=%s alias=%s transport=%s proxy=%s", h.User, h.Addr(), key, s.IdentityFile, h.HostKeyAlias,
 		s.Transport, t.host.ProxyCommand)
 	if t.via != nil {
 		t.id += " via " + t.via.id

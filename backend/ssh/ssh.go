@@ -132,6 +132,9 @@ func (b *Backend) Adopt(ctx context.Context, spec backend.AdoptSpec) (backend.Ma
 		return backend.Machine{}, api.Errorf(api.CodeUsage, "there is no folder %s on %s", t.Share, facts.ID).
 			WithHint("give the share as a folder that exists on the machine")
 	}
+	if t.HostKey != "" {
+		t.PinnedBy = spec.Name
+	}
 	return machine(data{Target: t, Facts: facts, Token: spec.Token, Tags: spec.Tags, Since: time.Now().UTC().Truncate(time.Second)})
 }
 
