@@ -48,7 +48,11 @@ func afterReboot(o Options) string {
 	}
 	var r bootRecord
 	if err := durable.Read(o.bootPath(), &r); err != nil {
-		return "nothing starts the agent after a reboot: that was not asked for (berth agent start --boot)"
+		why := ownFolders(o)
+		if why == "" {
+			why = "whoever started it did not want that"
+		}
+		return "nothing starts the agent after a reboot, until Berth connects again: " + why
 	}
 	return r.Text
 }
@@ -82,7 +86,8 @@ func ensureBoot(ctx context.Context, o Options, exe string) (bootRecord, error) 
 		rec = bootRecord{bootSystemd, "after a reboot the agent comes back at your next login, not before: " + strings.Join(why, "; ") +
 			". An administrator can change that: loginctl enable-linger " + userName()}
 	default:
-		rec.Text = "nothing starts the agent after a reboot (" + strings.Join(why, "; ") + "); the next connection does"
+		rec.Text = "nothing starts the agent after a reboot, until Berth connects again: " + strings.Join(why, "; ") +
+			". An administrator can change that: with a cron daemon that runs, or with systemd and loginctl enable-linger " + userName()
 	}
 	var old bootRecord
 	if durable.Read(o.bootPath(), &old) == nil && old == rec {

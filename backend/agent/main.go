@@ -135,17 +135,20 @@ func runCommand(ctx context.Context, args []string, stdio Stdio) error {
 	return a.Serve()
 }
 
-// ownFolders reports whether an agent is not the one that the user has on this host, but one with
-// folders of its own: it keeps out of the user's crontab and units unless asked.
-func ownFolders(o Options) bool {
-	if os.Getenv("BERTH_HOME") != "" {
-		return true
+// ownFolders says why an agent is not the one that the user has on this host, but one with folders of
+// its own, which keeps out of the user's crontab and units unless asked; "" for the user's one.
+func ownFolders(o Options) string {
+	if h := os.Getenv("BERTH_HOME"); h != "" {
+		return "its home (BERTH_HOME=" + h + ") is not the user's own"
 	}
 	if f := passwdFields(); len(f) >= 6 && filepath.Clean(f[5]) != o.Home {
-		return true
+		return "its home (HOME=" + o.Home + ") is not the user's own, which is " + f[5]
 	}
 	var usual Options
-	return usual.defaults() != nil || usual.State != o.State || usual.Socket != o.Socket
+	if usual.defaults() != nil || usual.State != o.State || usual.Socket != o.Socket {
+		return "its folder (" + o.State + ") is not the usual one"
+	}
+	return ""
 }
 
 func startCommand(ctx context.Context, args []string, stdio Stdio) error {
@@ -158,7 +161,7 @@ func startCommand(ctx context.Context, args []string, stdio Stdio) error {
 	if err != nil {
 		return err
 	}
-	boot = !noBoot && (boot || !ownFolders(o))
+	boot = !noBoot && (boot || ownFolders(o) == "")
 	info, err := start(ctx, o, replace, boot)
 	if err != nil {
 		return err
