@@ -13,6 +13,7 @@ import (
 
 	"berth/backend/agent/durable"
 	"berth/backend/api"
+	"berth/backend/home"
 )
 
 // Uninstall ends the agent of the options' state folder and removes what it put on this host: its
@@ -61,6 +62,10 @@ func Uninstall(ctx context.Context, o Options, end bool) error {
 	_ = os.Remove(o.binDir())
 	errs = append(errs, os.RemoveAll(o.State))
 	_ = os.Remove(o.Scratch) // stays if there is something in it: that is the user's
+	if run := filepath.Dir(o.Socket); filepath.Dir(run) == home.RunBase() {
+		_ = os.Remove(run) // stays with a daemon's socket in it
+		_ = os.Remove(home.RunBase())
+	}
 	if err := errors.Join(errs...); err != nil {
 		return api.Errorf(api.CodeFailed, "removing the agent: %w", err)
 	}

@@ -105,7 +105,10 @@ func Start(t testing.TB, o Options) *Server {
 		s.Port = FreePort(t)
 	}
 	must(t, os.WriteFile(filepath.Join(s.Dir, "sshd_config"), []byte(s.config(o)), 0o644))
-	t.Cleanup(s.Kill)
+	t.Cleanup(func() {
+		s.Kill()
+		s.endAgents()
+	})
 	s.Restart()
 	return s
 }

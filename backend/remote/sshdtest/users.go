@@ -31,6 +31,7 @@ func NewUser(t testing.TB, shell string) (name, home string) {
 		t.Fatalf("useradd: %v: %s", err, out)
 	}
 	t.Cleanup(func() {
+		_ = exec.Command("crontab", "-u", name, "-r").Run() // userdel leaves it; there may be none
 		if out, err := exec.Command("userdel", "-f", name).CombinedOutput(); err != nil {
 			t.Logf("userdel: %v: %s", err, out)
 		}
