@@ -52,8 +52,10 @@ func Uninstall(ctx context.Context, o Options, end bool) error {
 			errs = append(errs, err)
 		}
 	}
+	exits, cancel := context.WithTimeout(ctx, exitLimit)
+	defer cancel()
 	for _, f := range programs(o.binDir()) {
-		if inUse(ctx, f) {
+		if inUse(exits, f) {
 			continue // another agent of this user's runs from it
 		}
 		errs = append(errs, os.Remove(f))
@@ -83,17 +85,16 @@ func programs(bin string) (out []string) {
 	return out
 }
 
-// exitLimit is how long what was told to end may take until its program is no longer in use.
+// exitLimit is how long what was told to end may take until its programs are no longer in use.
 const exitLimit = 2 * time.Second
 
-// inUse reports whether another process runs from a program, as far as the system shows that.
+// inUse reports whether another process runs from a program, still at ctx's end, as far as the system
+// shows that.
 func inUse(ctx context.Context, program string) bool {
 	want, err := os.Stat(program)
 	if err != nil {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, exitLimit)
-	defer cancel()
 	for {
 		exes, _ := filepath.Glob("/proc/[0-9]*/exe")
 		if !slices.ContainsFunc(exes, func(exe string) bool {

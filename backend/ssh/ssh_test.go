@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	gossh "golang.org/x/crypto/ssh"
 
 	"berth/backend"
 	"berth/backend/api"
@@ -72,6 +73,9 @@ func TestAdoptRefuses(t *testing.T) {
 	require.Equal(t, api.CodeUsage, api.AsError(err).Code)
 	_, err = a.Adopt(ctx, backend.AdoptSpec{Target: "box", HostKey: "SHA256:AAAA"})
 	require.ErrorIs(t, err, backend.ErrRefused)
+	m, err := a.Adopt(ctx, backend.AdoptSpec{Name: "gpu1", Target: "box", HostKey: gossh.FingerprintSHA256(s.HostKey.Public)})
+	require.NoError(t, err)
+	require.Equal(t, "gpu1", m.Line.SSH.PinnedBy, "so that a changed key can be told from a mistyped one")
 	_, err = a.Adopt(ctx, backend.AdoptSpec{Local: true})
 	require.ErrorIs(t, err, backend.ErrUnsupported)
 	for _, target := range []string{"", "@host", "-oProxyCommand=x", "a b", "host:0", "host:x", "a@-b", "[::1", "h$(x)"} {
