@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -119,6 +120,7 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	s.workspace.Store(s.ws)
+	limitMemory()
 	defer s.ws.Close()
 	l, err := listen(h)
 	if err != nil {
@@ -179,6 +181,15 @@ func (s *Server) serve(ctx context.Context, l *net.UnixListener) error {
 		err = nil
 	}
 	return err
+}
+
+// limitMemory makes the garbage collector work harder as the daemon nears 64 MB, or twice what the fleet
+// itself takes where that is more.
+func limitMemory() {
+	runtime.GC() // what loading left behind does not count
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	debug.SetMemoryLimit(max(64<<20, 2*int64(m.HeapAlloc)))
 }
 
 func (s *Server) writeNote() error {

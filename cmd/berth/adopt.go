@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -10,6 +11,7 @@ import (
 
 func (a *app) adoptCmd() *cobra.Command {
 	var q api.AdoptRequest
+	var hostKeys []string
 	cmd := &cobra.Command{
 		Use:   "adopt NAME user@host[:port] | adopt NAME --local",
 		Short: "Take in a machine that already exists",
@@ -23,7 +25,7 @@ func (a *app) adoptCmd() *cobra.Command {
 			return exactArgs("NAME", "user@host[:port]")(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			q.Name = args[0]
+			q.Name, q.HostKey = args[0], strings.Join(hostKeys, ",")
 			if !q.Local {
 				q.Target = args[1]
 			}
@@ -47,7 +49,7 @@ func (a *app) adoptCmd() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&q.Local, "local", false, "this very host, with your own home")
-	cmd.Flags().StringVar(&q.HostKey, "host-key", "", "the machine's host key, as SHA256:…, so that nothing is asked")
+	cmd.Flags().StringSliceVar(&hostKeys, "host-key", nil, "the machine's host key, as SHA256:…, so that nothing is asked; may be repeated, for jump hosts")
 	cmd.Flags().StringVar(&q.Share, "share", "", "a folder on the machine that is shared with others")
 	cmd.Flags().StringVar(&q.Transport, "transport", "", "openssh: reach it through your own ssh program (GSSAPI, PKCS#11, odd configurations)")
 	a.jsonFlag(cmd)
