@@ -4,6 +4,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/charmbracelet/bubbles/key"
+	"github.com/charmbracelet/bubbles/textinput"
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/muesli/termenv"
 
@@ -15,29 +17,41 @@ import (
 // maxInput bounds what an input holds, in characters.
 const maxInput = 4096
 
-// Input is one line that is typed. Hint is shown while it is empty; Mask hides what is typed.
+// Input is one line that is typed: the editing of bubbles' textinput, drawn with the dashboard's own
+// styles. Hint is shown while it is empty; Mask hides what is typed. The zero Input is ready.
 type Input struct {
 	Hint string
 	Mask bool
-	val  []rune
-	pos  int
+	edit *textinput.Model
 	sel  bool // the whole text is selected: what is typed replaces it
 }
 
+// model is the editor, made at first use.
+func (i *Input) model() *textinput.Model {
+	if i.edit == nil {
+		m := textinput.New()
+		m.CharLimit = maxInput
+		m.KeyMap.Paste.SetEnabled(false) // the terminal pastes; the clipboard of this computer may be another's
+		m.Focus()
+		i.edit = &m
+	}
+	return i.edit
+}
+
 // Value returns what was typed.
-func (i *Input) Value() string { return string(i.val) }
+func (i *Input) Value() string { return i.model().Value() }
 
 // Set replaces the text and puts the caret at its end.
 func (i *Input) Set(s string) {
-	i.val = []rune(s)
-	i.pos = len(i.val)
+	i.model().SetValue(s)
+	i.model().CursorEnd()
 	i.sel = false
 }
 
 // Suggest sets a text that what is typed replaces; moving the caret keeps it for editing.
 func (i *Input) Suggest(s string) {
 	i.Set(s)
-	i.sel = len(i.val) > 0
+	i.sel = i.Value() != ""
 }
 
 // Suggested reports whether the text is one of Suggest, untouched.
@@ -45,79 +59,31 @@ func (i *Input) Suggested() bool { return i.sel }
 
 // Update takes a key and reports whether it was one for typing.
 func (i *Input) Update(k tea.KeyMsg) bool {
-	if i.sel {
-		switch k.String() {
-		case "backspace", "ctrl+h", "delete", "ctrl+d", "ctrl+w", "alt+backspace":
-			i.Set("")
-			return true
-		}
-		if (k.Type == tea.KeyRunes || k.Type == tea.KeySpace) && !k.Alt {
-			i.Set("")
-		}
-	}
-	if !i.edit(k) {
+	m := i.model()
+	km := m.KeyMap
+	typed := (k.Type == tea.KeyRunes || k.Type == tea.KeySpace) && !k.Alt
+	deletes := key.Matches(k, km.DeleteCharacterBackward, km.DeleteCharacterForward, km.DeleteWordBackward, km.DeleteWordForward, km.DeleteBeforeCursor, km.DeleteAfterCursor)
+	moves := key.Matches(k, km.CharacterForward, km.CharacterBackward, km.WordForward, km.WordBackward, km.LineStart, km.LineEnd)
+	if !typed && !deletes && !moves {
 		return false
 	}
+	if i.sel && (typed || deletes) {
+		i.Set("")
+	}
 	i.sel = false
+	if typed {
+		s := string(k.Runes)
+		if !i.Mask { // a passphrase may hold anything but a line end
+			s = text.Clean(s)
+		}
+		r := []rune(strings.TrimRight(s, "\r\n"))
+		if i.Len()+len(r) > maxInput {
+			return true // cut, it would be something else than what was pasted
+		}
+		k = tea.KeyMsg{Type: tea.KeyRunes, Runes: r}
+	}
+	*m, _ = m.Update(k) // its commands only blink a caret that is not drawn
 	return true
-}
-
-func (i *Input) edit(k tea.KeyMsg) bool {
-	switch k.String() {
-	case "left", "ctrl+b":
-		i.pos = max(0, i.pos-1)
-	case "right", "ctrl+f":
-		i.pos = min(len(i.val), i.pos+1)
-	case "home", "ctrl+a":
-		i.pos = 0
-	case "end", "ctrl+e":
-		i.pos = len(i.val)
-	case "backspace", "ctrl+h":
-		i.cut(i.pos-1, i.pos)
-	case "delete", "ctrl+d":
-		i.cut(i.pos, i.pos+1)
-	case "ctrl+u":
-		i.cut(0, i.pos)
-	case "ctrl+k":
-		i.cut(i.pos, len(i.val))
-	case "ctrl+w", "alt+backspace":
-		j := i.pos
-		for j > 0 && i.val[j-1] == ' ' {
-			j--
-		}
-		for j > 0 && i.val[j-1] != ' ' {
-			j--
-		}
-		i.cut(j, i.pos)
-	default:
-		if (k.Type != tea.KeyRunes && k.Type != tea.KeySpace) || k.Alt {
-			return false
-		}
-		i.insert(string(k.Runes))
-	}
-	return true
-}
-
-func (i *Input) insert(s string) {
-	if !i.Mask { // a passphrase may hold anything but a line end
-		s = text.Clean(s)
-	}
-	s = strings.TrimRight(s, "\r\n")
-	r := []rune(s)
-	if len(i.val)+len(r) > maxInput {
-		return
-	}
-	i.val = append(i.val[:i.pos:i.pos], append(r, i.val[i.pos:]...)...)
-	i.pos += len(r)
-}
-
-func (i *Input) cut(from, to int) {
-	from, to = max(from, 0), min(to, len(i.val))
-	if from >= to {
-		return
-	}
-	i.val = append(i.val[:from:from], i.val[to:]...)
-	i.pos = from
 }
 
 // Draw writes the input into w cells, the caret in view if it has the focus.
@@ -127,9 +93,9 @@ func (i *Input) Draw(l *draw.Line, t *theme.Theme, w int, focus bool) {
 		return
 	}
 	end := l.Col() + w
-	s := string(i.val)
+	s, pos := i.Value(), i.model().Position()
 	if i.Mask {
-		s = strings.Repeat("*", len(i.val))
+		s = strings.Repeat("*", i.Len())
 	}
 	r := []rune(s)
 	if !focus {
@@ -147,14 +113,14 @@ func (i *Input) Draw(l *draw.Line, t *theme.Theme, w int, focus bool) {
 	}
 	// The part around the caret that fits.
 	from := 0
-	for from < i.pos && text.Width(string(r[from:i.pos])) > w-1 {
+	for from < pos && text.Width(string(r[from:pos])) > w-1 {
 		from++
 	}
-	l.Text(t.Input, string(r[from:i.pos]))
+	l.Text(t.Input, string(r[from:pos]))
 	switch {
-	case i.pos < len(r):
-		l.Text(t.Caret, string(r[i.pos]))
-		l.Field(t.Input, string(r[i.pos+1:]), end-l.Col())
+	case pos < len(r):
+		l.Text(t.Caret, string(r[pos]))
+		l.Field(t.Input, string(r[pos+1:]), end-l.Col())
 	case t.Profile == termenv.Ascii:
 		l.Text(t.Input, "_")
 	default:
@@ -167,4 +133,4 @@ func (i *Input) Draw(l *draw.Line, t *theme.Theme, w int, focus bool) {
 }
 
 // Len is the number of characters typed.
-func (i *Input) Len() int { return utf8.RuneCountInString(string(i.val)) }
+func (i *Input) Len() int { return utf8.RuneCountInString(i.Value()) }
