@@ -13,8 +13,8 @@ PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  %-12s %s\n' "$$t" "$$d"; done
 
-build: ## build bin/berth for this machine
-	$(GO) build -o $(BIN)/berth ./cmd/berth
+build: ## build bin/berth for this machine (static, as releases are: it starts faster and runs on other hosts)
+	CGO_ENABLED=0 $(GO) build -o $(BIN)/berth ./cmd/berth
 
 run: ## open the dashboard on the embedded default
 	$(GO) run ./cmd/berth

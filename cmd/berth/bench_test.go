@@ -32,6 +32,7 @@ func program(t *testing.T) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "berth")
 	cmd := exec.Command("go", "build", "-o", out, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as `make build` does
 	cmd.Stderr = os.Stderr
 	require.NoError(t, cmd.Run())
 	return out
