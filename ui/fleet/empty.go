@@ -30,7 +30,7 @@ func (f *Fleet) drawEmpty(p *draw.Page) {
 	type way struct{ key, what, more string }
 	ways := []way{
 		{"n enter", "a workstation on this computer, and its shell", "n shows what it will be, enter makes it; in the shell, enter ~ . comes back"},
-		{"a", "adopt a machine", "one that you can ssh to, or this computer itself; nothing on it is changed"},
+		{"a", "adopt a machine", "one that you can ssh to, or this computer itself; your files stay as they are"},
 		{"?", "help", "what every key does, and a page for each screen"},
 		{"q", "leave", "whatever runs goes on running"},
 	}
