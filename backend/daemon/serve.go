@@ -99,7 +99,7 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 	defer stop()
 	s := &Server{cfg: cfg, questions: newQuestions(), started: time.Now(), stop: stop, actor: username(), failed: map[string]error{}, ctx: ctx}
 	s.touch()
-	s.rest = time.AfterFunc(restAfter, debug.FreeOSMemory)
+	s.rest = time.AfterFunc(restAfter, limitMemory)
 	defer s.rest.Stop()
 	if s.store, err = store.Open(ctx, h.Store()); err != nil {
 		return err
@@ -183,13 +183,15 @@ func (s *Server) serve(ctx context.Context, l *net.UnixListener) error {
 	return err
 }
 
-// limitMemory makes the garbage collector work harder as the daemon nears 64 MB, or twice what the fleet
-// itself takes where that is more.
+// limitMemory gives back what is not needed and lets the heap grow to 64 MB, or to twice what the fleet
+// itself takes where that is more, before garbage is collected: SSH makes a buffer for each packet, and by
+// Go's default a busy line of a small daemon would collect every few megabytes.
 func limitMemory() {
-	runtime.GC() // what loading left behind does not count
+	debug.FreeOSMemory()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	debug.SetMemoryLimit(max(64<<20, 2*int64(m.HeapAlloc)))
+	debug.SetGCPercent(-1) // the limit decides
 }
 
 func (s *Server) writeNote() error {

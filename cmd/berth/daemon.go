@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -125,9 +124,6 @@ func (a *app) serve(ctx context.Context, ready func()) error {
 	}
 	defer logfile.Close()
 	log := slog.New(slog.NewTextHandler(logfile, nil))
-	// SSH makes a buffer for each packet: with Go's default a busy line would collect garbage every
-	// few megabytes. What this costs at rest the daemon gives back.
-	debug.SetGCPercent(400)
 	err = daemon.Serve(ctx, daemon.Config{
 		Home:     a.home,
 		Idle:     time.Duration(a.conf.Daemon.Idle),
