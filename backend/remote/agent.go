@@ -160,8 +160,11 @@ func (c *Conn) ensure(ctx context.Context) (api.AgentInfo, error) {
 	return info, nil
 }
 
-// checkDelay is how long after a connection was made the versions are compared.
-const checkDelay = time.Second
+// How long after a connection was made it is settled for streams, and the versions are compared.
+const (
+	settleDelay = 100 * time.Millisecond
+	checkDelay  = time.Second
+)
 
 // checkLater compares the running agent with ours in the background, and replaces an older one.
 func (c *Conn) checkLater() {
@@ -175,12 +178,22 @@ func (c *Conn) checkLater() {
 	c.wg.Go(func() {
 		// What the connection was made for comes first.
 		select {
-		case <-time.After(checkDelay):
+		case <-time.After(settleDelay):
 		case <-c.ctx.Done():
 			return
 		}
 		ctx, cancel := context.WithTimeout(c.ctx, 2*time.Minute)
 		defer cancel()
+		// sshd switches Nagle's algorithm off only when a session runs a command (packet.c,
+		// ssh_packet_set_interactive): on a line that only forwards, every stream is a quarter slower.
+		if _, err := c.script(ctx, ":"); err != nil && ctx.Err() == nil {
+			c.m.o.Log.Debug("running a first command", "host", c.t.where(), "error", err)
+		}
+		select {
+		case <-time.After(checkDelay):
+		case <-c.ctx.Done():
+			return
+		}
 		if err := c.check(ctx); err != nil && ctx.Err() == nil {
 			c.m.o.Log.Warn("comparing the agent's version", "host", c.t.where(), "error", err)
 		}
