@@ -38,17 +38,30 @@ const (
 	pipeSize = 1 << 20
 )
 
-func (a *Agent) handleExec(w http.ResponseWriter, r *http.Request) {
+// openStream upgrades a request to a stream that the agent waits for when it leaves; done ends it. On
+// failure the request is answered and the stream is nil.
+func (a *Agent) openStream(w http.ResponseWriter, r *http.Request) (s *api.Stream, done func()) {
 	if !a.begin() {
 		api.WriteError(w, errLeaving())
-		return
+		return nil, nil
 	}
-	defer a.streams.Done()
 	s, err := api.Upgrade(w, r)
 	if err != nil {
+		a.streams.Done()
+		return nil, nil
+	}
+	return s, func() {
+		_ = s.Close()
+		a.streams.Done()
+	}
+}
+
+func (a *Agent) handleExec(w http.ResponseWriter, r *http.Request) {
+	s, done := a.openStream(w, r)
+	if s == nil {
 		return
 	}
-	defer s.Close()
+	defer done()
 	if n := a.execs.Add(1); n > maxExecs {
 		a.execs.Add(-1)
 		s.Fail(api.Errorf(api.CodeRefused, "%d commands run through the agent of this instance already", maxExecs))

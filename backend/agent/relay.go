@@ -13,16 +13,11 @@ import (
 )
 
 func (a *Agent) handleTerminal(w http.ResponseWriter, r *http.Request) {
-	if !a.begin() {
-		api.WriteError(w, errLeaving())
+	s, done := a.openStream(w, r)
+	if s == nil {
 		return
 	}
-	defer a.streams.Done()
-	s, err := api.Upgrade(w, r)
-	if err != nil {
-		return
-	}
-	defer s.Close()
+	defer done()
 	var req api.TerminalRequest
 	_ = s.Conn.SetReadDeadline(time.Now().Add(requestLimit))
 	if err := s.ReadRequest(&req); err != nil {
