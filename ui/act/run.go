@@ -11,8 +11,8 @@ import (
 // parallel bounds the calls for one action on many instances.
 const parallel = 8
 
-// Run asks the service for a verb on each instance. Each answer is a screen.Done.
-func Run(e *screen.Env, verb string, rows []*data.Row, req api.ActionRequest) tea.Cmd {
+// each makes a command for each instance, of which a few run at a time.
+func each(e *screen.Env, rows []*data.Row, call func(ref string) screen.Done) []tea.Cmd {
 	slots := make(chan struct{}, parallel)
 	cmds := make([]tea.Cmd, 0, len(rows))
 	for _, r := range rows {
@@ -24,30 +24,26 @@ func Run(e *screen.Env, verb string, rows []*data.Row, req api.ActionRequest) te
 			case <-e.Ctx.Done():
 				return nil
 			}
-			op, err := e.WS.Action(e.Ctx, ref, action(verb), req)
-			return screen.Done{Verb: verb, Ref: ref, Op: op, Err: err}
+			return call(ref)
 		})
 	}
+	return cmds
+}
+
+// Run asks the service for a verb on each instance. Each answer is a screen.Done.
+func Run(e *screen.Env, verb string, rows []*data.Row, req api.ActionRequest) tea.Cmd {
+	cmds := each(e, rows, func(ref string) screen.Done {
+		op, err := e.WS.Action(e.Ctx, ref, action(verb), req)
+		return screen.Done{Verb: verb, Ref: ref, Op: op, Err: err}
+	})
 	// First what is done, then what came of it.
 	return tea.Sequence(screen.Info(Doing(verb)+" "+names(rows)+"   $ "+Command(e, verb, rows)), tea.Batch(cmds...))
 }
 
 // Refresh asks the providers for the state of instances now.
 func Refresh(e *screen.Env, rows []*data.Row) tea.Cmd {
-	slots := make(chan struct{}, parallel)
-	cmds := make([]tea.Cmd, 0, len(rows))
-	for _, r := range rows {
-		ref := e.Store.Ref(r)
-		cmds = append(cmds, func() tea.Msg {
-			select {
-			case slots <- struct{}{}:
-				defer func() { <-slots }()
-			case <-e.Ctx.Done():
-				return nil
-			}
-			_, err := e.WS.Refresh(e.Ctx, ref)
-			return screen.Done{Verb: "refresh", Ref: ref, Err: err}
-		})
-	}
-	return tea.Batch(cmds...)
+	return tea.Batch(each(e, rows, func(ref string) screen.Done {
+		_, err := e.WS.Refresh(e.Ctx, ref)
+		return screen.Done{Verb: "refresh", Ref: ref, Err: err}
+	})...)
 }

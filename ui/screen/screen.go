@@ -84,16 +84,6 @@ func Info(s string) tea.Cmd { return Send(Toast{"info", s}) }
 // Warn shows why something was not done.
 func Warn(s string) tea.Cmd { return Send(Toast{"warn", s}) }
 
-// Fail shows an error.
-func Fail(err error) tea.Cmd {
-	e := api.AsError(err)
-	s := e.Message
-	if e.Hint != "" {
-		s += " (" + e.Hint + ")"
-	}
-	return Send(Toast{"error", s})
-}
-
 // Stater is a screen that has something to say in the status line.
 type Stater interface{ Status(l *draw.Line) }
 
