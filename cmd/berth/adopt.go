@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -34,9 +35,9 @@ func (a *app) adoptCmd() *cobra.Command {
 				return err
 			}
 			if ssh := a.conf.Backend.SSH; !q.Local {
-				q.Share = orElse(q.Share, ssh.Share)
+				q.Share = cmp.Or(q.Share, ssh.Share)
 				if ssh.Transport != "own" {
-					q.Transport = orElse(q.Transport, ssh.Transport)
+					q.Transport = cmp.Or(q.Transport, ssh.Transport)
 				}
 			}
 			began := time.Now()
@@ -54,11 +55,4 @@ func (a *app) adoptCmd() *cobra.Command {
 	cmd.Flags().StringVar(&q.Transport, "transport", "", "openssh: reach it through your own ssh program (GSSAPI, PKCS#11, odd configurations)")
 	a.jsonFlag(cmd)
 	return cmd
-}
-
-func orElse(s, def string) string {
-	if s == "" {
-		return def
-	}
-	return s
 }

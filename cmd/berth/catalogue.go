@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"berth/ui/money"
 )
 
 func (a *app) sizesCmd() *cobra.Command {
@@ -24,7 +26,7 @@ func (a *app) sizesCmd() *cobra.Command {
 			}
 			rows := [][]string{{"SIZE", "BACKEND", "VCPUS", "MEMORY", "DISK", "GPUS", "PRICE", ""}}
 			for _, s := range list {
-				rows = append(rows, []string{s.Name, s.Backend, fmt.Sprint(s.VCPUs), bytesText(s.MemoryBytes), bytesText(s.DiskBytes), gpusText(s.GPUs), usd(s.PriceUSD, "/h"), defaultMark(s.Default, s.Description)})
+				rows = append(rows, []string{s.Name, s.Backend, fmt.Sprint(s.VCPUs), money.Bytes(s.MemoryBytes), money.Bytes(s.DiskBytes), gpusText(s.GPUs), usd(s.PriceUSD, "/h"), defaultMark(s.Default, s.Description)})
 			}
 			return table(a.out, rows)
 		},

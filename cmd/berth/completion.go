@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/backend/api"
+	"berth/ui/money"
 )
 
 func (a *app) completionCmd() *cobra.Command {
@@ -111,7 +112,7 @@ func (a *app) completeCatalogue(cmd *cobra.Command, flag string, list func(ctx c
 func sizeNames(ctx context.Context, c *api.Client, backend string) (out []string, err error) {
 	list, err := c.Sizes(ctx, backend)
 	for _, s := range list {
-		out = append(out, cobra.CompletionWithDesc(s.Name, fmt.Sprintf("%d vCPUs, %s, %s", s.VCPUs, bytesText(s.MemoryBytes), gpusText(s.GPUs))))
+		out = append(out, cobra.CompletionWithDesc(s.Name, fmt.Sprintf("%d vCPUs, %s, %s", s.VCPUs, money.Bytes(s.MemoryBytes), gpusText(s.GPUs))))
 	}
 	return out, err
 }

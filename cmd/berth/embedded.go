@@ -1,12 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 
+	"github.com/google/renameio/v2"
 	"github.com/klauspost/compress/zstd"
 
 	"berth/assets"
@@ -30,36 +30,26 @@ func embeddedAgent(h home.Home) func(context.Context, string, string) (string, b
 		if _, err := os.Stat(path); err == nil {
 			return path, true, nil
 		}
-		dec, err := zstd.NewReader(bytes.NewReader(packed))
-		if err != nil {
-			return "", false, fmt.Errorf("unpacking the agent: %w", err)
-		}
-		defer dec.Close()
-		var b bytes.Buffer
-		if _, err := b.ReadFrom(dec); err != nil {
-			return "", false, fmt.Errorf("unpacking the agent: %w", err)
-		}
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return "", false, fmt.Errorf("unpacking the agent: %w", err)
-		}
-		tmp, err := os.CreateTemp(filepath.Dir(path), ".unpack-")
-		if err != nil {
-			return "", false, fmt.Errorf("unpacking the agent: %w", err)
-		}
-		defer os.Remove(tmp.Name()) // fails after the rename, as it should
-		_, err = tmp.Write(b.Bytes())
-		if err == nil {
-			err = tmp.Chmod(0o755)
-		}
-		if cerr := tmp.Close(); err == nil {
-			err = cerr
-		}
-		if err == nil {
-			err = os.Rename(tmp.Name(), path)
-		}
-		if err != nil {
+		if err := unpack(packed, path); err != nil {
 			return "", false, fmt.Errorf("unpacking the agent: %w", err)
 		}
 		return path, true, nil
 	}
+}
+
+// unpack writes a compressed program to path, whole or not at all.
+func unpack(packed []byte, path string) error {
+	dec, err := zstd.NewReader(nil)
+	if err != nil {
+		return err
+	}
+	defer dec.Close()
+	program, err := dec.DecodeAll(packed, nil)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return renameio.WriteFile(path, program, 0o755, renameio.WithStaticPermissions(0o755))
 }

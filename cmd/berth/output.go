@@ -9,8 +9,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/dustin/go-humanize"
-
 	"berth/backend/api"
 	"berth/ui/text"
 )
@@ -76,14 +74,6 @@ func orDash(s string) string {
 		return dash
 	}
 	return s
-}
-
-// bytesText prints sizes as memory is counted: 64 GiB.
-func bytesText(n int64) string {
-	if n <= 0 {
-		return dash
-	}
-	return humanize.IBytes(uint64(n))
 }
 
 // usd prints money; nil is unknown.

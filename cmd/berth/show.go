@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/backend/api"
+	"berth/ui/money"
 )
 
 func (a *app) showCmd() *cobra.Command {
@@ -82,7 +83,7 @@ func (a *app) printInstance(in *api.Instance) error {
 	}
 	add("id", in.ID)
 	add("provider id", in.ProviderID)
-	add("size", fmt.Sprintf("%s (%d vCPUs, %s memory, %s disk)", orDash(in.Size), in.VCPUs, bytesText(in.MemoryBytes), bytesText(in.DiskBytes)))
+	add("size", fmt.Sprintf("%s (%d vCPUs, %s memory, %s disk)", orDash(in.Size), in.VCPUs, money.Bytes(in.MemoryBytes), money.Bytes(in.DiskBytes)))
 	add("GPUs", gpusText(in.GPUs))
 	add("image", in.Image)
 	add("region", in.Region)

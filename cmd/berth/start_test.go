@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"net"
 	"net/http"
@@ -155,7 +156,10 @@ func TestCurl(t *testing.T) {
 	eventually(t, "it is gone", func() bool { return len(w.ls()) == 0 })
 
 	// HTTP/2 without TLS works as well.
-	tr := &http.Transport{Protocols: new(http.Protocols), Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", socket) }}
+	tr := &http.Transport{Protocols: new(http.Protocols), DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socket)
+	}}
 	tr.Protocols.SetUnencryptedHTTP2(true)
 	res, err := (&http.Client{Transport: tr}).Get("http://berth/v1/info")
 	require.NoError(t, err)
