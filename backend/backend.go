@@ -65,6 +65,9 @@ type Info struct {
 	// Private means that whatever List returns belongs to this home alone: no other workspace can
 	// have made it.
 	Private bool
+	// QuietRestart means that a machine's state stays running while it restarts: that it has done so
+	// shows on the machine itself.
+	QuietRestart bool
 }
 
 // Spec is what Create is asked for. All fields are checked and defaulted by the workspace.
@@ -77,9 +80,23 @@ type Spec struct {
 	DiskBytes int64
 	SSH       bool
 	Setup     string
+	OnStart   string   // the workspace's matter, as Setup and Profiles are
+	Profiles  []string // set-up profiles
 	AssignTo  string
 	Share     string            // folder of the file share on the machine; empty: the backend's own, if any
+	Subnet    string            // a network of the backend's; empty: its default
+	PublicIP  bool              // an address that can be reached from outside
+	From      *Ref              // the machine whose disk is copied; nil: Image
 	Tags      map[string]string // Berth's tags (Tag… constants) included
+	Access    *Access           `json:"-"` // how the workspace gets in; set for each call of Create, kept nowhere
+}
+
+// Access is how the workspace gets into a machine that it makes: handed in with the first boot
+// (cloud-init), so that no key is ever trusted on first use.
+type Access struct {
+	AuthorizedKeys []string // lines of authorized_keys: the workspace's key, and with Spec.SSH the user's
+	HostKey        string   // the machine's first private SSH host key (ed25519), as OpenSSH PEM
+	HostKeyPublic  string   // its public half, as a line of authorized_keys
 }
 
 // AdoptSpec is what Adopt is asked for.
@@ -157,4 +174,10 @@ type SSHTarget struct {
 	IdentityFile string `json:"identity_file,omitempty"` // a key to try first
 	Transport    string `json:"transport,omitempty"`     // "" (own client) or "openssh"
 	Share        string `json:"share,omitempty"`
+	// Via is the host through which Host is reached, as adopt takes it: user@host[:port] or a Host of
+	// ~/.ssh/config. The user's own known hosts and keys count for it.
+	Via string `json:"via,omitempty"`
+	// Made means that Berth made the machine: it is known by HostKey alone, and signed in to with
+	// IdentityFile alone; ~/.ssh plays no part.
+	Made bool `json:"made,omitempty"`
 }

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"context"
+	"net"
 
 	"berth/backend/api"
 )
@@ -16,6 +17,9 @@ type Prober interface {
 	// Reach connects to t, or makes the host answer on the connection that is up. It is cheaper than
 	// Probe: one round trip on a warm line.
 	Reach(ctx context.Context, t SSHTarget) error
+	// Dial connects to a network address ("tcp", "host:port") or a unix socket ("unix", path) as seen
+	// from t. The connection to t is kept as long as what was dialled is open.
+	Dial(ctx context.Context, t SSHTarget, network, address string) (net.Conn, error)
 }
 
 // HostFacts is what a host says of itself over SSH. Numbers that it does not say are 0.

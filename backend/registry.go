@@ -21,6 +21,10 @@ type Env struct {
 	// Remote reaches machines over SSH; nil where the workspace has no connections (package ssh
 	// then answers ErrUnsupported).
 	Remote Prober
+	// HomeID is the random id of this home's store: TagHome of what it makes.
+	HomeID string
+	// Fault is called at named points inside calls, for tests that kill the process there; may be nil.
+	Fault func(point string)
 }
 
 // Factory opens a backend.

@@ -74,6 +74,8 @@ type Instance struct {
 	CostTodayUSD      *float64          `json:"cost_today_usd"`
 	IdleSince         *time.Time        `json:"idle_since,omitempty"`
 	Workdir           string            `json:"workdir,omitempty"`
+	Profiles          []string          `json:"profiles,omitempty"` // that it was set up with
+	Subnet            string            `json:"subnet,omitempty"`
 	ProviderID        string            `json:"provider_id,omitempty"`
 	ProviderName      string            `json:"provider_name,omitempty"`
 	Tags              map[string]string `json:"tags"`
@@ -86,20 +88,28 @@ type Instance struct {
 // Capabilities is what can be done with an instance or a backend. Why explains, by capability name,
 // each one that is missing.
 type Capabilities struct {
-	Create  bool              `json:"create"`
-	Adopt   bool              `json:"adopt"`
-	Start   bool              `json:"start"`
-	Stop    bool              `json:"stop"`
-	Restart bool              `json:"restart"`
-	Delete  bool              `json:"delete"` // false for an adopted machine: rm only forgets it
-	Console bool              `json:"console"`
-	Assign  bool              `json:"assign"`
-	Exec    bool              `json:"exec"`
-	List    bool              `json:"list"`
-	Regions bool              `json:"regions"` // create takes a region
-	Disk    bool              `json:"disk"`    // create takes the size of the disk
-	SSH     bool              `json:"ssh"`     // create can open SSH to others
-	Why     map[string]string `json:"why,omitempty"`
+	Create  bool `json:"create"`
+	Adopt   bool `json:"adopt"`
+	Start   bool `json:"start"`
+	Stop    bool `json:"stop"`
+	Restart bool `json:"restart"`
+	Delete  bool `json:"delete"` // false for an adopted machine: rm only forgets it
+	Console bool `json:"console"`
+	Assign  bool `json:"assign"`
+	Exec    bool `json:"exec"`
+	List    bool `json:"list"`
+	Regions bool `json:"regions"` // create takes a region
+	Disk    bool `json:"disk"`    // create takes the size of the disk
+	SSH     bool `json:"ssh"`     // create can open SSH to others
+
+	Subnets   bool `json:"subnets"`   // create takes a network (subnet)
+	PublicIP  bool `json:"public_ip"` // create can give an address that is reached from outside
+	Profiles  bool `json:"profiles"`  // set-up profiles can be applied: the user has root on the instance
+	Snapshots bool `json:"snapshots"`
+	Clone     bool `json:"clone"`
+	Build     bool `json:"build"` // images can be made from an instance
+
+	Why map[string]string `json:"why,omitempty"`
 }
 
 // AgentStatus is what the workspace knows of an instance's agent. State is "ready", "connecting",
@@ -128,6 +138,8 @@ const (
 func (s OpState) Done() bool { return s == OpSucceeded || s == OpFailed || s == OpCancelled }
 
 // Step is one step of an operation. State is an OpState; Message is what it is doing or why it failed.
+// Steps are its parts, where it has any: those of a set-up. DoneBytes of TotalBytes (0: not known) are how
+// far a transfer is.
 type Step struct {
 	Name      string     `json:"name"`
 	Title     string     `json:"title"`
@@ -135,9 +147,14 @@ type Step struct {
 	StartedAt *time.Time `json:"started_at,omitempty"`
 	EndedAt   *time.Time `json:"ended_at,omitempty"`
 	Message   string     `json:"message,omitempty"`
+
+	Steps      []Step `json:"steps,omitempty"`
+	DoneBytes  int64  `json:"done_bytes,omitempty"`
+	TotalBytes int64  `json:"total_bytes,omitempty"`
 }
 
-// Operation is a durable change of one instance: create, adopt, start, stop, restart or delete.
+// Operation is a durable change of one instance: create, adopt, start, stop, restart, delete, setup,
+// snapshot, restore or image.
 type Operation struct {
 	ID         string     `json:"id"`
 	Kind       string     `json:"kind"`
@@ -179,14 +196,31 @@ type Size struct {
 	Default     bool     `json:"default,omitempty"`
 }
 
-// Image is what an instance can be made from.
+// Image is what an instance can be made from. Origin is "catalogue" (Berth's), "user" (images.toml of the
+// user's) or "built" (made from an instance by berth image build).
 type Image struct {
-	Name        string `json:"name"`
-	Backend     string `json:"backend"`
-	Description string `json:"description,omitempty"`
-	Arch        string `json:"arch,omitempty"`
-	User        string `json:"user,omitempty"`
-	Default     bool   `json:"default,omitempty"`
+	Name        string     `json:"name"`
+	Backend     string     `json:"backend"`
+	Description string     `json:"description,omitempty"`
+	Arch        string     `json:"arch,omitempty"` // as Go names it
+	User        string     `json:"user,omitempty"` // the login user
+	Default     bool       `json:"default,omitempty"`
+	Origin      string     `json:"origin,omitempty"`
+	Source      string     `json:"source,omitempty"` // URL, path, or the instance that it was built from
+	SHA256      string     `json:"sha256,omitempty"`
+	SizeBytes   int64      `json:"size_bytes,omitempty"` // where it is cached
+	Cached      bool       `json:"cached,omitempty"`     // it is on the backend's side already
+	Profiles    []string   `json:"profiles,omitempty"`   // that it was set up with
+	BuiltAt     *time.Time `json:"built_at,omitempty"`
+}
+
+// Snapshot is an earlier state of an instance's disk.
+type Snapshot struct {
+	Name        string    `json:"name"`
+	Description string    `json:"description,omitempty"`
+	CreatedAt   time.Time `json:"created_at"`
+	Memory      bool      `json:"memory,omitempty"`  // taken while it ran, its memory included
+	Current     bool      `json:"current,omitempty"` // the one that the disk goes on from
 }
 
 // BackendInfo describes a backend to clients. Error is set where it can't be used, and says why.
@@ -207,7 +241,12 @@ type CreateRequest struct {
 	Region    string            `json:"region,omitempty"`
 	DiskBytes int64             `json:"disk_bytes,omitempty"`
 	SSH       *bool             `json:"ssh,omitempty"`
-	Setup     string            `json:"setup,omitempty"` // text of a set-up script run once on the fresh instance
+	Setup     string            `json:"setup,omitempty"`    // text of a set-up script run once on the fresh instance
+	OnStart   string            `json:"on_start,omitempty"` // text of a script run at each start
+	Profiles  []string          `json:"profiles,omitempty"` // set-up profiles, in order
+	Subnet    string            `json:"subnet,omitempty"`
+	PublicIP  bool              `json:"public_ip,omitempty"`
+	From      string            `json:"from,omitempty"` // the instance to clone
 	For       string            `json:"for,omitempty"`
 	Share     string            `json:"share,omitempty"` // folder of the file share, where the backend has none of its own
 	Tags      map[string]string `json:"tags,omitempty"`

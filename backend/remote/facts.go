@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"strconv"
 	"strings"
+	"sync"
 
 	"berth/backend"
 	"berth/backend/api"
@@ -113,6 +115,41 @@ func (m *Manager) Reach(ctx context.Context, t backend.SSHTarget) error {
 	}
 	defer m.unshare(c)
 	return c.lineError(ctx, c.Ping(ctx))
+}
+
+// Dial implements backend.Prober.
+func (m *Manager) Dial(ctx context.Context, t backend.SSHTarget, network, address string) (net.Conn, error) {
+	c, err := m.acquire(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := c.tr.dial(ctx, network, address)
+	if err != nil {
+		m.unshare(c)
+		switch {
+		case errors.Is(err, errProhibited):
+			return nil, api.Errorf(api.CodeUnreachable, "%s on %s can't be reached: the server forbids forwarding", address, c.t.where()).
+				WithHint("AllowTcpForwarding and AllowStreamLocalForwarding must be on there")
+		case errors.Is(err, errNoSocket):
+			return nil, api.Errorf(api.CodeUnreachable, "%s does not answer on %s: %w", address, c.t.where(), err)
+		}
+		return nil, c.lineError(ctx, err)
+	}
+	return &dialled{Conn: conn, release: func() { m.unshare(c) }}, nil
+}
+
+// dialled is a stream that keeps its connection as long as it is open.
+type dialled struct {
+	net.Conn
+	once    sync.Once
+	release func()
+}
+
+// Close closes the stream and lets go of the connection.
+func (d *dialled) Close() error {
+	err := d.Conn.Close()
+	d.once.Do(d.release)
+	return err
 }
 
 var _ backend.Prober = (*Manager)(nil)

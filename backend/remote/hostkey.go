@@ -90,12 +90,23 @@ func (k *hostKeys) pinned() bool {
 func (k *hostKeys) notPinned(key ssh.PublicKey) error {
 	pins := strings.Join(k.t.pins, ",")
 	by := k.t.ssh.PinnedBy
+	if k.t.ssh.Made {
+		return api.Errorf(api.CodeRefused, "%s shows the host key %s (%s), not the one that Berth gave the machine of %s, %s", k.t.where(), k.seen, key.Type(), orInstance(by), pins).
+			WithHint("another machine may have its address now, or somebody stands in between: berth show --console %s", orInstance(by))
+	}
 	if by == "" {
 		return api.Errorf(api.CodeRefused, "the host key of %s is %s (%s), not the one that was given, %s", k.t.where(), k.seen, key.Type(), pins).
 			WithHint("somebody may stand in between; compare it with the machine's own, and give that: --host-key %s", k.flag())
 	}
 	return api.Errorf(api.CodeRefused, "the host key of %s has changed: it is now %s (%s), but %s was pinned when %s was adopted", k.t.where(), k.seen, key.Type(), pins, by).
 		WithHint("somebody may stand in between. If the machine was really reinstalled: berth rm %s, then adopt it again with --host-key %s", by, k.flag())
+}
+
+func orInstance(name string) string {
+	if name == "" {
+		return "the instance"
+	}
+	return name
 }
 
 // named is where the key was shown, in words that tell jump hosts from machines.
@@ -133,6 +144,9 @@ func (k *hostKeys) unknown(key ssh.PublicKey, e *knownhosts.UnknownError) error 
 	print := k.seen
 	switch k.t.host.Strict {
 	case "yes":
+		if k.t.ssh.Made {
+			return api.Errorf(api.CodeRefused, "the host key of %s is not known: Berth has lost what it gave the machine", k.t.where())
+		}
 		return api.Errorf(api.CodeRefused, "the host key %s of %s is not known, and StrictHostKeyChecking is yes", print, k.t.where()).
 			WithHint("add the key to %s, or pin it: --host-key %s", first(k.t.host.UserKnown), print)
 	case "accept-new", "no":

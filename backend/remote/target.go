@@ -72,11 +72,14 @@ func (m *Manager) resolveHop(ctx context.Context, s backend.SSHTarget, chain []s
 		return nil, api.Errorf(api.CodeUsage, "%s is reached through more than %d jump hosts: ProxyJump in ~/.ssh/config goes round in circles", s.Host, maxJumps)
 	}
 	env := backend.CallerFrom(ctx).Env
+	if s.Made && s.Via != "" {
+		chain = []string{s.Via}
+	}
 	file := m.o.SSHConfig
 	if f := env["BERTH_SSH_CONFIG"]; f != "" {
 		file = f
 	}
-	h, err := sshconf.Resolve(ctx, sshconf.Query{Host: s.Host, User: s.User, Port: s.Port, Env: env, File: file})
+	h, err := m.lookUp(ctx, s, sshconf.Query{Host: s.Host, User: s.User, Port: s.Port, Env: env, File: file})
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -86,7 +89,7 @@ func (m *Manager) resolveHop(ctx context.Context, s backend.SSHTarget, chain []s
 	for _, w := range h.Warnings {
 		m.o.Log.Warn("ssh configuration", "host", s.Host, "problem", w)
 	}
-	if s.IdentityFile != "" {
+	if s.IdentityFile != "" && !s.Made {
 		h.IdentityFiles = append([]string{s.IdentityFile}, h.IdentityFiles...)
 	}
 	t := &target{ssh: s, host: h, jump: depth > 0, pins: splitPins(s.HostKey)}
@@ -105,7 +108,11 @@ func (m *Manager) resolveHop(ctx context.Context, s backend.SSHTarget, chain []s
 		if len(rest) == 0 {
 			rest = nil
 		}
-		t.via, err = m.resolveHop(ctx, backend.SSHTarget{Host: j.Host, User: j.User, Port: j.Port, HostKey: s.HostKey, PinnedBy: s.PinnedBy}, rest, depth+1)
+		hop := backend.SSHTarget{Host: j.Host, User: j.User, Port: j.Port, HostKey: s.HostKey, PinnedBy: s.PinnedBy}
+		if s.Made { // the key is the machine's alone
+			hop.HostKey, hop.PinnedBy = "", ""
+		}
+		t.via, err = m.resolveHop(ctx, hop, rest, depth+1)
 		if err != nil {
 			return nil, err
 		}
@@ -121,4 +128,13 @@ func (m *Manager) resolveHop(ctx context.Context, s backend.SSHTarget, chain []s
 		t.id += " via " + t.via.id
 	}
 	return t, nil
+}
+
+// lookUp asks the user's configuration how a host is reached. For a machine that Berth made there is
+// nothing to ask: its address may be one that the configuration means for another.
+func (m *Manager) lookUp(ctx context.Context, s backend.SSHTarget, q sshconf.Query) (sshconf.Host, error) {
+	if s.Made {
+		return sshconf.Bare(q, s.IdentityFile), nil
+	}
+	return sshconf.Resolve(ctx, q)
 }

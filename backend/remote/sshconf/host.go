@@ -114,6 +114,17 @@ func defaults(q Query) Host {
 	}
 }
 
+// Bare is a host without any configuration: signed in to with one key file alone, known by its pin alone.
+func Bare(q Query, identity string) Host {
+	h := defaults(q)
+	if h.Port == 0 {
+		h.Port = 22
+	}
+	h.Strict, h.Password, h.Interactive, h.BatchMode = "yes", false, false, true
+	h.IdentityAgent, h.IdentitiesOnly, h.IdentityFiles, h.From = "none", true, []string{identity}, "Berth"
+	return h
+}
+
 var defaultIdentities = []string{"~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ecdsa_sk", "~/.ssh/id_ed25519", "~/.ssh/id_ed25519_sk"}
 
 // set takes one keyword (lower case) with its value as ssh -G prints it.

@@ -1,0 +1,109 @@
+package api
+
+import "time"
+
+// SetupPlan is what an agent sets up: its steps, in order. The agent keeps it, runs it whether or not
+// anybody is connected, and goes on with it after a reboot. ID names it: a plan that the agent has is
+// not begun a second time.
+type SetupPlan struct {
+	ID    string      `json:"id"`
+	Steps []SetupStep `json:"steps"`
+}
+
+// SetupStep is one repeatable part of a set-up.
+type SetupStep struct {
+	Name   string   `json:"name"`            // unique in its plan: "cuda.toolkit"
+	Title  string   `json:"title"`           // for people: "CUDA toolkit 12.6"
+	Check  string   `json:"check,omitempty"` // sh script: ends with 0 if there is nothing to do
+	Script string   `json:"script"`          // sh script, run with -e
+	Root   bool     `json:"root,omitempty"`  // run by sudo -n
+	Env    []string `json:"env,omitempty"`   // K=V
+	// Once: it is not run again after it was cut off (by a reboot, say); it fails then. Other steps are.
+	Once bool `json:"once,omitempty"`
+	// Reboot: the machine must restart after the step; the agent restarts it and goes on.
+	Reboot bool `json:"reboot,omitempty"`
+	// LimitSeconds is how long it may take; 0 is an hour.
+	LimitSeconds float64 `json:"limit_seconds,omitempty"`
+}
+
+// SetupStatus is how far a set-up is. State is running, succeeded or failed. Revision grows with each
+// change. Log is the last output of the step that runs or failed, at most 4 KiB.
+type SetupStatus struct {
+	ID        string     `json:"id"`
+	State     OpState    `json:"state"`
+	Revision  int64      `json:"revision"`
+	Steps     []Step     `json:"steps"`
+	Rebooting bool       `json:"rebooting,omitempty"`
+	Log       string     `json:"log,omitempty"`
+	LogPath   string     `json:"log_path,omitempty"` // on the instance
+	StartedAt time.Time  `json:"started_at"`
+	EndedAt   *time.Time `json:"ended_at,omitempty"`
+}
+
+// Profile is a set-up profile: what an instance gets, as data.
+type Profile struct {
+	Name        string      `json:"name"`
+	Title       string      `json:"title"`
+	Description string      `json:"description,omitempty"`
+	Origin      string      `json:"origin"` // "built-in" or the file that it was read from
+	Needs       []string    `json:"needs,omitempty"`
+	Arch        []string    `json:"arch,omitempty"`
+	Steps       []SetupStep `json:"steps,omitempty"`
+	Promises    []Promise   `json:"promises,omitempty"`
+}
+
+// Promise is a component that a profile promises, with the version it promises (a prefix: "12.6" is kept
+// by 12.6.3; empty: any).
+type Promise struct {
+	Component string `json:"component"`
+	Version   string `json:"version,omitempty"`
+	Profile   string `json:"profile,omitempty"`
+}
+
+// Inventory is what is really installed on an instance, read from it.
+type Inventory struct {
+	Instance   string       `json:"instance,omitempty"`
+	ReadAt     time.Time    `json:"read_at"`
+	System     string       `json:"system"` // "Debian GNU/Linux 12 (bookworm)"
+	Kernel     string       `json:"kernel"`
+	Arch       string       `json:"arch"`
+	Components []Component  `json:"components"`
+	Conda      []Conda      `json:"conda_environments"`
+	Kernels    []KernelSpec `json:"kernels"`
+	Errors     []string     `json:"errors,omitempty"` // what could not be read, and why
+	Drift      []Drift      `json:"drift"`
+}
+
+// Component is one thing that is installed. Version is empty where it does not say.
+type Component struct {
+	Name    string `json:"name"` // the Component of a Promise: "cuda"
+	Title   string `json:"title"`
+	Version string `json:"version"`
+	Path    string `json:"path,omitempty"`
+	Note    string `json:"note,omitempty"`
+}
+
+// Conda is a conda environment with its main packages (name → version).
+type Conda struct {
+	Name     string            `json:"name"`
+	Path     string            `json:"path"`
+	Python   string            `json:"python,omitempty"`
+	Packages map[string]string `json:"packages"`
+}
+
+// KernelSpec is a Jupyter kernel that is installed.
+type KernelSpec struct {
+	Name     string `json:"name"`
+	Title    string `json:"title"`
+	Language string `json:"language"`
+	Path     string `json:"path"`
+}
+
+// Drift is a promise that is not kept. Kind is "missing" or "version".
+type Drift struct {
+	Component string `json:"component"`
+	Kind      string `json:"kind"`
+	Promised  string `json:"promised,omitempty"`
+	Found     string `json:"found,omitempty"`
+	Profile   string `json:"profile"`
+}

@@ -1,0 +1,80 @@
+package backend
+
+import (
+	"context"
+
+	"berth/backend/api"
+)
+
+// Preparer is a backend that needs something on its side before Create.
+type Preparer interface {
+	// Prepare makes ready what Create with this spec needs (an image in the provider's cache, space) and
+	// refuses what Create could not do. It may take as long as a download and calls say now and then; called
+	// again after an interruption it goes on where it was. Spec.Access is not set.
+	Prepare(ctx context.Context, spec Spec, say func(Progress)) error
+}
+
+// Progress says how far a long call is.
+type Progress struct {
+	What  string // "fetching debian-12"
+	Done  int64  // bytes
+	Total int64  // bytes; 0: not known
+}
+
+// Forcer is a backend that can switch a machine off or reset it without asking its system: for those
+// that do not react to Stop and Restart.
+type Forcer interface {
+	ForceStop(ctx context.Context, ref Ref) error
+	ForceRestart(ctx context.Context, ref Ref) error
+}
+
+// Sealer is a backend that keeps what Access handed in.
+type Sealer interface {
+	// Seal removes Access.HostKey from everything that the provider keeps: the machine has made a new
+	// one. A second call succeeds.
+	Seal(ctx context.Context, ref Ref) error
+}
+
+// Snapshotter is a backend that keeps earlier states of a machine's disk (Capabilities.Snapshots).
+// Names are those of instances. ErrNotFound and ErrConflict say that a name is not there, or is taken.
+type Snapshotter interface {
+	Snapshots(ctx context.Context, ref Ref) ([]api.Snapshot, error)
+	Snapshot(ctx context.Context, ref Ref, name string) error
+	// Restore takes the disk (and, where it was kept, the memory) back to the snapshot.
+	Restore(ctx context.Context, ref Ref, name string) error
+	// DeleteSnapshot succeeds if there is no such snapshot.
+	DeleteSnapshot(ctx context.Context, ref Ref, name string) error
+}
+
+// Imager is a backend that makes images of machines (Capabilities.Build).
+type Imager interface {
+	// BuildImage copies the disk of a stopped machine into an image that Images lists from then on. An
+	// image of that name made from the same machine is replaced; any other is ErrConflict.
+	BuildImage(ctx context.Context, ref Ref, image api.Image, say func(Progress)) error
+	// DeleteImage removes an image that BuildImage made or Prepare fetched; ErrConflict names the
+	// machines that are based on it.
+	DeleteImage(ctx context.Context, name string) error
+}
+
+// Checker is a backend with checks of its own for doctor: what the provider or the host lacks, in plain
+// words, and what to do about it.
+type Checker interface {
+	Check(ctx context.Context) []api.Check
+}
+
+// Sweeper is a backend that makes more than machines: disks, seeds, leases that a crash may leave.
+type Sweeper interface {
+	// Leftovers lists what carries the tags of a home but belongs to no machine. known reports
+	// whether an instance with that token is in the fleet: what belongs to one is no leftover.
+	Leftovers(ctx context.Context, known func(token string) bool) ([]Leftover, error)
+	// RemoveLeftover removes one; it succeeds if it is gone.
+	RemoveLeftover(ctx context.Context, id string) error
+}
+
+// Leftover is something that belongs to no machine.
+type Leftover struct {
+	ID    string // for RemoveLeftover
+	Home  string // of TagHome
+	What  string // "disk of 4.1 GB, berth-….qcow2 in the pool berth"
+	Bytes int64
+}
