@@ -149,9 +149,20 @@ func (m *Manager) connect(ctx context.Context, t *target, via *Conn) (net.Conn, 
 	addr := net.JoinHostPort(t.host.Hostname, strconv.Itoa(t.host.Port))
 	dctx, cancel := context.WithTimeout(ctx, t.limit())
 	defer cancel()
+	dial := func(ctx context.Context) (net.Conn, error) {
+		if via != nil {
+			return via.tr.dial(ctx, "tcp", addr)
+		}
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", addr)
+	}
+	if t.ssh.Made {
+		plain := dial
+		dial = func(ctx context.Context) (net.Conn, error) { return hedged(ctx, hedgeAfter, plain) }
+	}
 	switch {
 	case via != nil:
-		conn, err := via.tr.dial(dctx, "tcp", addr)
+		conn, err := dial(dctx)
 		switch {
 		case errors.Is(err, errProhibited):
 			return nil, api.Errorf(api.CodeUnreachable, "%s can't be reached: the jump host %s forbids forwarding", t.where(), via.t.host.Alias).
@@ -165,8 +176,7 @@ func (m *Manager) connect(ctx context.Context, t *target, via *Conn) (net.Conn, 
 		command := sshconf.NewExpander(t.host, backend.CallerFrom(ctx).Env).Command(t.host.ProxyCommand)
 		return m.proxyCommand(ctx, command)
 	}
-	var d net.Dialer
-	return d.DialContext(dctx, "tcp", addr)
+	return dial(dctx)
 }
 
 // firstByte tells a watch when the server has said its first word, and hurries the first exchanges.
