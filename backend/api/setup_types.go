@@ -8,6 +8,9 @@ import "time"
 type SetupPlan struct {
 	ID    string      `json:"id"`
 	Steps []SetupStep `json:"steps"`
+	// MayReboot: the agent may restart the machine after steps that need it. Without it such a step waits
+	// until somebody has, and says so as an error.
+	MayReboot bool `json:"may_reboot,omitempty"`
 }
 
 // SetupStep is one repeatable part of a set-up.
@@ -26,8 +29,10 @@ type SetupStep struct {
 	LimitSeconds float64 `json:"limit_seconds,omitempty"`
 }
 
-// SetupStatus is how far a set-up is. State is running, succeeded or failed. Revision grows with each
-// change. Log is the last output of the step that runs or failed, at most 4 KiB.
+// SetupStatus is how far a set-up is. State is running, succeeded, failed or cancelled. Revision changes
+// with each change. Log is the last output of the step that runs or failed, at most 4 KiB. Error says why
+// it failed: CodeForbidden where root is needed and can't be had, CodeConflict where the machine must be
+// restarted first, else CodeFailed.
 type SetupStatus struct {
 	ID        string     `json:"id"`
 	State     OpState    `json:"state"`
@@ -36,6 +41,7 @@ type SetupStatus struct {
 	Rebooting bool       `json:"rebooting,omitempty"`
 	Log       string     `json:"log,omitempty"`
 	LogPath   string     `json:"log_path,omitempty"` // on the instance
+	Error     *Error     `json:"error,omitempty"`
 	StartedAt time.Time  `json:"started_at"`
 	EndedAt   *time.Time `json:"ended_at,omitempty"`
 }
@@ -47,9 +53,21 @@ type Profile struct {
 	Description string      `json:"description,omitempty"`
 	Origin      string      `json:"origin"` // "built-in" or the file that it was read from
 	Needs       []string    `json:"needs,omitempty"`
-	Arch        []string    `json:"arch,omitempty"`
+	Conflicts   []string    `json:"conflicts,omitempty"`
+	Arch        []string    `json:"arch,omitempty"` // as Go names them: amd64, arm64; empty: any
+	OS          []string    `json:"os,omitempty"`   // ID or ID-VERSION of os-release: debian-12; empty: any
+	Variables   []Variable  `json:"variables,omitempty"`
 	Steps       []SetupStep `json:"steps,omitempty"`
 	Promises    []Promise   `json:"promises,omitempty"`
+}
+
+// Variable is what can be chosen where a profile is named: "cuda=12.4" sets the variable whose name is the
+// profile's, "cuda:version=12.4" any other.
+type Variable struct {
+	Name    string   `json:"name"`
+	Default string   `json:"default"`
+	Values  []string `json:"values,omitempty"` // what can be chosen; empty: any plain word
+	Help    string   `json:"help,omitempty"`
 }
 
 // Promise is a component that a profile promises, with the version it promises (a prefix: "12.6" is kept

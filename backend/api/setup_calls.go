@@ -1,0 +1,42 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+)
+
+// PutSetup hands a plan to an agent, which begins it; one that the agent has already goes on as it was. The
+// client must be one of an agent, as for all calls of this file.
+func (c *Client) PutSetup(ctx context.Context, plan SetupPlan) (SetupStatus, error) {
+	var v SetupStatus
+	return v, c.call(ctx, http.MethodPut, "/v1/setup", plan, &v)
+}
+
+// Setup returns how far a set-up is, at once if its revision is not after, else when it changes or after
+// about 25 seconds. after 0 asks for it as it is now. CodeNotFound: the agent has no such set-up.
+func (c *Client) Setup(ctx context.Context, id string, after int64) (SetupStatus, error) {
+	var v SetupStatus
+	return v, c.call(ctx, http.MethodGet, "/v1/setup/"+url.PathEscape(id)+"?after="+strconv.FormatInt(after, 10), nil, &v)
+}
+
+// ResumeSetup runs the failed or cancelled step again and goes on from there. It does nothing to a set-up
+// that runs or has succeeded.
+func (c *Client) ResumeSetup(ctx context.Context, id string) (SetupStatus, error) {
+	var v SetupStatus
+	return v, c.call(ctx, http.MethodPost, "/v1/setup/"+url.PathEscape(id)+"/resume", nil, &v)
+}
+
+// CancelSetup ends the step that runs and the set-up with it. It answers when the step's processes have
+// ended, or could not be.
+func (c *Client) CancelSetup(ctx context.Context, id string) (SetupStatus, error) {
+	var v SetupStatus
+	return v, c.call(ctx, http.MethodDelete, "/v1/setup/"+url.PathEscape(id), nil, &v)
+}
+
+// Inventory returns what is installed on the host of an agent; the agent takes at most about 10 seconds.
+func (c *Client) Inventory(ctx context.Context) (Inventory, error) {
+	var v Inventory
+	return v, c.call(ctx, http.MethodGet, "/v1/inventory", nil, &v)
+}
