@@ -138,7 +138,7 @@ const (
 func (s OpState) Done() bool { return s == OpSucceeded || s == OpFailed || s == OpCancelled }
 
 // Step is one step of an operation. State is an OpState; Message is what it is doing or why it failed.
-// Steps are its parts, where it has any: those of a set-up. DoneBytes of TotalBytes (0: not known) are how
+// Parts are the steps of a set-up, where it is one. DoneBytes of TotalBytes (0: not known) are how
 // far a transfer is.
 type Step struct {
 	Name      string     `json:"name"`
@@ -148,9 +148,19 @@ type Step struct {
 	EndedAt   *time.Time `json:"ended_at,omitempty"`
 	Message   string     `json:"message,omitempty"`
 
-	Steps      []Step `json:"steps,omitempty"`
-	DoneBytes  int64  `json:"done_bytes,omitempty"`
-	TotalBytes int64  `json:"total_bytes,omitempty"`
+	Parts      []StepPart `json:"parts,omitempty"`
+	DoneBytes  int64      `json:"done_bytes,omitempty"`
+	TotalBytes int64      `json:"total_bytes,omitempty"`
+}
+
+// StepPart is a part of a step, as Step.
+type StepPart struct {
+	Name      string     `json:"name"`
+	Title     string     `json:"title"`
+	State     OpState    `json:"state"`
+	StartedAt *time.Time `json:"started_at,omitempty"`
+	EndedAt   *time.Time `json:"ended_at,omitempty"`
+	Message   string     `json:"message,omitempty"`
 }
 
 // Operation is a durable change of one instance: create, adopt, start, stop, restart, delete, setup,
@@ -264,6 +274,26 @@ type AdoptRequest struct {
 	Transport string            `json:"transport,omitempty"` // "" (own SSH client) or "openssh"
 	Tags      map[string]string `json:"tags,omitempty"`
 	RequestID string            `json:"request_id,omitempty"` // as in CreateRequest
+}
+
+// SetupRequest asks to set up an instance: to go on with the set-up that failed, to apply profiles, or to
+// run a script once.
+type SetupRequest struct {
+	Resume   bool     `json:"resume,omitempty"`
+	Profiles []string `json:"profiles,omitempty"`
+	Setup    string   `json:"setup,omitempty"` // text of a script
+}
+
+// SnapshotRequest asks for a snapshot.
+type SnapshotRequest struct {
+	Name string `json:"name"`
+}
+
+// ImageRequest asks for an image made from an instance.
+type ImageRequest struct {
+	Name        string `json:"name"`
+	From        string `json:"from"` // the instance
+	Description string `json:"description,omitempty"`
 }
 
 // ActionRequest accompanies start, stop, restart and delete.

@@ -57,8 +57,9 @@ type Daemon struct {
 
 // Backends holds one section for each backend that has settings.
 type Backends struct {
-	Local Local `toml:"local"`
-	SSH   SSH   `toml:"ssh"`
+	Local   Local   `toml:"local"`
+	SSH     SSH     `toml:"ssh"`
+	Libvirt Libvirt `toml:"libvirt"`
 }
 
 // Local is the section of backend local.
@@ -70,6 +71,16 @@ type Local struct {
 type SSH struct {
 	Share     string `toml:"share" help:"folder on the instances that all of them share"`
 	Transport string `toml:"transport" help:"own (Berth's SSH client) or openssh (the ssh program)"`
+}
+
+// Libvirt is the section of backend libvirt.
+type Libvirt struct {
+	URI      string   `toml:"uri" help:"qemu:///system, qemu:///session or qemu+ssh://USER@HOST/system; empty: this computer's, if libvirt is there"`
+	Pool     string   `toml:"pool" help:"storage pool of disks and images; made if there is none"`
+	PoolPath string   `toml:"pool_path" help:"folder of the pool, where Berth makes it; empty: libvirt's usual one"`
+	Network  string   `toml:"network" help:"auto, user, the name of a libvirt network, or bridge:NAME"`
+	Accel    string   `toml:"accel" help:"auto, kvm or emulate"`
+	GPUs     []string `toml:"gpus" help:"PCI addresses of GPUs that may be taken from this host, as 0000:65:00.0"`
 }
 
 // Duration is a time.Duration written as "10m".
@@ -110,7 +121,7 @@ func Default() *Config {
 		Defaults: Defaults{Backend: "local"},
 		UI:       UI{Sort: "name", Theme: "auto", Mouse: true, DetachKey: "ctrl-] d"},
 		Daemon:   Daemon{Idle: Duration(10 * time.Minute)},
-		Backend:  Backends{SSH: SSH{Transport: "own"}},
+		Backend:  Backends{SSH: SSH{Transport: "own"}, Libvirt: Libvirt{Pool: "berth", Network: "auto", Accel: "auto"}},
 		origin:   map[string]string{},
 	}
 }
@@ -214,6 +225,7 @@ func (c *Config) validate() error {
 	}{
 		{"ui.theme", c.UI.Theme, []string{"auto", "dark", "light", "none"}},
 		{"backend.ssh.transport", c.Backend.SSH.Transport, []string{"own", "openssh"}},
+		{"backend.libvirt.accel", c.Backend.Libvirt.Accel, []string{"auto", "kvm", "emulate"}},
 	} {
 		ok := false
 		for _, a := range v.allowed {

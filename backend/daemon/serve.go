@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -32,6 +33,9 @@ type Config struct {
 	Settings map[string]map[string]string // backend name → its section of the configuration
 	Defaults workspace.Defaults
 	Fault    func(point string)
+	Limits   workspace.Limits // zero fields take the defaults
+	// Profiles is workspace.Options.Profiles.
+	Profiles func(names []string, arch string) ([]api.SetupStep, error)
 	Env      map[string]string // environment of background work until a client has called
 	Log      *slog.Logger
 	// NewLines makes the ways to the instances; state is to be told of their changes.
@@ -115,7 +119,14 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 		}
 	})
 	defer s.lines.Close()
-	s.ws, err = workspace.Open(ctx, workspace.Options{Store: s.store, Backends: s.openBackends(), Lines: s.lines, Log: cfg.Log, Fault: cfg.Fault, Defaults: cfg.Defaults, Env: cfg.Env})
+	homeID, err := workspace.HomeID(ctx, s.store)
+	if err != nil {
+		return err
+	}
+	backends := s.openBackends(homeID)
+	defer closeBackends(backends)
+	s.ws, err = workspace.Open(ctx, workspace.Options{Store: s.store, Backends: backends, Lines: s.lines, Log: cfg.Log, Fault: cfg.Fault, Defaults: cfg.Defaults, Env: cfg.Env,
+		KeyPath: h.Key(), Profiles: cfg.Profiles, Limits: cfg.Limits})
 	if err != nil {
 		return err
 	}
@@ -211,11 +222,11 @@ func (s *Server) writeNote() error {
 }
 
 // openBackends opens every registered backend; one that can't be used is shown with its error.
-func (s *Server) openBackends() map[string]backend.Backend {
+func (s *Server) openBackends(homeID string) map[string]backend.Backend {
 	out := map[string]backend.Backend{}
 	for _, name := range backend.Registered() {
 		env := backend.Env{Home: s.cfg.Home, Settings: s.cfg.Settings[name], Log: s.cfg.Log.With("backend", name),
-			Executable: func() (string, error) { return s.cfg.Home.Program("berth") }}
+			Executable: func() (string, error) { return s.cfg.Home.Program("berth") }, HomeID: homeID, Fault: s.cfg.Fault}
 		b, err := s.lines.OpenBackend(env, name)
 		if err != nil {
 			s.failed[name] = err
@@ -225,6 +236,15 @@ func (s *Server) openBackends() map[string]backend.Backend {
 		out[name] = b
 	}
 	return out
+}
+
+// closeBackends lets those that hold connections end them.
+func closeBackends(backends map[string]backend.Backend) {
+	for _, b := range backends {
+		if c, ok := b.(io.Closer); ok {
+			_ = c.Close() // the process ends
+		}
+	}
 }
 
 func (s *Server) touch() { s.lastAsked.Store(time.Now().UnixNano()) }

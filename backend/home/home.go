@@ -174,6 +174,9 @@ func (h Home) Store() string { return filepath.Join(h.State, "berth.db") }
 // Log is the daemon's log file.
 func (h Home) Log() string { return filepath.Join(h.State, "daemon.log") }
 
+// Key is the file of the workspace's SSH key.
+func (h Home) Key() string { return filepath.Join(h.State, "keys", "workspace") }
+
 // Bin is the folder of content-addressed copies of programs.
 func (h Home) Bin() string { return filepath.Join(h.State, "bin") }
 

@@ -23,17 +23,24 @@ type Backend struct {
 	Delay time.Duration
 	// Line is the line of every machine.
 	Line backend.Line
+	// Deaf machines do not react to Stop and Restart.
+	Deaf bool
+	// Quiet machines stay running while they restart (Info.QuietRestart).
+	Quiet bool
 
 	mu       sync.Mutex
 	n        int
 	machines map[string]*machine
 	calls    map[string]int
+	images   []api.Image // that were built
+	left     []backend.Leftover
 }
 
 type machine struct {
-	m     backend.Machine
-	until time.Time // when the passing state ends
-	next  api.State // what comes then; "" for deleted
+	snapshots []api.Snapshot
+	m         backend.Machine
+	until     time.Time // when the passing state ends
+	next      api.State // what comes then; "" for deleted
 }
 
 // New returns an empty provider.
@@ -58,7 +65,8 @@ func (b *Backend) Len() int {
 
 // Info implements backend.Backend.
 func (b *Backend) Info() backend.Info {
-	return backend.Info{Name: "mem", Title: "In memory", Capabilities: api.Capabilities{Create: true, Start: true, Stop: true, Restart: true, Delete: true, Console: true, Exec: true, List: true, Regions: true, Disk: true, SSH: true}}
+	return backend.Info{Name: "mem", Title: "In memory", QuietRestart: b.Quiet, Capabilities: api.Capabilities{Create: true, Start: true, Stop: true, Restart: true, Delete: true,
+		Console: true, Exec: true, List: true, Regions: true, Disk: true, SSH: true, Subnets: true, Profiles: true, Snapshots: true, Clone: true, Build: true}}
 }
 
 func (b *Backend) do(ctx context.Context, method string, f func() error) error {
@@ -118,7 +126,12 @@ func (b *Backend) Sizes(ctx context.Context) ([]api.Size, error) {
 
 // Images implements backend.Backend.
 func (b *Backend) Images(ctx context.Context) ([]api.Image, error) {
-	return []api.Image{{Name: "base", Backend: "mem", Default: true}}, b.do(ctx, "Images", func() error { return nil })
+	out := []api.Image{{Name: "base", Backend: "mem", Default: true}}
+	err := b.do(ctx, "Images", func() error {
+		out = append(out, b.images...)
+		return nil
+	})
+	return out, err
 }
 
 // Create implements backend.Backend.
@@ -174,7 +187,7 @@ func (b *Backend) Start(ctx context.Context, ref backend.Ref) error {
 // Stop implements backend.Backend.
 func (b *Backend) Stop(ctx context.Context, ref backend.Ref) error {
 	return b.change(ctx, "Stop", ref, func(m *machine) {
-		if m.m.State != api.StateStopped {
+		if m.m.State != api.StateStopped && !b.Deaf {
 			b.pass(m, api.StateStopping, api.StateStopped)
 		}
 	})
@@ -182,7 +195,11 @@ func (b *Backend) Stop(ctx context.Context, ref backend.Ref) error {
 
 // Restart implements backend.Backend.
 func (b *Backend) Restart(ctx context.Context, ref backend.Ref) error {
-	return b.change(ctx, "Restart", ref, func(m *machine) { b.pass(m, api.StateRestarting, api.StateRunning) })
+	return b.change(ctx, "Restart", ref, func(m *machine) {
+		if !b.Deaf && !b.Quiet {
+			b.pass(m, api.StateRestarting, api.StateRunning)
+		}
+	})
 }
 
 // Delete implements backend.Backend.

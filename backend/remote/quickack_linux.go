@@ -10,6 +10,9 @@ import (
 // a session starts: its answer to our first request waits for the acknowledgement of what it said
 // before, which the kernel would hold back for 40 ms. The kernel forgets the setting, so it is made again.
 func quickAck(c net.Conn) {
+	if p, ok := c.(*peeked); ok {
+		c = p.Conn
+	}
 	t, ok := c.(*net.TCPConn)
 	if !ok {
 		return

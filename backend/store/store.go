@@ -19,6 +19,13 @@ type Instance struct {
 	Share   string          `json:"share,omitempty"`   // the file share's folder on the instance
 	Usage   Usage           `json:"usage"`             // for the cost of today
 	Foreign bool            `json:"foreign,omitempty"` // found at the provider, made by another home
+	// HostKeys are the fingerprints by which a machine that Berth made is known, with commas between.
+	HostKeys string `json:"host_keys,omitempty"`
+	// SetupID is the agent's plan of the last set-up.
+	SetupID string `json:"setup_id,omitempty"`
+	// Unreached says why the machine's agent has never answered since the machine was made or started,
+	// although the provider calls it running.
+	Unreached string `json:"unreached,omitempty"`
 }
 
 // Usage counts how long an instance has run on one day of the workspace's clock.
@@ -34,6 +41,14 @@ type Operation struct {
 	Create *api.CreateRequest `json:"create,omitempty"`
 	Adopt  *api.AdoptRequest  `json:"adopt,omitempty"`
 	Force  bool               `json:"force,omitempty"`
+	Setup  *api.SetupRequest  `json:"setup,omitempty"`
+	// Boot is the boot that was seen before a restart.
+	Boot string `json:"boot,omitempty"`
+	// Snapshot is the name of the snapshot to take or to go back to.
+	Snapshot string `json:"snapshot,omitempty"`
+	// Image is the image to build; WasRunning that the instance is started again afterwards.
+	Image      *api.Image `json:"image,omitempty"`
+	WasRunning bool       `json:"was_running,omitempty"`
 }
 
 // Change is one atomic write. Events get their Seq from Apply.

@@ -20,6 +20,11 @@ func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operat
 	if err := CheckName(q.Name); err != nil {
 		return api.Operation{}, err
 	}
+	if q.Backend == "" && q.From != "" {
+		if src, err := w.Record(q.From); err == nil {
+			q.Backend = src.Backend
+		}
+	}
 	if q.Backend == "" {
 		q.Backend = w.opts.Defaults.Backend
 	}
@@ -38,12 +43,21 @@ func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operat
 	if err := honoured(&q, &caps); err != nil {
 		return api.Operation{}, err
 	}
+	if err := w.checkProfiles(q.Profiles, &caps, q.Backend); err != nil {
+		return api.Operation{}, err
+	}
+	from, err := w.cloned(ctx, &q)
+	if err != nil {
+		return api.Operation{}, err
+	}
 	size, err := w.chooseSize(ctx, b, &q)
 	if err != nil {
 		return api.Operation{}, err
 	}
-	if err := w.chooseImage(ctx, b, &q); err != nil {
-		return api.Operation{}, err
+	if from == nil {
+		if err := w.chooseImage(ctx, b, &q); err != nil {
+			return api.Operation{}, err
+		}
 	}
 	me := w.whoamiOf(ctx, q.Backend, b)
 	opID := operationID(q.RequestID)
@@ -56,16 +70,49 @@ func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operat
 	rec := store.Instance{
 		Instance: api.Instance{Name: q.Name, ID: newID("i-"), Backend: q.Backend, Size: q.Size, Image: q.Image, Region: q.Region, Owner: me, AssignedTo: q.For,
 			CreatedAt: now, SSHEnabled: ssh, GPUs: size.GPUs, VCPUs: size.VCPUs, MemoryBytes: size.MemoryBytes, DiskBytes: size.DiskBytes,
-			PriceUSDPerHour: size.PriceUSD, RunningUSDPerHour: size.PriceUSD, Tags: tags, Capabilities: caps},
+			PriceUSDPerHour: size.PriceUSD, RunningUSDPerHour: size.PriceUSD, Tags: tags, Capabilities: caps, Subnet: q.Subnet},
 		Token: opID,
 		Spec: &backend.Spec{Token: opID, Name: q.Name, Size: q.Size, Image: q.Image, Region: q.Region, DiskBytes: q.DiskBytes, SSH: ssh,
-			Setup: q.Setup, AssignTo: q.For, Share: q.Share, Tags: tags},
+			Setup: q.Setup, OnStart: q.OnStart, Profiles: q.Profiles, AssignTo: q.For, Share: q.Share, Subnet: q.Subnet, PublicIP: q.PublicIP, From: from, Tags: tags},
 	}
 	if size.PriceUSD != nil && *size.PriceUSD == 0 {
 		rec.StoppedUSDPerHour = size.PriceUSD // this host costs nothing either way
 	}
 	w.setState(&rec, api.StateCreating, "")
 	return w.beginNew(ctx, rec, store.Operation{Operation: api.Operation{ID: opID, Kind: opCreate}, Create: &q})
+}
+
+// cloned is the machine whose disk a new instance copies, if it clones one. What the request leaves open
+// is as it is there.
+func (w *Workspace) cloned(ctx context.Context, q *api.CreateRequest) (*backend.Ref, error) {
+	if q.From == "" {
+		return nil, nil
+	}
+	in, err := w.Refresh(ctx, q.From)
+	if err != nil {
+		return nil, err
+	}
+	src, err := w.Record(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case src.Backend != q.Backend:
+		return nil, api.Errorf(api.CodeUsage, "%s is an instance of backend %s: a clone of it can't be made on %s", src.Name, src.Backend, q.Backend)
+	case q.Image != "":
+		return nil, api.Errorf(api.CodeUsage, "a clone has the disk of %s: it takes no image", src.Name)
+	case src.State != api.StateStopped:
+		return nil, api.Errorf(api.CodeRefused, "%s is %s: its disk can be copied whole only while it is stopped", src.Name, src.State).WithHint("berth stop %s", src.Name)
+	}
+	if err := capable(src.Capabilities.Clone && !src.Adopted, &src, "cloned", "clone"); err != nil {
+		return nil, err
+	}
+	if q.Size == "" {
+		q.Size = src.Size
+	}
+	q.Image = src.Image
+	r := ref(&src)
+	return &r, nil
 }
 
 // repeated returns the operation of a request that came before; the answer to it was lost.
@@ -111,6 +158,8 @@ func honoured(q *api.CreateRequest, caps *api.Capabilities) error {
 		{q.Region != "", caps.Regions, "a region", "regions"},
 		{q.DiskBytes != 0, caps.Disk, "a disk size", "disk"},
 		{q.SSH != nil && *q.SSH, caps.SSH, "SSH that is open to others", "ssh"},
+		{q.Subnet != "", caps.Subnets, "a subnet", "subnets"},
+		{q.PublicIP, caps.PublicIP, "a public address", "public_ip"},
 	} {
 		if c.asked && !c.can {
 			return api.Errorf(api.CodeUnsupported, "backend %s takes no choice of %s: %s", q.Backend, c.what, orElse(caps.Why[c.name], "it has none"))
@@ -283,6 +332,7 @@ func (w *Workspace) act(ctx context.Context, e *entry, kind string, during api.S
 		return api.Operation{}, api.Errorf(api.CodeConflict, "%s was never made: %s", rec.Name, rec.StateReason).WithHint("berth rm %s, then create it again", rec.Name)
 	}
 	w.setState(&rec, during, "")
+	rec.Unreached = ""
 	r, err := w.begin(ctx, rec, store.Operation{Operation: api.Operation{ID: newID("op-"), Kind: kind}, Force: q.Force})
 	if err != nil {
 		return api.Operation{}, err

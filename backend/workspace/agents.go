@@ -1,16 +1,15 @@
 package workspace
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"net"
 	"slices"
-	"strings"
 	"time"
 
+	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/store"
 	"berth/backend/version"
@@ -29,10 +28,19 @@ func reachAgent(ctx context.Context, w *Workspace, r *run) error {
 		return err
 	}
 	client := w.AgentClient(rec)
-	defer client.Close()
+	defer func() { client.Close() }()
+	gentle := time.Now().Add(w.limits.Gentle)
+	var looked time.Time
 	wait := 2 * time.Millisecond
 	for {
 		info, err := client.AgentInfo(ctx)
+		if err == nil && r.op.Boot != "" && info.BootID == r.op.Boot {
+			err = api.Errorf(api.CodeUnreachable, "%s has not restarted yet", rec.Name)
+			if time.Now().After(gentle) {
+				w.force(ctx, r, &rec)
+				gentle = gentle.Add(24 * time.Hour) // once
+			}
+		}
 		if err == nil {
 			return w.agentSeen(ctx, r.op.InstanceID, &info)
 		}
@@ -44,13 +52,57 @@ func reachAgent(ctx context.Context, w *Workspace, r *run) error {
 		if r.op.Kind == opAdopt {
 			return err // said at once: waiting does not mend a wrong key
 		}
+		// The machine may get its address only now, or may have ended while it started.
+		if time.Since(looked) > time.Second || rec.Line == (backend.Line{}) {
+			looked = time.Now()
+			next, lerr := w.lookAtMachine(ctx, r)
+			if lerr != nil {
+				return lerr
+			}
+			if next.Line != rec.Line {
+				client.Close()
+				rec = next
+				client = w.AgentClient(rec)
+			}
+		}
+		w.note(r, "agent", func(s *api.Step) { s.Message = err.Error() })
 		select {
 		case <-ctx.Done():
-			return api.Errorf(api.CodeUnreachable, "%w; last: %w", context.Cause(ctx), err)
+			return api.Errorf(api.CodeUnreachable, "%w; last: %w%s", context.Cause(ctx), err, w.consoleTail(r))
 		case <-time.After(wait):
-			wait = min(wait*8/5, 2*time.Second)
+			wait = min(wait*8/5, agentPause)
 		}
 	}
+}
+
+// agentPause is the longest pause before an agent that does not answer is tried again.
+const agentPause = 400 * time.Millisecond
+
+// lookAtMachine asks the provider how the machine is whose agent is waited for.
+func (w *Workspace) lookAtMachine(ctx context.Context, r *run) (store.Instance, error) {
+	b, rec, err := w.target(r)
+	if err != nil || rec.Adopted {
+		return rec, err
+	}
+	cctx, cancel := context.WithTimeout(ctx, w.limits.Call)
+	m, err := b.Get(cctx, ref(&rec))
+	cancel()
+	switch {
+	case errors.Is(err, backend.ErrNotFound):
+		return rec, api.Errorf(api.CodeNotFound, "the machine of %s is gone: it was deleted outside Berth", rec.Name)
+	case err != nil:
+		return rec, nil // the agent is what is waited for
+	case m.State == api.StateStopped || m.State == api.StateUnusable || m.State == api.StateCreateFailed:
+		return rec, api.Errorf(api.CodeFailed, "the machine of %s is %s%s%s", rec.Name, m.State, because(m.Reason), w.consoleTail(r))
+	}
+	if m.State == api.StateRunning {
+		m.State = rec.State // running for the user only when its agent answers
+	}
+	if err := w.store(ctx, r, &m); err != nil {
+		return rec, err
+	}
+	_, rec, err = w.target(r)
+	return rec, err
 }
 
 // agentSeen merges what an agent says into the record.
@@ -93,6 +145,12 @@ func (w *Workspace) agentSeen(ctx context.Context, id string, info *api.AgentInf
 
 // mergeAgent writes what an agent says of its host into the record.
 func (w *Workspace) mergeAgent(rec *store.Instance, info *api.AgentInfo) {
+	if rec.Unreached != "" {
+		rec.Unreached = ""
+		if rec.State == api.StateUnusable {
+			w.setState(rec, api.StateRunning, "")
+		}
+	}
 	if rec.User == "" {
 		rec.User = info.User
 	}
@@ -162,79 +220,6 @@ func (w *Workspace) takeSuspects() []string {
 	return ids
 }
 
-// runSetup runs the set-up script of a fresh instance, if there is one, and calls the instance running.
-func runSetup(ctx context.Context, w *Workspace, r *run) error {
-	_, rec, err := w.target(r)
-	if err != nil {
-		return err
-	}
-	if rec.Spec != nil && strings.TrimSpace(rec.Spec.Setup) != "" {
-		if err := w.setupScript(ctx, r, rec); err != nil {
-			return err
-		}
-	}
-	return w.persist(ctx, func() *store.Change {
-		rec := w.entries[r.op.InstanceID].rec
-		w.setState(&rec, api.StateRunning, "")
-		return &store.Change{Instances: []store.Instance{rec}}
-	})
-}
-
-// setupWrapper runs a set-up script once and waits for it, however often it is itself run: the daemon
-// may be killed and resume. $1 is the script, $2 the operation. The script runs in a session of its own,
-// so that it outlives this connection; its output and code stand in a folder.
-const setupWrapper = `d=${BERTH_SCRATCH:-${TMPDIR:-/tmp}}/setup-$2
-own=; command -v setsid >/dev/null 2>&1 && own=setsid
-mkdir -p "${d%/*}" || exit 126
-if mkdir "$d" 2>/dev/null; then
-  S=$1 D=$d $own sh -c 'echo $$ >"$D/pid"; sh -e -c "$S" >"$D/log" 2>&1 </dev/null; echo $? >"$D/new"; mv "$D/new" "$D/code"' >/dev/null 2>&1 </dev/null &
-fi
-n=0
-until [ -s "$d/code" ]; do
-  n=$((n+1))
-  if [ $n -gt 50 ] && ! kill -0 "$(cat "$d/pid" 2>/dev/null)" 2>/dev/null && [ ! -s "$d/code" ]; then
-    cat "$d/log"; echo "berth: the script was cut off (a reboot, a kill) and is not run a second time"; exit 125
-  fi
-  sleep 0.02 2>/dev/null || sleep 1
-done
-cat "$d/log"; c=$(cat "$d/code"); rm -rf "$d"; exit "$c"`
-
-func (w *Workspace) setupScript(ctx context.Context, r *run, rec store.Instance) error {
-	client := w.AgentClient(rec)
-	defer client.Close()
-	s, err := client.OpenStream(ctx, "/v1/exec", api.ExecRequest{Argv: []string{"sh", "-c", setupWrapper, "sh", rec.Spec.Setup, r.op.ID}})
-	if err != nil {
-		return err
-	}
-	var out tail
-	x, err := s.Run(ctx, api.StreamIO{Stdout: &out, Stderr: &out})
-	if err != nil {
-		return err
-	}
-	if x.Code != 0 {
-		text := ""
-		if t := out.String(); t != "" {
-			text = "; its last lines:\n" + t
-		}
-		return api.Errorf(api.CodeFailed, "the set-up script ended with code %d%s", x.Code, text).
-			WithHint("the instance can be reached to mend it: berth ssh %s", rec.Name)
-	}
-	return nil
-}
-
-// tail keeps the last 2 KiB written to it.
-type tail struct{ b []byte }
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.b = append(t.b, p...)
-	if n := len(t.b) - 2<<10; n > 0 {
-		t.b = append(t.b[:0], t.b[n:]...)
-	}
-	return len(p), nil
-}
-
-func (t *tail) String() string { return string(bytes.ToValidUTF8(bytes.TrimSpace(t.b), []byte("?"))) }
-
 // letGo closes the line; from an adopted machine it first removes the agent and its folder. A machine
 // that can't be reached is forgotten all the same, and what stays there is said.
 func letGo(ctx context.Context, w *Workspace, r *run) error {
@@ -248,7 +233,7 @@ func letGo(ctx context.Context, w *Workspace, r *run) error {
 		return w.persist(ctx, func() *store.Change {
 			msg := fmt.Sprintf("the agent could not be removed from %s and stays there: %s", rec.Name, err)
 			r.op.Warnings = append(r.op.Warnings, msg)
-			return &store.Change{Operations: []store.Operation{r.op}, Events: []*api.Event{w.event("agent.left", "warn", &rec, &r.op.Operation, "", "%s", msg)}}
+			return &store.Change{Operations: []store.Operation{r.record()}, Events: []*api.Event{w.event("agent.left", "warn", &rec, &r.op.Operation, "", "%s", msg)}}
 		})
 	}
 	return ctx.Err()

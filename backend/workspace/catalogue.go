@@ -94,7 +94,12 @@ func (w *Workspace) Doctor(ctx context.Context) []api.Check {
 			continue
 		}
 		out = append(out, api.Check{Area: "backend", Name: name, Status: "ok", Message: "acts for " + who})
+		if c, ok := b.(backend.Checker); ok {
+			own, _ := within(ctx, w, "backend "+name, func(ctx context.Context) ([]api.Check, error) { return c.Check(ctx), nil })
+			out = append(out, own...)
+		}
 		out = append(out, w.orphans(ctx, name, b)...)
+		out = append(out, w.leftovers(ctx, name, b)...)
 	}
 	for _, in := range w.Instances(api.ListOptions{}) {
 		c := api.Check{Area: "instance", Name: in.Name, Status: "ok", Message: string(in.State)}
@@ -145,12 +150,57 @@ func (w *Workspace) orphans(ctx context.Context, name string, b backend.Backend)
 	return out
 }
 
+// leftoverMark tells, in the id of an orphan, what is no machine.
+const leftoverMark = "+"
+
+// leftovers finds what is no machine and belongs to none: disks, seeds, leases.
+func (w *Workspace) leftovers(ctx context.Context, name string, b backend.Backend) []api.Check {
+	s, ok := b.(backend.Sweeper)
+	if !ok {
+		return nil
+	}
+	known := func(token string) bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, e := range w.entries {
+			if e.rec.Backend == name && e.rec.Token == token {
+				return true
+			}
+		}
+		return false
+	}
+	list, err := within(ctx, w, "backend "+name, func(ctx context.Context) ([]backend.Leftover, error) { return s.Leftovers(ctx, known) })
+	if err != nil {
+		return []api.Check{{Area: "backend", Name: name, Status: "fail", Message: "what may have been left there can't be listed: " + err.Error(), Fix: api.AsError(err).Hint}}
+	}
+	var out []api.Check
+	for _, l := range list {
+		c := api.Check{Area: "leftover", Name: name + "/" + l.ID, Status: "warn", Message: l.What + " belongs to no instance"}
+		if l.Home == w.homeID {
+			c.OrphanID = name + ":" + leftoverMark + l.ID
+			c.Fix = "berth doctor --remove " + c.OrphanID
+		} else {
+			c.Status, c.Fix = "info", "another home made it: look there"
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
 // RemoveOrphan deletes a leftover by the id that Doctor gave it.
 func (w *Workspace) RemoveOrphan(ctx context.Context, id string) error {
 	name, mid, _ := strings.Cut(id, ":")
 	b, err := w.backend(name)
 	if err != nil {
 		return err
+	}
+	for _, c := range w.leftovers(ctx, name, b) {
+		if c.OrphanID == id {
+			_, err := within(ctx, w, "removing "+id, func(ctx context.Context) (struct{}, error) {
+				return struct{}{}, b.(backend.Sweeper).RemoveLeftover(ctx, strings.TrimPrefix(mid, leftoverMark))
+			})
+			return err
+		}
 	}
 	for _, c := range w.orphans(ctx, name, b) {
 		if c.OrphanID == id {

@@ -19,6 +19,11 @@ const (
 	opStop    = "stop"
 	opRestart = "restart"
 	opDelete  = "delete"
+
+	opSetup    = "setup"
+	opSnapshot = "snapshot"
+	opRestore  = "restore"
+	opImage    = "image"
 )
 
 // run is an operation under way. op is guarded by Workspace.mu; the other fields do not change.
@@ -36,6 +41,13 @@ func (r *run) snapshot() api.Operation {
 	return op
 }
 
+// record copies the operation's durable record. Workspace.mu must be held.
+func (r *run) record() store.Operation {
+	op := r.op
+	op.Operation = r.snapshot()
+	return op
+}
+
 // errSuperseded is the cause that ends an operation for another one.
 type errSuperseded struct{ by string }
 
@@ -47,7 +59,7 @@ func supersedes(kind, underWay string) bool {
 	case opDelete:
 		return underWay != opDelete
 	case opStop:
-		return underWay == opStart || underWay == opRestart
+		return underWay == opStart || underWay == opRestart || underWay == opSetup
 	}
 	return false
 }
@@ -193,8 +205,7 @@ func (w *Workspace) progress(ctx context.Context, r *run, i int, state api.OpSta
 		verb := map[api.OpState]string{api.OpRunning: "…", api.OpSucceeded: ": done"}[state]
 		evs = append(evs, w.event("operation.step", "info", &e.rec, &r.op.Operation, "", "%s%s", st.Title, verb))
 	}
-	op := r.op
-	op.Operation = r.snapshot()
+	op := r.record()
 	w.mu.Unlock()
 	return w.persist(ctx, func() *store.Change { return &store.Change{Operations: []store.Operation{op}, Events: evs} })
 }
@@ -288,8 +299,11 @@ func (w *Workspace) finish(ctx context.Context, r *run, err error) {
 func (w *Workspace) failed(r *run, rec *store.Instance) {
 	msg := r.op.Error.Message
 	switch {
-	case r.op.Kind == opCreate && r.stepFailed("setup"):
+	case r.stepFailed("setup"), r.stepFailed("onstart"):
 		w.setState(rec, api.StateSetupFailed, msg)
+	case r.stepFailed("agent") && rec.ProviderID != "" && !rec.Adopted:
+		rec.Unreached = msg
+		w.setState(rec, api.StateUnusable, msg)
 	case r.op.Kind == opCreate:
 		w.setState(rec, api.StateCreateFailed, msg)
 	case rec.State.Changing():

@@ -23,14 +23,18 @@ type step struct {
 func callLimit(l Limits) time.Duration    { return l.Call * time.Duration(l.Tries) }
 func machineLimit(l Limits) time.Duration { return l.Machine }
 func agentLimit(l Limits) time.Duration   { return l.Agent }
+func prepareLimit(l Limits) time.Duration { return l.Prepare }
+func setupLimit(l Limits) time.Duration   { return l.Setup }
 
 // plans are the steps of each kind of operation.
 var plans = map[string][]step{
 	opCreate: {
+		{"prepare", "preparing the image", prepareLimit, doPrepare},
 		{"provider", "asking for the machine", callLimit, doCreate},
 		{"machine", "waiting for the machine", machineLimit, waitFor(api.StateRunning)},
 		{"agent", "reaching its agent", agentLimit, reachAgent},
-		{"setup", "setting up", machineLimit, runSetup},
+		{"setup", "setting up", setupLimit, runSetup},
+		{"hostkey", "renewing its host key", agentLimit, renewHostKey},
 	},
 	opAdopt: {
 		{"identify", "reaching the machine", agentLimit, doAdopt},
@@ -40,27 +44,62 @@ var plans = map[string][]step{
 		{"provider", "asking for the start", callLimit, call(backend.Backend.Start)},
 		{"machine", "waiting for the machine", machineLimit, waitFor(api.StateRunning)},
 		{"agent", "reaching its agent", agentLimit, reachAgent},
+		{"onstart", "running its start script", setupLimit, runOnStart},
 	},
 	opStop: {
-		{"provider", "asking for the stop", callLimit, call(backend.Backend.Stop)},
-		{"machine", "waiting until it has stopped", machineLimit, waitFor(api.StateStopped)},
+		{"provider", "asking for the stop", callLimit, doStop},
+		{"machine", "waiting until it has stopped", machineLimit, waitStopped},
 	},
 	opRestart: {
 		{"provider", "asking for the restart", callLimit, doRestart},
 		{"machine", "waiting for the machine", machineLimit, waitFor(api.StateRunning)},
 		{"agent", "reaching its agent", agentLimit, reachAgent},
+		{"onstart", "running its start script", setupLimit, runOnStart},
 	},
 	opDelete: {
 		{"line", "letting go of it", agentLimit, letGo},
 		{"provider", "asking for the deletion", callLimit, call(backend.Backend.Delete)},
 		{"machine", "waiting until it is gone", machineLimit, waitGone},
 	},
+	opSetup: {
+		{"agent", "reaching its agent", agentLimit, reachAgent},
+		{"setup", "setting up", setupLimit, runSetup},
+	},
+	opSnapshot: {
+		{"provider", "taking the snapshot", machineLimit, doSnapshot},
+	},
+	opRestore: {
+		{"line", "letting go of it", agentLimit, letGo},
+		{"provider", "going back to the snapshot", machineLimit, doRestore},
+		{"machine", "looking at the machine", machineLimit, lookAgain},
+	},
+	opImage: {
+		{"clean", "cleaning what is the instance's own", agentLimit, cleanForImage},
+		{"stop", "stopping the machine", machineLimit, stopForImage},
+		{"provider", "copying its disk", prepareLimit, doBuildImage},
+		{"start", "starting it again", machineLimit, startAfterImage},
+	},
 }
 
+// Fault points of every backend, and those that only a backend of machines reaches.
+var (
+	anyKinds     = []string{opCreate, opAdopt, opStart, opStop, opRestart, opDelete, opSetup}
+	machineKinds = []string{opSnapshot, opRestore, opImage}
+)
+
+// keyChanged is the point between a machine's taking its new host key and the old one's removal.
+const keyChanged = "create.hostkey.changed"
+
 // FaultPoints lists every point at which Options.Fault is called, in the order of each operation.
-func FaultPoints() []string {
+func FaultPoints() []string { return faultPoints(anyKinds) }
+
+// MachineFaultPoints lists the further points that are reached where the backend makes machines which
+// are signed in to, keeps snapshots or makes images.
+func MachineFaultPoints() []string { return append([]string{keyChanged}, faultPoints(machineKinds)...) }
+
+func faultPoints(kinds []string) []string {
 	var out []string
-	for _, kind := range []string{opCreate, opAdopt, opStart, opStop, opRestart, opDelete} {
+	for _, kind := range kinds {
 		out = append(out, kind+".begin.before", kind+".begin.after")
 		for _, s := range plans[kind] {
 			out = append(out, kind+"."+s.name+".before")
@@ -149,8 +188,12 @@ func doCreate(ctx context.Context, w *Workspace, r *run) error {
 		return err
 	}
 	var m backend.Machine
+	spec := *rec.Spec
+	if spec.Access, err = w.access(ctx, r, &spec); err != nil {
+		return err
+	}
 	err = w.retry(ctx, "create of "+rec.Name, func(ctx context.Context) error {
-		m, err = b.Create(ctx, *rec.Spec)
+		m, err = b.Create(ctx, spec)
 		return err
 	})
 	if err != nil {
@@ -211,6 +254,14 @@ func doRestart(ctx context.Context, w *Workspace, r *run) error {
 	}
 	if m, err := b.Get(ctx, ref(&rec)); err == nil && m.State == api.StateRestarting {
 		return nil
+	}
+	if b.Info().QuietRestart {
+		if done, err := w.noteBoot(ctx, r, rec); err != nil || done {
+			return err
+		}
+	}
+	if f, ok := b.(backend.Forcer); ok && r.op.Force {
+		return call(func(_ backend.Backend, ctx context.Context, ref backend.Ref) error { return f.ForceRestart(ctx, ref) })(ctx, w, r)
 	}
 	return call(backend.Backend.Restart)(ctx, w, r)
 }

@@ -192,7 +192,7 @@ func (w *Workspace) listed(ctx context.Context, name string, private bool, ms []
 			known[m] = true
 		}
 		// What an operation is changing, it observes itself; what came after the list is not in it.
-		if e.run != nil || e.rec.Adopted || e.rec.CreatedAt.After(began) || e.rec.State == api.StateCreateFailed || e.rec.State == api.StateSetupFailed {
+		if e.run != nil || e.rec.Adopted || e.rec.CreatedAt.After(began) || e.rec.State == api.StateCreateFailed {
 			continue
 		}
 		rec := e.rec
@@ -290,7 +290,7 @@ func (w *Workspace) probeAll(ctx context.Context) {
 		if !b.Info().Capabilities.List || e.rec.Adopted {
 			ids = append(ids, id)
 		}
-		if e.rec.State == api.StateRunning {
+		if e.rec.State == api.StateRunning || e.rec.State == api.StateUnusable && e.rec.Unreached != "" {
 			agents = append(agents, id)
 		}
 	}

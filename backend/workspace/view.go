@@ -44,7 +44,13 @@ func (w *Workspace) merge(r *store.Instance, m *backend.Machine) bool {
 			*dst = v
 		}
 	}
-	w.setState(r, m.State, m.Reason)
+	switch {
+	case m.State == api.StateRunning && r.State == api.StateSetupFailed: // the provider does not know
+	case m.State == api.StateRunning && r.Unreached != "" && !r.State.Changing():
+		w.setState(r, api.StateUnusable, r.Unreached)
+	default:
+		w.setState(r, m.State, m.Reason)
+	}
 	r.ProviderID, r.ProviderName = m.ID, m.Name
 	set(&r.Size, m.Size)
 	set(&r.Image, m.Image)
@@ -72,7 +78,7 @@ func (w *Workspace) merge(r *store.Instance, m *backend.Machine) bool {
 	}
 	r.Notes, r.Capabilities = m.Notes, m.Capabilities
 	if m.Line != (backend.Line{}) {
-		r.Line = m.Line
+		r.Line = w.lineOf(r, m.Line)
 	}
 	if m.Data != nil {
 		r.Data = m.Data

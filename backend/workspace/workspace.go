@@ -46,6 +46,11 @@ type Options struct {
 	Limits   Limits
 	Defaults Defaults
 	Env      map[string]string // environment of background work until a client has called
+	// KeyPath is the file of the workspace's SSH key, made when the first machine needs it.
+	KeyPath string
+	// Profiles turns the names of set-up profiles into the steps of a plan for an architecture (as Go names
+	// it; empty: not known yet). It refuses what it does not know.
+	Profiles func(names []string, arch string) ([]api.SetupStep, error)
 }
 
 // Defaults fill the empty fields of a create request.
@@ -60,6 +65,9 @@ type Limits struct {
 	Call    time.Duration // one call of a provider: 2 min
 	Machine time.Duration // a machine's way to a state: 20 min
 	Agent   time.Duration // the agent's first answer on a new machine: 5 min
+	Prepare time.Duration // fetching what a backend needs before it can create: 6 h
+	Setup   time.Duration // all set-up profiles and scripts: 12 h
+	Gentle  time.Duration // a machine's reaction to a stop or restart before it is forced: 90 s
 	Tries   int           // of a provider call that can't reach the provider: 4
 	Backoff time.Duration // before the second try, then doubled: 500 ms
 }
@@ -73,6 +81,9 @@ func (l Limits) withDefaults() Limits {
 	def(&l.Call, 2*time.Minute)
 	def(&l.Machine, 20*time.Minute)
 	def(&l.Agent, 5*time.Minute)
+	def(&l.Prepare, 6*time.Hour)
+	def(&l.Setup, 12*time.Hour)
+	def(&l.Gentle, 90*time.Second)
 	def(&l.Backoff, 500*time.Millisecond)
 	if l.Tries == 0 {
 		l.Tries = 4
@@ -137,10 +148,10 @@ func Open(ctx context.Context, o Options) (*Workspace, error) {
 		entries: map[string]*entry{}, runs: map[string]*run{}, whoami: map[string]string{}, suspects: map[string]bool{}, gone: map[string]time.Time{}, wake: make(chan struct{}, 1)}
 	w.ctx, w.cancel = context.WithCancelCause(context.Background())
 	var err error
-	if w.homeID, err = w.setting(ctx, "home_id"); err != nil {
+	if w.homeID, err = HomeID(ctx, o.Store); err != nil {
 		return nil, err
 	}
-	if w.id, err = w.setting(ctx, "workspace_id"); err != nil {
+	if w.id, err = setting(ctx, o.Store, "workspace_id"); err != nil {
 		return nil, err
 	}
 	recs, err := o.Store.Instances(ctx)
@@ -153,14 +164,17 @@ func Open(ctx context.Context, o Options) (*Workspace, error) {
 	return w, nil
 }
 
+// HomeID is the random id of a store, which is made at the first start.
+func HomeID(ctx context.Context, s store.Store) (string, error) { return setting(ctx, s, "home_id") }
+
 // setting reads a random id of the store, making it at the first start.
-func (w *Workspace) setting(ctx context.Context, key string) (string, error) {
-	v, err := w.opts.Store.Setting(ctx, key)
+func setting(ctx context.Context, s store.Store, key string) (string, error) {
+	v, err := s.Setting(ctx, key)
 	if err != nil || v != "" {
 		return v, err
 	}
 	v = newID("")
-	return v, w.opts.Store.Apply(ctx, &store.Change{Settings: map[string]string{key: v}})
+	return v, s.Apply(ctx, &store.Change{Settings: map[string]string{key: v}})
 }
 
 // newID returns prefix and 16 random hex digits.

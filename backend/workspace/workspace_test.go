@@ -27,6 +27,8 @@ type testLines struct {
 	err    error
 	forgot []string
 	socket string
+	boot   string
+	setup  fakeSetup
 }
 
 func newLines(t *testing.T) *testLines {
@@ -36,10 +38,15 @@ func newLines(t *testing.T) *testLines {
 	l := &testLines{socket: filepath.Join(dir, "s")}
 	ln, err := net.Listen("unix", l.socket)
 	require.NoError(t, err)
-	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/info", func(w http.ResponseWriter, r *http.Request) {
 		now := time.Now()
-		api.WriteJSON(w, 200, api.AgentInfo{Version: "1", Capability: 1, User: "me", Workdir: "/home/me", Now: now, LastActivity: now.Add(-time.Hour)})
-	})}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		api.WriteJSON(w, 200, api.AgentInfo{Version: "1", Capability: 1, User: "me", Arch: "amd64", BootID: l.boot, Workdir: "/home/me", Now: now, LastActivity: now.Add(-time.Hour)})
+	})
+	l.setup.routes(mux)
+	srv := &http.Server{Handler: mux}
 	go func() { _ = srv.Serve(ln) }()
 	t.Cleanup(func() { _ = srv.Close() })
 	return l
@@ -381,9 +388,9 @@ type errDied struct{}
 // operation is finished, nothing is made twice, nothing is left over, and the instance can be deleted.
 // The same points are driven by a real kill -9 of the daemon in cmd/berth.
 func TestEveryFaultPoint(t *testing.T) {
-	for _, point := range FaultPoints() {
-		if strings.HasPrefix(point, "adopt.") {
-			continue // mem adopts nothing: cmd/berth drives these
+	for _, point := range append(FaultPoints(), MachineFaultPoints()...) {
+		if strings.HasPrefix(point, "adopt.") || point == keyChanged {
+			continue // mem adopts nothing and has no host keys: cmd/berth drives these
 		}
 		t.Run(point, func(t *testing.T) {
 			e := newEnv(t)
@@ -392,8 +399,13 @@ func TestEveryFaultPoint(t *testing.T) {
 			if kind != "create" {
 				e.create(w, "vision")
 			}
-			if kind == "start" {
+			if kind == "start" || kind == "image" {
 				op, err := w.Action(e.ctx(), "vision", "stop", api.ActionRequest{})
+				require.NoError(t, err)
+				ended(t, w, op)
+			}
+			if kind == "restore" {
+				op, err := w.Snapshot(e.ctx(), "vision", "before")
 				require.NoError(t, err)
 				ended(t, w, op)
 			}
@@ -498,9 +510,18 @@ func (e *env) actDying(w *Workspace, kind string) (id string) {
 	}()
 	var op api.Operation
 	var err error
-	if kind == "create" {
+	switch kind {
+	case "create":
 		op, err = w.Create(e.ctx(), api.CreateRequest{Name: "vision"})
-	} else {
+	case "setup":
+		op, err = w.Setup(e.ctx(), "vision", api.SetupRequest{Setup: "true"})
+	case "snapshot":
+		op, err = w.Snapshot(e.ctx(), "vision", "before")
+	case "restore":
+		op, err = w.Restore(e.ctx(), "vision", "before")
+	case "image":
+		op, err = w.BuildImage(e.ctx(), api.ImageRequest{Name: "mine", From: "vision"})
+	default:
 		op, err = w.Action(e.ctx(), "vision", kind, api.ActionRequest{})
 	}
 	require.NoError(e.t, err)

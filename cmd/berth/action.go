@@ -24,7 +24,7 @@ func (a *app) actionCmd(kind, short string) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&noWait, "no-wait", false, "return as soon as it is under way")
-	cmd.Flags().BoolVar(&force, "force", false, "also where Berth would refuse to protect something")
+	cmd.Flags().BoolVar(&force, "force", false, "also where Berth would refuse to protect something; a machine is switched off without asking its system")
 	a.jsonFlag(cmd)
 	return cmd
 }
@@ -145,10 +145,9 @@ func (a *app) actDone(ctx context.Context, c *api.Client, kind string, names []s
 		case a.json:
 		case kind == "delete":
 			fmt.Fprintf(a.err, "%s is deleted\n", clean(name))
-			for _, warning := range ops[i].Warnings {
-				fmt.Fprintf(a.err, "berth: %s\n", clean(warning))
-			}
+			a.warnings(&ops[i])
 		case ops[i].State.Done():
+			a.warnings(&ops[i])
 			if in, err := c.Instance(ctx, ops[i].InstanceID); err == nil {
 				fmt.Fprintf(a.err, "%s is %s\n", in.Name, in.State)
 			}

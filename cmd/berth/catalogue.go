@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"berth/backend/api"
 	"berth/ui/money"
 )
 
@@ -53,9 +54,9 @@ func (a *app) imagesCmd() *cobra.Command {
 			if a.json {
 				return a.printJSON(list)
 			}
-			rows := [][]string{{"IMAGE", "BACKEND", "ARCH", "USER", ""}}
+			rows := [][]string{{"IMAGE", "BACKEND", "ARCH", "USER", "CACHED", ""}}
 			for _, im := range list {
-				rows = append(rows, []string{im.Name, im.Backend, orDash(im.Arch), orDash(im.User), defaultMark(im.Default, im.Description)})
+				rows = append(rows, []string{im.Name, im.Backend, orDash(im.Arch), orDash(im.User), cachedText(&im), defaultMark(im.Default, im.Description)})
 			}
 			return table(a.out, rows)
 		},
@@ -74,4 +75,15 @@ func defaultMark(def bool, text string) string {
 		return "(default)"
 	}
 	return text
+}
+
+// cachedText says whether an image is on the backend's side already, and how large it is there.
+func cachedText(im *api.Image) string {
+	if !im.Cached {
+		return dash
+	}
+	if im.SizeBytes == 0 {
+		return "yes"
+	}
+	return money.Bytes(im.SizeBytes)
 }

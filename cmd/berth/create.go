@@ -28,6 +28,10 @@ type template struct {
 	SSH     *bool             `toml:"ssh"`
 	For     string            `toml:"for"`
 	Setup   string            `toml:"setup"`
+	OnStart string            `toml:"on_start"`
+	Profile []string          `toml:"profile"`
+	Subnet  string            `toml:"subnet"`
+	Public  bool              `toml:"public_ip"`
 	Tags    map[string]string `toml:"tags"`
 }
 
@@ -44,7 +48,7 @@ func readTemplate(path string) (template, error) {
 func parseTemplate(b []byte, path string, t *template) error {
 	if err := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(t); err != nil {
 		e := config.TOMLError(path, err)
-		return api.AsError(e).WithHint("a template has the keys name, backend, size, region, image, disk, ssh, for, setup, tags")
+		return api.AsError(e).WithHint("a template has the keys name, backend, size, region, image, disk, ssh, for, setup, on_start, profile, subnet, public_ip, tags")
 	}
 	return nil
 }
@@ -83,13 +87,18 @@ func (a *app) createCmd() *cobra.Command {
 	f.BoolVar(&ssh, "ssh", false, "open SSH on the instance to others (fixed at creation)")
 	f.BoolVar(&noSSH, "no-ssh", false, "keep SSH closed to others (the default)")
 	f.StringVar(&t.For, "for", "", "assign the instance to another user, where the backend can")
+	f.StringSliceVar(&t.Profile, "profile", nil, "set-up profiles, as berth profile ls lists them")
+	f.StringVar(&t.Subnet, "subnet", "", "network of the backend to put it in")
+	f.BoolVar(&t.Public, "public-ip", false, "an address that can be reached from outside, where the backend gives one")
 	f.StringVar(&setup, "setup", "", "script to run once on the fresh instance")
+	f.StringVar(&t.OnStart, "on-start", "", "script to run at each start of the instance")
 	f.StringArrayVar(&tags, "tag", nil, "k=v; may be repeated")
 	f.StringVarP(&file, "file", "f", "", "template file (TOML); flags override its keys")
 	f.BoolVar(&noWait, "no-wait", false, "return as soon as the creation is under way")
 	a.jsonFlag(cmd)
 	cmd.MarkFlagsMutuallyExclusive("ssh", "no-ssh")
 	a.completeBackend(cmd)
+	a.completeProfiles(cmd)
 	a.completeCatalogue(cmd, "size", sizeNames)
 	a.completeCatalogue(cmd, "image", imageNames)
 	return cmd
@@ -116,18 +125,26 @@ func createRequest(cmd *cobra.Command, args []string, file, setup string, flags 
 	over("image", &t.Image, flags.Image)
 	over("disk", &t.Disk, flags.Disk)
 	over("for", &t.For, flags.For)
+	over("subnet", &t.Subnet, flags.Subnet)
+	over("on-start", &t.OnStart, flags.OnStart)
+	if cmd.Flags().Changed("profile") {
+		t.Profile = flags.Profile
+	}
+	if cmd.Flags().Changed("public-ip") {
+		t.Public = flags.Public
+	}
 	if len(args) > 0 {
 		t.Name = args[0]
 	}
 	if setup == "" {
 		setup = t.Setup
 	}
-	if setup != "" {
-		b, err := os.ReadFile(setup)
-		if err != nil {
-			return q, api.Errorf(api.CodeUsage, "reading the set-up script: %w", err)
-		}
-		q.Setup = string(b)
+	var err error
+	if q.Setup, err = readScript(setup, "the set-up script"); err != nil {
+		return q, err
+	}
+	if q.OnStart, err = readScript(t.OnStart, "the start script"); err != nil {
+		return q, err
 	}
 	if cmd.Flags().Changed("ssh") || noSSH {
 		v := !noSSH
@@ -151,6 +168,7 @@ func createRequest(cmd *cobra.Command, args []string, file, setup string, flags 
 		t.Tags[k] = v
 	}
 	q.Name, q.Backend, q.Size, q.Region, q.Image, q.SSH, q.For, q.Tags = t.Name, t.Backend, t.Size, t.Region, t.Image, t.SSH, t.For, t.Tags
+	q.Profiles, q.Subnet, q.PublicIP = t.Profile, t.Subnet, t.Public
 	return q, nil
 }
 
@@ -173,6 +191,9 @@ func (a *app) create(cmd *cobra.Command, q api.CreateRequest, noWait bool) error
 // defaults fills what the call leaves out from this call's configuration: the daemon may have been
 // started under another.
 func (a *app) defaults(q *api.CreateRequest) {
+	if q.From != "" {
+		return // a clone is as its original
+	}
 	d := a.conf.Defaults
 	if q.Backend == "" {
 		q.Backend = d.Backend
@@ -195,7 +216,8 @@ func (a *app) finishNew(cmd *cobra.Command, c *api.Client, op api.Operation, noW
 	ctx := cmd.Context()
 	if !noWait {
 		err := c.WithQuestions(ctx, func(ctx context.Context) error {
-			_, err := a.wait(ctx, c, op)
+			var err error
+			op, err = a.wait(ctx, c, op)
 			return err
 		})
 		if err != nil {
@@ -209,6 +231,7 @@ func (a *app) finishNew(cmd *cobra.Command, c *api.Client, op api.Operation, noW
 	if a.json {
 		return a.printJSON(in)
 	}
+	a.warnings(&op)
 	if noWait {
 		fmt.Fprintf(a.err, "%s is %s; look at it with: berth show %s\n", in.Name, in.State, in.Name)
 		return nil

@@ -75,6 +75,9 @@ func (a *app) printInstance(in *api.Instance) error {
 	if op := in.Operation; op != nil {
 		for _, s := range op.Steps {
 			add("  "+op.Kind, strings.TrimSpace(fmt.Sprintf("%-9s %s%s %s", s.State, s.Title, stepTime(&s, now), s.Message)))
+			for _, p := range s.Parts {
+				add("    "+s.Name, strings.TrimSpace(fmt.Sprintf("%-9s %s%s %s", p.State, p.Title, stepTime(&api.Step{StartedAt: p.StartedAt, EndedAt: p.EndedAt}, now), p.Message)))
+			}
 		}
 	}
 	add("backend", in.Backend)
@@ -86,6 +89,8 @@ func (a *app) printInstance(in *api.Instance) error {
 	add("size", fmt.Sprintf("%s (%d vCPUs, %s memory, %s disk)", orDash(in.Size), in.VCPUs, money.Bytes(in.MemoryBytes), money.Bytes(in.DiskBytes)))
 	add("GPUs", gpusText(in.GPUs))
 	add("image", in.Image)
+	add("profiles", strings.Join(in.Profiles, ", "))
+	add("subnet", in.Subnet)
 	add("region", in.Region)
 	add("owner", in.Owner)
 	add("assigned to", in.AssignedTo)

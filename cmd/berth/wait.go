@@ -6,9 +6,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"berth/backend/api"
+	"berth/ui/money"
 )
 
 // again calls f, once more where the daemon went before it answered: f must be safe to repeat.
@@ -81,9 +83,9 @@ func (p *progress) show(o api.Operation) {
 		return
 	}
 	title := "starting"
-	for _, s := range o.Steps {
-		if s.State == api.OpRunning {
-			title = s.Title
+	for i := range o.Steps {
+		if s := &o.Steps[i]; s.State == api.OpRunning {
+			title = stepText(s)
 		}
 	}
 	if line := fmt.Sprintf("%s %s: %s", o.Kind, clean(o.Instance), clean(title)); line != p.text {
@@ -91,6 +93,22 @@ func (p *progress) show(o api.Operation) {
 		fmt.Fprintf(p.w, "\r\x1b[K%s", line)
 	}
 }
+
+// stepText says in one line what a step is doing, with a bar where it is known how far it is.
+func stepText(s *api.Step) string {
+	text := s.Title
+	if s.Message != "" && !strings.Contains(s.Message, "\n") {
+		text += ": " + s.Message
+	}
+	if s.TotalBytes > 0 {
+		done := min(max(float64(s.DoneBytes)/float64(s.TotalBytes), 0), 1)
+		n := int(done * barWidth)
+		text += fmt.Sprintf(" [%s%s] %s of %s", strings.Repeat("#", n), strings.Repeat("-", barWidth-n), money.Bytes(s.DoneBytes), money.Bytes(s.TotalBytes))
+	}
+	return text
+}
+
+const barWidth = 20
 
 func (p *progress) clear() {
 	if p.shown {

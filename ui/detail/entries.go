@@ -187,8 +187,11 @@ func (d *Detail) operation(out []entry, op *api.Operation) []entry {
 			name = s.Name
 		}
 		out = append(out, entry{side: 1, label: "step", glyph: t.OpGlyph(s.State), gs: gs, value: name, tail: took, st: st, wrap: true, copy: name})
-		if s.Message != "" && (s.State == api.OpRunning || s.State == api.OpFailed) {
-			out = append(out, entry{side: 1, label: "message", glyph: " ", value: s.Message, st: t.Dim, wrap: true, copy: s.Message})
+		if msg := stepMessage(&s); msg != "" && (s.State == api.OpRunning || s.State == api.OpFailed) {
+			out = append(out, entry{side: 1, label: "message", glyph: " ", value: msg, st: t.Dim, wrap: true, copy: msg})
+		}
+		for _, p := range s.Parts {
+			out = append(out, d.part(&p))
 		}
 	}
 	if e := op.Error; e != nil {
@@ -198,6 +201,39 @@ func (d *Detail) operation(out []entry, op *api.Operation) []entry {
 		}
 	}
 	return out
+}
+
+// stepMessage is what a step is doing, with how far it is where that is known.
+func stepMessage(s *api.Step) string {
+	if s.State != api.OpRunning || s.TotalBytes <= 0 {
+		return s.Message
+	}
+	done := min(max(s.DoneBytes, 0), s.TotalBytes)
+	return fmt.Sprintf("%s: %s of %s (%d%%)", s.Message, money.Bytes(done), money.Bytes(s.TotalBytes), done*100/s.TotalBytes)
+}
+
+// part is the line of one step of a set-up.
+func (d *Detail) part(p *api.StepPart) entry {
+	t := d.e.Theme
+	e := entry{side: 1, label: "part", glyph: " " + t.OpGlyph(p.State), gs: t.Dim, value: p.Title, st: t.Dim, wrap: true, copy: p.Title}
+	switch p.State {
+	case api.OpSucceeded:
+		e.gs, e.st = t.Good, t.Text
+	case api.OpRunning:
+		e.gs, e.st = t.Busy, t.Text
+	case api.OpFailed, api.OpCancelled:
+		e.gs, e.st = t.Bad, t.Bad
+		if p.Message != "" {
+			e.value += ": " + p.Message
+		}
+	}
+	switch {
+	case p.StartedAt != nil && p.EndedAt != nil:
+		e.tail = length(p.EndedAt.Sub(*p.StartedAt))
+	case p.StartedAt != nil && p.State == api.OpRunning:
+		e.tail = d.e.Elapsed(*p.StartedAt)
+	}
+	return e
 }
 
 // missing lists what can't be done with this instance, and why.

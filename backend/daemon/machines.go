@@ -1,0 +1,48 @@
+package daemon
+
+import (
+	"context"
+	"net/http"
+
+	"berth/backend/api"
+)
+
+func (s *Server) setup(ctx context.Context, r *http.Request) (any, error) {
+	var q api.SetupRequest
+	if err := api.ReadJSON(r, &q); err != nil {
+		return nil, err
+	}
+	return s.ws.Setup(ctx, r.PathValue("name"), q)
+}
+
+func (s *Server) snapshots(ctx context.Context, r *http.Request) (any, error) {
+	return s.ws.Snapshots(ctx, r.PathValue("name"))
+}
+
+func (s *Server) snapshot(ctx context.Context, r *http.Request) (any, error) {
+	var q api.SnapshotRequest
+	if err := api.ReadJSON(r, &q); err != nil {
+		return nil, err
+	}
+	return s.ws.Snapshot(ctx, r.PathValue("name"), q.Name)
+}
+
+func (s *Server) restore(ctx context.Context, r *http.Request) (any, error) {
+	return s.ws.Restore(ctx, r.PathValue("name"), r.PathValue("snapshot"))
+}
+
+func (s *Server) deleteSnapshot(ctx context.Context, r *http.Request) (any, error) {
+	return nil, s.ws.DeleteSnapshot(ctx, r.PathValue("name"), r.PathValue("snapshot"))
+}
+
+func (s *Server) buildImage(ctx context.Context, r *http.Request) (any, error) {
+	var q api.ImageRequest
+	if err := api.ReadJSON(r, &q); err != nil {
+		return nil, err
+	}
+	return s.ws.BuildImage(ctx, q)
+}
+
+func (s *Server) deleteImage(ctx context.Context, r *http.Request) (any, error) {
+	return nil, s.ws.DeleteImage(ctx, r.PathValue("backend"), r.PathValue("name"))
+}

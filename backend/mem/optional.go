@@ -1,0 +1,135 @@
+package mem
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"berth/backend"
+	"berth/backend/api"
+)
+
+var (
+	_ backend.Preparer    = (*Backend)(nil)
+	_ backend.Forcer      = (*Backend)(nil)
+	_ backend.Sealer      = (*Backend)(nil)
+	_ backend.Snapshotter = (*Backend)(nil)
+	_ backend.Imager      = (*Backend)(nil)
+	_ backend.Checker     = (*Backend)(nil)
+	_ backend.Sweeper     = (*Backend)(nil)
+)
+
+// Prepare implements backend.Preparer: it fetches 100 bytes.
+func (b *Backend) Prepare(ctx context.Context, s backend.Spec, say func(backend.Progress)) error {
+	say(backend.Progress{What: "fetching " + s.Image, Total: 100})
+	err := b.do(ctx, "Prepare", func() error { return nil })
+	if err == nil {
+		say(backend.Progress{What: "fetching " + s.Image, Done: 100, Total: 100})
+	}
+	return err
+}
+
+// ForceStop implements backend.Forcer; it works on the deaf, too.
+func (b *Backend) ForceStop(ctx context.Context, ref backend.Ref) error {
+	return b.change(ctx, "ForceStop", ref, func(m *machine) { b.pass(m, api.StateStopping, api.StateStopped) })
+}
+
+// ForceRestart implements backend.Forcer.
+func (b *Backend) ForceRestart(ctx context.Context, ref backend.Ref) error {
+	return b.change(ctx, "ForceRestart", ref, func(m *machine) { b.pass(m, api.StateRestarting, api.StateRunning) })
+}
+
+// Seal implements backend.Sealer.
+func (b *Backend) Seal(ctx context.Context, ref backend.Ref) error {
+	return b.change(ctx, "Seal", ref, func(*machine) {})
+}
+
+// Snapshots implements backend.Snapshotter.
+func (b *Backend) Snapshots(ctx context.Context, ref backend.Ref) (out []api.Snapshot, err error) {
+	err = b.change(ctx, "Snapshots", ref, func(m *machine) { out = slices.Clone(m.snapshots) })
+	return out, err
+}
+
+// Snapshot implements backend.Snapshotter.
+func (b *Backend) Snapshot(ctx context.Context, ref backend.Ref, name string) error {
+	return b.do(ctx, "Snapshot", func() error {
+		m, err := b.find(ref)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(m.snapshots, func(s api.Snapshot) bool { return s.Name == name }) {
+			return api.Errorf(api.CodeConflict, "there is a snapshot %q", name)
+		}
+		m.snapshots = append(m.snapshots, api.Snapshot{Name: name, CreatedAt: time.Now().UTC()})
+		return nil
+	})
+}
+
+// Restore implements backend.Snapshotter.
+func (b *Backend) Restore(ctx context.Context, ref backend.Ref, _ string) error {
+	return b.change(ctx, "Restore", ref, func(m *machine) { b.pass(m, api.StateRestarting, m.m.State) })
+}
+
+// DeleteSnapshot implements backend.Snapshotter.
+func (b *Backend) DeleteSnapshot(ctx context.Context, ref backend.Ref, name string) error {
+	return b.change(ctx, "DeleteSnapshot", ref, func(m *machine) {
+		m.snapshots = slices.DeleteFunc(m.snapshots, func(s api.Snapshot) bool { return s.Name == name })
+	})
+}
+
+// BuildImage implements backend.Imager.
+func (b *Backend) BuildImage(ctx context.Context, ref backend.Ref, image api.Image, say func(backend.Progress)) error {
+	return b.do(ctx, "BuildImage", func() error {
+		m, err := b.find(ref)
+		if err != nil {
+			return err
+		}
+		if m.m.State != api.StateStopped {
+			return api.Errorf(api.CodeRefused, "%s is %s", m.m.Name, m.m.State)
+		}
+		say(backend.Progress{What: "copying", Done: 1, Total: 1})
+		b.images = append(slices.DeleteFunc(b.images, func(i api.Image) bool { return i.Name == image.Name }), image)
+		return nil
+	})
+}
+
+// DeleteImage implements backend.Imager.
+func (b *Backend) DeleteImage(ctx context.Context, name string) error {
+	return b.do(ctx, "DeleteImage", func() error {
+		b.images = slices.DeleteFunc(b.images, func(i api.Image) bool { return i.Name == name })
+		return nil
+	})
+}
+
+// Check implements backend.Checker.
+func (b *Backend) Check(context.Context) []api.Check {
+	return []api.Check{{Area: "backend", Name: "mem", Status: "warn", Message: "nothing here outlives the process"}}
+}
+
+// Leftovers implements backend.Sweeper: what AddLeftover made.
+func (b *Backend) Leftovers(ctx context.Context, known func(string) bool) (out []backend.Leftover, err error) {
+	err = b.do(ctx, "Leftovers", func() error {
+		for _, l := range b.left {
+			if !known(l.ID) {
+				out = append(out, l)
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// RemoveLeftover implements backend.Sweeper.
+func (b *Backend) RemoveLeftover(ctx context.Context, id string) error {
+	return b.do(ctx, "RemoveLeftover", func() error {
+		b.left = slices.DeleteFunc(b.left, func(l backend.Leftover) bool { return l.ID == id })
+		return nil
+	})
+}
+
+// AddLeftover leaves something behind, as a crash does. Its id is a token.
+func (b *Backend) AddLeftover(l backend.Leftover) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.left = append(b.left, l)
+}

@@ -1,0 +1,67 @@
+package workspace
+
+import (
+	"context"
+
+	"berth/backend"
+	"berth/backend/api"
+	"berth/backend/keys"
+	"berth/backend/store"
+)
+
+// key opens the workspace's SSH key, making it at the first need.
+func (w *Workspace) key() (*keys.Key, error) {
+	if w.opts.KeyPath == "" {
+		return nil, api.Errorf(api.CodeUnsupported, "this workspace has no SSH key")
+	}
+	return keys.Open(w.opts.KeyPath)
+}
+
+// access makes what lets the workspace into the machine that r creates, and pins the host key that it
+// hands in. A workspace without a key (its backends need none) hands in nothing.
+func (w *Workspace) access(ctx context.Context, r *run, spec *backend.Spec) (*backend.Access, error) {
+	if w.opts.KeyPath == "" {
+		return nil, nil
+	}
+	if b, _, err := w.target(r); err != nil || b.Info().Private {
+		return nil, err // on this host there is no line to secure
+	}
+	k, err := w.key()
+	if err != nil {
+		return nil, err
+	}
+	a := &backend.Access{AuthorizedKeys: []string{k.Authorized()}}
+	if spec.SSH {
+		theirs := keys.Users(ctx, backend.CallerFrom(ctx).Env)
+		if len(theirs) == 0 {
+			return nil, api.Errorf(api.CodeUsage, "SSH was asked for, and you have no public key that could be let in").
+				WithHint("ssh-keygen -t ed25519 makes one; without --ssh only Berth's own line is open")
+		}
+		a.AuthorizedKeys = append(a.AuthorizedKeys, theirs...)
+	}
+	var print string
+	if a.HostKey, a.HostKeyPublic, print, err = k.HostKey(spec.Token); err != nil {
+		return nil, err
+	}
+	return a, w.pin(ctx, r, print)
+}
+
+// pin writes by which host keys the machine of r is known.
+func (w *Workspace) pin(ctx context.Context, r *run, prints string) error {
+	return w.persist(ctx, func() *store.Change {
+		rec := w.entries[r.op.InstanceID].rec
+		rec.HostKeys = prints
+		rec.Line = w.lineOf(&rec, rec.Line)
+		return &store.Change{Instances: []store.Instance{rec}}
+	})
+}
+
+// lineOf completes the line to a machine that Berth made: how it is known, and the key that opens it.
+func (w *Workspace) lineOf(r *store.Instance, l backend.Line) backend.Line {
+	if l.SSH == nil || !l.SSH.Made {
+		return l
+	}
+	t := *l.SSH
+	t.HostKey, t.PinnedBy, t.IdentityFile = r.HostKeys, r.Name, w.opts.KeyPath
+	return backend.Line{SSH: &t}
+}

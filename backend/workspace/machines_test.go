@@ -1,0 +1,336 @@
+package workspace
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"berth/backend"
+	"berth/backend/api"
+)
+
+// fakeSetup is the set-up side of an agent: each step whose script begins with "fail" fails, once.
+type fakeSetup struct {
+	mu    sync.Mutex
+	plans map[string]*api.SetupStatus
+	begun []api.SetupPlan
+}
+
+func (f *fakeSetup) routes(mux *http.ServeMux) {
+	mux.HandleFunc("PUT /v1/setup", func(w http.ResponseWriter, r *http.Request) {
+		var p api.SetupPlan
+		if err := json.NewDecoder(r.Body).Decode(&p); err != nil {
+			api.WriteError(w, err)
+			return
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.plans == nil {
+			f.plans = map[string]*api.SetupStatus{}
+		}
+		if f.plans[p.ID] == nil {
+			f.begun = append(f.begun, p)
+			st := &api.SetupStatus{ID: p.ID, State: api.OpSucceeded, Revision: 1}
+			for _, s := range p.Steps {
+				step := api.Step{Name: s.Name, Title: s.Title, State: api.OpSucceeded}
+				if strings.HasPrefix(s.Script, "fail") {
+					step.State, step.Message, st.State, st.Log = api.OpFailed, "ended with code 3", api.OpFailed, "no such package"
+				}
+				st.Steps = append(st.Steps, step)
+			}
+			f.plans[p.ID] = st
+		}
+		api.WriteJSON(w, 200, f.plans[p.ID])
+	})
+	mux.HandleFunc("POST /v1/setup/{id}/resume", func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		st := f.plans[r.PathValue("id")]
+		if st == nil {
+			api.WriteError(w, api.Errorf(api.CodeNotFound, "no set-up %q", r.PathValue("id")))
+			return
+		}
+		st.State, st.Log = api.OpSucceeded, ""
+		st.Revision++
+		for i := range st.Steps {
+			st.Steps[i].State = api.OpSucceeded
+		}
+		api.WriteJSON(w, 200, st)
+	})
+}
+
+// profiles knows the profile "r" alone.
+func profiles(names []string, _ string) ([]api.SetupStep, error) {
+	var out []api.SetupStep
+	for _, n := range names {
+		if n != "r" {
+			return nil, api.Errorf(api.CodeUsage, "there is no profile %q", n)
+		}
+		out = append(out, api.SetupStep{Name: "r.install", Title: "R", Script: "true", Root: true})
+	}
+	return out, nil
+}
+
+func TestSetUpFailsAndGoesOn(t *testing.T) {
+	e := newEnv(t)
+	e.opts = func(o *Options) { o.Profiles = profiles }
+	w, _ := e.open()
+	_, err := w.Create(e.ctx(), api.CreateRequest{Name: "vision", Profiles: []string{"q"}})
+	require.ErrorContains(t, err, "no profile", "said before anything is made")
+	op, err := w.Create(e.ctx(), api.CreateRequest{Name: "vision", Profiles: []string{"r"}, Setup: "fail now", OnStart: "echo hi"})
+	require.NoError(t, err)
+	op = ended(t, w, op)
+	require.Equal(t, api.OpFailed, op.State)
+	require.Contains(t, op.Error.Message, "the set-up script: ended with code 3")
+	require.Contains(t, op.Error.Message, "no such package")
+	require.Contains(t, op.Error.Hint, "berth setup vision --resume")
+	in, err := w.Instance("vision")
+	require.NoError(t, err)
+	require.Equal(t, api.StateSetupFailed, in.State)
+	var setup *api.Step
+	for i := range op.Steps {
+		if op.Steps[i].Name == "setup" {
+			setup = &op.Steps[i]
+		}
+	}
+	require.Len(t, setup.Parts, 3)
+	require.Equal(t, api.OpFailed, setup.Parts[1].State)
+
+	// What the provider says does not hide it.
+	_, err = w.Refresh(e.ctx(), "vision")
+	require.NoError(t, err)
+	w.Reconcile(e.ctx())
+	in, err = w.Instance("vision")
+	require.NoError(t, err)
+	require.Equal(t, api.StateSetupFailed, in.State)
+
+	_, err = w.Setup(e.ctx(), "vision", api.SetupRequest{})
+	require.Equal(t, api.CodeUsage, api.AsError(err).Code)
+	op, err = w.Setup(e.ctx(), "vision", api.SetupRequest{Resume: true})
+	require.NoError(t, err)
+	require.Equal(t, api.OpSucceeded, ended(t, w, op).State)
+	in, err = w.Instance("vision")
+	require.NoError(t, err)
+	require.Equal(t, api.StateRunning, in.State)
+
+	op, err = w.Setup(e.ctx(), "vision", api.SetupRequest{Profiles: []string{"r"}})
+	require.NoError(t, err)
+	require.Equal(t, api.OpSucceeded, ended(t, w, op).State)
+	in, err = w.Instance("vision")
+	require.NoError(t, err)
+	require.Equal(t, []string{"r"}, in.Profiles)
+
+	// Each start runs the start script, in a plan of its own.
+	begun := len(e.lines.setup.begun)
+	for _, kind := range []string{"stop", "start", "restart"} {
+		op, err = w.Action(e.ctx(), "vision", kind, api.ActionRequest{})
+		require.NoError(t, err)
+		require.Equal(t, api.OpSucceeded, ended(t, w, op).State, kind)
+	}
+	require.Len(t, e.lines.setup.begun, begun+2)
+	last := e.lines.setup.begun[begun+1]
+	require.Equal(t, "echo hi", last.Steps[0].Script)
+	require.NotEqual(t, e.lines.setup.begun[begun].ID, last.ID)
+}
+
+func TestPrepareShowsHowFarItIs(t *testing.T) {
+	e := newEnv(t)
+	w, _ := e.open()
+	gate := make(chan struct{})
+	e.mem.Hook = func(ctx context.Context, method string) error {
+		if method == "Prepare" {
+			<-gate
+		}
+		return nil
+	}
+	op, err := w.Create(e.ctx(), api.CreateRequest{Name: "vision"})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		in, err := w.Instance("vision")
+		return err == nil && in.Operation != nil && in.Operation.Steps[0].Message == "fetching base" && in.Operation.Steps[0].TotalBytes == 100
+	}, 5*time.Second, time.Millisecond)
+	close(gate)
+	op = ended(t, w, op)
+	require.Equal(t, api.OpSucceeded, op.State, op.Error)
+	require.Equal(t, 1, e.mem.Calls()["Prepare"])
+}
+
+func TestMachineThatDoesNotReactIsSwitchedOff(t *testing.T) {
+	e := newEnv(t)
+	e.opts = func(o *Options) { o.Limits.Gentle = 50 * time.Millisecond }
+	w, _ := e.open()
+	e.create(w, "vision")
+	e.mem.Deaf = true
+	op, err := w.Action(e.ctx(), "vision", "stop", api.ActionRequest{})
+	require.NoError(t, err)
+	op = ended(t, w, op)
+	require.Equal(t, api.OpSucceeded, op.State, op.Error)
+	require.Equal(t, 1, e.mem.Calls()["ForceStop"])
+	require.Contains(t, strings.Join(op.Warnings, " "), "did not react to the stop")
+
+	op, err = w.Action(e.ctx(), "vision", "start", api.ActionRequest{})
+	require.NoError(t, err)
+	ended(t, w, op)
+	op, err = w.Action(e.ctx(), "vision", "stop", api.ActionRequest{Force: true})
+	require.NoError(t, err)
+	op = ended(t, w, op)
+	require.Equal(t, api.OpSucceeded, op.State, op.Error)
+	require.Empty(t, op.Warnings, "it was asked for")
+}
+
+func TestQuietRestartIsSeenByTheBoot(t *testing.T) {
+	e := newEnv(t)
+	e.mem.Quiet = true
+	e.opts = func(o *Options) { o.Limits.Gentle = 30 * time.Millisecond }
+	w, _ := e.open()
+	e.create(w, "vision")
+	e.lines.mu.Lock()
+	e.lines.boot = "one"
+	e.lines.mu.Unlock()
+	op, err := w.Action(e.ctx(), "vision", "restart", api.ActionRequest{})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return e.mem.Calls()["ForceRestart"] == 1 }, 5*time.Second, time.Millisecond, "the old boot went on answering")
+	require.Equal(t, 1, w.Busy(), "and the restart is not over for that")
+	e.lines.mu.Lock()
+	e.lines.boot = "two"
+	e.lines.mu.Unlock()
+	op = ended(t, w, op)
+	require.Equal(t, api.OpSucceeded, op.State, op.Error)
+}
+
+func TestMachineWhoseAgentNeverAnswers(t *testing.T) {
+	e := newEnv(t)
+	e.opts = func(o *Options) { o.Limits.Agent = 100 * time.Millisecond }
+	e.lines.err = api.Errorf(api.CodeUnreachable, "nobody there")
+	w, _ := e.open()
+	op, err := w.Create(e.ctx(), api.CreateRequest{Name: "vision"})
+	require.NoError(t, err)
+	op = ended(t, w, op)
+	require.Equal(t, api.OpFailed, op.State)
+	require.Contains(t, op.Error.Message, "nobody there")
+	require.Contains(t, op.Error.Message, "booted vision", "the console's last lines")
+	state := func() api.State {
+		in, err := w.Instance("vision")
+		require.NoError(t, err)
+		return in.State
+	}
+	require.Equal(t, api.StateUnusable, state())
+	w.Reconcile(e.ctx())
+	require.Equal(t, api.StateUnusable, state(), "though the provider calls it running")
+	e.lines.mu.Lock()
+	e.lines.err = nil
+	e.lines.mu.Unlock()
+	w.probeAll(e.ctx())
+	require.Equal(t, api.StateRunning, state(), "until its agent answers")
+	op, err = w.Action(e.ctx(), "vision", "delete", api.ActionRequest{})
+	require.NoError(t, err)
+	require.Equal(t, api.OpSucceeded, ended(t, w, op).State)
+}
+
+func TestSnapshotsClonesAndImages(t *testing.T) {
+	e := newEnv(t)
+	w, _ := e.open()
+	e.create(w, "vision")
+	do := func(op api.Operation, err error) api.Operation {
+		t.Helper()
+		require.NoError(t, err)
+		op = ended(t, w, op)
+		require.Equal(t, api.OpSucceeded, op.State, op.Error)
+		return op
+	}
+	do(w.Snapshot(e.ctx(), "vision", "before"))
+	_, err := w.Snapshot(e.ctx(), "vision", "before")
+	require.ErrorIs(t, err, backend.ErrConflict)
+	_, err = w.Restore(e.ctx(), "vision", "never")
+	require.ErrorIs(t, err, backend.ErrNotFound)
+	do(w.Restore(e.ctx(), "vision", "before"))
+	in, err := w.Instance("vision")
+	require.NoError(t, err)
+	require.Equal(t, api.StateRunning, in.State)
+	list, err := w.Snapshots(e.ctx(), "vision")
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.NoError(t, w.DeleteSnapshot(e.ctx(), "vision", "before"))
+	require.NoError(t, w.DeleteSnapshot(e.ctx(), "vision", "before"))
+
+	_, err = w.Create(e.ctx(), api.CreateRequest{Name: "second", From: "vision"})
+	require.ErrorIs(t, err, backend.ErrRefused, "its disk can't be copied whole while it runs")
+	do(w.Action(e.ctx(), "vision", "stop", api.ActionRequest{}))
+	do(w.Create(e.ctx(), api.CreateRequest{Name: "second", From: "vision"}))
+	in, err = w.Instance("second")
+	require.NoError(t, err)
+	require.Equal(t, "base", in.Image)
+
+	do(w.BuildImage(e.ctx(), api.ImageRequest{Name: "mine", From: "vision"}))
+	do(w.BuildImage(e.ctx(), api.ImageRequest{Name: "mine", From: "vision"}))
+	_, err = w.BuildImage(e.ctx(), api.ImageRequest{Name: "base", From: "vision"})
+	require.ErrorIs(t, err, backend.ErrConflict)
+	_, err = w.BuildImage(e.ctx(), api.ImageRequest{Name: "mine", From: "second"})
+	require.ErrorIs(t, err, backend.ErrConflict)
+	images, err := w.Images(e.ctx(), "mem")
+	require.NoError(t, err)
+	require.Len(t, images, 2)
+	require.Equal(t, "vision", images[1].Source)
+	require.NoError(t, w.DeleteImage(e.ctx(), "mem", "mine"))
+}
+
+func TestLeftoversAreOfferedToTheirHomeOnly(t *testing.T) {
+	e := newEnv(t)
+	w, _ := e.open()
+	in := e.create(w, "vision")
+	rec, err := w.Record(in.ID)
+	require.NoError(t, err)
+	_, home := w.IDs()
+	for _, l := range []backend.Leftover{{ID: rec.Token, Home: home}, {ID: "op-gone", Home: home, What: "a disk"}, {ID: "op-theirs", Home: "another", What: "a disk"}} {
+		e.mem.AddLeftover(l)
+	}
+	var found []api.Check
+	for _, c := range w.Doctor(e.ctx()) {
+		if c.Area == "leftover" {
+			found = append(found, c)
+		}
+	}
+	require.Len(t, found, 2)
+	require.NotEmpty(t, found[0].OrphanID)
+	require.Empty(t, found[1].OrphanID)
+	require.NoError(t, w.RemoveOrphan(e.ctx(), found[0].OrphanID))
+	require.Error(t, w.RemoveOrphan(e.ctx(), found[0].OrphanID), "it is gone")
+	require.Error(t, w.RemoveOrphan(e.ctx(), "mem:+op-theirs"), "another home's")
+}
+
+func TestAccessIsPinnedAndHandedIn(t *testing.T) {
+	e := newEnv(t)
+	e.mem.Line = backend.Line{SSH: &backend.SSHTarget{Host: "127.0.0.1", Port: 2222, User: "debian", Made: true}}
+	key := filepath.Join(t.TempDir(), "keys", "workspace")
+	e.opts = func(o *Options) { o.KeyPath = key }
+	t.Setenv("HOME", t.TempDir())
+	w, _ := e.open()
+	yes := true
+	op, err := w.Create(e.ctx(), api.CreateRequest{Name: "open-one", SSH: &yes})
+	require.NoError(t, err)
+	op = ended(t, w, op)
+	require.Equal(t, api.OpFailed, op.State)
+	require.Contains(t, op.Error.Message, "no public key")
+
+	in := e.create(w, "vision")
+	rec, err := w.Record(in.ID)
+	require.NoError(t, err)
+	require.True(t, strings.HasPrefix(rec.HostKeys, "SHA256:"), rec.HostKeys)
+	require.Equal(t, rec.HostKeys, rec.Line.SSH.HostKey)
+	require.Equal(t, key, rec.Line.SSH.IdentityFile)
+	require.Equal(t, "vision", rec.Line.SSH.PinnedBy)
+	w.Reconcile(e.ctx())
+	again, err := w.Record(in.ID)
+	require.NoError(t, err)
+	require.Equal(t, rec.Line, again.Line, "what the provider says does not unpin it")
+	raw, err := json.Marshal(again)
+	require.NoError(t, err)
+	require.NotContains(t, string(raw), "PRIVATE KEY", "the host key is kept nowhere")
+}

@@ -1,0 +1,126 @@
+package workspace
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"berth/backend"
+	"berth/backend/api"
+)
+
+// doPrepare lets the backend fetch what it needs before it can create.
+func doPrepare(ctx context.Context, w *Workspace, r *run) error {
+	b, rec, err := w.target(r)
+	if err != nil {
+		return err
+	}
+	p, ok := b.(backend.Preparer)
+	if !ok {
+		return nil
+	}
+	return w.transfer(ctx, r, "prepare", func(ctx context.Context, say func(backend.Progress)) error { return p.Prepare(ctx, *rec.Spec, say) })
+}
+
+// transfer calls f, which may take as long as it goes on saying how far it is, for a step; again while the
+// provider can't be reached.
+func (w *Workspace) transfer(ctx context.Context, r *run, step string, f func(context.Context, func(backend.Progress)) error) error {
+	what := r.op.Kind + " of " + r.op.Instance
+	return w.long(ctx, what, func(ctx context.Context) error {
+		stalled := api.Errorf(api.CodeUnreachable, "%s: nothing has moved for %s", what, w.limits.Call)
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		watch := time.AfterFunc(w.limits.Call, func() { cancel(stalled) })
+		defer watch.Stop()
+		tell := w.teller(r, step)
+		err := f(ctx, func(p backend.Progress) {
+			watch.Reset(w.limits.Call)
+			tell(p)
+		})
+		if err != nil && context.Cause(ctx) == stalled {
+			return stalled
+		}
+		return err
+	})
+}
+
+// long calls f again while the provider can't be reached.
+func (w *Workspace) long(ctx context.Context, what string, f func(context.Context) error) error {
+	wait := w.limits.Backoff
+	for try := 1; ; try++ {
+		err := f(ctx)
+		if err == nil || ctx.Err() != nil || try >= w.limits.Tries || api.AsError(err).Code != api.CodeUnreachable {
+			return err
+		}
+		w.log.Warn("trying again", "what", what, "try", try, "error", err)
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(wait):
+			wait = min(2*wait, 30*time.Second)
+		}
+	}
+}
+
+// tellEvery is how often the progress of a transfer is shown.
+const tellEvery = 100 * time.Millisecond
+
+// teller shows the progress of a step, not more often than anybody can read.
+func (w *Workspace) teller(r *run, step string) func(backend.Progress) {
+	var last time.Time
+	var what string
+	return func(p backend.Progress) {
+		if now := time.Now(); p.What != what || p.Done == p.Total || now.Sub(last) >= tellEvery {
+			last, what = now, p.What
+			w.note(r, step, func(s *api.Step) { s.Message, s.DoneBytes, s.TotalBytes = p.What, p.Done, p.Total })
+		}
+	}
+}
+
+// note changes what is shown of a step under way, without writing it: it says nothing that the next
+// daemon would need.
+func (w *Workspace) note(r *run, step string, change func(*api.Step)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := w.entries[r.op.InstanceID]
+	if e == nil || e.run != r {
+		return
+	}
+	for i := range r.op.Steps {
+		s := &r.op.Steps[i]
+		if s.Name != step || s.State != api.OpRunning {
+			continue
+		}
+		was := *s
+		change(s)
+		if s.Message == was.Message && s.DoneBytes == was.DoneBytes && s.Parts == nil {
+			return
+		}
+		op := r.snapshot()
+		w.hub.publish(api.Change{Operation: &op})
+		w.publish(e)
+	}
+}
+
+// consoleTail is the last output of the console of r's machine, for an error, or "".
+func (w *Workspace) consoleTail(r *run) string {
+	b, rec, err := w.target(r)
+	if err != nil || !rec.Capabilities.Console || rec.Adopted {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(w.ctx, min(w.limits.Call, 10*time.Second))
+	defer cancel()
+	text, err := b.Console(ctx, ref(&rec))
+	if err != nil {
+		w.log.Warn("reading a console", "instance", rec.Name, "error", err)
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(strings.ToValidUTF8(string(text), "?"), "\r", "")), "\n")
+	if n := len(lines) - 8; n > 0 {
+		lines = lines[n:]
+	}
+	if len(lines) == 0 || lines[0] == "" {
+		return ""
+	}
+	return "; the console's last lines (berth show --console " + rec.Name + "):\n" + strings.Join(lines, "\n")
+}

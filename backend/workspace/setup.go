@@ -1,0 +1,292 @@
+package workspace
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"berth/backend/api"
+	"berth/backend/store"
+)
+
+// Setup begins a set-up of a running instance: the rest of the one that failed, profiles, or a script.
+func (w *Workspace) Setup(ctx context.Context, name string, q api.SetupRequest) (api.Operation, error) {
+	if q.Resume == (len(q.Profiles) > 0 || strings.TrimSpace(q.Setup) != "") {
+		return api.Operation{}, api.Errorf(api.CodeUsage, "setup takes --resume, or what to set up: --profile, --setup")
+	}
+	return w.other(ctx, name, opSetup, func(e *entry, op *store.Operation) error {
+		op.Setup = &q
+		switch rec := &e.rec; {
+		case q.Resume && rec.SetupID == "":
+			return api.Errorf(api.CodeConflict, "%s has no set-up that could go on", rec.Name).WithHint("berth setup %s --profile P", rec.Name)
+		case rec.State != api.StateRunning && rec.State != api.StateSetupFailed:
+			return api.Errorf(api.CodeConflict, "%s is %s: only a running instance can be set up", rec.Name, rec.State).WithHint("berth start %s", rec.Name)
+		}
+		return w.checkProfiles(q.Profiles, &e.rec.Capabilities, e.rec.Backend)
+	}, func(rec *store.Instance) { w.setState(rec, api.StateSettingUp, "") })
+}
+
+// checkProfiles refuses profiles that are not known, and those of a backend whose instances have no root.
+func (w *Workspace) checkProfiles(names []string, caps *api.Capabilities, backendName string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	if !caps.Profiles || w.opts.Profiles == nil {
+		return api.Errorf(api.CodeUnsupported, "set-up profiles can't be applied on backend %s: %s", backendName, orElse(caps.Why["profiles"], "they need root on the instance"))
+	}
+	_, err := w.opts.Profiles(names, "")
+	return err
+}
+
+// setupSteps are the steps of a plan: the profiles', then the user's script, run once.
+func (w *Workspace) setupSteps(profiles []string, script, arch string) ([]api.SetupStep, error) {
+	var steps []api.SetupStep
+	if len(profiles) > 0 {
+		var err error
+		if steps, err = w.opts.Profiles(profiles, arch); err != nil {
+			return nil, err
+		}
+	}
+	if strings.TrimSpace(script) != "" {
+		steps = append(steps, api.SetupStep{Name: "script", Title: "the set-up script", Script: script, Once: true})
+	}
+	return steps, nil
+}
+
+// runSetup sets up a fresh instance, or carries out a set-up operation, and calls the instance running.
+func runSetup(ctx context.Context, w *Workspace, r *run) error {
+	_, rec, err := w.target(r)
+	if err != nil {
+		return err
+	}
+	profiles, script, start := []string(nil), "", ""
+	resume := false
+	switch {
+	case r.op.Setup != nil:
+		profiles, script, resume = r.op.Setup.Profiles, r.op.Setup.Setup, r.op.Setup.Resume
+	case rec.Spec != nil:
+		profiles, script, start = rec.Spec.Profiles, rec.Spec.Setup, rec.Spec.OnStart
+	}
+	if resume {
+		if err := w.follow(ctx, r, rec, "setup", rec.SetupID, nil, resume); err != nil {
+			return err
+		}
+	} else if len(profiles) > 0 || strings.TrimSpace(script+start) != "" {
+		client := w.AgentClient(rec)
+		info, err := client.AgentInfo(ctx)
+		client.Close()
+		if err != nil {
+			return noAgentForSetup(&rec, err)
+		}
+		steps, err := w.setupSteps(profiles, script, info.Arch)
+		if err != nil {
+			return err
+		}
+		if strings.TrimSpace(start) != "" {
+			steps = append(steps, onStartStep(start))
+		}
+		// Known before it is begun: a killed daemon's successor asks the agent for the same plan.
+		if err := w.persist(ctx, func() *store.Change {
+			rec := w.entries[r.op.InstanceID].rec
+			rec.SetupID = r.op.ID
+			return &store.Change{Instances: []store.Instance{rec}}
+		}); err != nil {
+			return err
+		}
+		if err := w.follow(ctx, r, rec, "setup", r.op.ID, steps, false); err != nil {
+			return err
+		}
+	}
+	return w.persist(ctx, func() *store.Change {
+		rec := w.entries[r.op.InstanceID].rec
+		for _, p := range profiles {
+			if !slices.Contains(rec.Profiles, p) {
+				rec.Profiles = append(slices.Clone(rec.Profiles), p)
+			}
+		}
+		w.setState(&rec, api.StateRunning, "")
+		return &store.Change{Instances: []store.Instance{rec}}
+	})
+}
+
+func onStartStep(script string) api.SetupStep {
+	return api.SetupStep{Name: "onstart", Title: "the start script", Script: script, Once: true}
+}
+
+// runOnStart runs the instance's start script, once for each boot.
+func runOnStart(ctx context.Context, w *Workspace, r *run) error {
+	_, rec, err := w.target(r)
+	if err != nil || rec.Spec == nil || strings.TrimSpace(rec.Spec.OnStart) == "" {
+		return err
+	}
+	client := w.AgentClient(rec)
+	info, err := client.AgentInfo(ctx)
+	client.Close()
+	if err != nil {
+		return noAgentForSetup(&rec, err)
+	}
+	// On a host of several instances the boot stays: there it is the start that counts.
+	id := "start-" + info.BootID
+	if rec.Line.Socket != "" {
+		id = "start-" + r.op.ID
+	}
+	return w.follow(ctx, r, rec, "onstart", id, []api.SetupStep{onStartStep(rec.Spec.OnStart)}, false)
+}
+
+// noAgentForSetup explains why nothing can be set up without an agent.
+func noAgentForSetup(rec *store.Instance, err error) error {
+	var un *AgentUnavailable
+	if errors.As(err, &un) {
+		return api.Errorf(api.CodeUnsupported, "%s can't be set up: no agent runs there (%s)", rec.Name, un.Reason)
+	}
+	return err
+}
+
+// follow has the agent carry out a plan (or go on with one) and shows how far it is, until it has ended.
+// The agent does not need us for it: a line that breaks, a reboot of the machine, cost nothing.
+func (w *Workspace) follow(ctx context.Context, r *run, rec store.Instance, step, id string, steps []api.SetupStep, resume bool) error {
+	client := w.AgentClient(rec)
+	defer client.Close()
+	begun, after := false, int64(-1)
+	wait := 20 * time.Millisecond
+	for {
+		var st api.SetupStatus
+		var err error
+		switch {
+		case begun:
+			st, err = client.Setup(ctx, id, after)
+		case resume:
+			st, err = client.ResumeSetup(ctx, id)
+		default:
+			st, err = client.PutSetup(ctx, api.SetupPlan{ID: id, Steps: steps, MayReboot: !rec.Adopted && rec.Line.SSH != nil})
+		}
+		if err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if e := api.AsError(err); e.Code != api.CodeUnreachable && e.Code != api.CodeFailed || errors.As(err, new(*AgentUnavailable)) {
+				return noAgentForSetup(&rec, err)
+			}
+			w.note(r, step, func(s *api.Step) { s.Message = "waiting for the instance: " + err.Error() })
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-time.After(wait):
+				wait = min(2*wait, 2*time.Second)
+			}
+			continue
+		}
+		begun, after, wait = true, st.Revision, 20*time.Millisecond
+		w.note(r, step, func(s *api.Step) {
+			s.Parts = parts(&st)
+			s.Message = setupMessage(&st)
+		})
+		if !st.State.Done() {
+			continue
+		}
+		if err := w.persistParts(ctx, r, step, parts(&st)); err != nil {
+			return err
+		}
+		if st.State != api.OpSucceeded {
+			return setupError(&rec, &st)
+		}
+		return nil
+	}
+}
+
+// parts are the steps of a set-up as the parts of one step.
+func parts(st *api.SetupStatus) []api.StepPart {
+	var out []api.StepPart
+	for _, s := range st.Steps {
+		out = append(out, api.StepPart{Name: s.Name, Title: s.Title, State: s.State, StartedAt: s.StartedAt, EndedAt: s.EndedAt, Message: s.Message})
+	}
+	return out
+}
+
+// persistParts keeps the parts of a step as they ended.
+func (w *Workspace) persistParts(ctx context.Context, r *run, step string, parts []api.StepPart) error {
+	return w.persist(ctx, func() *store.Change {
+		for i := range r.op.Steps {
+			if r.op.Steps[i].Name == step {
+				r.op.Steps[i].Parts = parts
+			}
+		}
+		return &store.Change{Operations: []store.Operation{r.record()}}
+	})
+}
+
+// setupMessage says in a line what is being set up.
+func setupMessage(st *api.SetupStatus) string {
+	done, title := 0, ""
+	for _, s := range st.Steps {
+		switch {
+		case s.State == api.OpSucceeded:
+			done++
+		case s.State == api.OpRunning || s.State == api.OpFailed:
+			title = s.Title
+		}
+	}
+	if st.Rebooting {
+		return "restarting the machine"
+	}
+	if title == "" || len(st.Steps) < 2 {
+		return title
+	}
+	return title + " (" + strconv.Itoa(done+1) + " of " + strconv.Itoa(len(st.Steps)) + ")"
+}
+
+// setupError is the error of a set-up that failed, with the last lines of its log.
+func setupError(rec *store.Instance, st *api.SetupStatus) error {
+	what, why := "the set-up", "it was cancelled"
+	for _, s := range st.Steps {
+		if s.State == api.OpFailed || s.State == api.OpCancelled {
+			what, why = s.Title, orElse(s.Message, "failed")
+		}
+	}
+	log := strings.TrimSpace(strings.ToValidUTF8(st.Log, "?"))
+	if n := len(log) - 2<<10; n > 0 {
+		log = log[n:]
+	}
+	if log != "" {
+		log = "; its last lines:\n" + log
+	}
+	return api.Errorf(api.CodeFailed, "%s: %s%s", what, why, log).
+		WithHint("mend it (berth ssh %s), then go on with: berth setup %s --resume", rec.Name, rec.Name)
+}
+
+// other begins an operation that is none of the four actions. check sees the instance as it is and
+// completes the operation; change sets what is shown while it runs.
+func (w *Workspace) other(ctx context.Context, name, kind string, check func(*entry, *store.Operation) error, change func(*store.Instance)) (api.Operation, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e, err := w.find(name)
+	if err != nil {
+		return api.Operation{}, err
+	}
+	if cur := e.run; cur != nil {
+		return api.Operation{}, api.Errorf(api.CodeConflict, "%s of %s is under way since %s", cur.op.Kind, e.rec.Name, cur.op.CreatedAt.Local().Format("15:04:05")).
+			WithHint("wait for it: berth show %s", e.rec.Name)
+	}
+	op := store.Operation{Operation: api.Operation{ID: newID("op-"), Kind: kind}}
+	if err := check(e, &op); err != nil {
+		return api.Operation{}, err
+	}
+	rec := e.rec
+	change(&rec)
+	r, err := w.begin(ctx, rec, op)
+	if err != nil {
+		return api.Operation{}, err
+	}
+	return r.snapshot(), nil
+}
+
+// capable is the error for what an instance can't do.
+func capable(can bool, rec *store.Instance, what, name string) error {
+	if can {
+		return nil
+	}
+	return api.Errorf(api.CodeUnsupported, "%s can't be %s: %s", rec.Name, what, orElse(rec.Capabilities.Why[name], "backend "+rec.Backend+" has no such thing"))
+}

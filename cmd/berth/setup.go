@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"berth/backend/api"
+)
+
+func (a *app) setupCmd() *cobra.Command {
+	var q api.SetupRequest
+	var file string
+	var noWait bool
+	cmd := &cobra.Command{
+		Use:   "setup NAME",
+		Short: "Go on with a set-up that failed, or set up more: profiles, a script",
+		Example: "  berth setup vision --resume\n  berth setup vision --profile pytorch,r\n" +
+			"  berth setup vision --setup more.sh",
+		Args:              exactArgs("NAME"),
+		ValidArgsFunction: a.completeInstances(1, func(in *api.Instance) bool { return !in.State.Changing() }),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var err error
+			if q.Setup, err = readScript(file, "the set-up script"); err != nil {
+				return err
+			}
+			return a.operate(cmd, noWait, func(ctx context.Context, c *api.Client) (api.Operation, error) { return c.StartSetup(ctx, args[0], q) })
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&q.Resume, "resume", false, "run the step that failed again, and those after it")
+	f.StringSliceVar(&q.Profiles, "profile", nil, "set-up profiles, as berth profile ls lists them")
+	f.StringVar(&file, "setup", "", "script to run once")
+	f.BoolVar(&noWait, "no-wait", false, "return as soon as it is under way")
+	a.jsonFlag(cmd)
+	cmd.MarkFlagsMutuallyExclusive("resume", "profile")
+	cmd.MarkFlagsMutuallyExclusive("resume", "setup")
+	cmd.MarkFlagsOneRequired("resume", "profile", "setup")
+	a.completeProfiles(cmd)
+	return cmd
+}
+
+// readScript reads a script to run on an instance; an empty path is no script.
+func readScript(path, what string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", api.Errorf(api.CodeUsage, "reading %s: %w", what, err)
+	}
+	return string(b), nil
+}
+
+// operate begins an operation of an instance that exists and waits for it; it prints the instance.
+func (a *app) operate(cmd *cobra.Command, noWait bool, begin func(context.Context, *api.Client) (api.Operation, error)) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	began := time.Now()
+	op, err := begin(ctx, c)
+	if err != nil {
+		return err
+	}
+	if !noWait {
+		err := c.WithQuestions(ctx, func(ctx context.Context) error {
+			op, err = a.wait(ctx, c, op)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if a.json {
+		return a.printJSON(op)
+	}
+	a.warnings(&op)
+	if noWait {
+		fmt.Fprintf(a.err, "%s of %s is under way; look at it with: berth show %s\n", op.Kind, clean(op.Instance), clean(op.Instance))
+		return nil
+	}
+	state := ""
+	if in, err := c.Instance(ctx, op.InstanceID); err == nil {
+		state = "; it is " + string(in.State)
+	}
+	fmt.Fprintf(a.err, "%s of %s: done after %s%s\n", op.Kind, clean(op.Instance), seconds(time.Since(began)), state)
+	return nil
+}
+
+// warnings prints what an operation left undone although it succeeded.
+func (a *app) warnings(op *api.Operation) {
+	for _, w := range op.Warnings {
+		fmt.Fprintf(a.err, "berth: %s\n", clean(w))
+	}
+}
+
+// completeProfiles completes the flag --profile.
+func (a *app) completeProfiles(cmd *cobra.Command) {
+	_ = cmd.RegisterFlagCompletionFunc("profile", cobra.NoFileCompletions)
+}
