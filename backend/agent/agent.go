@@ -16,6 +16,7 @@ import (
 
 	"berth/backend/agent/durable"
 	"berth/backend/agent/proc"
+	"berth/backend/agent/setup"
 	"berth/backend/api"
 	"berth/backend/version"
 )
@@ -31,6 +32,7 @@ type Agent struct {
 	facts   *facts
 	events  *events
 	terms   *terminals
+	setups  *setup.Engine
 	srv     *http.Server
 
 	smallShim func() string // path of the embedded shim, or ""
@@ -109,6 +111,10 @@ func New(ctx context.Context, o Options, takeover bool, log *slog.Logger) (_ *Ag
 	}
 	a.ctx, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	a.terms = newTerminals(a)
+	if a.setups, err = newSetups(a); err != nil {
+		_ = l.Close()
+		return nil, err
+	}
 	return a, nil
 }
 
@@ -160,6 +166,7 @@ func (a *Agent) Serve() error {
 	a.login = captureLogin(a.ctx, a.o, a.base, a.exe)
 	a.facts.start(a.ctx)
 	a.terms.load()
+	a.setups.Start()
 	p := new(http.Protocols)
 	p.SetHTTP1(true)
 	p.SetUnencryptedHTTP2(true)
@@ -176,6 +183,7 @@ func (a *Agent) Serve() error {
 		a.letGo(true)
 	}
 	a.terms.stopWatching()
+	a.setups.Stop()
 	a.events.close()
 	sctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()

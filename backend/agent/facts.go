@@ -77,6 +77,9 @@ func (a *Agent) Info() api.AgentInfo {
 	i.Terminals = len(recs)
 	i.AfterReboot = afterReboot(a.o)
 	last := []time.Time{a.started}
+	if a.setups.Busy() {
+		last = append(last, i.Now)
+	}
 	if n := a.activity.Load(); n > 0 {
 		last = append(last, time.Unix(0, n).UTC())
 	}

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"unicode"
 
+	"berth/backend/agent/setup"
 	"berth/backend/agent/shim"
 	"berth/backend/agent/supervise"
 	"berth/backend/api"
@@ -49,6 +50,8 @@ func Main(args []string, stdio Stdio) int {
 	switch sub {
 	case "shim":
 		return shim.Main(rest)
+	case "setup-step":
+		return setup.Main(rest)
 	case "parent":
 		return supervise.Main(rest)
 	case "env":

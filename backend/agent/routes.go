@@ -17,6 +17,10 @@ func Routes(a *Agent) []api.Route {
 		{Method: "GET", Path: "/v1/terminals", Summary: "The terminals, oldest first", Response: []api.Terminal{}, Handler: a.handleTerminals},
 		{Method: "POST", Path: "/v1/terminal", Summary: "Attach to a terminal or open one; a byte stream", Request: api.TerminalRequest{}, Stream: "frames", Handler: a.handleTerminal},
 		{Method: "DELETE", Path: "/v1/terminals/{id}", Summary: "End a terminal and its processes", Handler: a.handleKillTerminal},
+		{Method: "PUT", Path: "/v1/setup", Summary: "Begin a set-up, or go on with the one of this id", Request: api.SetupPlan{}, Response: api.SetupStatus{}, Handler: a.handlePutSetup},
+		{Method: "GET", Path: "/v1/setup/{id}", Summary: "How far a set-up is; waits up to 25 s for a revision other than after", Query: []string{"after"}, Response: api.SetupStatus{}, Handler: a.handleSetup},
+		{Method: "POST", Path: "/v1/setup/{id}/resume", Summary: "Run the failed step of a set-up again and go on", Response: api.SetupStatus{}, Handler: a.handleResumeSetup},
+		{Method: "DELETE", Path: "/v1/setup/{id}", Summary: "Cancel a set-up and end the step that runs", Response: api.SetupStatus{}, Handler: a.handleCancelSetup},
 		{Method: "GET", Path: "/v1/events", Summary: "What happened and happens on the instance", Response: api.Event{}, Stream: "ndjson", Handler: a.handleEvents},
 		{Method: "POST", Path: "/v1/stop", Summary: "End the agent, with or without what it supervises", Request: api.StopRequest{}, Handler: a.handleStop},
 		{Method: "POST", Path: "/v1/handover", Summary: "Make way for a newer agent", Request: version.Version{}, Response: version.Version{}, Handler: a.handleHandover},
@@ -77,6 +81,7 @@ func (a *Agent) handleStop(w http.ResponseWriter, r *http.Request) {
 		ctx := context.WithoutCancel(r.Context())
 		a.grace.Store(int64(grace))
 		a.endStreams() // execs are hung up, and nothing new begins
+		a.endSetups(ctx, grace)
 		if err := a.terms.killAll(ctx, grace); err != nil {
 			api.WriteError(w, err)
 			return
@@ -106,6 +111,7 @@ func (a *Agent) handleHandover(w http.ResponseWriter, r *http.Request) {
 	a.mu.Unlock()
 	if !was {
 		a.terms.stopWatching() // the newer one reads the records from now on
+		a.setups.Stop()
 		a.letGo(false)
 	}
 	api.WriteJSON(w, http.StatusOK, own)
