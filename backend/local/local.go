@@ -61,6 +61,8 @@ func New(env backend.Env) (*Backend, error) {
 	return b, nil
 }
 
+const notADisk = "an environment on this computer is a folder, not a disk"
+
 const notAssignable = "an environment on this computer runs as the user who made it"
 
 // Info implements backend.Backend.
@@ -68,7 +70,9 @@ func (b *Backend) Info() backend.Info {
 	return backend.Info{Name: "local", Title: "This computer", Private: true, Capabilities: api.Capabilities{
 		Create: true, Adopt: true, Start: true, Stop: true, Restart: true, Delete: true, Console: true, Exec: true, List: true,
 		Why: map[string]string{"assign": notAssignable, "regions": "it is this computer", "disk": "instances share this computer's disk",
-			"ssh": "berth ssh goes straight in; no SSH server is started"},
+			"ssh": "berth ssh goes straight in; no SSH server is started", "subnets": "it uses this computer's network", "public_ip": "it has this computer's address",
+			"profiles":  "they install system software, and this computer's is not Berth's to change",
+			"snapshots": notADisk, "clone": notADisk, "build": notADisk},
 	}}
 }
 

@@ -61,16 +61,17 @@ func (b *Backend) Images(context.Context) ([]api.Image, error) { return nil, nil
 const (
 	whyNoPower = "Berth reaches this machine over SSH only and can't switch it on or off"
 	whyNoMake  = "machines of this kind exist already: take one in with berth adopt NAME user@host"
+	whyNoDisk  = "Berth reaches this machine over SSH only: its disk is not Berth's to copy"
 	whyNoTouch = "the machine is not Berth's: rm forgets it and removes Berth's agent, nothing else"
 )
 
 func capabilities() api.Capabilities {
 	return api.Capabilities{
-		Adopt: true, Exec: true,
+		Adopt: true, Exec: true, Profiles: true,
 		Why: map[string]string{
 			"create": whyNoMake, "start": whyNoPower, "stop": whyNoPower, "restart": whyNoPower, "delete": whyNoTouch,
 			"console": "there is no provider that keeps a console", "assign": "there is no provider that assigns machines to people",
-			"list": "there is no provider to ask",
+			"list": "there is no provider to ask", "snapshots": whyNoDisk, "clone": whyNoDisk, "build": whyNoDisk,
 		},
 	}
 }

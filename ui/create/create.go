@@ -26,6 +26,8 @@ const (
 	fSize
 	fImage
 	fSSH
+	fNetwork
+	fProfiles
 	fSetup
 	fShell
 )
@@ -85,10 +87,14 @@ func New(e *screen.Env, arg string) screen.Screen {
 		{Name: "size", IsList: true},
 		{Name: "image", IsList: true},
 		{Name: "ssh", Switch: true, OnText: "open to others, by key only", OffText: "closed; Berth's own line is there all the same"},
+		{Name: "network"},
+		{Name: "profiles"},
 		{Name: "set-up"},
 		{Name: "shell", Switch: true, OnText: "opens when it is ready", OffText: "not opened by itself; t opens it"},
 	}
 	c.f.Fields[fName].Input.Hint = "3 to 24 letters, digits and -"
+	c.f.Fields[fNetwork].Input.Hint = "the backend's own choice"
+	c.f.Fields[fProfiles].Input.Hint = "what to install, as pytorch,r; may stay empty"
 	c.f.Fields[fSetup].Input.Hint = "path of a script to run once; may stay empty"
 	if !e.CanShell {
 		c.f.Fields[fShell].Off = "there is no terminal to give to a shell"
@@ -195,8 +201,8 @@ func (c *Create) edited() tea.Cmd {
 		return tea.Batch(c.offers(), c.nameEdited())
 	case fSize, fImage:
 		c.note(c.f.Focus)
-	case fSetup:
-		c.f.Fields[fSetup].Note = ""
+	case fSetup, fProfiles, fNetwork:
+		c.f.Fields[c.f.Focus].Note = ""
 	case fShell:
 		if c.e.ShellAfter == nil {
 			c.e.ShellAfter = map[string]bool{}
@@ -330,6 +336,19 @@ func (c *Create) note(i int) {
 		if x.Value() == "local" {
 			ssh.Off = "not on this computer: berth ssh goes straight in"
 		}
+		network, profiles := c.f.Fields[fNetwork], c.f.Fields[fProfiles]
+		network.Off, profiles.Off = "", ""
+		for _, b := range c.backends {
+			if b.Name != x.Value() {
+				continue
+			}
+			if !b.Capabilities.Subnets {
+				network.Off = orElse(b.Capabilities.Why["subnets"], "there is none to choose here")
+			}
+			if !b.Capabilities.Profiles {
+				profiles.Off = orElse(b.Capabilities.Why["profiles"], "not here: they need root on the instance")
+			}
+		}
 		on, chosen := c.e.ShellAfter[x.Value()]
 		c.f.Fields[fShell].On = on || !chosen && quick(x.Value())
 	case fSize:
@@ -339,6 +358,13 @@ func (c *Create) note(i int) {
 			}
 		}
 	}
+}
+
+func orElse(s, def string) string {
+	if s == "" {
+		return def
+	}
+	return s
 }
 
 // Keys implements screen.Screen.

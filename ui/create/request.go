@@ -40,6 +40,12 @@ func (c *Create) request() (api.CreateRequest, error) {
 		on := c.f.Fields[fSSH].On
 		r.SSH = &on
 	}
+	if c.f.Fields[fNetwork].Off == "" {
+		r.Subnet = v(fNetwork)
+	}
+	if c.f.Fields[fProfiles].Off == "" {
+		r.Profiles = split(v(fProfiles))
+	}
 	if p := v(fSetup); p != "" {
 		b, err := readScript(p)
 		if err != nil {
@@ -48,6 +54,11 @@ func (c *Create) request() (api.CreateRequest, error) {
 		r.Setup = b
 	}
 	return r, nil
+}
+
+// split reads a list of names with commas or blanks between.
+func split(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
 // maxScript bounds a set-up script, in bytes.
@@ -93,6 +104,12 @@ func (c *Create) Command() string {
 	}
 	if c.f.Fields[fSSH].Off == "" && c.f.Fields[fSSH].On {
 		s += " --ssh"
+	}
+	if n := c.f.Fields[fNetwork]; n.Off == "" && n.Value() != "" {
+		s += " --subnet " + act.Quote(n.Value())
+	}
+	if p := c.f.Fields[fProfiles]; p.Off == "" && p.Value() != "" {
+		s += " --profile " + act.Quote(strings.Join(split(p.Value()), ","))
 	}
 	if v(fSetup) != "" {
 		s += " --setup " + act.Quote(v(fSetup))

@@ -268,7 +268,7 @@ func (w *Workspace) Backends(context.Context) ([]api.BackendInfo, error) {
 	return []api.BackendInfo{
 		{Name: "local", Title: "This computer", Capabilities: api.Capabilities{Create: true, Adopt: true, Start: true, Stop: true}},
 		{Name: "ssh", Title: "Any machine over SSH", Capabilities: api.Capabilities{Adopt: true}},
-		{Name: "ec2", Title: "Amazon EC2", Capabilities: api.Capabilities{Create: true}},
+		{Name: "ec2", Title: "Amazon EC2", Capabilities: api.Capabilities{Create: true, Subnets: true, Profiles: true}},
 	}, nil
 }
 
