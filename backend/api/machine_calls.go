@@ -23,15 +23,15 @@ func (c *Client) Snapshots(ctx context.Context, name string) ([]Snapshot, error)
 }
 
 // Snapshot starts taking a snapshot and returns its operation.
-func (c *Client) Snapshot(ctx context.Context, name, snapshot string) (Operation, error) {
+func (c *Client) Snapshot(ctx context.Context, name string, r SnapshotRequest) (Operation, error) {
 	var v Operation
-	return v, c.call(ctx, http.MethodPost, instancePath(name)+"/snapshots", SnapshotRequest{Name: snapshot}, &v)
+	return v, c.call(ctx, http.MethodPost, instancePath(name)+"/snapshots", r, &v)
 }
 
 // Restore starts taking an instance back to a snapshot and returns the operation.
-func (c *Client) Restore(ctx context.Context, name, snapshot string) (Operation, error) {
+func (c *Client) Restore(ctx context.Context, name string, r SnapshotRequest) (Operation, error) {
 	var v Operation
-	return v, c.call(ctx, http.MethodPost, snapshotPath(name, snapshot)+"/restore", nil, &v)
+	return v, c.call(ctx, http.MethodPost, snapshotPath(name, r.Name)+"/restore", r, &v)
 }
 
 // DeleteSnapshot forgets a snapshot; one that is not there is no error.

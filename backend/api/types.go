@@ -282,11 +282,14 @@ type SetupRequest struct {
 	Resume   bool     `json:"resume,omitempty"`
 	Profiles []string `json:"profiles,omitempty"`
 	Setup    string   `json:"setup,omitempty"` // text of a script
+
+	RequestID string `json:"request_id,omitempty"` // as in CreateRequest
 }
 
-// SnapshotRequest asks for a snapshot.
+// SnapshotRequest asks to take a snapshot, or to go back to it.
 type SnapshotRequest struct {
-	Name string `json:"name"`
+	Name      string `json:"name"`
+	RequestID string `json:"request_id,omitempty"` // as in CreateRequest
 }
 
 // ImageRequest asks for an image made from an instance.
@@ -294,6 +297,7 @@ type ImageRequest struct {
 	Name        string `json:"name"`
 	From        string `json:"from"` // the instance
 	Description string `json:"description,omitempty"`
+	RequestID   string `json:"request_id,omitempty"` // as in CreateRequest
 }
 
 // ActionRequest accompanies start, stop, restart and delete.

@@ -24,11 +24,16 @@ func (s *Server) snapshot(ctx context.Context, r *http.Request) (any, error) {
 	if err := api.ReadJSON(r, &q); err != nil {
 		return nil, err
 	}
-	return s.ws.Snapshot(ctx, r.PathValue("name"), q.Name)
+	return s.ws.Snapshot(ctx, r.PathValue("name"), q)
 }
 
 func (s *Server) restore(ctx context.Context, r *http.Request) (any, error) {
-	return s.ws.Restore(ctx, r.PathValue("name"), r.PathValue("snapshot"))
+	var q api.SnapshotRequest
+	if err := api.ReadJSON(r, &q); err != nil {
+		return nil, err
+	}
+	q.Name = r.PathValue("snapshot")
+	return s.ws.Restore(ctx, r.PathValue("name"), q)
 }
 
 func (s *Server) deleteSnapshot(ctx context.Context, r *http.Request) (any, error) {

@@ -27,7 +27,7 @@ func (s *Server) Routes() []api.Route {
 		{Method: "POST", Path: "/v1/instances/{name}/setup", Summary: "Set up an instance: go on with what failed, apply profiles, run a script; answers with the operation", Request: api.SetupRequest{}, Response: api.Operation{}, Handler: s.handle(s.setup)},
 		{Method: "GET", Path: "/v1/instances/{name}/snapshots", Summary: "The instance's snapshots, oldest first", Response: []api.Snapshot{}, Handler: s.handle(s.snapshots)},
 		{Method: "POST", Path: "/v1/instances/{name}/snapshots", Summary: "Take a snapshot; answers with the operation", Request: api.SnapshotRequest{}, Response: api.Operation{}, Handler: s.handle(s.snapshot)},
-		{Method: "POST", Path: "/v1/instances/{name}/snapshots/{snapshot}/restore", Summary: "Go back to a snapshot; answers with the operation", Response: api.Operation{}, Handler: s.handle(s.restore)},
+		{Method: "POST", Path: "/v1/instances/{name}/snapshots/{snapshot}/restore", Summary: "Go back to a snapshot; answers with the operation", Request: api.SnapshotRequest{}, Response: api.Operation{}, Handler: s.handle(s.restore)},
 		{Method: "DELETE", Path: "/v1/instances/{name}/snapshots/{snapshot}", Summary: "Forget a snapshot", Handler: s.handle(s.deleteSnapshot)},
 		{Method: "POST", Path: "/v1/instances/{name}/{action}", Summary: "start, stop, restart or delete; answers with the operation", Request: api.ActionRequest{}, Response: api.Operation{}, Handler: s.handle(s.action)},
 		{Method: "DELETE", Path: "/v1/instances/{name}", Summary: "Delete the instance; answers with the operation", Response: api.Operation{}, Handler: s.handle(s.action)},

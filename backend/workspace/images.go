@@ -26,6 +26,9 @@ func (w *Workspace) imager(name string) (backend.Imager, error) {
 // BuildImage begins to make an image of an instance. A running instance is stopped for it, after what is
 // its own was cleaned, and started again.
 func (w *Workspace) BuildImage(ctx context.Context, q api.ImageRequest) (api.Operation, error) {
+	if op, ok := w.repeated(ctx, q.RequestID); ok {
+		return op, nil
+	}
 	if err := CheckName(q.Name); err != nil {
 		return api.Operation{}, err
 	}
@@ -45,7 +48,7 @@ func (w *Workspace) BuildImage(ctx context.Context, q api.ImageRequest) (api.Ope
 			return api.Operation{}, api.Errorf(api.CodeConflict, "there is an image %q already", im.Name).WithHint("choose another name, or berth image rm %s", im.Name)
 		}
 	}
-	return w.other(ctx, q.From, opImage, func(e *entry, op *store.Operation) error {
+	return w.other(ctx, q.From, opImage, q.RequestID, func(e *entry, op *store.Operation) error {
 		r := &e.rec
 		if r.State != api.StateRunning && r.State != api.StateStopped {
 			return api.Errorf(api.CodeConflict, "%s is %s: an image is made of an instance that is running or stopped", r.Name, r.State)

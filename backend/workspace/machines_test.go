@@ -245,12 +245,12 @@ func TestSnapshotsClonesAndImages(t *testing.T) {
 		require.Equal(t, api.OpSucceeded, op.State, op.Error)
 		return op
 	}
-	do(w.Snapshot(e.ctx(), "vision", "before"))
-	_, err := w.Snapshot(e.ctx(), "vision", "before")
+	do(w.Snapshot(e.ctx(), "vision", api.SnapshotRequest{Name: "before"}))
+	_, err := w.Snapshot(e.ctx(), "vision", api.SnapshotRequest{Name: "before"})
 	require.ErrorIs(t, err, backend.ErrConflict)
-	_, err = w.Restore(e.ctx(), "vision", "never")
+	_, err = w.Restore(e.ctx(), "vision", api.SnapshotRequest{Name: "never"})
 	require.ErrorIs(t, err, backend.ErrNotFound)
-	do(w.Restore(e.ctx(), "vision", "before"))
+	do(w.Restore(e.ctx(), "vision", api.SnapshotRequest{Name: "before"}))
 	in, err := w.Instance("vision")
 	require.NoError(t, err)
 	require.Equal(t, api.StateRunning, in.State)

@@ -14,10 +14,13 @@ import (
 
 // Setup begins a set-up of a running instance: the rest of the one that failed, profiles, or a script.
 func (w *Workspace) Setup(ctx context.Context, name string, q api.SetupRequest) (api.Operation, error) {
+	if op, ok := w.repeated(ctx, q.RequestID); ok {
+		return op, nil
+	}
 	if q.Resume == (len(q.Profiles) > 0 || strings.TrimSpace(q.Setup) != "") {
 		return api.Operation{}, api.Errorf(api.CodeUsage, "setup takes --resume, or what to set up: --profile, --setup")
 	}
-	return w.other(ctx, name, opSetup, func(e *entry, op *store.Operation) error {
+	return w.other(ctx, name, opSetup, q.RequestID, func(e *entry, op *store.Operation) error {
 		op.Setup = &q
 		switch rec := &e.rec; {
 		case q.Resume && rec.SetupID == "":
@@ -253,13 +256,20 @@ func setupError(rec *store.Instance, st *api.SetupStatus) error {
 	if log != "" {
 		log = "; its last lines:\n" + log
 	}
-	return api.Errorf(api.CodeFailed, "%s: %s%s", what, why, log).
+	e := api.Errorf(api.CodeFailed, "%s: %s%s", what, why, log).
 		WithHint("mend it (berth ssh %s), then go on with: berth setup %s --resume", rec.Name, rec.Name)
+	if st.Error != nil && st.Error.Code != "" {
+		e.Code = st.Error.Code
+		if st.Error.Hint != "" {
+			e.Hint = st.Error.Hint + "; then: berth setup " + rec.Name + " --resume"
+		}
+	}
+	return e
 }
 
 // other begins an operation that is none of the four actions. check sees the instance as it is and
 // completes the operation; change sets what is shown while it runs.
-func (w *Workspace) other(ctx context.Context, name, kind string, check func(*entry, *store.Operation) error, change func(*store.Instance)) (api.Operation, error) {
+func (w *Workspace) other(ctx context.Context, name, kind, requestID string, check func(*entry, *store.Operation) error, change func(*store.Instance)) (api.Operation, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e, err := w.find(name)
@@ -267,10 +277,13 @@ func (w *Workspace) other(ctx context.Context, name, kind string, check func(*en
 		return api.Operation{}, err
 	}
 	if cur := e.run; cur != nil {
+		if requestID != "" && cur.op.ID == requestID {
+			return cur.snapshot(), nil // repeated at the same moment
+		}
 		return api.Operation{}, api.Errorf(api.CodeConflict, "%s of %s is under way since %s", cur.op.Kind, e.rec.Name, cur.op.CreatedAt.Local().Format("15:04:05")).
 			WithHint("wait for it: berth show %s", e.rec.Name)
 	}
-	op := store.Operation{Operation: api.Operation{ID: newID("op-"), Kind: kind}}
+	op := store.Operation{Operation: api.Operation{ID: operationID(requestID), Kind: kind}}
 	if err := check(e, &op); err != nil {
 		return api.Operation{}, err
 	}

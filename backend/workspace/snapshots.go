@@ -33,7 +33,11 @@ func (w *Workspace) Snapshots(ctx context.Context, name string) ([]api.Snapshot,
 }
 
 // Snapshot begins to take a snapshot.
-func (w *Workspace) Snapshot(ctx context.Context, name, snapshot string) (api.Operation, error) {
+func (w *Workspace) Snapshot(ctx context.Context, name string, q api.SnapshotRequest) (api.Operation, error) {
+	snapshot := q.Name
+	if op, ok := w.repeated(ctx, q.RequestID); ok {
+		return op, nil
+	}
 	if err := CheckName(snapshot); err != nil {
 		return api.Operation{}, err
 	}
@@ -46,14 +50,18 @@ func (w *Workspace) Snapshot(ctx context.Context, name, snapshot string) (api.Op
 			return api.Operation{}, api.Errorf(api.CodeConflict, "%s has a snapshot %q already", name, snapshot).WithHint("berth snapshot ls %s", name)
 		}
 	}
-	return w.other(ctx, name, opSnapshot, func(_ *entry, op *store.Operation) error {
+	return w.other(ctx, name, opSnapshot, q.RequestID, func(_ *entry, op *store.Operation) error {
 		op.Snapshot = snapshot
 		return nil
 	}, func(*store.Instance) {})
 }
 
 // Restore begins to take an instance back to a snapshot.
-func (w *Workspace) Restore(ctx context.Context, name, snapshot string) (api.Operation, error) {
+func (w *Workspace) Restore(ctx context.Context, name string, q api.SnapshotRequest) (api.Operation, error) {
+	snapshot := q.Name
+	if op, ok := w.repeated(ctx, q.RequestID); ok {
+		return op, nil
+	}
 	list, err := w.Snapshots(ctx, name)
 	if err != nil {
 		return api.Operation{}, err
@@ -65,7 +73,7 @@ func (w *Workspace) Restore(ctx context.Context, name, snapshot string) (api.Ope
 	if !found {
 		return api.Operation{}, api.Errorf(api.CodeNotFound, "%s has no snapshot %q", name, snapshot).WithHint("berth snapshot ls %s", name)
 	}
-	return w.other(ctx, name, opRestore, func(_ *entry, op *store.Operation) error {
+	return w.other(ctx, name, opRestore, q.RequestID, func(_ *entry, op *store.Operation) error {
 		op.Snapshot = snapshot
 		return nil
 	}, func(rec *store.Instance) {

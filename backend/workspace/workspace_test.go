@@ -405,7 +405,7 @@ func TestEveryFaultPoint(t *testing.T) {
 				ended(t, w, op)
 			}
 			if kind == "restore" {
-				op, err := w.Snapshot(e.ctx(), "vision", "before")
+				op, err := w.Snapshot(e.ctx(), "vision", api.SnapshotRequest{Name: "before"})
 				require.NoError(t, err)
 				ended(t, w, op)
 			}
@@ -516,9 +516,9 @@ func (e *env) actDying(w *Workspace, kind string) (id string) {
 	case "setup":
 		op, err = w.Setup(e.ctx(), "vision", api.SetupRequest{Setup: "true"})
 	case "snapshot":
-		op, err = w.Snapshot(e.ctx(), "vision", "before")
+		op, err = w.Snapshot(e.ctx(), "vision", api.SnapshotRequest{Name: "before"})
 	case "restore":
-		op, err = w.Restore(e.ctx(), "vision", "before")
+		op, err = w.Restore(e.ctx(), "vision", api.SnapshotRequest{Name: "before"})
 	case "image":
 		op, err = w.BuildImage(e.ctx(), api.ImageRequest{Name: "mine", From: "vision"})
 	default:

@@ -28,7 +28,10 @@ func (a *app) imageBuildCmd() *cobra.Command {
 		Args:    exactArgs("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q.Name = args[0]
-			return a.operate(cmd, noWait, func(ctx context.Context, c *api.Client) (api.Operation, error) { return c.BuildImage(ctx, q) })
+			return a.operate(cmd, noWait, func(ctx context.Context, c *api.Client, id string) (api.Operation, error) {
+				q.RequestID = id
+				return c.BuildImage(ctx, q)
+			})
 		},
 	}
 	f := cmd.Flags()

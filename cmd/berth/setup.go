@@ -27,7 +27,10 @@ func (a *app) setupCmd() *cobra.Command {
 			if q.Setup, err = readScript(file, "the set-up script"); err != nil {
 				return err
 			}
-			return a.operate(cmd, noWait, func(ctx context.Context, c *api.Client) (api.Operation, error) { return c.StartSetup(ctx, args[0], q) })
+			return a.operate(cmd, noWait, func(ctx context.Context, c *api.Client, id string) (api.Operation, error) {
+				q.RequestID = id
+				return c.StartSetup(ctx, args[0], q)
+			})
 		},
 	}
 	f := cmd.Flags()
@@ -56,14 +59,15 @@ func readScript(path, what string) (string, error) {
 }
 
 // operate begins an operation of an instance that exists and waits for it; it prints the instance.
-func (a *app) operate(cmd *cobra.Command, noWait bool, begin func(context.Context, *api.Client) (api.Operation, error)) error {
+func (a *app) operate(cmd *cobra.Command, noWait bool, begin func(ctx context.Context, c *api.Client, requestID string) (api.Operation, error)) error {
 	c, err := a.client()
 	if err != nil {
 		return err
 	}
 	ctx := cmd.Context()
 	began := time.Now()
-	op, err := begin(ctx, c)
+	id := requestID()
+	op, err := again(ctx, func() (api.Operation, error) { return begin(ctx, c, id) })
 	if err != nil {
 		return err
 	}

@@ -28,8 +28,8 @@ func (a *app) snapshotCmd() *cobra.Command {
 			if len(args) == 2 {
 				name = args[1]
 			}
-			return a.operate(cmd, noWait, func(ctx context.Context, c *api.Client) (api.Operation, error) {
-				return c.Snapshot(ctx, args[0], name)
+			return a.operate(cmd, noWait, func(ctx context.Context, c *api.Client, id string) (api.Operation, error) {
+				return c.Snapshot(ctx, args[0], api.SnapshotRequest{Name: name, RequestID: id})
 			})
 		},
 	}
@@ -82,8 +82,8 @@ func (a *app) snapshotRestoreCmd() *cobra.Command {
 			if err := a.confirm(yes, text); err != nil {
 				return err
 			}
-			return a.operate(cmd, noWait, func(ctx context.Context, c *api.Client) (api.Operation, error) {
-				return c.Restore(ctx, args[0], args[1])
+			return a.operate(cmd, noWait, func(ctx context.Context, c *api.Client, id string) (api.Operation, error) {
+				return c.Restore(ctx, args[0], api.SnapshotRequest{Name: args[1], RequestID: id})
 			})
 		},
 	}
