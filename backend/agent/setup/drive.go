@@ -92,8 +92,8 @@ func (e *Engine) step(p *plan, i int) error {
 		case s.Once:
 			return api.Errorf(api.CodeFailed, "%s was cut off by %s and is not run a second time", what(s), cut.by).
 				WithHint("look at how far it came, then resume the set-up to run it again")
-		case attempt-from+1 > cutLimit:
-			return api.Errorf(api.CodeFailed, "%s was cut off %d times, at last by %s", what(s), cutLimit+1, cut.by)
+		case attempt-from >= cutLimit:
+			return api.Errorf(api.CodeFailed, "%s was cut off %d times, at last by %s", what(s), cutLimit, cut.by)
 		}
 		attempt++
 		e.locked(p, true, func(r *record) {
@@ -127,14 +127,20 @@ func (e *Engine) attempt(p *plan, i, k int) (result, error) {
 	defer tick.Stop()
 	told := false
 	for {
+		var who started
+		err := durable.Read(run, &who)
 		if r, ok := readResult(code); ok {
-			if told || r.Why == whyEnded && e.cancelled(p) {
+			outside := r.Why == whyEnded || r.Signal != ""
+			switch {
+			case told || r.Why == whyEnded && e.cancelled(p):
 				return none, errCancelled
+			case outside && err == nil && who.Boot != e.o.Boot:
+				return none, &cutOff{"a restart of the machine"} // which first signals what runs
+			case outside && !settle(e.ctx, e.o.Settle):
+				return none, e.ctx.Err()
 			}
 			return r, nil
 		}
-		var who started
-		err := durable.Read(run, &who)
 		switch {
 		case err == nil && who.Boot != e.o.Boot:
 			return none, &cutOff{"a restart of the machine"}
@@ -181,6 +187,17 @@ func (e *Engine) attempt(p *plan, i, k int) (result, error) {
 		case <-tick.C:
 		case <-e.wake: // cancelled, perhaps
 		}
+	}
+}
+
+// settle waits: what ends a step may be the machine's shutdown, which ends this process next. It reports
+// whether it did not.
+func settle(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
 	}
 }
 

@@ -42,6 +42,7 @@ type Options struct {
 	// RebootLimit is how long the machine may take to go down.
 	RebootLimit time.Duration
 	Grace       time.Duration         // between SIGTERM and SIGKILL of a step that is ended
+	Settle      time.Duration         // how long a step that a signal ended is not judged
 	Poll        time.Duration         // how often a running step is looked at
 	Changed     func(api.SetupStatus) // called when a step begins or ends
 	Log         *slog.Logger
@@ -73,6 +74,7 @@ func Open(o Options) (*Engine, error) {
 	o.Boot = cmp.Or(o.Boot, proc.BootID())
 	o.RebootLimit = cmp.Or(o.RebootLimit, 5*time.Minute)
 	o.Grace = cmp.Or(o.Grace, 10*time.Second)
+	o.Settle = cmp.Or(o.Settle, 3*time.Second)
 	o.Poll = cmp.Or(o.Poll, 100*time.Millisecond)
 	if o.Changed == nil {
 		o.Changed = func(api.SetupStatus) {}
@@ -102,6 +104,7 @@ func Open(o Options) (*Engine, error) {
 		}
 		e.plans[p.plan.ID] = p
 	}
+	e.revive()
 	return e, nil
 }
 
@@ -245,8 +248,8 @@ func (e *Engine) Resume(id string) (api.SetupStatus, error) {
 		for i := range r.Steps {
 			if s := &r.Steps[i]; s.State == api.OpFailed || s.State == api.OpCancelled {
 				s.State, s.Message, s.EndedAt, s.StartedAt = api.OpPending, "", nil, nil
-				r.Attempts[i]++ // a new one: what the last one left is not looked at again
 				r.Resumed[i] = r.Attempts[i]
+				r.Attempts[i]++ // a new one: what the last one left is not looked at again
 			}
 		}
 	})
@@ -351,7 +354,6 @@ func (e *Engine) next() *plan {
 // run is the engine's goroutine.
 func (e *Engine) run() {
 	defer close(e.done)
-	e.revive()
 	retry := time.NewTicker(5 * time.Second)
 	defer retry.Stop()
 	for e.ctx.Err() == nil {

@@ -36,7 +36,7 @@ const (
 type record struct {
 	api.SetupStatus
 	CreatedAt time.Time `json:"created_at"`
-	// Attempts counts, by step, how often it was begun; Resumed is that count when it was last resumed.
+	// Attempts counts, by step, how often it was begun; Resumed is that count at the end before it was last resumed.
 	Attempts []int `json:"attempts"`
 	Resumed  []int `json:"resumed"`
 	// AskedBoot is the boot in which a restart of the machine was asked for; empty: none is awaited.

@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 var mark = fmt.Sprintf("SETUP_TEST_MARK=%d", os.Getpid())
 
 func options(dir string) Options {
-	return Options{Dir: dir, Work: dir, Poll: 5 * time.Millisecond, Grace: 300 * time.Millisecond, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	return Options{Dir: dir, Work: dir, Poll: 5 * time.Millisecond, Grace: 300 * time.Millisecond, Settle: 100 * time.Millisecond, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Runner: func(folder, step, attempt string) []string {
 			exe, _ := os.Executable()
 			return []string{exe, "setup-step", folder, step, attempt}
@@ -75,6 +75,9 @@ func engineMain(dir, boot string) {
 				os.Exit(1)
 			}
 		}
+	}
+	for _, p := range e.plans {
+		o.Changed(p.status())
 	}
 	e.Start()
 	select {}
@@ -367,6 +370,7 @@ func (a *agentProc) until(t *testing.T, ok func(api.SetupStatus) bool) (st api.S
 			}
 			continue
 		}
+		st = api.SetupStatus{}
 		require.NoError(t, json.Unmarshal(a.out.Bytes(), &st))
 		if ok != nil && ok(st) {
 			return st
