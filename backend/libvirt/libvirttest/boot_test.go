@@ -107,25 +107,27 @@ func define(t *testing.T, d *Daemon, g Guest, cmdline string) *vm {
 	return v
 }
 
+// banner reports whether an SSH server answers; the port of user networking itself always does.
+func banner(addr string) bool {
+	c, err := net.DialTimeout("tcp", addr, time.Second)
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	_ = c.SetReadDeadline(time.Now().Add(1500 * time.Millisecond))
+	b := make([]byte, 4)
+	n, _ := c.Read(b)
+	return string(b[:n]) == "SSH-"
+}
+
 // dial signs in once the guest answers; it fails on any other host key than want.
 func (v *vm) dial(want ssh.PublicKey, limit time.Duration) *ssh.Client {
 	v.Helper()
 	ctx, cancel := context.WithTimeout(v.Context(), limit)
 	defer cancel()
 	addr := fmt.Sprintf("127.0.0.1:%d", v.port)
-	banner := func() bool {
-		c, err := net.DialTimeout("tcp", addr, time.Second)
-		if err != nil {
-			return false
-		}
-		defer c.Close()
-		_ = c.SetReadDeadline(time.Now().Add(1500 * time.Millisecond))
-		b := make([]byte, 4)
-		n, _ := c.Read(b)
-		return string(b[:n]) == "SSH-"
-	}
 	for {
-		if banner() {
+		if banner(addr) {
 			c, err := v.handshake(addr, want)
 			if err == nil {
 				v.Cleanup(func() { _ = c.Close() })
@@ -237,7 +239,11 @@ func (v *vm) reboot(c *ssh.Client, limit time.Duration) *ssh.Client {
 	before := v.run(c, boot)
 	v.run(c, "sudo -n reboot </dev/null >/dev/null 2>&1 &")
 	_ = c.Close()
-	for end := time.Now().Add(limit); ; {
+	end := time.Now().Add(limit)
+	for banner(fmt.Sprintf("127.0.0.1:%d", v.port)) && time.Now().Before(end) {
+		time.Sleep(100 * time.Millisecond)
+	}
+	for {
 		c := v.dial(v.host, limit)
 		// The old system may go while it is asked.
 		watch := time.AfterFunc(10*time.Second, func() { _ = c.Close() })

@@ -1,7 +1,6 @@
 package libvirttest
 
 import (
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,10 +14,7 @@ func capabilityCache() string {
 	return filepath.Join(os.TempDir(), "berth-libvirt-caps-"+strconv.Itoa(os.Getuid()))
 }
 
-func (d *Daemon) copyCapabilities(from, to string) {
-	if fi, err := os.Lstat(from); err != nil || !fi.IsDir() || !owned(fi) {
-		return
-	}
+func copyCapabilities(from, to string) {
 	files, _ := filepath.Glob(filepath.Join(from, "*.xml"))
 	for _, f := range files {
 		dst := filepath.Join(to, filepath.Base(f))
@@ -43,12 +39,18 @@ func (d *Daemon) copyCapabilities(from, to string) {
 
 func (d *Daemon) saveCapabilities() {
 	cache := capabilityCache()
-	if err := os.Mkdir(cache, 0o700); err != nil && !os.IsExist(err) {
+	if err := os.Mkdir(cache, 0o700); err != nil && !os.IsExist(err) || !ownFolder(cache) {
 		return
 	}
-	d.copyCapabilities(filepath.Join(d.Dir, "cache", "libvirt", "qemu", "capabilities"), cache)
+	copyCapabilities(filepath.Join(d.Dir, "cache", "libvirt", "qemu", "cache", "capabilities"), cache)
 }
-func owned(fi fs.FileInfo) bool {
+
+// ownFolder reports whether it is a folder of this user's: the name is known to all.
+func ownFolder(path string) bool {
+	fi, err := os.Lstat(path)
+	if err != nil || !fi.IsDir() {
+		return false
+	}
 	st, ok := fi.Sys().(*syscall.Stat_t)
 	return ok && int(st.Uid) == os.Getuid()
 }

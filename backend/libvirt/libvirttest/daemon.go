@@ -111,7 +111,7 @@ func look(program string) (string, error) {
 
 func (d *Daemon) prepare() error {
 	conf := filepath.Join(d.Dir, "config", "libvirt")
-	for _, p := range []string{conf, filepath.Join(d.Dir, "run"), filepath.Join(d.Dir, "cache", "libvirt", "qemu", "capabilities"), filepath.Join(d.Dir, "data"), d.Pool} {
+	for _, p := range []string{conf, filepath.Join(d.Dir, "run"), filepath.Join(d.Dir, "cache", "libvirt", "qemu", "cache", "capabilities"), filepath.Join(d.Dir, "data"), d.Pool} {
 		if err := os.MkdirAll(p, 0o755); err != nil {
 			return err
 		}
@@ -124,7 +124,9 @@ func (d *Daemon) prepare() error {
 			return err
 		}
 	}
-	d.copyCapabilities(capabilityCache(), filepath.Join(d.Dir, "cache", "libvirt", "qemu", "capabilities"))
+	if ownFolder(capabilityCache()) {
+		copyCapabilities(capabilityCache(), filepath.Join(d.Dir, "cache", "libvirt", "qemu", "cache", "capabilities"))
+	}
 	if err := os.Chmod(d.Dir, 0o755); err != nil {
 		return err
 	}
