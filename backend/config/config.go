@@ -26,6 +26,7 @@ type Config struct {
 	Defaults Defaults `toml:"defaults"`
 	UI       UI       `toml:"ui"`
 	Daemon   Daemon   `toml:"daemon"`
+	Limits   Limits   `toml:"limits"`
 	Backend  Backends `toml:"backend"`
 
 	origin map[string]string
@@ -53,6 +54,16 @@ type UI struct {
 // Daemon is the daemon's section.
 type Daemon struct {
 	Idle Duration `toml:"idle" help:"the daemon ends after so long without clients or work; 0: never"`
+}
+
+// Limits is how long the parts of an operation may take before it fails.
+type Limits struct {
+	Call    Duration `toml:"call" help:"one call of a provider"`
+	Prepare Duration `toml:"prepare" help:"fetching an image"`
+	Machine Duration `toml:"machine" help:"a machine's way to a state"`
+	Agent   Duration `toml:"agent" help:"the first answer of an instance's agent"`
+	Setup   Duration `toml:"setup" help:"a whole set-up"`
+	Gentle  Duration `toml:"gentle" help:"a machine that does not react to stop or restart is forced after so long"`
 }
 
 // Backends holds one section for each backend that has settings.
@@ -121,8 +132,10 @@ func Default() *Config {
 		Defaults: Defaults{Backend: "local"},
 		UI:       UI{Sort: "name", Theme: "auto", Mouse: true, DetachKey: "ctrl-] d"},
 		Daemon:   Daemon{Idle: Duration(10 * time.Minute)},
-		Backend:  Backends{SSH: SSH{Transport: "own"}, Libvirt: Libvirt{Pool: "berth", Network: "auto", Accel: "auto"}},
-		origin:   map[string]string{},
+		Limits: Limits{Call: Duration(2 * time.Minute), Prepare: Duration(6 * time.Hour), Machine: Duration(20 * time.Minute), Agent: Duration(5 * time.Minute),
+			Setup: Duration(12 * time.Hour), Gentle: Duration(90 * time.Second)},
+		Backend: Backends{SSH: SSH{Transport: "own"}, Libvirt: Libvirt{Pool: "berth", Network: "auto", Accel: "auto"}},
+		origin:  map[string]string{},
 	}
 }
 
