@@ -1,0 +1,285 @@
+package libvirt
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	golibvirt "github.com/digitalocean/go-libvirt"
+	"libvirt.org/go/libvirtxml"
+
+	"berth/backend"
+	"berth/backend/api"
+)
+
+// locked finds a machine and keeps other changes of it away until done.
+func (b *Backend) locked(ctx context.Context, ref backend.Ref) (golibvirt.Domain, *entry, func(), error) {
+	id, ok := refUUID(ref)
+	if !ok {
+		return golibvirt.Domain{}, nil, nil, b.gone(ref)
+	}
+	unlock, err := b.locks.lock(ctx, "machine "+uuidText(id))
+	if err != nil {
+		return golibvirt.Domain{}, nil, nil, err
+	}
+	dom, e, err := b.lookup(ctx, ref)
+	if err != nil {
+		unlock()
+		return dom, nil, nil, err
+	}
+	return dom, e, unlock, nil
+}
+
+// Start implements backend.Backend. What is paused or suspended goes on.
+func (b *Backend) Start(ctx context.Context, ref backend.Ref) error {
+	dom, e, unlock, err := b.locked(ctx, ref)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	b.stops.Delete(dom.UUID)
+	s, err := b.state(ctx, dom)
+	if err != nil {
+		return err
+	}
+	switch golibvirt.DomainState(s.state) {
+	case golibvirt.DomainRunning, golibvirt.DomainBlocked:
+		if golibvirt.DomainRunningReason(s.reason) != golibvirt.DomainRunningCrashed {
+			return nil
+		}
+		err = b.destroy(ctx, dom, 0)
+	case golibvirt.DomainShutdown:
+		return api.Errorf(api.CodeConflict, "%s is still shutting down", e.meta.Name).WithHint("start it when it is stopped")
+	case golibvirt.DomainPaused:
+		if golibvirt.DomainPausedReason(s.reason) != golibvirt.DomainPausedCrashed {
+			return b.do(ctx, "letting "+e.meta.Name+" go on", func(l *golibvirt.Libvirt) error { return l.DomainResume(dom) })
+		}
+		err = b.destroy(ctx, dom, 0)
+	case golibvirt.DomainPmsuspended:
+		return b.do(ctx, "waking "+e.meta.Name, func(l *golibvirt.Libvirt) error { return l.DomainPmWakeup(dom, 0) })
+	case golibvirt.DomainCrashed:
+		err = b.destroy(ctx, dom, 0)
+	}
+	if err != nil {
+		return err
+	}
+	return b.run(ctx, dom, e)
+}
+
+// run starts a domain that is switched off.
+func (b *Backend) run(ctx context.Context, dom golibvirt.Domain, e *entry) error {
+	if n, err := parseNetwork(e.meta.Network); err == nil && n.kind == netNetwork {
+		if _, err := b.network(ctx, n.name, true); err != nil {
+			return err
+		}
+	}
+	if len(e.meta.GPUs) > 0 {
+		unlock, err := b.locks.lock(ctx, "gpus")
+		if err != nil {
+			return err
+		}
+		defer unlock()
+		if err := b.freshGPUs(ctx, dom, e); err != nil {
+			return err
+		}
+	}
+	port := e.meta.Port
+	for try := 1; ; try++ {
+		err := b.do(ctx, "starting "+e.meta.Name, func(l *golibvirt.Libvirt) error { return l.DomainCreate(dom) })
+		if err == nil || says(err, "is already running", "already active") {
+			return nil
+		}
+		switch {
+		case port != 0 && portTaken(err) && try < attempts:
+			b.ports.refuse(port, time.Now())
+			if port = b.port(e.meta.Token); port == 0 {
+				return err
+			}
+			if err := b.redefine(ctx, dom, func(d *libvirtxml.Domain, m *metadata) error {
+				m.Port = port
+				setNetwork(d, network{kind: netUser}, macOf(m.Token), port)
+				return nil
+			}); err != nil {
+				return err
+			}
+		case says(err, "Cannot allocate memory", "cannot set up guest memory"):
+			return api.Errorf(api.CodeCapacity, "%w", err).WithHint("its host has too little free memory: stop another machine there")
+		case says(err, "is in use by driver", "is in use by domain"):
+			return b.heldError(ctx, e, err)
+		default:
+			return err
+		}
+	}
+}
+
+// portTaken reports whether qemu could not forward its port.
+func portTaken(err error) bool {
+	return says(err, "host forwarding rule", "hostfwd")
+}
+
+// redefine changes the definition of a domain that is switched off.
+func (b *Backend) redefine(ctx context.Context, dom golibvirt.Domain, f func(d *libvirtxml.Domain, m *metadata) error) error {
+	what := "changing the definition of " + dom.Name
+	text, err := call(ctx, b, what, func(l *golibvirt.Libvirt) (string, error) {
+		return l.DomainGetXMLDesc(dom, golibvirt.DomainXMLInactive|golibvirt.DomainXMLSecure)
+	})
+	if err != nil {
+		return err
+	}
+	if text, err = change(text, f); err != nil {
+		return err
+	}
+	_, err = call(ctx, b, what, func(l *golibvirt.Libvirt) (golibvirt.Domain, error) { return l.DomainDefineXMLFlags(text, 0) })
+	b.known.forget(dom.UUID)
+	return err
+}
+
+// Stop implements backend.Backend: it presses the power button. A system that can't hear it any more is
+// switched off.
+func (b *Backend) Stop(ctx context.Context, ref backend.Ref) error {
+	dom, e, unlock, err := b.locked(ctx, ref)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	s, err := b.state(ctx, dom)
+	if err != nil {
+		return err
+	}
+	switch golibvirt.DomainState(s.state) {
+	case golibvirt.DomainShutoff, golibvirt.DomainShutdown:
+		return nil
+	case golibvirt.DomainCrashed, golibvirt.DomainPmsuspended:
+		return b.destroy(ctx, dom, golibvirt.DomainDestroyGraceful)
+	case golibvirt.DomainPaused:
+		if slices.Contains([]golibvirt.DomainPausedReason{golibvirt.DomainPausedCrashed, golibvirt.DomainPausedWatchdog}, golibvirt.DomainPausedReason(s.reason)) {
+			return b.destroy(ctx, dom, golibvirt.DomainDestroyGraceful)
+		}
+		return api.Errorf(api.CodeConflict, "%s is paused and can't shut down", e.meta.Name).
+			WithHint("start it, so that it goes on, or switch it off with --force")
+	}
+	if err := b.powerButton(ctx, dom); err != nil {
+		if says(err, "is not running") {
+			return nil
+		}
+		return err
+	}
+	now := time.Now()
+	b.stops.Store(dom.UUID, &stopping{id: dom.ID, last: now, till: now.Add(pressFor)})
+	return nil
+}
+
+// Restart implements backend.Backend: its system is asked to restart; the domain stays running.
+func (b *Backend) Restart(ctx context.Context, ref backend.Ref) error {
+	dom, _, unlock, err := b.locked(ctx, ref)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	b.stops.Delete(dom.UUID)
+	return b.do(ctx, "asking "+dom.Name+" to restart", func(l *golibvirt.Libvirt) error {
+		return l.DomainReboot(dom, golibvirt.DomainRebootAcpiPowerBtn)
+	})
+}
+
+// ForceStop implements backend.Forcer.
+func (b *Backend) ForceStop(ctx context.Context, ref backend.Ref) error {
+	dom, _, unlock, err := b.locked(ctx, ref)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	b.stops.Delete(dom.UUID)
+	if b.cfg.graceful {
+		if err := b.destroy(ctx, dom, golibvirt.DomainDestroyGraceful); err == nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	return b.destroy(ctx, dom, 0)
+}
+
+// ForceRestart implements backend.Forcer.
+func (b *Backend) ForceRestart(ctx context.Context, ref backend.Ref) error {
+	dom, _, unlock, err := b.locked(ctx, ref)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	b.stops.Delete(dom.UUID)
+	s, err := b.state(ctx, dom)
+	if err != nil {
+		return err
+	}
+	if golibvirt.DomainState(s.state) == golibvirt.DomainCrashed {
+		return api.Errorf(api.CodeConflict, "%s has crashed and can't be reset", dom.Name).WithHint("stop it, then start it")
+	}
+	return b.do(ctx, "resetting "+dom.Name, func(l *golibvirt.Libvirt) error { return l.DomainReset(dom, 0) })
+}
+
+// destroy switches a domain off; it succeeds if it is off.
+func (b *Backend) destroy(ctx context.Context, dom golibvirt.Domain, flags golibvirt.DomainDestroyFlagsValues) error {
+	err := b.do(ctx, "switching off "+dom.Name, func(l *golibvirt.Libvirt) error { return l.DomainDestroyFlags(dom, flags) })
+	if errors.Is(err, backend.ErrNotFound) || says(err, "is not running") {
+		return nil
+	}
+	return err
+}
+
+// Delete implements backend.Backend: the domain and its volumes. Where the domain is gone, its volumes.
+func (b *Backend) Delete(ctx context.Context, ref backend.Ref) error {
+	id, ok := refUUID(ref)
+	if !ok {
+		return ctx.Err()
+	}
+	unlock, err := b.locks.lock(ctx, "machine "+uuidText(id))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	home, token := b.env.HomeID, ref.Token
+	dom, e, err := b.lookup(ctx, ref)
+	switch {
+	case err == nil:
+		home, token = e.meta.Home, e.meta.Token
+		if err := b.undefine(ctx, dom); err != nil {
+			return err
+		}
+	case !errors.Is(err, backend.ErrNotFound):
+		return err
+	case token == "" || uuidOf(token) != id:
+		return nil // nothing says which volumes were its
+	}
+	p, err := b.openPool(ctx, false)
+	if errors.Is(err, backend.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, kind := range volKinds {
+		if err := b.removeVolume(ctx, p, volName(home, token, kind)); err != nil {
+			return err
+		}
+	}
+	b.fault("libvirt.delete.volumes")
+	return nil
+}
+
+// undefine switches a domain off and removes it, with all that libvirt itself keeps of it.
+func (b *Backend) undefine(ctx context.Context, dom golibvirt.Domain) error {
+	b.stops.Delete(dom.UUID)
+	if err := b.destroy(ctx, dom, 0); err != nil {
+		return err
+	}
+	b.fault("libvirt.delete.destroyed")
+	flags := golibvirt.DomainUndefineManagedSave | golibvirt.DomainUndefineSnapshotsMetadata | golibvirt.DomainUndefineNvram | golibvirt.DomainUndefineCheckpointsMetadata
+	err := b.do(ctx, "removing "+dom.Name, func(l *golibvirt.Libvirt) error { return l.DomainUndefineFlags(dom, flags) })
+	b.known.forget(dom.UUID)
+	if err != nil && !errors.Is(err, backend.ErrNotFound) && !strings.Contains(err.Error(), "transient") {
+		return err
+	}
+	b.fault("libvirt.delete.undefined")
+	return nil
+}

@@ -1,0 +1,83 @@
+package libvirt
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/ssh"
+
+	"berth/backend"
+	"berth/backend/home"
+	"berth/backend/libvirt/libvirttest"
+)
+
+// bench is a session daemon with a backend on it.
+type bench struct {
+	*Backend
+	d   *libvirttest.Daemon
+	key ssh.Signer
+	env backend.Env
+}
+
+// withKey sets what the workspace sets: how to get in.
+type withKey struct {
+	*Backend
+	key ssh.Signer
+}
+
+func (w withKey) Create(ctx context.Context, s backend.Spec) (backend.Machine, error) {
+	s.Access = access(w.key)
+	return w.Backend.Create(ctx, s)
+}
+
+func access(key ssh.Signer) *backend.Access {
+	return &backend.Access{AuthorizedKeys: []string{strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key.PublicKey())))}}
+}
+
+func newKey(t testing.TB) ssh.Signer {
+	t.Helper()
+	_, priv, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	s, err := ssh.NewSignerFromKey(priv)
+	require.NoError(t, err)
+	return s
+}
+
+// sizesFile is what tests offer: machines that fit many times into a small host.
+const sizesFile = `
+[[size]]
+name = "t1"
+vcpus = 1
+memory = "128MiB"
+disk = "1GiB"
+default = true
+`
+
+// environment is what a backend of a daemon is opened with.
+func environment(t testing.TB, d *libvirttest.Daemon, catalogue string) backend.Env {
+	t.Helper()
+	dir := t.TempDir()
+	config := filepath.Join(dir, "config")
+	require.NoError(t, os.MkdirAll(config, 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(config, "sizes.toml"), []byte(sizesFile), 0o600))
+	if catalogue != "" {
+		b, err := os.ReadFile(catalogue)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(config, "images.toml"), b, 0o600))
+	}
+	return backend.Env{Home: home.Home{Root: dir, Config: config, State: filepath.Join(dir, "state")}, HomeID: "0123456789abcdef",
+		Settings: map[string]string{"uri": d.URI, "pool_path": d.Pool, "accel": "emulate"}}
+}
+
+func newToken() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:])
+	return "op-" + hex.EncodeToString(b[:])
+}

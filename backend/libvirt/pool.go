@@ -1,0 +1,274 @@
+package libvirt
+
+import (
+	"bytes"
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"path/filepath"
+
+	"github.com/dustin/go-humanize"
+
+	golibvirt "github.com/digitalocean/go-libvirt"
+	"libvirt.org/go/libvirtxml"
+
+	"berth/backend"
+	"berth/backend/api"
+)
+
+// pool is the storage pool of the machines.
+type pool struct {
+	pool golibvirt.StoragePool
+	path string // on libvirtd's host
+}
+
+// file is the path of one of its volumes.
+func (p pool) file(name string) string { return path.Join(p.path, name) }
+
+// openPool finds the pool and starts it. create makes it if it is not there; else that is ErrNotFound.
+func (b *Backend) openPool(ctx context.Context, create bool) (pool, error) {
+	c, err := b.shared(ctx)
+	if err != nil {
+		return pool{}, err
+	}
+	if p, ok := b.poolAt.get(c); ok {
+		return p, nil
+	}
+	unlock, err := b.locks.lock(ctx, "pool")
+	if err != nil {
+		return pool{}, err
+	}
+	defer unlock()
+	if p, ok := b.poolAt.get(c); ok {
+		return p, nil
+	}
+	p, err := b.findPool(ctx)
+	if errors.Is(err, backend.ErrNotFound) && create {
+		p, err = b.makePool(ctx)
+	}
+	if err != nil {
+		return pool{}, err
+	}
+	active, err := call(ctx, b, "asking for the pool "+b.cfg.pool, func(l *golibvirt.Libvirt) (int32, error) { return l.StoragePoolIsActive(p) })
+	if err == nil && active == 0 {
+		if err = b.do(ctx, "starting the pool "+b.cfg.pool, func(l *golibvirt.Libvirt) error { return l.StoragePoolCreate(p, 0) }); says(err, "already active") {
+			err = nil
+		}
+	}
+	if err != nil {
+		return pool{}, err
+	}
+	at, err := b.poolPath(ctx, p)
+	if err != nil {
+		return pool{}, err
+	}
+	b.poolAt.set(c, pool{p, at})
+	return pool{p, at}, nil
+}
+
+func (b *Backend) findPool(ctx context.Context) (golibvirt.StoragePool, error) {
+	return call(ctx, b, "looking for the pool "+b.cfg.pool, func(l *golibvirt.Libvirt) (golibvirt.StoragePool, error) {
+		return l.StoragePoolLookupByName(b.cfg.pool)
+	})
+}
+
+func (b *Backend) poolPath(ctx context.Context, p golibvirt.StoragePool) (string, error) {
+	text, err := call(ctx, b, "reading the pool "+b.cfg.pool, func(l *golibvirt.Libvirt) (string, error) { return l.StoragePoolGetXMLDesc(p, 0) })
+	if err != nil {
+		return "", err
+	}
+	var x struct {
+		Type   string `xml:"type,attr"`
+		Target struct {
+			Path string `xml:"path"`
+		} `xml:"target"`
+	}
+	if err := xml.Unmarshal([]byte(text), &x); err != nil {
+		return "", fmt.Errorf("reading the pool %s: %w", b.cfg.pool, err)
+	}
+	switch {
+	case x.Type != "dir" && x.Type != "fs" && x.Type != "netfs":
+		return "", api.Errorf(api.CodeUsage, "the pool %s is of the type %s: machines need one that is a folder", b.cfg.pool, x.Type).
+			WithHint("name another with backend.libvirt.pool; Berth makes it if it is not there")
+	case b.cfg.poolPath != "" && filepath.Clean(b.cfg.poolPath) != filepath.Clean(x.Target.Path):
+		return "", api.Errorf(api.CodeUsage, "the pool %s is at %s, not at %s as backend.libvirt.pool_path says", b.cfg.pool, x.Target.Path, b.cfg.poolPath).
+			WithHint("name another pool with backend.libvirt.pool, or remove pool_path")
+	}
+	return x.Target.Path, nil
+}
+
+// makePool makes the pool; where another process was faster, its.
+func (b *Backend) makePool(ctx context.Context) (golibvirt.StoragePool, error) {
+	at := b.cfg.poolPath
+	switch {
+	case at != "":
+	case !b.cfg.uri.session:
+		at = "/var/lib/libvirt/images/" + b.cfg.pool
+	case b.cfg.uri.host != nil:
+		return golibvirt.StoragePool{}, api.Errorf(api.CodeUsage, "the session daemon of %s has no pool %s", b.cfg.uri.via(), b.cfg.pool).
+			WithHint("say where to make it: backend.libvirt.pool_path")
+	default:
+		at = filepath.Join(dataDir(), "libvirt", "images", b.cfg.pool)
+	}
+	text, err := (&libvirtxml.StoragePool{Type: "dir", Name: b.cfg.pool, Target: &libvirtxml.StoragePoolTarget{Path: at}}).Marshal()
+	if err != nil {
+		return golibvirt.StoragePool{}, fmt.Errorf("encoding the pool: %w", err)
+	}
+	what := fmt.Sprintf("making the pool %s in %s", b.cfg.pool, at)
+	p, err := call(ctx, b, what, func(l *golibvirt.Libvirt) (golibvirt.StoragePool, error) { return l.StoragePoolDefineXML(text, 0) })
+	if err != nil {
+		if q, ferr := b.findPool(ctx); ferr == nil {
+			return q, nil
+		}
+		return p, err
+	}
+	if err := b.do(ctx, what, func(l *golibvirt.Libvirt) error { return l.StoragePoolBuild(p, 0) }); err != nil {
+		return p, err
+	}
+	return p, b.do(ctx, what, func(l *golibvirt.Libvirt) error { return l.StoragePoolSetAutostart(p, 1) })
+}
+
+// volume finds a volume by name; ok is false if there is none.
+func (b *Backend) volume(ctx context.Context, p pool, name string) (v golibvirt.StorageVol, ok bool, err error) {
+	v, err = call(ctx, b, "looking for the volume "+name, func(l *golibvirt.Libvirt) (golibvirt.StorageVol, error) {
+		return l.StorageVolLookupByName(p.pool, name)
+	})
+	if errors.Is(err, backend.ErrNotFound) {
+		return v, false, nil
+	}
+	return v, err == nil, err
+}
+
+// volSpec describes a volume to be made.
+type volSpec struct {
+	name    string
+	bytes   int64
+	format  string // raw or qcow2
+	backing string // path of a file; "": none
+
+	backingFormat string // "": qcow2
+}
+
+func (v volSpec) xml() (string, error) {
+	x := &libvirtxml.StorageVolume{Name: v.name, Type: "file",
+		Capacity:   &libvirtxml.StorageVolumeSize{Value: uint64(v.bytes), Unit: "bytes"},
+		Allocation: &libvirtxml.StorageVolumeSize{Value: 0, Unit: "bytes"},
+		Target:     &libvirtxml.StorageVolumeTarget{Format: &libvirtxml.StorageVolumeTargetFormat{Type: v.format}}}
+	if v.format == "qcow2" {
+		x.Target.Compat = "1.1"
+	}
+	if v.backing != "" {
+		x.BackingStore = &libvirtxml.StorageVolumeBackingStore{Path: v.backing, Format: &libvirtxml.StorageVolumeTargetFormat{Type: or(v.backingFormat, "qcow2")}}
+	}
+	s, err := x.Marshal()
+	if err != nil {
+		return "", fmt.Errorf("encoding the volume %s: %w", v.name, err)
+	}
+	return s, nil
+}
+
+// makeVolume makes a volume, or returns the one that has the name. Of the second it is not known whether
+// it is whole.
+func (b *Backend) makeVolume(ctx context.Context, p pool, v volSpec) (golibvirt.StorageVol, bool, error) {
+	text, err := v.xml()
+	if err != nil {
+		return golibvirt.StorageVol{}, false, err
+	}
+	what := "making the volume " + v.name
+	vol, err := call(ctx, b, what, func(l *golibvirt.Libvirt) (golibvirt.StorageVol, error) {
+		return l.StorageVolCreateXML(p.pool, text, 0)
+	})
+	if hasCode(err, golibvirt.ErrStorageVolExist) {
+		have, ok, ferr := b.volume(ctx, p, v.name)
+		if ferr == nil && ok {
+			return have, false, nil
+		}
+		return vol, false, errors.Join(err, ferr)
+	}
+	if says(err, "already exists", "File exists") {
+		// A file that a daemon which was killed has made, and which the pool does not know yet.
+		if rerr := b.refresh(ctx, p); rerr != nil {
+			return vol, false, rerr
+		}
+		if have, ok, ferr := b.volume(ctx, p, v.name); ferr == nil && ok {
+			return have, false, nil
+		}
+	}
+	return vol, err == nil, err
+}
+
+func (b *Backend) refresh(ctx context.Context, p pool) error {
+	return b.do(ctx, "refreshing the pool "+b.cfg.pool, func(l *golibvirt.Libvirt) error { return l.StoragePoolRefresh(p.pool, 0) })
+}
+
+// removeVolume removes a volume; it succeeds if there is none.
+func (b *Backend) removeVolume(ctx context.Context, p pool, name string) error {
+	v, ok, err := b.volume(ctx, p, name)
+	if err != nil || !ok {
+		return err
+	}
+	err = b.do(ctx, "removing the volume "+name, func(l *golibvirt.Libvirt) error { return l.StorageVolDelete(v, 0) })
+	if errors.Is(err, backend.ErrNotFound) || says(err, "No such file") {
+		return nil
+	}
+	return err
+}
+
+type volInfo struct{ capacity, allocation int64 }
+
+func (b *Backend) volumeInfo(ctx context.Context, v golibvirt.StorageVol) (volInfo, error) {
+	return call(ctx, b, "looking at the volume "+v.Name, func(l *golibvirt.Libvirt) (volInfo, error) {
+		_, c, a, err := l.StorageVolGetInfo(v)
+		return volInfo{int64(c), int64(a)}, err
+	})
+}
+
+// upload writes into a volume from its beginning, on a connection of its own.
+func (b *Backend) upload(ctx context.Context, v golibvirt.StorageVol, r io.Reader, n int64) error {
+	_, err := apart(ctx, b, "writing the volume "+v.Name, func(l *golibvirt.Libvirt) (struct{}, error) {
+		return struct{}{}, l.StorageVolUpload(v, r, 0, uint64(n), 0)
+	})
+	return err
+}
+
+// download reads n bytes of a volume from offset on.
+func (b *Backend) download(ctx context.Context, v golibvirt.StorageVol, offset, n int64) ([]byte, error) {
+	return apart(ctx, b, "reading the volume "+v.Name, func(l *golibvirt.Libvirt) ([]byte, error) {
+		var buf bytes.Buffer
+		err := l.StorageVolDownload(v, &buf, uint64(offset), uint64(n), 0)
+		return buf.Bytes(), err
+	})
+}
+
+// volumes lists the pool's volumes.
+func (b *Backend) volumes(ctx context.Context, p pool) ([]golibvirt.StorageVol, error) {
+	return call(ctx, b, "listing the volumes of the pool "+b.cfg.pool, func(l *golibvirt.Libvirt) ([]golibvirt.StorageVol, error) {
+		v, _, err := l.StoragePoolListAllVolumes(p.pool, 1, 0)
+		return v, err
+	})
+}
+
+// headroom is what a new machine's disk may need to begin with.
+const headroom = 1 << 30
+
+// space refuses what the pool has no room for: copied bytes and the first growth of a disk.
+func (b *Backend) space(ctx context.Context, p pool, copied, disk int64) error {
+	type info struct{ capacity, free int64 }
+	i, err := call(ctx, b, "asking for the space of the pool "+b.cfg.pool, func(l *golibvirt.Libvirt) (info, error) {
+		_, c, _, a, err := l.StoragePoolGetInfo(p.pool)
+		return info{int64(c), int64(a)}, err
+	})
+	if err != nil {
+		return err
+	}
+	need := copied + min(disk, headroom)
+	if i.free >= need {
+		return nil
+	}
+	return api.Errorf(api.CodeCapacity, "the pool %s (%s) has no room: %s are needed, %s of %s are free", b.cfg.pool, p.path,
+		humanize.IBytes(uint64(need)), humanize.IBytes(uint64(i.free)), humanize.IBytes(uint64(i.capacity))).
+		WithHint("free space there, or name another pool with backend.libvirt.pool")
+}
