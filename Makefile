@@ -8,7 +8,7 @@ AGENTS  := assets/agents
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race e2e bench fuzz lint shots dist agents generate man clean
+.PHONY: help build run test race e2e e2e-vm guests bench fuzz lint shots dist agents generate man clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  %-12s %s\n' "$$t" "$$d"; done
@@ -28,6 +28,9 @@ race: ## run the tests with the race detector (needs a C compiler)
 
 e2e: ## drive the built program end to end: daemon, real sshd, tmux
 	$(GO) test $(TESTFLAGS) -count=1 -timeout 15m -tags e2e ./cmd/berth/...
+
+e2e-vm: ## make, use and delete real machines: libvirtd and qemu, without KVM
+	$(GO) test $(TESTFLAGS) -count=1 -timeout 25m -p 1 -tags vm -run 'VM|Suite|Guest|Boot|Tiny|Deaf|Fast|Cloud|Cron' ./backend/libvirt/... ./cmd/berth
 
 bench: ## benchmarks, side by side with what a user would pick instead
 	$(GO) test -run '^$$' -bench . -benchtime 300ms -timeout 20m ./backend/... ./ui/... ./gpu/...
