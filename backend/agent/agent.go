@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 	"berth/backend/agent/proc"
 	"berth/backend/agent/setup"
 	"berth/backend/api"
+	"berth/backend/inventory"
 	"berth/backend/version"
 )
 
@@ -33,6 +35,8 @@ type Agent struct {
 	events  *events
 	terms   *terminals
 	setups  *setup.Engine
+
+	inventory *inventory.Reader
 	srv     *http.Server
 
 	smallShim func() string // path of the embedded shim, or ""
@@ -87,6 +91,7 @@ func New(ctx context.Context, o Options, takeover bool, log *slog.Logger) (_ *Ag
 	a.base = baseEnv(o, os.Environ())
 	a.events = newEvents()
 	a.facts = newFacts()
+	a.inventory = inventory.NewReader(inventory.Host{Home: o.Home, Work: o.Workdir, Path: filepath.SplitList(lookup(a.base, "PATH")), Arch: runtime.GOARCH})
 	if err := a.takeLock(ctx, takeover); err != nil {
 		return nil, err
 	}

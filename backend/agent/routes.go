@@ -21,6 +21,7 @@ func Routes(a *Agent) []api.Route {
 		{Method: "GET", Path: "/v1/setup/{id}", Summary: "How far a set-up is; waits up to 25 s for a revision other than after", Query: []string{"after"}, Response: api.SetupStatus{}, Handler: a.handleSetup},
 		{Method: "POST", Path: "/v1/setup/{id}/resume", Summary: "Run the failed step of a set-up again and go on", Response: api.SetupStatus{}, Handler: a.handleResumeSetup},
 		{Method: "DELETE", Path: "/v1/setup/{id}", Summary: "Cancel a set-up and end the step that runs", Response: api.SetupStatus{}, Handler: a.handleCancelSetup},
+		{Method: "GET", Path: "/v1/inventory", Summary: "What is installed on the instance; takes up to 10 s", Response: api.Inventory{}, Handler: a.handleInventory},
 		{Method: "GET", Path: "/v1/events", Summary: "What happened and happens on the instance", Response: api.Event{}, Stream: "ndjson", Handler: a.handleEvents},
 		{Method: "POST", Path: "/v1/stop", Summary: "End the agent, with or without what it supervises", Request: api.StopRequest{}, Handler: a.handleStop},
 		{Method: "POST", Path: "/v1/handover", Summary: "Make way for a newer agent", Request: version.Version{}, Response: version.Version{}, Handler: a.handleHandover},
@@ -62,6 +63,12 @@ func (a *Agent) handleEvents(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
+}
+
+func (a *Agent) handleInventory(w http.ResponseWriter, r *http.Request) {
+	inv := a.inventory.Read(r.Context())
+	inv.Instance = a.o.Instance
+	api.WriteJSON(w, http.StatusOK, inv)
 }
 
 const defaultStopGrace = 5 * time.Second

@@ -93,3 +93,16 @@ func TestCancelOverTheWire(t *testing.T) {
 	require.Equal(t, api.OpCancelled, st.State)
 	require.Equal(t, api.OpCancelled, setupEnd(t, c, "a").State)
 }
+
+func TestTheInventoryIsServed(t *testing.T) {
+	o := testOptions(t)
+	_, c := serve(t, o)
+	kernel := filepath.Join(o.Home, ".local/share/jupyter/kernels/mine")
+	require.NoError(t, os.MkdirAll(kernel, 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(kernel, "kernel.json"), []byte(`{"argv":["x"],"display_name":"Mine","language":"python"}`), 0o600))
+	inv, err := c.Inventory(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, o.Instance, inv.Instance)
+	require.NotEmpty(t, inv.System)
+	require.Contains(t, inv.Kernels, api.KernelSpec{Name: "mine", Title: "Mine", Language: "python", Path: kernel})
+}

@@ -61,13 +61,15 @@ type Profile struct {
 	Promises    []Promise   `json:"promises,omitempty"`
 }
 
-// Variable is what can be chosen where a profile is named: "cuda=12.4" sets the variable whose name is the
-// profile's, "cuda:version=12.4" any other.
+// Variable is what can be chosen where a profile is named: "cuda=12.4" sets the variable version of the
+// profile cuda, "conda:env=ml" any other. Its steps have it as CUDA_VERSION, CONDA_ENV and so on.
 type Variable struct {
 	Name    string   `json:"name"`
 	Default string   `json:"default"`
 	Values  []string `json:"values,omitempty"` // what can be chosen; empty: any plain word
 	Help    string   `json:"help,omitempty"`
+	// Required: it has no default and must be set.
+	Required bool `json:"required,omitempty"`
 }
 
 // Promise is a component that a profile promises, with the version it promises (a prefix: "12.6" is kept
@@ -82,11 +84,13 @@ type Promise struct {
 type Inventory struct {
 	Instance   string       `json:"instance,omitempty"`
 	ReadAt     time.Time    `json:"read_at"`
-	System     string       `json:"system"` // "Debian GNU/Linux 12 (bookworm)"
+	System     string       `json:"system"`            // "Debian GNU/Linux 12 (bookworm)"
+	Release    string       `json:"release,omitempty"` // ID-VERSION of os-release: "debian-12"
 	Kernel     string       `json:"kernel"`
 	Arch       string       `json:"arch"`
 	Components []Component  `json:"components"`
 	Conda      []Conda      `json:"conda_environments"`
+	Python     []Conda      `json:"python_environments"` // Pythons that are not conda's: the system's, virtual environments
 	Kernels    []KernelSpec `json:"kernels"`
 	Errors     []string     `json:"errors,omitempty"` // what could not be read, and why
 	Drift      []Drift      `json:"drift"`
@@ -101,7 +105,7 @@ type Component struct {
 	Note    string `json:"note,omitempty"`
 }
 
-// Conda is a conda environment with its main packages (name → version).
+// Conda is a conda environment, or another Python, with its main packages (name → version).
 type Conda struct {
 	Name     string            `json:"name"`
 	Path     string            `json:"path"`
