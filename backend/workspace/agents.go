@@ -31,6 +31,7 @@ func reachAgent(ctx context.Context, w *Workspace, r *run) error {
 	defer func() { client.Close() }()
 	gentle := time.Now().Add(w.limits.Gentle)
 	var looked time.Time
+	var last error
 	wait := 2 * time.Millisecond
 	for {
 		info, err := client.AgentInfo(ctx)
@@ -65,10 +66,16 @@ func reachAgent(ctx context.Context, w *Workspace, r *run) error {
 				client = w.AgentClient(rec)
 			}
 		}
-		w.note(r, "agent", func(s *api.Step) { s.Message = err.Error() })
+		if ctx.Err() == nil || last == nil {
+			last = err
+			w.note(r, "agent", func(s *api.Step) { s.Message = err.Error() })
+		}
 		select {
 		case <-ctx.Done():
-			return api.Errorf(api.CodeUnreachable, "%w; last: %w%s", context.Cause(ctx), err, w.consoleTail(r))
+			if errors.As(context.Cause(ctx), new(errSuperseded)) || errors.Is(context.Cause(ctx), errClosing) {
+				return context.Cause(ctx)
+			}
+			return api.Errorf(api.CodeUnreachable, "%w; last: %w%s", context.Cause(ctx), last, w.consoleTail(r))
 		case <-time.After(wait):
 			wait = min(wait*8/5, agentPause)
 		}

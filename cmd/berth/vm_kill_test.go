@@ -1,0 +1,141 @@
+//go:build vm
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"berth/backend/api"
+	"berth/backend/libvirt"
+	"berth/backend/libvirt/libvirttest"
+	"berth/backend/workspace"
+)
+
+// beside makes a further home on the same libvirtd, for one subtest.
+func (w *vmWorld) beside(t *testing.T) *vmWorld {
+	t.Helper()
+	n := &vmWorld{world: newWorld(t), virt: w.virt}
+	require.NoError(t, os.MkdirAll(n.home, 0o700))
+	for _, f := range []string{"images.toml", "sizes.toml", "config.toml"} {
+		b, err := os.ReadFile(filepath.Join(w.home, f))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(n.home, f), b, 0o600))
+	}
+	return n
+}
+
+// struck runs berth with a fault at point and checks that it struck and that the call succeeded all the same.
+func (w *vmWorld) struck(point string, args ...string) {
+	w.t.Helper()
+	w.run("daemon", "stop")
+	mark := filepath.Join(w.t.TempDir(), "struck")
+	w.env = []string{"BERTH_TEST_FAULT=" + point + " " + mark}
+	r := w.patient(args...)
+	w.env = nil
+	require.Zero(w.t, r.code, "%s with a kill at %s: %s", strings.Join(args, " "), point, r.err)
+	require.FileExists(w.t, mark, "the point was not reached")
+}
+
+// TestVMDaemonKilled kills the daemon at each point of making and of deleting a real machine, those inside
+// the backend's calls included.
+func TestVMDaemonKilled(t *testing.T) {
+	base := newVMWorld(t, libvirttest.Fast)
+	var points []string
+	for _, p := range append(workspace.FaultPoints(), workspace.MachineFaultPoints()...) {
+		if strings.HasPrefix(p, "create.") || strings.HasPrefix(p, "delete.") {
+			points = append(points, p)
+		}
+	}
+	for _, point := range append(points, libvirt.FaultPoints()...) {
+		t.Run(point, func(t *testing.T) {
+			w := base.beside(t)
+			if strings.Contains(point, "create") {
+				w.struck(point, "create", "vision")
+			} else {
+				w.does("create", "vision", "--no-wait")
+				eventuallyLong(t, "the machine is there", func() bool { return w.show("vision").ProviderID != "" })
+				w.struck(point, "rm", "-y", "vision")
+			}
+			// A point after the end may strike once the client has its answer.
+			eventuallyLong(t, "the next daemon is at rest", func() bool {
+				ins := w.ls()
+				return len(ins) == 0 || ins[0].Operation == nil
+			})
+			if strings.Contains(point, "create") {
+				require.Equal(t, api.StateRunning, w.show("vision").State)
+				doms, _, err := w.virt.Connect().ConnectListAllDomains(1, 0)
+				require.NoError(t, err)
+				require.Len(t, doms, 1, "it was made once")
+				w.does("exec", "vision", "--", "true")
+				w.does("rm", "-y", "vision")
+			}
+			require.Empty(t, w.ls())
+			w.nothingLeft()
+		})
+	}
+}
+
+// TestVMDaemonKilledOnDisks kills the daemon at each point of what is done with the disk of a stopped
+// machine.
+func TestVMDaemonKilledOnDisks(t *testing.T) {
+	w := newVMWorld(t, libvirttest.Tiny)
+	w.does("create", "vision", "--no-wait")
+	eventuallyLong(t, "the machine is there", func() bool {
+		return w.show("vision").State == api.StateSettingUp || w.show("vision").State == api.StateRunning
+	})
+	w.does("stop", "vision", "--force")
+	w.does("snapshot", "vision", "start")
+	for i, point := range workspace.MachineFaultPoints() {
+		kind, _, _ := strings.Cut(point, ".")
+		name := fmt.Sprintf("made-%d", i)
+		args := map[string][]string{"snapshot": {"snapshot", "vision", name}, "restore": {"snapshot", "restore", "vision", "start", "-y"}, "image": {"image", "build", name, "--from", "vision"}}[kind]
+		if args == nil {
+			continue // driven by TestVMDaemonKilled
+		}
+		t.Run(point, func(t *testing.T) {
+			w.t = t
+			w.struck(point, args...)
+			eventuallyLong(t, "the next daemon is at rest", func() bool { return w.show("vision").Operation == nil })
+			require.Equal(t, api.StateStopped, w.show("vision").State)
+			switch kind {
+			case "snapshot":
+				require.Equal(t, 1, strings.Count(w.does("snapshot", "ls", "vision"), name))
+				w.does("snapshot", "rm", "vision", name, "-y")
+			case "image":
+				require.Contains(t, w.does("images"), name)
+				w.does("image", "rm", name, "-y")
+			}
+		})
+	}
+	w.t = t
+	w.clean()
+}
+
+// TestVMClientKilled kills clients while a machine is made and deleted: both go on.
+func TestVMClientKilled(t *testing.T) {
+	w := newVMWorld(t, libvirttest.Fast)
+	kill := func(args ...string) {
+		cmd := w.cmd(context.Background(), args...)
+		require.NoError(t, cmd.Start())
+		time.Sleep(300 * time.Millisecond)
+		_ = cmd.Process.Kill() // it may have ended
+		_ = cmd.Wait()
+	}
+	w.ok("ls") // the daemon runs: what is killed is only a client
+	kill("create", "vision")
+	eventuallyLong(t, "it is made all the same", func() bool {
+		ins := w.ls()
+		return len(ins) == 1 && ins[0].State == api.StateRunning
+	})
+	kill("rm", "-y", "vision")
+	eventuallyLong(t, "it is deleted all the same", func() bool { return len(w.ls()) == 0 })
+	w.nothingLeft()
+}

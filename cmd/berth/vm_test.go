@@ -1,0 +1,165 @@
+//go:build vm
+
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"berth/backend/api"
+	"berth/backend/libvirt/libvirttest"
+)
+
+// TestVMRoad goes the whole road of a machine with one that is really made: create with a set-up script
+// and a start script, use, stop, start, restart, delete.
+func TestVMRoad(t *testing.T) {
+	w := newVMWorld(t, libvirttest.Fast)
+	script := filepath.Join(t.TempDir(), "setup.sh")
+	require.NoError(t, os.WriteFile(script, []byte("echo set up by $(id -un) >~/setup\n"), 0o600))
+	start := filepath.Join(t.TempDir(), "start.sh")
+	require.NoError(t, os.WriteFile(start, []byte("echo started >>~/starts\n"), 0o600))
+
+	require.Contains(t, w.does("sizes"), "test")
+	require.Contains(t, w.does("images"), "fast")
+	r := w.patient("create", "vision", "--setup", script, "--on-start", start, "--tag", "team=nlp")
+	require.Zero(t, r.code, r.err)
+	require.NotContains(t, r.err, "keeps the host key", "the first host key is replaced")
+	require.Contains(t, r.err, "vision is running")
+
+	in := w.show("vision")
+	require.Equal(t, api.StateRunning, in.State)
+	require.Equal(t, "libvirt", in.Backend)
+	require.Equal(t, "test", in.Size)
+	require.Equal(t, "nlp", in.Tags["team"])
+	require.NotZero(t, in.Port)
+	require.NotEmpty(t, in.User)
+	require.Equal(t, "ready", in.Agent.State)
+	require.False(t, in.SSHEnabled)
+	require.Equal(t, "set up by "+in.User+"\n", w.does("exec", "vision", "--", "cat", "setup"))
+	require.Equal(t, "0\n", w.does("exec", "vision", "--", "sudo", "-n", "id", "-u"), "the user gets root by sudo")
+	require.Equal(t, "vision\n", w.does("exec", "vision", "--", "uname", "-n"))
+	require.NotEmpty(t, w.does("show", "vision", "--console"))
+	require.NotContains(t, w.does("exec", "vision", "--", "cat", ".ssh/authorized_keys"), "root@", "nobody else's key is let in")
+
+	// The key that was handed in is in use no longer, and no longer kept.
+	volumes, err := filepath.Glob(filepath.Join(w.virt.Pool, "*seed*"))
+	require.NoError(t, err)
+	require.Len(t, volumes, 1)
+	seed, err := os.ReadFile(volumes[0])
+	require.NoError(t, err)
+	require.Contains(t, string(seed), "#cloud-config")
+	require.NotContains(t, string(seed), "PRIVATE KEY")
+
+	w.does("stop", "vision")
+	require.Equal(t, api.StateStopped, w.show("vision").State)
+	w.does("start", "vision")
+	boot := w.does("exec", "vision", "--", "cat", "/proc/sys/kernel/random/boot_id")
+	w.does("restart", "vision")
+	require.NotEqual(t, boot, w.does("exec", "vision", "--", "cat", "/proc/sys/kernel/random/boot_id"))
+	require.Equal(t, 3, strings.Count(w.does("exec", "vision", "--", "cat", "starts"), "started"), "the start script runs at each start")
+	require.Equal(t, "set up by "+in.User+"\n", w.does("exec", "vision", "--", "cat", "setup"), "the disk stays, and the set-up script runs once")
+
+	// Powered off and on behind our back.
+	w.does("exec", "vision", "--", "sudo", "-n", "sh", "-c", "sync; (sleep 1; busybox poweroff -f) >/dev/null 2>&1 &")
+	eventuallyLong(t, "it is seen to have stopped", func() bool { return w.show("vision").State == api.StateStopped })
+	w.does("start", "vision")
+	w.does("exec", "vision", "--", "true")
+	w.clean()
+}
+
+// TestVMSnapshotCloneImage takes a machine back, copies it, and makes an image of it.
+func TestVMSnapshotCloneImage(t *testing.T) {
+	w := newVMWorld(t, libvirttest.Fast)
+	w.does("create", "first")
+	w.does("exec", "first", "--", "sh", "-c", "echo one >state; sync")
+	w.does("stop", "first")
+	w.does("snapshot", "first", "before")
+	require.Contains(t, w.does("snapshot", "ls", "first"), "before")
+	require.Equal(t, 1, w.patient("snapshot", "first", "before").code)
+	w.does("start", "first")
+	w.does("exec", "first", "--", "sh", "-c", "echo two >state; sync")
+	require.Equal(t, 5, w.patient("clone", "first", "second").code, "a running machine is not copied")
+	require.Equal(t, 5, w.patient("snapshot", "restore", "first", "before").code, "it asks")
+	w.does("stop", "first")
+	w.does("snapshot", "restore", "first", "before", "-y")
+	w.does("clone", "first", "second")
+	require.Equal(t, "one\n", w.does("exec", "second", "--", "cat", "state"))
+	require.Equal(t, "second\n", w.does("exec", "second", "--", "uname", "-n"))
+	w.does("start", "first")
+	require.Equal(t, "one\n", w.does("exec", "first", "--", "cat", "state"))
+	keys := func(name string) string {
+		return w.does("exec", name, "--", "cat", "/etc/ssh/ssh_host_ed25519_key.pub")
+	}
+	require.NotEqual(t, keys("first"), keys("second"), "a clone has keys of its own")
+	w.does("snapshot", "rm", "first", "before", "-y")
+	w.does("rm", "-y", "second")
+
+	w.does("image", "build", "mine", "--from", "first", "--description", "with state")
+	require.Equal(t, api.StateRunning, w.show("first").State, "it is started again")
+	require.Contains(t, w.does("images"), "with state")
+	w.does("create", "third", "--image", "mine")
+	require.Equal(t, "one\n", w.does("exec", "third", "--", "cat", "state"))
+	require.NotEqual(t, keys("first"), keys("third"))
+	r := w.patient("image", "rm", "mine", "-y")
+	require.NotZero(t, r.code, "an image that a disk is laid over stays")
+	require.Contains(t, r.err, "third")
+	w.does("rm", "-y", "third")
+	w.does("image", "rm", "mine", "-y")
+	w.clean()
+}
+
+// TestVMProfile applies a profile, whose step fails, is mended and resumed, and compares what it promises
+// with what is there.
+func TestVMProfile(t *testing.T) {
+	w := newVMWorld(t, libvirttest.Fast)
+	dir := filepath.Join(w.home, "profiles")
+	require.NoError(t, os.MkdirAll(dir, 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "two-steps.toml"), []byte(`name = "two-steps"
+title = "Two steps"
+description = "One that restarts the machine, and one that fails until it is mended."
+
+[[step]]
+name = "kernel"
+title = "A new kernel"
+root = true
+reboot = true
+check = "test -e /var/tmp/kernel"
+script = "echo new >/var/tmp/kernel; sync"
+
+[[step]]
+name = "tool"
+title = "A tool"
+root = true
+check = "test -e /usr/local/bin/tool"
+script = "test -e /var/tmp/mended || { echo 'no route to the registry example.org'; exit 4; }; echo >/usr/local/bin/tool"
+
+[[promise]]
+component = "nginx"
+`), 0o600))
+	require.Contains(t, w.does("profile", "ls"), "two-steps")
+	r := w.patient("create", "vision", "--profile", "two-steps")
+	require.Equal(t, 1, r.code, r.err)
+	require.Contains(t, r.err, "A tool")
+	require.Contains(t, r.err, "no route to the registry example.org")
+	require.Contains(t, r.err, "berth setup vision --resume")
+	in := w.show("vision")
+	require.Equal(t, api.StateSetupFailed, in.State)
+	w.does("exec", "vision", "--", "sudo", "-n", "touch", "/var/tmp/mended")
+	w.does("setup", "vision", "--resume")
+	require.Equal(t, api.StateRunning, w.show("vision").State)
+	w.does("exec", "vision", "--", "test", "-e", "/usr/local/bin/tool")
+
+	w.does("setup", "vision", "--profile", "two-steps") // nothing to do
+	require.Equal(t, []string{"two-steps"}, w.show("vision").Profiles)
+	inv := w.inventory("vision")
+	require.Contains(t, inv.System, "Debian")
+	drift, err := json.Marshal(inv.Drift)
+	require.NoError(t, err)
+	require.Contains(t, string(drift), "nginx", "promised, and not there")
+	w.clean()
+}

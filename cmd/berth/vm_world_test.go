@@ -1,0 +1,135 @@
+//go:build vm
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"berth/backend/api"
+	"berth/backend/libvirt/libvirttest"
+)
+
+// vmWorld is a home whose backend is a libvirtd of its own, with emulated machines.
+type vmWorld struct {
+	*world
+	virt *libvirttest.Daemon
+}
+
+// newVMWorld makes one whose images are the named guests, the first being the default.
+func newVMWorld(t *testing.T, guests ...string) *vmWorld {
+	t.Helper()
+	images := make([]libvirttest.Guest, len(guests))
+	for i, g := range guests {
+		images[i] = libvirttest.GetGuest(t, g)
+	}
+	w := &vmWorld{virt: libvirttest.Start(t)}
+	w.world = newWorld(t) // ended before the libvirtd
+	require.NoError(t, os.MkdirAll(w.home, 0o700))
+	libvirttest.WriteCatalogue(t, w.home, images...)
+	w.configure("")
+	require.NoError(t, os.WriteFile(filepath.Join(w.home, "sizes.toml"), []byte(`[[size]]
+name = "test"
+vcpus = 1
+memory = "512MiB"
+disk = "3GB"
+default = true
+`), 0o600))
+	return w
+}
+
+// configure writes the home's configuration, with more at its end.
+func (w *vmWorld) configure(more string) {
+	w.t.Helper()
+	text := fmt.Sprintf(`[defaults]
+backend = "libvirt"
+[backend.libvirt]
+uri = %q
+pool_path = %q
+network = "user"
+accel = "emulate"
+[limits]
+agent = "3m"
+gentle = "40s"
+%s
+`, w.virt.URI, w.virt.Pool, more)
+	require.NoError(w.t, os.WriteFile(filepath.Join(w.home, "config.toml"), []byte(text), 0o600))
+}
+
+// patient runs berth with the time that emulated machines take.
+func (w *vmWorld) patient(args ...string) result {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Minute)
+	defer cancel()
+	cmd := w.cmd(ctx, args...)
+	var out, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	cmd.WaitDelay = 5 * time.Second
+	err := cmd.Run()
+	code := cmd.ProcessState.ExitCode()
+	if err != nil && code == 0 {
+		code = -1
+	}
+	return result{out.String(), stderr.String(), code}
+}
+
+// does runs berth patiently and wants success.
+func (w *vmWorld) does(args ...string) string {
+	w.t.Helper()
+	r := w.patient(args...)
+	require.Zero(w.t, r.code, "berth %s: %s", strings.Join(args, " "), r.err)
+	return r.out
+}
+
+// clean deletes every instance and checks that nothing is left of them, neither by doctor nor by libvirt.
+func (w *vmWorld) clean() {
+	w.t.Helper()
+	for _, in := range w.ls() {
+		w.does("rm", "-y", in.Name)
+	}
+	w.nothingLeft()
+}
+
+// nothingLeft checks that neither doctor nor libvirt has anything of an instance.
+func (w *vmWorld) nothingLeft() {
+	w.t.Helper()
+	require.NotContains(w.t, w.does("doctor"), "leftover")
+	l := w.virt.Connect()
+	doms, _, err := l.ConnectListAllDomains(1, 0)
+	require.NoError(w.t, err)
+	require.Empty(w.t, doms)
+	files, err := os.ReadDir(w.virt.Pool)
+	require.NoError(w.t, err)
+	for _, f := range files {
+		require.NotContains(w.t, f.Name(), "-op-", "a volume of an instance is left in the pool")
+	}
+}
+
+// inventory returns what is installed on an instance.
+func (w *vmWorld) inventory(name string) api.Inventory {
+	w.t.Helper()
+	var inv api.Inventory
+	require.NoError(w.t, json.Unmarshal([]byte(w.does("inventory", name, "--json")), &inv))
+	return inv
+}
+
+// eventuallyLong polls until f holds, for as long as an emulated machine may take.
+func eventuallyLong(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(2 * time.Minute)
+	for !f() {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}
