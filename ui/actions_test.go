@@ -434,3 +434,28 @@ func TestLeaving(t *testing.T) {
 	require.True(t, d.Quit, "ctrl-c leaves from anywhere")
 	require.Contains(t, func() []string { d.Press("ctrl+z"); return d.Other }(), "tea.SuspendMsg")
 }
+
+func TestGoingOnWithASetUpAndKeepingTheDisk(t *testing.T) {
+	list := uitest.Small(uitest.Epoch)
+	for i := range list {
+		if list[i].Name == "train-1" {
+			list[i].State, list[i].StateReason = api.StateSetupFailed, "the step CUDA failed"
+			list[i].Capabilities.Snapshots = true
+		}
+	}
+	d := drive(t, list...)
+	d.To("train-1")
+	d.Press("enter")
+	require.Contains(t, d.Screen(), "u set up")
+	d.Press("b")
+	require.Contains(t, d.WS.Log(), "snapshot train-1")
+	d.Press("esc")
+	d.To("train-1")
+	d.Press("enter", "u")
+	require.Contains(t, d.WS.Log(), "setup train-1 resume=true")
+	d.Press("esc")
+	d.To("notebook")
+	d.Press("enter", "u")
+	require.Contains(t, d.Screen(), "no set-up of notebook has failed")
+	require.NotContains(t, d.WS.Log(), "setup notebook resume=true")
+}

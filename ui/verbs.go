@@ -64,6 +64,8 @@ func (m *Model) newPalette() *palette.Palette {
 		action(act.Restart, "restart instances"),
 		action(act.Delete, "delete instances, or forget adopted ones"),
 		action(act.Console, "the console's last output"),
+		action(act.Setup, "go on with a set-up that failed"),
+		action(act.Snapshot, "keep the disk of an instance as it is now"),
 		open("create", "create", "make an instance", free),
 		open("adopt", "adopt", "take in a machine that exists", func() []string { return []string{"local"} }),
 		open("events", "events", "what happened", names),

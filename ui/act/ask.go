@@ -35,7 +35,7 @@ func Do(e *screen.Env, verb string, rows []*data.Row) tea.Cmd {
 		return e.Send(screen.Shell{ID: ok[0].ID})
 	case verb == Console:
 		return e.Send(screen.Open{Name: "console", Arg: ok[0].ID})
-	case verb == Start:
+	case verb == Start || verb == Setup || verb == Snapshot:
 		return Run(e, verb, ok, api.ActionRequest{})
 	}
 	c := ask(e, verb, ok)

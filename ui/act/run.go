@@ -1,6 +1,8 @@
 package act
 
 import (
+	"time"
+
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/backend/api"
@@ -33,7 +35,16 @@ func each(e *screen.Env, rows []*data.Row, call func(ref string) screen.Done) []
 // Run asks the service for a verb on each instance. Each answer is a screen.Done.
 func Run(e *screen.Env, verb string, rows []*data.Row, req api.ActionRequest) tea.Cmd {
 	cmds := each(e, rows, func(ref string) screen.Done {
-		op, err := e.WS.Action(e.Ctx, ref, action(verb), req)
+		var op api.Operation
+		var err error
+		switch verb {
+		case Setup:
+			op, err = e.WS.StartSetup(e.Ctx, ref, api.SetupRequest{Resume: true})
+		case Snapshot:
+			op, err = e.WS.Snapshot(e.Ctx, ref, api.SnapshotRequest{Name: time.Now().Format("s20060102-150405")})
+		default:
+			op, err = e.WS.Action(e.Ctx, ref, action(verb), req)
+		}
 		return screen.Done{Verb: verb, Ref: ref, Op: op, Err: err}
 	})
 	// First what is done, then what came of it.

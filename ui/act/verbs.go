@@ -17,12 +17,15 @@ const (
 	Delete  = "rm"
 	Shell   = "ssh"
 	Console = "console"
+	// Setup goes on with a set-up that failed; Snapshot keeps the disk as it is now.
+	Setup    = "setup"
+	Snapshot = "snapshot"
 )
 
 // Toggle is the verb that s does to an instance: start what stands, stop what runs.
 func Toggle(r *data.Row) string {
 	switch r.State {
-	case api.StateStopped, api.StateStopping, api.StateSetupFailed, api.StateUnusable:
+	case api.StateStopped, api.StateStopping, api.StateUnusable:
 		return Start
 	}
 	return Stop
@@ -85,6 +88,14 @@ func Why(e *screen.Env, r *data.Row, verb string) string {
 		if !c.Exec {
 			return missing(c, "exec", "no shell can be opened on it")
 		}
+	case Setup:
+		if r.State != api.StateSetupFailed {
+			return "no set-up of " + r.Name + " has failed"
+		}
+	case Snapshot:
+		if !c.Snapshots {
+			return missing(c, "snapshots", "its backend keeps no snapshots")
+		}
 	case Console:
 		if !c.Console {
 			return missing(c, "console", "its backend keeps no console output")
@@ -117,6 +128,10 @@ func Doing(verb string) string {
 		return "restarting"
 	case Delete:
 		return "deleting"
+	case Setup:
+		return "going on with the set-up of"
+	case Snapshot:
+		return "taking a snapshot of"
 	}
 	return verb
 }
@@ -135,8 +150,11 @@ func Command(e *screen.Env, verb string, rows []*data.Row) string {
 	for _, r := range rows {
 		s += " " + quote(e.Store.Ref(r))
 	}
-	if verb == Console {
+	switch verb {
+	case Console:
 		return "berth show " + strings.TrimPrefix(s, "berth console ")
+	case Setup:
+		return s + " --resume"
 	}
 	return s
 }

@@ -128,6 +128,8 @@ func (d *Detail) Keys() []key.Binding {
 		{Keys: []string{"s"}, Label: verb, Group: acts, Desc: "Start what is stopped, stop what runs.", Why: why(verb), Do: on(verb)},
 		{Keys: []string{"r"}, Label: "restart", Group: acts, Desc: "Restart the instance.", Why: why(act.Restart), Do: on(act.Restart)},
 		{Keys: []string{"d"}, Label: "delete", Group: acts, Desc: "Delete the instance and its disk, or forget an adopted one; asks first.", Why: why(act.Delete), Do: on(act.Delete)},
+		{Keys: []string{"u"}, Label: labelIf(r != nil && r.State == api.StateSetupFailed, "set up"), Group: acts, Desc: "Go on with a set-up that failed, from the step that failed.", Why: why(act.Setup), Do: on(act.Setup)},
+		{Keys: []string{"b"}, Group: acts, Desc: "Keep the disk as it is now: a snapshot to go back to.", Why: why(act.Snapshot), Do: on(act.Snapshot)},
 		{Keys: []string{"o"}, Label: "console", Group: acts, Desc: "The last output of its console or supervisor.", Why: why(act.Console), Do: on(act.Console)},
 		{Keys: []string{"y"}, Label: "copy", Group: acts, Desc: "Copy the value under the cursor.", Do: d.copy},
 		{Keys: []string{"c", "Y"}, Show: "c", Label: "commands", Group: acts, Desc: "Show and copy the command lines that do the same.", Why: gone, Do: func() tea.Cmd { return act.Commands(d.e, d.Subjects()) }},
@@ -140,6 +142,14 @@ func (d *Detail) Keys() []key.Binding {
 		{Keys: []string{"pgdown"}, Show: "pgdn", Group: move, Desc: "A page down.", Do: func() tea.Cmd { d.move(d.view); return nil }},
 		{Keys: []string{"pgup"}, Show: "pgup", Group: move, Desc: "A page up.", Do: func() tea.Cmd { d.move(-d.view); return nil }},
 	}
+}
+
+// labelIf is a label that stands in the footer only where it matters.
+func labelIf(yes bool, label string) string {
+	if yes {
+		return label
+	}
+	return ""
 }
 
 // move puts the cursor n values on.

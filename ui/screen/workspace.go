@@ -15,6 +15,8 @@ type Workspace interface {
 	Create(ctx context.Context, r api.CreateRequest) (api.Operation, error)
 	Adopt(ctx context.Context, r api.AdoptRequest) (api.Operation, error)
 	Action(ctx context.Context, name, action string, r api.ActionRequest) (api.Operation, error)
+	StartSetup(ctx context.Context, name string, r api.SetupRequest) (api.Operation, error)
+	Snapshot(ctx context.Context, name string, r api.SnapshotRequest) (api.Operation, error)
 	Refresh(ctx context.Context, name string) (api.Instance, error)
 	Console(ctx context.Context, name string) (string, error)
 	Operation(ctx context.Context, id string) (api.Operation, error)

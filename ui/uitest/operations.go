@@ -22,7 +22,10 @@ var plans = map[string]plan{
 	"start":   {api.StateStarting, api.StateRunning, []string{"Ask the backend", "Wait for the agent"}},
 	"stop":    {api.StateStopping, api.StateStopped, []string{"End what runs", "Ask the backend"}},
 	"restart": {api.StateRestarting, api.StateRunning, []string{"End what runs", "Ask the backend", "Wait for the agent"}},
-	"delete":  {api.StateDeleting, "", []string{"End what runs", "Delete the disk", "Forget it"}},
+	"setup":   {api.StateSettingUp, api.StateRunning, []string{"Reach the agent", "Go on with the set-up"}},
+	// The state stays as it is.
+	"snapshot": {"", "", []string{"Take the snapshot"}},
+	"delete":   {api.StateDeleting, "", []string{"End what runs", "Delete the disk", "Forget it"}},
 }
 
 // begin starts an operation on an instance; w.mu is held.
@@ -39,7 +42,9 @@ func (w *Workspace) begin(kind string, in api.Instance) api.Operation {
 		op.Steps = append(op.Steps, st)
 	}
 	w.ops[op.ID] = op
-	in.State, in.StateSince, in.UpdatedAt = p.going, now, now
+	if p.going != "" {
+		in.State, in.StateSince, in.UpdatedAt = p.going, now, now
+	}
 	in.Operation = clone(op)
 	w.put(in)
 	w.publish(api.Change{Operation: clone(op)})
@@ -98,7 +103,10 @@ func (w *Workspace) Advance(id string) bool {
 		return false
 	}
 	c := *in
-	c.State, c.StateSince, c.UpdatedAt, c.ObservedAt, c.Operation = plans[op.Kind].end, now, now, &now, nil
+	c.ObservedAt, c.Operation = &now, nil
+	if end := plans[op.Kind].end; end != "" {
+		c.State, c.StateSince, c.UpdatedAt = end, now, now
+	}
 	w.put(c)
 	return false
 }
@@ -185,6 +193,32 @@ func (w *Workspace) Action(_ context.Context, name, action string, r api.ActionR
 		}
 	}
 	return w.begin(action, *in), nil
+}
+
+// StartSetup implements screen.Workspace.
+func (w *Workspace) StartSetup(_ context.Context, name string, r api.SetupRequest) (api.Operation, error) {
+	return w.other("setup", name, fmt.Sprintf("setup %s resume=%t", name, r.Resume))
+}
+
+// Snapshot implements screen.Workspace.
+func (w *Workspace) Snapshot(_ context.Context, name string, _ api.SnapshotRequest) (api.Operation, error) {
+	return w.other("snapshot", name, "snapshot "+name)
+}
+
+func (w *Workspace) other(kind, name, call string) (api.Operation, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.call("%s", call)
+	in, err := w.find(name)
+	if err != nil {
+		return api.Operation{}, err
+	}
+	if w.Fail != nil {
+		if err := w.Fail(kind, name); err != nil {
+			return api.Operation{}, err
+		}
+	}
+	return w.begin(kind, *in), nil
 }
 
 // Operation implements screen.Workspace.
