@@ -46,31 +46,25 @@ func (w *vmWorld) addImage(name, from string, change func(entry map[string]any))
 	require.NoError(w.t, os.WriteFile(path, b, 0o600))
 }
 
-// TestVMThatDoesNotComeUp makes machines that panic, that hang while they start, and that have no network:
-// each ends in an error that shows the console, and can be deleted.
+// TestVMThatDoesNotComeUp makes machines that panic, that hang while they start, that never get an address
+// and that have no SSH: each ends in an error that shows the console, within its step's limit, and can be
+// deleted.
 func TestVMThatDoesNotComeUp(t *testing.T) {
-	w := newVMWorld(t, libvirttest.Fast)
-	w.configure("")
-	cmdline := func(text string) func(map[string]any) {
-		return func(e map[string]any) {
-			e["cmdline"] = strings.ReplaceAll(e["cmdline"].(string), "quiet", "") + " " + text
-		}
-	}
-	w.addImage("panics", libvirttest.Fast, cmdline("rdinit=/no/such/init init=/no/such/init panic=0"))
-	w.addImage("hangs", libvirttest.Fast, cmdline("rdinit=/bin/busybox -- sleep 100000"))
+	w := newVMWorld(t, libvirttest.Tiny)
 	conf := filepath.Join(w.home, "config.toml")
 	b, err := os.ReadFile(conf)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(conf, []byte(strings.Replace(string(b), `agent = "3m"`, `agent = "20s"`, 1)), 0o600))
-	for _, image := range []string{"panics", "hangs"} {
-		r := w.patient("create", "vision", "--image", image)
-		require.NotZero(t, r.code)
-		require.Contains(t, r.err, "console", image)
-		if image == "panics" {
+	require.NoError(t, os.WriteFile(conf, []byte(strings.Replace(string(b), `agent = "3m"`, `agent = "25s"`, 1)), 0o600))
+	for _, fault := range []string{"panic", "hang", "nonet", "nossh"} {
+		w.addImage(fault, libvirttest.Tiny, func(e map[string]any) { e["cmdline"] = e["cmdline"].(string) + " berth.test=" + fault })
+		r := w.patient("create", "vision", "--image", fault)
+		require.NotZero(t, r.code, fault)
+		require.Contains(t, r.err, "console", fault)
+		if fault == "panic" {
 			require.Contains(t, r.err, "anic", "the console's last lines tell")
 		}
-		require.NotEqual(t, api.StateRunning, w.show("vision").State)
-		require.NotEmpty(t, w.does("show", "vision", "--console"))
+		require.NotEqual(t, api.StateRunning, w.show("vision").State, fault)
+		require.NotEmpty(t, w.does("show", "vision", "--console"), fault)
 		w.does("rm", "-y", "vision")
 	}
 	w.nothingLeft()

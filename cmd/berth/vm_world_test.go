@@ -40,7 +40,7 @@ func newVMWorld(t *testing.T, guests ...string) *vmWorld {
 	require.NoError(t, os.WriteFile(filepath.Join(w.home, "sizes.toml"), []byte(`[[size]]
 name = "test"
 vcpus = 1
-memory = "512MiB"
+memory = "768MiB"
 disk = "3GB"
 default = true
 `), 0o600))
