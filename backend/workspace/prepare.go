@@ -116,11 +116,26 @@ func (w *Workspace) consoleTail(r *run) string {
 		return ""
 	}
 	lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(strings.ToValidUTF8(string(text), "?"), "\r", "")), "\n")
-	if n := len(lines) - 8; n > 0 {
-		lines = lines[n:]
-	}
+	lines = tellingLines(lines)
 	if len(lines) == 0 || lines[0] == "" {
 		return ""
 	}
 	return "; the console's last lines (berth show --console " + rec.Name + "):\n" + strings.Join(lines, "\n")
+}
+
+// tellingLines are the last lines of a console; where the kernel panicked, the line that says why stands
+// before them.
+func tellingLines(lines []string) []string {
+	const keep = 8
+	n := len(lines) - keep
+	if n <= 0 {
+		return lines
+	}
+	out := lines[n:]
+	for i := n - 1; i >= 0; i-- {
+		if strings.Contains(lines[i], "Kernel panic") {
+			return append([]string{lines[i], "…"}, out...)
+		}
+	}
+	return out
 }
