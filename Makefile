@@ -42,6 +42,9 @@ fuzz: ## fuzz every parser of outside data for FUZZTIME each
 	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 	    echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; done; done
 
+guests: ## build the guests of the tests with real machines (from Debian packages; kept in a cache)
+	sh backend/libvirt/libvirttest/guests/build.sh tiny deaf fast cloud
+
 lint: ## vet, gofmt and staticcheck
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "run gofmt -w on these"; exit 1; }
 	$(GO) vet ./...

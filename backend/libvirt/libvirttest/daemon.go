@@ -264,13 +264,11 @@ func lockDir(dir string) (*os.File, error) {
 func sweep() {
 	dirs, _ := filepath.Glob("/tmp/bv-*")
 	for _, dir := range dirs {
-		fi, err := os.Lstat(filepath.Join(dir, "lock"))
-		if errors.Is(err, fs.ErrNotExist) {
-			if fi, err = os.Lstat(dir); err != nil || time.Since(fi.ModTime()) < time.Hour {
+		if _, err := os.Lstat(filepath.Join(dir, "lock")); errors.Is(err, fs.ErrNotExist) {
+			// Its test may be about to lock it.
+			if fi, err := os.Lstat(dir); err != nil || time.Since(fi.ModTime()) < time.Hour {
 				continue
 			}
-		} else if err != nil {
-			continue
 		}
 		f, err := lockDir(dir)
 		if err == nil {
