@@ -37,7 +37,7 @@ type Agent struct {
 	setups  *setup.Engine
 
 	inventory *inventory.Reader
-	srv     *http.Server
+	srv       *http.Server
 
 	smallShim func() string // path of the embedded shim, or ""
 

@@ -11,6 +11,8 @@ type SetupPlan struct {
 	// MayReboot: the agent may restart the machine after steps that need it. Without it such a step waits
 	// until somebody has, and says so as an error.
 	MayReboot bool `json:"may_reboot,omitempty"`
+	// Prelude is put before the check and script of each step that wants it.
+	Prelude string `json:"prelude,omitempty"`
 }
 
 // SetupStep is one repeatable part of a set-up.
@@ -21,6 +23,8 @@ type SetupStep struct {
 	Script string   `json:"script"`          // sh script, run with -e
 	Root   bool     `json:"root,omitempty"`  // run by sudo -n
 	Env    []string `json:"env,omitempty"`   // K=V
+	// Prelude: the plan's prelude stands before check and script.
+	Prelude bool `json:"prelude,omitempty"`
 	// Once: it is not run again after it was cut off (by a reboot, say); it fails then. Other steps are.
 	Once bool `json:"once,omitempty"`
 	// Reboot: the machine must restart after the step; the agent restarts it and goes on.

@@ -322,12 +322,16 @@ func (e *Engine) begin(p *plan, i, k int) (<-chan error, error) {
 	}
 	sp.Env = append(append(env, "DEBIAN_FRONTEND=noninteractive"), s.Env...)
 	script := stepFile(p.dir, i, 0, "sh")
-	files := map[string]string{script: s.Script}
-	sp.Argv = append(interpreter(s.Script), script)
+	before := ""
+	if s.Prelude {
+		before = p.plan.Prelude + "\n"
+	}
+	files := map[string]string{script: before + s.Script}
+	sp.Argv = append(interpreter(before+s.Script), script)
 	if s.Check != "" {
 		check := stepFile(p.dir, i, 0, "check.sh")
-		files[check] = s.Check
-		sp.Check = append(interpreter(s.Check), check)
+		files[check] = before + s.Check
+		sp.Check = append(interpreter(before+s.Check), check)
 	}
 	if fi, err := os.Stat(sp.Dir); err != nil || !fi.IsDir() {
 		sp.Dir = "/"

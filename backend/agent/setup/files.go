@@ -157,6 +157,9 @@ func checkPlan(p *api.SetupPlan) error {
 	if len(p.Steps) == 0 || len(p.Steps) > 500 {
 		return api.Errorf(api.CodeUsage, "the set-up %s has %d steps; 1 to 500 are possible", p.ID, len(p.Steps))
 	}
+	if strings.IndexByte(p.Prelude, 0) >= 0 {
+		return api.Errorf(api.CodeUsage, "the prelude of the set-up %s is no script: there is a zero byte in it", p.ID)
+	}
 	seen := map[string]bool{}
 	for i, s := range p.Steps {
 		switch {

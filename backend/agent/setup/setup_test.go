@@ -165,6 +165,18 @@ func TestStepsRunInOrderOnceEach(t *testing.T) {
 	require.Equal(t, api.OpSucceeded, again.State)
 }
 
+func TestThePreludeStandsBeforeThoseThatWantIt(t *testing.T) {
+	dir := folder(t)
+	e := open(t, options(dir))
+	p := plan1("a", api.SetupStep{Prelude: true, Check: "say checked; false", Script: "say hello"}, api.SetupStep{Script: "! type say >/dev/null 2>&1"})
+	p.Prelude = "say() { echo \"$1\" >>$OUT/log; }"
+	_, err := e.Put(p)
+	require.NoError(t, err)
+	st := wait(t, e, "a", done)
+	require.Equal(t, api.OpSucceeded, st.State, "%+v", st)
+	require.Equal(t, []string{"checked", "hello"}, lines(t, dir, "log"))
+}
+
 func TestTwoClientsPutTheSamePlanAtOnce(t *testing.T) {
 	dir := folder(t)
 	e := open(t, options(dir))
