@@ -87,10 +87,7 @@ func TestVMDaemonKilled(t *testing.T) {
 // machine.
 func TestVMDaemonKilledOnDisks(t *testing.T) {
 	w := newVMWorld(t, libvirttest.Tiny)
-	w.does("create", "vision", "--no-wait")
-	eventuallyLong(t, "the machine is there", func() bool {
-		return w.show("vision").State == api.StateSettingUp || w.show("vision").State == api.StateRunning
-	})
+	w.does("create", "vision")
 	w.does("stop", "vision", "--force")
 	w.does("snapshot", "vision", "start")
 	for i, point := range workspace.MachineFaultPoints() {
