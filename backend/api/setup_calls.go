@@ -40,3 +40,13 @@ func (c *Client) Inventory(ctx context.Context) (Inventory, error) {
 	var v Inventory
 	return v, c.call(ctx, http.MethodGet, "/v1/inventory", nil, &v)
 }
+
+// InstanceInventory returns what is installed on an instance, read by its agent. The client must be one of a
+// workspace.
+func (c *Client) InstanceInventory(ctx context.Context, name string) (Inventory, error) {
+	agent := c.Agent(name)
+	defer agent.Close()
+	v, err := agent.Inventory(ctx)
+	v.Instance = name
+	return v, err
+}

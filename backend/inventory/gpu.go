@@ -44,9 +44,9 @@ func (h *Host) driver(ctx context.Context) (f found) {
 // cuda finds toolkits: those of /usr/local, and another nvcc.
 func (h *Host) cuda(ctx context.Context) (f found) {
 	seen := map[string]bool{}
-	current, _ := filepath.EvalSymlinks(h.path("/usr/local/cuda"))
+	current, _ := h.real("/usr/local/cuda")
 	for _, dir := range h.glob("/usr/local/cuda", "/usr/local/cuda-*", "/opt/cuda") {
-		real, err := filepath.EvalSymlinks(h.path(dir))
+		real, err := h.real(dir)
 		if err != nil || seen[real] {
 			continue
 		}
@@ -67,13 +67,12 @@ func (h *Host) cuda(ctx context.Context) (f found) {
 		if real == current {
 			note = "the current one"
 		}
-		f.add("cuda", v, h.out(real), note)
+		f.add("cuda", v, real, note)
 	}
 	if p := h.program([]string{"nvcc"}, nil); p != "" {
-		if real, err := filepath.EvalSymlinks(h.path(p)); err == nil && !seen[filepath.Dir(filepath.Dir(real))] {
-			if real = h.out(real); !strings.HasPrefix(real, "/usr/local/cuda") {
-				f.add("cuda", h.nvcc(ctx, p, &f), p, "")
-			}
+		real, err := h.real(p)
+		if err == nil && !seen[filepath.Dir(filepath.Dir(real))] && !strings.HasPrefix(real, "/usr/local/cuda") {
+			f.add("cuda", h.nvcc(ctx, p, &f), p, "")
 		}
 	}
 	return f

@@ -50,7 +50,7 @@ func gpuBox() map[string]string {
 		"/usr/include/cudnn_version.h":      "#ifndef X\n#define CUDNN_MAJOR 9\n#define CUDNN_MINOR 1\n#define CUDNN_PATCHLEVEL 0\n#define CUDNN_VERSION (CUDNN_MAJOR * 10000)\n",
 		"/var/lib/dpkg/status": "Package: libnccl2\nStatus: install ok installed\nVersion: 2.21.5-1+cuda12.4\n\nPackage: nginx\nStatus: install ok installed\nVersion: 1:1.22.1-9+deb12u1\n\n" +
 			"Package: git\nStatus: deinstall ok config-files\nVersion: 1:2.39.5-0\n\nPackage: openmpi-bin\nStatus: install ok installed\nVersion: 4.1.4-3+b1\n",
-		"/usr/sbin/nginx": "", "/usr/bin/git": "", "/usr/bin/mpirun": "", "/usr/bin/rclone": "", "/usr/bin/az": "", "/usr/bin/python3": "", "/usr/local/bin/protoc": "",
+		"/usr/sbin/nginx": "", "/usr/bin/git": "", "/usr/bin/mpirun": "-> /etc/alternatives/mpirun", "/etc/alternatives/mpirun": "-> ../../usr/bin/mpirun.openmpi", "/usr/bin/mpirun.openmpi": "", "/usr/bin/loop": "-> loop", "/usr/bin/rclone": "", "/usr/bin/az": "", "/usr/bin/python3": "", "/usr/local/bin/protoc": "",
 		"/home/u/miniforge3/conda-meta/conda-24.11.3-py312_0.json":                                      "{}",
 		"/home/u/miniforge3/conda-meta/python-3.12.8-h9e4cc4f_1_cpython.json":                           "{}",
 		"/home/u/miniforge3/envs/pt/conda-meta/python-3.11.9-h_0.json":                                  "{}",
@@ -232,4 +232,32 @@ func FuzzParsers(f *testing.F) {
 		}
 		kernelJSON(b)
 	})
+}
+
+func TestRowsSideBySide(t *testing.T) {
+	a := api.Inventory{System: "Debian 12", Kernel: "6.1", Arch: "amd64",
+		Components: []api.Component{{Name: "cuda", Title: "CUDA toolkit", Version: "11.8"}, {Name: "cuda", Title: "CUDA toolkit", Version: "12.4"}, {Name: "git", Title: "git"}},
+		Conda:      []api.Conda{{Name: "pt", Python: "3.11", Packages: map[string]string{"torch": "2.5.1", "numpy": "1.26"}}},
+		Kernels:    []api.KernelSpec{{Name: "ir", Title: "R"}},
+		Drift: []api.Drift{{Component: "nginx", Kind: "missing", Profile: "nginx"}, {Component: "torch", Kind: "version", Promised: "2.6", Found: "2.5.1", Profile: "pytorch"},
+			{Component: "tensorflow", Kind: "missing", Promised: "2.18", Profile: "tf"}, {Component: "kernel:julia", Kind: "missing", Profile: "j"}}}
+	b := api.Inventory{System: "Debian 12", Kernel: "6.5", Arch: "amd64", Conda: []api.Conda{{Name: "pt", Python: "3.11", Packages: map[string]string{"torch": "2.6.0"}}}}
+	var got []string
+	for _, r := range Rows(&a, &b) {
+		mark := ""
+		if r.Differs {
+			mark += " differs"
+		}
+		if r.Drifts() {
+			mark += " ! " + DriftText(r.Drift[0])
+		}
+		got = append(got, r.Section+" | "+r.Name+" | "+strings.Join(r.Values, " | ")+mark)
+	}
+	require.Equal(t, []string{
+		"System | system | Debian 12 | Debian 12", "System | kernel | 6.1 | 6.5 differs", "System | architecture | amd64 | amd64",
+		"Components | CUDA toolkit | 11.8, 12.4 |  differs", "Components | git | ? |  differs", "Components | Nginx |  |  ! nginx promises it",
+		"conda pt | Python | 3.11 | 3.11", "conda pt | numpy | 1.26 |  differs", "conda pt | torch | 2.5.1 | 2.6.0 differs ! pytorch promises 2.6",
+		"Promised packages | tensorflow |  |  ! tf promises 2.18",
+		"Jupyter kernels | ir | R |  differs", "Jupyter kernels | julia |  |  ! j promises it"}, got)
+	require.False(t, Rows(&a)[1].Differs)
 }

@@ -19,7 +19,7 @@ func (h *Host) pythons(ctx context.Context) (f found) {
 	var prefixes []string
 	seen := map[string]bool{}
 	dir := func(p string) bool { // a folder that was not looked at yet
-		real, err := filepath.EvalSymlinks(h.path(p))
+		real, err := h.real(p)
 		if err != nil || seen[real] || len(seen) > maxEnvs || ctx.Err() != nil || !h.isDir(p) {
 			return false
 		}

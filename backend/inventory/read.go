@@ -198,6 +198,39 @@ func (h *Host) file(p string, limit int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, limit))
 }
 
+// real follows the links of a host's path, as the host itself would, and returns where it ends.
+func (h *Host) real(p string) (string, error) {
+	if h.Root == "" {
+		return filepath.EvalSymlinks(p)
+	}
+	at, rest := "/", strings.Split(filepath.Clean(p), "/")
+	for links := 0; len(rest) > 0; {
+		n := rest[0]
+		rest = rest[1:]
+		next := filepath.Join(at, n)
+		fi, err := os.Lstat(h.path(next))
+		if err != nil {
+			return "", err
+		}
+		if fi.Mode()&fs.ModeSymlink == 0 {
+			at = next
+			continue
+		}
+		if links++; links > 40 {
+			return "", fmt.Errorf("%s: too many links", p)
+		}
+		to, err := os.Readlink(h.path(next))
+		if err != nil {
+			return "", err
+		}
+		if filepath.IsAbs(to) {
+			at = "/"
+		}
+		rest = append(strings.Split(filepath.Clean(to), "/"), rest...)
+	}
+	return at, nil
+}
+
 // names lists a folder of the host; none where it is not there.
 func (h *Host) names(p string) []string {
 	d, err := os.Open(h.path(p))
@@ -252,8 +285,10 @@ func (h *Host) program(names, more []string) string {
 	for _, d := range slices.Concat(h.Path, more, usualPath) {
 		for _, n := range names {
 			p := filepath.Join(d, n)
-			if fi, err := os.Stat(h.path(p)); err == nil && fi.Mode().IsRegular() && fi.Mode()&0o111 != 0 {
-				return p
+			if real, err := h.real(p); err == nil {
+				if fi, err := os.Stat(h.path(real)); err == nil && fi.Mode().IsRegular() && fi.Mode()&0o111 != 0 {
+					return p
+				}
 			}
 		}
 	}
@@ -266,8 +301,8 @@ func (h *Host) tool(ctx context.Context, t tool, slots chan struct{}) (f found) 
 	if p == "" {
 		return f
 	}
-	real, err := filepath.EvalSymlinks(h.path(p))
-	if err == nil && len(t.packages) > 0 && strings.HasPrefix(h.out(real), "/usr/") && !strings.HasPrefix(h.out(real), "/usr/local/") {
+	real, err := h.real(p)
+	if err == nil && len(t.packages) > 0 && strings.HasPrefix(real, "/usr/") && !strings.HasPrefix(real, "/usr/local/") {
 		have := h.dpkg()
 		for _, pkg := range t.packages {
 			if v := have[pkg]; v != "" {
