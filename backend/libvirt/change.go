@@ -97,21 +97,35 @@ func (b *Backend) run(ctx context.Context, dom golibvirt.Domain, e *entry) error
 			if port = b.port(e.meta.Token); port == 0 {
 				return err
 			}
-			if err := b.redefine(ctx, dom, func(d *libvirtxml.Domain, m *metadata) error {
-				m.Port = port
-				setNetwork(d, network{kind: netUser}, macOf(m.Token), port)
-				return nil
-			}); err != nil {
+			if err := b.movePort(ctx, dom, port); err != nil {
 				return err
 			}
 		case says(err, "Cannot allocate memory", "cannot set up guest memory"):
 			return api.Errorf(api.CodeCapacity, "%w", err).WithHint("its host has too little free memory: stop another machine there")
+		case says(err, "is in use by driver", "is in use by domain") && try < 3:
+			// Another process was faster.
+			ferr := b.freshGPUs(ctx, dom, e)
+			if ferr != nil {
+				return ferr
+			}
+			if dom, e, ferr = b.lookup(ctx, backend.Ref{Token: e.meta.Token, Name: e.meta.Name}); ferr != nil {
+				return ferr
+			}
 		case says(err, "is in use by driver", "is in use by domain"):
-			return b.heldError(ctx, e, err)
+			return api.Errorf(api.CodeConflict, "%w", err).WithHint("another machine has the device; start it again when that one is stopped")
 		default:
 			return err
 		}
 	}
+}
+
+// movePort gives a machine that is off another port.
+func (b *Backend) movePort(ctx context.Context, dom golibvirt.Domain, port int) error {
+	return b.redefine(ctx, dom, func(d *libvirtxml.Domain, m *metadata) error {
+		m.Port = port
+		setNetwork(d, network{kind: netUser}, macOf(m.Token), port)
+		return nil
+	})
 }
 
 // portTaken reports whether qemu could not forward its port.

@@ -10,7 +10,6 @@ import (
 
 	golibvirt "github.com/digitalocean/go-libvirt"
 	"github.com/dustin/go-humanize"
-	"libvirt.org/go/libvirtxml"
 
 	"berth/backend"
 	"berth/backend/api"
@@ -108,6 +107,11 @@ func (b *Backend) define(ctx context.Context, spec backend.Spec) (golibvirt.Doma
 	if err := b.space(ctx, p, from.copied, disk); err != nil {
 		return none, err
 	}
+	if z.GPUs > 0 { // refused before anything is made
+		if _, _, err := b.allot(ctx, z); err != nil {
+			return none, err
+		}
+	}
 	if err := b.markUsed(); err != nil {
 		return none, err
 	}
@@ -141,7 +145,7 @@ func (b *Backend) define(ctx context.Context, spec backend.Spec) (golibvirt.Doma
 			return none, err
 		}
 		defer unlock()
-		if pl.meta.GPUs, pl.hostdevs, err = b.allot(ctx, z, nil); err != nil {
+		if pl.meta.GPUs, pl.hostdevs, err = b.allot(ctx, z); err != nil {
 			return none, err
 		}
 	}
@@ -221,13 +225,9 @@ func (b *Backend) makeDisk(ctx context.Context, p pool, name string, from made, 
 }
 
 func (b *Backend) isOverlay(ctx context.Context, vol golibvirt.StorageVol, v volSpec) (bool, error) {
-	text, err := call(ctx, b, "looking at the volume "+v.name, func(l *golibvirt.Libvirt) (string, error) { return l.StorageVolGetXMLDesc(vol, 0) })
+	x, err := b.volumeXML(ctx, vol)
 	if err != nil {
 		return false, err
-	}
-	var x libvirtxml.StorageVolume
-	if err := x.Unmarshal(text); err != nil {
-		return false, fmt.Errorf("reading the volume %s: %w", v.name, err)
 	}
 	return x.Capacity != nil && int64(x.Capacity.Value) == v.bytes && x.BackingStore != nil && x.BackingStore.Path == v.backing, nil
 }

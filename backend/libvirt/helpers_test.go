@@ -81,3 +81,33 @@ func newToken() string {
 	_, _ = rand.Read(b[:])
 	return "op-" + hex.EncodeToString(b[:])
 }
+
+// again opens another backend on the same daemon and home.
+func (b *bench) again(t testing.TB) *Backend {
+	t.Helper()
+	n, err := New(b.env)
+	require.NoError(t, err)
+	return n
+}
+
+// spec asks for a tiny machine.
+func (b *bench) spec(image string) backend.Spec {
+	tok := newToken()
+	return backend.Spec{Token: tok, Name: "vm-" + tok[len(tok)-6:], Size: "t1", Image: image, Access: access(b.key), Tags: map[string]string{backend.TagOp: tok}}
+}
+
+func refOf(s backend.Spec) backend.Ref { return backend.Ref{Token: s.Token, Name: s.Name} }
+
+// gone checks that nothing of any machine is left.
+func (b *bench) gone(t *testing.T) {
+	t.Helper()
+	l, err := b.Leftovers(t.Context(), func(string) bool { return false })
+	require.NoError(t, err)
+	require.Empty(t, l)
+	ms, err := b.List(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, ms)
+	files, err := filepath.Glob(filepath.Join(b.d.Pool, "berth-vm.*"))
+	require.NoError(t, err)
+	require.Empty(t, files)
+}

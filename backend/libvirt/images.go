@@ -8,12 +8,15 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/image"
 )
 
 func sortDown(s []string) {
@@ -48,8 +51,9 @@ func (b *Backend) Images(ctx context.Context) ([]api.Image, error) {
 	}
 	out := []api.Image{}
 	for _, e := range entries {
-		im := api.Image{Name: e.Name, Backend: Name, Description: e.Description, Arch: e.Arch, User: e.User, Default: e.Default, Origin: e.Origin, Source: or(e.URL, e.Path), SHA256: e.SHA256}
-		if mark := baseName(e.SHA256, "") + sidecarEnd; e.SHA256 != "" && whole[mark] {
+		im := api.Image{Name: e.Name, Backend: Name, Description: e.Description, Arch: e.Arch, User: e.User, Default: e.Default, Origin: e.Origin, Source: e.Source(), SHA256: e.SHA256}
+		// An image whose file can't be read is listed all the same: Prepare says what is wrong with it.
+		if mark, merr := b.markOf(e); merr == nil && whole[mark] {
 			s, ok, err := b.sidecar(ctx, p, mark)
 			if err != nil {
 				return nil, err
@@ -84,12 +88,12 @@ func compareBool(a, b bool) int {
 }
 
 // offeredImages is the catalogue without what the host can't run; exactly one is the default.
-func (b *Backend) offeredImages(h hostFacts) ([]imageEntry, error) {
+func (b *Backend) offeredImages(h hostFacts) ([]image.Entry, error) {
 	all, err := b.catalogueImages()
 	if err != nil {
 		return nil, err
 	}
-	var out []imageEntry
+	var out []image.Entry
 	found := -1
 	for _, e := range all {
 		arch := h.libvirtArch(e.Arch)
@@ -150,25 +154,38 @@ func (b *Backend) source(ctx context.Context, p pool, spec backend.Spec, say fun
 	return made{name: spec.Image, user: s.User, arch: s.Arch, backing: p.file(s.Volume), format: s.Format, virtual: s.Virtual, kernel: s.Kernel, initrd: s.Initrd, cmdline: s.Cmdline, profile: s.Profiles}, nil
 }
 
+// markOf is the sidecar under which an image of the catalogue is known in the pool: by its checksum where
+// the catalogue has it, else by where it comes from.
+func (b *Backend) markOf(e image.Entry) (string, error) {
+	switch {
+	case e.SHA256 != "":
+		return basePrefix + strings.ToLower(e.SHA256)[:32] + sidecarEnd, nil
+	case e.URL != "":
+		sum := sha256.Sum256([]byte(e.URL + "\n" + e.SHA512 + "\n" + e.Checksums))
+		return basePrefix + "url-" + hex.EncodeToString(sum[:16]) + sidecarEnd, nil
+	}
+	sum, err := b.sums.of(e.Path)
+	if err != nil {
+		return "", api.Errorf(api.CodeNotFound, "reading the image %s: %w", e.Name, err)
+	}
+	return basePrefix + sum[:32] + sidecarEnd, nil
+}
+
 // fromCatalogue puts an image of the catalogue into the pool.
-func (b *Backend) fromCatalogue(ctx context.Context, p pool, e imageEntry, say func(backend.Progress)) (made, error) {
+func (b *Backend) fromCatalogue(ctx context.Context, p pool, e image.Entry, say func(backend.Progress)) (made, error) {
 	m := made{name: e.Name, user: e.User, arch: e.Arch, cmdline: e.Cmdline}
-	name := baseName(e.SHA256, "")
-	s, ok, err := b.sidecar(ctx, p, name+sidecarEnd)
+	mark, err := b.markOf(e)
 	if err != nil {
 		return m, err
 	}
-	if !ok {
-		f, err := b.fetchImage(ctx, e, say)
-		if err != nil {
-			return m, err
-		}
-		s = sidecar{Format: f.Format, Virtual: f.Virtual, SHA256: e.SHA256}
-		if err := b.place(ctx, p, name, f.Path, s, progress(say, "copying "+e.Name+" into the pool "+b.cfg.pool, f.Path)); err != nil {
-			return m, err
-		}
+	s, ok, err := b.sidecar(ctx, p, mark)
+	if err == nil && !ok {
+		s, err = b.placeImage(ctx, p, e, mark, say)
 	}
-	m.backing, m.format, m.virtual = p.file(name), s.Format, s.Virtual
+	if err != nil {
+		return m, err
+	}
+	m.backing, m.format, m.virtual = p.file(s.Volume), s.Format, s.Virtual
 	if e.Kernel == "" {
 		return m, nil
 	}
@@ -179,6 +196,37 @@ func (b *Backend) fromCatalogue(ctx context.Context, p pool, e imageEntry, say f
 		m.initrd, err = b.placeBoot(ctx, p, e.Initrd)
 	}
 	return m, err
+}
+
+// catalogueImages is the catalogue for this backend.
+func (b *Backend) catalogueImages() ([]image.Entry, error) {
+	all, err := image.Load(b.cfg.images)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(e image.Entry) bool { return !e.For(Name) }), nil
+}
+
+// cache keeps what was fetched for pools on this host and others.
+func (b *Backend) cache() image.Cache {
+	return image.Cache{Dir: filepath.Join(b.env.Home.State, "images")}
+}
+
+// placeImage fetches an image, checks it and puts it into the pool.
+func (b *Backend) placeImage(ctx context.Context, p pool, e image.Entry, mark string, say func(backend.Progress)) (sidecar, error) {
+	f, err := b.cache().Fetch(ctx, e, say)
+	if err != nil {
+		return sidecar{}, err
+	}
+	name := basePrefix + f.SHA256[:32]
+	s := sidecar{Volume: name, Format: f.Info.Format, Virtual: f.Info.VirtualBytes, SHA256: f.SHA256, Bytes: f.Info.FileBytes}
+	if err := b.place(ctx, p, name, f.Path, s, progress(say, "copying "+e.Name+" into the pool "+b.cfg.pool, f.Path)); err != nil {
+		return s, err
+	}
+	if mark == name+sidecarEnd {
+		return s, nil
+	}
+	return s, b.writeSidecar(ctx, p, mark, s)
 }
 
 func progress(say func(backend.Progress), what, file string) func(int64) {

@@ -256,11 +256,7 @@ const headroom = 1 << 30
 
 // space refuses what the pool has no room for: copied bytes and the first growth of a disk.
 func (b *Backend) space(ctx context.Context, p pool, copied, disk int64) error {
-	type info struct{ capacity, free int64 }
-	i, err := call(ctx, b, "asking for the space of the pool "+b.cfg.pool, func(l *golibvirt.Libvirt) (info, error) {
-		_, c, _, a, err := l.StoragePoolGetInfo(p.pool)
-		return info{int64(c), int64(a)}, err
-	})
+	i, err := b.poolSpace(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -271,4 +267,13 @@ func (b *Backend) space(ctx context.Context, p pool, copied, disk int64) error {
 	return api.Errorf(api.CodeCapacity, "the pool %s (%s) has no room: %s are needed, %s of %s are free", b.cfg.pool, p.path,
 		humanize.IBytes(uint64(need)), humanize.IBytes(uint64(i.free)), humanize.IBytes(uint64(i.capacity))).
 		WithHint("free space there, or name another pool with backend.libvirt.pool")
+}
+
+type poolSpace struct{ capacity, free int64 }
+
+func (b *Backend) poolSpace(ctx context.Context, p pool) (poolSpace, error) {
+	return call(ctx, b, "asking for the space of the pool "+b.cfg.pool, func(l *golibvirt.Libvirt) (poolSpace, error) {
+		_, c, _, a, err := l.StoragePoolGetInfo(p.pool)
+		return poolSpace{int64(c), int64(a)}, err
+	})
 }

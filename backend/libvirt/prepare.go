@@ -22,7 +22,7 @@ func (b *Backend) Prepare(ctx context.Context, spec backend.Spec, say func(backe
 		return api.Errorf(api.CodeCapacity, "the host of %s is smaller than the size %s", b.cfg.uri.text, z.Name).WithHint("berth sizes --backend libvirt lists those that fit")
 	}
 	if z.GPUs > 0 {
-		if _, _, err := b.allot(ctx, z, nil); err != nil {
+		if _, _, err := b.allot(ctx, z); err != nil {
 			return err
 		}
 	}
@@ -34,6 +34,10 @@ func (b *Backend) Prepare(ctx context.Context, spec backend.Spec, say func(backe
 	}
 	p, err := b.openPool(ctx, true)
 	if err != nil {
+		return err
+	}
+	// What others have written into the file system shows with a refresh only.
+	if err := b.refresh(ctx, p); err != nil && !says(err, "asynchronous jobs") {
 		return err
 	}
 	from, err := b.source(ctx, p, spec, say)

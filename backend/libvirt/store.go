@@ -78,8 +78,8 @@ func (b *Backend) sidecar(ctx context.Context, p pool, name string) (sidecar, bo
 		return s, true, nil
 	}
 	text, err := b.download(ctx, vol, 0, sidecarLimit)
-	if errors.Is(err, backend.ErrNotFound) {
-		return s, false, nil
+	if errors.Is(err, backend.ErrNotFound) || says(err, "No such file") {
+		return s, false, nil // the file was removed by others
 	}
 	if err != nil {
 		return s, false, err
@@ -185,10 +185,6 @@ const (
 	bootPrefix = "berth-boot."  // kernels and initrds: berth-boot.SHA
 	madePrefix = "berth-image." // made from a machine: berth-image.NAME.STAMP.qcow2
 )
-
-func baseName(sha, format string) string {
-	return basePrefix + sha[:min(32, len(sha))] + "." + or(format, "qcow2")
-}
 
 // builtNames finds the sidecars of images that were made from machines: by the image's name, the newest
 // first.
