@@ -110,7 +110,7 @@ func (w *vmWorld) nothingLeft() {
 	files, err := os.ReadDir(w.virt.Pool)
 	require.NoError(w.t, err)
 	for _, f := range files {
-		require.NotContains(w.t, f.Name(), "-op-", "a volume of an instance is left in the pool")
+		require.NotContains(w.t, f.Name(), ".op-", "a volume of an instance is left in the pool")
 	}
 }
 
