@@ -8,16 +8,18 @@ import (
 	"berth/ui/events"
 	"berth/ui/fleet"
 	"berth/ui/help"
+	"berth/ui/inventory"
 	"berth/ui/screen"
 )
 
 // makers are the screens, by the name with which screen.Open asks for them.
 var makers = map[string]screen.Maker{
-	"fleet":   fleet.New,
-	"detail":  detail.New,
-	"console": console.New,
-	"create":  create.New,
-	"adopt":   adopt.New,
-	"events":  events.New,
-	"help":    help.New,
+	"fleet":     fleet.New,
+	"detail":    detail.New,
+	"console":   console.New,
+	"create":    create.New,
+	"adopt":     adopt.New,
+	"events":    events.New,
+	"help":      help.New,
+	"inventory": inventory.New,
 }

@@ -66,6 +66,13 @@ func (m *Model) newPalette() *palette.Palette {
 		action(act.Console, "the console's last output"),
 		action(act.Setup, "go on with a set-up that failed"),
 		action(act.Snapshot, "keep the disk of an instance as it is now"),
+		{Name: "inventory", Desc: "what is installed on an instance, or on two", Args: names, Do: on(func(rows []*data.Row) tea.Cmd {
+			arg := rows[0].ID
+			if len(rows) > 1 {
+				arg += " " + rows[1].ID
+			}
+			return e.Send(screen.Open{Name: "inventory", Arg: arg})
+		})},
 		open("create", "create", "make an instance", free),
 		open("adopt", "adopt", "take in a machine that exists", func() []string { return []string{"local"} }),
 		open("events", "events", "what happened", names),

@@ -134,6 +134,7 @@ func (d *Detail) Keys() []key.Binding {
 		{Keys: []string{"y"}, Label: "copy", Group: acts, Desc: "Copy the value under the cursor.", Do: d.copy},
 		{Keys: []string{"c", "Y"}, Show: "c", Label: "commands", Group: acts, Desc: "Show and copy the command lines that do the same.", Why: gone, Do: func() tea.Cmd { return act.Commands(d.e, d.Subjects()) }},
 		{Keys: []string{"e"}, Label: "events", Group: acts, Desc: "What happened to this instance.", Do: func() tea.Cmd { return d.e.Send(screen.Open{Name: "events", Arg: d.name}) }},
+		{Keys: []string{"i"}, Group: acts, Desc: "What is really installed on it, against what its profiles promise.", Why: gone, Do: func() tea.Cmd { return d.e.Send(screen.Open{Name: "inventory", Arg: d.id}) }},
 		{Keys: []string{"ctrl+r"}, Group: acts, Desc: "Ask the provider how the instance is now.", Why: gone, Do: func() tea.Cmd { return act.Refresh(d.e, d.Subjects()) }},
 		{Keys: []string{"down", "j"}, Show: "↓ j", Group: move, Desc: "To the next value.", Do: step(1)},
 		{Keys: []string{"up", "k"}, Show: "↑ k", Group: move, Desc: "To the value before.", Do: step(-1)},

@@ -127,6 +127,26 @@ func Scenes() []Scene {
 			d.Press("enter", "o")
 			return d
 		}},
+		{"inventory", func(o Options) *Driver {
+			d := small(o)
+			d.SetProfiles("notebook", "nvidia-driver", "cuda=12.6", "pytorch", "nginx")
+			d.To("notebook")
+			d.Press("enter", "i")
+			d.Settle()
+			d.Press("j", "j", "j", "j")
+			return d
+		}},
+		{"inventory-two", func(o Options) *Driver {
+			d := small(o)
+			d.SetProfiles("notebook", "cuda=12.6", "pytorch")
+			d.SetProfiles("train-1", "cuda=12.6", "pytorch")
+			d.Press(":")
+			d.Type("inventory notebook train-1")
+			d.Press("enter")
+			d.Settle()
+			d.Press("w")
+			return d
+		}},
 		{"help", pressed("?")},
 		{"help-page", pressed("?", "tab")},
 		{"palette", func(o Options) *Driver {
