@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/dustin/go-humanize"
 	"github.com/pelletier/go-toml/v2"
@@ -89,6 +90,7 @@ func (s settings) catalogue() ([]size, error) {
 }
 
 func mergeSizes(all, own []size) []size {
+	all = slices.Clone(all)
 	byName := map[string]int{}
 	for i, z := range all {
 		byName[z.Name] = i
