@@ -98,7 +98,7 @@ key() {
   tmp=$(mktemp -d)
   get "$1" "$tmp/key"
   gpg --homedir "$tmp" --batch --quiet --import "$tmp/key" 2>/dev/null || :
-  gpg --homedir "$tmp" --batch --quiet --export "$2" >"$tmp/out"
+  gpg --homedir "$tmp" --batch --quiet --export "$2" >"$tmp/out" 2>/dev/null || :
   key_is "$tmp/out" "$2" || {
     rm -rf "$tmp"
     die "$1 holds no key with the fingerprint $2: it is not used"
@@ -117,7 +117,7 @@ repository() {
   file=/etc/apt/sources.list.d/$1.list
   if [ "$(cat "$file" 2>/dev/null)" = "$2" ] && find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' -newer "$file" 2>/dev/null | grep -q .; then return 0; fi
   echo "$2" >"$file"
-  update_packages || {
+  (update_packages) || {
     rm -f "$file" # else nothing could be installed any more
     exit 1
   }

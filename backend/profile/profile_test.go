@@ -178,6 +178,16 @@ func TestLint(t *testing.T) {
 	require.Empty(t, s.lintText([]byte(one("x", "")), "x.toml"))
 }
 
+func TestTheProfileWithARestartIsClean(t *testing.T) {
+	s := Load("testdata")
+	problems, err := s.LintFile("testdata/restart.toml")
+	require.NoError(t, err)
+	require.Empty(t, problems)
+	c, err := s.Compose([]string{"restart"}, Facts{})
+	require.NoError(t, err)
+	require.True(t, c.Reboots)
+}
+
 // TestCompositions holds for any set of profiles without circles: each takes part once, after those that
 // it needs, and the same names give the same order.
 func TestCompositions(t *testing.T) {
