@@ -90,7 +90,7 @@ func (h *Host) nvcc(ctx context.Context, p string, f *found) string {
 
 // libraries finds cuDNN and NCCL by their headers, else by their packages, else by the libraries' names.
 func (h *Host) libraries(context.Context) (f found) {
-	have := h.dpkg()
+	have := h.have()
 	for _, l := range []struct {
 		name, header string
 		defines      []string

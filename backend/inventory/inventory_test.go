@@ -3,6 +3,7 @@ package inventory
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"berth/backend/agent/proc"
 	"berth/backend/api"
 )
 
@@ -164,7 +166,15 @@ func TestAProgramThatHangsIsKilled(t *testing.T) {
 	root := tree(t, map[string]string{"/etc/os-release": "ID=x", "/usr/bin/nginx": "#!/bin/sh\necho $$ >\"$0.pid\"\nsleep 1000 &\nsleep 1000\n"})
 	inv := NewReader(Host{Root: root, ToolLimit: 300 * time.Millisecond}).Read(t.Context())
 	require.Contains(t, strings.Join(inv.Errors, "\n"), "it did not end in time")
-	require.FileExists(t, filepath.Join(root, "/usr/bin/nginx.pid"))
+	b, err := os.ReadFile(filepath.Join(root, "/usr/bin/nginx.pid"))
+	require.NoError(t, err)
+	var pid int
+	_, err = fmt.Sscan(string(b), &pid)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { // neither it nor its child is left
+		empty, err := proc.Set{Session: pid}.Empty()
+		return err == nil && empty
+	}, 20*time.Second, 5*time.Millisecond)
 }
 
 func TestPipesAndDevicesAreNotRead(t *testing.T) {

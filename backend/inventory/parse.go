@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // osRelease returns PRETTY_NAME, and ID-VERSION_ID, of an os-release file.
@@ -23,18 +24,23 @@ func osRelease(b []byte) (pretty, release string) {
 }
 
 var (
-	driverVersion = regexp.MustCompile(`(?m)^NVRM version:.*?Kernel Module\s+(?:for \S+\s+)?(\d{1,5}(?:\.\d{1,5}){1,3})\b`)
-	nvccVersion   = regexp.MustCompile(`\bV(\d{1,5}(?:\.\d{1,5}){1,3})\b`)
-	cudaText      = regexp.MustCompile(`CUDA Version (\d{1,5}(?:\.\d{1,5}){1,3})`)
-	anyVersion    = regexp.MustCompile(`\d{1,9}(?:\.\d{1,9}){1,4}(?:[-+.~]?(?:rc|beta|alpha|dev|post|[0-9])[0-9A-Za-z.]{0,20})?`)
-	plainNumber   = regexp.MustCompile(`^v?\d{1,9}$`)
-	define        = regexp.MustCompile(`(?m)^\s*#\s*define\s+(\w{1,60})\s+(\d{1,9})\b`)
+	driverVersion = pattern(`(?m)^NVRM version:.*?Kernel Module\s+(?:for \S+\s+)?(\d{1,5}(?:\.\d{1,5}){1,3})\b`)
+	nvccVersion   = pattern(`\bV(\d{1,5}(?:\.\d{1,5}){1,3})\b`)
+	cudaText      = pattern(`CUDA Version (\d{1,5}(?:\.\d{1,5}){1,3})`)
+	anyVersion    = pattern(`\d{1,9}(?:\.\d{1,9}){1,4}(?:[-+.~]?(?:rc|beta|alpha|dev|post|[0-9])[0-9A-Za-z.]{0,20})?`)
+	plainNumber   = pattern(`^v?\d{1,9}$`)
+	define        = pattern(`(?m)^\s*#\s*define\s+(\w{1,60})\s+(\d{1,9})\b`)
 )
+
+// pattern compiles an expression when it is first used: programs that link this in should not pay for it.
+func pattern(s string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(s) })
+}
 
 func driverOf(b []byte) string { return first(driverVersion, b) }
 
-func first(re *regexp.Regexp, b []byte) string {
-	if m := re.FindSubmatch(b); m != nil {
+func first(re func() *regexp.Regexp, b []byte) string {
+	if m := re().FindSubmatch(b); m != nil {
 		return string(m[1])
 	}
 	return ""
@@ -43,10 +49,10 @@ func first(re *regexp.Regexp, b []byte) string {
 // versionIn finds the version that a program printed: the first that looks like one.
 func versionIn(b []byte) string {
 	b = b[:min(len(b), 4096)]
-	if m := anyVersion.Find(b); m != nil {
+	if m := anyVersion().Find(b); m != nil {
 		return string(m)
 	}
-	if line, _, _ := strings.Cut(strings.TrimSpace(string(b)), "\n"); plainNumber.MatchString(line) {
+	if line, _, _ := strings.Cut(strings.TrimSpace(string(b)), "\n"); plainNumber().MatchString(line) {
 		return strings.TrimPrefix(line, "v")
 	}
 	return ""
@@ -55,7 +61,7 @@ func versionIn(b []byte) string {
 // defined joins numbers that a C header defines: major.minor.patch.
 func defined(b []byte, names ...string) string {
 	values := map[string]string{}
-	for _, m := range define.FindAllSubmatch(b, -1) {
+	for _, m := range define().FindAllSubmatch(b, -1) {
 		values[string(m[1])] = string(m[2])
 	}
 	var out []string

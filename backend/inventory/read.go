@@ -44,6 +44,8 @@ type Host struct {
 	Run  func(ctx context.Context, path string, args ...string) ([]byte, error)
 	// Limit replaces readLimit, ToolLimit toolLimit.
 	Limit, ToolLimit time.Duration
+
+	have func() map[string]string // dpkg, read once
 }
 
 var usualPath = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/snap/bin", "/usr/local/cuda/bin"}
@@ -86,13 +88,15 @@ func (f *found) fail(format string, a ...any) { f.errs = append(f.errs, fmt.Spri
 func (r *Reader) Read(ctx context.Context) api.Inventory {
 	ctx, cancel := context.WithTimeout(ctx, r.h.Limit)
 	defer cancel()
+	h := r.h
+	h.have = sync.OnceValue(h.dpkg)
 	slots := make(chan struct{}, running)
 	parts := map[string]func(context.Context) found{
-		"the system": r.h.system, "the NVIDIA driver": r.h.driver, "CUDA toolkits": r.h.cuda, "cuDNN and NCCL": r.h.libraries,
-		"Pythons and Jupyter kernels": r.h.pythons,
+		"the system": h.system, "the NVIDIA driver": h.driver, "CUDA toolkits": h.cuda, "cuDNN and NCCL": h.libraries,
+		"Pythons and Jupyter kernels": h.pythons,
 	}
 	for _, t := range tools {
-		parts[t.name] = func(ctx context.Context) found { return r.h.tool(ctx, t, slots) }
+		parts[t.name] = func(ctx context.Context) found { return h.tool(ctx, t, slots) }
 	}
 	type done struct {
 		name string
@@ -303,7 +307,7 @@ func (h *Host) tool(ctx context.Context, t tool, slots chan struct{}) (f found) 
 	}
 	real, err := h.real(p)
 	if err == nil && len(t.packages) > 0 && strings.HasPrefix(real, "/usr/") && !strings.HasPrefix(real, "/usr/local/") {
-		have := h.dpkg()
+		have := h.have()
 		for _, pkg := range t.packages {
 			if v := have[pkg]; v != "" {
 				note := ""
