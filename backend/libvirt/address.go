@@ -2,15 +2,12 @@ package libvirt
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 	"strings"
 	"time"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
 	"golang.org/x/sync/errgroup"
-
-	"berth/backend"
 )
 
 // The guest agent answers at once, or not at all: a list does not wait for those that do not.
@@ -85,7 +82,7 @@ func (b *Backend) leases(ctx context.Context, network string) (map[string]lease,
 		leases, _, err := l.NetworkGetDhcpLeases(n, nil, 1, 0)
 		return leases, err
 	})
-	if errors.Is(err, backend.ErrNotFound) || says(err, "is not active") {
+	if isGone(err) || says(err, "is not active") {
 		return nil, nil // no network, no leases
 	}
 	if err != nil {

@@ -213,7 +213,7 @@ func (b *Backend) DeleteImage(ctx context.Context, name string) error {
 	}
 	defer unlock()
 	p, err := b.openPool(ctx, false)
-	if errors.Is(err, backend.ErrNotFound) {
+	if isGone(err) {
 		return noImage(name)
 	}
 	if err != nil {

@@ -2,7 +2,6 @@ package libvirt
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -235,7 +234,7 @@ func (b *Backend) ForceRestart(ctx context.Context, ref backend.Ref) error {
 // destroy switches a domain off; it succeeds if it is off.
 func (b *Backend) destroy(ctx context.Context, dom golibvirt.Domain, flags golibvirt.DomainDestroyFlagsValues) error {
 	err := b.do(ctx, "switching off "+dom.Name, func(l *golibvirt.Libvirt) error { return l.DomainDestroyFlags(dom, flags) })
-	if errors.Is(err, backend.ErrNotFound) || says(err, "is not running") {
+	if isGone(err) || says(err, "is not running") {
 		return nil
 	}
 	return err
@@ -260,13 +259,13 @@ func (b *Backend) Delete(ctx context.Context, ref backend.Ref) error {
 		if err := b.undefine(ctx, dom); err != nil {
 			return err
 		}
-	case !errors.Is(err, backend.ErrNotFound):
+	case !isGone(err):
 		return err
 	case token == "" || uuidOf(token) != id:
 		return nil // nothing says which volumes were its
 	}
 	p, err := b.openPool(ctx, false)
-	if errors.Is(err, backend.ErrNotFound) {
+	if isGone(err) {
 		return nil
 	}
 	if err != nil {
@@ -291,7 +290,7 @@ func (b *Backend) undefine(ctx context.Context, dom golibvirt.Domain) error {
 	flags := golibvirt.DomainUndefineManagedSave | golibvirt.DomainUndefineSnapshotsMetadata | golibvirt.DomainUndefineNvram | golibvirt.DomainUndefineCheckpointsMetadata
 	err := b.do(ctx, "removing "+dom.Name, func(l *golibvirt.Libvirt) error { return l.DomainUndefineFlags(dom, flags) })
 	b.known.forget(dom.UUID)
-	if err != nil && !errors.Is(err, backend.ErrNotFound) && !strings.Contains(err.Error(), "transient") {
+	if err != nil && !isGone(err) && !strings.Contains(err.Error(), "transient") {
 		return err
 	}
 	b.fault("libvirt.delete.undefined")

@@ -2,13 +2,11 @@ package libvirt
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
 	"github.com/dustin/go-humanize"
 
-	"berth/backend"
 	"berth/backend/api"
 )
 
@@ -83,7 +81,7 @@ func (b *Backend) checkAccel(ctx context.Context) api.Check {
 
 func (b *Backend) checkPool(ctx context.Context) api.Check {
 	p, err := b.openPool(ctx, false)
-	if errors.Is(err, backend.ErrNotFound) {
+	if isGone(err) {
 		return check("pool", "info", "the pool %s is made with the first machine", b.cfg.pool)
 	}
 	if err != nil {
@@ -125,7 +123,7 @@ func (b *Backend) checkNetwork(ctx context.Context) api.Check {
 		return v == 1, err
 	})
 	switch {
-	case errors.Is(err, backend.ErrNotFound):
+	case isGone(err):
 		return check("network", "info", "the network %s is made with the first machine", n.name)
 	case err != nil:
 		return failed("network", err)

@@ -35,7 +35,7 @@ func (b *Backend) Console(ctx context.Context, ref backend.Ref) ([]byte, error) 
 		return nil, err
 	}
 	if !ok {
-		return nil, api.Errorf(api.CodeNotFound, "the console log of %s, %s, is not in the pool %s", e.meta.Name, name, b.cfg.pool)
+		return nil, api.Errorf(api.CodeFailed, "the console log of %s, %s, is not in the pool %s", e.meta.Name, name, b.cfg.pool)
 	}
 	i, err := b.volumeInfo(ctx, vol)
 	if err != nil {

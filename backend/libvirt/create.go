@@ -3,7 +3,6 @@ package libvirt
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -32,7 +31,7 @@ func (b *Backend) Create(ctx context.Context, spec backend.Spec) (backend.Machin
 	defer unlock()
 	ref := backend.Ref{Token: spec.Token, Name: spec.Name}
 	dom, e, err := b.lookup(ctx, ref)
-	if errors.Is(err, backend.ErrNotFound) {
+	if isGone(err) {
 		dom, err = b.define(ctx, spec)
 		if err != nil {
 			return backend.Machine{}, err
@@ -77,11 +76,14 @@ type made struct {
 // define makes a machine's volumes and its domain.
 func (b *Backend) define(ctx context.Context, spec backend.Spec) (golibvirt.Domain, error) {
 	var none golibvirt.Domain
+	if err := possible(spec); err != nil {
+		return none, err
+	}
 	z, err := b.size(spec.Size)
 	if err != nil {
 		return none, err
 	}
-	if spec.Access == nil || len(spec.Access.AuthorizedKeys) == 0 {
+	if spec.Access == nil {
 		return none, api.Errorf(api.CodeUsage, "creating %s: no key is given, so nobody could sign in", spec.Name)
 	}
 	h, err := b.hostFacts(ctx)

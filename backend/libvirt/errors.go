@@ -10,6 +10,7 @@ import (
 
 	golibvirt "github.com/digitalocean/go-libvirt"
 
+	"berth/backend"
 	"berth/backend/api"
 )
 
@@ -27,9 +28,10 @@ func hasCode(err error, codes ...golibvirt.ErrorNumber) bool {
 	return false
 }
 
-// notFound reports whether err says that something is not there.
-func notFound(err error) bool {
-	return hasCode(err, golibvirt.ErrNoDomain, golibvirt.ErrNoStoragePool, golibvirt.ErrNoStorageVol, golibvirt.ErrNoNetwork,
+// isGone reports whether err says that something is not there: a machine, or a part of libvirt's. Only
+// the first is ErrNotFound to others.
+func isGone(err error) bool {
+	return errors.Is(err, backend.ErrNotFound) || hasCode(err, golibvirt.ErrNoDomain, golibvirt.ErrNoStoragePool, golibvirt.ErrNoStorageVol, golibvirt.ErrNoNetwork,
 		golibvirt.ErrNoNodeDevice, golibvirt.ErrNoDomainSnapshot)
 }
 
@@ -96,7 +98,7 @@ func (b *Backend) explain(what string, err error) error {
 // codeOf classes an error of libvirt.
 func codeOf(e golibvirt.Error) api.Code {
 	switch golibvirt.ErrorNumber(e.Code) {
-	case golibvirt.ErrNoDomain, golibvirt.ErrNoStoragePool, golibvirt.ErrNoStorageVol, golibvirt.ErrNoNetwork, golibvirt.ErrNoNodeDevice, golibvirt.ErrNoDomainSnapshot:
+	case golibvirt.ErrNoDomain, golibvirt.ErrNoDomainSnapshot:
 		return api.CodeNotFound
 	case golibvirt.ErrAuthFailed, golibvirt.ErrAuthCancelled, golibvirt.ErrAuthUnavailable, golibvirt.ErrAccessDenied, golibvirt.ErrOperationDenied:
 		return api.CodeAuth

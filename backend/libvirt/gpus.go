@@ -43,7 +43,7 @@ func (b *Backend) hostGPUs(ctx context.Context) (hostGPUs, error) {
 	for i, d := range devs {
 		eg.Go(func() error {
 			text, err := call(ectx, b, what, func(l *golibvirt.Libvirt) (string, error) { return l.NodeDeviceGetXMLDesc(d.Name, 0) })
-			if errors.Is(err, backend.ErrNotFound) {
+			if isGone(err) {
 				return nil
 			}
 			texts[i] = text
@@ -76,7 +76,7 @@ func (b *Backend) taken(ctx context.Context) (hostdev.Taken, error) {
 	out := hostdev.Taken{}
 	for _, d := range doms {
 		text, err := call(ctx, b, what, func(l *golibvirt.Libvirt) (string, error) { return l.DomainGetXMLDesc(d, 0) })
-		if errors.Is(err, backend.ErrNotFound) {
+		if isGone(err) {
 			continue
 		}
 		if err != nil {
@@ -161,7 +161,12 @@ func (b *Backend) allot(ctx context.Context, z size) ([]gpu, []libvirtxml.Domain
 	if err != nil {
 		return nil, nil, err
 	}
-	return g.allot(z.GPUs, z.GPU)
+	gpus, devs, err := g.allot(z.GPUs, z.GPU)
+	if errors.Is(err, backend.ErrNotFound) { // which would say that the machine is not there
+		e := api.AsError(err)
+		err = api.Errorf(api.CodeCapacity, "%s", e.Message).WithHint("%s", e.Hint)
+	}
+	return gpus, devs, err
 }
 
 func (g hostGPUs) allot(n int, kind string) ([]gpu, []libvirtxml.DomainHostdev, error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -36,7 +35,7 @@ func (b *Backend) Images(ctx context.Context) ([]api.Image, error) {
 		return nil, err
 	}
 	p, err := b.openPool(ctx, false)
-	if err != nil && !errors.Is(err, backend.ErrNotFound) {
+	if err != nil && !isGone(err) {
 		return nil, err
 	}
 	var vols []golibvirt.StorageVol
@@ -166,7 +165,7 @@ func (b *Backend) markOf(e image.Entry) (string, error) {
 	}
 	sum, err := b.sums.of(e.Path)
 	if err != nil {
-		return "", api.Errorf(api.CodeNotFound, "reading the image %s: %w", e.Name, err)
+		return "", api.Errorf(api.CodeFailed, "reading the image %s: %w", e.Name, err)
 	}
 	return basePrefix + sum[:32] + sidecarEnd, nil
 }
@@ -303,7 +302,11 @@ func (b *Backend) cloneSource(ctx context.Context, p pool, ref backend.Ref) (mad
 		return made{}, err
 	}
 	m := e.meta
-	return made{name: m.Image, user: m.User, arch: or(goArch[e.dom.OS.Type.Arch], goArch[h.arch]), from: vol, virtual: i.capacity, copied: i.allocation, kernel: m.Kernel, initrd: m.Initrd, cmdline: m.Append, profile: m.Profile, clone: true}, nil
+	copied := i.allocation
+	if s, ok := b.baseOf(ctx, p, m.Base); ok {
+		copied += s.Bytes
+	}
+	return made{name: m.Image, user: m.User, arch: or(goArch[e.dom.OS.Type.Arch], goArch[h.arch]), from: vol, virtual: i.capacity, copied: copied, kernel: m.Kernel, initrd: m.Initrd, cmdline: m.Append, profile: m.Profile, clone: true}, nil
 }
 
 // diskOf is the volume of a machine's disk.
@@ -311,7 +314,7 @@ func (b *Backend) diskOf(ctx context.Context, p pool, e *entry) (golibvirt.Stora
 	name := volName(e.meta.Home, e.meta.Token, volDisk)
 	vol, ok, err := b.volume(ctx, p, name)
 	if err == nil && !ok {
-		err = api.Errorf(api.CodeNotFound, "the disk of %s, %s, is not in the pool %s", e.meta.Name, name, b.cfg.pool)
+		err = api.Errorf(api.CodeFailed, "the disk of %s, %s, is not in the pool %s", e.meta.Name, name, b.cfg.pool)
 	}
 	if err != nil {
 		return vol, volInfo{}, err

@@ -2,13 +2,10 @@ package libvirt
 
 import (
 	"context"
-	"errors"
 	"sync"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
 	"golang.org/x/sync/errgroup"
-
-	"berth/backend"
 )
 
 // entry is what was read of a domain.
@@ -131,7 +128,7 @@ func (b *Backend) entries(ctx context.Context, doms []golibvirt.Domain) ([]*entr
 		}
 		g.Go(func() error {
 			e, err := b.entry(gctx, d)
-			if errors.Is(err, backend.ErrNotFound) {
+			if isGone(err) {
 				return nil
 			}
 			out[i] = e

@@ -168,7 +168,7 @@ func (b *Backend) lookup(ctx context.Context, ref backend.Ref) (golibvirt.Domain
 	dom, err := call(ctx, b, "looking for the machine "+or(ref.Name, uuidText(id)), func(l *golibvirt.Libvirt) (golibvirt.Domain, error) {
 		return l.DomainLookupByUUID(id)
 	})
-	if errors.Is(err, backend.ErrNotFound) {
+	if isGone(err) {
 		b.known.forget(id)
 		return dom, nil, b.gone(ref)
 	}

@@ -2,7 +2,6 @@ package libvirt
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
@@ -17,7 +16,7 @@ func (b *Backend) Get(ctx context.Context, ref backend.Ref) (backend.Machine, er
 		return backend.Machine{}, err
 	}
 	m, err := b.look(ctx, dom, e)
-	if errors.Is(err, backend.ErrNotFound) {
+	if isGone(err) {
 		return m, b.gone(ref)
 	}
 	return m, err

@@ -86,7 +86,7 @@ func (b *Backend) network(ctx context.Context, subnet string, create bool) (netw
 	}
 	if n.kind == netNetwork {
 		if _, ok := byName[n.name]; !ok {
-			return n, api.Errorf(api.CodeNotFound, "there is no network %s in libvirt (%s)", n.name, b.cfg.uri.text).
+			return n, api.Errorf(api.CodeUsage, "there is no network %s in libvirt (%s)", n.name, b.cfg.uri.text).
 				WithHint("virsh net-list --all lists them; auto makes one")
 		}
 		return n, b.activate(ctx, byName[n.name], create)
@@ -131,7 +131,7 @@ func (b *Backend) makeNetwork(ctx context.Context, have []golibvirt.Network) err
 	var used []netip.Prefix
 	for _, n := range have {
 		text, err := call(ctx, b, "reading the network "+n.Name, func(l *golibvirt.Libvirt) (string, error) { return l.NetworkGetXMLDesc(n, 0) })
-		if err != nil && !notFound(err) {
+		if err != nil && !isGone(err) {
 			return err
 		}
 		used = append(used, prefixes(text)...)

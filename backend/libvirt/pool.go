@@ -15,7 +15,6 @@ import (
 	golibvirt "github.com/digitalocean/go-libvirt"
 	"libvirt.org/go/libvirtxml"
 
-	"berth/backend"
 	"berth/backend/api"
 )
 
@@ -34,19 +33,19 @@ func (b *Backend) openPool(ctx context.Context, create bool) (pool, error) {
 	if err != nil {
 		return pool{}, err
 	}
-	if p, ok := b.poolAt.get(c); ok {
-		return p, nil
-	}
 	unlock, err := b.locks.lock(ctx, "pool")
 	if err != nil {
 		return pool{}, err
 	}
 	defer unlock()
 	if p, ok := b.poolAt.get(c); ok {
-		return p, nil
+		// Others may have stopped it, or removed it and made it again.
+		if on, err := ask(ctx, c, func(l *golibvirt.Libvirt) (int32, error) { return l.StoragePoolIsActive(p.pool) }); err == nil && on == 1 {
+			return p, nil
+		}
 	}
 	p, err := b.findPool(ctx)
-	if errors.Is(err, backend.ErrNotFound) && create {
+	if isGone(err) && create {
 		p, err = b.makePool(ctx)
 	}
 	if err != nil {
@@ -136,7 +135,7 @@ func (b *Backend) volume(ctx context.Context, p pool, name string) (v golibvirt.
 	v, err = call(ctx, b, "looking for the volume "+name, func(l *golibvirt.Libvirt) (golibvirt.StorageVol, error) {
 		return l.StorageVolLookupByName(p.pool, name)
 	})
-	if errors.Is(err, backend.ErrNotFound) {
+	if isGone(err) {
 		return v, false, nil
 	}
 	return v, err == nil, err
@@ -211,7 +210,7 @@ func (b *Backend) removeVolume(ctx context.Context, p pool, name string) error {
 		return err
 	}
 	err = b.do(ctx, "removing the volume "+name, func(l *golibvirt.Libvirt) error { return l.StorageVolDelete(v, 0) })
-	if errors.Is(err, backend.ErrNotFound) || says(err, "No such file") {
+	if isGone(err) || says(err, "No such file") {
 		return nil
 	}
 	return err

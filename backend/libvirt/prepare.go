@@ -10,6 +10,9 @@ import (
 // Prepare implements backend.Preparer: pool and network are made, the image is put into the pool, and what
 // Create could not do is refused.
 func (b *Backend) Prepare(ctx context.Context, spec backend.Spec, say func(backend.Progress)) error {
+	if err := possible(spec); err != nil {
+		return err
+	}
 	z, err := b.size(spec.Size)
 	if err != nil {
 		return err
@@ -52,4 +55,15 @@ func (b *Backend) Prepare(ctx context.Context, spec backend.Spec, say func(backe
 		return err
 	}
 	return b.space(ctx, p, from.copied, disk)
+}
+
+// possible refuses what no libvirt can do.
+func possible(spec backend.Spec) error {
+	if spec.PublicIP {
+		return api.Errorf(api.CodeUnsupported, "creating %s: %s", spec.Name, capabilities().Why["public_ip"])
+	}
+	if spec.Access != nil && len(spec.Access.AuthorizedKeys) == 0 {
+		return api.Errorf(api.CodeUsage, "creating %s: no key is given, so nobody could sign in", spec.Name)
+	}
+	return nil
 }

@@ -3,7 +3,6 @@ package libvirt
 import (
 	"context"
 	"encoding/xml"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -50,7 +49,7 @@ func (b *Backend) Snapshots(ctx context.Context, ref backend.Ref) ([]api.Snapsho
 	out := []api.Snapshot{}
 	for _, s := range snaps {
 		text, err := call(ctx, b, what, func(l *golibvirt.Libvirt) (string, error) { return l.DomainSnapshotGetXMLDesc(s, 0) })
-		if errors.Is(err, backend.ErrNotFound) {
+		if isGone(err) {
 			continue
 		}
 		if err != nil {
@@ -61,7 +60,7 @@ func (b *Backend) Snapshots(ctx context.Context, ref backend.Ref) ([]api.Snapsho
 			return nil, err
 		}
 		current, err := call(ctx, b, what, func(l *golibvirt.Libvirt) (int32, error) { return l.DomainSnapshotIsCurrent(s, 0) })
-		if err != nil && !errors.Is(err, backend.ErrNotFound) {
+		if err != nil && !isGone(err) {
 			return nil, err
 		}
 		sn.Current = current == 1
@@ -75,7 +74,7 @@ func (b *Backend) snapshot(ctx context.Context, dom golibvirt.Domain, e *entry, 
 	s, err := call(ctx, b, "looking for the snapshot "+name, func(l *golibvirt.Libvirt) (golibvirt.DomainSnapshot, error) {
 		return l.DomainSnapshotLookupByName(dom, name, 0)
 	})
-	if errors.Is(err, backend.ErrNotFound) {
+	if isGone(err) {
 		return s, api.Errorf(api.CodeNotFound, "%s has no snapshot %s", e.meta.Name, name).WithHint("berth snapshot %s lists them", e.meta.Name)
 	}
 	return s, err
@@ -91,7 +90,7 @@ func (b *Backend) Snapshot(ctx context.Context, ref backend.Ref, name string) er
 	defer unlock()
 	if _, err := b.snapshot(ctx, dom, e, name); err == nil {
 		return api.Errorf(api.CodeConflict, "%s has a snapshot %s already", e.meta.Name, name).WithHint("choose another name, or delete it first")
-	} else if !errors.Is(err, backend.ErrNotFound) {
+	} else if !isGone(err) {
 		return err
 	}
 	on, err := b.active(ctx, dom)
@@ -176,7 +175,7 @@ func (b *Backend) DeleteSnapshot(ctx context.Context, ref backend.Ref, name stri
 	}
 	defer unlock()
 	s, err := b.snapshot(ctx, dom, e, name)
-	if errors.Is(err, backend.ErrNotFound) {
+	if isGone(err) {
 		return nil
 	}
 	if err != nil {
@@ -185,7 +184,7 @@ func (b *Backend) DeleteSnapshot(ctx context.Context, ref backend.Ref, name stri
 	_, err = apart(ctx, b, fmt.Sprintf("removing the snapshot %s of %s", name, e.meta.Name), func(l *golibvirt.Libvirt) (struct{}, error) {
 		return struct{}{}, l.DomainSnapshotDelete(s, 0)
 	})
-	if errors.Is(err, backend.ErrNotFound) {
+	if isGone(err) {
 		return nil
 	}
 	return err

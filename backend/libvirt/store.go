@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,8 +12,6 @@ import (
 	"time"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
-
-	"berth/backend"
 )
 
 // The pool has no names that change in one step. What is whole is marked by a second volume, a small JSON
@@ -78,7 +75,7 @@ func (b *Backend) sidecar(ctx context.Context, p pool, name string) (sidecar, bo
 		return s, true, nil
 	}
 	text, err := b.download(ctx, vol, 0, sidecarLimit)
-	if errors.Is(err, backend.ErrNotFound) || says(err, "No such file") {
+	if isGone(err) || says(err, "No such file") {
 		return s, false, nil // the file was removed by others
 	}
 	if err != nil {

@@ -2,7 +2,6 @@ package libvirt
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
@@ -15,7 +14,7 @@ import (
 // Leftovers implements backend.Sweeper: volumes whose machine is gone.
 func (b *Backend) Leftovers(ctx context.Context, known func(token string) bool) ([]backend.Leftover, error) {
 	p, err := b.openPool(ctx, false)
-	if errors.Is(err, backend.ErrNotFound) || err != nil && b.absent(err) {
+	if isGone(err) || err != nil && b.absent(err) {
 		return nil, nil
 	}
 	if err != nil {
@@ -47,7 +46,7 @@ func (b *Backend) Leftovers(ctx context.Context, known func(token string) bool) 
 			continue
 		}
 		i, err := b.volumeInfo(ctx, v)
-		if errors.Is(err, backend.ErrNotFound) {
+		if isGone(err) {
 			continue
 		}
 		if err != nil {
@@ -76,11 +75,11 @@ func (b *Backend) RemoveLeftover(ctx context.Context, id string) error {
 	if err == nil {
 		return api.Errorf(api.CodeRefused, "%s belongs to a machine", id)
 	}
-	if !errors.Is(err, backend.ErrNotFound) {
+	if !isGone(err) {
 		return err
 	}
 	p, err := b.openPool(ctx, false)
-	if errors.Is(err, backend.ErrNotFound) {
+	if isGone(err) {
 		return nil
 	}
 	if err != nil {

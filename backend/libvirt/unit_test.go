@@ -90,7 +90,7 @@ func TestStates(t *testing.T) {
 func TestErrors(t *testing.T) {
 	b := &Backend{}
 	for code, want := range map[golibvirt.ErrorNumber]api.Code{
-		golibvirt.ErrNoDomain: api.CodeNotFound, golibvirt.ErrNoStorageVol: api.CodeNotFound, golibvirt.ErrAuthFailed: api.CodeAuth, golibvirt.ErrAccessDenied: api.CodeAuth,
+		golibvirt.ErrNoDomain: api.CodeNotFound, golibvirt.ErrNoStorageVol: api.CodeFailed, golibvirt.ErrNoNetwork: api.CodeFailed, golibvirt.ErrAuthFailed: api.CodeAuth, golibvirt.ErrAccessDenied: api.CodeAuth,
 		golibvirt.ErrOperationInvalid: api.CodeConflict, golibvirt.ErrOperationTimeout: api.CodeConflict, golibvirt.ErrConfigUnsupported: api.CodeUnsupported,
 		golibvirt.ErrNoMemory: api.CodeCapacity, golibvirt.ErrInternalError: api.CodeFailed,
 	} {
