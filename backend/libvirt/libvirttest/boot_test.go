@@ -88,7 +88,7 @@ func define(t *testing.T, d *Daemon, g Guest, cmdline string) *vm {
 	require.NoError(t, os.Chown(disk, d.UID, d.UID))
 	v.console = filepath.Join(d.Pool, "console.log")
 	xml := fmt.Sprintf(`<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'><name>t1</name><memory unit='MiB'>768</memory><vcpu>1</vcpu>
-<os><type arch='x86_64' machine='q35'>hvm</type><kernel>%s</kernel><initrd>%s</initrd><cmdline>%s %s</cmdline></os><features><acpi/></features><devices>
+<os><type arch='x86_64' machine='q35'>hvm</type><kernel>%s</kernel><initrd>%s</initrd><cmdline>%s %s</cmdline></os><features><acpi/><tcg><tb-cache unit='MiB'>32</tb-cache></tcg></features><devices>
 <disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='unsafe'/><source file='%s'/><target dev='vda' bus='virtio'/></disk>
 <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='%s'/><target dev='vdb' bus='virtio'/><readonly/></disk>
 <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
