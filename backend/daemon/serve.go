@@ -35,7 +35,7 @@ type Config struct {
 	Fault    func(point string)
 	Limits   workspace.Limits // zero fields take the defaults
 	// Profiles is workspace.Options.Profiles.
-	Profiles func(names []string, arch string) ([]api.SetupStep, error)
+	Profiles func(names []string, arch string) (api.SetupPlan, error)
 	Env      map[string]string // environment of background work until a client has called
 	Log      *slog.Logger
 	// NewLines makes the ways to the instances; state is to be told of their changes.

@@ -67,13 +67,12 @@ func (f *fakeSetup) routes(mux *http.ServeMux) {
 }
 
 // profiles knows the profile "r" alone.
-func profiles(names []string, _ string) ([]api.SetupStep, error) {
-	var out []api.SetupStep
+func profiles(names []string, _ string) (out api.SetupPlan, err error) {
 	for _, n := range names {
 		if n != "r" {
-			return nil, api.Errorf(api.CodeUsage, "there is no profile %q", n)
+			return out, api.Errorf(api.CodeUsage, "there is no profile %q", n)
 		}
-		out = append(out, api.SetupStep{Name: "r.install", Title: "R", Script: "true", Root: true})
+		out.Steps = append(out.Steps, api.SetupStep{Name: "r.install", Title: "R", Script: "true", Root: true})
 	}
 	return out, nil
 }

@@ -44,19 +44,17 @@ func (w *Workspace) checkProfiles(names []string, caps *api.Capabilities, backen
 	return err
 }
 
-// setupSteps are the steps of a plan: the profiles', then the user's script, run once.
-func (w *Workspace) setupSteps(profiles []string, script, arch string) ([]api.SetupStep, error) {
-	var steps []api.SetupStep
+// setupPlan is what a set-up carries out: the profiles' steps, then the user's script, run once.
+func (w *Workspace) setupPlan(profiles []string, script, arch string) (plan api.SetupPlan, err error) {
 	if len(profiles) > 0 {
-		var err error
-		if steps, err = w.opts.Profiles(profiles, arch); err != nil {
-			return nil, err
+		if plan, err = w.opts.Profiles(profiles, arch); err != nil {
+			return plan, err
 		}
 	}
 	if strings.TrimSpace(script) != "" {
-		steps = append(steps, api.SetupStep{Name: "script", Title: "the set-up script", Script: script, Once: true})
+		plan.Steps = append(plan.Steps, api.SetupStep{Name: "script", Title: "the set-up script", Script: script, Once: true})
 	}
-	return steps, nil
+	return plan, nil
 }
 
 // runSetup sets up a fresh instance, or carries out a set-up operation, and calls the instance running.
@@ -74,7 +72,7 @@ func runSetup(ctx context.Context, w *Workspace, r *run) error {
 		profiles, script, start = rec.Spec.Profiles, rec.Spec.Setup, rec.Spec.OnStart
 	}
 	if resume {
-		if err := w.follow(ctx, r, rec, "setup", rec.SetupID, nil, resume); err != nil {
+		if err := w.follow(ctx, r, rec, "setup", api.SetupPlan{ID: rec.SetupID}, resume); err != nil {
 			return err
 		}
 	} else if len(profiles) > 0 || strings.TrimSpace(script+start) != "" {
@@ -84,13 +82,14 @@ func runSetup(ctx context.Context, w *Workspace, r *run) error {
 		if err != nil {
 			return noAgentForSetup(&rec, err)
 		}
-		steps, err := w.setupSteps(profiles, script, info.Arch)
+		plan, err := w.setupPlan(profiles, script, info.Arch)
 		if err != nil {
 			return err
 		}
 		if strings.TrimSpace(start) != "" {
-			steps = append(steps, onStartStep(start))
+			plan.Steps = append(plan.Steps, onStartStep(start))
 		}
+		plan.ID = r.op.ID
 		// Known before it is begun: a killed daemon's successor asks the agent for the same plan.
 		if err := w.persist(ctx, func() *store.Change {
 			rec := w.entries[r.op.InstanceID].rec
@@ -99,7 +98,7 @@ func runSetup(ctx context.Context, w *Workspace, r *run) error {
 		}); err != nil {
 			return err
 		}
-		if err := w.follow(ctx, r, rec, "setup", r.op.ID, steps, false); err != nil {
+		if err := w.follow(ctx, r, rec, "setup", plan, false); err != nil {
 			return err
 		}
 	}
@@ -136,7 +135,7 @@ func runOnStart(ctx context.Context, w *Workspace, r *run) error {
 	if rec.Line.Socket != "" {
 		id = "start-" + r.op.ID
 	}
-	return w.follow(ctx, r, rec, "onstart", id, []api.SetupStep{onStartStep(rec.Spec.OnStart)}, false)
+	return w.follow(ctx, r, rec, "onstart", api.SetupPlan{ID: id, Steps: []api.SetupStep{onStartStep(rec.Spec.OnStart)}}, false)
 }
 
 // noAgentForSetup explains why nothing can be set up without an agent.
@@ -150,7 +149,8 @@ func noAgentForSetup(rec *store.Instance, err error) error {
 
 // follow has the agent carry out a plan (or go on with one) and shows how far it is, until it has ended.
 // The agent does not need us for it: a line that breaks, a reboot of the machine, cost nothing.
-func (w *Workspace) follow(ctx context.Context, r *run, rec store.Instance, step, id string, steps []api.SetupStep, resume bool) error {
+func (w *Workspace) follow(ctx context.Context, r *run, rec store.Instance, step string, plan api.SetupPlan, resume bool) error {
+	plan.MayReboot = !rec.Adopted && rec.Line.SSH != nil
 	client := w.AgentClient(rec)
 	defer client.Close()
 	begun, after := false, int64(-1)
@@ -160,11 +160,11 @@ func (w *Workspace) follow(ctx context.Context, r *run, rec store.Instance, step
 		var err error
 		switch {
 		case begun:
-			st, err = client.Setup(ctx, id, after)
+			st, err = client.Setup(ctx, plan.ID, after)
 		case resume:
-			st, err = client.ResumeSetup(ctx, id)
+			st, err = client.ResumeSetup(ctx, plan.ID)
 		default:
-			st, err = client.PutSetup(ctx, api.SetupPlan{ID: id, Steps: steps, MayReboot: !rec.Adopted && rec.Line.SSH != nil})
+			st, err = client.PutSetup(ctx, plan)
 		}
 		if err != nil {
 			if ctx.Err() != nil {

@@ -48,9 +48,9 @@ type Options struct {
 	Env      map[string]string // environment of background work until a client has called
 	// KeyPath is the file of the workspace's SSH key, made when the first machine needs it.
 	KeyPath string
-	// Profiles turns the names of set-up profiles into the steps of a plan for an architecture (as Go names
+	// Profiles turns the names of set-up profiles into a plan without an id, for an architecture (as Go names
 	// it; empty: not known yet). It refuses what it does not know.
-	Profiles func(names []string, arch string) ([]api.SetupStep, error)
+	Profiles func(names []string, arch string) (api.SetupPlan, error)
 }
 
 // Defaults fill the empty fields of a create request.

@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"berth/backend/api"
+	"berth/backend/profile"
 )
 
 func (a *app) setupCmd() *cobra.Command {
@@ -103,7 +106,30 @@ func (a *app) warnings(op *api.Operation) {
 	}
 }
 
-// completeProfiles completes the flag --profile.
+// setupPlan is the plan of set-up profiles, read anew: the user may have changed theirs.
+func (a *app) setupPlan(names []string, arch string) (api.SetupPlan, error) {
+	set, err := a.profiles()
+	if err != nil {
+		return api.SetupPlan{}, err
+	}
+	c, err := set.Compose(names, profile.Facts{Arch: arch})
+	return c.Plan("", false), err
+}
+
+// completeProfiles completes the flag --profile, the last of its names.
 func (a *app) completeProfiles(cmd *cobra.Command) {
-	_ = cmd.RegisterFlagCompletionFunc("profile", cobra.NoFileCompletions)
+	_ = cmd.RegisterFlagCompletionFunc("profile", func(_ *cobra.Command, _ []string, part string) ([]string, cobra.ShellCompDirective) {
+		set, err := a.profiles()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		before := part[:strings.LastIndexByte(part, ',')+1]
+		var out []string
+		for _, p := range set.Profiles() {
+			if !slices.Contains(strings.Split(before, ","), p.Name) {
+				out = append(out, cobra.CompletionWithDesc(before+p.Name, p.Title))
+			}
+		}
+		return out, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	})
 }

@@ -90,7 +90,7 @@ func TestVMSetupThatFails(t *testing.T) {
 	w.does("create", "vision")
 	for name, c := range map[string]struct{ script, says string }{
 		"fails":   {"echo looking; echo not there >&2; exit 7", "7"},
-		"fills":   {"sudo -n dd if=/dev/zero of=/fill bs=1M 2>/dev/null; dd if=/dev/zero of=$HOME/fill bs=1M 2>/dev/null; sync; echo full >~/last || { echo the disk is full; sudo -n rm -f /fill ~/fill; exit 9; }", "9"},
+		"fills":   {"sudo -n fallocate -l $(df --output=avail -B1 / | tail -1) /fill || :; sudo -n dd if=/dev/zero of=/fill2 bs=1M 2>/dev/null; sync; exit 9", "full"},
 		"reboots": {"sudo -n sh -c 'sync; echo b >/proc/sysrq-trigger'; sleep 600", "cut off"},
 	} {
 		script := filepath.Join(t.TempDir(), name)
@@ -99,7 +99,7 @@ func TestVMSetupThatFails(t *testing.T) {
 		require.Equal(t, 1, r.code, "%s: %s", name, r.err)
 		require.Contains(t, r.err, c.says, name)
 		require.Equal(t, api.StateSetupFailed, w.show("vision").State)
-		w.does("exec", "vision", "--", "sudo", "-n", "rm", "-f", "/fill")
+		w.does("exec", "vision", "--", "sudo", "-n", "rm", "-f", "/fill", "/fill2")
 	}
 	ok := filepath.Join(t.TempDir(), "ok")
 	require.NoError(t, os.WriteFile(ok, []byte("true"), 0o600))

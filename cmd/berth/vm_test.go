@@ -123,7 +123,7 @@ func TestVMProfile(t *testing.T) {
 title = "Two steps"
 description = "One that restarts the machine, and one that fails until it is mended."
 
-[[step]]
+[[steps]]
 name = "kernel"
 title = "A new kernel"
 root = true
@@ -131,16 +131,18 @@ reboot = true
 check = "test -e /var/tmp/kernel"
 script = "echo new >/var/tmp/kernel; sync"
 
-[[step]]
+[[steps]]
 name = "tool"
 title = "A tool"
 root = true
 check = "test -e /usr/local/bin/tool"
 script = "test -e /var/tmp/mended || { echo 'no route to the registry example.org'; exit 4; }; echo >/usr/local/bin/tool"
 
-[[promise]]
+[[promises]]
 component = "nginx"
 `), 0o600))
+	lint := w.patient("profile", "lint")
+	require.Zero(t, lint.code, lint.out+lint.err)
 	require.Contains(t, w.does("profile", "ls"), "two-steps")
 	r := w.patient("create", "vision", "--profile", "two-steps")
 	require.Equal(t, 1, r.code, r.err)
