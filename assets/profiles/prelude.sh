@@ -69,14 +69,21 @@ apt() {
   apt-get -q -y -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"
 }
 
-# update_packages: fetches the lists of packages; what can't be reached ends the step and is named.
+# update_packages: fetches the lists of packages; what can't be reached ends the step and is named. It waits
+# for another apt-get, as a machine runs one by itself soon after its boot.
 update_packages() {
   log=$(mktemp)
-  apt -o APT::Update::Error-Mode=any update >"$log" 2>&1 || {
+  waited=0
+  until apt -o APT::Update::Error-Mode=any update >"$log" 2>&1; do
+    if grep -q 'Could not get lock' "$log" && [ $waited -lt 600 ]; then
+      waited=$((waited + 5))
+      sleep 5
+      continue
+    fi
     grep -E '^(E|Err|W):' "$log" >&2 || tail -n 5 "$log" >&2
     rm -f "$log"
     die "the lists of packages can't be fetched: look at the lines above for what can't be reached"
-  }
+  done
   rm -f "$log"
 }
 

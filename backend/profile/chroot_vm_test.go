@@ -59,9 +59,13 @@ func TestProfilesInAFreshDebian(t *testing.T) {
 		cmd.Env = append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "BERTH_USER=root", "BERTH_USER_HOME=/root", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C"}, st.Env...)
 		return cmd.CombinedOutput()
 	}
+	done := 0
 	for _, st := range c.Steps {
-		_, err := run(st, st.Check)
-		require.Error(t, err, "%s: there is something to do", st.Name)
+		if _, err := run(st, st.Check); err == nil {
+			t.Logf("%s: nothing to do", st.Name) // what came before has done it
+			continue
+		}
+		done++
 		begin := time.Now()
 		out, err := run(st, st.Script)
 		require.NoError(t, err, "%s: %s", st.Name, out)
@@ -71,6 +75,7 @@ func TestProfilesInAFreshDebian(t *testing.T) {
 		out, err = run(st, st.Script)
 		require.NoError(t, err, "%s: a second time: %s", st.Name, out)
 	}
+	require.Positive(t, done)
 	inv := inventory.NewReader(inventory.Host{Root: root, Home: "/root", Run: func(ctx context.Context, path string, args ...string) ([]byte, error) {
 		return exec.CommandContext(ctx, "chroot", append([]string{root, path[len(root):]}, args...)...).CombinedOutput()
 	}}).Read(ctx)

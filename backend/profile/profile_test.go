@@ -188,6 +188,21 @@ func TestTheProfileWithARestartIsClean(t *testing.T) {
 	require.True(t, c.Reboots)
 }
 
+func TestAnInstanceThatWasSetUpTwice(t *testing.T) {
+	inv := api.Inventory{Components: []api.Component{{Name: "cuda", Version: "12.4.1"}}}
+	Load().Hold(&inv, []string{"nosuch"})
+	require.Contains(t, inv.Errors[0], `no set-up profile "nosuch"`)
+	inv.Errors = nil
+	Load().Hold(&inv, []string{"cuda=12.4", "mpi", "cuda=12.6"})
+	require.Empty(t, inv.Errors)
+	require.Contains(t, inv.Drift, api.Drift{Component: "cuda", Kind: "version", Promised: "12.6", Found: "12.4.1", Profile: "cuda"})
+	require.Contains(t, inv.Drift, api.Drift{Component: "mpi", Kind: "missing", Profile: "mpi"})
+	Load().Hold(&inv, []string{"cuda=12.6", "cuda=12.4", "cuda"})
+	require.NotContains(t, inv.Drift, api.Drift{Component: "cuda", Kind: "version", Promised: "12.6", Found: "12.4.1", Profile: "cuda"})
+	Load().Hold(&inv, nil)
+	require.Equal(t, []api.Drift{}, inv.Drift)
+}
+
 // TestCompositions holds for any set of profiles without circles: each takes part once, after those that
 // it needs, and the same names give the same order.
 func TestCompositions(t *testing.T) {

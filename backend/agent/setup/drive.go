@@ -358,7 +358,7 @@ func (e *Engine) begin(p *plan, i, k int) (<-chan error, error) {
 	}
 	if err == nil {
 		var child <-chan error
-		if child, err = startRunner(e.o.Runner(p.dir, strconv.Itoa(i), strconv.Itoa(k))); err == nil {
+		if child, err = startRunner(e.o.Runner(p.dir, strconv.Itoa(i), strconv.Itoa(k)), env); err == nil {
 			return child, nil
 		}
 	}

@@ -174,13 +174,15 @@ func (e *Engine) Put(pl api.SetupPlan) (api.SetupStatus, error) {
 	return p.status(), nil
 }
 
-// forgetOld removes the oldest plans that have ended.
+// forgetOld removes the oldest plans that have ended, those that have failed last: they may be resumed.
 func (e *Engine) forgetOld() {
 	for len(e.plans) >= keep {
 		var old *plan
+		good := false
 		for _, p := range e.plans {
-			if p.rec.State.Done() && (old == nil || p.rec.CreatedAt.Before(old.rec.CreatedAt)) {
-				old = p
+			won := p.rec.State == api.OpSucceeded
+			if p.rec.State.Done() && (old == nil || won && !good || won == good && p.rec.CreatedAt.Before(old.rec.CreatedAt)) {
+				old, good = p, won
 			}
 		}
 		if old == nil {

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -208,10 +209,17 @@ func shorten(log *os.File) {
 	_, _ = log.Write(append([]byte("[the log had grown beyond 64 MiB: its beginning is gone]\n"), b[:n]...))
 }
 
-// startRunner starts a runner in a session of its own. The channel tells why it did not begin the step.
-func startRunner(argv []string) (<-chan error, error) {
+// startRunner starts a runner in a session of its own, known to whoever ends all that belongs to an instance
+// as what it runs is. The channel tells why it did not begin the step.
+func startRunner(argv, env []string) (<-chan error, error) {
 	var stderr bytes.Buffer
 	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env = os.Environ()
+	for _, kv := range env {
+		if strings.HasPrefix(kv, "BERTH_INSTANCE_ID=") {
+			cmd.Env = append(cmd.Env, kv)
+		}
+	}
 	cmd.Dir = "/"
 	cmd.Stderr = &stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

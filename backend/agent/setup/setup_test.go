@@ -330,6 +330,9 @@ func TestHostileNamesAreRefused(t *testing.T) {
 func TestOldPlansAreForgotten(t *testing.T) {
 	dir := folder(t)
 	e := open(t, options(dir))
+	_, err := e.Put(plan1("failed", api.SetupStep{Script: "exit 1"}))
+	require.NoError(t, err)
+	wait(t, e, "failed", done)
 	for i := range keep + 3 {
 		id := fmt.Sprintf("p%02d", i)
 		_, err := e.Put(plan1(id, api.SetupStep{Script: ":"}))
@@ -341,6 +344,8 @@ func TestOldPlansAreForgotten(t *testing.T) {
 	require.Len(t, entries, keep)
 	_, err = e.Get(t.Context(), "p00", 0)
 	require.ErrorIs(t, err, &api.Error{Code: api.CodeNotFound})
+	_, err = e.Get(t.Context(), "failed", 0)
+	require.NoError(t, err, "what can be resumed stays")
 }
 
 // agentProc is an engine in a process of its own.
