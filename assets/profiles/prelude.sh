@@ -61,6 +61,8 @@ need_url() {
     curl -fsSL --retry 2 --connect-timeout 20 --max-time 60 -o /dev/null -r 0-0 "$1"
   elif have_command wget; then
     wget -q --tries=2 --timeout=20 --spider "$1"
+  else
+    probe=$(mktemp -d) && /usr/lib/apt/apt-helper -q -o Acquire::http::Timeout=20 download-file "$1" "$probe/file" && rm -rf "$probe"
   fi || die "can't reach $1 (proxy: ${https_proxy:-${HTTPS_PROXY:-none}}): look whether this machine may reach its host"
 }
 

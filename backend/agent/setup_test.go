@@ -64,7 +64,7 @@ func TestASetupOutlivesTheAgent(t *testing.T) {
 // TestStopEndsASetup: what is stopped with all that runs on it has no step left, and the next agent says so.
 func TestStopEndsASetup(t *testing.T) {
 	o := testOptions(t)
-	_, c := startDetached(t, o)
+	info, c := startDetached(t, o)
 	_, err := c.PutSetup(t.Context(), api.SetupPlan{ID: "a", Steps: []api.SetupStep{{Name: "s", Once: true, Script: "echo $$ >pid; sleep 1000"}}})
 	require.NoError(t, err)
 	var pid int
@@ -76,6 +76,7 @@ func TestStopEndsASetup(t *testing.T) {
 	require.NoError(t, c.StopAgent(t.Context(), api.StopRequest{End: true, GraceSeconds: 0.2}))
 	_, err = proc.Identify(pid)
 	require.ErrorIs(t, err, proc.ErrGone)
+	eventually(t, "the agent to end", func() bool { _, err := proc.Identify(info.PID); return err != nil })
 	_, c = startDetached(t, o)
 	st := setupEnd(t, c, "a")
 	require.Equal(t, api.OpFailed, st.State)

@@ -210,8 +210,10 @@ func (e *Engine) cancelled(p *plan) bool {
 // ended says what the result of a step means.
 func (e *Engine) ended(p *plan, i, k int, r result) error {
 	s := &p.plan.Steps[i]
-	_ = os.Remove(stepFile(p.dir, i, k, "env")) // it may hold secrets
-	_ = os.Remove(stepFile(p.dir, i, k, "json"))
+	for n := range k { // they may hold secrets
+		_ = os.Remove(stepFile(p.dir, i, n+1, "env"))
+		_ = os.Remove(stepFile(p.dir, i, n+1, "json"))
+	}
 	text, _ := tail(stepFile(p.dir, i, 0, "log"))
 	says := ""
 	if l := lastLine(text); l != "" {
@@ -339,11 +341,14 @@ func (e *Engine) begin(p *plan, i, k int) (<-chan error, error) {
 	if s.Root {
 		sp.Dir = "/"
 		if e.o.Sudo != nil {
-			if err := e.maySudo(s, script); err != nil {
-				return nil, errors.Join(writeFiles(files), err)
-			}
 			envFile := stepFile(p.dir, i, k, "env")
-			files[envFile] = exports(sp.Env)
+			files[envFile] = exports(sp.Env) + "cd / && exec \"$@\"\n"
+			if err := e.maySudo(s, envFile, sp.Argv); err != nil {
+				if werr := writeFiles(files); werr != nil {
+					e.o.Log.Warn("the script of a step can't be written", "setup", p.plan.ID, "step", s.Name, "err", werr)
+				}
+				return nil, err
+			}
 			sp.Sudo = e.o.Sudo
 			sp.Argv = asRoot(e.o.Sudo, envFile, sp.Argv)
 			if sp.Check != nil {
@@ -403,15 +408,15 @@ func exports(env []string) string {
 	return b.String()
 }
 
-// asRoot is a command line that runs argv as root with the variables of a file: on sudo's own command
-// line everybody could read them.
+// asRoot is a command line that runs argv as root by a script that sets its variables: on sudo's own
+// command line everybody could read them.
 func asRoot(sudo []string, envFile string, argv []string) []string {
 	out := append([]string{}, sudo...)
-	return append(append(out, "sh", "-c", `. "$1" && cd / && shift && exec "$@"`, "sh", envFile), argv...)
+	return append(append(out, "sh", envFile), argv...)
 }
 
 // maySudo says what is needed where root can't be had without a question.
-func (e *Engine) maySudo(s *api.SetupStep, script string) error {
+func (e *Engine) maySudo(s *api.SetupStep, envFile string, argv []string) error {
 	ctx, cancel := context.WithTimeout(e.ctx, 30*time.Second)
 	defer cancel()
 	out, err := command(ctx, append(append([]string{}, e.o.Sudo...), "true")...)
@@ -422,8 +427,12 @@ func (e *Engine) maySudo(s *api.SetupStep, script string) error {
 	if why == "" {
 		why = err.Error()
 	}
+	line := []string{"sudo", "sh"}
+	for _, a := range append([]string{envFile}, argv...) {
+		line = append(line, quoted(a))
+	}
 	return api.Errorf(api.CodeForbidden, "%s needs root, which can't be had here without a question (%s)", what(s), why).
-		WithHint("an administrator can run it: sudo sh -e %s; or let this user run sudo without a password; then resume the set-up", quoted(script))
+		WithHint("an administrator can run it: %s; or let this user run sudo without a password; then resume the set-up", strings.Join(line, " "))
 }
 
 func quoted(path string) string {

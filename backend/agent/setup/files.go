@@ -24,7 +24,7 @@ import (
 //	N.log         the output of all attempts
 //	N.lock        held by the runner
 //	N.K.json      what the runner is told
-//	N.K.env       the environment of a root step, for its shell
+//	N.K.env       a script that runs a root step's with its variables
 //	N.K.run       who the runner is; its presence says that the attempt has begun
 //	N.K.code      how it ended; its blocks are allocated before the step begins
 const (
