@@ -132,8 +132,9 @@ func (a *app) serve(ctx context.Context, ready func()) error {
 		Fault:    faultHook(os.Getenv("BERTH_TEST_FAULT")),
 		Limits: workspace.Limits{Call: time.Duration(a.conf.Limits.Call), Prepare: time.Duration(a.conf.Limits.Prepare), Machine: time.Duration(a.conf.Limits.Machine),
 			Agent: time.Duration(a.conf.Limits.Agent), Setup: time.Duration(a.conf.Limits.Setup), Gentle: time.Duration(a.conf.Limits.Gentle)},
-		Env: callerEnv(os.Environ()),
-		Log: log,
+		Profiles: a.setupPlan,
+		Env:      callerEnv(os.Environ()),
+		Log:      log,
 		NewLines: func(state func(string, bool, *api.AgentStatus)) daemon.Lines {
 			return lines.New(lines.Options{Home: a.home, Log: log, State: state, AgentBinary: binaries(a.home).Find})
 		},
