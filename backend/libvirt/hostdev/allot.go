@@ -95,13 +95,16 @@ func (f Function) describe() string {
 	return fmt.Sprintf("%s (%s)", f.Address, f.Name)
 }
 
-// Matches reports whether the GPU is of a kind: a part of its name or the id of its mediated type, in any
-// case. An empty kind is every whole GPU.
+// Matches reports whether the GPU is of a kind, in any case: whole words of a GPU's name ("A100", not "A10"),
+// or the full name or type of a mediated device ("A100-10C", "nvidia-474"). An empty kind is every whole GPU.
 func (g GPU) Matches(kind string) bool {
-	if kind == "" {
-		return !g.Mediated
+	kind = strings.ToLower(strings.Join(strings.Fields(kind), " "))
+	name := strings.ToLower(g.Name)
+	if g.Mediated {
+		_, short, _ := strings.Cut(name, " ")
+		return kind != "" && (kind == name || kind == short || kind == strings.ToLower(g.MDevType))
 	}
-	return strings.Contains(strings.ToLower(g.Name), strings.ToLower(kind)) || g.Mediated && strings.EqualFold(g.MDevType, kind)
+	return kind == "" || strings.Contains(" "+name+" ", " "+kind+" ")
 }
 
 // Free returns the GPUs of a kind that can be given to a machine now.
@@ -116,7 +119,7 @@ func (h Host) Free(kind string, taken Taken, named []string) []GPU {
 }
 
 // Allot picks n free GPUs of a kind for one machine: all of one model, of one NUMA node if that can be.
-// Codes: not_found (the host has not so many), capacity (they are held or used; the message says by whom).
+// An error is of the code capacity: the host has not so many, or they are held or used; it says by whom.
 func (h Host) Allot(n int, kind string, taken Taken, named []string) ([]GPU, error) {
 	if n <= 0 {
 		return nil, nil
@@ -202,7 +205,7 @@ func (h Host) cannot(n int, kind string, taken Taken, named []string) error {
 		if len(lines) > 0 {
 			msg += " (" + strings.Join(lines, "; ") + ")"
 		}
-		return api.Errorf(api.CodeNotFound, "%s", msg).WithHint("berth doctor says what the host has and what it lacks")
+		return api.Errorf(api.CodeCapacity, "%s", msg).WithHint("berth doctor says what the host has and what it lacks")
 	}
 	msg := fmt.Sprintf("%d × %s: %d of %d free", n, what, free, all)
 	if free >= n {

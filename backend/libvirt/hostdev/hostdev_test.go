@@ -65,10 +65,12 @@ func TestServer(t *testing.T) {
 	require.NoError(t, err, "it was named")
 	require.Equal(t, []string{"0000:c1:00.0", "0000:c2:00.0"}, ofGPUs(two))
 	_, err = h.Allot(5, "", nil, nil)
-	require.Equal(t, api.CodeNotFound, api.AsError(err).Code)
+	require.Equal(t, api.CodeCapacity, api.AsError(err).Code)
+	require.ErrorContains(t, err, "the host has 4")
 	_, err = h.Allot(1, "H100", nil, nil)
-	require.Equal(t, api.CodeNotFound, api.AsError(err).Code)
 	require.ErrorContains(t, err, `"H100": the host has 0`)
+	require.Empty(t, h.Free("A10", nil, nil), "an A100 is no A10")
+	require.Len(t, h.Free("a100  80gb", nil, nil), 3)
 	none, err := h.Allot(0, "", nil, nil)
 	require.NoError(t, err)
 	require.Empty(t, none)
@@ -144,8 +146,10 @@ func TestMediated(t *testing.T) {
 		Driver: "vfio_mdev", Group: 101, VendorID: 0x10de, ProductID: 0x1db4}, m)
 	require.Equal(t, "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", h.GPUs[3].ID, "an older libvirt says it in the name only")
 	require.Equal(t, MDevType{Parent: "0000:d8:00.0", ID: "nvidia-107", Name: "GRID V100-8Q", Available: 2}, h.Types[3])
-	_, err := h.Allot(1, "", nil, nil)
-	require.ErrorContains(t, err, "it is divided into parts", "a part is no whole GPU")
+	for _, kind := range []string{"", "V100"} {
+		_, err := h.Allot(1, kind, nil, nil)
+		require.ErrorContains(t, err, "it is divided into parts", "a part is no whole GPU")
+	}
 	for _, kind := range []string{"nvidia-107", "v100-8q"} {
 		gs, err := h.Allot(1, kind, Taken{m.ID: "vision"}, nil)
 		require.NoError(t, err)
@@ -158,7 +162,7 @@ func TestMediated(t *testing.T) {
 		require.Contains(t, x, `<address uuid="83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"></address>`)
 		require.Equal(t, []string{h.GPUs[3].ID}, DomainIDs(devs))
 	}
-	_, err = h.Allot(1, "nvidia-107", Taken{"0000:3b:00.0": "vision"}, nil)
+	_, err := h.Allot(1, "nvidia-107", Taken{"0000:3b:00.0": "vision"}, nil)
 	require.ErrorContains(t, err, "the GPU 0000:3b:00.0, of which it is a part, is held by vision")
 	c := h.Check(nil, nil)
 	last := c[len(c)-1]
@@ -284,7 +288,7 @@ func TestAllotIsSafe(t *testing.T) {
 				continue
 			}
 			n := rapid.IntRange(1, 3).Draw(t, "n")
-			kind := rapid.SampledFrom([]string{"", "nvidia", "A100", "nvidia-107", "MI"}).Draw(t, "kind")
+			kind := rapid.SampledFrom([]string{"", "nvidia", "A100", "nvidia-107", "instinct"}).Draw(t, "kind")
 			free := h.Free(kind, taken, named)
 			gs, err := h.Allot(n, kind, taken, named)
 			if err != nil {
