@@ -69,7 +69,10 @@ func TestAnInventoryThatCanNotBeRead(t *testing.T) {
 	d.Type("notebook")
 	d.Press("enter")
 	d.Settle()
+	require.NotContains(t, d.Screen(), "Docker", "what is known of one only is no difference")
+	d.Press("w")
 	require.Contains(t, d.Screen(), "12.4.1", "the other one is there")
+	require.Contains(t, d.Screen(), "Docker")
 	require.Contains(t, d.Screen(), "its agent can't be reached")
 }
 

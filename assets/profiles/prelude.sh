@@ -132,15 +132,6 @@ repository() {
   }
 }
 
-# as_user COMMAND…: runs a command as the user of this machine.
-as_user() {
-  if [ "$(id -u)" = 0 ] && [ "$BERTH_USER" != root ]; then
-    runuser -u "$BERTH_USER" -- "$@"
-  else
-    "$@"
-  fi
-}
-
 # conda_root: where conda is.
 conda_root() {
   for d in "$BERTH_USER_HOME/miniforge3" /opt/miniforge3 /opt/conda "$BERTH_USER_HOME/miniconda3" /opt/miniconda3 /opt/anaconda3 /anaconda; do

@@ -188,16 +188,20 @@ func (s *Inventory) Update(msg tea.Msg) tea.Cmd {
 // lay makes the rows anew from what has been read.
 func (s *Inventory) lay() {
 	var invs []*api.Inventory
+	whole := true
 	for _, d := range s.sides {
-		if d.inv == nil {
-			d.inv = &api.Inventory{}
-			defer func() { d.inv = nil }() // its column stays empty until it is read
+		inv := d.inv
+		if inv == nil { // its column stays empty until it is read
+			inv, whole = &api.Inventory{}, false
 		}
-		invs = append(invs, d.inv)
+		invs = append(invs, inv)
 	}
 	s.all = nil
 	if len(invs) > 0 {
 		s.all = inventory.Rows(invs...)
+	}
+	for i := range s.all {
+		s.all[i].Differs = s.all[i].Differs && whole
 	}
 	s.filter()
 }

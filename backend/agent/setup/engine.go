@@ -356,20 +356,25 @@ func (e *Engine) next() *plan {
 // run is the engine's goroutine.
 func (e *Engine) run() {
 	defer close(e.done)
-	retry := time.NewTicker(5 * time.Second)
-	defer retry.Stop()
 	for e.ctx.Err() == nil {
 		e.mu.Lock()
-		p := e.next()
+		p, dirty := e.next(), false
+		for _, p := range e.plans {
+			dirty = dirty || p.dirty
+		}
 		e.mu.Unlock()
 		if p != nil {
 			e.drive(p)
 			continue
 		}
+		var retry <-chan time.Time
+		if dirty {
+			retry = time.After(5 * time.Second)
+		}
 		select {
 		case <-e.ctx.Done():
 		case <-e.wake:
-		case <-retry.C:
+		case <-retry:
 			e.mu.Lock()
 			for _, p := range e.plans {
 				if p.dirty {

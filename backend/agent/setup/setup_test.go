@@ -403,3 +403,30 @@ func put(t *testing.T, dir string, p api.SetupPlan) {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(dir), "put.json"), b, 0o600))
 }
+
+// BenchmarkSteps is what a step costs that has nothing to do.
+func BenchmarkSteps(b *testing.B) {
+	dir := filepath.Join(b.TempDir(), "setup")
+	require.NoError(b, os.Mkdir(dir, 0o700))
+	o := options(dir)
+	o.Poll = 0 // the usual one
+	e, err := Open(o)
+	require.NoError(b, err)
+	e.Start()
+	defer e.Stop()
+	n := 0
+	for b.Loop() {
+		n++
+		id := fmt.Sprint("p", n)
+		_, err := e.Put(plan1(id, api.SetupStep{Check: "true", Script: "false"}))
+		require.NoError(b, err)
+		for after := int64(0); ; {
+			st, err := e.Get(b.Context(), id, after)
+			require.NoError(b, err)
+			if st.State.Done() {
+				break
+			}
+			after = st.Revision
+		}
+	}
+}
