@@ -253,7 +253,7 @@ func TestAllotIsSafe(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		xmls := slices.Clone(all[rapid.SampledFrom(files).Draw(t, "host")])
 		for i, x := range xmls { // drivers come and go
-			if d := rapid.SampledFrom([]string{"", "vfio-pci", "nvidia", "keep", "keep", "keep"}).Draw(t, "driver"); d != "keep" && !strings.Contains(x, "type='mdev'") {
+			if d := rapid.SampledFrom([]string{"", "vfio-pci", "nvidia", "keep", "keep", "keep", "keep", "keep", "keep", "keep"}).Draw(t, "driver"); d != "keep" && !strings.Contains(x, "type='mdev'") {
 				j, k := strings.Index(x, "  <driver>"), strings.Index(x, "  </driver>\n")
 				if j >= 0 {
 					x = x[:j] + x[k+len("  </driver>\n"):]
@@ -271,7 +271,13 @@ func TestAllotIsSafe(t *testing.T) {
 		if len(h.GPUs) == 0 {
 			return
 		}
-		named := rapid.SliceOfN(rapid.SampledFrom(ofGPUs(h.GPUs)), 0, 2).Draw(t, "named")
+		pool := ofGPUs(h.GPUs)
+		for _, g := range h.GPUs {
+			for _, f := range g.Shared {
+				pool = append(pool, f.Address)
+			}
+		}
+		named := rapid.SliceOfN(rapid.SampledFrom(pool), 0, 3).Draw(t, "named")
 		taken, held := Taken{}, map[string][]GPU{}
 		for i := range rapid.IntRange(1, 12).Draw(t, "steps") {
 			if len(held) > 0 && rapid.Bool().Draw(t, "stop") {
