@@ -68,7 +68,8 @@ func gpuBox() map[string]string {
 		"/usr/lib/python3/dist-packages/numpy-1.24.2.egg-info":                                          "",
 		"/home/u/code/.venv/pyvenv.cfg":                                                                 "home = /usr/bin\nversion = 3.11.2\n",
 		"/home/u/code/.venv/lib/python3.11/site-packages/torch-2.6.0+cu124.dist-info/METADATA":          "",
-		"/home/u/code/.venv/lib64":                                                                      "-> lib",
+		"/share/u/nlp/venv/pyvenv.cfg":                                                                  "version_info = 3.10.4.final.0\n", "/share/u/nlp/venv/share/jupyter/kernels/nlp/kernel.json": `{"argv":["p"],"display_name":"NLP","language":"python"}`,
+		"/home/u/code/.venv/lib64": "-> lib",
 	}
 }
 
@@ -94,7 +95,7 @@ func versions(inv api.Inventory) map[string]string {
 }
 
 func TestWhatIsInstalledIsFound(t *testing.T) {
-	r := NewReader(Host{Root: tree(t, gpuBox()), Home: "/home/u", Arch: "amd64", Run: says(map[string]string{
+	r := NewReader(Host{Root: tree(t, gpuBox()), Home: "/home/u", Work: "/share/u", Arch: "amd64", Run: says(map[string]string{
 		"rclone": "rclone v1.60.1-DEV\n- os/version: debian 12.5\n", "python3": "Python 3.11.2\n", "protoc": "libprotoc 25.1\n"})})
 	inv := r.Read(t.Context())
 	require.Equal(t, "Debian GNU/Linux 12 (bookworm)", inv.System)
@@ -106,10 +107,11 @@ func TestWhatIsInstalledIsFound(t *testing.T) {
 	require.Equal(t, api.Conda{Name: "base", Path: "/home/u/miniforge3", Python: "3.12.8", Packages: map[string]string{}}, inv.Conda[0])
 	require.Equal(t, api.Conda{Name: "pt", Path: "/home/u/miniforge3/envs/pt", Python: "3.11.9",
 		Packages: map[string]string{"torch": "2.5.1", "numpy": "1.26.4", "mlflow": "2.19.0", "scikit-learn": "1.6.0"}}, inv.Conda[1])
-	require.Len(t, inv.Python, 2)
+	require.Len(t, inv.Python, 3)
+	require.Equal(t, api.Conda{Name: "nlp/venv", Path: "/share/u/nlp/venv", Python: "3.10.4", Packages: map[string]string{}}, inv.Python[1])
 	require.Equal(t, api.Conda{Name: "code/.venv", Path: "/home/u/code/.venv", Python: "3.11.2", Packages: map[string]string{"torch": "2.6.0+cu124"}}, inv.Python[0])
-	require.Equal(t, map[string]string{"numpy": "1.24.2"}, inv.Python[1].Packages)
-	require.Equal(t, []string{"ir", "python3"}, []string{inv.Kernels[0].Name, inv.Kernels[1].Name})
+	require.Equal(t, map[string]string{"numpy": "1.24.2"}, inv.Python[2].Packages)
+	require.Equal(t, []string{"ir", "nlp", "python3"}, []string{inv.Kernels[0].Name, inv.Kernels[1].Name, inv.Kernels[2].Name})
 	require.Equal(t, []string{"Pythons and Jupyter kernels: /usr/share/jupyter/kernels/broken/kernel.json can't be read",
 		"az: /usr/bin/az --version: exit status 1", "git: /usr/bin/git --version: exit status 1"}, inv.Errors)
 

@@ -59,22 +59,12 @@ func (h *Host) pythons(ctx context.Context) (f found) {
 			prefixes = append(prefixes, env)
 		}
 	}
-	for _, p := range h.venvs(ctx) {
-		if dir(p) {
-			c := api.Conda{Name: filepath.Base(p), Path: p, Packages: map[string]string{}}
-			if n := filepath.Base(p); strings.HasPrefix(n, ".") || n == "venv" || n == "env" {
-				c.Name = filepath.Base(filepath.Dir(p)) + "/" + n
+	if h.Home != "" && h.Home != "/" {
+		for _, p := range h.venvs(ctx, h.Home) {
+			if dir(p) {
+				f.python = append(f.python, h.venv(p))
+				prefixes = append(prefixes, p)
 			}
-			if b, err := h.file(filepath.Join(p, "pyvenv.cfg"), maxFile); err == nil {
-				for l := range strings.SplitSeq(string(b), "\n") {
-					if k, v, ok := strings.Cut(l, "="); ok && strings.HasPrefix(strings.TrimSpace(k), "version") {
-						c.Python = versionIn([]byte(v))
-					}
-				}
-			}
-			h.sitePackages(c.Packages, filepath.Join(p, "lib"))
-			f.python = append(f.python, c)
-			prefixes = append(prefixes, p)
 		}
 	}
 	for _, sys := range []struct{ name, lib string }{{"system", "/usr/lib"}, {"system (local)", "/usr/local/lib"}, {"user", filepath.Join(h.Home, ".local/lib")}} {
@@ -87,7 +77,11 @@ func (h *Host) pythons(ctx context.Context) (f found) {
 			f.python = append(f.python, c)
 		}
 	}
-	h.kernels(&f, prefixes)
+	dirs := []string{"/usr/local/share/jupyter", "/usr/share/jupyter"}
+	if h.Home != "" {
+		dirs = append(dirs, filepath.Join(h.Home, ".local/share/jupyter"))
+	}
+	h.kernels(&f, dirs, prefixes)
 	return f
 }
 
@@ -127,8 +121,40 @@ func (h *Host) sitePackages(to map[string]string, lib string) {
 	}
 }
 
-// venvs finds virtual environments in the user's home folder and the working directory, two levels deep.
-func (h *Host) venvs(ctx context.Context) []string {
+// workVenvs finds virtual environments in the working directory: a part of its own, as that may be a slow
+// share.
+func (h *Host) workVenvs(ctx context.Context) (f found) {
+	if h.Work == "" || h.Work == h.Home || h.Work == "/" {
+		return f
+	}
+	var prefixes []string
+	for _, p := range h.venvs(ctx, h.Work) {
+		f.python = append(f.python, h.venv(p))
+		prefixes = append(prefixes, p)
+	}
+	h.kernels(&f, nil, prefixes)
+	return f
+}
+
+// venv reads a virtual environment.
+func (h *Host) venv(p string) api.Conda {
+	c := api.Conda{Name: filepath.Base(p), Path: p, Packages: map[string]string{}}
+	if n := filepath.Base(p); strings.HasPrefix(n, ".") || n == "venv" || n == "env" {
+		c.Name = filepath.Base(filepath.Dir(p)) + "/" + n
+	}
+	if b, err := h.file(filepath.Join(p, "pyvenv.cfg"), maxFile); err == nil {
+		for l := range strings.SplitSeq(string(b), "\n") {
+			if k, v, ok := strings.Cut(l, "="); ok && strings.HasPrefix(strings.TrimSpace(k), "version") {
+				c.Python = versionIn([]byte(v))
+			}
+		}
+	}
+	h.sitePackages(c.Packages, filepath.Join(p, "lib"))
+	return c
+}
+
+// venvs finds virtual environments in a folder, two levels deep.
+func (h *Host) venvs(ctx context.Context, root string) []string {
 	var out []string
 	skip := []string{".cache", ".vscode-server", ".cursor-server", "node_modules", ".git", ".npm", ".local", "go", ".cargo", "snap"}
 	var walk func(dir string, depth int)
@@ -149,21 +175,12 @@ func (h *Host) venvs(ctx context.Context) []string {
 			}
 		}
 	}
-	if h.Home != "" && h.Home != "/" {
-		walk(h.Home, 1)
-	}
-	if h.Work != "" && h.Work != h.Home && h.Work != "/" {
-		walk(h.Work, 1)
-	}
+	walk(root, 1)
 	return out
 }
 
-// kernels finds Jupyter kernels: the user's, those of all environments, the host's.
-func (h *Host) kernels(f *found, prefixes []string) {
-	dirs := []string{"/usr/local/share/jupyter", "/usr/share/jupyter"}
-	if h.Home != "" {
-		dirs = append([]string{filepath.Join(h.Home, ".local/share/jupyter")}, dirs...)
-	}
+// kernels finds the Jupyter kernels of folders, and of environments.
+func (h *Host) kernels(f *found, dirs, prefixes []string) {
 	for _, p := range prefixes {
 		dirs = append(dirs, filepath.Join(p, "share/jupyter"))
 	}

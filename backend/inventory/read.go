@@ -93,7 +93,8 @@ func (r *Reader) Read(ctx context.Context) api.Inventory {
 	slots := make(chan struct{}, running)
 	parts := map[string]func(context.Context) found{
 		"the system": h.system, "the NVIDIA driver": h.driver, "CUDA toolkits": h.cuda, "cuDNN and NCCL": h.libraries,
-		"Pythons and Jupyter kernels": h.pythons,
+		"Pythons and Jupyter kernels":                   h.pythons,
+		"virtual environments in the working directory": h.workVenvs,
 	}
 	for _, t := range tools {
 		parts[t.name] = func(ctx context.Context) found { return h.tool(ctx, t, slots) }
