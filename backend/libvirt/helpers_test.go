@@ -1,7 +1,6 @@
 package libvirt
 
 import (
-	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/hex"
@@ -24,17 +23,6 @@ type bench struct {
 	d   *libvirttest.Daemon
 	key ssh.Signer
 	env backend.Env
-}
-
-// withKey sets what the workspace sets: how to get in.
-type withKey struct {
-	*Backend
-	key ssh.Signer
-}
-
-func (w withKey) Create(ctx context.Context, s backend.Spec) (backend.Machine, error) {
-	s.Access = access(w.key)
-	return w.Backend.Create(ctx, s)
 }
 
 func access(key ssh.Signer) *backend.Access {

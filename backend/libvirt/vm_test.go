@@ -28,7 +28,7 @@ import (
 	"berth/backend/libvirt/libvirttest"
 )
 
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // openVM starts a daemon and a backend whose images are these guests.
 func openVM(t *testing.T, guests ...string) *bench {
@@ -42,6 +42,17 @@ func openVM(t *testing.T, guests ...string) *bench {
 	b.env = environment(t, d, libvirttest.WriteCatalogue(t, t.TempDir(), gs...))
 	b.Backend = b.again(t)
 	return b
+}
+
+// withKey sets what the workspace sets: how to get in.
+type withKey struct {
+	*Backend
+	key ssh.Signer
+}
+
+func (w withKey) Create(ctx context.Context, s backend.Spec) (backend.Machine, error) {
+	s.Access = access(w.key)
+	return w.Backend.Create(ctx, s)
 }
 
 func TestSuite(t *testing.T) {
