@@ -58,6 +58,9 @@ func connectError(ctx context.Context, t *target, limit time.Duration, err error
 		return ctx.Err()
 	}
 	where := t.where()
+	if t.ssh.Made {
+		return madeError(t, limit, err)
+	}
 	var dns *net.DNSError
 	var neg *ssh.AlgorithmNegotiationError
 	switch {
@@ -104,3 +107,13 @@ func harmless(s string) string {
 
 // oneLine is harmless text on one line.
 func oneLine(s string) string { return strings.Join(strings.Fields(harmless(s)), " ") }
+
+// madeError explains why a machine that Berth made can't be reached: there is no configuration to look at.
+func madeError(t *target, limit time.Duration, err error) error {
+	why := err.Error()
+	if errors.Is(err, errTooSlow) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT) || errors.Is(err, context.DeadlineExceeded) {
+		why = "no answer within " + limit.String()
+	}
+	return api.Errorf(api.CodeUnreachable, "%s can't be reached: %s", t.where(), why).
+		WithHint("it may still be starting; its console tells: berth show --console %s", orInstance(t.ssh.PinnedBy))
+}

@@ -3,6 +3,8 @@
 package main
 
 import (
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -153,9 +155,23 @@ func TestVMRebootWithNobodyThere(t *testing.T) {
 	w := newVMWorld(t, libvirttest.Fast)
 	w.does("create", "vision")
 	require.NotContains(t, w.show("vision").Agent.AfterReboot, "not", "the agent says that it comes back")
+	port := w.show("vision").Port
 	w.does("exec", "vision", "--", "sudo", "-n", "sh", "-c", "(sleep 2; sync; echo b >/proc/sysrq-trigger) >/dev/null 2>&1 &")
 	w.does("daemon", "stop")
-	time.Sleep(40 * time.Second)
+	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	time.Sleep(5 * time.Second) // it goes down
+	eventuallyLong(t, "sshd is back", func() bool {
+		c, err := net.DialTimeout("tcp", addr, time.Second)
+		if err != nil {
+			return false
+		}
+		defer c.Close()
+		_ = c.SetReadDeadline(time.Now().Add(2 * time.Second)) // it can't fail on an open connection
+		word := make([]byte, 4)
+		_, err = io.ReadFull(c, word)
+		return err == nil && string(word) == "SSH-"
+	})
+	time.Sleep(15 * time.Second)
 	// The agent that answers has run for longer than anybody of ours has been there.
 	asked := time.Now()
 	out := w.does("exec", "vision", "--", "sh", "-c", "ps -eo etimes,args | sed -n 's/^ *\\([0-9]*\\) .*[a]gent.* run.*/\\1/p'")

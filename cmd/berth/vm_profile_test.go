@@ -24,6 +24,8 @@ func TestVMProfileThatRestartsTheMachine(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(w.home, "profiles", "restart.toml"), append(b, "\n[[promises]]\ncomponent = \"nginx\"\n"...), 0o600))
 	r := w.patient("create", "vision", "--profile", "restart")
 	require.Zero(t, r.code, r.err)
+	t.Log(w.does("events", "vision", "--json"))
+	t.Log(w.does("exec", "vision", "--", "sh", "-c", "cat /proc/uptime; date -u; ps -eo lstart,args | grep '[a]gent run'; cat .local/state/berth/hosts/*/agent/setup/*/status.json; tail -20 .local/state/berth/hosts/*/agent/agent.log"))
 	in := w.show("vision")
 	require.Equal(t, api.StateRunning, in.State)
 	require.Equal(t, []string{"restart"}, in.Profiles)

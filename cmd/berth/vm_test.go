@@ -13,6 +13,7 @@ import (
 
 	"berth/backend/api"
 	"berth/backend/libvirt/libvirttest"
+	"berth/backend/remote/sshdtest"
 )
 
 // TestVMRoad goes the whole road of a machine with one that is really made: create with a set-up script
@@ -163,5 +164,28 @@ component = "nginx"
 	drift, err := json.Marshal(inv.Drift)
 	require.NoError(t, err)
 	require.Contains(t, string(drift), "nginx", "promised, and not there")
+	w.clean()
+}
+
+// TestVMOnAnotherHost makes a machine on a libvirtd that is reached over SSH only, as is the machine.
+func TestVMOnAnotherHost(t *testing.T) {
+	w := newVMWorld(t, libvirttest.Tiny)
+	s := sshdtest.Start(t, sshdtest.Options{})
+	conf := filepath.Join(w.home, "config.toml")
+	b, err := os.ReadFile(conf)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(conf, []byte(strings.Replace(string(b), "qemu:///session", "qemu+ssh://box/session", 1)), 0o600))
+	known := filepath.Join(t.TempDir(), "known_hosts")
+	w.env = []string{"BERTH_SSH_CONFIG=" + sshdtest.Config(t, s.Stanza("box", known, "StrictHostKeyChecking accept-new"))}
+	w.does("create", "vision")
+	require.Equal(t, "hi\n", w.does("exec", "vision", "--", "echo", "hi"))
+	require.NotEmpty(t, w.does("show", "vision", "--console"))
+	require.Contains(t, w.does("doctor"), "libvirt")
+	// The host goes away, and comes back.
+	s.Kill()
+	eventuallyLong(t, "it is unknown", func() bool { return strings.Contains(w.patient("show", "vision", "--refresh").out, "unknown") })
+	s.Restart()
+	eventuallyLong(t, "it is running again", func() bool { return strings.Contains(w.patient("show", "vision", "--refresh").out, "running") })
+	require.Equal(t, "hi\n", w.does("exec", "vision", "--", "echo", "hi"))
 	w.clean()
 }
