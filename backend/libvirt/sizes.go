@@ -25,7 +25,7 @@ type size struct {
 	Memory      string `toml:"memory"` // "4GiB"
 	Disk        string `toml:"disk"`
 	GPUs        int    `toml:"gpus"`
-	GPU         string `toml:"gpu"` // a part of the GPU's name; empty: any
+	GPU         string `toml:"gpu"` // whole words of the GPU's name; empty: any
 	Default     bool   `toml:"default"`
 
 	memory, disk int64

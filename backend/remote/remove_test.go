@@ -102,7 +102,6 @@ func TestRemoveAgentLeavesASharedProgram(t *testing.T) {
 func TestTwoHomesOutsideThemselves(t *testing.T) {
 	t.Parallel()
 	base := "/var/tmp/berth-" + strconv.Itoa(os.Getuid())
-	var conns []*Conn
 	pids := map[int]bool{}
 	for range 2 {
 		dir := t.TempDir()
@@ -120,7 +119,6 @@ func TestTwoHomesOutsideThemselves(t *testing.T) {
 		pids[info.PID] = true
 		p, _ := c.agent.known()
 		require.Contains(t, p.Program, base+"/home-")
-		conns = append(conns, c)
 		t.Cleanup(func() { require.NoDirExists(t, filepath.Dir(p.State)) })
 		t.Cleanup(func() { require.NoError(t, c.RemoveAgent(w.ctx(nil))) })
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/binary"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -92,5 +91,5 @@ func TestGarbageToTheDaemon(t *testing.T) {
 	require.Equal(t, "fine\n", w.ok("exec", "vision", "--", "echo", "fine"))
 	log, err := os.ReadFile(w.at().Log())
 	require.NoError(t, err)
-	require.NotContains(t, string(log), "panic", fmt.Sprintf("%s", log))
+	require.NotContains(t, string(log), "panic", string(log))
 }

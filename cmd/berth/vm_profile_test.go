@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -22,10 +23,26 @@ func TestVMProfileThatRestartsTheMachine(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.MkdirAll(filepath.Join(w.home, "profiles"), 0o700))
 	require.NoError(t, os.WriteFile(filepath.Join(w.home, "profiles", "restart.toml"), append(b, "\n[[promises]]\ncomponent = \"nginx\"\n"...), 0o600))
+	stop := make(chan struct{})
+	go func() {
+		last := ""
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(2 * time.Second):
+				c := w.patient("show", "vision", "--console").out
+				l := c[max(0, len(c)-160):]
+				if l != last {
+					last = l
+					t.Logf("%s console %d: %q", time.Now().Format("15:04:05"), len(c), l)
+				}
+			}
+		}
+	}()
 	r := w.patient("create", "vision", "--profile", "restart")
+	close(stop)
 	require.Zero(t, r.code, r.err)
-	t.Log(w.does("events", "vision", "--json"))
-	t.Log(w.does("exec", "vision", "--", "sh", "-c", "cat /proc/uptime; date -u; ps -eo lstart,args | grep '[a]gent run'; cat .local/state/berth/hosts/*/agent/setup/*/status.json; tail -20 .local/state/berth/hosts/*/agent/agent.log"))
 	in := w.show("vision")
 	require.Equal(t, api.StateRunning, in.State)
 	require.Equal(t, []string{"restart"}, in.Profiles)
