@@ -251,6 +251,9 @@ func networkXML(p netip.Prefix) (string, error) {
 		Bridge: &libvirtxml.NetworkBridge{Name: "virbr-berth", STP: "on", Delay: "0"},
 		IPs: []libvirtxml.NetworkIP{{Address: at(1), Netmask: "255.255.255.0",
 			DHCP: &libvirtxml.NetworkDHCP{Ranges: []libvirtxml.NetworkDHCPRange{{Start: at(2), End: at(254)}}}}},
+		// Before it gives an address out, dnsmasq would ping it for three seconds, serving nobody else
+		// meanwhile: machines that boot side by side would give up.
+		DnsmasqOptions: &libvirtxml.NetworkDnsmasqOptions{Option: []libvirtxml.NetworkDnsmasqOption{{Value: "no-ping"}}},
 	}
 	out, err := n.Marshal()
 	if err != nil {
