@@ -92,7 +92,8 @@ func domainXML(p plan) (string, error) {
 		d.OS.Firmware, d.OS.Kernel, d.OS.Initrd, d.OS.Cmdline = "", p.kernel, p.initrd, p.meta.Append
 	}
 	if p.virtType == "kvm" {
-		d.CPU = &libvirtxml.DomainCPU{Mode: "host-passthrough", Migratable: "off"}
+		// Migratable, as it is by default: else no snapshot could keep the memory.
+		d.CPU = &libvirtxml.DomainCPU{Mode: "host-passthrough"}
 	}
 	setNetwork(d, p.net, macOf(p.meta.Token), p.meta.Port)
 	out, err := d.Marshal()

@@ -184,7 +184,7 @@ func (b *Backend) fromCatalogue(ctx context.Context, p pool, e image.Entry, say 
 	if err != nil {
 		return m, err
 	}
-	m.backing, m.format, m.virtual = p.file(s.Volume), s.Format, s.Virtual
+	m.backing, m.format, m.virtual = p.file(s.Volume), s.Format, max(s.Virtual, e.MinDisk)
 	if e.Kernel == "" {
 		return m, nil
 	}

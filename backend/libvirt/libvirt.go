@@ -120,10 +120,11 @@ func (b *Backend) Whoami(ctx context.Context) (string, error) {
 // absent reports whether err, from a call, only means that this host has no libvirt for this user and that
 // the user never asked for one.
 func (b *Backend) absent(err error) bool {
-	if b.cfg.set || !errors.Is(err, backend.ErrUnreachable) {
+	if b.cfg.set {
 		return false
 	}
-	if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, os.ErrPermission) {
+	none := errors.Is(err, backend.ErrUnreachable) && (errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) || isRefused(err))
+	if !none && !errors.Is(err, backend.ErrAuth) {
 		return false
 	}
 	_, serr := os.Stat(b.usedMark())
