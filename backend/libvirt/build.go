@@ -37,14 +37,14 @@ func (b *Backend) BuildImage(ctx context.Context, ref backend.Ref, im api.Image,
 		return err
 	}
 	defer free()
-	p, err := b.openPool(ctx, false)
+	p, err := b.openPool(ctx, true)
 	if err != nil {
 		return err
 	}
 	if err := b.imageNameFree(ctx, p, im.Name, e.meta.Token); err != nil {
 		return err
 	}
-	vol, i, err := b.diskOf(ctx, p, e)
+	vol, i, err := b.diskOf(ctx, e)
 	if err != nil {
 		return err
 	}

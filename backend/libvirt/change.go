@@ -251,20 +251,20 @@ func (b *Backend) Delete(ctx context.Context, ref backend.Ref) error {
 		return err
 	}
 	defer unlock()
-	home, token := b.env.HomeID, ref.Token
+	at := &metadata{Home: b.env.HomeID, Token: ref.Token} // what is assumed of a machine whose domain is gone
 	dom, e, err := b.lookup(ctx, ref)
 	switch {
 	case err == nil:
-		home, token = e.meta.Home, e.meta.Token
+		at = e.meta
 		if err := b.undefine(ctx, dom); err != nil {
 			return err
 		}
 	case !isGone(err):
 		return err
-	case token == "" || uuidOf(token) != id:
+	case at.Token == "" || uuidOf(at.Token) != id:
 		return nil // nothing says which volumes were its
 	}
-	p, err := b.openPool(ctx, false)
+	p, err := b.poolOf(ctx, at)
 	if isGone(err) {
 		return nil
 	}
@@ -272,7 +272,7 @@ func (b *Backend) Delete(ctx context.Context, ref backend.Ref) error {
 		return err
 	}
 	for _, kind := range volKinds {
-		if err := b.removeVolume(ctx, p, volName(home, token, kind)); err != nil {
+		if err := b.removeVolume(ctx, p, volName(at.Home, at.Token, kind)); err != nil {
 			return err
 		}
 	}

@@ -19,7 +19,7 @@ func (b *Backend) Console(ctx context.Context, ref backend.Ref) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	p, err := b.openPool(ctx, false)
+	p, err := b.poolOf(ctx, e.meta)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +35,7 @@ func (b *Backend) Console(ctx context.Context, ref backend.Ref) ([]byte, error) 
 		return nil, err
 	}
 	if !ok {
-		return nil, api.Errorf(api.CodeFailed, "the console log of %s, %s, is not in the pool %s", e.meta.Name, name, b.cfg.pool)
+		return nil, api.Errorf(api.CodeFailed, "the console log of %s, %s, is not in the pool %s", e.meta.Name, name, p.pool.Name)
 	}
 	i, err := b.volumeInfo(ctx, vol)
 	if err != nil {
@@ -56,7 +56,7 @@ func (b *Backend) Seal(ctx context.Context, ref backend.Ref) error {
 		return err
 	}
 	defer unlock()
-	p, err := b.openPool(ctx, false)
+	p, err := b.poolOf(ctx, e.meta)
 	if err != nil {
 		return err
 	}

@@ -126,7 +126,7 @@ func (b *Backend) define(ctx context.Context, spec backend.Spec) (golibvirt.Doma
 		uuid: uuidText(uuidOf(spec.Token)), arch: h.libvirtArch(from.arch), vcpus: z.VCPUs, memory: z.memory,
 		disk: p.file(name(volDisk)), seed: p.file(name(volSeed)), log: p.file(name(volLog)), kernel: from.kernel, initrd: from.initrd, net: n,
 		meta: metadata{
-			Token: spec.Token, Home: b.env.HomeID, Name: spec.Name, Size: spec.Size, Image: from.name, User: from.user, Network: n.String(), Disk: disk,
+			Token: spec.Token, Home: b.env.HomeID, Pool: b.cfg.pool, Name: spec.Name, Size: spec.Size, Image: from.name, User: from.user, Network: n.String(), Disk: disk,
 			SSH: spec.SSH, Created: time.Now().UTC().Format(time.RFC3339), Keys: spec.Access.AuthorizedKeys, Tags: tagsOf(spec.Tags), Profile: from.profile,
 			Base: from.backing, Kernel: from.kernel, Initrd: from.initrd, Append: from.cmdline,
 		},

@@ -85,6 +85,32 @@ func testPool(t *testing.T, b *bench) {
 	require.ErrorContains(t, err, "/elsewhere")
 }
 
+// testOtherPool changes the pool of new machines: those that are there keep theirs.
+func testOtherPool(t *testing.T, b *bench) {
+	s := b.spec("empty")
+	b.defined(t, s)
+	env := b.env
+	env.Settings = map[string]string{"uri": b.d.URI, "pool": "second", "pool_path": filepath.Join(b.d.Dir, "data", "second"), "accel": "emulate"}
+	n, err := New(env)
+	require.NoError(t, err)
+	require.NoError(t, n.Seal(t.Context(), refOf(s)))
+	_, err = n.Console(t.Context(), refOf(s))
+	require.NoError(t, err)
+	require.NoError(t, n.BuildImage(t.Context(), refOf(s), api.Image{Name: "moved"}, nil))
+	clone, from := b.spec(""), refOf(s)
+	clone.From = &from
+	_, err = n.define(t.Context(), clone)
+	require.NoError(t, err)
+	require.FileExists(t, filepath.Join(env.Settings["pool_path"], volName(env.HomeID, clone.Token, volDisk)))
+	require.NoError(t, n.Delete(t.Context(), refOf(s)))
+	require.NoError(t, b.Delete(t.Context(), refOf(clone)))
+	b.gone(t)
+	require.NoError(t, n.DeleteImage(t.Context(), "moved"))
+	files, err := os.ReadDir(env.Settings["pool_path"])
+	require.NoError(t, err)
+	require.Empty(t, files)
+}
+
 // recorded reads a host that hostdev's tests know.
 func recorded(t *testing.T, name string) hostGPUs {
 	t.Helper()

@@ -293,7 +293,7 @@ func (b *Backend) cloneSource(ctx context.Context, p pool, ref backend.Ref) (mad
 	if on {
 		return made{}, api.Errorf(api.CodeRefused, "%s is not stopped: a copy of a disk in use would be broken", e.meta.Name).WithHint("berth stop %s, then try again", e.meta.Name)
 	}
-	vol, i, err := b.diskOf(ctx, p, e)
+	vol, i, err := b.diskOf(ctx, e)
 	if err != nil {
 		return made{}, err
 	}
@@ -310,11 +310,15 @@ func (b *Backend) cloneSource(ctx context.Context, p pool, ref backend.Ref) (mad
 }
 
 // diskOf is the volume of a machine's disk.
-func (b *Backend) diskOf(ctx context.Context, p pool, e *entry) (golibvirt.StorageVol, volInfo, error) {
+func (b *Backend) diskOf(ctx context.Context, e *entry) (golibvirt.StorageVol, volInfo, error) {
+	p, err := b.poolOf(ctx, e.meta)
+	if err != nil {
+		return golibvirt.StorageVol{}, volInfo{}, err
+	}
 	name := volName(e.meta.Home, e.meta.Token, volDisk)
 	vol, ok, err := b.volume(ctx, p, name)
 	if err == nil && !ok {
-		err = api.Errorf(api.CodeFailed, "the disk of %s, %s, is not in the pool %s", e.meta.Name, name, b.cfg.pool)
+		err = api.Errorf(api.CodeFailed, "the disk of %s, %s, is not in the pool %s", e.meta.Name, name, p.pool.Name)
 	}
 	if err != nil {
 		return vol, volInfo{}, err

@@ -26,8 +26,9 @@ const namespace = "urn:berth:libvirt:1"
 type metadata struct {
 	XMLName xml.Name `xml:"urn:berth:libvirt:1 instance"`
 	Token   string   `xml:"token"`
-	Home    string   `xml:"home"` // whose volumes these are
-	Name    string   `xml:"name"` // the instance's
+	Home    string   `xml:"home"`           // whose volumes these are
+	Name    string   `xml:"name"`           // the instance's
+	Pool    string   `xml:"pool,omitempty"` // where its volumes are
 	Size    string   `xml:"size,omitempty"`
 	Image   string   `xml:"image,omitempty"`
 	User    string   `xml:"user"`

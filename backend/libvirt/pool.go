@@ -74,19 +74,44 @@ func (b *Backend) findPool(ctx context.Context) (golibvirt.StoragePool, error) {
 	})
 }
 
+// poolOf is the pool that a machine's volumes are in: another one than for new machines, if the setting was
+// changed meanwhile.
+func (b *Backend) poolOf(ctx context.Context, m *metadata) (pool, error) {
+	if m.Pool == "" || m.Pool == b.cfg.pool {
+		return b.openPool(ctx, false)
+	}
+	p, err := call(ctx, b, "looking for the pool "+m.Pool, func(l *golibvirt.Libvirt) (golibvirt.StoragePool, error) { return l.StoragePoolLookupByName(m.Pool) })
+	if err != nil {
+		return pool{}, err
+	}
+	x, err := b.poolXML(ctx, p)
+	return pool{p, x.Target.Path}, err
+}
+
+// poolXML is what is read of a pool's description.
+type poolXML struct {
+	Type   string `xml:"type,attr"`
+	Target struct {
+		Path string `xml:"path"`
+	} `xml:"target"`
+}
+
+func (b *Backend) poolXML(ctx context.Context, p golibvirt.StoragePool) (poolXML, error) {
+	var x poolXML
+	text, err := call(ctx, b, "reading the pool "+p.Name, func(l *golibvirt.Libvirt) (string, error) { return l.StoragePoolGetXMLDesc(p, 0) })
+	if err == nil {
+		err = xml.Unmarshal([]byte(text), &x)
+	}
+	if err != nil {
+		return x, fmt.Errorf("reading the pool %s: %w", p.Name, err)
+	}
+	return x, nil
+}
+
 func (b *Backend) poolPath(ctx context.Context, p golibvirt.StoragePool) (string, error) {
-	text, err := call(ctx, b, "reading the pool "+b.cfg.pool, func(l *golibvirt.Libvirt) (string, error) { return l.StoragePoolGetXMLDesc(p, 0) })
+	x, err := b.poolXML(ctx, p)
 	if err != nil {
 		return "", err
-	}
-	var x struct {
-		Type   string `xml:"type,attr"`
-		Target struct {
-			Path string `xml:"path"`
-		} `xml:"target"`
-	}
-	if err := xml.Unmarshal([]byte(text), &x); err != nil {
-		return "", fmt.Errorf("reading the pool %s: %w", b.cfg.pool, err)
 	}
 	switch {
 	case x.Type != "dir" && x.Type != "fs" && x.Type != "netfs":
