@@ -87,6 +87,8 @@ func (d *Detail) build() []entry {
 	field("disk", money.Bytes(in.DiskBytes))
 	field("GPUs", gpus(in.GPUs))
 	field("image", in.Image)
+	field("profiles", strings.Join(in.Profiles, ", "))
+	field("network", in.Subnet)
 	field("region", in.Region)
 	head(0, headReach)
 	field("address", in.Address)
@@ -187,7 +189,7 @@ func (d *Detail) operation(out []entry, op *api.Operation) []entry {
 			name = s.Name
 		}
 		out = append(out, entry{side: 1, label: "step", glyph: t.OpGlyph(s.State), gs: gs, value: name, tail: took, st: st, wrap: true, copy: name})
-		if msg := stepMessage(&s); msg != "" && (s.State == api.OpRunning || s.State == api.OpFailed) {
+		if msg := stepMessage(&s); msg != "" && (s.State == api.OpRunning && len(s.Parts) == 0 || s.State == api.OpFailed) {
 			out = append(out, entry{side: 1, label: "message", glyph: " ", value: msg, st: t.Dim, wrap: true, copy: msg})
 		}
 		for _, p := range s.Parts {

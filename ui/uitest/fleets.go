@@ -98,3 +98,27 @@ func Many(now time.Time, n int) []api.Instance {
 	}
 	return out
 }
+
+// settingUp lets train-1 be in the middle of its set-up.
+func settingUp(list []api.Instance) []api.Instance {
+	for i := range list {
+		in := &list[i]
+		if in.Name != "train-1" {
+			continue
+		}
+		at := func(d time.Duration) *time.Time { t := Epoch.Add(-d); return &t }
+		in.State, in.StateSince, in.Profiles = api.StateSettingUp, *at(4 * time.Minute), nil
+		in.Operation = &api.Operation{ID: "op-setup", Kind: "create", InstanceID: in.ID, Instance: in.Name, Actor: "ada", State: api.OpRunning, CreatedAt: *at(6 * time.Minute), Steps: []api.Step{
+			{Name: "prepare", Title: "preparing the image", State: api.OpSucceeded, StartedAt: at(6 * time.Minute), EndedAt: at(5 * time.Minute)},
+			{Name: "provider", Title: "asking for the machine", State: api.OpSucceeded, StartedAt: at(5 * time.Minute), EndedAt: at(5*time.Minute - time.Second)},
+			{Name: "setup", Title: "setting up", State: api.OpRunning, StartedAt: at(4 * time.Minute), Message: "CUDA toolkit 12.6 (3 of 4)", Parts: []api.StepPart{
+				{Name: "base.packages", Title: "Base tools", State: api.OpSucceeded, StartedAt: at(4 * time.Minute), EndedAt: at(3 * time.Minute)},
+				{Name: "driver", Title: "NVIDIA driver 570", State: api.OpSucceeded, StartedAt: at(3 * time.Minute), EndedAt: at(95 * time.Second)},
+				{Name: "cuda.toolkit", Title: "CUDA toolkit 12.6", State: api.OpRunning, StartedAt: at(95 * time.Second)},
+				{Name: "pytorch.env", Title: "PyTorch environment", State: api.OpPending},
+			}},
+			{Name: "hostkey", Title: "renewing its host key", State: api.OpPending},
+		}}
+	}
+	return list
+}

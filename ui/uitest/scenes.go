@@ -113,6 +113,12 @@ func Scenes() []Scene {
 		{"detail-local", on("scratch", "enter")},
 		{"detail-failed", on("big-one", "enter")},
 		{"detail-adopted", on("gpu-lab", "enter", "G")},
+		{"detail-setup", func(o Options) *Driver {
+			d := Drive(o, settingUp(Small(Epoch))...)
+			d.To("train-1")
+			d.Press("enter")
+			return d
+		}},
 		{"adopt", func(o Options) *Driver {
 			d := small(o)
 			d.Press("a")
