@@ -52,6 +52,7 @@ func (w *vmWorld) addImage(name, from string, change func(entry map[string]any))
 // and that have no SSH: each ends in an error that shows the console, within its step's limit, and can be
 // deleted.
 func TestVMThatDoesNotComeUp(t *testing.T) {
+	t.Parallel()
 	w := newVMWorld(t, libvirttest.Tiny)
 	conf := filepath.Join(w.home, "config.toml")
 	b, err := os.ReadFile(conf)
@@ -74,6 +75,7 @@ func TestVMThatDoesNotComeUp(t *testing.T) {
 
 // TestVMImagesThatAreNotWhatTheySay refuses an image whose checksum is another, and one that is no image.
 func TestVMImagesThatAreNotWhatTheySay(t *testing.T) {
+	t.Parallel()
 	w := newVMWorld(t, libvirttest.Fast)
 	w.addImage("wrong", libvirttest.Fast, func(e map[string]any) { e["sha256"] = strings.Repeat("0", 64) })
 	w.addImage("gone", libvirttest.Fast, func(e map[string]any) { e["path"] = "/no/such/disk.qcow2" })
@@ -88,6 +90,7 @@ func TestVMImagesThatAreNotWhatTheySay(t *testing.T) {
 
 // TestVMSetupThatFails runs set-up scripts that fail, hang, restart the machine and fill its disk.
 func TestVMSetupThatFails(t *testing.T) {
+	t.Parallel()
 	w := newVMWorld(t, libvirttest.Fast)
 	w.does("create", "vision")
 	for name, c := range map[string]struct{ script, says string }{
@@ -113,6 +116,7 @@ func TestVMSetupThatFails(t *testing.T) {
 // TestVMProviderComesAndGoes restarts libvirtd while a machine is made, lets it go away and come back, and
 // changes machines behind Berth's back.
 func TestVMProviderComesAndGoes(t *testing.T) {
+	t.Parallel()
 	w := newVMWorld(t, libvirttest.Fast)
 	done := make(chan result, 1)
 	go func() { done <- w.patient("create", "vision") }()
@@ -152,15 +156,24 @@ func TestVMProviderComesAndGoes(t *testing.T) {
 
 // TestVMRebootWithNobodyThere restarts a machine while no daemon runs: its agent comes back by itself.
 func TestVMRebootWithNobodyThere(t *testing.T) {
+	t.Parallel()
 	w := newVMWorld(t, libvirttest.Fast)
 	w.does("create", "vision")
 	require.NotContains(t, w.show("vision").Agent.AfterReboot, "not", "the agent says that it comes back")
-	port := w.show("vision").Port
-	w.does("exec", "vision", "--", "sudo", "-n", "sh", "-c", "(sleep 2; sync; echo b >/proc/sysrq-trigger) >/dev/null 2>&1 &")
+	w.comesBack("vision")
+	w.clean()
+}
+
+// comesBack restarts a machine from within while no daemon runs, and checks that its agent has come back by
+// itself.
+func (w *vmWorld) comesBack(name string) {
+	w.t.Helper()
+	port := w.show(name).Port
+	w.does("exec", name, "--", "sudo", "-n", "sh", "-c", "(sleep 2; sync; echo b >/proc/sysrq-trigger) >/dev/null 2>&1 &")
 	w.does("daemon", "stop")
 	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	time.Sleep(5 * time.Second) // it goes down
-	eventuallyLong(t, "sshd is back", func() bool {
+	eventuallyLong(w.t, "sshd is back", func() bool {
 		c, err := net.DialTimeout("tcp", addr, time.Second)
 		if err != nil {
 			return false
@@ -174,15 +187,15 @@ func TestVMRebootWithNobodyThere(t *testing.T) {
 	time.Sleep(15 * time.Second)
 	// The agent that answers has run for longer than anybody of ours has been there.
 	asked := time.Now()
-	out := w.does("exec", "vision", "--", "sh", "-c", "ps -eo etimes,args | sed -n 's/^ *\\([0-9]*\\) .*[a]gent.* run.*/\\1/p'")
+	out := w.does("exec", name, "--", "sh", "-c", "ps -eo etimes,args | sed -n 's/^ *\\([0-9]*\\) .*[a]gent.* run.*/\\1/p'")
 	seconds, err := strconv.Atoi(strings.TrimSpace(strings.SplitN(out, "\n", 2)[0]))
-	require.NoError(t, err, "no agent runs: %q", out)
-	require.Greater(t, float64(seconds), time.Since(asked).Seconds()+1, "the agent came back by itself")
-	w.clean()
+	require.NoError(w.t, err, "no agent runs: %q", out)
+	require.Greater(w.t, float64(seconds), time.Since(asked).Seconds()+1, "the agent came back by itself")
 }
 
 // TestVMTwoMakeTheSameName lets two clients, as two dashboards do, make an instance of one name at once.
 func TestVMTwoMakeTheSameName(t *testing.T) {
+	t.Parallel()
 	w := newVMWorld(t, libvirttest.Tiny)
 	codes := make([]int, 2)
 	var wg sync.WaitGroup

@@ -19,6 +19,7 @@ import (
 // TestVMRoad goes the whole road of a machine with one that is really made: create with a set-up script
 // and a start script, use, stop, start, restart, delete.
 func TestVMRoad(t *testing.T) {
+	t.Parallel()
 	w := newVMWorld(t, libvirttest.Fast)
 	script := filepath.Join(t.TempDir(), "setup.sh")
 	require.NoError(t, os.WriteFile(script, []byte("echo set up by $(id -un) >~/setup\n"), 0o600))
@@ -75,6 +76,7 @@ func TestVMRoad(t *testing.T) {
 
 // TestVMSnapshotCloneImage takes a machine back, copies it, and makes an image of it.
 func TestVMSnapshotCloneImage(t *testing.T) {
+	t.Parallel()
 	w := newVMWorld(t, libvirttest.Fast)
 	w.does("create", "first")
 	w.does("exec", "first", "--", "sh", "-c", "echo one >state; sync")
@@ -117,6 +119,7 @@ func TestVMSnapshotCloneImage(t *testing.T) {
 // TestVMProfile applies a profile, whose step fails, is mended and resumed, and compares what it promises
 // with what is there.
 func TestVMProfile(t *testing.T) {
+	t.Parallel()
 	w := newVMWorld(t, libvirttest.Fast)
 	dir := filepath.Join(w.home, "profiles")
 	require.NoError(t, os.MkdirAll(dir, 0o700))
@@ -169,6 +172,7 @@ component = "nginx"
 
 // TestVMOnAnotherHost makes a machine on a libvirtd that is reached over SSH only, as is the machine.
 func TestVMOnAnotherHost(t *testing.T) {
+	t.Parallel()
 	w := newVMWorld(t, libvirttest.Tiny)
 	s := sshdtest.Start(t, sshdtest.Options{})
 	conf := filepath.Join(w.home, "config.toml")
@@ -187,5 +191,26 @@ func TestVMOnAnotherHost(t *testing.T) {
 	s.Restart()
 	eventuallyLong(t, "it is running again", func() bool { return strings.Contains(w.patient("show", "vision", "--refresh").out, "running") })
 	require.Equal(t, "hi\n", w.does("exec", "vision", "--", "echo", "hi"))
+	w.clean()
+}
+
+// TestVMCloudInit goes the road of a usual cloud image, with systemd and the real cloud-init, and restarts the
+// machine while nobody is there: systemd brings the agent back.
+func TestVMCloudInit(t *testing.T) {
+	t.Parallel()
+	w := newVMWorld(t, libvirttest.Cloud)
+	r := w.patient("create", "vision")
+	require.Zero(t, r.code, r.err)
+	require.NotContains(t, r.err, "keeps the host key")
+	in := w.show("vision")
+	require.Equal(t, "vision\n", w.does("exec", "vision", "--", "hostname"))
+	require.Equal(t, "0\n", w.does("exec", "vision", "--", "sudo", "-n", "id", "-u"))
+	require.Contains(t, w.does("exec", "vision", "--", "sudo", "-n", "passwd", "-S", in.User), " L ", "no password opens it")
+	require.Contains(t, in.Agent.AfterReboot, "systemd")
+	require.Contains(t, w.inventory("vision").System, "Debian")
+	before := w.does("exec", "vision", "--", "cat", "/proc/sys/kernel/random/boot_id")
+	w.does("restart", "vision")
+	require.NotEqual(t, before, w.does("exec", "vision", "--", "cat", "/proc/sys/kernel/random/boot_id"))
+	w.comesBack("vision")
 	w.clean()
 }
