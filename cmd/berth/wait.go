@@ -6,8 +6,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
+
+	"github.com/charmbracelet/x/ansi"
+	"golang.org/x/term"
 
 	"berth/backend/api"
 	"berth/ui/money"
@@ -88,7 +92,8 @@ func (p *progress) show(o api.Operation) {
 			title = stepText(s)
 		}
 	}
-	if line := fmt.Sprintf("%s %s: %s", o.Kind, clean(o.Instance), clean(title)); line != p.text {
+	// A line that is too long would be wrapped, and could not be taken back.
+	if line := ansi.Truncate(fmt.Sprintf("%s %s: %s", o.Kind, clean(o.Instance), clean(title)), p.width()-1, "…"); line != p.text {
 		p.text, p.shown = line, true
 		fmt.Fprintf(p.w, "\r\x1b[K%s", line)
 	}
@@ -109,6 +114,16 @@ func stepText(s *api.Step) string {
 }
 
 const barWidth = 20
+
+// width is how many columns the terminal has.
+func (p *progress) width() int {
+	if f, ok := p.w.(*os.File); ok {
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 20 {
+			return w
+		}
+	}
+	return 80
+}
 
 func (p *progress) clear() {
 	if p.shown {
