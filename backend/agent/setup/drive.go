@@ -370,9 +370,23 @@ func (e *Engine) begin(p *plan, i, k int) (<-chan error, error) {
 	return nil, api.Errorf(api.CodeFailed, "%s could not begin: %w", what(s), err).WithHint("look at the space on the instance's disk: df -h %s", p.dir)
 }
 
+// writeFiles writes files as a whole each: the runner that an agent started just before it was killed may
+// read them now.
 func writeFiles(files map[string]string) error {
 	for path, text := range files {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // 0600
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteString(text)
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+		if err == nil {
+			err = os.Rename(f.Name(), path)
+		}
+		if err != nil {
+			_ = os.Remove(f.Name())
 			return err
 		}
 	}

@@ -169,7 +169,7 @@ func TestAKilledRunnerIsACutOff(t *testing.T) {
 	for _, once := range []bool{false, true} {
 		dir := folder(t)
 		e := open(t, options(dir))
-		_, err := e.Put(plan1("a", api.SetupStep{Once: once, Script: "echo $$ >>$OUT/log; test -e $OUT/second || { touch $OUT/second; sleep 1000; }"}))
+		_, err := e.Put(plan1("a", api.SetupStep{Once: once, Script: "echo $$ >>$OUT/log; test -e $OUT/second || { echo x >$OUT/second; sleep 1000; }"}))
 		require.NoError(t, err)
 		require.Eventually(t, func() bool { return lines(t, dir, "second") != nil }, 20*time.Second, time.Millisecond)
 		var who started
@@ -366,7 +366,7 @@ func TestARealSudo(t *testing.T) {
 	if err != nil || os.Getuid() != 0 {
 		t.Skip("needs root and sudo")
 	}
-	rule := "/etc/sudoers.d/berth-setup-test"
+	rule := fmt.Sprintf("/etc/sudoers.d/berth-setup-test-%d", os.Getpid())
 	if err := os.WriteFile(rule, []byte("nobody ALL=(ALL) NOPASSWD: ALL\n"), 0o440); err != nil {
 		t.Skipf("writing a rule for sudo: %v", err)
 	}
