@@ -30,7 +30,9 @@ e2e: ## drive the built program end to end: daemon, real sshd, tmux
 	$(GO) test $(TESTFLAGS) -count=1 -timeout 15m -tags e2e ./cmd/berth/...
 
 e2e-vm: ## make, use and delete real machines: libvirtd and qemu, without KVM
-	$(GO) test $(TESTFLAGS) -count=1 -timeout 25m -p 1 -tags vm -run 'VM|Suite|Guest|Boot|Tiny|Deaf|Fast|Cloud|Cron' ./backend/libvirt/... ./cmd/berth
+	$(GO) test $(TESTFLAGS) -count=1 -timeout 25m -p 1 -tags vm -run '^TestVM' ./cmd/berth
+	$(GO) test $(TESTFLAGS) -count=1 -timeout 15m -p 1 -tags vm ./backend/libvirt ./backend/libvirt/libvirttest
+	$(GO) test $(TESTFLAGS) -count=1 -timeout 10m -tags vm -run FreshDebian ./backend/profile
 
 bench: ## benchmarks, side by side with what a user would pick instead
 	$(GO) test -run '^$$' -bench . -benchtime 300ms -timeout 20m ./backend/... ./ui/... ./gpu/...

@@ -30,6 +30,10 @@ type Config struct {
 	HostKey       string
 	HostKeyPublic string
 
+	// Copied: the disk is a copy of another machine's. What makes that one itself is made anew before
+	// anything starts: its machine-id, and what its agent keeps (commands at boot included).
+	Copied bool
+
 	Groups   []string // further groups of the user; nil: adm and video
 	Shell    string   // empty: /bin/bash
 	Mounts   []Mount
@@ -53,6 +57,20 @@ func (m Mount) Fields() []string {
 		return s
 	}
 	return []string{m.Device, m.Path, or(m.Type, "auto"), or(m.Options, "defaults,nofail"), "0", "2"}
+}
+
+// Identity is the script that makes anew what a copied disk has of another machine: the machine-id, what
+// was leased under it, and the records and start lines of the other machine's agent.
+func (c Config) Identity() string {
+	return `rm -f /etc/machine-id /var/lib/dbus/machine-id /var/lib/dhcp/*.leases
+systemd-machine-id-setup >/dev/null 2>&1 || tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id
+[ ! -d /var/lib/dbus ] || ln -sf /etc/machine-id /var/lib/dbus/machine-id
+h=$(getent passwd ` + c.User + ` | cut -d: -f6)
+[ -n "$h" ] || exit 0
+rm -rf "$h/.local/state/berth" "$h/.config/systemd/user/berth-agent.service" "$h"/.config/systemd/user/*.wants/berth-agent.service
+if command -v crontab >/dev/null && crontab -u ` + c.User + ` -l 2>/dev/null | grep -q "berth agent"; then
+  crontab -u ` + c.User + ` -l | grep -v "berth agent" | grep -v "/berth/" | crontab -u ` + c.User + ` -
+fi`
 }
 
 var (

@@ -65,6 +65,7 @@ type made struct {
 	format  string // of that file
 	from    golibvirt.StorageVol
 	clone   bool
+	own     bool // an image that was built from a machine
 	virtual int64 // bytes that the disk has at least
 	copied  int64 // bytes that the copy takes
 	kernel  string
@@ -127,7 +128,7 @@ func (b *Backend) define(ctx context.Context, spec backend.Spec) (golibvirt.Doma
 		disk: p.file(name(volDisk)), seed: p.file(name(volSeed)), log: p.file(name(volLog)), kernel: from.kernel, initrd: from.initrd, net: n,
 		meta: metadata{
 			Token: spec.Token, Home: b.env.HomeID, Pool: b.cfg.pool, Name: spec.Name, Size: spec.Size, Image: from.name, User: from.user, Network: n.String(), Disk: disk,
-			SSH: spec.SSH, Created: time.Now().UTC().Format(time.RFC3339), Keys: spec.Access.AuthorizedKeys, Tags: tagsOf(spec.Tags), Profile: from.profile,
+			SSH: spec.SSH, Created: time.Now().UTC().Format(time.RFC3339), Keys: spec.Access.AuthorizedKeys, Tags: tagsOf(spec.Tags), Profile: from.profile, Copied: from.clone || from.own,
 			Base: from.backing, Kernel: from.kernel, Initrd: from.initrd, Append: from.cmdline,
 		},
 	}
@@ -259,7 +260,7 @@ const seedStep = 1 << 20
 
 // writeSeed makes or rewrites a machine's seed; without access it has no host key.
 func (b *Backend) writeSeed(ctx context.Context, p pool, m *metadata, access *backend.Access) error {
-	c := cloudinit.Config{InstanceID: m.Token, Hostname: m.Name, User: m.User, AuthorizedKeys: m.Keys}
+	c := cloudinit.Config{InstanceID: m.Token, Hostname: m.Name, User: m.User, AuthorizedKeys: m.Keys, Copied: m.Copied}
 	if access != nil {
 		c.HostKey, c.HostKeyPublic = access.HostKey, access.HostKeyPublic
 	}

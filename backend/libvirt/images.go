@@ -150,7 +150,7 @@ func (b *Backend) source(ctx context.Context, p pool, spec backend.Spec, say fun
 	if !ok {
 		return made{}, api.Errorf(api.CodeUsage, "libvirt has no image %q", spec.Image).WithHint("berth images --backend libvirt lists them")
 	}
-	return made{name: spec.Image, user: s.User, arch: s.Arch, backing: p.file(s.Volume), format: s.Format, virtual: s.Virtual, kernel: s.Kernel, initrd: s.Initrd, cmdline: s.Cmdline, profile: s.Profiles}, nil
+	return made{name: spec.Image, own: true, user: s.User, arch: s.Arch, backing: p.file(s.Volume), format: s.Format, virtual: s.Virtual, kernel: s.Kernel, initrd: s.Initrd, cmdline: s.Cmdline, profile: s.Profiles}, nil
 }
 
 // markOf is the sidecar under which an image of the catalogue is known in the pool: by its checksum where

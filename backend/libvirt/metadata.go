@@ -40,8 +40,9 @@ type metadata struct {
 	Keys    []string `xml:"key"`               // public keys handed in, for a seed without the host key
 	GPUs    []gpu    `xml:"gpu"`
 	Tags    []tag    `xml:"tag"`
-	Profile []string `xml:"profile"`        // of the image
-	Base    string   `xml:"base,omitempty"` // path of the file that the disk is laid over
+	Profile []string `xml:"profile"`          // of the image
+	Copied  bool     `xml:"copied,omitempty"` // its disk was another machine's
+	Base    string   `xml:"base,omitempty"`   // path of the file that the disk is laid over
 	// The volumes of a direct boot.
 	Kernel string `xml:"kernel,omitempty"`
 	Initrd string `xml:"initrd,omitempty"`

@@ -21,8 +21,11 @@ type Instance struct {
 	Foreign bool            `json:"foreign,omitempty"` // found at the provider, made by another home
 	// HostKeys are the fingerprints by which a machine that Berth made is known, with commas between.
 	HostKeys string `json:"host_keys,omitempty"`
-	// SetupID is the agent's plan of the last set-up.
-	SetupID string `json:"setup_id,omitempty"`
+	// Sealed: the host key that was handed in is in use no longer, and its backend keeps it no longer.
+	Sealed bool `json:"sealed,omitempty"`
+	// SetupID is the agent's plan of the last set-up, SetupProfiles what it applies that is not done yet.
+	SetupID       string   `json:"setup_id,omitempty"`
+	SetupProfiles []string `json:"setup_profiles,omitempty"`
 	// Unreached says why the machine's agent has never answered since the machine was made or started,
 	// although the provider calls it running.
 	Unreached string `json:"unreached,omitempty"`

@@ -54,10 +54,13 @@ func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operat
 	if err != nil {
 		return api.Operation{}, err
 	}
+	var has []string // profiles that are on its disk already
 	if from == nil {
-		if err := w.chooseImage(ctx, b, &q); err != nil {
+		if has, err = w.chooseImage(ctx, b, &q); err != nil {
 			return api.Operation{}, err
 		}
+	} else if src, err := w.Record(q.From); err == nil {
+		has = src.Profiles
 	}
 	me := w.whoamiOf(ctx, q.Backend, b)
 	opID := operationID(q.RequestID)
@@ -70,7 +73,7 @@ func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operat
 	rec := store.Instance{
 		Instance: api.Instance{Name: q.Name, ID: newID("i-"), Backend: q.Backend, Size: q.Size, Image: q.Image, Region: q.Region, Owner: me, AssignedTo: q.For,
 			CreatedAt: now, SSHEnabled: ssh, GPUs: size.GPUs, VCPUs: size.VCPUs, MemoryBytes: size.MemoryBytes, DiskBytes: size.DiskBytes,
-			PriceUSDPerHour: size.PriceUSD, RunningUSDPerHour: size.PriceUSD, Tags: tags, Capabilities: caps, Subnet: q.Subnet},
+			PriceUSDPerHour: size.PriceUSD, RunningUSDPerHour: size.PriceUSD, Tags: tags, Capabilities: caps, Subnet: q.Subnet, Profiles: has},
 		Token: opID,
 		Spec: &backend.Spec{Token: opID, Name: q.Name, Size: q.Size, Image: q.Image, Region: q.Region, DiskBytes: q.DiskBytes, SSH: ssh,
 			Setup: q.Setup, OnStart: q.OnStart, Profiles: q.Profiles, AssignTo: q.For, Share: q.Share, Subnet: q.Subnet, PublicIP: q.PublicIP, From: from, Tags: tags},
@@ -192,10 +195,11 @@ func (w *Workspace) chooseSize(ctx context.Context, b backend.Backend, q *api.Cr
 	return api.Size{}, api.Errorf(api.CodeUsage, "backend %s has no size %q", q.Backend, q.Size).WithHint("its sizes: %s", strings.Join(names, ", "))
 }
 
-func (w *Workspace) chooseImage(ctx context.Context, b backend.Backend, q *api.CreateRequest) error {
+// chooseImage completes the request by its image and returns the profiles that the image has.
+func (w *Workspace) chooseImage(ctx context.Context, b backend.Backend, q *api.CreateRequest) ([]string, error) {
 	images, err := within(ctx, w, "backend "+q.Backend, b.Images)
 	if err != nil {
-		return fmt.Errorf("listing the images of %s: %w", q.Backend, err)
+		return nil, fmt.Errorf("listing the images of %s: %w", q.Backend, err)
 	}
 	if q.Image == "" && q.Backend == w.opts.Defaults.Backend {
 		q.Image = w.opts.Defaults.Image
@@ -204,11 +208,11 @@ func (w *Workspace) chooseImage(ctx context.Context, b backend.Backend, q *api.C
 	for _, im := range images {
 		if im.Name == q.Image || (q.Image == "" && im.Default) {
 			q.Image = im.Name
-			return nil
+			return im.Profiles, nil
 		}
 		names = append(names, im.Name)
 	}
-	return api.Errorf(api.CodeUsage, "backend %s has no image %q", q.Backend, q.Image).WithHint("its images: %s", strings.Join(names, ", "))
+	return nil, api.Errorf(api.CodeUsage, "backend %s has no image %q", q.Backend, q.Image).WithHint("its images: %s", strings.Join(names, ", "))
 }
 
 // Adopt takes in a machine that exists.

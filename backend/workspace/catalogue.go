@@ -29,7 +29,7 @@ func (w *Workspace) KnowsBackend(name string) error {
 	return err
 }
 
-// Sizes lists the sizes of one backend, or of all that create.
+// Sizes lists the sizes of one backend, or of all that create and can be asked.
 func (w *Workspace) Sizes(ctx context.Context, name string) ([]api.Size, error) {
 	return catalogue(ctx, w, name, backend.Backend.Sizes)
 }
@@ -52,16 +52,27 @@ func catalogue[T any](ctx context.Context, w *Workspace, name string, list func(
 		l, err := within(ctx, w, "backend "+name, func(ctx context.Context) ([]T, error) { return list(b, ctx) })
 		return append(out, l...), err
 	}
+	var failed error
+	reached := false
 	for _, n := range slices.Sorted(maps.Keys(w.opts.Backends)) {
 		b := w.opts.Backends[n]
 		if !b.Info().Capabilities.Create {
 			continue
 		}
 		l, err := within(ctx, w, "backend "+n, func(ctx context.Context) ([]T, error) { return list(b, ctx) })
-		if err != nil {
+		switch {
+		case err == nil:
+			out, reached = append(out, l...), true
+		case errors.Is(err, backend.ErrUnreachable) || errors.Is(err, backend.ErrAuth):
+			// One that can't be asked (there may be no such thing here) does not hide the others.
+			w.log.Warn("listing what a backend offers", "backend", n, "error", err)
+			failed = fmt.Errorf("backend %s: %w", n, err)
+		default:
 			return nil, fmt.Errorf("backend %s: %w", n, err)
 		}
-		out = append(out, l...)
+	}
+	if !reached && failed != nil {
+		return nil, failed
 	}
 	return out, nil
 }

@@ -38,7 +38,7 @@ func renewHostKey(ctx context.Context, w *Workspace, r *run) error {
 		return err
 	}
 	s, ok := b.(backend.Sealer)
-	if !ok || rec.HostKeys == "" || rec.Line.SSH == nil || !rec.Line.SSH.Made {
+	if !ok || rec.Sealed || rec.HostKeys == "" || rec.Line.SSH == nil || !rec.Line.SSH.Made {
 		return nil
 	}
 	if err := w.changeHostKey(ctx, r, &rec); err != nil {
@@ -48,14 +48,19 @@ func renewHostKey(ctx context.Context, w *Workspace, r *run) error {
 		w.warn(ctx, r, "hostkey.kept", "%s keeps the host key that was handed in with its first boot: %s", rec.Name, err)
 		return nil
 	}
-	w.opts.Fault(keyChanged)
+	w.opts.Fault(r.op.Kind + ".hostkey.changed")
 	if err := w.retry(ctx, "sealing "+rec.Name, func(ctx context.Context) error { return s.Seal(ctx, ref(&rec)) }); err != nil {
 		if ctx.Err() != nil {
 			return err
 		}
 		w.warn(ctx, r, "hostkey.kept", "the first host key of %s, which is no longer used, could not be removed from its backend: %s", rec.Name, err)
+		return nil
 	}
-	return nil
+	return w.persist(ctx, func() *store.Change {
+		rec := w.entries[r.op.InstanceID].rec
+		rec.Sealed = true
+		return &store.Change{Instances: []store.Instance{rec}}
+	})
 }
 
 func (w *Workspace) changeHostKey(ctx context.Context, r *run, rec *store.Instance) error {

@@ -23,8 +23,8 @@ func (w *Workspace) imager(name string) (backend.Imager, error) {
 	return i, nil
 }
 
-// BuildImage begins to make an image of an instance. A running instance is stopped for it, after what is
-// its own was cleaned, and started again.
+// BuildImage begins to make an image of an instance. A running instance is stopped for it and started
+// again; nothing on it is changed. What is its own (keys, ids), those that come from the image make anew.
 func (w *Workspace) BuildImage(ctx context.Context, q api.ImageRequest) (api.Operation, error) {
 	if op, ok := w.repeated(ctx, q.RequestID); ok {
 		return op, nil
@@ -75,27 +75,6 @@ func (w *Workspace) DeleteImage(ctx context.Context, backendName, name string) e
 	return err
 }
 
-// cleanScript removes what makes a machine this one machine, so that those made from its image are
-// others: cloud-init runs again, keys and ids are made anew. The machine's own host keys stay: it goes on
-// after its image was made, and cloud-init replaces them on those that come from it.
-const cleanScript = `set -e
-if command -v cloud-init >/dev/null 2>&1; then cloud-init clean --logs >/dev/null 2>&1 || rm -rf /var/lib/cloud/instance /var/lib/cloud/instances; fi
-[ ! -s /etc/machine-id ] || { cp /etc/machine-id /run/berth-machine-id; : >/etc/machine-id; }
-rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb
-sync`
-
-// cleanForImage runs cleanScript on an instance that runs.
-func cleanForImage(ctx context.Context, w *Workspace, r *run) error {
-	if !r.op.WasRunning {
-		return nil
-	}
-	_, rec, err := w.target(r)
-	if err != nil {
-		return err
-	}
-	return w.asRoot(ctx, &rec, cleanScript, nil)
-}
-
 func stopForImage(ctx context.Context, w *Workspace, r *run) error {
 	b, rec, err := w.target(r)
 	if err != nil {
@@ -119,8 +98,14 @@ func doBuildImage(ctx context.Context, w *Workspace, r *run) error {
 	err = w.long(ctx, "image of "+rec.Name, func(ctx context.Context) error {
 		return i.BuildImage(ctx, ref(&rec), *r.op.Image, w.teller(r, "provider"))
 	})
-	if err == nil {
+	switch {
+	case err == nil:
 		w.opts.Fault(r.op.Kind + ".provider.called")
+	case ctx.Err() == nil:
+		// It is not left switched off for that.
+		if serr := startAfterImage(ctx, w, r); serr != nil {
+			err = api.Errorf(api.AsError(err).Code, "%w; and it could not be started again: %w", err, serr)
+		}
 	}
 	return err
 }

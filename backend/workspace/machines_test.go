@@ -118,6 +118,7 @@ func TestSetUpFailsAndGoesOn(t *testing.T) {
 	in, err = w.Instance("vision")
 	require.NoError(t, err)
 	require.Equal(t, api.StateRunning, in.State)
+	require.Equal(t, []string{"r"}, in.Profiles, "what was resumed is there")
 
 	op, err = w.Setup(e.ctx(), "vision", api.SetupRequest{Profiles: []string{"r"}})
 	require.NoError(t, err)

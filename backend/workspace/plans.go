@@ -33,8 +33,8 @@ var plans = map[string][]step{
 		{"provider", "asking for the machine", callLimit, doCreate},
 		{"machine", "waiting for the machine", machineLimit, waitFor(api.StateRunning)},
 		{"agent", "reaching its agent", agentLimit, reachAgent},
-		{"setup", "setting up", setupLimit, runSetup},
 		{"hostkey", "renewing its host key", agentLimit, renewHostKey},
+		{"setup", "setting up", setupLimit, runSetup},
 	},
 	opAdopt: {
 		{"identify", "reaching the machine", agentLimit, doAdopt},
@@ -44,6 +44,7 @@ var plans = map[string][]step{
 		{"provider", "asking for the start", callLimit, call(backend.Backend.Start)},
 		{"machine", "waiting for the machine", machineLimit, waitFor(api.StateRunning)},
 		{"agent", "reaching its agent", agentLimit, reachAgent},
+		{"hostkey", "renewing its host key", agentLimit, renewHostKey},
 		{"onstart", "running its start script", setupLimit, runOnStart},
 	},
 	opStop: {
@@ -63,6 +64,7 @@ var plans = map[string][]step{
 	},
 	opSetup: {
 		{"agent", "reaching its agent", agentLimit, reachAgent},
+		{"hostkey", "renewing its host key", agentLimit, renewHostKey},
 		{"setup", "setting up", setupLimit, runSetup},
 	},
 	opSnapshot: {
@@ -74,7 +76,6 @@ var plans = map[string][]step{
 		{"machine", "looking at the machine", machineLimit, lookAgain},
 	},
 	opImage: {
-		{"clean", "cleaning what is the instance's own", agentLimit, cleanForImage},
 		{"stop", "stopping the machine", machineLimit, stopForImage},
 		{"provider", "copying its disk", prepareLimit, doBuildImage},
 		{"start", "starting it again", machineLimit, startAfterImage},

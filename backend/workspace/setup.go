@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/store"
 )
@@ -41,6 +42,11 @@ func (w *Workspace) checkProfiles(names []string, caps *api.Capabilities, backen
 		return api.Errorf(api.CodeUnsupported, "set-up profiles can't be applied on backend %s: %s", backendName, orElse(caps.Why["profiles"], "they need root on the instance"))
 	}
 	_, err := w.opts.Profiles(names, "")
+	if errors.Is(err, backend.ErrNotFound) { // the call is wrong, no instance is missing
+		e := *api.AsError(err)
+		e.Code = api.CodeUsage
+		err = &e
+	}
 	return err
 }
 
@@ -93,7 +99,7 @@ func runSetup(ctx context.Context, w *Workspace, r *run) error {
 		// Known before it is begun: a killed daemon's successor asks the agent for the same plan.
 		if err := w.persist(ctx, func() *store.Change {
 			rec := w.entries[r.op.InstanceID].rec
-			rec.SetupID = r.op.ID
+			rec.SetupID, rec.SetupProfiles = r.op.ID, profiles
 			return &store.Change{Instances: []store.Instance{rec}}
 		}); err != nil {
 			return err
@@ -104,11 +110,12 @@ func runSetup(ctx context.Context, w *Workspace, r *run) error {
 	}
 	return w.persist(ctx, func() *store.Change {
 		rec := w.entries[r.op.InstanceID].rec
-		for _, p := range profiles {
+		for _, p := range rec.SetupProfiles {
 			if !slices.Contains(rec.Profiles, p) {
 				rec.Profiles = append(slices.Clone(rec.Profiles), p)
 			}
 		}
+		rec.SetupProfiles = nil
 		w.setState(&rec, api.StateRunning, "")
 		return &store.Change{Instances: []store.Instance{rec}}
 	})

@@ -43,6 +43,12 @@ vcpus = 1
 memory = "768MiB"
 disk = "3GB"
 default = true
+
+[[size]]
+name = "large"
+vcpus = 1
+memory = "1280MiB"
+disk = "5GB"
 `), 0o600))
 	return w
 }
@@ -97,6 +103,20 @@ func (w *vmWorld) clean() {
 		w.does("rm", "-y", in.Name)
 	}
 	w.nothingLeft()
+}
+
+// sealed checks that no seed holds a private key: the one that was handed in is in use no longer.
+func (w *vmWorld) sealed() {
+	w.t.Helper()
+	seeds, err := filepath.Glob(filepath.Join(w.virt.Pool, "*seed*"))
+	require.NoError(w.t, err)
+	require.NotEmpty(w.t, seeds)
+	for _, s := range seeds {
+		b, err := os.ReadFile(s)
+		require.NoError(w.t, err)
+		require.Contains(w.t, string(b), "#cloud-config")
+		require.NotContains(w.t, string(b), "PRIVATE KEY")
+	}
 }
 
 // nothingLeft checks that neither doctor nor libvirt has anything of an instance.

@@ -14,7 +14,7 @@ cat > "$1/etc/cloud/cloud.cfg.d/90-test.cfg" <<'C'
 datasource_list: [NoCloud]
 network: {config: disabled}
 ssh_genkeytypes: [ed25519]
-cloud_init_modules: [write-files, growpart, resizefs, set-hostname, update-etc-hosts, users-groups, ssh]
+cloud_init_modules: [bootcmd, write-files, growpart, resizefs, set-hostname, update-etc-hosts, users-groups, ssh]
 cloud_config_modules: [runcmd]
 cloud_final_modules: [scripts-user]
 C
