@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/pem"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -50,7 +51,7 @@ type userData struct {
 		Shell  string   `yaml:"shell"`
 		Groups []string `yaml:"groups"`
 		Locked bool     `yaml:"lock_passwd"`
-		Sudo   []string `yaml:"sudo"`
+		Sudo   string   `yaml:"sudo"`
 		Keys   []string `yaml:"ssh_authorized_keys"`
 	} `yaml:"users"`
 	Delete   bool              `yaml:"ssh_deletekeys"`
@@ -89,7 +90,7 @@ func TestFiles(t *testing.T) {
 	user := u.Users[0]
 	require.Equal(t, "ada", user.Name)
 	require.Equal(t, c.AuthorizedKeys, user.Keys)
-	require.Equal(t, []string{"ALL=(ALL) NOPASSWD:ALL"}, user.Sudo)
+	require.Equal(t, "ALL=(ALL) NOPASSWD:ALL", user.Sudo)
 	require.True(t, user.Locked)
 	require.Equal(t, "/bin/bash", user.Shell)
 	require.Equal(t, []string{"adm", "video"}, user.Groups)
@@ -240,4 +241,22 @@ func BenchmarkSeed(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+func TestACopiedDiskGetsAnIdentityOfItsOwn(t *testing.T) {
+	c := config(t)
+	files, err := Files(c)
+	require.NoError(t, err)
+	require.NotContains(t, string(files["user-data"]), "machine-id")
+	c.Copied = true
+	files, err = Files(c)
+	require.NoError(t, err)
+	var doc struct {
+		Bootcmd [][]string `yaml:"bootcmd"`
+	}
+	require.NoError(t, yaml.Unmarshal(files["user-data"], &doc))
+	require.Len(t, doc.Bootcmd, 1)
+	require.Equal(t, []string{"cloud-init-per", "instance", "berth-identity", "sh", "-c", c.Identity()}, doc.Bootcmd[0], "once for each instance")
+	out, err := exec.Command("sh", "-n", "-c", c.Identity()).CombinedOutput()
+	require.NoError(t, err, string(out))
 }

@@ -126,7 +126,7 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 	backends := s.openBackends(homeID)
 	defer closeBackends(backends)
 	s.ws, err = workspace.Open(ctx, workspace.Options{Store: s.store, Backends: backends, Lines: s.lines, Log: cfg.Log, Fault: cfg.Fault, Defaults: cfg.Defaults, Env: cfg.Env,
-		KeyPath: h.Key(), Profiles: cfg.Profiles, Limits: cfg.Limits})
+		Failed: s.failed, KeyPath: h.Key(), Profiles: cfg.Profiles, Limits: cfg.Limits})
 	if err != nil {
 		return err
 	}

@@ -52,6 +52,9 @@ func (b *Backend) BuildImage(ctx context.Context, ref backend.Ref, im api.Image,
 	if s, ok := b.baseOf(ctx, p, e.meta.Base); ok {
 		bytes += s.Bytes
 	}
+	if err := b.refresh(ctx, p); err != nil && !says(err, "asynchronous jobs") {
+		return err
+	}
 	if err := b.space(ctx, p, bytes, 0); err != nil {
 		return err
 	}

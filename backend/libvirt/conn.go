@@ -200,8 +200,8 @@ func (b *Backend) dial(ctx context.Context) (net.Conn, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if first == nil || errors.Is(first, fs.ErrNotExist) {
-			first = err
+		if first == nil || errors.Is(first, fs.ErrNotExist) && !errors.Is(err, fs.ErrNotExist) {
+			first = err // the one that tells most
 		}
 	}
 	if u.host != nil {
@@ -228,6 +228,8 @@ func (b *Backend) unreachable(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return e.WithHint("add yourself to the group libvirt (sudo usermod -aG libvirt $USER) and log in again, or set backend.libvirt.uri to qemu:///session")
+	case errors.Is(err, fs.ErrNotExist) && installed():
+		return e.WithHint("libvirt is installed here, and its daemon does not run: sudo systemctl start libvirtd")
 	case errors.Is(err, fs.ErrNotExist):
 		return e.WithHint("install libvirt and qemu (Debian, Ubuntu: libvirt-daemon-system qemu-system-x86), or set backend.libvirt.uri to a host that has them: qemu+ssh://user@host/system")
 	}
@@ -260,6 +262,16 @@ func (b *Backend) spawn(ctx context.Context) (net.Conn, error) {
 	}
 	return nil, api.Errorf(api.CodeUnreachable, "starting a session daemon (%s): %w", b.cfg.uri.text, failed).
 		WithHint("install libvirt and qemu (Debian, Ubuntu: libvirt-daemon qemu-system-x86)")
+}
+
+// installed reports whether this host has a libvirt daemon.
+func installed() bool {
+	for _, p := range []string{"libvirtd", "virtqemud"} {
+		if _, err := lookProgram(p); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // lookProgram finds a daemon, also where users have no sbin in their PATH.

@@ -65,7 +65,7 @@ type made struct {
 	format  string // of that file
 	from    golibvirt.StorageVol
 	clone   bool
-	own     bool // an image that was built from a machine
+	own     bool  // an image that was built from a machine
 	virtual int64 // bytes that the disk has at least
 	copied  int64 // bytes that the copy takes
 	kernel  string

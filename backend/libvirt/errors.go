@@ -81,7 +81,7 @@ func (b *Backend) explain(what string, err error) error {
 	if !errors.As(err, &e) {
 		return api.Errorf(api.CodeFailed, "%s on %s: %w", what, on, err)
 	}
-	out := api.Errorf(codeOf(e), "%s: libvirt says: %w", what, err)
+	out := api.Errorf(codeOf(e), "%s: libvirt says: %w", what, trimmed{err})
 	switch {
 	case out.Code == api.CodeCapacity && strings.Contains(e.Message, "space"):
 		return out.WithHint("free space in the pool %s, or choose another with backend.libvirt.pool", b.cfg.pool)
@@ -116,3 +116,10 @@ func codeOf(e golibvirt.Error) api.Code {
 	}
 	return api.CodeFailed
 }
+
+// trimmed is an error without the line ends that libvirt passes on from qemu.
+type trimmed struct{ err error }
+
+func (t trimmed) Error() string { return strings.TrimSpace(t.err.Error()) }
+
+func (t trimmed) Unwrap() error { return t.err }

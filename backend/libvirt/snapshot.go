@@ -75,7 +75,7 @@ func (b *Backend) snapshot(ctx context.Context, dom golibvirt.Domain, e *entry, 
 		return l.DomainSnapshotLookupByName(dom, name, 0)
 	})
 	if isGone(err) {
-		return s, api.Errorf(api.CodeNotFound, "%s has no snapshot %s", e.meta.Name, name).WithHint("berth snapshot %s lists them", e.meta.Name)
+		return s, api.Errorf(api.CodeNotFound, "%s has no snapshot %s", e.meta.Name, name).WithHint("berth snapshot ls %s lists them", e.meta.Name)
 	}
 	return s, err
 }

@@ -61,7 +61,8 @@ type sidecars struct {
 	m  map[string]sidecar
 }
 
-// sidecar reads the sidecar of that name; ok is false if it is not there or not whole.
+// sidecar reads the sidecar of that name; ok is false if it is not there or not whole, or what it marks is
+// not there.
 func (b *Backend) sidecar(ctx context.Context, p pool, name string) (sidecar, bool, error) {
 	vol, ok, err := b.volume(ctx, p, name)
 	if err != nil || !ok {
@@ -72,7 +73,8 @@ func (b *Backend) sidecar(ctx context.Context, p pool, name string) (sidecar, bo
 	s, ok := b.marks.m[key]
 	b.marks.mu.Unlock()
 	if ok {
-		return s, true, nil
+		_, ok, err = b.volume(ctx, p, s.Volume) // it may have been removed by others
+		return s, ok, err
 	}
 	text, err := b.download(ctx, vol, 0, sidecarLimit)
 	if isGone(err) || says(err, "No such file") {
@@ -83,13 +85,14 @@ func (b *Backend) sidecar(ctx context.Context, p pool, name string) (sidecar, bo
 	}
 	if s, ok = parseSidecar(text); ok {
 		b.marks.mu.Lock()
-		defer b.marks.mu.Unlock()
 		if b.marks.m == nil {
 			b.marks.m = map[string]sidecar{}
 		}
 		b.marks.m[key] = s
+		b.marks.mu.Unlock()
+		_, ok, err = b.volume(ctx, p, s.Volume)
 	}
-	return s, ok, nil
+	return s, ok, err
 }
 
 // writeSidecar marks a volume as whole.

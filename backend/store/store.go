@@ -26,6 +26,8 @@ type Instance struct {
 	// SetupID is the agent's plan of the last set-up, SetupProfiles what it applies that is not done yet.
 	SetupID       string   `json:"setup_id,omitempty"`
 	SetupProfiles []string `json:"setup_profiles,omitempty"`
+	// SetupFailed says why the last set-up failed; empty: it did not, or was gone on with.
+	SetupFailed string `json:"setup_failed,omitempty"`
 	// Unreached says why the machine's agent has never answered since the machine was made or started,
 	// although the provider calls it running.
 	Unreached string `json:"unreached,omitempty"`

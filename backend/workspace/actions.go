@@ -192,7 +192,8 @@ func (w *Workspace) chooseSize(ctx context.Context, b backend.Backend, q *api.Cr
 		}
 		names = append(names, s.Name)
 	}
-	return api.Size{}, api.Errorf(api.CodeUsage, "backend %s has no size %q", q.Backend, q.Size).WithHint("its sizes: %s", strings.Join(names, ", "))
+	return api.Size{}, api.Errorf(api.CodeUsage, "backend %s has no size %q that it could give now", q.Backend, q.Size).
+		WithHint("its sizes: %s; berth doctor says what it lacks (GPUs, say)", strings.Join(names, ", "))
 }
 
 // chooseImage completes the request by its image and returns the profiles that the image has.
@@ -332,8 +333,11 @@ func (w *Workspace) act(ctx context.Context, e *entry, kind string, during api.S
 			Actor: backend.CallerFrom(ctx).Actor, State: api.OpSucceeded, CreatedAt: now, EndedAt: &now, Steps: []api.Step{}}}
 		return op.Operation, w.opts.Store.Apply(ctx, &store.Change{Operations: []store.Operation{op}})
 	}
+	if rec.State == api.StateStopped && kind == opRestart {
+		return api.Operation{}, api.Errorf(api.CodeConflict, "%s is stopped", rec.Name).WithHint("berth start %s", rec.Name)
+	}
 	if rec.State == api.StateCreateFailed && kind != opDelete {
-		return api.Operation{}, api.Errorf(api.CodeConflict, "%s was never made: %s", rec.Name, rec.StateReason).WithHint("berth rm %s, then create it again", rec.Name)
+		return api.Operation{}, neverMade(&rec)
 	}
 	w.setState(&rec, during, "")
 	rec.Unreached = ""
@@ -342,6 +346,10 @@ func (w *Workspace) act(ctx context.Context, e *entry, kind string, during api.S
 		return api.Operation{}, err
 	}
 	return r.snapshot(), nil
+}
+
+func neverMade(rec *store.Instance) error {
+	return api.Errorf(api.CodeConflict, "%s was never made: %s", rec.Name, rec.StateReason).WithHint("berth rm %s, then create it again", rec.Name)
 }
 
 // allowed says, before anything is tried, whether the instance can do it.

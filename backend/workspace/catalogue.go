@@ -154,7 +154,7 @@ func (w *Workspace) orphans(ctx context.Context, name string, b backend.Backend)
 		if m.Tags[backend.TagHome] == w.homeID {
 			c.OrphanID, c.Fix = name+":"+m.ID, "berth doctor --remove "+name+":"+m.ID
 		} else {
-			c.Status, c.Fix = "info", "another home made it: look there"
+			c.Area, c.Status, c.Message, c.Fix = "backend", "info", fmt.Sprintf("machine %s was made by another home, and is %s", m.ID, m.State), ""
 		}
 		out = append(out, c)
 	}

@@ -299,7 +299,10 @@ func (w *Workspace) finish(ctx context.Context, r *run, err error) {
 func (w *Workspace) failed(r *run, rec *store.Instance) {
 	msg := r.op.Error.Message
 	switch {
-	case r.stepFailed("setup"), r.stepFailed("onstart"):
+	case r.stepFailed("setup"):
+		rec.SetupFailed = msg
+		w.setState(rec, api.StateSetupFailed, msg)
+	case r.stepFailed("onstart"):
 		w.setState(rec, api.StateSetupFailed, msg)
 	case r.stepFailed("agent") && rec.ProviderID != "" && !rec.Adopted:
 		rec.Unreached = msg

@@ -128,6 +128,9 @@ func (w *Workspace) target(r *run) (backend.Backend, store.Instance, error) {
 
 func (w *Workspace) backend(name string) (backend.Backend, error) {
 	b := w.opts.Backends[name]
+	if err := w.opts.Failed[name]; b == nil && err != nil {
+		return nil, err
+	}
 	if b == nil {
 		return nil, api.Errorf(api.CodeUsage, "there is no backend %q", name).WithHint("berth sizes lists the backends that can be used")
 	}

@@ -115,7 +115,7 @@ func runSetup(ctx context.Context, w *Workspace, r *run) error {
 				rec.Profiles = append(slices.Clone(rec.Profiles), p)
 			}
 		}
-		rec.SetupProfiles = nil
+		rec.SetupProfiles, rec.SetupFailed = nil, ""
 		w.setState(&rec, api.StateRunning, "")
 		return &store.Change{Instances: []store.Instance{rec}}
 	})
@@ -289,6 +289,9 @@ func (w *Workspace) other(ctx context.Context, name, kind, requestID string, che
 		}
 		return api.Operation{}, api.Errorf(api.CodeConflict, "%s of %s is under way since %s", cur.op.Kind, e.rec.Name, cur.op.CreatedAt.Local().Format("15:04:05")).
 			WithHint("wait for it: berth show %s", e.rec.Name)
+	}
+	if e.rec.State == api.StateCreateFailed {
+		return api.Operation{}, neverMade(&e.rec)
 	}
 	op := store.Operation{Operation: api.Operation{ID: operationID(requestID), Kind: kind}}
 	if err := check(e, &op); err != nil {

@@ -21,6 +21,9 @@ func (w *Workspace) Snapshots(ctx context.Context, name string) ([]api.Snapshot,
 	if err != nil {
 		return nil, err
 	}
+	if rec.State == api.StateCreateFailed {
+		return nil, neverMade(&rec)
+	}
 	s, err := w.snapshotter(&rec)
 	if err != nil {
 		return nil, err

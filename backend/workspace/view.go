@@ -45,7 +45,8 @@ func (w *Workspace) merge(r *store.Instance, m *backend.Machine) bool {
 		}
 	}
 	switch {
-	case m.State == api.StateRunning && r.State == api.StateSetupFailed: // the provider does not know
+	case m.State == api.StateRunning && r.SetupFailed != "" && r.State != api.StateSettingUp:
+		w.setState(r, api.StateSetupFailed, r.SetupFailed) // the provider does not know
 	case m.State == api.StateRunning && r.Unreached != "" && !r.State.Changing():
 		w.setState(r, api.StateUnusable, r.Unreached)
 	default:

@@ -39,6 +39,8 @@ func (e *AgentUnavailable) Error() string { return "no agent: " + e.Reason }
 type Options struct {
 	Store    store.Store
 	Backends map[string]backend.Backend
+	// Failed are the backends that could not be opened, and why.
+	Failed   map[string]error
 	Lines    Lines
 	Log      *slog.Logger
 	Now      func() time.Time

@@ -99,6 +99,7 @@ func (a *app) createCmd() *cobra.Command {
 	cmd.MarkFlagsMutuallyExclusive("ssh", "no-ssh")
 	a.completeBackend(cmd)
 	a.completeProfiles(cmd)
+	_ = cmd.RegisterFlagCompletionFunc("subnet", cobra.NoFileCompletions)
 	a.completeCatalogue(cmd, "size", sizeNames)
 	a.completeCatalogue(cmd, "image", imageNames)
 	return cmd

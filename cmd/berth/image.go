@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -62,6 +63,25 @@ func (a *app) imageRmCmd() *cobra.Command {
 			}
 			return c.DeleteImage(cmd.Context(), backend, args[0])
 		},
+	}
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		c, err := a.client()
+		if err != nil || len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
+		defer cancel()
+		list, err := c.Images(ctx, backend)
+		var out []string
+		for _, im := range list {
+			if im.Cached || im.Origin == "built" {
+				out = append(out, cobra.CompletionWithDesc(im.Name, im.Description))
+			}
+		}
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		return out, cobra.ShellCompDirectiveNoFileComp
 	}
 	cmd.Flags().StringVar(&backend, "backend", "", "the backend that has it, if several do")
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")

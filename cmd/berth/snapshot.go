@@ -78,6 +78,9 @@ func (a *app) snapshotRestoreCmd() *cobra.Command {
 		Use: "restore NAME SNAPSHOT", Short: "Take the disk back to a snapshot; what came after it is lost", Args: exactArgs("NAME", "SNAPSHOT"),
 		ValidArgsFunction: a.completeSnapshots,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.hasSnapshot(cmd.Context(), args[0], args[1]); err != nil {
+				return err
+			}
 			text := fmt.Sprintf("Everything that was written on %s since %s was taken is lost for good, and what runs there ends.\nGo back to %s?", args[0], args[1], args[1])
 			if err := a.confirm(yes, text); err != nil {
 				return err
@@ -99,6 +102,9 @@ func (a *app) snapshotRmCmd() *cobra.Command {
 		Use: "rm NAME SNAPSHOT", Short: "Forget a snapshot; the instance stays as it is", Args: exactArgs("NAME", "SNAPSHOT"),
 		ValidArgsFunction: a.completeSnapshots,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.hasSnapshot(cmd.Context(), args[0], args[1]); err != nil {
+				return err
+			}
 			if err := a.confirm(yes, "Forget the snapshot "+args[1]+" of "+args[0]+"?"); err != nil {
 				return err
 			}
@@ -111,6 +117,24 @@ func (a *app) snapshotRmCmd() *cobra.Command {
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return cmd
+}
+
+// hasSnapshot is the error for a snapshot that is not there: said before anything is asked.
+func (a *app) hasSnapshot(ctx context.Context, name, snapshot string) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	list, err := c.Snapshots(ctx, name)
+	if err != nil {
+		return err
+	}
+	for _, s := range list {
+		if s.Name == snapshot {
+			return nil
+		}
+	}
+	return api.Errorf(api.CodeNotFound, "%s has no snapshot %q", name, snapshot).WithHint("berth snapshot ls %s", name)
 }
 
 // completeSnapshots completes an instance, then one of its snapshots.

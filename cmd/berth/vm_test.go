@@ -201,6 +201,7 @@ func TestVMCloudInit(t *testing.T) {
 	require.Equal(t, "0\n", w.does("exec", "vision", "--", "sudo", "-n", "id", "-u"))
 	require.Contains(t, w.does("exec", "vision", "--", "sudo", "-n", "passwd", "-S", in.User), " L ", "no password opens it")
 	require.Contains(t, in.Agent.AfterReboot, "systemd")
+	require.Contains(t, w.does("exec", "vision", "--", "sudo", "-n", "cloud-init", "schema", "--system"), "Valid", "cloud-init has nothing to remark")
 	require.Contains(t, w.inventory("vision").System, "Debian")
 	before := w.does("exec", "vision", "--", "cat", "/proc/sys/kernel/random/boot_id")
 	w.does("restart", "vision")
