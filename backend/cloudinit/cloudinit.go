@@ -30,8 +30,9 @@ type Config struct {
 	HostKey       string
 	HostKeyPublic string
 
-	// Copied: the disk is a copy of another machine's. What makes that one itself is made anew before
-	// anything starts: its machine-id, and what its agent keeps (commands at boot included).
+	// Copied: the disk is a copy of another machine's. What makes that one itself is made anew at the first
+	// boot, before services of users start: its machine-id, and what its agent keeps (commands at boot
+	// included).
 	Copied bool
 
 	Groups   []string // further groups of the user; nil: adm and video
@@ -69,8 +70,10 @@ h=$(getent passwd ` + c.User + ` | cut -d: -f6)
 [ -n "$h" ] || exit 0
 rm -rf "$h/.local/state/berth" "$h/.config/systemd/user/berth-agent.service" "$h"/.config/systemd/user/*.wants/berth-agent.service
 if command -v crontab >/dev/null && crontab -u ` + c.User + ` -l 2>/dev/null | grep -q "berth agent"; then
-  crontab -u ` + c.User + ` -l | grep -v "berth agent" | grep -v "/berth/" | crontab -u ` + c.User + ` -
-fi`
+  crontab -u ` + c.User + ` -l | grep -v "berth agent" | grep -v "/.local/state/berth/hosts/" | crontab -u ` + c.User + ` -
+fi
+# What had the network under the other machine's id asks again under its own.
+if command -v systemctl >/dev/null; then systemctl try-restart systemd-networkd 2>/dev/null || :; fi`
 }
 
 var (

@@ -257,6 +257,12 @@ func (w *Workspace) finish(ctx context.Context, r *run, err error) {
 		switch {
 		case err == nil:
 			r.op.State = api.OpSucceeded
+			if (r.op.Kind == opStart || r.op.Kind == opRestart) && rec.State.Changing() {
+				w.setState(&rec, api.StateRunning, "")
+				if rec.SetupFailed != "" {
+					w.setState(&rec, api.StateSetupFailed, rec.SetupFailed)
+				}
+			}
 			c.Events = append(c.Events, w.event("operation.done", "info", &rec, &r.op.Operation, "", "%s: done in %s", r.op.Kind, brief(now.Sub(r.op.CreatedAt))))
 		case cancelled:
 			r.op.State = api.OpCancelled

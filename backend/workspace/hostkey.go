@@ -41,9 +41,16 @@ func renewHostKey(ctx context.Context, w *Workspace, r *run) error {
 	if !ok || rec.Sealed || rec.HostKeys == "" || rec.Line.SSH == nil || !rec.Line.SSH.Made {
 		return nil
 	}
+	if r.op.Kind != opCreate && w.hasSnapshots(ctx, b, &rec) {
+		return nil // a disk that goes back would show a key that is known no longer
+	}
 	if err := w.changeHostKey(ctx, r, &rec); err != nil {
 		if ctx.Err() != nil {
 			return err
+		}
+		if r.op.Kind != opCreate { // it was said then
+			w.log.Warn("renewing a host key", "instance", rec.Name, "error", err)
+			return nil
 		}
 		w.warn(ctx, r, "hostkey.kept", "%s keeps the host key that was handed in with its first boot: %s", rec.Name, err)
 		return nil
@@ -61,6 +68,15 @@ func renewHostKey(ctx context.Context, w *Workspace, r *run) error {
 		rec.Sealed = true
 		return &store.Change{Instances: []store.Instance{rec}}
 	})
+}
+
+func (w *Workspace) hasSnapshots(ctx context.Context, b backend.Backend, rec *store.Instance) bool {
+	s, ok := b.(backend.Snapshotter)
+	if !ok {
+		return false
+	}
+	list, err := within(ctx, w, "backend "+rec.Backend, func(ctx context.Context) ([]api.Snapshot, error) { return s.Snapshots(ctx, ref(rec)) })
+	return err != nil || len(list) > 0
 }
 
 func (w *Workspace) changeHostKey(ctx context.Context, r *run, rec *store.Instance) error {

@@ -336,8 +336,15 @@ func (w *Workspace) poll(ctx context.Context, r *run, check func(*backend.Machin
 		}
 		if done {
 			if err == nil {
-				if r.op.Kind == opCreate && m.State == api.StateRunning {
-					m.State = api.StateSettingUp
+				if m.State == api.StateRunning { // for the user only when its agent answers
+					switch r.op.Kind {
+					case opCreate:
+						m.State = api.StateSettingUp
+					case opStart:
+						m.State = api.StateStarting
+					case opRestart:
+						m.State = api.StateRestarting
+					}
 				}
 				return w.store(ctx, r, &m)
 			}

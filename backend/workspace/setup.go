@@ -161,6 +161,7 @@ func (w *Workspace) follow(ctx context.Context, r *run, rec store.Instance, step
 	client := w.AgentClient(rec)
 	defer client.Close()
 	begun, after := false, int64(-1)
+	var handover time.Time
 	wait := 20 * time.Millisecond
 	for {
 		var st api.SetupStatus
@@ -177,7 +178,12 @@ func (w *Workspace) follow(ctx context.Context, r *run, rec store.Instance, step
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			if e := api.AsError(err); e.Code != api.CodeUnreachable && e.Code != api.CodeFailed || errors.As(err, new(*AgentUnavailable)) {
+			code := api.AsError(err).Code
+			if code == api.CodeConflict && handover.IsZero() {
+				handover = time.Now().Add(30 * time.Second) // an agent that is being replaced says so
+			}
+			replaced := code == api.CodeConflict && time.Now().Before(handover)
+			if code != api.CodeUnreachable && !replaced || errors.As(err, new(*AgentUnavailable)) {
 				return noAgentForSetup(&rec, err)
 			}
 			w.note(r, step, func(s *api.Step) { s.Message = "waiting for the instance: " + err.Error() })
