@@ -309,7 +309,10 @@ func (w *Workspace) failed(r *run, rec *store.Instance) {
 		rec.SetupFailed = msg
 		w.setState(rec, api.StateSetupFailed, msg)
 	case r.stepFailed("onstart"):
-		w.setState(rec, api.StateSetupFailed, msg)
+		if rec.SetupFailed == "" { // what --resume goes on with; an older failure comes first
+			rec.SetupFailed, rec.SetupID = msg, startPlan(rec, r)
+		}
+		w.setState(rec, api.StateSetupFailed, rec.SetupFailed)
 	case r.stepFailed("agent") && rec.ProviderID != "" && !rec.Adopted:
 		rec.Unreached = msg
 		w.setState(rec, api.StateUnusable, msg)

@@ -140,6 +140,38 @@ func TestSetUpFailsAndGoesOn(t *testing.T) {
 	require.NotEqual(t, e.lines.setup.begun[begun].ID, last.ID)
 }
 
+func TestStartScriptThatFailsIsResumed(t *testing.T) {
+	e := newEnv(t)
+	w, _ := e.open()
+	op, err := w.Create(e.ctx(), api.CreateRequest{Name: "vision", OnStart: "true"})
+	require.NoError(t, err)
+	require.Equal(t, api.OpSucceeded, ended(t, w, op).State)
+	w.mu.Lock()
+	for _, en := range w.entries {
+		en.rec.Spec.OnStart = "fail at the second start"
+	}
+	w.mu.Unlock()
+	op, err = w.Action(e.ctx(), "vision", "restart", api.ActionRequest{})
+	require.NoError(t, err)
+	require.Equal(t, api.OpFailed, ended(t, w, op).State)
+	state := func() api.State {
+		in, err := w.Refresh(e.ctx(), "vision")
+		require.NoError(t, err)
+		return in.State
+	}
+	require.Equal(t, api.StateSetupFailed, state())
+	w.Reconcile(e.ctx())
+	require.Equal(t, api.StateSetupFailed, state(), "whatever the provider says")
+	op, err = w.Setup(e.ctx(), "vision", api.SetupRequest{Resume: true})
+	require.NoError(t, err)
+	require.Equal(t, api.OpSucceeded, ended(t, w, op).State)
+	require.Equal(t, api.StateRunning, state())
+	e.lines.setup.mu.Lock()
+	defer e.lines.setup.mu.Unlock()
+	last := e.lines.setup.begun[len(e.lines.setup.begun)-1]
+	require.Equal(t, api.OpSucceeded, e.lines.setup.plans[last.ID].State, "the start script's own plan went on")
+}
+
 func TestPrepareShowsHowFarItIs(t *testing.T) {
 	e := newEnv(t)
 	w, _ := e.open()

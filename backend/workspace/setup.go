@@ -137,12 +137,22 @@ func runOnStart(ctx context.Context, w *Workspace, r *run) error {
 	if err != nil {
 		return noAgentForSetup(&rec, err)
 	}
-	// On a host of several instances the boot stays: there it is the start that counts.
-	id := "start-" + info.BootID
-	if rec.Line.Socket != "" {
-		id = "start-" + r.op.ID
+	if err := w.persist(ctx, func() *store.Change {
+		r.op.Boot = info.BootID
+		return &store.Change{Operations: []store.Operation{r.record()}}
+	}); err != nil {
+		return err
 	}
-	return w.follow(ctx, r, rec, "onstart", api.SetupPlan{ID: id, Steps: []api.SetupStep{onStartStep(rec.Spec.OnStart)}}, false)
+	return w.follow(ctx, r, rec, "onstart", api.SetupPlan{ID: startPlan(&rec, r), Steps: []api.SetupStep{onStartStep(rec.Spec.OnStart)}}, false)
+}
+
+// startPlan is the id of the plan of a start script: one for each boot. On a host of several instances the
+// boot stays, and it is the start that counts.
+func startPlan(rec *store.Instance, r *run) string {
+	if rec.Line.Socket != "" {
+		return "start-" + r.op.ID
+	}
+	return "start-" + r.op.Boot
 }
 
 // noAgentForSetup explains why nothing can be set up without an agent.
