@@ -202,6 +202,11 @@ func (w *Workspace) LineState(id string, up bool, st *api.AgentStatus) {
 		w.mu.Unlock()
 		return
 	}
+	if up {
+		delete(w.down, id)
+	} else if _, known := w.down[id]; !known {
+		w.down[id] = 0
+	}
 	if look := up != (e.rec.State == api.StateRunning); look && e.run == nil {
 		w.suspects[id] = true
 		defer w.Wake()
@@ -215,6 +220,30 @@ func (w *Workspace) LineState(id string, up bool, st *api.AgentStatus) {
 	w.mu.Unlock()
 	if st != nil {
 		w.agentStatus(id, st)
+	}
+}
+
+// looks is how often a machine whose line went down is looked at again while its provider still calls it
+// running: it may have been on its way down when it was first asked for.
+const looks = 6
+
+// lookLater has instances looked at again, ever later, whose line is down while they are said to run.
+func (w *Workspace) lookLater(ids []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range ids {
+		n, down := w.down[id]
+		e := w.entries[id]
+		if !down || e == nil || e.rec.State != api.StateRunning || n >= looks {
+			continue
+		}
+		w.down[id] = n + 1
+		time.AfterFunc(500*time.Millisecond<<n, func() {
+			w.mu.Lock()
+			w.suspects[id] = true
+			w.mu.Unlock()
+			w.Wake()
+		})
 	}
 }
 

@@ -266,6 +266,25 @@ func TestMachineWhoseAgentNeverAnswers(t *testing.T) {
 	require.Equal(t, api.OpSucceeded, ended(t, w, op).State)
 }
 
+func TestMachineOnItsWayDownIsLookedAtAgain(t *testing.T) {
+	e := newEnv(t)
+	w, _ := e.open()
+	in := e.create(w, "vision")
+	ctx, cancel := context.WithCancel(e.ctx())
+	defer cancel()
+	go w.Run(ctx)
+	w.LineState(in.ID, false, nil) // its line breaks; the provider still calls it running
+	gets := e.mem.Calls()["Get"]
+	require.Eventually(t, func() bool { return e.mem.Calls()["Get"] > gets }, 10*time.Second, time.Millisecond)
+	rec, err := w.Record(in.ID)
+	require.NoError(t, err)
+	require.NoError(t, e.mem.Stop(t.Context(), ref(&rec)))
+	require.Eventually(t, func() bool {
+		in, err := w.Instance("vision")
+		return err == nil && in.State == api.StateStopped
+	}, 20*time.Second, 10*time.Millisecond, "nobody watches, and no line tells any more")
+}
+
 func TestSnapshotsClonesAndImages(t *testing.T) {
 	e := newEnv(t)
 	w, _ := e.open()

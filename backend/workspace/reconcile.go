@@ -103,7 +103,9 @@ func (w *Workspace) Run(ctx context.Context) {
 		case <-tick:
 		}
 		w.Reconcile(w.background(ctx))
-		w.each(w.takeSuspects(), func(id string) { w.observe(ctx, id, nil, false) })
+		suspects := w.takeSuspects()
+		w.each(suspects, func(id string) { w.observe(ctx, id, nil, false) })
+		w.lookLater(suspects)
 		if now := time.Now(); looking && now.Sub(lastProbe) > probeEvery {
 			lastProbe = now
 			w.probeAll(w.background(ctx))

@@ -120,6 +120,7 @@ type Workspace struct {
 	watchers int
 	gone     map[string]time.Time // when records were removed, by BACKEND/ID and BACKEND/TOKEN of the machine
 	suspects map[string]bool      // instances to look at, because their line has changed
+	down     map[string]int       // instances whose line is down, and how often they were looked at since
 	wake     chan struct{}        // wakes the reconciler
 }
 
@@ -147,7 +148,7 @@ func Open(ctx context.Context, o Options) (*Workspace, error) {
 		o.Fault = func(string) {}
 	}
 	w := &Workspace{opts: o, env: o.Env, log: o.Log, now: o.Now, limits: o.Limits.withDefaults(), hub: newHub(),
-		entries: map[string]*entry{}, runs: map[string]*run{}, whoami: map[string]string{}, suspects: map[string]bool{}, gone: map[string]time.Time{}, wake: make(chan struct{}, 1)}
+		entries: map[string]*entry{}, runs: map[string]*run{}, whoami: map[string]string{}, suspects: map[string]bool{}, down: map[string]int{}, gone: map[string]time.Time{}, wake: make(chan struct{}, 1)}
 	w.ctx, w.cancel = context.WithCancelCause(context.Background())
 	var err error
 	if w.homeID, err = HomeID(ctx, o.Store); err != nil {
@@ -321,6 +322,7 @@ func (w *Workspace) commit(ctx context.Context, c *store.Change) error {
 			w.gone[e.rec.Backend+"/"+e.rec.ProviderID], w.gone[e.rec.Backend+"/"+e.rec.Token] = w.now(), w.now()
 		}
 		delete(w.entries, id)
+		delete(w.down, id)
 		w.hub.publish(api.Change{Removed: id})
 	}
 	for i := range c.Instances {

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
+	"berth/backend/home"
 	"berth/backend/libvirt/libvirttest"
 )
 
@@ -34,6 +35,11 @@ func newVMWorld(t *testing.T, guests ...string) *vmWorld {
 	}
 	w := &vmWorld{virt: libvirttest.Start(t)}
 	w.world = newWorld(t) // ended before the libvirtd
+	t.Cleanup(func() { // before the world ends
+		if t.Failed() && home.Exists(w.home) {
+			t.Logf("what happened:\n%s\nthe daemon's log:\n%s", w.run("events").out, w.run("daemon", "logs").out)
+		}
+	})
 	require.NoError(t, os.MkdirAll(w.home, 0o700))
 	libvirttest.WriteCatalogue(t, w.home, images...)
 	w.configure("")
