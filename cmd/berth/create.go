@@ -61,7 +61,7 @@ func (a *app) createCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create NAME",
 		Short: "Make an instance and wait until its shell is ready",
-		Example: "  berth create vision\n  berth create vision --size default --setup setup.sh --tag team=nlp\n" +
+		Example: "  berth create vision\n  berth create vision --backend libvirt --size gpu-1 --profile pytorch,r --tag team=nlp\n" +
 			"  berth create -f vision.toml",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 || (len(args) == 0 && file == "") {
