@@ -9,6 +9,7 @@ import (
 	"io"
 	"path"
 	"path/filepath"
+	"time"
 
 	"github.com/dustin/go-humanize"
 
@@ -258,13 +259,34 @@ func (b *Backend) upload(ctx context.Context, v golibvirt.StorageVol, r io.Reade
 	return err
 }
 
-// download reads n bytes of a volume from offset on.
+// A stream from libvirtd was seen to stop now and then without its end, on a connection that was alive
+// otherwise. What is read this way is small: it is read again on another connection.
+const (
+	downloadTries = 4
+	downloadLimit = 8 * time.Second
+)
+
+// download reads n bytes of a volume, a megabyte at most, from offset on.
 func (b *Backend) download(ctx context.Context, v golibvirt.StorageVol, offset, n int64) ([]byte, error) {
-	return apart(ctx, b, "reading the volume "+v.Name, func(l *golibvirt.Libvirt) ([]byte, error) {
-		var buf bytes.Buffer
-		err := l.StorageVolDownload(v, &buf, uint64(offset), uint64(n), 0)
-		return buf.Bytes(), err
-	})
+	for try := 1; ; try++ {
+		tctx, cancel := context.WithTimeout(ctx, downloadLimit)
+		text, err := apart(tctx, b, "reading the volume "+v.Name, func(l *golibvirt.Libvirt) ([]byte, error) {
+			var buf bytes.Buffer
+			err := l.StorageVolDownload(v, &buf, uint64(offset), uint64(n), 0)
+			return buf.Bytes(), err
+		})
+		late := tctx.Err() != nil && ctx.Err() == nil
+		cancel()
+		switch {
+		case !late || err == nil:
+			return text, err
+		case try == downloadTries:
+			return nil, api.Errorf(api.CodeUnreachable, "reading the volume %s: libvirtd (%s) began to answer and did not end, %d times", v.Name, b.cfg.uri.text, try)
+		}
+		if b.env.Log != nil {
+			b.env.Log.Warn("a volume's stream stopped; reading it again", "volume", v.Name, "try", try)
+		}
+	}
 }
 
 // volumes lists the pool's volumes.
