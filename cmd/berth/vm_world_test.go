@@ -35,7 +35,7 @@ func newVMWorld(t *testing.T, guests ...string) *vmWorld {
 	}
 	w := &vmWorld{virt: libvirttest.Start(t)}
 	w.world = newWorld(t) // ended before the libvirtd
-	t.Cleanup(func() { // before the world ends
+	t.Cleanup(func() {    // before the world ends
 		if t.Failed() && home.Exists(w.home) {
 			t.Logf("what happened:\n%s\nthe daemon's log:\n%s", w.run("events").out, w.run("daemon", "logs").out)
 		}
