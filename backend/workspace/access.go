@@ -9,24 +9,14 @@ import (
 	"berth/backend/store"
 )
 
-// key opens the workspace's SSH key, making it at the first need.
-func (w *Workspace) key() (*keys.Key, error) {
-	if w.opts.KeyPath == "" {
-		return nil, api.Errorf(api.CodeUnsupported, "this workspace has no SSH key")
-	}
-	return keys.Open(w.opts.KeyPath)
-}
-
 // access makes what lets the workspace into the machine that r creates, and pins the host key that it
-// hands in. A workspace without a key (its backends need none) hands in nothing.
-func (w *Workspace) access(ctx context.Context, r *run, spec *backend.Spec) (*backend.Access, error) {
-	if w.opts.KeyPath == "" {
+// hands in. A workspace without a key (its backends need none) hands in nothing, nor is there a line to
+// secure to machines that are this host.
+func (w *Workspace) access(ctx context.Context, r *run, b backend.Backend, spec *backend.Spec) (*backend.Access, error) {
+	if w.opts.KeyPath == "" || b.Info().Private {
 		return nil, nil
 	}
-	if b, _, err := w.target(r); err != nil || b.Info().Private {
-		return nil, err // on this host there is no line to secure
-	}
-	k, err := w.key()
+	k, err := keys.Open(w.opts.KeyPath) // made at the first need
 	if err != nil {
 		return nil, err
 	}

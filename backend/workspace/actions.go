@@ -46,7 +46,7 @@ func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operat
 	if err := w.checkProfiles(q.Profiles, &caps, q.Backend); err != nil {
 		return api.Operation{}, err
 	}
-	from, err := w.cloned(ctx, &q)
+	from, has, err := w.cloned(ctx, &q)
 	if err != nil {
 		return api.Operation{}, err
 	}
@@ -54,13 +54,10 @@ func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operat
 	if err != nil {
 		return api.Operation{}, err
 	}
-	var has []string // profiles that are on its disk already
 	if from == nil {
 		if has, err = w.chooseImage(ctx, b, &q); err != nil {
 			return api.Operation{}, err
 		}
-	} else if src, err := w.Record(q.From); err == nil {
-		has = src.Profiles
 	}
 	me := w.whoamiOf(ctx, q.Backend, b)
 	opID := operationID(q.RequestID)
@@ -85,37 +82,37 @@ func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operat
 	return w.beginNew(ctx, rec, store.Operation{Operation: api.Operation{ID: opID, Kind: opCreate}, Create: &q})
 }
 
-// cloned is the machine whose disk a new instance copies, if it clones one. What the request leaves open
-// is as it is there.
-func (w *Workspace) cloned(ctx context.Context, q *api.CreateRequest) (*backend.Ref, error) {
+// cloned is the machine whose disk a new instance copies, if it clones one, and the profiles that are on
+// it already. What the request leaves open is as it is there.
+func (w *Workspace) cloned(ctx context.Context, q *api.CreateRequest) (from *backend.Ref, has []string, err error) {
 	if q.From == "" {
-		return nil, nil
+		return nil, nil, nil
 	}
 	in, err := w.Refresh(ctx, q.From)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	src, err := w.Record(in.ID)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	switch {
 	case src.Backend != q.Backend:
-		return nil, api.Errorf(api.CodeUsage, "%s is an instance of backend %s: a clone of it can't be made on %s", src.Name, src.Backend, q.Backend)
+		return nil, nil, api.Errorf(api.CodeUsage, "%s is an instance of backend %s: a clone of it can't be made on %s", src.Name, src.Backend, q.Backend)
 	case q.Image != "":
-		return nil, api.Errorf(api.CodeUsage, "a clone has the disk of %s: it takes no image", src.Name)
+		return nil, nil, api.Errorf(api.CodeUsage, "a clone has the disk of %s: it takes no image", src.Name)
 	case src.State != api.StateStopped:
-		return nil, api.Errorf(api.CodeRefused, "%s is %s: its disk can be copied whole only while it is stopped", src.Name, src.State).WithHint("berth stop %s", src.Name)
+		return nil, nil, api.Errorf(api.CodeRefused, "%s is %s: its disk can be copied whole only while it is stopped", src.Name, src.State).WithHint("berth stop %s", src.Name)
 	}
 	if err := capable(src.Capabilities.Clone && !src.Adopted, &src, "cloned", "clone"); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if q.Size == "" {
 		q.Size = src.Size
 	}
 	q.Image = src.Image
 	r := ref(&src)
-	return &r, nil
+	return &r, src.Profiles, nil
 }
 
 // repeated returns the operation of a request that came before; the answer to it was lost.

@@ -29,7 +29,7 @@ func reachAgent(ctx context.Context, w *Workspace, r *run) error {
 	}
 	client := w.AgentClient(rec)
 	defer func() { client.Close() }()
-	gentle := time.Now().Add(w.limits.Gentle)
+	began, forced := time.Now(), false
 	var looked time.Time
 	var last error
 	wait := 2 * time.Millisecond
@@ -37,9 +37,9 @@ func reachAgent(ctx context.Context, w *Workspace, r *run) error {
 		info, err := client.AgentInfo(ctx)
 		if err == nil && r.op.Boot != "" && info.BootID == r.op.Boot {
 			err = api.Errorf(api.CodeUnreachable, "%s has not restarted yet", rec.Name)
-			if time.Now().After(gentle) {
+			if !forced && time.Since(began) > w.limits.Gentle {
+				forced = true
 				w.force(ctx, r, &rec)
-				gentle = gentle.Add(24 * time.Hour) // once
 			}
 		}
 		if err == nil {

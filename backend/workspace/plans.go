@@ -143,29 +143,10 @@ func ref(rec *store.Instance) backend.Ref {
 
 // retry calls f within the limit of one call, again while the provider can't be reached.
 func (w *Workspace) retry(ctx context.Context, what string, f func(context.Context) error) error {
-	wait := w.limits.Backoff
-	for try := 1; ; try++ {
-		cctx, cancel := context.WithTimeout(ctx, w.limits.Call)
-		err := f(cctx)
-		late := cctx.Err() != nil && ctx.Err() == nil
-		cancel()
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-		if late {
-			err = api.Errorf(api.CodeUnreachable, "%s: no answer within %s", what, w.limits.Call)
-		}
-		if try >= w.limits.Tries || !errors.Is(err, backend.ErrUnreachable) {
-			return err
-		}
-		w.log.Warn("trying again", "what", what, "try", try, "error", err)
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(wait):
-			wait = min(2*wait, 30*time.Second)
-		}
-	}
+	return w.long(ctx, what, func(ctx context.Context) error {
+		_, err := within(ctx, w, what, func(ctx context.Context) (struct{}, error) { return struct{}{}, f(ctx) })
+		return err
+	})
 }
 
 // call makes a step of one provider call.
@@ -193,7 +174,7 @@ func doCreate(ctx context.Context, w *Workspace, r *run) error {
 	}
 	var m backend.Machine
 	spec := *rec.Spec
-	if spec.Access, err = w.access(ctx, r, &spec); err != nil {
+	if spec.Access, err = w.access(ctx, r, b, &spec); err != nil {
 		return err
 	}
 	err = w.retry(ctx, "create of "+rec.Name, func(ctx context.Context) error {
@@ -273,8 +254,12 @@ func doRestart(ctx context.Context, w *Workspace, r *run) error {
 // store merges what the provider said into the record, durably.
 func (w *Workspace) store(ctx context.Context, r *run, m *backend.Machine) error {
 	return w.persist(ctx, func() *store.Change {
-		rec := w.entries[r.op.InstanceID].rec
-		w.merge(&rec, m)
+		e := w.entries[r.op.InstanceID]
+		rec := e.rec
+		if !w.merge(&rec, m) { // a machine that is waited for says the same again and again
+			e.rec.ObservedAt = rec.ObservedAt
+			return &store.Change{}
+		}
 		return &store.Change{Instances: []store.Instance{rec}}
 	})
 }

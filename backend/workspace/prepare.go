@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -49,7 +50,7 @@ func (w *Workspace) long(ctx context.Context, what string, f func(context.Contex
 	wait := w.limits.Backoff
 	for try := 1; ; try++ {
 		err := f(ctx)
-		if err == nil || ctx.Err() != nil || try >= w.limits.Tries || api.AsError(err).Code != api.CodeUnreachable {
+		if err == nil || ctx.Err() != nil || try >= w.limits.Tries || !errors.Is(err, backend.ErrUnreachable) {
 			return err
 		}
 		w.log.Warn("trying again", "what", what, "try", try, "error", err)

@@ -100,12 +100,18 @@ func (w *Workspace) DeleteSnapshot(ctx context.Context, name, snapshot string) e
 	return err
 }
 
-func doSnapshot(ctx context.Context, w *Workspace, r *run) error {
+// snapshotterOf returns the backend that keeps the snapshots of r's instance, and a copy of its record.
+func (w *Workspace) snapshotterOf(r *run) (backend.Snapshotter, store.Instance, error) {
 	_, rec, err := w.target(r)
 	if err != nil {
-		return err
+		return nil, rec, err
 	}
 	s, err := w.snapshotter(&rec)
+	return s, rec, err
+}
+
+func doSnapshot(ctx context.Context, w *Workspace, r *run) error {
+	s, rec, err := w.snapshotterOf(r)
 	if err != nil {
 		return err
 	}
@@ -127,11 +133,7 @@ func doSnapshot(ctx context.Context, w *Workspace, r *run) error {
 }
 
 func doRestore(ctx context.Context, w *Workspace, r *run) error {
-	_, rec, err := w.target(r)
-	if err != nil {
-		return err
-	}
-	s, err := w.snapshotter(&rec)
+	s, rec, err := w.snapshotterOf(r)
 	if err != nil {
 		return err
 	}
