@@ -14,9 +14,8 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"berth/backend/api"
+	"berth/backend/flock"
 	"berth/backend/home"
 	"berth/backend/version"
 )
@@ -102,7 +101,7 @@ func (c *Connector) start(ctx context.Context) (net.Conn, error) {
 		return nil, storeError(err, c.Home)
 	}
 	defer f.Close() // and with it the lock
-	if err := flockContext(ctx, f); err != nil {
+	if err := flock.Wait(ctx, f, nil); err != nil {
 		return nil, err
 	}
 	// A daemon may run that does not serve yet, or no longer: the client that started it was killed, or
@@ -134,24 +133,6 @@ func (c *Connector) start(ctx context.Context) (net.Conn, error) {
 
 // errRunningCode matches errRunning as a started daemon reports it.
 var errRunningCode = &api.Error{Code: api.CodeConflict}
-
-// flockContext takes the lock, waiting until ctx ends.
-func flockContext(ctx context.Context, f *os.File) error {
-	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			return fmt.Errorf("locking %s: %w", f.Name(), err)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(wait):
-		}
-	}
-}
 
 // spawn starts the daemon in its own session and waits until it is ready.
 func (c *Connector) spawn(ctx context.Context) error {

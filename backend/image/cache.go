@@ -15,7 +15,6 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -23,6 +22,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/flock"
 )
 
 // Cache keeps fetched images in a folder, which several processes may share. Its zero Client and limits
@@ -135,9 +135,7 @@ func (c Cache) Remove(ctx context.Context, e Entry) error {
 	}
 	var errs []error
 	for _, f := range files {
-		if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
+		errs = append(errs, removeIfThere(f))
 	}
 	return errors.Join(errs...)
 }
@@ -148,26 +146,17 @@ func (c Cache) lock(ctx context.Context, e Entry, say func(backend.Progress)) (f
 	if err != nil {
 		return nil, api.Errorf(api.CodeFailed, "locking the image cache: %w", err)
 	}
-	for said := false; ; {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return func() { _ = f.Close() }, nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			_ = f.Close()
-			return nil, api.Errorf(api.CodeFailed, "locking the image cache %s: %w", c.Dir, err)
-		}
-		if !said {
-			say(backend.Progress{What: "waiting for another Berth that fetches " + e.Name})
-			said = true
-		}
-		select {
-		case <-ctx.Done():
-			_ = f.Close()
-			return nil, fmt.Errorf("waiting for another Berth that fetches %s: %w", e.Name, ctx.Err())
-		case <-time.After(100 * time.Millisecond):
-		}
+	err = flock.Wait(ctx, f, func() { say(backend.Progress{What: "waiting for another Berth that fetches " + e.Name}) })
+	switch {
+	case err == nil:
+		return func() { _ = f.Close() }, nil
+	case ctx.Err() != nil:
+		err = fmt.Errorf("waiting for another Berth that fetches %s: %w", e.Name, err)
+	default:
+		err = api.Errorf(api.CodeFailed, "locking the image cache %s: %w", c.Dir, err)
 	}
+	_ = f.Close()
+	return nil, err
 }
 
 // verify checks the file of an entry's path where it is, once for each state of the file.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
@@ -175,24 +176,15 @@ func (b *Backend) makeNetwork(ctx context.Context, have []golibvirt.Network) err
 // freeSubnets returns at most n subnets of 254 addresses that overlap nothing in use.
 func freeSubnets(used []netip.Prefix, n int) []netip.Prefix {
 	var out []netip.Prefix
-	for i := 77; i < 250 && len(out) < n; i++ {
-		p := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 77, byte(i), 0}), 24)
-		free := true
-		for _, u := range used {
-			free = free && !u.Overlaps(p)
-		}
-		if free {
-			out = append(out, p)
-		}
-	}
-	for i := 200; i < 250 && len(out) < n; i++ {
-		p := netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 168, byte(i), 0}), 24)
-		free := true
-		for _, u := range used {
-			free = free && !u.Overlaps(p)
-		}
-		if free {
-			out = append(out, p)
+	for _, r := range []struct {
+		a, b  byte
+		first int
+	}{{10, 77, 77}, {192, 168, 200}} {
+		for i := r.first; i < 250 && len(out) < n; i++ {
+			p := netip.PrefixFrom(netip.AddrFrom4([4]byte{r.a, r.b, byte(i), 0}), 24)
+			if !slices.ContainsFunc(used, p.Overlaps) {
+				out = append(out, p)
+			}
 		}
 	}
 	return out

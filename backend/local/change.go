@@ -6,13 +6,13 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
-	"time"
 
 	"berth/backend"
 	"berth/backend/agent"
 	"berth/backend/agent/proc"
 	"berth/backend/agent/supervise"
 	"berth/backend/api"
+	"berth/backend/flock"
 	"berth/backend/home"
 )
 
@@ -31,22 +31,14 @@ func (b *Backend) lock(ctx context.Context, id string) (unlock func(), err error
 	if err != nil {
 		return nil, api.Errorf(api.CodeFailed, "locking the instance: %w", err)
 	}
-	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return func() { _ = f.Close() }, nil
+	if err := flock.Wait(ctx, f, nil); err != nil {
+		_ = f.Close()
+		if ctx.Err() != nil {
+			return nil, err
 		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && err != syscall.EINTR {
-			_ = f.Close()
-			return nil, api.Errorf(api.CodeFailed, "locking the instance: %w", err)
-		}
-		select {
-		case <-ctx.Done():
-			_ = f.Close()
-			return nil, ctx.Err()
-		case <-time.After(2 * time.Millisecond):
-		}
+		return nil, api.Errorf(api.CodeFailed, "locking the instance: %w", err)
 	}
+	return func() { _ = f.Close() }, nil
 }
 
 // spawn writes the supervisor's configuration and starts it: to run the instance, or only to finish

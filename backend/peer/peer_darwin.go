@@ -1,32 +1,12 @@
 package peer
 
-import (
-	"fmt"
-	"net"
+import "golang.org/x/sys/unix"
 
-	"golang.org/x/sys/unix"
-)
-
-// UID returns the user id of the process at the other end of a unix socket, as the kernel noted it when
-// the connection was made.
-func UID(c *net.UnixConn) (int, error) {
-	raw, err := c.SyscallConn()
+// uidOf asks the kernel who is at the other end of a socket.
+func uidOf(fd int) (int, error) {
+	cred, err := unix.GetsockoptXucred(fd, unix.SOL_LOCAL, unix.LOCAL_PEERCRED)
 	if err != nil {
 		return -1, err
 	}
-	uid := -1
-	var cerr error
-	err = raw.Control(func(fd uintptr) {
-		cred, e := unix.GetsockoptXucred(int(fd), unix.SOL_LOCAL, unix.LOCAL_PEERCRED)
-		if cerr = e; e == nil {
-			uid = int(cred.Uid)
-		}
-	})
-	if err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return -1, fmt.Errorf("asking who connects: %w", err)
-	}
-	return uid, nil
+	return int(cred.Uid), nil
 }
