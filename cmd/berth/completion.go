@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,66 +47,51 @@ func (a *app) completeInstances(n int, fits func(*api.Instance) bool) cobra.Comp
 		if n >= 0 && len(args) >= n {
 			return nil, cobra.ShellCompDirectiveDefault
 		}
-		c, err := a.client()
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
-		defer cancel()
-		list, err := c.Instances(ctx, api.ListOptions{})
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		var out []string
-		for _, in := range list {
-			given := false
-			for _, g := range args {
-				given = given || g == in.Name
+		return a.offer(cmd, func(ctx context.Context, c *api.Client) (out []string, err error) {
+			list, err := c.Instances(ctx, api.ListOptions{})
+			for _, in := range list {
+				if !slices.Contains(args, in.Name) && fits(&in) {
+					out = append(out, cobra.CompletionWithDesc(in.Name, string(in.State)+", "+in.Backend))
+				}
 			}
-			if !given && fits(&in) {
-				out = append(out, cobra.CompletionWithDesc(in.Name, string(in.State)+", "+in.Backend))
-			}
-		}
-		return out, cobra.ShellCompDirectiveNoFileComp
+			return out, err
+		})
 	}
+}
+
+// offer completes with what list finds out from the workspace, if it does so soon.
+func (a *app) offer(cmd *cobra.Command, list func(ctx context.Context, c *api.Client) ([]string, error)) ([]string, cobra.ShellCompDirective) {
+	c, err := a.client()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
+	defer cancel()
+	out, err := list(ctx, c)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeBackend completes the --backend flag.
 func (a *app) completeBackend(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("backend", func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-		c, err := a.client()
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
-		defer cancel()
-		list, err := c.Backends(ctx)
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		var out []string
-		for _, b := range list {
-			out = append(out, cobra.CompletionWithDesc(b.Name, b.Title))
-		}
-		return out, cobra.ShellCompDirectiveNoFileComp
+		return a.offer(cmd, func(ctx context.Context, c *api.Client) (out []string, err error) {
+			list, err := c.Backends(ctx)
+			for _, b := range list {
+				out = append(out, cobra.CompletionWithDesc(b.Name, b.Title))
+			}
+			return out, err
+		})
 	})
 }
 
 // completeCatalogue completes a flag with the names that list returns for the backend given so far.
 func (a *app) completeCatalogue(cmd *cobra.Command, flag string, list func(ctx context.Context, c *api.Client, backend string) ([]string, error)) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-		c, err := a.client()
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
-		defer cancel()
 		backend, _ := cmd.Flags().GetString("backend") // the flag exists beside it
-		out, err := list(ctx, c, backend)
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		return out, cobra.ShellCompDirectiveNoFileComp
+		return a.offer(cmd, func(ctx context.Context, c *api.Client) ([]string, error) { return list(ctx, c, backend) })
 	})
 }
 

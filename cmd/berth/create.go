@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -216,12 +215,8 @@ func (a *app) defaults(q *api.CreateRequest) {
 func (a *app) finishNew(cmd *cobra.Command, c *api.Client, op api.Operation, noWait bool, began time.Time) error {
 	ctx := cmd.Context()
 	if !noWait {
-		err := c.WithQuestions(ctx, func(ctx context.Context) error {
-			var err error
-			op, err = a.wait(ctx, c, op)
-			return err
-		})
-		if err != nil {
+		var err error
+		if op, err = a.waitAsked(ctx, c, op); err != nil {
 			return err
 		}
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -65,23 +64,18 @@ func (a *app) imageRmCmd() *cobra.Command {
 		},
 	}
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		c, err := a.client()
-		if err != nil || len(args) > 0 {
+		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
-		defer cancel()
-		list, err := c.Images(ctx, backend)
-		var out []string
-		for _, im := range list {
-			if im.Cached || im.Origin == "built" {
-				out = append(out, cobra.CompletionWithDesc(im.Name, im.Description))
+		return a.offer(cmd, func(ctx context.Context, c *api.Client) (out []string, err error) {
+			list, err := c.Images(ctx, backend)
+			for _, im := range list {
+				if im.Cached || im.Origin == "built" {
+					out = append(out, cobra.CompletionWithDesc(im.Name, im.Description))
+				}
 			}
-		}
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		return out, cobra.ShellCompDirectiveNoFileComp
+			return out, err
+		})
 	}
 	cmd.Flags().StringVar(&backend, "backend", "", "the backend that has it, if several do")
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")

@@ -78,7 +78,12 @@ func (w *world) cmd(ctx context.Context, args ...string) *exec.Cmd {
 // run runs berth to its end.
 func (w *world) run(args ...string) result {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // also in cleanups
+	return w.runWithin(time.Minute, args...)
+}
+
+func (w *world) runWithin(limit time.Duration, args ...string) result {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit) // also in cleanups
 	defer cancel()
 	cmd := w.cmd(ctx, args...)
 	var out, stderr bytes.Buffer

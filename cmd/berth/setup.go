@@ -75,11 +75,7 @@ func (a *app) operate(cmd *cobra.Command, noWait bool, begin func(ctx context.Co
 		return err
 	}
 	if !noWait {
-		err := c.WithQuestions(ctx, func(ctx context.Context) error {
-			op, err = a.wait(ctx, c, op)
-			return err
-		})
-		if err != nil {
+		if op, err = a.waitAsked(ctx, c, op); err != nil {
 			return err
 		}
 	}

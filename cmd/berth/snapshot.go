@@ -142,21 +142,13 @@ func (a *app) completeSnapshots(cmd *cobra.Command, args []string, part string) 
 	if len(args) != 1 {
 		return a.completeInstances(1, func(in *api.Instance) bool { return in.Capabilities.Snapshots })(cmd, args, part)
 	}
-	c, err := a.client()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
-	defer cancel()
-	list, err := c.Snapshots(ctx, args[0])
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var out []string
-	for _, s := range list {
-		out = append(out, cobra.CompletionWithDesc(s.Name, s.CreatedAt.Local().Format("2006-01-02 15:04")))
-	}
-	return out, cobra.ShellCompDirectiveNoFileComp
+	return a.offer(cmd, func(ctx context.Context, c *api.Client) (out []string, err error) {
+		list, err := c.Snapshots(ctx, args[0])
+		for _, s := range list {
+			out = append(out, cobra.CompletionWithDesc(s.Name, s.CreatedAt.Local().Format("2006-01-02 15:04")))
+		}
+		return out, err
+	})
 }
 
 func (a *app) cloneCmd() *cobra.Command {

@@ -3,8 +3,6 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -80,18 +78,7 @@ gentle = "40s"
 // patient runs berth with the time that emulated machines take.
 func (w *vmWorld) patient(args ...string) result {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Minute)
-	defer cancel()
-	cmd := w.cmd(ctx, args...)
-	var out, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &stderr
-	cmd.WaitDelay = 5 * time.Second
-	err := cmd.Run()
-	code := cmd.ProcessState.ExitCode()
-	if err != nil && code == 0 {
-		code = -1
-	}
-	return result{out.String(), stderr.String(), code}
+	return w.runWithin(6*time.Minute, args...)
 }
 
 // does runs berth patiently and wants success.

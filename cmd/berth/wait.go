@@ -71,6 +71,15 @@ func (a *app) wait(ctx context.Context, c *api.Client, op api.Operation) (api.Op
 	return op, nil
 }
 
+// waitAsked is wait, with the questions that the operation has meanwhile.
+func (a *app) waitAsked(ctx context.Context, c *api.Client, op api.Operation) (api.Operation, error) {
+	err := c.WithQuestions(ctx, func(ctx context.Context) (err error) {
+		op, err = a.wait(ctx, c, op)
+		return err
+	})
+	return op, err
+}
+
 // progress shows the step of an operation in one line of a terminal.
 type progress struct {
 	w interface {

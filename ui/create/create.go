@@ -1,6 +1,7 @@
 package create
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -343,10 +344,10 @@ func (c *Create) note(i int) {
 				continue
 			}
 			if !b.Capabilities.Subnets {
-				network.Off = orElse(b.Capabilities.Why["subnets"], "there is none to choose here")
+				network.Off = cmp.Or(b.Capabilities.Why["subnets"], "there is none to choose here")
 			}
 			if !b.Capabilities.Profiles {
-				profiles.Off = orElse(b.Capabilities.Why["profiles"], "not here: they need root on the instance")
+				profiles.Off = cmp.Or(b.Capabilities.Why["profiles"], "not here: they need root on the instance")
 			}
 		}
 		on, chosen := c.e.ShellAfter[x.Value()]
@@ -358,13 +359,6 @@ func (c *Create) note(i int) {
 			}
 		}
 	}
-}
-
-func orElse(s, def string) string {
-	if s == "" {
-		return def
-	}
-	return s
 }
 
 // Keys implements screen.Screen.

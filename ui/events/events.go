@@ -89,17 +89,9 @@ func (s *Events) Update(msg tea.Msg) tea.Cmd {
 		s.take()
 	case tea.KeyMsg:
 		if s.typing {
-			switch m.String() {
-			case "enter":
-				s.typing = false
-			case "esc":
-				s.typing = false
-				s.in.Set("")
+			var changed bool
+			if s.typing, changed = s.in.Search(m); changed {
 				s.filter()
-			default:
-				if s.in.Update(m) {
-					s.filter()
-				}
 			}
 		}
 	}

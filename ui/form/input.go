@@ -86,6 +86,19 @@ func (i *Input) Update(k tea.KeyMsg) bool {
 	return true
 }
 
+// Search takes a key of a line that narrows what is shown: enter leaves the line, esc empties it and leaves
+// it. open reports whether it is still typed in, changed whether its text may be another.
+func (i *Input) Search(k tea.KeyMsg) (open, changed bool) {
+	switch k.String() {
+	case "enter":
+		return false, false
+	case "esc":
+		i.Set("")
+		return false, true
+	}
+	return true, i.Update(k)
+}
+
 // Draw writes the input into w cells, the caret in view if it has the focus.
 func (i *Input) Draw(l *draw.Line, t *theme.Theme, w int, focus bool) {
 	w = min(w, l.Room())

@@ -169,17 +169,9 @@ func (s *Inventory) Update(msg tea.Msg) tea.Cmd {
 		if !s.typing {
 			return nil
 		}
-		switch m.String() {
-		case "enter":
-			s.typing = false
-		case "esc":
-			s.typing = false
-			s.in.Set("")
+		var changed bool
+		if s.typing, changed = s.in.Search(m); changed {
 			s.filter()
-		default:
-			if s.in.Update(m) {
-				s.filter()
-			}
 		}
 	}
 	return nil
