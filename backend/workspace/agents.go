@@ -227,14 +227,25 @@ func (w *Workspace) LineState(id string, up bool, st *api.AgentStatus) {
 // running: it may have been on its way down when it was first asked for.
 const looks = 6
 
-// lookLater has instances looked at again, ever later, whose line is down while they are said to run.
+// lookLater has instances looked at again, ever later, whose line is down while they are said to run, and
+// those that are on their way up or down until they are there: nobody else may be looking.
 func (w *Workspace) lookLater(ids []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, id := range ids {
 		n, down := w.down[id]
 		e := w.entries[id]
-		if !down || e == nil || e.rec.State != api.StateRunning || n >= looks {
+		if !down || e == nil || e.run != nil {
+			continue
+		}
+		switch e.rec.State {
+		case api.StateStopping, api.StateStarting:
+			n = min(n, looks-1)
+		case api.StateRunning:
+			if n >= looks {
+				continue
+			}
+		default:
 			continue
 		}
 		w.down[id] = n + 1
