@@ -1,0 +1,124 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"berth/gpu"
+)
+
+// Figures returns one sample of the host that the agent runs on (a client for an agent: Client.Agent).
+func (c *Client) Figures(ctx context.Context) (gpu.Sample, error) {
+	var v gpu.Sample
+	return v, c.call(ctx, http.MethodGet, "/v1/figures", nil, &v)
+}
+
+// WatchFigures calls each with a sample now and then every so often (at least a second), until ctx ends or
+// each fails. While it lasts the agent samples at that pace.
+func (c *Client) WatchFigures(ctx context.Context, every time.Duration, each func(gpu.Sample) error) error {
+	res, err := c.open(ctx, http.MethodGet, "/v1/figures?watch=true&every="+url.QueryEscape(every.String()), nil)
+	if err != nil {
+		return err
+	}
+	return decodeStream(ctx, res, each)
+}
+
+// WatchSummary is WatchFigures with less in it.
+func (c *Client) WatchSummary(ctx context.Context, every time.Duration, each func(gpu.Summary) error) error {
+	res, err := c.open(ctx, http.MethodGet, "/v1/summary?watch=true&every="+url.QueryEscape(every.String()), nil)
+	if err != nil {
+		return err
+	}
+	return decodeStream(ctx, res, each)
+}
+
+// HistoryOptions says what of the history is asked for.
+type HistoryOptions struct {
+	Metrics []string // names of gpu.Metrics; empty: all
+	Subject string   // a GPU's UUID, a mount, an interface; empty: all
+	Since   time.Time
+	Until   time.Time // zero: now
+	Points  int       // at most so many a series, in the finest step that fits; 0: 1000
+}
+
+// History returns what the agent measured while nobody looked.
+func (c *Client) History(ctx context.Context, o HistoryOptions) ([]gpu.Series, error) {
+	q := url.Values{}
+	for _, m := range o.Metrics {
+		q.Add("metric", m)
+	}
+	if o.Subject != "" {
+		q.Set("subject", o.Subject)
+	}
+	if !o.Since.IsZero() {
+		q.Set("since", o.Since.UTC().Format(time.RFC3339Nano))
+	}
+	if !o.Until.IsZero() {
+		q.Set("until", o.Until.UTC().Format(time.RFC3339Nano))
+	}
+	if o.Points > 0 {
+		q.Set("points", strconv.Itoa(o.Points))
+	}
+	var v []gpu.Series
+	return v, c.call(ctx, http.MethodGet, "/v1/history?"+q.Encode(), nil, &v)
+}
+
+// SignalRequest asks for a signal to a process. StartedAt keeps a PID that was given to another process
+// meanwhile from being hit.
+type SignalRequest struct {
+	Signal    string    `json:"signal"` // "TERM", "INT", "KILL", "HUP", "STOP", "CONT", "USR1", "USR2"
+	StartedAt time.Time `json:"started_at"`
+	// Other allows a process of another user (with root); without it the call fails with CodeRefused.
+	Other bool `json:"other,omitempty"`
+}
+
+// SignalProcess sends a signal. PID 1, kernel threads and Berth's own agent are refused.
+func (c *Client) SignalProcess(ctx context.Context, pid int, r SignalRequest) error {
+	return c.call(ctx, http.MethodPost, "/v1/processes/"+strconv.Itoa(pid)+"/signal", r, nil)
+}
+
+// FleetFigures is one line of the fleet's figures: what is new of one instance.
+type FleetFigures struct {
+	Instance string       `json:"instance"` // its id
+	Summary  *gpu.Summary `json:"summary,omitempty"`
+	// Silent says since when its agent has said nothing, and Why in which words; Summary stays the last one known.
+	Silent *time.Time `json:"silent_since,omitempty"`
+	Why    string     `json:"why,omitempty"`
+	// Attention is what the workspace itself finds of the instance (an idle GPU that is billed, a silent agent)
+	// together with what the agent finds. It is set in each line that has a Summary or Silent.
+	Attention []Attention `json:"attention,omitempty"`
+}
+
+// Attention is a finding of one instance, with what people said of it.
+type Attention struct {
+	gpu.Finding
+	Acknowledged bool       `json:"acknowledged,omitempty"`
+	MutedUntil   *time.Time `json:"muted_until,omitempty"`
+}
+
+// WatchFleet calls each with the last known figures of every instance, and then with new ones as they
+// come, until ctx ends or each fails. While it lasts the daemon follows every running instance.
+func (c *Client) WatchFleet(ctx context.Context, every time.Duration, each func(FleetFigures) error) error {
+	res, err := c.open(ctx, http.MethodGet, "/v1/figures?every="+url.QueryEscape(every.String()), nil)
+	if err != nil {
+		return err
+	}
+	return decodeStream(ctx, res, each)
+}
+
+// AttentionRequest is what somebody says of a finding.
+type AttentionRequest struct {
+	Finding string `json:"finding"` // its id
+	// Acknowledge hides it until it goes and comes again.
+	Acknowledge bool `json:"acknowledge,omitempty"`
+	// MuteSeconds keeps its rule quiet on this instance for so long; 0 with Acknowledge false takes both back.
+	MuteSeconds float64 `json:"mute_seconds,omitempty"`
+}
+
+// Attend acknowledges or mutes a finding of an instance.
+func (c *Client) Attend(ctx context.Context, name string, r AttentionRequest) error {
+	return c.call(ctx, http.MethodPost, instancePath(name)+"/attention", r, nil)
+}
