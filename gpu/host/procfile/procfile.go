@@ -16,7 +16,10 @@ const maxSize = 16 << 20
 type Reader struct{ buf []byte }
 
 // Read returns the content of a file. Errors are *fs.PathError.
-func (r *Reader) Read(path string) ([]byte, error) {
+func (r *Reader) Read(path string) ([]byte, error) { return r.ReadAtMost(path, 0) }
+
+// ReadAtMost returns the beginning of a file, at least most bytes of it if it has so many; 0: all.
+func (r *Reader) ReadAtMost(path string, most int) ([]byte, error) {
 	if r.buf == nil {
 		r.buf = make([]byte, 8<<10)
 	}
@@ -37,10 +40,10 @@ func (r *Reader) Read(path string) ([]byte, error) {
 		if err != nil {
 			return nil, &fs.PathError{Op: "read", Path: path, Err: err}
 		}
-		if k <= 0 {
+		n += max(k, 0)
+		if k <= 0 || (most > 0 && n >= most) {
 			return r.buf[:n], nil
 		}
-		n += k
 	}
 }
 

@@ -1,0 +1,414 @@
+package procs
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strconv"
+	"time"
+
+	"berth/gpu"
+	"berth/gpu/host/procfile"
+)
+
+// Options say what is watched; the zero value watches this host.
+type Options struct {
+	Proc string // where the processes are found; "": /proc
+	// Attributor says whose a process is; nil: only containers are known.
+	Attributor Attributor
+	// Top is how many processes are shown apart from those on GPUs; 0: 40.
+	Top     int
+	Now     func() time.Time
+	Elapsed func() time.Duration // a clock that is never set
+	// Foreign says that this process lives in a PID name space of its own, so that the driver's PIDs are not
+	// those of Proc; nil: look.
+	Foreign *bool
+	// User names a user; it may block. "": its number is shown. nil: the system's data base.
+	User func(uid int) string
+}
+
+// Table knows the processes. It belongs to one goroutine.
+type Table struct {
+	o     Options
+	src   source
+	byPID map[int]*entry
+	shown []*entry
+	round uint64
+	users users
+
+	wall    time.Time // when starts were told, and the same moment on the other clock
+	wallAt  time.Duration
+	lastAll time.Duration
+	scanned bool
+	cost    time.Duration // of looking at all, in time of the processor
+	loading chan struct{}
+}
+
+// source reads processes of one system.
+type source interface {
+	all(each func(stat)) error
+	one(pid int) (stat, bool)
+	// details may block for ever.
+	details(pid int) details
+	// boot is now, on the clock that processes' starts are told by, in their unit.
+	startedAgo(start uint64) time.Duration
+}
+
+// details is what seldom changes of a process.
+type details struct {
+	uid       int // -1: unknown
+	command   string
+	cgroup    string
+	container procfile.Container
+	environ   []string
+	usesGPU   bool // it has a GPU's device open; only looked at where PIDs are foreign
+}
+
+// entry is one process.
+type entry struct {
+	pid, ppid int
+	start     uint64
+	startedAt time.Time
+	comm      string
+	state     byte
+	kernel    bool
+	threads   int
+	memory    int64
+	cpu       time.Duration
+	cpuAt     time.Duration
+	share     float64 // percent of a core
+	hasShare  bool
+	round     uint64
+
+	details   details
+	hasOnce   bool
+	loading   chan details
+	detailsAt time.Duration
+	owner     gpu.Owner
+	owned     bool
+}
+
+const (
+	defaultTop = 40
+	// What looking at all processes may cost of one core, while somebody watches and otherwise.
+	watchedBudget   = 0.004
+	unwatchedBudget = 0.0004
+	longestPause    = 2 * time.Minute
+	detailsAgain    = 30 * time.Second
+	// detailsPatience is how long a sample waits for arguments; they take microseconds, or for ever.
+	detailsPatience = 50 * time.Millisecond
+	maxLoading      = 64
+	shortestShare   = 200 * time.Millisecond // a share of less is noise
+)
+
+// New makes a Table. The first Scan has no CPU shares.
+func New(o Options) *Table {
+	if o.Proc == "" {
+		o.Proc = "/proc"
+	}
+	if o.Top == 0 {
+		o.Top = defaultTop
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Elapsed == nil {
+		start := time.Now()
+		o.Elapsed = func() time.Duration { return time.Since(start) }
+	}
+	if o.Foreign == nil {
+		o.Foreign = new(bool)
+		*o.Foreign = foreign(o.Proc)
+	}
+	t := &Table{o: o, src: newSource(o), byPID: map[int]*entry{}, loading: make(chan struct{}, maxLoading)}
+	t.users.init(o.User)
+	return t
+}
+
+// Scan looks at the processes and returns those that are shown: each that onGPU names, once for each GPU, then
+// those that use most of the processors and of the memory. count is how many the host has. While nobody watches
+// it costs less.
+func (t *Table) Scan(ctx context.Context, onGPU []gpu.GPUProcess, watched bool) (list []gpu.Process, count int, err error) {
+	now := t.o.Elapsed()
+	t.round++
+	t.followClock(now)
+	if t.due(now, watched) {
+		cpu := threadTime()
+		err = t.src.all(func(s stat) { t.update(s, now) })
+		if err == nil {
+			for pid, e := range t.byPID {
+				if e.round != t.round {
+					delete(t.byPID, pid)
+				}
+			}
+			t.scanned, t.lastAll = true, now
+		}
+		t.cost = threadTime() - cpu
+		threadDone()
+		t.choose()
+	} else {
+		for _, e := range t.shown {
+			t.refresh(e.pid, now)
+		}
+	}
+	show := make([]*entry, 0, len(t.shown)+len(onGPU))
+	for _, e := range t.shown {
+		if t.byPID[e.pid] == e {
+			show = append(show, e)
+		}
+	}
+	gpus := map[*entry]bool{}
+	for _, p := range onGPU {
+		e := t.byPID[p.PID]
+		if e == nil || e.round != t.round {
+			e = t.refresh(p.PID, now)
+		}
+		if e != nil && !gpus[e] {
+			gpus[e] = true
+			show = append(show, e)
+		}
+	}
+	t.load(ctx, show, now)
+	list = make([]gpu.Process, 0, len(show)+len(onGPU))
+	for _, p := range onGPU {
+		list = append(list, t.joined(p))
+	}
+	slices.SortStableFunc(list, func(a, b gpu.Process) int {
+		return cmp.Or(*a.GPUIndex-*b.GPUIndex, cmp.Compare(value(b.GPUMemory), value(a.GPUMemory)), a.PID-b.PID)
+	})
+	for _, e := range show {
+		if !gpus[e] {
+			list = append(list, t.process(e))
+		}
+	}
+	return list, len(t.byPID), err
+}
+
+// followClock tells all starts anew when the wall clock was set, so that Signal, which asks by it, agrees.
+func (t *Table) followClock(now time.Duration) {
+	wall := t.o.Now()
+	shift := wall.Round(0).Sub(t.wall.Round(0)) - (now - t.wallAt)
+	if !t.wall.IsZero() && shift.Abs() > time.Second/2 {
+		for _, e := range t.byPID {
+			e.startedAt = wall.Add(-t.src.startedAgo(e.start)).Round(0)
+		}
+	}
+	if t.wall.IsZero() || shift.Abs() > time.Second/2 {
+		t.wall, t.wallAt = wall, now
+	}
+}
+
+func (t *Table) due(now time.Duration, watched bool) bool {
+	if !t.scanned {
+		return true
+	}
+	budget := unwatchedBudget
+	if watched {
+		budget = watchedBudget
+	}
+	pause := min(time.Duration(float64(t.cost)/budget), longestPause)
+	return now-t.lastAll >= pause*9/10 // a tick that comes a little early counts
+}
+
+func (t *Table) refresh(pid int, now time.Duration) *entry {
+	s, ok := t.src.one(pid)
+	if !ok {
+		delete(t.byPID, pid)
+		return nil
+	}
+	return t.update(s, now)
+}
+
+func (t *Table) update(s stat, now time.Duration) *entry {
+	e := t.byPID[s.pid]
+	if e == nil || e.start != s.start {
+		age := t.src.startedAgo(s.start)
+		e = &entry{pid: s.pid, start: s.start, startedAt: t.o.Now().Add(-age).Round(0), cpuAt: now, cpu: s.cpu}
+		// One that started since the last look has used all of its time since then.
+		if t.scanned && age > shortestShare && age <= now-t.lastAll {
+			e.share, e.hasShare = percent(s.cpu, age), true
+		}
+		t.byPID[s.pid] = e
+	} else if passed := now - e.cpuAt; passed >= shortestShare {
+		e.share, e.hasShare = percent(max(s.cpu-e.cpu, 0), passed), true
+		e.cpu, e.cpuAt = s.cpu, now
+	}
+	if e.comm != string(s.comm) {
+		e.comm = string(s.comm)
+		e.detailsAt = 0 // it became another program
+		e.hasOnce = e.hasOnce && e.kernel
+	}
+	e.ppid, e.state, e.kernel, e.threads, e.memory, e.round = s.ppid, s.state, s.kernel, s.threads, s.memory, t.round
+	return e
+}
+
+func percent(cpu, passed time.Duration) float64 { return 100 * float64(cpu) / float64(passed) }
+
+// choose finds those that use most: half of them by CPU, the rest by memory.
+func (t *Table) choose() {
+	all := make([]*entry, 0, len(t.byPID))
+	for _, e := range t.byPID {
+		if !e.kernel || e.share >= 1 {
+			all = append(all, e)
+		}
+	}
+	byCPU := func(a, b *entry) int {
+		return cmp.Or(cmp.Compare(b.share, a.share), cmp.Compare(b.memory, a.memory), a.pid-b.pid)
+	}
+	byMemory := func(a, b *entry) int { return cmp.Or(cmp.Compare(b.memory, a.memory), a.pid-b.pid) }
+	chosen := map[*entry]bool{}
+	for _, e := range top(all, (t.o.Top+1)/2, byCPU) {
+		if e.share > 0 {
+			chosen[e] = true
+		}
+	}
+	for _, e := range top(all, t.o.Top, byMemory) {
+		if len(chosen) < t.o.Top && !e.kernel {
+			chosen[e] = true
+		}
+	}
+	t.shown = t.shown[:0]
+	for e := range chosen {
+		t.shown = append(t.shown, e)
+	}
+	slices.SortFunc(t.shown, byCPU)
+}
+
+// top returns the first n of list in order, without sorting all of it.
+func top(list []*entry, n int, order func(a, b *entry) int) []*entry {
+	out := make([]*entry, 0, n+1)
+	for _, e := range list {
+		if len(out) == n && order(out[n-1], e) <= 0 {
+			continue
+		}
+		i, _ := slices.BinarySearchFunc(out, e, order)
+		out = slices.Insert(out, i, e)
+		if len(out) > n {
+			out = out[:n]
+		}
+	}
+	return out
+}
+
+// load gets details of the processes that have none, or old ones.
+func (t *Table) load(ctx context.Context, show []*entry, now time.Duration) {
+	var wait []*entry
+	for _, e := range show {
+		if e.loading != nil {
+			select {
+			case d := <-e.loading:
+				t.keep(e, d, now)
+			default:
+				continue // it hangs: asked once is enough
+			}
+		}
+		if e.hasOnce && now-e.detailsAt < detailsAgain {
+			continue
+		}
+		select {
+		case t.loading <- struct{}{}:
+		default:
+			continue
+		}
+		c, pid, src, slots := make(chan details, 1), e.pid, t.src, t.loading
+		e.loading = c
+		go func() {
+			defer func() { <-slots }()
+			c <- src.details(pid)
+		}()
+		wait = append(wait, e)
+	}
+	if len(wait) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, detailsPatience)
+	defer cancel()
+	for _, e := range wait {
+		select {
+		case d := <-e.loading:
+			t.keep(e, d, now)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (t *Table) keep(e *entry, d details, now time.Duration) {
+	e.loading = nil
+	if d.uid < 0 && e.hasOnce {
+		return // it has just ended
+	}
+	e.details, e.hasOnce, e.detailsAt = d, true, now
+}
+
+func (t *Table) attribute(e *entry) {
+	if t.o.Attributor != nil && !e.owned {
+		c := Candidate{PID: e.pid, Cgroup: e.details.cgroup, Environ: e.details.environ}
+		for p := t.byPID[e.ppid]; p != nil && len(c.Ancestors) < 256; p = t.byPID[p.ppid] {
+			c.Ancestors = append(c.Ancestors, p.pid)
+			if p.pid == p.ppid {
+				break
+			}
+		}
+		e.owner, e.owned = t.o.Attributor.Owner(c)
+	}
+	if !e.owned && e.details.container.ID != "" {
+		e.owner = gpu.Owner{Kind: "container", ID: e.details.container.ID, Name: e.details.container.Runtime}
+	}
+}
+
+func (t *Table) process(e *entry) gpu.Process {
+	t.attribute(e)
+	state := e.state
+	if state == 'Z' && e.threads > 1 { // only its first thread has ended
+		state = 'S'
+	}
+	p := gpu.Process{PID: e.pid, PPID: e.ppid, StartedAt: e.startedAt, State: stateName(state), Threads: e.threads, Owner: e.owner}
+	if e.hasShare {
+		share := e.share
+		p.CPU = &share
+	}
+	memory := e.memory
+	p.Memory = &memory
+	p.Command = e.details.command
+	if p.Command == "" { // a thread of the kernel, a zombie, or one whose arguments can't be read
+		p.Command = "[" + clean(e.comm) + "]"
+	}
+	if e.hasOnce && e.details.uid >= 0 {
+		p.User = t.users.name(e.details.uid)
+	}
+	if p.Owner.Kind == "job" {
+		p.JobID = p.Owner.ID
+	}
+	if e.loading != nil && !e.hasOnce {
+		p.Note = "its arguments can't be read: it waits in the kernel"
+	}
+	return p
+}
+
+// joined is a process as the driver names it, with what the host knows of it.
+func (t *Table) joined(g gpu.GPUProcess) gpu.Process {
+	e := t.byPID[g.PID]
+	var p gpu.Process
+	switch {
+	case e != nil && (!*t.o.Foreign || e.details.usesGPU):
+		p = t.process(e)
+		if p.State == "zombie" {
+			p.Note = "zombie: its GPU memory is held until its parent (PID " + strconv.Itoa(e.ppid) + ") waits for it"
+		}
+	case *t.o.Foreign:
+		p = gpu.Process{PID: g.PID, Note: "of another PID namespace: it can't be seen from in here"}
+	default:
+		p = gpu.Process{PID: g.PID, Note: "not seen on this host: it has ended, or is hidden from this user"}
+	}
+	index := g.GPU
+	p.GPUIndex, p.MIG, p.GPUKind, p.GPUMemory, p.SM = &index, g.MIG, g.Kind, g.Memory, g.SM
+	return p
+}
+
+func value(v *int64) int64 {
+	if v == nil {
+		return -1
+	}
+	return *v
+}
