@@ -86,6 +86,12 @@ func (m *Model) globals() []key.Binding {
 	bs := []key.Binding{
 		{Keys: []string{"?", "f1"}, Show: "?", Label: "help", Group: everywhere, Desc: "Help on this screen.", Do: func() tea.Cmd { return m.open("help", m.helpArg()) }},
 		{Keys: []string{":"}, Group: everywhere, Desc: "Type a command.", Do: func() tea.Cmd { m.show(m.newPalette()); return nil }},
+		{Keys: []string{"!"}, Group: everywhere, Desc: "What wants attention, and what to do about it.", Do: func() tea.Cmd {
+			if m.top().Topic() == "attention" {
+				return nil
+			}
+			return m.open("attention", "")
+		}},
 		{Keys: []string{"R"}, Group: everywhere, Desc: "Read-only: nothing can be changed until it is switched off.", Why: ro, Do: m.toggleReadOnly},
 		{Keys: []string{"M"}, Group: everywhere, Desc: "Let the mouse go, so that the terminal selects text; again takes it back.", Do: m.toggleMouse},
 		{Keys: []string{"ctrl+l"}, Group: everywhere, Desc: "Draw the screen anew."},

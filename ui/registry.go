@@ -2,6 +2,7 @@ package ui
 
 import (
 	"berth/ui/adopt"
+	"berth/ui/attention"
 	"berth/ui/console"
 	"berth/ui/create"
 	"berth/ui/detail"
@@ -10,6 +11,8 @@ import (
 	"berth/ui/help"
 	"berth/ui/inventory"
 	"berth/ui/screen"
+	"berth/ui/top"
+	"berth/ui/wall"
 )
 
 // makers are the screens, by the name with which screen.Open asks for them.
@@ -22,4 +25,7 @@ var makers = map[string]screen.Maker{
 	"events":    events.New,
 	"help":      help.New,
 	"inventory": inventory.New,
+	"top":       top.New,
+	"wall":      wall.New,
+	"attention": attention.New,
 }

@@ -57,8 +57,10 @@ func (m *Model) render() {
 
 // segment is a piece of the bar.
 type segment struct {
-	st theme.Style
-	s  string
+	st    theme.Style
+	s     string
+	short string // where there is little room; empty: s
+	must  bool   // others are written short before it is left out
 }
 
 func (m *Model) drawBar() string {
@@ -77,6 +79,19 @@ func (m *Model) drawBar() string {
 		}
 	}
 	right := m.summary()
+	w := 1
+	for _, s := range right {
+		if s.must {
+			w += text.Width(s.s) + 2
+		}
+	}
+	if w > l.Room() {
+		for i := range right {
+			if right[i].short != "" {
+				right[i].s = right[i].short
+			}
+		}
+	}
 	for len(right) > 0 {
 		w := 1
 		for _, s := range right {
@@ -99,7 +114,7 @@ func (m *Model) summary() []segment {
 	t := m.e.Theme
 	var out []segment
 	if m.e.ReadOnly {
-		out = append(out, segment{t.Warn, "READ-ONLY"})
+		out = append(out, segment{st: t.Warn, s: "READ-ONLY"})
 	}
 	s := m.e.Store.Totals()
 	if s.All == 0 {
@@ -107,8 +122,15 @@ func (m *Model) summary() []segment {
 	}
 	count := func(n int, st theme.Style, glyph, word string) {
 		if n > 0 {
-			out = append(out, segment{st, fmt.Sprintf("%s %d %s", glyph, n, word)})
+			out = append(out, segment{st, fmt.Sprintf("%s %d %s", glyph, n, word), fmt.Sprintf("%s %d", glyph, n), st != t.Idle})
 		}
+	}
+	f := m.e.Store.FigureTotals(m.e.Clock())
+	switch {
+	case f.Critical > 0:
+		out = append(out, segment{st: t.Bad, s: fmt.Sprintf("%s %d", t.Critical, f.Critical), must: true})
+	case f.Warning > 0:
+		out = append(out, segment{st: t.Busy, s: fmt.Sprintf("%s %d", t.Glyphs.Warning, f.Warning), must: true})
 	}
 	count(s.Running, t.Good, t.Running, "running")
 	count(s.Changing, t.Busy, t.Going, "changing")
@@ -119,16 +141,42 @@ func (m *Model) summary() []segment {
 		if s.Unpriced > 0 {
 			sum = money.USD(s.PerHour) + "+?/h" // and what is not known
 		}
-		out = append(out, segment{t.Text, sum})
+		out = append(out, segment{st: t.Text, s: sum, must: true})
+	}
+	switch {
+	case f.Any && f.Busy+f.Idle+f.Lost > 0:
+		gpus := fmt.Sprintf("GPUs %d busy %d idle", f.Busy, f.Idle)
+		if f.Lost > 0 {
+			gpus += fmt.Sprintf(" %d lost", f.Lost)
+		}
+		out = append(out, segment{st: t.Text, s: gpus, short: fmt.Sprintf("GPUs %d/%d busy", f.Busy, f.Busy+f.Idle+f.Lost)})
+		if f.IdleKnown && f.IdlePerHour > 0 {
+			idle := "idle " + money.USD(f.IdlePerHour) + "/h"
+			short := idle
+			if f.IdleToday >= 0.01 {
+				idle += ", " + money.USD(f.IdleToday) + " today"
+			}
+			out = append(out, segment{st: t.Busy, s: idle, short: short})
+		}
+		if f.PowerKnown {
+			out = append(out, segment{st: t.Dim, s: watts(f.Power)})
+		}
+	case s.GPUs > 0:
+		out = append(out, segment{st: t.Dim, s: fmt.Sprintf("%d GPUs on", s.GPUs)})
 	}
 	count(s.Stopped, t.Idle, t.Stopped, "stopped")
 	if s.TodayKnown {
-		out = append(out, segment{t.Text, money.USD(s.Today) + " today"})
-	}
-	if s.GPUs > 0 {
-		out = append(out, segment{t.Dim, fmt.Sprintf("%d GPUs on", s.GPUs)})
+		out = append(out, segment{st: t.Text, s: money.USD(s.Today) + " today"})
 	}
 	return out
+}
+
+// watts writes a power.
+func watts(w float64) string {
+	if w >= 1000 {
+		return fmt.Sprintf("%.1f kW", w/1000)
+	}
+	return fmt.Sprintf("%.0f W", w)
 }
 
 func (m *Model) drawStatus() string {

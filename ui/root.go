@@ -46,6 +46,8 @@ type Hooks struct {
 	Exec func(tea.ExecCommand, tea.ExecCallback) tea.Cmd
 	// Blur is told whether the terminal is looked at.
 	Blur func(blurred bool)
+	// Notify tells somebody who does not look, by what Config.Notify names.
+	Notify func(sequence string) error
 }
 
 // shown is a dialog with the place where it was drawn.
@@ -162,11 +164,15 @@ func (m *Model) handle(msg tea.Msg) tea.Cmd {
 	case data.Delta:
 		fresh := m.e.Store.Apply(msg)
 		return tea.Batch(m.tell(screen.Changed{Fresh: fresh}), m.checkAfter())
+	case data.FigureDelta:
+		m.ring(m.e.Store.ApplyFigures(msg, m.e.Now()))
+		return m.tell(screen.Measured{})
 	case tea.FocusMsg, tea.BlurMsg:
+		_, m.e.Blurred = msg.(tea.BlurMsg)
 		if m.hooks.Blur != nil {
-			_, b := msg.(tea.BlurMsg)
-			m.hooks.Blur(b)
+			m.hooks.Blur(m.e.Blurred)
 		}
+		return m.tell(screen.Looked{})
 	case darkMsg:
 		if m.look.Dark != bool(msg) {
 			m.look.Dark = bool(msg)

@@ -84,9 +84,17 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer t.give()
 
+	if a, ok := o.Workspace.(interface{ AgentOf(string) screen.Agent }); ok {
+		e.Agent = a.AgentOf
+	} else if client != nil {
+		e.Agent = func(ref string) screen.Agent { return client.Agent(ref) }
+	}
+
 	var p *tea.Program
+	e.Post = func(m tea.Msg) { p.Send(m) }
 	feed := data.NewFeed(o.Workspace, func(d data.Delta) { p.Send(d) })
-	hooks := Hooks{Copy: t.copy, Blur: feed.SetBlurred}
+	figures := data.NewFigureFeed(o.Workspace, func(d data.FigureDelta) { p.Send(d) }, e.Now)
+	hooks := Hooks{Copy: t.copy, Notify: t.Write, Blur: func(b bool) { feed.SetBlurred(b); figures.SetBlurred(b) }}
 	if client != nil {
 		hooks.Shell = shellOpener(ctx, client, t, o.Getenv, o.Config.Escape, q)
 	}
@@ -114,6 +122,7 @@ func Run(ctx context.Context, o Options) error {
 		p.Quit()
 	})
 	background(func() { feed.Run(ctx) })
+	background(func() { figures.Run(ctx) })
 	background(func() { t.watchSize(ctx, p.Send) })
 	if client != nil {
 		q.mu.Lock()

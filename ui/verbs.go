@@ -59,6 +59,11 @@ func (m *Model) newPalette() *palette.Palette {
 		{Name: "show", Desc: "everything about an instance", Args: names, Do: on(func(rows []*data.Row) tea.Cmd {
 			return e.Send(screen.Open{Name: "detail", Arg: rows[0].ID})
 		})},
+		{Name: "top", Desc: "figures of an instance: GPUs, processes, disks, history", Args: names, Do: on(func(rows []*data.Row) tea.Cmd {
+			return e.Send(screen.Open{Name: "top", Arg: rows[0].ID})
+		})},
+		open("wall", "wall", "all GPUs of the fleet", free),
+		open("attention", "attention", "what wants attention, and what to do", free),
 		action(act.Start, "start instances"),
 		action(act.Stop, "stop instances"),
 		action(act.Restart, "restart instances"),

@@ -63,11 +63,17 @@ type Store struct {
 
 	totals    Totals
 	totalsGen uint64
+
+	figs         map[string]*Figures // by instance id
+	FigGen       uint64              // grows with each delta of figures
+	FigErr       error               // why no figures come; nil: they do
+	figTotals    FigureTotals
+	figTotalsGen [2]uint64
 }
 
 // NewStore returns an empty store.
 func NewStore() *Store {
-	return &Store{rows: map[string]*Row{}, names: map[string]int{}, ops: map[string]*api.Operation{}}
+	return &Store{rows: map[string]*Row{}, names: map[string]int{}, ops: map[string]*api.Operation{}, figs: map[string]*Figures{}}
 }
 
 // Apply takes a delta in and returns the rows that are new.
@@ -84,6 +90,7 @@ func (s *Store) Apply(d Delta) []*Row {
 			s.count(old.Name, -1)
 			delete(s.rows, id)
 			delete(s.ops, id)
+			delete(s.figs, id)
 		}
 	}
 	fresh := make([]*Row, 0, len(d.Changed))

@@ -125,6 +125,7 @@ func (d *Detail) Keys() []key.Binding {
 	}
 	return []key.Binding{
 		{Keys: []string{"t"}, Label: "shell", Group: acts, Desc: "Give this terminal to a shell on the instance; enter ~ . comes back.", Why: why(act.Shell), Do: on(act.Shell)},
+		{Keys: []string{"f"}, Label: "figures", Group: acts, Desc: "Its GPUs, processes, disks and their history, live.", Why: gone, Do: func() tea.Cmd { return d.e.Send(screen.Open{Name: "top", Arg: d.id}) }},
 		{Keys: []string{"s"}, Label: verb, Group: acts, Desc: "Start what is stopped, stop what runs.", Why: why(verb), Do: on(verb)},
 		{Keys: []string{"r"}, Label: "restart", Group: acts, Desc: "Restart the instance.", Why: why(act.Restart), Do: on(act.Restart)},
 		{Keys: []string{"d"}, Label: "delete", Group: acts, Desc: "Delete the instance and its disk, or forget an adopted one; asks first.", Why: why(act.Delete), Do: on(act.Delete)},

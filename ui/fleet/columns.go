@@ -22,7 +22,8 @@ type column struct {
 	rank        int
 	right       bool
 	less        func(a, b *data.Row) int
-	len         func(r *data.Row) int // content's width, for columns that fit themselves to it
+	live        func(s *data.Store, a, b *data.Row) int // instead of less, by figures
+	len         func(r *data.Row) int                   // content's width, for columns that fit themselves to it
 	cell        func(f *Fleet, l *draw.Line, r *data.Row, w int)
 }
 
@@ -85,11 +86,10 @@ func owner(r *data.Row) string {
 	}
 	return r.Owner
 }
-func address(r *data.Row) string       { return r.Address }
-func region(r *data.Row) string        { return r.Region }
-func image(r *data.Row) string         { return r.Image }
-func idleSince(r *data.Row) *time.Time { return r.IdleSince }
-func observed(r *data.Row) *time.Time  { return r.ObservedAt }
+func address(r *data.Row) string      { return r.Address }
+func region(r *data.Row) string       { return r.Region }
+func image(r *data.Row) string        { return r.Image }
+func observed(r *data.Row) *time.Time { return r.ObservedAt }
 
 // columns are all columns, in their usual order.
 var columns = []column{
@@ -98,41 +98,47 @@ var columns = []column{
 	{name: "state", title: "STATE", min: 15, max: 18, less: func(a, b *data.Row) int {
 		return cmp.Compare(slices.Index(api.States, a.State), slices.Index(api.States, b.State))
 	}, cell: stateCell},
-	{name: "backend", title: "BACKEND", min: 7, max: 10, rank: 5, less: byText(func(r *data.Row) string { return r.Backend }),
+	{name: "backend", title: "BACKEND", min: 7, max: 10, rank: 8, less: byText(func(r *data.Row) string { return r.Backend }),
 		len: func(r *data.Row) int { return len(r.Backend) }, cell: plain(func(r *data.Row) string { return r.Backend })},
-	{name: "size", title: "SIZE", min: 8, max: 20, rank: 4, less: byText(size), len: func(r *data.Row) int { return len(r.Size) },
+	{name: "size", title: "SIZE", min: 8, max: 20, rank: 6, less: byText(size), len: func(r *data.Row) int { return len(r.Size) },
 		cell: quiet(func(_ *Fleet, r *data.Row) string { return r.Size }, false)},
-	{name: "gpus", title: "GPUS", min: 8, max: 18, rank: 2, less: func(a, b *data.Row) int { return cmp.Compare(len(a.GPUs), len(b.GPUs)) },
-		len: func(r *data.Row) int { return len(money.GPUs(r.GPUs)) }, cell: quiet(func(_ *Fleet, r *data.Row) string { return money.GPUs(r.GPUs) }, false)},
-	{name: "owner", title: "OWNER", min: 7, max: 18, rank: 8, less: byText(owner), len: func(r *data.Row) int { return len(owner(r)) },
+	{name: "gpus", title: "GPUS", min: 8, max: 18, rank: 2, live: byFigure(load),
+		len: func(r *data.Row) int { return max(len(money.GPUs(r.GPUs)), min(len(r.GPUs), bars)+7) }, cell: gpusCell},
+	{name: "gpumem", title: "GPU MEM", min: 8, max: 10, rank: 7, right: true, live: byFigure(func(f *data.Figures) float64 { return float64(f.GPUMemory) / float64(f.GPUMemMax) }),
+		cell: figureCell(gpuMemory, true)},
+	{name: "disk", title: "DISK", min: 7, max: 12, rank: 4, right: true, live: byFigure(func(f *data.Figures) float64 { return orNaN(f.DiskPercent) }),
+		cell: figureCell(diskFigure, true)},
+	{name: "owner", title: "OWNER", min: 7, max: 18, rank: 10, less: byText(owner), len: func(r *data.Row) int { return len(owner(r)) },
 		cell: quiet(func(_ *Fleet, r *data.Row) string { return owner(r) }, false)},
-	{name: "price", title: "$/HOUR", min: 6, max: 8, rank: 3, right: true, less: byMoney(func(r *data.Row) *float64 { return data.Rate(&r.Instance) }),
+	{name: "price", title: "$/HOUR", min: 7, max: 8, rank: 3, right: true, less: byMoney(func(r *data.Row) *float64 { return data.Rate(&r.Instance) }),
 		cell: quiet(func(_ *Fleet, r *data.Row) string { return money.Maybe(data.Rate(&r.Instance)) }, true)},
-	{name: "today", title: "TODAY", min: 6, max: 8, rank: 7, right: true, less: byMoney(func(r *data.Row) *float64 { return r.CostTodayUSD }),
+	{name: "today", title: "TODAY", min: 6, max: 8, rank: 9, right: true, less: byMoney(func(r *data.Row) *float64 { return r.CostTodayUSD }),
 		cell: quiet(func(_ *Fleet, r *data.Row) string { return money.Maybe(r.CostTodayUSD) }, true)},
-	{name: "idle", title: "IDLE", min: 4, max: 5, rank: 6, right: true, less: byTime(idleSince),
+	{name: "idle", title: "IDLE", min: 5, max: 5, rank: 5, right: true, live: func(s *data.Store, a, b *data.Row) int {
+		return byTime(func(r *data.Row) *time.Time { return idleAt(s, r) })(a, b)
+	},
 		cell: quiet(func(f *Fleet, r *data.Row) string {
-			if r.IdleSince == nil || r.State != api.StateRunning {
-				return ""
+			if at := idleAt(f.e.Store, r); at != nil {
+				return f.e.Age(*at)
 			}
-			return f.e.Age(*r.IdleSince)
+			return ""
 		}, true)},
-	{name: "seen", title: "SEEN", min: 4, max: 5, rank: 9, right: true, less: byTime(observed),
+	{name: "seen", title: "SEEN", min: 5, max: 5, rank: 11, right: true, less: byTime(observed),
 		cell: quiet(func(f *Fleet, r *data.Row) string {
 			if r.ObservedAt == nil {
 				return ""
 			}
 			return f.e.Age(*r.ObservedAt)
 		}, true)},
-	{name: "address", title: "ADDRESS", min: 12, max: 22, rank: 10, less: byText(address), len: func(r *data.Row) int { return len(r.Address) },
+	{name: "address", title: "ADDRESS", min: 12, max: 22, rank: 12, less: byText(address), len: func(r *data.Row) int { return len(r.Address) },
 		cell: quiet(func(_ *Fleet, r *data.Row) string { return r.Address }, false)},
-	{name: "region", title: "REGION", min: 8, max: 14, rank: 11, less: byText(region), len: func(r *data.Row) int { return len(r.Region) },
+	{name: "region", title: "REGION", min: 8, max: 14, rank: 13, less: byText(region), len: func(r *data.Row) int { return len(r.Region) },
 		cell: quiet(func(_ *Fleet, r *data.Row) string { return r.Region }, false)},
-	{name: "cpus", title: "VCPUS", min: 5, max: 5, rank: 12, right: true, less: func(a, b *data.Row) int { return cmp.Compare(a.VCPUs, b.VCPUs) },
+	{name: "cpus", title: "VCPUS", min: 5, max: 5, rank: 14, right: true, less: func(a, b *data.Row) int { return cmp.Compare(a.VCPUs, b.VCPUs) },
 		cell: quiet(func(_ *Fleet, r *data.Row) string { return number0(r.VCPUs) }, true)},
-	{name: "memory", title: "MEMORY", min: 8, max: 8, rank: 13, right: true, less: func(a, b *data.Row) int { return cmp.Compare(a.MemoryBytes, b.MemoryBytes) },
+	{name: "memory", title: "MEMORY", min: 8, max: 8, rank: 15, right: true, less: func(a, b *data.Row) int { return cmp.Compare(a.MemoryBytes, b.MemoryBytes) },
 		cell: quiet(func(_ *Fleet, r *data.Row) string { return money.Bytes(r.MemoryBytes) }, true)},
-	{name: "image", title: "IMAGE", min: 10, max: 20, rank: 14, less: byText(image), len: func(r *data.Row) int { return len(r.Image) },
+	{name: "image", title: "IMAGE", min: 10, max: 20, rank: 16, less: byText(image), len: func(r *data.Row) int { return len(r.Image) },
 		cell: quiet(func(_ *Fleet, r *data.Row) string { return r.Image }, false)},
 }
 
@@ -274,7 +280,7 @@ func (f *Fleet) measure(r *data.Row) {
 }
 
 // extra is the rank from which columns are shown only on wide screens.
-const extra = 10
+const extra = 12
 
-// lead is the width of the cursor's and the mark's place before the first column.
-const lead = 3
+// lead is the width of the place before the first column: for cursor, mark and what wants attention.
+const lead = 4

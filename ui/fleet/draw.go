@@ -52,6 +52,7 @@ func (f *Fleet) Draw(p *draw.Page) {
 		if f.marks[r.ID] {
 			l.To(1).Glyph(t.Mark, t.Marked)
 		}
+		f.mark(l, r)
 		for _, c := range cols {
 			l.To(c.x)
 			c.cell(f, l, r, c.w)

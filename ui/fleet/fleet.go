@@ -31,6 +31,7 @@ type Fleet struct {
 	cols     []*column
 	sortCol  *column
 	sortDown bool
+	sortedAt time.Time      // when the order was made anew
 	wide     map[string]int // the content's width by column
 	wideGen  int
 	laid     []placed
@@ -110,6 +111,8 @@ func (f *Fleet) Update(msg tea.Msg) tea.Cmd {
 	switch m := msg.(type) {
 	case screen.Changed:
 		f.merge(m.Fresh)
+	case screen.Measured:
+		f.measured()
 	case tea.KeyMsg:
 		if f.typing {
 			return f.typeFilter(m)

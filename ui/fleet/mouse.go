@@ -28,7 +28,7 @@ func (f *Fleet) Mouse(m tea.MouseMsg) tea.Cmd {
 		}
 	case f.top+m.Y-1 < len(f.rows) && m.Y-1 < f.view:
 		f.at = f.top + m.Y - 1
-		if m.X < lead-1 {
+		if m.X < 2 {
 			f.toggleMark()
 			f.move(-1)
 			return nil

@@ -9,8 +9,14 @@ import (
 
 // compare orders two rows by the sorted column, then by name and id.
 func (f *Fleet) compare(a, b *data.Row) int {
-	if f.sortCol.less != nil {
-		if c := f.sortCol.less(a, b); c != 0 {
+	if f.sortCol.less != nil || f.sortCol.live != nil {
+		c := 0
+		if f.sortCol.live != nil {
+			c = f.sortCol.live(f.e.Store, a, b)
+		} else {
+			c = f.sortCol.less(a, b)
+		}
+		if c != 0 {
 			if f.sortDown {
 				return -c
 			}
@@ -67,6 +73,7 @@ func number(s string) (n, rest string) {
 
 // rebuild makes the order anew: after another sort, filter or at first.
 func (f *Fleet) rebuild() {
+	f.sortedAt = f.e.Now()
 	f.keepPlace(func() {
 		f.rows = f.rows[:0]
 		f.e.Store.Each(func(r *data.Row) {
@@ -81,7 +88,7 @@ func (f *Fleet) rebuild() {
 
 // merge takes in what changed: gone rows leave, fresh ones come in at their place.
 func (f *Fleet) merge(fresh []*data.Row) {
-	if len(fresh) > len(f.rows)/4+16 {
+	if len(fresh) > len(f.rows)/4+16 || f.sortCol.live != nil && len(fresh) > 0 {
 		f.rebuild()
 		return
 	}
@@ -137,6 +144,9 @@ func (f *Fleet) find(id string) int {
 	r := f.e.Store.Row(id)
 	if r == nil {
 		return -1
+	}
+	if f.sortCol.live != nil { // figures have changed since the rows were put in order
+		return slices.Index(f.rows, r)
 	}
 	if i, ok := slices.BinarySearchFunc(f.rows, r, f.compare); ok && f.rows[i].ID == id {
 		return i

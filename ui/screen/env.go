@@ -21,6 +21,7 @@ type Config struct {
 	Mouse    bool   // take the mouse at the start
 	Theme    string // "auto", "dark", "light" or "none"
 	Escape   string // the second detach key of a shell; empty: "ctrl-] d"
+	Notify   string // how a new critical finding is told: "none", "bell", "osc9" or "osc777"; empty: "none"
 	Defaults Defaults
 }
 
@@ -37,6 +38,12 @@ type Env struct {
 	Now    func() time.Time
 	// Tick returns a command that gives a message after d; tests put their own clock here.
 	Tick func(d time.Duration, f func(time.Time) tea.Msg) tea.Cmd
+	// Post hands a message to the dashboard's loop from any goroutine; it may block until it is taken.
+	Post func(tea.Msg)
+	// Agent returns the agent of an instance by its ref; nil: there is no way to any.
+	Agent func(ref string) Agent
+	// Blurred says that the terminal is not looked at; screens are told by Looked when it changes.
+	Blurred bool
 	// ReadOnly is the switch as it stands now; Config.ReadOnly can't be undone.
 	ReadOnly bool
 	MouseOn  bool

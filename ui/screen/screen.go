@@ -58,6 +58,10 @@ type (
 	Copy struct{ What, Text string }
 	// Changed follows each delta that was applied to the store. Fresh are the new rows.
 	Changed struct{ Fresh []*data.Row }
+	// Measured follows each delta of figures that was applied to the store.
+	Measured struct{}
+	// Looked follows a change of Env.Blurred.
+	Looked struct{}
 	// Done ends an action: what it was, and its error.
 	Done struct {
 		Verb, Ref string

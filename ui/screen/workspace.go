@@ -2,8 +2,10 @@ package screen
 
 import (
 	"context"
+	"time"
 
 	"berth/backend/api"
+	"berth/gpu"
 )
 
 // Workspace is what the dashboard asks of the service; *api.Client is one.
@@ -27,6 +29,17 @@ type Workspace interface {
 	Sizes(ctx context.Context, backend string) ([]api.Size, error)
 	Images(ctx context.Context, backend string) ([]api.Image, error)
 	CheckName(ctx context.Context, backend, name string) error
+	WatchFleet(ctx context.Context, every time.Duration, each func(api.FleetFigures) error) error
+	Attend(ctx context.Context, name string, r api.AttentionRequest) error
 }
+
+// Agent is what the dashboard asks of one instance's agent; the client that api.Client.Agent returns is one.
+type Agent interface {
+	WatchFigures(ctx context.Context, every time.Duration, each func(gpu.Sample) error) error
+	History(ctx context.Context, o api.HistoryOptions) ([]gpu.Series, error)
+	SignalProcess(ctx context.Context, pid int, r api.SignalRequest) error
+}
+
+var _ Agent = (*api.Client)(nil)
 
 var _ Workspace = (*api.Client)(nil)

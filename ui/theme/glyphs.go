@@ -10,6 +10,7 @@ type Glyphs struct {
 	H, V, TL, TR, BL, BR, LT, RT                 string // lines and corners
 	Dot, Arrow, Check, Cross, Pending, Bullet    string
 	On, Off_, Left, Right, Under, Dash           string
+	Critical, Warning, Notice                    string // what wants attention
 }
 
 var unicodeGlyphs = Glyphs{
@@ -18,6 +19,7 @@ var unicodeGlyphs = Glyphs{
 	H: "─", V: "│", TL: "╭", TR: "╮", BL: "╰", BR: "╯", LT: "├", RT: "┤",
 	Dot: "·", Arrow: "→", Check: "✓", Cross: "✗", Pending: "○", Bullet: "•",
 	On: "●", Off_: "○", Left: "‹", Right: "›", Under: "_", Dash: "–",
+	Critical: "▲", Warning: "△", Notice: "·",
 }
 
 var asciiGlyphs = Glyphs{
@@ -26,6 +28,7 @@ var asciiGlyphs = Glyphs{
 	H: "-", V: "|", TL: "+", TR: "+", BL: "+", BR: "+", LT: "+", RT: "+",
 	Dot: "-", Arrow: "->", Check: "+", Cross: "x", Pending: "o", Bullet: "*",
 	On: "(*)", Off_: "( )", Left: "<", Right: ">", Under: "_", Dash: "-",
+	Critical: "!", Warning: "w", Notice: ".",
 }
 
 // StateGlyph returns the sign of an instance's state.

@@ -165,6 +165,19 @@ func (t *Theme) Level(level string) Style {
 	return t.Text
 }
 
+// Severity returns the sign and the look of a finding by its rank: 3 is critical, 2 a warning, 1 less, 0 none.
+func (t *Theme) Severity(rank int) (string, Style) {
+	switch rank {
+	case 3:
+		return t.Critical, t.Bad
+	case 2:
+		return t.Glyphs.Warning, t.Busy
+	case 1:
+		return t.Notice, t.Dim
+	}
+	return "", t.Dim
+}
+
 // Brackets are what stands around a button: it is known for one, and for the chosen one, without colour.
 func (t *Theme) Brackets(chosen bool) (left, right string) {
 	switch {

@@ -28,6 +28,8 @@ type Driver struct {
 	M      *ui.Model
 	E      *screen.Env
 	Feed   *data.Feed
+	Meter  *data.FigureFeed
+	Rung   []string // what made the terminal ring
 	Copied []string // what went to the clipboard
 	Shells []string // the instances whose shell was opened
 	Asked  []api.Answer
@@ -43,6 +45,9 @@ type Driver struct {
 	running int
 	sub     *sub
 }
+
+// posted is a message from another goroutine.
+type posted struct{ tea.Msg }
 
 type timer struct {
 	at time.Time
@@ -65,15 +70,17 @@ var Plain = theme.Options{Profile: termenv.Ascii, Dark: true}
 func Drive(o Options, list ...api.Instance) *Driver {
 	d := &Driver{now: Epoch, results: make(chan tea.Msg, 64)}
 	d.WS = New(d.Now, list...)
-	d.E = &screen.Env{Ctx: context.Background(), WS: d.WS, Store: data.NewStore(), Config: o.Config, Now: d.Now, Tick: d.tick, MouseOn: o.Config.Mouse, LocalGPUs: o.LocalGPUs, CanShell: true}
+	d.E = &screen.Env{Ctx: context.Background(), WS: d.WS, Store: data.NewStore(), Config: o.Config, Now: d.Now, Tick: d.tick, MouseOn: o.Config.Mouse, LocalGPUs: o.LocalGPUs, CanShell: true, Agent: d.WS.AgentOf, Post: func(m tea.Msg) { d.results <- posted{m} }}
 	d.M = ui.NewModel(d.E, o.Look, ui.Hooks{
-		Copy:  func(s string) error { d.Copied = append(d.Copied, s); return nil },
-		Shell: d.open,
+		Copy:   func(s string) error { d.Copied = append(d.Copied, s); return nil },
+		Notify: func(s string) error { d.Rung = append(d.Rung, s); return nil },
+		Shell:  d.open,
 		Exec: func(c tea.ExecCommand, done tea.ExecCallback) tea.Cmd {
 			return func() tea.Msg { return done(c.Run()) }
 		},
 	}, o.Width, o.Height)
 	d.Feed = data.NewFeed(nil, nil)
+	d.Meter = data.NewFigureFeed(nil, nil, d.Now)
 	d.sub = &sub{wake: make(chan struct{}, 1), end: make(chan struct{})}
 	d.WS.mu.Lock()
 	d.WS.subs[d.sub] = struct{}{}
@@ -164,12 +171,13 @@ func (d *Driver) update(msg tea.Msg) {
 // patience bounds how long a command of a test may take.
 const patience = 10 * time.Second
 
-// Settle passes on what the workspace has told and waits until no command runs any more.
+// Settle passes on what the workspace has told and waits until no command runs any more, but for those
+// that follow a stream which has nothing new.
 func (d *Driver) Settle() {
 	for {
 		d.sub.mu.Lock()
-		p := d.sub.pending
-		d.sub.pending = nil
+		p, figures := d.sub.pending, d.sub.figures
+		d.sub.pending, d.sub.figures = nil, nil
 		d.sub.mu.Unlock()
 		for _, c := range p {
 			d.Feed.Add(c)
@@ -177,9 +185,18 @@ func (d *Driver) Settle() {
 		if delta, ok := d.Feed.Take(); ok {
 			d.update(delta)
 		}
-		if d.running == 0 {
+		for _, l := range figures {
+			d.Meter.Add(l)
+		}
+		if delta, ok := d.Meter.Take(); ok {
+			d.update(delta)
+		}
+		d.WS.mu.Lock()
+		blocked := d.WS.blocked
+		d.WS.mu.Unlock()
+		if d.running == blocked && len(d.results) == 0 {
 			d.sub.mu.Lock()
-			quiet := len(d.sub.pending) == 0
+			quiet := len(d.sub.pending)+len(d.sub.figures) == 0
 			d.sub.mu.Unlock()
 			if quiet {
 				return
@@ -188,8 +205,13 @@ func (d *Driver) Settle() {
 		}
 		select {
 		case msg := <-d.results:
+			if m, ok := msg.(posted); ok {
+				d.update(m.Msg)
+				continue
+			}
 			d.running--
 			d.update(msg)
+		case <-d.WS.rest:
 		case <-time.After(patience):
 			panic("a command of the dashboard does not end")
 		}

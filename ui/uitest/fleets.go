@@ -122,3 +122,15 @@ func settingUp(list []api.Instance) []api.Instance {
 	}
 	return list
 }
+
+// Cluster is a fleet of n running instances with so many GPUs each.
+func Cluster(now time.Time, n, gpus int) []api.Instance {
+	out := Many(now, n)
+	for i := range out {
+		in := &out[i]
+		in.Name, in.State, in.StateSince = fmt.Sprintf("h100-%02d", i+1), api.StateRunning, now.Add(-9*time.Hour)
+		in.GPUs, in.VCPUs, in.MemoryBytes, in.User = GPUs(gpus, "NVIDIA H100", 80), 96, 1<<40, "ada"
+		in.RunningUSDPerHour = usd(55.04)
+	}
+	return out
+}

@@ -33,6 +33,8 @@ func history(d *Driver) {
 func small(o Options) *Driver {
 	d := Drive(o, Small(Epoch)...)
 	history(d)
+	d.WS.Measure(Epoch)
+	d.Settle()
 	return d
 }
 
@@ -87,6 +89,9 @@ func Scenes() []Scene {
 			d.Type("train")
 			return d
 		}},
+		{"top", on("train-1", "f")},
+		{"wall", pressed("w")},
+		{"attention", pressed("!")},
 		{"first", func(o Options) *Driver { return Drive(o) }},
 		{"new", func(o Options) *Driver { d := Drive(o); d.Press("n"); return d }},
 		{"making", func(o Options) *Driver {
@@ -149,6 +154,35 @@ func Scenes() []Scene {
 			d.Press(":")
 			d.Type("inventory notebook train-1")
 			d.Press("enter")
+			d.Settle()
+			d.Press("w")
+			return d
+		}},
+		{"top-disk", on("notebook", "f", "tab", "tab")},
+		{"top-stale", on("gpu-lab", "f")},
+		{"top-stopped", on("archive", "f")},
+		{"top-mig", on("scratch", "f", "j", "enter")},
+		{"top-gpu", on("train-1", "f", "enter")},
+		{"top-lost", on("train-1", "f", "j", "j", "j", "j", "j", "enter")},
+		{"top-host", on("notebook", "f", "tab", "enter")},
+		{"top-mount", on("notebook", "f", "tab", "tab", "enter")},
+		{"top-process", on("train-1", "f", "G", "enter")},
+		{"top-tree", on("train-1", "f", "tab", "tab", "tab", "T")},
+		{"top-signal", on("train-1", "f", "tab", "tab", "tab", "x")},
+		{"top-signal-other", func(o Options) *Driver {
+			d := on("train-1", "f", "/")(o)
+			d.Type("tensorboard")
+			d.Press("enter", "G", "x", "down", "down", "enter")
+			return d
+		}},
+		{"history", on("train-1", "f", "h", "2", "left", "shift+left", "shift+left")},
+		{"history-30d", on("notebook", "f", "tab", "tab", "h", "3")},
+		{"history-15min", on("train-1", "f", "h", "v")},
+		{"attention-mute", pressed("!", "m")},
+		{"attention-none", func(o Options) *Driver { d := Drive(o, Small(Epoch)...); d.Press("!"); return d }},
+		{"wall-256", func(o Options) *Driver {
+			d := Drive(o, Cluster(Epoch, 32, 8)...)
+			d.WS.Measure(Epoch)
 			d.Settle()
 			d.Press("w")
 			return d

@@ -24,6 +24,8 @@ type Workspace struct {
 	// Taken are names that only the provider knows of; CheckErr is what CheckName fails with.
 	Taken    map[string]bool
 	CheckErr error
+	// HistoryErr is what every agent's History fails with.
+	HistoryErr error
 	// Text is what Console returns.
 	Text string
 
@@ -35,18 +37,20 @@ type Workspace struct {
 	n         int
 	subs      map[*sub]struct{}
 	Calls     []string // what was asked, oldest first; read with Log
+	measured
 }
 
 type sub struct {
 	mu      sync.Mutex
 	pending []api.Change
+	figures []api.FleetFigures // only the driver takes these
 	wake    chan struct{}
 	end     chan struct{}
 }
 
 // New returns a workspace with these instances.
 func New(now func() time.Time, list ...api.Instance) *Workspace {
-	w := &Workspace{Now: now, instances: map[string]*api.Instance{}, ops: map[string]*api.Operation{}, subs: map[*sub]struct{}{}}
+	w := &Workspace{Now: now, instances: map[string]*api.Instance{}, ops: map[string]*api.Operation{}, subs: map[*sub]struct{}{}, measured: newMeasured()}
 	for i := range list {
 		in := list[i]
 		w.instances[in.ID] = &in

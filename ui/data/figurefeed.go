@@ -1,0 +1,175 @@
+package data
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"berth/backend/api"
+)
+
+// FigureWatcher streams the fleet's figures; *api.Client is one.
+type FigureWatcher interface {
+	WatchFleet(ctx context.Context, every time.Duration, each func(api.FleetFigures) error) error
+}
+
+const (
+	figurePace        = time.Second            // how often an instance is measured while somebody looks
+	blurredFigurePace = 15 * time.Second       // and while nobody does
+	figureInterval    = 250 * time.Millisecond // between two deltas
+	maxFigureBackoff  = 30 * time.Second       // a daemon of an older release has no figures at all
+)
+
+// FigureFeed follows the fleet's figures: at full pace while the dashboard is looked at, slowly otherwise.
+type FigureFeed struct {
+	ws   FigureWatcher
+	send func(FigureDelta)
+	now  func() time.Time
+
+	mu      sync.Mutex
+	blurred bool
+	again   context.CancelFunc // ends the stream under way, for another pace
+	pending FigureDelta
+	index   map[string]int // id → place in pending.Lines
+	dirty   bool
+	wake    chan struct{}
+}
+
+// NewFigureFeed makes a feed that gives deltas to send, which may block. now is the clock of receipts.
+func NewFigureFeed(ws FigureWatcher, send func(FigureDelta), now func() time.Time) *FigureFeed {
+	return &FigureFeed{ws: ws, send: send, now: now, index: map[string]int{}, wake: make(chan struct{}, 1)}
+}
+
+// SetBlurred slows the feed down while nobody looks.
+func (f *FigureFeed) SetBlurred(b bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.blurred != b {
+		f.blurred = b
+		if f.again != nil {
+			f.again()
+		}
+	}
+}
+
+// Run follows the workspace until ctx ends.
+func (f *FigureFeed) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	wg.Add(1)
+	go func() {
+		defer wg.Done()
+		f.deliver(ctx)
+	}()
+	defer wg.Wait()
+	backoff := interval
+	for ctx.Err() == nil {
+		one, cancel := context.WithCancel(ctx)
+		f.mu.Lock()
+		f.again = cancel
+		every := figurePace
+		if f.blurred {
+			every = blurredFigurePace
+		}
+		f.mu.Unlock()
+		up := false
+		err := f.ws.WatchFleet(one, every, func(l api.FleetFigures) error {
+			up = true
+			f.Add(l)
+			return one.Err()
+		})
+		repaced := one.Err() != nil
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		if repaced {
+			continue
+		}
+		if err == nil {
+			err = errors.New("the service ended the stream of figures")
+		}
+		f.down(err)
+		if up {
+			backoff = interval
+		}
+		t := time.NewTimer(backoff)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-t.C:
+		}
+		backoff = min(2*backoff, maxFigureBackoff)
+	}
+}
+
+func (f *FigureFeed) down(err error) {
+	f.mu.Lock()
+	f.pending.Err, f.dirty = err, true
+	f.mu.Unlock()
+	f.poke()
+}
+
+func (f *FigureFeed) poke() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Add takes one line in, for the next delta.
+func (f *FigureFeed) Add(l api.FleetFigures) {
+	n := FigureLine{FleetFigures: l}
+	if l.Summary != nil {
+		n.Received = f.now()
+	}
+	f.mu.Lock()
+	f.dirty, f.pending.Err = true, nil
+	if i, ok := f.index[l.Instance]; ok {
+		f.pending.Lines[i].merge(n)
+	} else {
+		f.index[l.Instance] = len(f.pending.Lines)
+		f.pending.Lines = append(f.pending.Lines, n)
+	}
+	f.mu.Unlock()
+	f.poke()
+}
+
+// Take returns what is pending, and whether there is anything.
+func (f *FigureFeed) Take() (FigureDelta, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.dirty {
+		return FigureDelta{}, false
+	}
+	d := f.pending
+	f.pending = FigureDelta{Err: d.Err}
+	f.dirty = false
+	clear(f.index)
+	return d, true
+}
+
+// deliver hands deltas on, an interval apart.
+func (f *FigureFeed) deliver(ctx context.Context) {
+	t := time.NewTimer(0)
+	defer t.Stop()
+	<-t.C
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.wake:
+		}
+		// What comes right after the first line belongs to the same second: it is waited for.
+		t.Reset(figureInterval)
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		if d, ok := f.Take(); ok {
+			f.send(d)
+		}
+	}
+}

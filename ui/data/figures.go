@@ -1,0 +1,290 @@
+package data
+
+import (
+	"slices"
+	"time"
+
+	"berth/backend/api"
+	"berth/gpu"
+)
+
+// Figures is what was last measured of an instance. It is not changed any more once it is in the store.
+type Figures struct {
+	gpu.Summary
+	Known     bool       // anything was ever measured; without it Summary is empty
+	Received  time.Time  // when Summary came; zero: never
+	Silent    *time.Time // since when its agent has said nothing
+	Why       string     // why it is silent
+	Attention []api.Attention
+
+	// The sums over its GPUs. Busy, Idle and Lost don't count those whose utilisation is not known.
+	Busy, Idle, Lost     int
+	GPUMemory, GPUMemMax int64   // bytes
+	Power                float64 // watts
+	PowerKnown           bool
+}
+
+// BusyFrom is the utilisation in percent from which a GPU counts as busy.
+const BusyFrom = 5
+
+// Seen is when the figures were true; zero is never. Ages are counted from receipt, but for figures that were
+// old when they came.
+func (f *Figures) Seen() time.Time {
+	switch {
+	case !f.Known:
+		return time.Time{}
+	case f.Silent != nil:
+		if f.Silent.Before(f.Received) {
+			return *f.Silent
+		}
+	case f.At.Before(f.Received.Add(-time.Minute)):
+		return f.At
+	}
+	return f.Received
+}
+
+// Active are the findings that nobody acknowledged or muted.
+func (f *Figures) Active(now time.Time) []api.Attention {
+	var out []api.Attention
+	for _, a := range f.Attention {
+		if Active(a, now) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// Active reports whether a finding is neither acknowledged nor muted.
+func Active(a api.Attention, now time.Time) bool {
+	return !a.Acknowledged && (a.MutedUntil == nil || !a.MutedUntil.After(now))
+}
+
+// Rank orders severities: 3 is critical, 2 a warning, 1 anything less, 0 none.
+func Rank(severity string) int {
+	switch severity {
+	case "critical":
+		return 3
+	case "warning":
+		return 2
+	case "":
+		return 0
+	}
+	return 1
+}
+
+// Worst is the highest rank of the active findings.
+func (f *Figures) Worst(now time.Time) int {
+	w := 0
+	for i := range f.Attention {
+		if Active(f.Attention[i], now) {
+			w = max(w, Rank(f.Attention[i].Severity))
+		}
+	}
+	return w
+}
+
+// sum fills in the sums over the GPUs.
+func (f *Figures) sum() {
+	for i := range f.GPUs {
+		g := &f.GPUs[i]
+		switch {
+		case g.Error != "":
+			f.Lost++
+		case g.Utilization == nil:
+		case *g.Utilization >= BusyFrom:
+			f.Busy++
+		default:
+			f.Idle++
+		}
+		if g.MemoryUsed != nil && g.MemoryTotal != nil {
+			f.GPUMemory += *g.MemoryUsed
+			f.GPUMemMax += *g.MemoryTotal
+		}
+		if g.Power != nil {
+			f.Power += *g.Power
+			f.PowerKnown = true
+		}
+	}
+}
+
+// keepNames gives GPUs that a line leaves unnamed the names of the line before.
+func keepNames(now, before []gpu.GPUSummary) []gpu.GPUSummary {
+	out := now
+	cloned := false
+	for i := range now {
+		if now[i].Name != "" {
+			continue
+		}
+		for j := range before {
+			if before[j].Index == now[i].Index && before[j].Name != "" {
+				if !cloned { // a line may be shared
+					out, cloned = slices.Clone(now), true
+				}
+				out[i].Name = before[j].Name
+				break
+			}
+		}
+	}
+	return out
+}
+
+// FigureLine is a line of the fleet's figures with the time of its receipt.
+type FigureLine struct {
+	api.FleetFigures
+	Received time.Time // of Summary; zero where there is none
+}
+
+// merge takes a newer line in.
+func (l *FigureLine) merge(n FigureLine) {
+	old, received := l.Summary, l.Received
+	*l = FigureLine{FleetFigures: n.FleetFigures, Received: n.Received}
+	if n.Summary == nil {
+		l.Summary, l.Received = old, received
+	} else if old != nil {
+		s := *n.Summary
+		s.GPUs = keepNames(s.GPUs, old.GPUs)
+		l.Summary = &s
+	}
+}
+
+// FigureDelta is what was measured since the last one.
+type FigureDelta struct {
+	Lines []FigureLine // at most one of each instance
+	Err   error        // why there are no figures; nil: they come
+}
+
+// Alarm is a critical finding that was not there before.
+type Alarm struct {
+	ID      string // of the instance
+	Finding api.Attention
+}
+
+// ApplyFigures takes a delta in and returns the critical findings that are new. What an instance's first line
+// brings is not new: it was there before somebody looked.
+func (s *Store) ApplyFigures(d FigureDelta, now time.Time) []Alarm {
+	s.FigGen++
+	s.FigErr = d.Err
+	var out []Alarm
+	for _, l := range d.Lines {
+		old := s.figs[l.Instance]
+		f := &Figures{Silent: l.Silent, Why: l.Why, Attention: l.Attention}
+		switch {
+		case l.Summary != nil:
+			f.Summary, f.Known, f.Received = *l.Summary, true, l.Received
+			if old != nil {
+				f.GPUs = keepNames(f.GPUs, old.GPUs)
+			}
+		case old != nil:
+			f.Summary, f.Known, f.Received = old.Summary, old.Known, old.Received
+		}
+		f.sum()
+		s.figs[l.Instance] = f
+		if old == nil {
+			continue
+		}
+		for _, a := range f.Attention {
+			if a.Severity == "critical" && Active(a, now) && !old.has(a) {
+				out = append(out, Alarm{l.Instance, a})
+			}
+		}
+	}
+	return out
+}
+
+func (f *Figures) has(a api.Attention) bool {
+	return slices.ContainsFunc(f.Attention, func(b api.Attention) bool { return b.ID == a.ID && b.Severity == a.Severity })
+}
+
+// Figures returns what was last measured of an instance, or nil.
+func (s *Store) Figures(id string) *Figures { return s.figs[id] }
+
+// Attended notes what somebody said of a finding, until the service's next line says it too.
+func (s *Store) Attended(id string, r api.AttentionRequest, now time.Time) {
+	old := s.figs[id]
+	if old == nil {
+		return
+	}
+	f := *old
+	f.Attention = slices.Clone(old.Attention)
+	for i := range f.Attention {
+		a := &f.Attention[i]
+		if a.ID != r.Finding {
+			continue
+		}
+		a.Acknowledged, a.MutedUntil = r.Acknowledge, nil
+		if r.MuteSeconds > 0 {
+			until := now.Add(time.Duration(r.MuteSeconds * float64(time.Second)))
+			a.MutedUntil = &until
+		}
+	}
+	s.figs[id] = &f
+	s.FigGen++
+}
+
+// Live reports whether an instance's figures are those of now.
+func (s *Store) Live(r *Row, f *Figures) bool {
+	return f != nil && f.Known && f.Silent == nil && r.State == api.StateRunning && s.FigErr == nil
+}
+
+// FigureTotals sums up the figures of the running instances. Money is in US dollars.
+type FigureTotals struct {
+	Any              bool // anything was measured
+	Busy, Idle, Lost int  // GPUs
+	Power            float64
+	PowerKnown       bool
+	// IdlePerHour is what idle GPUs cost an hour now: their share of their instance's price. IdleToday is what
+	// instances whose GPUs are all idle have cost since they went idle, today. The Known fields say whether any price was known.
+	IdlePerHour, IdleToday   float64
+	IdleKnown                bool
+	Critical, Warning, Other int // active findings, of all instances
+}
+
+// FigureTotals returns the sums over the whole store.
+func (s *Store) FigureTotals(now time.Time) FigureTotals {
+	key := [2]uint64{s.Gen, s.FigGen}
+	if s.figTotalsGen == key && key[1] > 0 {
+		return s.figTotals
+	}
+	var t FigureTotals
+	y, m, d := now.Date()
+	midnight := time.Date(y, m, d, 0, 0, 0, 0, now.Location())
+	for id, f := range s.figs {
+		r := s.rows[id]
+		if r == nil {
+			continue
+		}
+		for i := range f.Attention {
+			if Active(f.Attention[i], now) {
+				switch Rank(f.Attention[i].Severity) {
+				case 3:
+					t.Critical++
+				case 2:
+					t.Warning++
+				default:
+					t.Other++
+				}
+			}
+		}
+		if !s.Live(r, f) {
+			continue
+		}
+		t.Any = true
+		t.Busy, t.Idle, t.Lost = t.Busy+f.Busy, t.Idle+f.Idle, t.Lost+f.Lost
+		t.Power, t.PowerKnown = t.Power+f.Power, t.PowerKnown || f.PowerKnown
+		rate := Rate(&r.Instance)
+		if rate == nil || f.Idle == 0 || len(f.GPUs) == 0 {
+			continue
+		}
+		t.IdleKnown = true
+		t.IdlePerHour += *rate * float64(f.Idle) / float64(len(f.GPUs))
+		if f.GPUIdleSince != nil && f.Idle == len(f.GPUs) {
+			from := *f.GPUIdleSince
+			if from.Before(midnight) {
+				from = midnight
+			}
+			t.IdleToday += *rate * max(0, now.Sub(from).Hours())
+		}
+	}
+	s.figTotals, s.figTotalsGen = t, key
+	return t
+}

@@ -1,0 +1,138 @@
+package top
+
+import (
+	"fmt"
+
+	"berth/gpu"
+	"berth/ui/chart"
+	"berth/ui/theme"
+)
+
+// metric is one thing that has a history.
+type metric struct {
+	name, title string
+	unit        string  // "%", "bytes", "bytes/s", "°C", "W", "MHz", ""
+	top         float64 // of the axis; 0: from the data
+	much        bool    // much of it is bad
+	now         func(s *gpu.Sample, k item) *float64
+}
+
+func (m *metric) label(v float64) string {
+	switch m.unit {
+	case "bytes":
+		return size(v)
+	case "bytes/s":
+		return size(v) + "/s"
+	case "":
+		return number(&v, "")
+	}
+	return number(&v, m.unit)
+}
+
+func (m *metric) style(t *theme.Theme) func(float64) theme.Style {
+	if !m.much || m.unit != "%" {
+		return func(float64) theme.Style { return t.Good }
+	}
+	return func(v float64) theme.Style { return chart.Heat(t, v) }
+}
+
+func ofGPU(get func(g *gpu.GPU) *float64) func(*gpu.Sample, item) *float64 {
+	return func(s *gpu.Sample, k item) *float64 {
+		for i := range s.GPUs {
+			if s.GPUs[i].UUID == k.subject {
+				return get(&s.GPUs[i])
+			}
+		}
+		return nil
+	}
+}
+
+func ofDisk(get func(d *gpu.Disk) *float64) func(*gpu.Sample, item) *float64 {
+	return func(s *gpu.Sample, k item) *float64 {
+		for i := range s.Disks {
+			if s.Disks[i].Mount == k.subject {
+				return get(&s.Disks[i])
+			}
+		}
+		return nil
+	}
+}
+
+func float(v *int64) *float64 {
+	if v == nil {
+		return nil
+	}
+	f := float64(*v)
+	return &f
+}
+
+// metrics are what can be drawn of each kind of thing, the first by itself.
+var metrics = map[kind][]metric{
+	gpuItem: {
+		{name: "gpu_utilization_percent", title: "utilisation", unit: "%", top: 100, now: ofGPU(func(g *gpu.GPU) *float64 { return g.Utilization })},
+		{name: "gpu_memory_used_bytes", title: "memory", unit: "bytes", now: ofGPU(func(g *gpu.GPU) *float64 { return float(g.MemoryUsed) })},
+		{name: "gpu_temperature_celsius", title: "temperature", unit: "°C", now: ofGPU(func(g *gpu.GPU) *float64 { return g.Temperature })},
+		{name: "gpu_power_watts", title: "power", unit: "W", now: ofGPU(func(g *gpu.GPU) *float64 { return g.Power })},
+		{name: "gpu_sm_clock_mhz", title: "SM clock", unit: "MHz", now: ofGPU(func(g *gpu.GPU) *float64 { return g.SMClock })},
+	},
+	cpuItem: {
+		{name: "cpu_percent", title: "CPU", unit: "%", top: 100, much: true, now: func(s *gpu.Sample, _ item) *float64 { return s.CPU }},
+		{name: "load1", title: "load", now: func(s *gpu.Sample, _ item) *float64 { return s.Load1 }},
+		{name: "iowait_percent", title: "waiting for I/O", unit: "%", top: 100, much: true, now: func(s *gpu.Sample, _ item) *float64 { return s.IOWait }},
+	},
+	memItem: {
+		{name: "memory_used_bytes", title: "memory", unit: "bytes", now: func(s *gpu.Sample, _ item) *float64 { return float(s.MemoryUsed) }},
+		{name: "swap_used_bytes", title: "swap", unit: "bytes", now: func(s *gpu.Sample, _ item) *float64 { return float(s.SwapUsed) }},
+	},
+	netItem: {
+		{name: "network_rx_bytes_per_second", title: "received", unit: "bytes/s", now: func(s *gpu.Sample, k item) *float64 {
+			for i := range s.Networks {
+				if s.Networks[i].Name == k.subject {
+					return float(s.Networks[i].Rx)
+				}
+			}
+			return nil
+		}},
+		{name: "network_tx_bytes_per_second", title: "sent", unit: "bytes/s", now: func(s *gpu.Sample, k item) *float64 {
+			for i := range s.Networks {
+				if s.Networks[i].Name == k.subject {
+					return float(s.Networks[i].Tx)
+				}
+			}
+			return nil
+		}},
+	},
+	devItem: {
+		{name: "disk_read_bytes_per_second", title: "read", unit: "bytes/s", now: func(s *gpu.Sample, k item) *float64 {
+			for i := range s.Devices {
+				if s.Devices[i].Name == k.subject {
+					return float(s.Devices[i].Read)
+				}
+			}
+			return nil
+		}},
+		{name: "disk_write_bytes_per_second", title: "written", unit: "bytes/s", now: func(s *gpu.Sample, k item) *float64 {
+			for i := range s.Devices {
+				if s.Devices[i].Name == k.subject {
+					return float(s.Devices[i].Write)
+				}
+			}
+			return nil
+		}},
+	},
+	diskItem: {
+		{name: "disk_used_percent", title: "used", unit: "%", top: 100, much: true, now: ofDisk(func(d *gpu.Disk) *float64 { return d.UsedPercent })},
+		{name: "disk_used_bytes", title: "used", unit: "bytes", now: ofDisk(func(d *gpu.Disk) *float64 { return float(d.Used) })},
+	},
+}
+
+// title is how a thing and one of its metrics are called above a graph.
+func (m *metric) titleOf(k item) string {
+	switch k.kind {
+	case cpuItem, memItem:
+		return m.title
+	case gpuItem:
+		return fmt.Sprintf("GPU %d %s", k.index, m.title)
+	}
+	return k.subject + " " + m.title
+}

@@ -1,0 +1,304 @@
+package top
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"berth/backend/api"
+	"berth/gpu"
+	"berth/ui/data"
+	"berth/ui/form"
+	"berth/ui/screen"
+)
+
+const (
+	pace        = time.Second      // between two samples while somebody looks
+	blurredPace = 15 * time.Second // and while nobody does
+	retry       = 5 * time.Second  // after the agent could not be reached
+)
+
+// page is what the screen shows of the instance.
+type page int
+
+const (
+	overview page = iota
+	facts         // all that is known of one thing
+	graph         // the history of one thing
+)
+
+// Top is the screen.
+type Top struct {
+	e      *screen.Env
+	id     string
+	name   string
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	gen    int // of the watch under way
+	stop   context.CancelFunc
+	asked  bool        // a watch runs, or is about to be tried again
+	sample *gpu.Sample // the last one, or what the fleet knows
+	own    bool        // sample came from the agent
+	came   time.Time   // when
+	err    error       // why none comes
+
+	items    []item
+	sections []section
+	tops     [kinds]int // the first line in view, by section
+	at       int
+	first    int // where the cursor begins
+	sorted   int
+	reversed bool
+	tree     bool
+	typing   bool
+	in       form.Input
+
+	page page
+	of   item // what facts and graph are about
+	top  int  // of the facts
+	back page // where esc goes from the graph
+	view int
+	past past
+	rows []int // the item drawn at each line of the page, for the mouse; -1: none
+}
+
+type (
+	sampleMsg struct {
+		of  *Top
+		gen int
+		s   gpu.Sample
+	}
+	endedMsg struct {
+		of  *Top
+		gen int
+		err error
+	}
+	againMsg struct {
+		of  *Top
+		gen int
+	}
+)
+
+// New makes the screen of an instance; arg is its id or name, and may go on with the index of a GPU.
+func New(e *screen.Env, arg string) screen.Screen {
+	ref, rest, _ := strings.Cut(arg, " ")
+	s := &Top{e: e, id: ref, name: ref}
+	s.first, _ = strconv.Atoi(rest)
+	s.in.Hint = "words, !not"
+	s.past.init()
+	r := e.Store.Row(ref)
+	if r == nil {
+		r = e.Store.ByName(ref)
+	}
+	if r != nil {
+		s.id, s.name = r.ID, r.Name
+	}
+	s.ctx, s.cancel = context.WithCancel(e.Ctx)
+	s.fallback()
+	return s
+}
+
+// Close ends what the screen waits for.
+func (s *Top) Close() { s.cancel() }
+
+// Init implements screen.Screen.
+func (s *Top) Init() tea.Cmd { return tea.Batch(s.watch(), s.fetch()) }
+
+// Title implements screen.Screen.
+func (s *Top) Title() string { return s.name + " top" }
+
+// Topic implements screen.Screen.
+func (s *Top) Topic() string { return "top" }
+
+// Typing implements screen.Typer.
+func (s *Top) Typing() bool { return s.typing }
+
+// Subjects implements screen.Subject.
+func (s *Top) Subjects() []*data.Row {
+	if r := s.e.Store.Row(s.id); r != nil {
+		return []*data.Row{r}
+	}
+	return nil
+}
+
+// agent is the way to the instance's agent, or nil with the reason.
+func (s *Top) agent() (screen.Agent, string) {
+	r := s.e.Store.Row(s.id)
+	switch {
+	case r == nil:
+		return nil, s.name + " is gone"
+	case r.State != api.StateRunning:
+		return nil, s.name + " is " + strings.ReplaceAll(string(r.State), "_", " ")
+	case s.e.Agent == nil || s.e.Post == nil:
+		return nil, "there is no way to its agent from here"
+	}
+	return s.e.Agent(s.e.Store.Ref(r)), ""
+}
+
+// watch follows the agent's samples, at the pace that fits.
+func (s *Top) watch() tea.Cmd {
+	if s.stop != nil {
+		s.stop()
+	}
+	s.gen++
+	a, _ := s.agent()
+	s.asked = a != nil
+	if a == nil {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(s.ctx)
+	s.stop = cancel
+	gen, every := s.gen, pace
+	if s.e.Blurred {
+		every = blurredPace
+	}
+	return func() tea.Msg {
+		err := a.WatchFigures(ctx, every, func(v gpu.Sample) error {
+			s.e.Post(sampleMsg{s, gen, v})
+			return ctx.Err()
+		})
+		return endedMsg{s, gen, err}
+	}
+}
+
+// fallback takes what the fleet knows, as long as the agent has sent nothing.
+func (s *Top) fallback() {
+	if s.own {
+		return
+	}
+	if f := s.e.Store.Figures(s.id); f != nil && f.Known {
+		s.sample, s.came = fromSummary(f), f.Seen()
+		s.build()
+	}
+}
+
+// Update implements screen.Screen.
+func (s *Top) Update(msg tea.Msg) tea.Cmd {
+	switch m := msg.(type) {
+	case sampleMsg:
+		if m.of == s && m.gen == s.gen {
+			s.sample, s.own, s.came, s.err = &m.s, true, s.e.Now(), nil
+			s.build()
+			s.past.add(s.sample)
+			return s.fetch()
+		}
+	case endedMsg:
+		if m.of != s || m.gen != s.gen {
+			return nil
+		}
+		s.err = m.err
+		gen := s.gen
+		return s.e.Tick(retry, func(time.Time) tea.Msg { return againMsg{s, gen} })
+	case againMsg:
+		if m.of == s && m.gen == s.gen && s.ctx.Err() == nil {
+			return s.watch()
+		}
+	case screen.Changed:
+		if r := s.e.Store.Row(s.id); r != nil {
+			s.name = r.Name
+		}
+		if a, _ := s.agent(); a != nil && !s.asked {
+			return s.watch()
+		}
+	case screen.Measured:
+		s.fallback()
+	case screen.Looked:
+		if s.asked {
+			return s.watch()
+		}
+	case pastMsg:
+		if m.of == s {
+			s.past.take(m)
+		}
+	case signalledMsg:
+		if m.of == s {
+			return m.toast()
+		}
+	case tea.KeyMsg:
+		if s.typing {
+			var changed bool
+			if s.typing, changed = s.in.Search(m); changed {
+				s.build()
+			}
+		}
+	}
+	return nil
+}
+
+// current is the thing under the cursor, and whether there is one.
+func (s *Top) current() (item, bool) {
+	if s.page != overview {
+		return s.of, true
+	}
+	if s.at < 0 || s.at >= len(s.items) {
+		return item{}, false
+	}
+	return s.items[s.at], true
+}
+
+// find returns the place of a thing in the sample of now, or -1.
+func (s *Top) find(k item) int {
+	for _, x := range s.items {
+		if x.same(k) {
+			return x.index
+		}
+	}
+	return -1
+}
+
+// old says why what is shown is not that of now; "" where it is.
+func (s *Top) old() string {
+	if s.sample == nil {
+		return ""
+	}
+	f := s.e.Store.Figures(s.id)
+	_, why := s.agent()
+	switch {
+	case why != "":
+	case s.err != nil:
+		why = s.err.Error()
+	case f != nil && f.Silent != nil && !s.own:
+		why = f.Why
+	case s.own && !s.e.Blurred:
+		if late := s.came.Add(late); s.e.Clock().Before(late) {
+			s.e.ExpireAt(late)
+			return ""
+		}
+		why = "nothing has come since"
+	default:
+		return ""
+	}
+	return "figures of " + s.ago(s.came) + ": " + why
+}
+
+// late is from when on a sample is not that of now any more.
+const late = 8 * time.Second
+
+func (s *Top) ago(t time.Time) string {
+	a := s.e.Age(t)
+	if a == "now" {
+		return "just now"
+	}
+	return a + " ago"
+}
+
+// Mouse implements screen.Mouser.
+func (s *Top) Mouse(m tea.MouseMsg) tea.Cmd {
+	switch {
+	case m.Button == tea.MouseButtonWheelDown:
+		s.move(3)
+	case m.Button == tea.MouseButtonWheelUp:
+		s.move(-3)
+	case m.Action == tea.MouseActionPress && m.Button == tea.MouseButtonLeft && s.page == overview && m.Y < len(s.rows) && s.rows[m.Y] >= 0:
+		if s.at == s.rows[m.Y] {
+			return s.open(facts)
+		}
+		s.at = s.rows[m.Y]
+		return s.fetch()
+	}
+	return nil
+}

@@ -1,0 +1,290 @@
+package uitest
+
+import (
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"berth/backend/api"
+	"berth/gpu"
+	"berth/ui/screen"
+)
+
+// measured is the part of a Workspace that has to do with figures.
+type measured struct {
+	figures map[string]api.FleetFigures // by id, the last ones
+	samples map[string]gpu.Sample
+	streams map[*stream]struct{}
+	fleets  map[chan api.FleetFigures]struct{}
+	blocked int           // streams that have given all and wait
+	rest    chan struct{} // another one waits
+}
+
+// stream is one WatchFigures under way.
+type stream struct {
+	id      string
+	pending []gpu.Sample
+	waits   bool
+	wake    chan struct{}
+}
+
+func newMeasured() measured {
+	return measured{figures: map[string]api.FleetFigures{}, samples: map[string]gpu.Sample{}, streams: map[*stream]struct{}{}, fleets: map[chan api.FleetFigures]struct{}{}, rest: make(chan struct{}, 1)}
+}
+
+// PutSample sets what an instance's agent measures now and tells whoever watches.
+func (w *Workspace) PutSample(id string, s gpu.Sample) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.samples[id] = s
+	for st := range w.streams {
+		if st.id != id {
+			continue
+		}
+		st.pending = append(st.pending, s)
+		if st.waits {
+			st.waits = false
+			w.blocked--
+		}
+		select {
+		case st.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// PutFigures sets the fleet's line of an instance and tells whoever watches.
+func (w *Workspace) PutFigures(l api.FleetFigures) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.putFigures(l)
+}
+
+func (w *Workspace) putFigures(l api.FleetFigures) {
+	w.figures[l.Instance] = l
+	for s := range w.subs {
+		s.mu.Lock()
+		s.figures = append(s.figures, l)
+		s.mu.Unlock()
+	}
+	for ch := range w.fleets {
+		select {
+		case ch <- l:
+		default: // it is far behind, and more comes
+		}
+	}
+}
+
+// Measure has every instance measured anew, as it would be at a time.
+func (w *Workspace) Measure(now time.Time) {
+	w.mu.Lock()
+	list := w.sorted()
+	w.mu.Unlock()
+	for _, in := range list {
+		l, s := FiguresOf(in, now)
+		if l != nil {
+			w.PutFigures(*l)
+		}
+		if s != nil {
+			w.PutSample(in.ID, *s)
+		}
+	}
+}
+
+// WatchFleet implements screen.Workspace.
+func (w *Workspace) WatchFleet(ctx context.Context, _ time.Duration, each func(api.FleetFigures) error) error {
+	ch := make(chan api.FleetFigures, 1<<14)
+	w.mu.Lock()
+	for _, l := range w.figures {
+		ch <- l
+	}
+	w.fleets[ch] = struct{}{}
+	w.mu.Unlock()
+	defer func() {
+		w.mu.Lock()
+		delete(w.fleets, ch)
+		w.mu.Unlock()
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case l := <-ch:
+			if err := each(l); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// Attend implements screen.Workspace.
+func (w *Workspace) Attend(_ context.Context, name string, r api.AttentionRequest) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.call("attend %s %s ack=%t mute=%.0f", name, r.Finding, r.Acknowledge, r.MuteSeconds)
+	in, err := w.find(name)
+	if err != nil {
+		return err
+	}
+	l, ok := w.figures[in.ID]
+	i := slices.IndexFunc(l.Attention, func(a api.Attention) bool { return a.ID == r.Finding })
+	if !ok || i < 0 {
+		return api.Errorf(api.CodeNotFound, "%s has no finding %q", name, r.Finding)
+	}
+	l.Attention = slices.Clone(l.Attention)
+	l.Attention[i].Acknowledged, l.Attention[i].MutedUntil = r.Acknowledge, nil
+	if r.MuteSeconds > 0 {
+		t := w.now().Add(time.Duration(r.MuteSeconds) * time.Second)
+		l.Attention[i].MutedUntil = &t
+	}
+	w.putFigures(l)
+	return nil
+}
+
+// agent is a simulated one.
+type agent struct {
+	w   *Workspace
+	ref string
+}
+
+// AgentOf returns the agent of an instance.
+func (w *Workspace) AgentOf(ref string) screen.Agent { return agent{w, ref} }
+
+// WatchFigures implements screen.Agent.
+func (a agent) WatchFigures(ctx context.Context, _ time.Duration, each func(gpu.Sample) error) error {
+	w := a.w
+	w.mu.Lock()
+	in, err := w.find(a.ref)
+	if err == nil && in.State != api.StateRunning {
+		err = api.Errorf(api.CodeUnreachable, "%s is %s: its agent can't be reached", in.Name, in.State).WithHint("berth start %s", in.Name)
+	}
+	if err != nil {
+		w.mu.Unlock()
+		return err
+	}
+	st := &stream{id: in.ID, wake: make(chan struct{}, 1)}
+	if s, ok := w.samples[in.ID]; ok {
+		st.pending = append(st.pending, s)
+	}
+	w.streams[st] = struct{}{}
+	w.mu.Unlock()
+	defer func() {
+		w.mu.Lock()
+		delete(w.streams, st)
+		if st.waits {
+			w.blocked--
+		}
+		w.mu.Unlock()
+	}()
+	for {
+		w.mu.Lock()
+		p := st.pending
+		st.pending = nil
+		if len(p) == 0 && !st.waits {
+			st.waits = true
+			w.blocked++
+			select {
+			case w.rest <- struct{}{}:
+			default:
+			}
+		}
+		w.mu.Unlock()
+		for _, s := range p {
+			if err := each(s); err != nil {
+				return err
+			}
+		}
+		if len(p) > 0 {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-st.wake:
+		}
+	}
+}
+
+// History implements screen.Agent: waves with a gap of an hour, and one point in a hundred missing.
+func (a agent) History(_ context.Context, o api.HistoryOptions) ([]gpu.Series, error) {
+	w := a.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.call("history %s %v %s", a.ref, o.Metrics, o.Subject)
+	if w.HistoryErr != nil {
+		return nil, w.HistoryErr
+	}
+	until := w.now()
+	span := until.Sub(o.Since)
+	step := time.Minute
+	switch {
+	case span <= 16*time.Minute:
+		step = time.Second
+	case span <= 7*time.Hour:
+		step = 10 * time.Second
+	}
+	step = max(step, (span / time.Duration(max(o.Points, 100))).Truncate(step))
+	var out []gpu.Series
+	for k, m := range o.Metrics {
+		s := gpu.Series{Metric: m, Subject: o.Subject, Step: step.Seconds()}
+		for t := o.Since.Truncate(step); t.Before(until); t = t.Add(step) {
+			if ago := until.Sub(t); ago > span/2 && ago < span/2+span/12 {
+				continue
+			}
+			x := float64(t.Unix()) / span.Seconds()
+			v := 55 + 40*math.Sin(13*x+float64(k))*math.Cos(5*x)
+			s.Points = append(s.Points, gpu.Point{At: t, Mean: scaled(m, v), Max: scaled(m, min(100, v+8*(1+math.Sin(91*x))))})
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// scaled turns a share of 0 to 100 into a plausible figure of a metric.
+func scaled(metric string, v float64) float64 {
+	switch {
+	case v < 0:
+		v = 0
+	}
+	switch {
+	case hasSuffix(metric, "_bytes"):
+		return v / 100 * (38 << 30)
+	case hasSuffix(metric, "_per_second"):
+		return v / 100 * (900 << 20)
+	case hasSuffix(metric, "_watts"):
+		return 60 + v*3.3
+	case hasSuffix(metric, "_celsius"):
+		return 30 + v/2
+	case hasSuffix(metric, "_mhz"):
+		return 210 + v*12
+	}
+	return v
+}
+
+func hasSuffix(s, end string) bool { return len(s) >= len(end) && s[len(s)-len(end):] == end }
+
+// SignalProcess implements screen.Agent. The agent is ada's.
+func (a agent) SignalProcess(_ context.Context, pid int, r api.SignalRequest) error {
+	w := a.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.call("signal %s %d %s other=%t", a.ref, pid, r.Signal, r.Other)
+	in, err := w.find(a.ref)
+	if err != nil {
+		return err
+	}
+	for _, p := range w.samples[in.ID].Processes {
+		if p.PID != pid {
+			continue
+		}
+		switch {
+		case pid == 1:
+			return api.Errorf(api.CodeRefused, "process 1 is never signalled")
+		case p.User != "ada" && !r.Other:
+			return api.Errorf(api.CodeRefused, "process %d is %s's", pid, p.User)
+		}
+		return nil
+	}
+	return api.Errorf(api.CodeNotFound, "there is no process %d any more", pid)
+}
