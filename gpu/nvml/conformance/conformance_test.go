@@ -3,6 +3,7 @@ package conformance
 import (
 	"bufio"
 	"encoding/json"
+	"flag"
 	"os"
 	"os/exec"
 	"strings"
@@ -25,6 +26,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asChild) != "" {
 		sources := append([]child.Source{{Name: "go-nvml", Built: gonvml.Built, Open: gonvml.Open}}, child.Portable()...)
 		os.Exit(child.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, sources...))
+	}
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil { // they mostly wait
+		panic(err)
 	}
 	os.Exit(m.Run())
 }
@@ -198,6 +203,7 @@ func scenarios() map[string]struct {
 // TestSourcesAgree wants equal readings of both sources in every state.
 func TestSourcesAgree(t *testing.T) {
 	sources := nvmlSources(t)
+	t.Parallel()
 	for name, c := range scenarios() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

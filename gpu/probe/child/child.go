@@ -46,6 +46,7 @@ func Main(args []string, in io.Reader, out, errOut io.Writer, sources ...Source)
 		}
 		once = true
 	}
+	limitMemory()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	p := &process{out: json.NewEncoder(out), every: defaultInterval}

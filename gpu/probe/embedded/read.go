@@ -1,0 +1,27 @@
+//go:build embedprobe && linux && (amd64 || arm64)
+
+package embedded
+
+import (
+	"embed"
+	"slices"
+	"strings"
+)
+
+// read returns the files; the one with NVIDIA's bindings, where this build has it, stands first.
+func read(files embed.FS) ([][]byte, error) {
+	entries, err := files.ReadDir(".")
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(entries, func(a, b interface{ Name() string }) int { return strings.Compare(a.Name(), b.Name()) })
+	var out [][]byte
+	for _, e := range entries {
+		b, err := files.ReadFile(e.Name())
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, b)
+	}
+	return out, nil
+}
