@@ -180,4 +180,7 @@ type SSHTarget struct {
 	// Made means that Berth made the machine: it is known by HostKey alone, and signed in to with
 	// IdentityFile alone; ~/.ssh plays no part.
 	Made bool `json:"made,omitempty"`
+	// Agent is the socket of the agent that was handed in with the machine's first boot, if one was. It is
+	// tried before an agent is put in place.
+	Agent string `json:"agent,omitempty"`
 }

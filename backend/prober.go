@@ -3,6 +3,7 @@ package backend
 import (
 	"context"
 	"net"
+	"time"
 
 	"berth/backend/api"
 )
@@ -20,6 +21,15 @@ type Prober interface {
 	// Dial connects to a network address ("tcp", "host:port") or a unix socket ("unix", path) as seen
 	// from t. The connection to t is kept as long as what was dialled is open.
 	Dial(ctx context.Context, t SSHTarget, network, address string) (net.Conn, error)
+}
+
+// AgentProgram is a build of the agent on this computer.
+type AgentProgram struct {
+	Path  string    // the file
+	Name  string    // what it is called on a machine
+	Args  []string  // what stands before its subcommands
+	Hash  string    // SHA-256
+	Built time.Time // the time of the file: it counts for development builds
 }
 
 // HostFacts is what a host says of itself over SSH. Numbers that it does not say are 0.

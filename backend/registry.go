@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -21,6 +22,9 @@ type Env struct {
 	// Remote reaches machines over SSH; nil where the workspace has no connections (package ssh
 	// then answers ErrUnsupported).
 	Remote Prober
+	// Agent returns the agent's program for machines of a system and architecture, as Go names them: what
+	// can be handed in with a machine's first boot. nil where there are no connections.
+	Agent func(ctx context.Context, goos, goarch string) (AgentProgram, error)
 	// HomeID is the random id of this home's store: TagHome of what it makes.
 	HomeID string
 	// Fault is called at named points inside calls, for tests that kill the process there; may be nil.

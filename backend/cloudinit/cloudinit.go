@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"text/template"
+	"time"
 	"unicode/utf8"
 
 	"golang.org/x/crypto/ssh"
@@ -35,11 +36,27 @@ type Config struct {
 	// included).
 	Copied bool
 
+	// Agent, if not nil, is handed in: it is put into the user's folder and started as soon as there is a
+	// user, and listens on AgentSocket.
+	Agent *Agent
+
 	Groups   []string // further groups of the user; nil: adm and video
 	Shell    string   // empty: /bin/bash
 	Mounts   []Mount
 	Packages []string // installed at first boot; this needs the network
 }
+
+// Agent is a build of Berth's agent for the machine.
+type Agent struct {
+	Name    string    // what its file is called
+	Args    []string  // what stands before its subcommands
+	Hash    string    // SHA-256, 64 hex digits
+	Built   time.Time // the time of its file
+	Program []byte    // the file; nil where only the text of the seed is wanted
+}
+
+// AgentSocket is where an agent that was handed in listens, for whoever does not know its user's folders.
+const AgentSocket = "/var/lib/berth/agent.sock"
 
 // Mount is a file system to mount at every boot.
 type Mount struct {
@@ -76,10 +93,20 @@ fi
 if command -v systemctl >/dev/null; then systemctl try-restart systemd-networkd 2>/dev/null || :; fi`
 }
 
+// HandIn is the script that takes the agent from the seed.
+func (c Config) HandIn() string {
+	return `m=/run/berth-seed
+for l in cidata CIDATA; do d=$(blkid -L $l 2>/dev/null); [ -z "$d" ] || break; done
+mkdir -p $m
+if [ -n "$d" ] && mount -o ro "$d" $m; then sh $m/` + agentScript + ` $m; umount $m; fi`
+}
+
 var (
 	userName   = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
 	hostName   = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
 	instanceID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+	agentName  = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
+	agentHash  = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	pkgName    = regexp.MustCompile(`^[a-z0-9][a-zA-Z0-9+.:~=_-]*$`)
 )
 
@@ -109,6 +136,9 @@ func (c Config) check() error {
 		if err := checkKey(k); err != nil {
 			return fmt.Errorf("the key %.60q: %w", k, err)
 		}
+	}
+	if a := c.Agent; a != nil && (!agentName.MatchString(a.Name) || !agentHash.MatchString(a.Hash) || len(a.Args) > 1 || (len(a.Args) == 1 && !agentName.MatchString(a.Args[0]))) {
+		return fmt.Errorf("the agent %q (%q) can't be handed in", a.Name, a.Hash)
 	}
 	for _, m := range c.Mounts {
 		if m.Device == "" || !path.IsAbs(m.Path) || strings.ContainsAny(m.Device+m.Path+m.Type+m.Options, " \t\r\n\x00") {
@@ -175,7 +205,13 @@ func list(words []string) (string, error) {
 	return "[" + strings.Join(quoted, ", ") + "]", nil
 }
 
-// Files returns the seed's files by name: user-data and meta-data.
+// The seed's files of an agent that is handed in.
+const (
+	agentScript  = "berth-agent.sh"
+	agentProgram = "berth-agent"
+)
+
+// Files returns the seed's files by name: user-data and meta-data, and what puts the agent in place.
 func Files(c Config) (map[string][]byte, error) {
 	if err := c.check(); err != nil {
 		return nil, api.Errorf(api.CodeUsage, "writing the first-boot data of %q: %w", c.Hostname, err)
@@ -187,7 +223,11 @@ func Files(c Config) (map[string][]byte, error) {
 		c.Shell = "/bin/bash"
 	}
 	files := map[string][]byte{}
-	for _, name := range []string{"user-data", "meta-data"} {
+	names := []string{"user-data", "meta-data"}
+	if c.Agent != nil {
+		names = append(names, agentScript)
+	}
+	for _, name := range names {
 		text, ok := assets.CloudInit(name)
 		if !ok {
 			return nil, fmt.Errorf("this build has no cloud-init template %q", name)
@@ -201,6 +241,9 @@ func Files(c Config) (map[string][]byte, error) {
 			return nil, fmt.Errorf("writing %s of %q: %w", name, c.Hostname, err)
 		}
 		files[name] = []byte(b.String())
+	}
+	if c.Agent != nil && c.Agent.Program != nil {
+		files[agentProgram] = c.Agent.Program
 	}
 	return files, nil
 }

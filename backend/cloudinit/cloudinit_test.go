@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/diskfs/go-diskfs/backend/file"
 	"github.com/diskfs/go-diskfs/filesystem/iso9660"
@@ -182,6 +183,55 @@ func TestSeed(t *testing.T) {
 }
 
 // FuzzQuote sees that no text breaks out of its place.
+// The agent lies in the seed beside the script that puts it in place, as old as it is here; without one
+// nothing speaks of it.
+func TestAgentIsHandedIn(t *testing.T) {
+	c := config(t)
+	files, err := Files(c)
+	require.NoError(t, err)
+	require.Len(t, files, 2)
+	require.NotContains(t, string(files["user-data"]), "bootcmd")
+
+	built := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	c.Agent = &Agent{Name: "berth", Args: []string{"agent"}, Hash: strings.Repeat("0a", 32), Built: built, Program: []byte("a program")}
+	b, err := Seed(c)
+	require.NoError(t, err)
+	f, err := os.Create(filepath.Join(t.TempDir(), "seed.iso"))
+	require.NoError(t, err)
+	defer f.Close()
+	_, err = f.Write(b)
+	require.NoError(t, err)
+	fs, err := iso9660.Read(file.New(f, true), int64(len(b)), 0, 2048)
+	require.NoError(t, err)
+	got, err := fs.ReadFile("berth-agent")
+	require.NoError(t, err)
+	require.Equal(t, "a program", string(got))
+	dir, err := fs.ReadDir(".")
+	require.NoError(t, err)
+	for _, e := range dir {
+		if e.Name() == "berth-agent" {
+			i, err := e.Info()
+			require.NoError(t, err)
+			require.Equal(t, built, i.ModTime().UTC())
+		}
+	}
+	script, err := fs.ReadFile("berth-agent.sh")
+	require.NoError(t, err)
+	require.Contains(t, string(script), `/bin/`+c.Agent.Hash)
+	require.Contains(t, string(script), `/berth\" agent start`)
+	for _, text := range []string{string(script), c.HandIn()} {
+		cmd := exec.Command("sh", "-n")
+		cmd.Stdin = strings.NewReader(text)
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, string(out))
+	}
+	for _, bad := range []Agent{{Name: "a b", Hash: c.Agent.Hash}, {Name: "berth", Hash: "x"}, {Name: "berth", Hash: c.Agent.Hash, Args: []string{"$(id)"}}} {
+		c.Agent = &bad
+		_, err := Files(c)
+		require.ErrorIs(t, err, &api.Error{Code: api.CodeUsage})
+	}
+}
+
 func FuzzQuote(f *testing.F) {
 	for _, s := range []string{"", "a: b", "\"\nruncmd: [halt]", "{{q .}}", "\x00\x7f\u0085\u2028\ufeff", "𝄞\\n'", "%0a &x *x !!x |", "\xff"} {
 		f.Add(s, "x")

@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/diskfs/go-diskfs/backend/file"
 	"github.com/diskfs/go-diskfs/filesystem/iso9660"
 )
 
-// Seed returns the files as an ISO 9660 image labelled cidata, about 400 KB.
+// Seed returns the files as an ISO 9660 image labelled cidata, about 400 KB and the agent.
 func Seed(c Config) ([]byte, error) {
 	files, err := Files(c)
 	if err != nil {
@@ -22,13 +23,17 @@ func Seed(c Config) ([]byte, error) {
 	}
 	defer os.RemoveAll(dir)
 	image := filepath.Join(dir, "seed.iso")
-	if err := writeISO(image, filepath.Join(dir, "tree"), files); err != nil {
+	var built time.Time
+	if c.Agent != nil {
+		built = c.Agent.Built
+	}
+	if err := writeISO(image, filepath.Join(dir, "tree"), files, built); err != nil {
 		return nil, fmt.Errorf("making the seed image of %q: %w", c.Hostname, err)
 	}
 	return os.ReadFile(image)
 }
 
-func writeISO(image, tree string, files map[string][]byte) error {
+func writeISO(image, tree string, files map[string][]byte, built time.Time) error {
 	if err := os.Mkdir(tree, 0o700); err != nil {
 		return err
 	}
@@ -42,8 +47,14 @@ func writeISO(image, tree string, files map[string][]byte) error {
 		return err
 	}
 	for name, b := range files {
-		if err := os.WriteFile(filepath.Join(tree, name), b, 0o644); err != nil {
+		file := filepath.Join(tree, name)
+		if err := os.WriteFile(file, b, 0o644); err != nil {
 			return err
+		}
+		if name == agentProgram { // an agent of a development build is as old as its file
+			if err := os.Chtimes(file, built, built); err != nil {
+				return err
+			}
 		}
 	}
 	return fs.Finalize(iso9660.FinalizeOptions{RockRidge: true, VolumeIdentifier: "cidata"})

@@ -60,7 +60,7 @@ func (b *Backend) Seal(ctx context.Context, ref backend.Ref) error {
 	if err != nil {
 		return err
 	}
-	return b.writeSeed(ctx, p, e.meta, nil)
+	return b.writeSeed(ctx, p, e.meta, nil, nil)
 }
 
 // active reports whether a domain runs, in whatever state.

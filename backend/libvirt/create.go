@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -135,7 +136,12 @@ func (b *Backend) define(ctx context.Context, spec backend.Spec) (golibvirt.Doma
 	if pl.virtType, err = b.virtType(h, pl.arch); err != nil {
 		return none, err
 	}
-	if err := b.writeSeed(ctx, p, &pl.meta, spec.Access); err != nil {
+	agent, err := b.handIn(ctx, from.arch)
+	if err != nil {
+		return none, err
+	}
+	pl.meta.Agent = agent != nil
+	if err := b.writeSeed(ctx, p, &pl.meta, spec.Access, agent); err != nil {
 		return none, err
 	}
 	b.fault("libvirt.create.seed")
@@ -258,9 +264,27 @@ func (b *Backend) copyDisk(ctx context.Context, p pool, v volSpec, from golibvir
 // seedStep is what the size of a seed volume is a multiple of: a seed that is written again fits.
 const seedStep = 1 << 20
 
+// handIn is the agent that a new machine finds in its seed, or nil where there is none for it: it is put in
+// place over SSH then.
+func (b *Backend) handIn(ctx context.Context, arch string) (*cloudinit.Agent, error) {
+	if b.env.Agent == nil {
+		return nil, nil
+	}
+	a, err := b.env.Agent(ctx, "linux", arch)
+	if err != nil {
+		b.env.Log.Info("libvirt: no agent to hand in", "arch", arch, "error", err)
+		return nil, ctx.Err()
+	}
+	program, err := os.ReadFile(a.Path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the agent that is handed in: %w", err)
+	}
+	return &cloudinit.Agent{Name: a.Name, Args: a.Args, Hash: a.Hash, Built: a.Built, Program: program}, nil
+}
+
 // writeSeed makes or rewrites a machine's seed; without access it has no host key.
-func (b *Backend) writeSeed(ctx context.Context, p pool, m *metadata, access *backend.Access) error {
-	c := cloudinit.Config{InstanceID: m.Token, Hostname: m.Name, User: m.User, AuthorizedKeys: m.Keys, Copied: m.Copied}
+func (b *Backend) writeSeed(ctx context.Context, p pool, m *metadata, access *backend.Access, agent *cloudinit.Agent) error {
+	c := cloudinit.Config{InstanceID: m.Token, Hostname: m.Name, User: m.User, AuthorizedKeys: m.Keys, Copied: m.Copied, Agent: agent}
 	if access != nil {
 		c.HostKey, c.HostKeyPublic = access.HostKey, access.HostKeyPublic
 	}

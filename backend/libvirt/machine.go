@@ -7,6 +7,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/cloudinit"
 )
 
 // stateOf says in Berth's words what libvirt says of a domain.
@@ -91,6 +92,9 @@ func (b *Backend) machine(d golibvirt.Domain, e *entry, state, reason int32, add
 		return out
 	}
 	t := &backend.SSHTarget{User: m.User, Made: true}
+	if m.Agent {
+		t.Agent = cloudinit.AgentSocket
+	}
 	if m.Port != 0 {
 		t.Host, t.Port = "127.0.0.1", m.Port
 	} else {

@@ -42,6 +42,7 @@ type metadata struct {
 	Tags    []tag    `xml:"tag"`
 	Profile []string `xml:"profile"`          // of the image
 	Copied  bool     `xml:"copied,omitempty"` // its disk was another machine's
+	Agent   bool     `xml:"agent,omitempty"`  // one was handed in
 	Base    string   `xml:"base,omitempty"`   // path of the file that the disk is laid over
 	// The volumes of a direct boot.
 	Kernel string `xml:"kernel,omitempty"`

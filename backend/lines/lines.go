@@ -132,7 +132,7 @@ func (l *Lines) ServePlain(ctx context.Context, in *store.Instance, path string,
 
 // OpenBackend opens a registered backend and gives it the SSH connections.
 func (l *Lines) OpenBackend(env backend.Env, name string) (backend.Backend, error) {
-	env.Remote = l.remote
+	env.Remote, env.Agent = l.remote, l.remote.Agent
 	b, err := backend.Open(name, env)
 	if err != nil {
 		return nil, fmt.Errorf("backend %s: %w", name, err)

@@ -97,6 +97,8 @@ func (c *Conn) Agent(ctx context.Context) (net.Conn, error) {
 			if ctx.Err() != nil || !c.alive() {
 				return nil, c.lineError(ctx, errLineBroke)
 			}
+		} else if conn := c.dialHanded(ctx); conn != nil {
+			return conn, nil
 		}
 	}
 	if _, err := c.ensure(ctx); err != nil {
@@ -104,6 +106,51 @@ func (c *Conn) Agent(ctx context.Context) (net.Conn, error) {
 	}
 	p, _ = c.agent.known()
 	return c.dialAgentNow(ctx, p)
+}
+
+// handedLimit is how long an agent that was handed in is waited for: it starts beside sshd.
+const handedLimit = 5 * time.Second
+
+// dialHanded connects to the agent that was handed in with the machine's first boot, if one was and
+// answers soon; where the machine has it all is found out afterwards, in the background. The turn is held.
+func (c *Conn) dialHanded(ctx context.Context) net.Conn {
+	socket := c.t.ssh.Agent
+	if socket == "" {
+		return nil
+	}
+	for deadline := time.Now().Add(handedLimit); ; {
+		conn, err := c.tr.dial(ctx, "unix", socket)
+		if err == nil {
+			c.agent.set(&placement{Socket: socket}, nil)
+			c.m.tellAgent(c)
+			c.ensureLater()
+			return conn
+		}
+		if !errors.Is(err, errNoSocket) || time.Now().After(deadline) {
+			return nil
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// ensureLater does the work of EnsureAgent in the background.
+func (c *Conn) ensureLater() {
+	c.wg.Go(func() {
+		select { // what the connection was made for comes first
+		case <-time.After(checkDelay):
+		case <-c.ctx.Done():
+			return
+		}
+		ctx, cancel := context.WithTimeout(c.ctx, 2*time.Minute)
+		defer cancel()
+		if _, err := c.EnsureAgent(ctx); err != nil && ctx.Err() == nil {
+			c.m.o.Log.Warn("looking after the agent that was handed in", "host", c.t.where(), "error", err)
+		}
+	})
 }
 
 func (c *Conn) dialAgentNow(ctx context.Context, p *placement) (net.Conn, error) {

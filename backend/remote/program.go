@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"berth/backend"
 	"berth/backend/version"
 )
 
@@ -47,6 +48,19 @@ func (m *Manager) program(ctx context.Context, goos, goarch string) (*program, e
 		return nil, err
 	}
 	return readProgram(p)
+}
+
+// Agent is a backend.Env's: the program that an agent put in place would be.
+func (m *Manager) Agent(ctx context.Context, goos, goarch string) (backend.AgentProgram, error) {
+	p, err := m.program(ctx, goos, goarch)
+	if err != nil {
+		return backend.AgentProgram{}, err
+	}
+	out := backend.AgentProgram{Path: p.path, Name: p.name, Hash: p.hash, Built: p.built}
+	if p.name == "berth" {
+		out.Args = []string{"agent"} // the whole binary
+	}
+	return out, nil
 }
 
 func readProgram(p string) (*program, error) {

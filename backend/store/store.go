@@ -23,6 +23,8 @@ type Instance struct {
 	HostKeys string `json:"host_keys,omitempty"`
 	// Sealed: the host key that was handed in is in use no longer, and its backend keeps it no longer.
 	Sealed bool `json:"sealed,omitempty"`
+	// KeyKept says why the machine can't have another host key.
+	KeyKept string `json:"key_kept,omitempty"`
 	// SetupID is the agent's plan of the last set-up, SetupProfiles what it applies that is not done yet.
 	SetupID       string   `json:"setup_id,omitempty"`
 	SetupProfiles []string `json:"setup_profiles,omitempty"`

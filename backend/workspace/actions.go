@@ -299,14 +299,11 @@ func (w *Workspace) Action(ctx context.Context, name, kind string, q api.ActionR
 				w.mu.Unlock()
 				return api.Operation{}, err
 			}
-			cur.cancel(errSuperseded{kind})
 			w.mu.Unlock()
-			select {
-			case <-cur.done:
-				continue
-			case <-ctx.Done():
-				return api.Operation{}, ctx.Err()
+			if err := cur.giveUp(ctx, kind); err != nil {
+				return api.Operation{}, err
 			}
+			continue
 		}
 		if id := e.rec.ID; !asked && slices.Contains(tr.noop, e.rec.State) {
 			// Nothing to do, by what was last seen: it may have been started elsewhere since, and be billed.
@@ -318,6 +315,17 @@ func (w *Workspace) Action(ctx context.Context, name, kind string, q api.ActionR
 		op, err := w.act(ctx, e, kind, tr.during, tr.noop, q)
 		w.mu.Unlock()
 		return op, err
+	}
+}
+
+// giveUp ends an operation for another one and waits until it has ended.
+func (r *run) giveUp(ctx context.Context, by string) error {
+	r.cancel(errSuperseded{by})
+	select {
+	case <-r.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

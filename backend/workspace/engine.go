@@ -21,6 +21,7 @@ const (
 	opDelete  = "delete"
 
 	opSetup    = "setup"
+	opHostKey  = "hostkey" // begun by the workspace itself, once the machine can be used
 	opSnapshot = "snapshot"
 	opRestore  = "restore"
 	opImage    = "image"
@@ -55,6 +56,9 @@ func (e errSuperseded) Error() string { return "given up for " + e.by }
 
 // supersedes says which operations under way a new one ends.
 func supersedes(kind, underWay string) bool {
+	if underWay == opHostKey {
+		return kind != opHostKey // nobody asked for it, and it is begun again
+	}
 	switch kind {
 	case opDelete:
 		return underWay != opDelete
@@ -131,6 +135,9 @@ func (w *Workspace) Resume(ctx context.Context) error {
 		}
 		w.log.Info("resuming an operation", "operation", op.ID, "kind", op.Kind, "instance", op.Instance)
 		w.launch(&run{op: op, done: make(chan struct{}), plan: plans[op.Kind]}, &backend.Caller{Actor: op.Actor, Env: w.env})
+	}
+	for _, e := range w.entries {
+		w.renewLater(e)
 	}
 	return nil
 }
@@ -267,7 +274,11 @@ func (w *Workspace) finish(ctx context.Context, r *run, err error) {
 		case cancelled:
 			r.op.State = api.OpCancelled
 			r.op.Error = &api.Error{Code: api.CodeCancelled, Message: fmt.Sprintf("%s of %s: %s", r.op.Kind, rec.Name, sup.Error())}
-			c.Events = append(c.Events, w.event("operation.done", "warn", &rec, &r.op.Operation, "", "%s: %s", r.op.Kind, sup.Error()))
+			level := "warn"
+			if r.op.Kind == opHostKey {
+				level = "info"
+			}
+			c.Events = append(c.Events, w.event("operation.done", level, &rec, &r.op.Operation, "", "%s: %s", r.op.Kind, sup.Error()))
 		default:
 			r.op.State = api.OpFailed
 			r.op.Error = api.AsError(err)
@@ -276,7 +287,11 @@ func (w *Workspace) finish(ctx context.Context, r *run, err error) {
 					r.op.Steps[i].State, r.op.Steps[i].Message, r.op.Steps[i].EndedAt = api.OpFailed, err.Error(), &now
 				}
 			}
-			c.Events = append(c.Events, w.event("operation.done", "error", &rec, &r.op.Operation, "", "%s failed: %s", r.op.Kind, err.Error()))
+			level := "error"
+			if r.op.Kind == opHostKey { // nobody waits for it
+				level = "warn"
+			}
+			c.Events = append(c.Events, w.event("operation.done", level, &rec, &r.op.Operation, "", "%s failed: %s", r.op.Kind, err.Error()))
 			w.failed(r, &rec)
 		}
 		c.Operations = []store.Operation{r.op}
@@ -288,7 +303,7 @@ func (w *Workspace) finish(ctx context.Context, r *run, err error) {
 		}
 		if e.run == r {
 			e.run = nil
-			if r.op.State == api.OpFailed {
+			if r.op.State == api.OpFailed && r.op.Kind != opHostKey {
 				e.lastOp = ptr(r.snapshot())
 			}
 		}
@@ -297,6 +312,9 @@ func (w *Workspace) finish(ctx context.Context, r *run, err error) {
 	w.opts.Fault(r.op.Kind + ".end.after")
 	w.mu.Lock()
 	delete(w.runs, r.op.ID)
+	if e := w.entries[r.op.InstanceID]; !cancelled && r.op.Kind != opHostKey && e != nil {
+		w.renewLater(e)
+	}
 	w.mu.Unlock()
 	close(r.done)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -30,38 +31,62 @@ pid=$(cat /run/sshd.pid 2>/dev/null || cat /var/run/sshd.pid 2>/dev/null || pgre
 kill -HUP "$pid"`
 )
 
+// settle is how long a machine that can be used is left to what it was made for before it is asked for
+// another host key.
+const settle = 2 * time.Second
+
+// renewLater begins the renewal of a host key that was handed in, if e's machine has one still and nothing
+// is under way. w.mu must be held.
+func (w *Workspace) renewLater(e *entry) {
+	rec := e.rec
+	usable := rec.State == api.StateRunning || rec.State == api.StateSetupFailed
+	if e.run != nil || w.ctx.Err() != nil || !usable || rec.Sealed || rec.KeyKept != "" || rec.HostKeys == "" || rec.Line.SSH == nil || !rec.Line.SSH.Made {
+		return
+	}
+	if _, ok := w.opts.Backends[rec.Backend].(backend.Sealer); !ok {
+		return
+	}
+	ctx := backend.WithCaller(w.ctx, &backend.Caller{Actor: "berth", Env: w.env})
+	if _, err := w.begin(ctx, rec, store.Operation{Operation: api.Operation{ID: newID("op-"), Kind: opHostKey}}); err != nil {
+		w.log.Error("beginning the renewal of a host key", "instance", rec.Name, "error", err)
+	}
+}
+
 // renewHostKey has a machine that Berth made replace its first host key, pins the new one, and has the old
-// one removed from the provider. What can't be done is a warning: the line is verified either way.
+// one removed from the provider. What can't be done is an event: the line is verified either way.
 func renewHostKey(ctx context.Context, w *Workspace, r *run) error {
+	select {
+	case <-time.After(settle):
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	b, rec, err := w.target(r)
 	if err != nil {
 		return err
 	}
 	s, ok := b.(backend.Sealer)
-	if !ok || rec.Sealed || rec.HostKeys == "" || rec.Line.SSH == nil || !rec.Line.SSH.Made {
+	if !ok || w.hasSnapshots(ctx, b, &rec) { // a disk that goes back would show a key that is known no longer
 		return nil
 	}
-	if r.op.Kind != opCreate && w.hasSnapshots(ctx, b, &rec) {
-		return nil // a disk that goes back would show a key that is known no longer
+	kept := func(why string) error {
+		return w.persist(ctx, func() *store.Change {
+			rec := w.entries[r.op.InstanceID].rec
+			rec.KeyKept = why
+			r.op.Warnings = append(r.op.Warnings, why)
+			return &store.Change{Instances: []store.Instance{rec}, Operations: []store.Operation{r.record()}, Events: []*api.Event{w.event("hostkey.kept", "warn", &rec, &r.op.Operation, "", "%s", why)}}
+		})
 	}
 	if err := w.changeHostKey(ctx, r, &rec); err != nil {
-		if ctx.Err() != nil {
-			return err
+		var failed *scriptFailed
+		var none *AgentUnavailable
+		if errors.As(err, &failed) || errors.As(err, &none) {
+			return kept(fmt.Sprintf("%s keeps the host key that was handed in with its first boot: %s", rec.Name, err))
 		}
-		if r.op.Kind != opCreate { // it was said then
-			w.log.Warn("renewing a host key", "instance", rec.Name, "error", err)
-			return nil
-		}
-		w.warn(ctx, r, "hostkey.kept", "%s keeps the host key that was handed in with its first boot: %s", rec.Name, err)
-		return nil
+		return err // begun again later
 	}
-	w.opts.Fault(r.op.Kind + ".hostkey.changed")
+	w.opts.Fault(keyChanged)
 	if err := w.retry(ctx, "sealing "+rec.Name, func(ctx context.Context) error { return s.Seal(ctx, ref(&rec)) }); err != nil {
-		if ctx.Err() != nil {
-			return err
-		}
-		w.warn(ctx, r, "hostkey.kept", "the first host key of %s, which is no longer used, could not be removed from its backend: %s", rec.Name, err)
-		return nil
+		return fmt.Errorf("removing the first host key of %s, which is no longer used, from its backend: %w", rec.Name, err)
 	}
 	return w.persist(ctx, func() *store.Change {
 		rec := w.entries[r.op.InstanceID].rec
@@ -150,9 +175,19 @@ func (w *Workspace) asRoot(ctx context.Context, rec *store.Instance, script stri
 		return err
 	}
 	if x.Code != 0 {
-		return api.Errorf(api.CodeFailed, "a script run as root ended with code %d: %s", x.Code, said.String())
+		return &scriptFailed{x.Code, said.String()}
 	}
 	return nil
+}
+
+// scriptFailed is what a script that ran to its end says of why it failed.
+type scriptFailed struct {
+	code int
+	said string
+}
+
+func (e *scriptFailed) Error() string {
+	return fmt.Sprintf("a script run as root ended with code %d: %s", e.code, e.said)
 }
 
 // tail keeps the last 2 KiB written to it.

@@ -14,6 +14,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/store"
 )
 
 // fakeSetup is the set-up side of an agent: each step whose script begins with "fail" fails, once.
@@ -283,6 +284,51 @@ func TestMachineOnItsWayDownIsLookedAtAgain(t *testing.T) {
 		in, err := w.Instance("vision")
 		return err == nil && in.State == api.StateStopped
 	}, 20*time.Second, 10*time.Millisecond, "nobody watches, and no line tells any more")
+}
+
+// The renewal of a host key is begun by itself once a machine can be used, makes way for whatever somebody
+// asks for, and is begun again.
+func TestHostKeyRenewalMakesWay(t *testing.T) {
+	e := newEnv(t)
+	e.mem.Line = backend.Line{SSH: &backend.SSHTarget{Host: "192.0.2.1", Made: true}}
+	w, done := e.open()
+	in := e.create(w, "vision")
+	renewing := func(w *Workspace) bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		run := w.entries[in.ID].run
+		return run != nil && run.op.Kind == opHostKey
+	}
+	require.False(t, renewing(w), "there is none to renew")
+	require.NoError(t, w.persist(t.Context(), func() *store.Change {
+		rec := w.entries[in.ID].rec
+		rec.HostKeys = "SHA256:first"
+		return &store.Change{Instances: []store.Instance{rec}}
+	}))
+	act := func(w *Workspace, kind string) {
+		t.Helper()
+		op, err := w.Action(e.ctx(), "vision", kind, api.ActionRequest{})
+		require.NoError(t, err)
+		require.Equal(t, api.OpSucceeded, ended(t, w, op).State, op.Error)
+	}
+	act(w, "stop")
+	require.False(t, renewing(w))
+	act(w, "start")
+	require.Eventually(t, func() bool { return renewing(w) }, 5*time.Second, time.Millisecond)
+	op, err := w.Snapshot(e.ctx(), "vision", api.SnapshotRequest{Name: "before"})
+	require.NoError(t, err, "it makes way")
+	require.Equal(t, api.OpSucceeded, ended(t, w, op).State)
+	require.Eventually(t, func() bool { return renewing(w) }, 5*time.Second, time.Millisecond, "and begins again")
+	done()
+	w, _ = e.open()
+	require.True(t, renewing(w), "the next daemon goes on with it")
+	act(w, "stop")
+	require.False(t, renewing(w))
+	evs, err := w.Events(e.ctx(), api.EventOptions{})
+	require.NoError(t, err)
+	for _, ev := range evs {
+		require.Equal(t, "info", ev.Level, ev.Message)
+	}
 }
 
 func TestSnapshotsClonesAndImages(t *testing.T) {

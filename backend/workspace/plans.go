@@ -33,7 +33,6 @@ var plans = map[string][]step{
 		{"provider", "asking for the machine", callLimit, doCreate},
 		{"machine", "waiting for the machine", machineLimit, waitFor(api.StateRunning)},
 		{"agent", "reaching its agent", agentLimit, reachAgent},
-		{"hostkey", "renewing its host key", agentLimit, renewHostKey},
 		{"setup", "setting up", setupLimit, runSetup},
 	},
 	opAdopt: {
@@ -44,7 +43,6 @@ var plans = map[string][]step{
 		{"provider", "asking for the start", callLimit, call(backend.Backend.Start)},
 		{"machine", "waiting for the machine", machineLimit, waitFor(api.StateRunning)},
 		{"agent", "reaching its agent", agentLimit, reachAgent},
-		{"hostkey", "renewing its host key", agentLimit, renewHostKey},
 		{"onstart", "running its start script", setupLimit, runOnStart},
 	},
 	opStop: {
@@ -64,8 +62,10 @@ var plans = map[string][]step{
 	},
 	opSetup: {
 		{"agent", "reaching its agent", agentLimit, reachAgent},
-		{"hostkey", "renewing its host key", agentLimit, renewHostKey},
 		{"setup", "setting up", setupLimit, runSetup},
+	},
+	opHostKey: {
+		{"hostkey", "renewing its host key", agentLimit, renewHostKey},
 	},
 	opSnapshot: {
 		{"provider", "taking the snapshot", machineLimit, doSnapshot},
@@ -85,11 +85,11 @@ var plans = map[string][]step{
 // Fault points of every backend, and those that only a backend of machines reaches.
 var (
 	anyKinds     = []string{opCreate, opAdopt, opStart, opStop, opRestart, opDelete, opSetup}
-	machineKinds = []string{opSnapshot, opRestore, opImage}
+	machineKinds = []string{opHostKey, opSnapshot, opRestore, opImage}
 )
 
 // keyChanged is the point between a machine's taking its new host key and the old one's removal.
-const keyChanged = "create.hostkey.changed"
+const keyChanged = "hostkey.hostkey.changed"
 
 // FaultPoints lists every point at which Options.Fault is called, in the order of each operation.
 func FaultPoints() []string { return faultPoints(anyKinds) }

@@ -296,6 +296,16 @@ func (w *Workspace) other(ctx context.Context, name, kind, requestID string, che
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e, err := w.find(name)
+	for err == nil && e.run != nil && supersedes(kind, e.run.op.Kind) {
+		cur := e.run
+		w.mu.Unlock()
+		gerr := cur.giveUp(ctx, kind)
+		w.mu.Lock()
+		if gerr != nil {
+			return api.Operation{}, gerr
+		}
+		e, err = w.find(name)
+	}
 	if err != nil {
 		return api.Operation{}, err
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"testing"
@@ -36,6 +37,9 @@ func TestBenchVMCreate(t *testing.T) {
 	}
 	g := libvirttest.GetGuest(t, guest)
 	w := newVMWorld(t, guest)
+	// As many vCPUs as this computer has cores, as a workstation would: what runs beside each other in the
+	// guest does so on both sides.
+	w.sizes(fmt.Sprintf("[[size]]\nname = \"test\"\nvcpus = %d\nmemory = \"768MiB\"\ndisk = \"3GB\"\ndefault = true\n", runtime.NumCPU()))
 	w.does("create", "warm") // the image is in the pool, the agent is built
 	w.does("rm", "-y", "warm")
 	exe := program(t)
@@ -102,7 +106,7 @@ func byHand(t *testing.T, g libvirttest.Guest) float64 {
 	iso := filepath.Join(dir, "seed.iso")
 	require.NoError(t, os.WriteFile(iso, seed, 0o600))
 	qemu := exec.CommandContext(t.Context(), "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max",
-		"-smp", "1", "-m", "768", "-kernel", g.Kernel, "-initrd", g.Initrd, "-append", g.Cmdline, "-serial", "file:"+filepath.Join(dir, "console"),
+		"-smp", strconv.Itoa(runtime.NumCPU()), "-m", "768", "-kernel", g.Kernel, "-initrd", g.Initrd, "-append", g.Cmdline, "-serial", "file:"+filepath.Join(dir, "console"),
 		"-drive", "file="+disk+",if=virtio,format=qcow2", "-drive", "file="+iso+",if=virtio,format=raw,readonly=on",
 		"-netdev", "user,id=n0,hostfwd=tcp:127.0.0.1:"+port+"-:22", "-device", "virtio-net-pci,netdev=n0", "-device", "virtio-rng-pci")
 	require.NoError(t, qemu.Start())

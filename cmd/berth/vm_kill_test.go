@@ -54,16 +54,16 @@ func TestVMDaemonKilled(t *testing.T) {
 	base := newVMWorld(t, libvirttest.Tiny, libvirttest.Fast)
 	var points []string
 	for _, p := range append(workspace.FaultPoints(), workspace.MachineFaultPoints()...) {
-		if strings.HasPrefix(p, "create.") || strings.HasPrefix(p, "delete.") {
+		if strings.HasPrefix(p, "create.") || strings.HasPrefix(p, "delete.") || strings.HasPrefix(p, "hostkey.hostkey.") {
 			points = append(points, p)
 		}
 	}
 	for _, point := range append(points, libvirt.FaultPoints()...) {
 		t.Run(point, func(t *testing.T) {
 			w := base.beside(t)
-			if strings.Contains(point, "create") {
+			if !strings.Contains(point, "delete") {
 				image := libvirttest.Tiny
-				if strings.HasPrefix(point, "create.hostkey.changed") {
+				if strings.HasPrefix(point, "hostkey.") {
 					image = libvirttest.Fast // tiny has nothing to make a key with
 				}
 				w.struck(point, "create", "vision", "--image", image)
@@ -77,7 +77,7 @@ func TestVMDaemonKilled(t *testing.T) {
 				ins := w.ls()
 				return len(ins) == 0 || ins[0].Operation == nil
 			})
-			if strings.Contains(point, "create") {
+			if !strings.Contains(point, "delete") {
 				eventuallyLong(t, "it runs", func() bool { return w.show("vision").State == api.StateRunning })
 				doms, _, err := w.virt.Connect().ConnectListAllDomains(1, 0)
 				require.NoError(t, err)

@@ -41,7 +41,7 @@ func newVMWorld(t *testing.T, guests ...string) *vmWorld {
 	require.NoError(t, os.MkdirAll(w.home, 0o700))
 	libvirttest.WriteCatalogue(t, w.home, images...)
 	w.configure("")
-	require.NoError(t, os.WriteFile(filepath.Join(w.home, "sizes.toml"), []byte(`[[size]]
+	w.sizes(`[[size]]
 name = "test"
 vcpus = 1
 memory = "768MiB"
@@ -53,8 +53,14 @@ name = "large"
 vcpus = 1
 memory = "1280MiB"
 disk = "5GB"
-`), 0o600))
+`)
 	return w
+}
+
+// sizes replaces the home's sizes.
+func (w *vmWorld) sizes(text string) {
+	w.t.Helper()
+	require.NoError(w.t, os.WriteFile(filepath.Join(w.home, "sizes.toml"), []byte(text), 0o600))
 }
 
 // configure writes the home's configuration, with more at its end.
@@ -98,9 +104,13 @@ func (w *vmWorld) clean() {
 	w.nothingLeft()
 }
 
-// sealed checks that no seed holds a private key: the one that was handed in is in use no longer.
-func (w *vmWorld) sealed() {
+// sealed waits until the host key that was handed in is in use no longer, and checks that no seed holds it.
+func (w *vmWorld) sealed(name string) {
 	w.t.Helper()
+	eventuallyLong(w.t, "its host key is renewed", func() bool {
+		return w.show(name).Operation == nil && strings.Contains(w.does("events", name), "renewing its host key: done")
+	})
+	require.NotContains(w.t, w.does("events", name), "keeps the host key")
 	seeds, err := filepath.Glob(filepath.Join(w.virt.Pool, "*seed*"))
 	require.NoError(w.t, err)
 	require.NotEmpty(w.t, seeds)
