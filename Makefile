@@ -7,8 +7,12 @@ BUILT   := $(shell date -u +%Y-%m-%dT%H:%M:%SZ)
 AGENTS  := assets/agents
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
+PROBES  := gpu/probe/embedded
+# NVIDIA's bindings declare what is deprecated, in pages of warnings.
+export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
+
 .DEFAULT_GOAL := help
-.PHONY: help build run test race e2e e2e-vm guests bench fuzz lint shots dist agents generate man clean
+.PHONY: help build run test race e2e e2e-vm guests bench fuzz lint shots dist agents probes gpu-check generate man clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  %-12s %s\n' "$$t" "$$d"; done
@@ -63,12 +67,32 @@ man: ## manual pages into bin/man
 
 STRIP := -trimpath -ldflags "-s -w -X berth/backend/version.number=$(VERSION) -X berth/backend/version.built=$(BUILT)"
 
-agents: ## the small static agents that release builds carry, compressed
+# The probe with NVIDIA's bindings needs a C compiler for its architecture; where there is none, the other one serves.
+CC_amd64 ?= x86_64-linux-gnu-gcc
+CC_arm64 ?= aarch64-linux-gnu-gcc
+probes: ## the GPU probes that agents carry, compressed: with NVIDIA's bindings (cgo), and without cgo
+	@rm -f $(PROBES)/*.zst
+	@set -e; for arch in amd64 arm64; do \
+	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -tags nvml $(STRIP) -o $(BIN)/berth-probe-nvml-linux-$$arch ./cmd/berth-probe; \
+	  $(GO) run ./assets/compress $(BIN)/berth-probe-nvml-linux-$$arch $(PROBES)/berth-probe-nvml-linux-$$arch.zst; \
+	  cc="$(CC_amd64)"; [ $$arch = arm64 ] && cc="$(CC_arm64)"; \
+	  [ "$$($(GO) env GOHOSTOS)/$$($(GO) env GOHOSTARCH)" = linux/$$arch ] && cc="$$($(GO) env CC)"; \
+	  if command -v $$cc >/dev/null; then \
+	    CC=$$cc CGO_ENABLED=1 GOOS=linux GOARCH=$$arch $(GO) build $(STRIP) -o $(BIN)/berth-probe-linux-$$arch ./cmd/berth-probe; \
+	    $(GO) run ./assets/compress $(BIN)/berth-probe-linux-$$arch $(PROBES)/berth-probe-bindings-linux-$$arch.zst; \
+	  else echo "no $$cc: agents for $$arch carry the probe without NVIDIA's bindings only"; fi; done
+	@ls -l $(PROBES)/*.zst
+
+gpu-check: ## compare what Berth reads of this machine's GPUs with nvidia-smi, for a minute
+	$(GO) build -o $(BIN)/berth-probe ./cmd/berth-probe
+	$(BIN)/berth-probe check $(CHECKFLAGS)
+
+agents: probes ## the small static agents that release builds carry, compressed
 	@mkdir -p $(AGENTS)
 	@set -e; for arch in amd64 arm64; do \
 	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build $(STRIP) -o $(BIN)/berth-shim-linux-$$arch ./cmd/berth-shim; \
 	  $(GO) run ./assets/compress $(BIN)/berth-shim-linux-$$arch backend/agent/embedded/berth-shim-linux-$$arch.zst; \
-	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -tags embedshim $(STRIP) -o $(BIN)/berth-agent-linux-$$arch ./cmd/berth-agent; \
+	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -tags embedshim,embedprobe $(STRIP) -o $(BIN)/berth-agent-linux-$$arch ./cmd/berth-agent; \
 	  $(GO) run ./assets/compress $(BIN)/berth-agent-linux-$$arch $(AGENTS)/berth-agent-linux-$$arch.zst; done
 	@ls -l $(AGENTS)
 
@@ -80,4 +104,4 @@ dist: agents ## release builds for every platform, agents inside
 	@ls -l dist
 
 clean: ## remove what was built
-	rm -rf $(BIN) dist shots $(AGENTS) backend/agent/embedded/*.zst
+	rm -rf $(BIN) dist shots $(AGENTS) backend/agent/embedded/*.zst $(PROBES)/*.zst

@@ -12,13 +12,15 @@ import (
 
 // agentCmd runs the agent and its parts in a development build, where the whole program plays them.
 func (a *app) agentCmd() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "agent", Short: "What runs on an instance", Hidden: true, DisableFlagParsing: true,
 		RunE: func(_ *cobra.Command, args []string) error {
 			a.exit = agent.Main(args, agent.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
 			return nil
 		},
 	}
+	cmd.AddCommand(a.agentProbeCmd())
+	return cmd
 }
 
 // binaries finds the programs to put on other hosts.

@@ -25,7 +25,11 @@ const (
 	firstLimit = 20 * time.Second // a driver without persistence mode takes long for its first call
 	silence    = 10 * time.Second // without a line: it hangs
 	appsPeriod = 10 * time.Second
+	nonePause  = 5 * time.Second // on a host without GPUs; less than silence
 )
+
+// errNone ends a stream that said that there are no GPUs.
+var errNone = errors.New("nvidia-smi finds no GPUs")
 
 // Path finds nvidia-smi.
 func Path() (string, error) {
@@ -146,6 +150,14 @@ func (s *source) run(ctx context.Context) {
 				continue
 			}
 		}
+		if errors.Is(err, errNone) {
+			// It ends where there are no GPUs; ask again, there may be some later.
+			select {
+			case <-ctx.Done():
+			case <-time.After(nonePause):
+			}
+			continue
+		}
 		s.set(func() { s.err = err })
 		return // whoever owns the source opens another
 	}
@@ -179,7 +191,7 @@ func (s *source) stream(ctx context.Context, cols []column) (refused string, err
 		if strings.HasPrefix(line, "No devices were found") {
 			b = builder{}
 			s.set(func() { s.last, s.at = round{}, time.Now() })
-			said = nil
+			said = errNone
 			continue
 		}
 		if err := complaint(line); err != nil {
