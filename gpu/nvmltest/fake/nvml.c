@@ -271,7 +271,7 @@ int nvmlEventSetWait_v2(struct set *s, struct event_data *out, unsigned ms) {
 				return SUCCESS;
 			}
 		}
-		usleep(5000);
+		usleep(25000);
 	} while (microseconds() < end);
 	return TIMEOUT;
 }

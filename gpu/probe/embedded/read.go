@@ -4,8 +4,6 @@ package embedded
 
 import (
 	"embed"
-	"slices"
-	"strings"
 )
 
 // read returns the files; the one with NVIDIA's bindings, where this build has it, stands first.
@@ -14,7 +12,7 @@ func read(files embed.FS) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(entries, func(a, b interface{ Name() string }) int { return strings.Compare(a.Name(), b.Name()) })
+	// In the order of names: that with NVIDIA's bindings first.
 	var out [][]byte
 	for _, e := range entries {
 		b, err := files.ReadFile(e.Name())
