@@ -218,7 +218,7 @@ func TestAgentIsHandedIn(t *testing.T) {
 	script, err := fs.ReadFile("berth-agent.sh")
 	require.NoError(t, err)
 	require.Contains(t, string(script), `/bin/`+c.Agent.Hash)
-	require.Contains(t, string(script), `/berth\" agent start`)
+	require.Contains(t, string(script), `start="\"$agent\" agent start"`)
 	for _, text := range []string{string(script), c.HandIn()} {
 		cmd := exec.Command("sh", "-n")
 		cmd.Stdin = strings.NewReader(text)
