@@ -26,7 +26,9 @@ type device struct {
 	slowAt     time.Time
 	mig        []migDevice
 	lastSample uint64
-	trouble    Return // the worst of this read
+	trouble    Return    // the worst of this read
+	askAgain   time.Time // a lost GPU is left alone until then: each call on one may take long
+	lost       Return
 }
 
 type migDevice struct {
@@ -118,11 +120,14 @@ func (d *device) note(r Return) {
 
 // read takes a GPU's figures. The code is one about the driver as a whole, or Success.
 func (d *device) read(s *Source, now time.Time) (gpu.GPU, []gpu.GPUProcess, Return) {
-	if d.handle == nil && now.Sub(d.opened) > 10*time.Second {
+	if d.handle == nil && now.Sub(d.opened) > lostPause {
 		d.open(s.lib)
 	}
 	if d.handle == nil {
 		return d.failed(d.refused), nil, d.refused
+	}
+	if pause := d.askAgain.Sub(now); pause > 0 && pause <= lostPause {
+		return d.failed(d.lost), nil, Success
 	}
 	d.trouble = Success
 	if !d.named {
@@ -136,6 +141,9 @@ func (d *device) read(s *Source, now time.Time) (gpu.GPU, []gpu.GPUProcess, Retu
 	if now.Sub(d.slowAt) >= slowFigures || now.Before(d.slowAt) {
 		d.readSlow()
 		d.slowAt = now
+	}
+	if d.gone() {
+		return d.giveUp(now), nil, Success
 	}
 	g := d.gpu
 	if u, m, r := d.handle.Utilization(); r == Success {
@@ -162,11 +170,24 @@ func (d *device) read(s *Source, now time.Time) (gpu.GPU, []gpu.GPUProcess, Retu
 		return g, nil, d.trouble
 	}
 	nothing := g.Utilization == nil && g.MemoryTotal == nil && g.Temperature == nil && g.Power == nil
-	if d.trouble == GPUIsLost || d.trouble == ResetRequired || nothing && d.trouble != Success {
+	if d.gone() {
+		return d.giveUp(now), nil, Success
+	}
+	if nothing && d.trouble != Success {
 		d.slowAt, d.constant = time.Time{}, false
 		return d.failed(d.trouble), nil, Success
 	}
 	return g, processes, Success
+}
+
+// gone says whether this read found the GPU lost.
+func (d *device) gone() bool { return d.trouble == GPUIsLost || d.trouble == ResetRequired }
+
+// giveUp leaves a lost GPU alone for a while.
+func (d *device) giveUp(now time.Time) gpu.GPU {
+	d.lost, d.askAgain = d.trouble, now.Add(lostPause)
+	d.slowAt, d.constant = time.Time{}, false
+	return d.failed(d.trouble)
 }
 
 // failed is a GPU without figures.

@@ -46,6 +46,8 @@ type counters struct {
 // slowLoop measures what blocks, once each time that Read wakes it.
 func (s *Source) slowLoop(ctx context.Context) {
 	last := make([]counters, len(s.devices))
+	up := make([]*int, len(s.devices))
+	var upAt time.Time
 	var topology []gpu.Link
 	var topologyAt time.Time
 	for {
@@ -54,14 +56,21 @@ func (s *Source) slowLoop(ctx context.Context) {
 			return
 		case <-s.wake:
 		}
+		countLinks := upAt.IsZero() || time.Since(upAt) >= linkStates
+		if countLinks {
+			upAt = time.Now()
+		}
 		for i, d := range s.devices {
 			h := d.get()
 			if h == nil || ctx.Err() != nil {
 				continue
 			}
+			if countLinks {
+				up[i] = links(h)
+			}
 			var v slowGPU
 			v.pcieRx, v.pcieTx = kilobytes(h.Number(PCIeRx)), kilobytes(h.Number(PCIeTx))
-			v.nvlinks = links(h)
+			v.nvlinks = up[i]
 			if v.nvlinks != nil {
 				v.nvlinkRx, v.nvlinkTx = last[i].rates(h)
 			}
@@ -182,13 +191,12 @@ func (s *Source) topology() []gpu.Link {
 // levels are NVML's, in nvidia-smi's words. Two GPUs on one board are as near as one switch.
 var levels = map[uint32]string{0: "PIX", 10: "PIX", 20: "PXB", 30: "PHB", 40: "NODE", 50: "SYS"}
 
-// events waits for XIDs.
-func (s *Source) events(ctx context.Context) {
+// watch registers for XIDs, before the first reading; nil: WSL and some virtual GPUs have no events.
+func (s *Source) watch() (EventSet, map[any]int) {
 	set, r := s.lib.EventSet()
 	if r != Success {
-		return // WSL and some virtual GPUs have none
+		return nil, nil
 	}
-	defer set.Free()
 	index := map[any]int{}
 	for _, d := range s.devices {
 		if h := d.get(); h != nil && h.Register(eventXID, set) == Success {
@@ -196,8 +204,15 @@ func (s *Source) events(ctx context.Context) {
 		}
 	}
 	if len(index) == 0 {
-		return
+		set.Free()
+		return nil, nil
 	}
+	return set, index
+}
+
+// events waits for XIDs.
+func (s *Source) events(ctx context.Context, set EventSet, index map[any]int) {
+	defer set.Free()
 	for ctx.Err() == nil {
 		e, r := set.Wait(eventWait)
 		switch {

@@ -15,6 +15,8 @@ const (
 	slowFigures = 5 * time.Second        // fans, ECC, limits, modes, MIG devices
 	slowLoop    = 2 * time.Second        // PCIe and NVLink throughput, at most
 	slowFirst   = 500 * time.Millisecond // the same, at first
+	linkStates  = 10 * time.Second       // how many NVLinks are up
+	lostPause   = 10 * time.Second       // before a lost GPU is asked again
 	eventWait   = 500 * time.Millisecond // how long Close may have to wait for the event goroutine
 	closeWait   = 2 * time.Second        // for goroutines that hang in the driver
 	maxGPUs     = 64
@@ -76,7 +78,9 @@ func Open(lib Library) (*Source, error) {
 	if n > 0 {
 		s.slow.gpus = make([]slowGPU, len(s.devices))
 		s.wg.Go(func() { s.slowLoop(ctx) })
-		s.wg.Go(func() { s.events(ctx) })
+		if set, index := s.watch(); set != nil {
+			s.wg.Go(func() { s.events(ctx, set, index) })
+		}
 	}
 	return s, nil
 }

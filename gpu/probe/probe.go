@@ -52,7 +52,7 @@ func (p *pace) defaults() {
 	set(&p.silent, 3*time.Second)
 	set(&p.kill, 10*time.Second)
 	set(&p.backoff, time.Second)
-	set(&p.maxBackoff, 30*time.Second)
+	set(&p.maxBackoff, time.Minute)
 	set(&p.healthy, time.Minute)
 	set(&p.reap, 2*time.Second)
 }

@@ -21,9 +21,9 @@ import (
 const PathVariable = "BERTH_NVIDIA_SMI"
 
 const (
-	period     = time.Second      // of the stream
+	period     = time.Second      // of the stream, to begin with
 	firstLimit = 20 * time.Second // a driver without persistence mode takes long for its first call
-	silence    = 10 * time.Second // without a line: it hangs
+	silence    = 10 * time.Second // without a line, and no less than 3 periods: it hangs
 	appsPeriod = 10 * time.Second
 	nonePause  = 5 * time.Second // on a host without GPUs; less than silence
 )
@@ -57,6 +57,8 @@ type source struct {
 	err     error     // why the stream ended
 	apps    []gpu.GPUProcess
 	changed chan struct{} // closed when any of these changes
+	period  time.Duration
+	restart context.CancelFunc // ends the stream that runs, so that one with another period begins
 }
 
 // round is one line of each GPU.
@@ -72,7 +74,7 @@ func Open() (gpu.Source, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &source{path: path, cancel: cancel, changed: make(chan struct{})}
+	s := &source{path: path, cancel: cancel, changed: make(chan struct{}), period: period}
 	s.wg.Go(func() { s.run(ctx) })
 	s.wg.Go(func() { s.watchApps(ctx) })
 	if _, err := s.Read(ctx); err != nil {
@@ -91,12 +93,12 @@ func (s *source) Read(ctx context.Context) (gpu.Reading, error) {
 	defer t.Stop()
 	for {
 		s.mu.Lock()
-		last, at, err, apps, changed := s.last, s.at, s.err, s.apps, s.changed
+		last, at, err, apps, changed, limit := s.last, s.at, s.err, s.apps, s.changed, max(silence, 3*s.period)
 		s.mu.Unlock()
 		switch {
 		case err != nil:
 			return gpu.Reading{}, err
-		case !at.IsZero() && time.Since(at) > silence:
+		case !at.IsZero() && time.Since(at) > limit:
 			return gpu.Reading{}, fmt.Errorf("%w: nvidia-smi has said nothing for %v: the driver hangs", gpu.ErrTimeout, time.Since(at).Round(time.Second))
 		case !at.IsZero():
 			r := gpu.Reading{At: at.UTC(), Source: s.Name(), DriverVersion: last.driver, GPUs: last.gpus, Processes: apps}
@@ -112,6 +114,20 @@ func (s *source) Read(ctx context.Context) (gpu.Reading, error) {
 		case <-t.C:
 			return gpu.Reading{}, fmt.Errorf("%w: nvidia-smi said nothing in %v", gpu.ErrTimeout, firstLimit)
 		}
+	}
+}
+
+// Every makes nvidia-smi print about as often as it is read: it works each time.
+func (s *source) Every(d time.Duration) {
+	d = min(max(d, period), time.Hour).Round(time.Millisecond)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d == s.period {
+		return
+	}
+	s.period = d
+	if s.restart != nil {
+		s.restart()
 	}
 }
 
@@ -134,9 +150,19 @@ func (s *source) set(change func()) {
 func (s *source) run(ctx context.Context) {
 	cols := columns
 	for ctx.Err() == nil {
-		refused, err := s.stream(ctx, cols)
+		streaming, stop := context.WithCancel(ctx)
+		s.mu.Lock()
+		s.restart = stop
+		every := s.period
+		s.mu.Unlock()
+		refused, err := s.stream(streaming, cols, every)
+		stopped := streaming.Err() != nil
+		stop()
 		if ctx.Err() != nil {
 			return
+		}
+		if stopped {
+			continue
 		}
 		if refused != "" {
 			fewer := make([]column, 0, len(cols))
@@ -164,12 +190,12 @@ func (s *source) run(ctx context.Context) {
 }
 
 // stream runs nvidia-smi until it ends. refused is a column that it does not know.
-func (s *source) stream(ctx context.Context, cols []column) (refused string, err error) {
+func (s *source) stream(ctx context.Context, cols []column, every time.Duration) (refused string, err error) {
 	names := make([]string, len(cols))
 	for i, c := range cols {
 		names[i] = c.field
 	}
-	cmd := command(ctx, s.path, "--query-gpu="+strings.Join(names, ","), "--format=csv,noheader,nounits", "-lms", strconv.Itoa(int(period.Milliseconds())))
+	cmd := command(ctx, s.path, "--query-gpu="+strings.Join(names, ","), "--format=csv,noheader,nounits", "-lms", strconv.Itoa(int(every.Milliseconds())))
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return "", fmt.Errorf("starting nvidia-smi: %w", err)

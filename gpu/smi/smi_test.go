@@ -145,6 +145,22 @@ func TestEndsWithTheSource(t *testing.T) {
 	require.NoDirExists(t, "/proc/"+strings.TrimSpace(string(b)))
 }
 
+// The tool is told how often it is read, and starts anew when that changes.
+func TestPace(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "log")
+	f := nvmltest.New(t, nvmltest.Scenario{GPUs: nvmltest.A100s(1)})
+	f.Setenv(t)
+	script(t, "case \"$*\" in *-lms*) echo \"${@##*-lms }\" | sed 's/.* //' >>"+log+";; esac\nexec "+f.SMI+" \"$@\"\n")
+	s := open(t)
+	s.(*source).Every(10 * time.Second)
+	require.Eventually(t, func() bool { b, _ := os.ReadFile(log); return string(b) == "1000\n10000\n" }, 20*time.Second, 20*time.Millisecond)
+	_, err := s.Read(t.Context())
+	require.NoError(t, err)
+	s.(*source).Every(10 * time.Millisecond) // as often as ever
+	f.Change(func(s *nvmltest.Scenario) { s.GPUs[0].Set(nvmltest.Utilization, 3) })
+	until(t, s, func(r gpu.Reading, err error) bool { return err == nil && *r.GPUs[0].Utilization == 3 })
+}
+
 // line is what nvidia-smi prints of an A100.
 func line(index string) string {
 	v := make([]string, len(columns))

@@ -13,7 +13,7 @@ import (
 )
 
 // loadable says, in the dynamic loader's words, why a library can't be loaded, or that it is none of NVML: the
-// bindings tell neither. Loaded once more afterwards it is the same library.
+// bindings tell neither. It stays loaded: what they load then is the same library.
 func loadable(path string) error {
 	p := C.CString(path)
 	defer C.free(unsafe.Pointer(p))
@@ -21,7 +21,6 @@ func loadable(path string) error {
 	if h == nil {
 		return fmt.Errorf("loading %s: %s", path, C.GoString(C.dlerror()))
 	}
-	defer C.dlclose(h)
 	for _, name := range []string{"nvmlInit_v2", "nvmlInit"} {
 		s := C.CString(name)
 		defer C.free(unsafe.Pointer(s))
@@ -29,5 +28,6 @@ func loadable(path string) error {
 			return nil
 		}
 	}
+	C.dlclose(h)
 	return fmt.Errorf("loading %s: it has no nvmlInit: it is not NVML", path)
 }

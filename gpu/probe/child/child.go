@@ -36,6 +36,11 @@ type Source struct {
 	Open  func() (gpu.Source, error)
 }
 
+// Pacer is a source that works by itself and has to know how often it is read.
+type Pacer interface {
+	Every(d time.Duration)
+}
+
 // Main runs the process and returns its exit code. args may hold "--once": one reading, and the end.
 func Main(args []string, in io.Reader, out, errOut io.Writer, sources ...Source) int {
 	once := false
@@ -56,11 +61,12 @@ func Main(args []string, in io.Reader, out, errOut io.Writer, sources ...Source)
 	}
 	results := make(chan result, 1)
 	done := make(chan struct{})
+	pace := make(chan time.Duration, 1)
 	// The driver is asked in a goroutine of its own: when a call hangs, the end of the input still ends the process.
 	wake := make(chan struct{}, 1)
 	go func() {
 		defer close(done)
-		ask(ctx, sources, wake, results)
+		ask(ctx, sources, wake, pace, results)
 	}()
 	wake <- struct{}{}
 	var tick <-chan time.Time
@@ -79,6 +85,11 @@ func Main(args []string, in io.Reader, out, errOut io.Writer, sources ...Source)
 			}
 			if every != p.every {
 				p.every = every
+				select {
+				case <-pace: // one that it has not looked at yet
+				default:
+				}
+				pace <- every
 				select {
 				case wake <- struct{}{}: // the new pace begins now
 				default:
@@ -118,7 +129,7 @@ type process struct {
 type result struct{ reading gpu.Reading }
 
 // ask opens a source and reads it each time it is woken. It ends after a failure or with ctx.
-func ask(ctx context.Context, sources []Source, wake <-chan struct{}, results chan<- result) {
+func ask(ctx context.Context, sources []Source, wake <-chan struct{}, pace <-chan time.Duration, results chan<- result) {
 	src, err := open(sources)
 	if err != nil {
 		results <- result{failed("", err)}
@@ -129,6 +140,11 @@ func ask(ctx context.Context, sources []Source, wake <-chan struct{}, results ch
 		select {
 		case <-ctx.Done():
 			return
+		case every := <-pace:
+			if p, ok := src.(Pacer); ok {
+				p.Every(every)
+			}
+			continue
 		case <-wake:
 		}
 		r, err := src.Read(ctx)
