@@ -1,0 +1,130 @@
+package monitor
+
+import (
+	"encoding/json"
+	"math"
+	"slices"
+	"time"
+
+	"berth/gpu"
+)
+
+const (
+	// summaryLimit is what a line of a host with 8 GPUs may have, in bytes.
+	summaryLimit = 2000
+	// xidAge is how long an error of a GPU is in its summary.
+	xidAge = time.Hour
+)
+
+// Summary makes a sample small. Names of GPUs are always in it; Shorten leaves them out where they are known. What
+// is to be done about findings is left out, from the least severe on, when it would be too long.
+func (m *Monitor) Summary(s *gpu.Sample) gpu.Summary {
+	m.mu.Lock()
+	since := m.idle.since
+	m.mu.Unlock()
+	out := gpu.Summary{At: s.SampledAt, GPUError: s.GPUError, Stale: s.GPUsStaleSince != nil, CPU: tenth(s.CPU), MemoryUsed: s.MemoryUsed, Memory: s.MemoryTotal}
+	if len(s.GPUs) > 0 && since != nil {
+		at := since.Truncate(time.Second)
+		out.GPUIdleSince = &at
+	}
+	for i := range s.GPUs {
+		out.GPUs = append(out.GPUs, summaryOf(&s.GPUs[i], s))
+	}
+	if d := fullest(s.Disks); d != nil {
+		out.Disk, out.DiskPercent, out.DiskAvailable = d.Mount, d.UsedPercent, d.Available
+		if d.FullIn != nil {
+			v := math.Round(*d.FullIn)
+			out.DiskFullIn = &v
+		}
+	}
+	seen := map[int]bool{}
+	for _, p := range s.Processes {
+		if p.GPUIndex != nil && !seen[p.PID] {
+			seen[p.PID] = true
+			out.GPUProcesses++
+		}
+	}
+	out.Attention = slices.Clone(s.Attention)
+	shortenAdvice(&out)
+	return out
+}
+
+func summaryOf(g *gpu.GPU, s *gpu.Sample) gpu.GPUSummary {
+	out := gpu.GPUSummary{Name: g.Name, Index: g.Index, Utilization: tenth(g.Utilization), MemoryUsed: g.MemoryUsed, MemoryTotal: g.MemoryTotal,
+		Temperature: tenth(g.Temperature), Power: tenth(g.Power), PowerLimit: tenth(g.PowerLimit), Error: g.Error}
+	for _, r := range g.Throttle {
+		switch r {
+		case "power cap", "hardware slowdown", "thermal (software)", "thermal (hardware)", "power brake":
+			out.Throttled = true
+		}
+	}
+	if x := g.LastXID; x != nil && !x.Application && s.SampledAt.Sub(x.At).Abs() < xidAge {
+		out.XID = x.Code
+	}
+	most := int64(-1)
+	for _, p := range s.Processes {
+		if p.GPUIndex == nil || *p.GPUIndex != g.Index {
+			continue
+		}
+		var v int64
+		if p.GPUMemory != nil {
+			v = *p.GPUMemory
+		}
+		if v > most && p.User != "" {
+			most, out.User = v, p.User
+		}
+	}
+	return out
+}
+
+// fullest is the local file system with the least room.
+func fullest(disks []gpu.Disk) *gpu.Disk {
+	var out *gpu.Disk
+	for i := range disks {
+		d := &disks[i]
+		if d.UsedPercent == nil || d.Network || d.ReadOnly || d.Filesystem == "tmpfs" {
+			continue
+		}
+		if out == nil || *d.UsedPercent > *out.UsedPercent {
+			out = d
+		}
+	}
+	return out
+}
+
+// Shorten leaves out of next the names of GPUs that stand in last, the summary before (with its names) of the same
+// stream.
+func Shorten(last, next gpu.Summary) gpu.Summary {
+	next.GPUs = slices.Clone(next.GPUs)
+	for i := range next.GPUs {
+		if i < len(last.GPUs) && last.GPUs[i].Index == next.GPUs[i].Index && last.GPUs[i].Name == next.GPUs[i].Name {
+			next.GPUs[i].Name = ""
+		}
+	}
+	return next
+}
+
+func shortenAdvice(s *gpu.Summary) {
+	if len(s.Attention) == 0 {
+		return
+	}
+	b, err := json.Marshal(s)
+	size := len(b)
+	for _, severity := range []string{"info", "warning", "critical"} {
+		for i := len(s.Attention) - 1; i >= 0 && err == nil && size > summaryLimit; i-- {
+			if f := &s.Attention[i]; f.Severity == severity {
+				size -= len(f.Advice)
+				f.Advice = ""
+			}
+		}
+	}
+}
+
+// tenth rounds to a tenth: a line has no room for more.
+func tenth(v *float64) *float64 {
+	if v == nil {
+		return nil
+	}
+	r := math.Round(*v*10) / 10
+	return &r
+}
