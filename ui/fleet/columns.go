@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -22,8 +23,8 @@ type column struct {
 	rank        int
 	right       bool
 	less        func(a, b *data.Row) int
-	live        func(s *data.Store, a, b *data.Row) int // instead of less, by figures
-	len         func(r *data.Row) int                   // content's width, for columns that fit themselves to it
+	live        func(s *data.Store, r *data.Row) float64 // instead of less: a figure to order by, NaN last
+	len         func(r *data.Row) int                    // content's width, for columns that fit themselves to it
 	cell        func(f *Fleet, l *draw.Line, r *data.Row, w int)
 }
 
@@ -102,7 +103,7 @@ var columns = []column{
 		len: func(r *data.Row) int { return len(r.Backend) }, cell: plain(func(r *data.Row) string { return r.Backend })},
 	{name: "size", title: "SIZE", min: 8, max: 20, rank: 6, less: byText(size), len: func(r *data.Row) int { return len(r.Size) },
 		cell: quiet(func(_ *Fleet, r *data.Row) string { return r.Size }, false)},
-	{name: "gpus", title: "GPUS", min: 8, max: 18, rank: 2, live: byFigure(load),
+	{name: "gpus", title: "GPUS", min: 10, max: 18, rank: 2, live: byFigure(load),
 		len: func(r *data.Row) int { return max(len(money.GPUs(r.GPUs)), min(len(r.GPUs), bars)+7) }, cell: gpusCell},
 	{name: "gpumem", title: "GPU MEM", min: 8, max: 10, rank: 7, right: true, live: byFigure(func(f *data.Figures) float64 { return float64(f.GPUMemory) / float64(f.GPUMemMax) }),
 		cell: figureCell(gpuMemory, true)},
@@ -114,8 +115,11 @@ var columns = []column{
 		cell: quiet(func(_ *Fleet, r *data.Row) string { return money.Maybe(data.Rate(&r.Instance)) }, true)},
 	{name: "today", title: "TODAY", min: 6, max: 8, rank: 9, right: true, less: byMoney(func(r *data.Row) *float64 { return r.CostTodayUSD }),
 		cell: quiet(func(_ *Fleet, r *data.Row) string { return money.Maybe(r.CostTodayUSD) }, true)},
-	{name: "idle", title: "IDLE", min: 5, max: 5, rank: 5, right: true, live: func(s *data.Store, a, b *data.Row) int {
-		return byTime(func(r *data.Row) *time.Time { return idleAt(s, r) })(a, b)
+	{name: "idle", title: "IDLE", min: 5, max: 5, rank: 5, right: true, live: func(s *data.Store, r *data.Row) float64 {
+		if at := idleAt(s, r); at != nil {
+			return float64(at.UnixMilli())
+		}
+		return math.NaN()
 	},
 		cell: quiet(func(f *Fleet, r *data.Row) string {
 			if at := idleAt(f.e.Store, r); at != nil {

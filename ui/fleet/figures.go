@@ -1,8 +1,10 @@
 package fleet
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"berth/backend/api"
@@ -24,36 +26,57 @@ func (f *Fleet) measured() {
 		return
 	}
 	if now := f.e.Now(); now.Sub(f.sortedAt) >= resort {
-		f.rebuild()
+		f.sortedAt = now
+		f.keepPlace(f.sortLive)
 	}
 }
 
-// byFigure orders by a value of the figures, what is not known last.
-func byFigure(get func(f *data.Figures) float64) func(s *data.Store, a, b *data.Row) int {
-	of := func(s *data.Store, r *data.Row) float64 {
+// byFigure orders by a value of the figures.
+func byFigure(get func(f *data.Figures) float64) func(s *data.Store, r *data.Row) float64 {
+	return func(s *data.Store, r *data.Row) float64 {
 		if f := s.Figures(r.ID); f != nil && f.Known {
 			return get(f)
 		}
 		return math.NaN()
 	}
-	return func(s *data.Store, a, b *data.Row) int {
-		x, y := of(s, a), of(s, b)
-		switch nx, ny := math.IsNaN(x), math.IsNaN(y); {
-		case nx && ny:
-			return 0
-		case nx:
-			return 1
-		case ny:
-			return -1
-		}
-		switch {
-		case x < y:
-			return -1
-		case x > y:
-			return 1
-		}
-		return 0
+}
+
+// keyed is a row with the figure that it is ordered by.
+type keyed struct {
+	v float64
+	r *data.Row
+}
+
+// sortLive orders the rows by a figure, which is looked up once a row.
+func (f *Fleet) sortLive() {
+	keys := f.byKey[:0]
+	for _, r := range f.rows {
+		keys = append(keys, keyed{f.sortCol.live(f.e.Store, r), r})
 	}
+	slices.SortFunc(keys, func(a, b keyed) int {
+		c := 0
+		switch x, y := math.IsNaN(a.v), math.IsNaN(b.v); {
+		case x && y:
+		case x:
+			c = 1
+		case y:
+			c = -1
+		default:
+			c = cmp.Compare(a.v, b.v)
+		}
+		if c != 0 {
+			if f.sortDown {
+				return -c
+			}
+			return c
+		}
+		return byName(a.r, b.r)
+	})
+	for i, k := range keys {
+		f.rows[i] = k.r
+	}
+	clear(keys) // let go of what may be gone soon
+	f.byKey = keys
 }
 
 func orNaN(v *float64) float64 {
@@ -124,11 +147,11 @@ func gpusCell(f *Fleet, l *draw.Line, r *data.Row, w int) {
 		note = fmt.Sprintf("%dx %s", n, note)
 	}
 	if !live && f.e.Store.Live(r, fig) {
-		note = "stale"
+		note = "old"
 	} else if !live {
 		note = f.e.Age(fig.Seen())
-		if note != "now" {
-			note += " ago"
+		if long := note + " ago"; note != "now" && l.Col()+1+len(long) <= end {
+			note = long
 		}
 	}
 	if room := end - l.Col() - 1; room >= 3 {

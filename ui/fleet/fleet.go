@@ -32,6 +32,7 @@ type Fleet struct {
 	sortCol  *column
 	sortDown bool
 	sortedAt time.Time      // when the order was made anew
+	byKey    []keyed        // memory of the last order by a figure
 	wide     map[string]int // the content's width by column
 	wideGen  int
 	laid     []placed

@@ -9,20 +9,19 @@ import (
 
 // compare orders two rows by the sorted column, then by name and id.
 func (f *Fleet) compare(a, b *data.Row) int {
-	if f.sortCol.less != nil || f.sortCol.live != nil {
-		c := 0
-		if f.sortCol.live != nil {
-			c = f.sortCol.live(f.e.Store, a, b)
-		} else {
-			c = f.sortCol.less(a, b)
-		}
-		if c != 0 {
+	if f.sortCol.less != nil {
+		if c := f.sortCol.less(a, b); c != 0 {
 			if f.sortDown {
 				return -c
 			}
 			return c
 		}
 	}
+	return byName(a, b)
+}
+
+// byName orders two rows by name and id.
+func byName(a, b *data.Row) int {
 	if c := natural(a.Name, b.Name); c != 0 {
 		return c
 	}
@@ -82,6 +81,10 @@ func (f *Fleet) rebuild() {
 				f.rows = append(f.rows, r)
 			}
 		})
+		if f.sortCol.live != nil {
+			f.sortLive()
+			return
+		}
 		slices.SortFunc(f.rows, f.compare)
 	})
 }

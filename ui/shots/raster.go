@@ -172,7 +172,7 @@ func (r *raster) cell(img *image.RGBA, x, y, w int, s string, p pen) {
 		return
 	}
 	c, _ := firstRune(s)
-	if r.lines(img, box, c, fg) {
+	if r.lines(img, box, c, fg) || r.marks(img, box, c, fg) {
 		return
 	}
 	face := r.regular

@@ -70,27 +70,33 @@ func (s *Top) drawFacts(p *draw.Page) {
 	default:
 		s.hostFacts(f)
 	}
-	cols := 1
-	if p.Width() >= 78 {
-		cols = 2
+	// As few columns as it takes, so that words need not be broken.
+	h := p.Left()
+	enough := h
+	if h >= graphFrom-2 {
+		enough = h - 13
 	}
-	if p.Width() >= 140 {
-		cols = 3
-	}
-	w := (p.Width() - 2) / cols
 	var lines []string
 	var heads []bool
-	var pg draw.Page
-	pg.Reset(t, w-2, 1<<14)
-	for _, x := range f.list {
-		n := pg.Len()
-		s.drawFact(&pg, x)
-		for range pg.Len() - n {
-			heads = append(heads, x.head != "")
+	cols, w := 0, 0
+	for {
+		cols++
+		w = (p.Width() - 2) / cols
+		var pg draw.Page
+		pg.Reset(t, min(w-2, 96), 1<<14)
+		heads = heads[:0]
+		for _, x := range f.list {
+			n := pg.Len()
+			s.drawFact(&pg, x)
+			for range pg.Len() - n {
+				heads = append(heads, x.head != "")
+			}
+		}
+		lines = pg.Drawn()
+		if len(lines) <= cols*enough || cols >= 4 || (p.Width()-2)/(cols+1) < 38 {
+			break
 		}
 	}
-	lines = pg.Drawn()
-	h := p.Left()
 	// As many lines in each column as it takes; a heading does not stand last in one.
 	per := (len(lines) + cols - 1) / cols
 	var starts []int
@@ -308,7 +314,7 @@ func (s *Top) topology(f *factList, g *gpu.GPU) {
 	}
 	sort.Strings(order)
 	for _, k := range order {
-		f.add("to GPU "+strings.Join(kinds[k], " "), k+linkMeaning(k))
+		f.add("by "+k, strings.Join(kinds[k], " ")+linkMeaning(k))
 	}
 }
 
@@ -316,17 +322,17 @@ func (s *Top) topology(f *factList, g *gpu.GPU) {
 func linkMeaning(kind string) string {
 	switch {
 	case strings.HasPrefix(kind, "NV"):
-		return ": NVLink"
+		return " (NVLink)"
 	case kind == "PIX":
-		return ": one PCIe switch"
+		return " (one PCIe switch)"
 	case kind == "PXB":
-		return ": several PCIe switches"
+		return " (several PCIe switches)"
 	case kind == "PHB":
-		return ": through the processor's PCIe root"
+		return " (through the processor's PCIe root)"
 	case kind == "NODE":
-		return ": within one NUMA node"
+		return " (within one NUMA node)"
 	case kind == "SYS":
-		return ": between NUMA nodes, the slowest"
+		return " (between NUMA nodes, the slowest)"
 	}
 	return ""
 }
@@ -352,9 +358,10 @@ func (s *Top) hostFacts(f *factList) {
 	const perLine = 2
 	for i := 0; i < len(v.Cores); i += perLine {
 		f.list = append(f.list, fact{label: fmt.Sprintf("cores %d-%d", i, min(i+perLine, len(v.Cores))-1), draw: func(l *draw.Line) {
+			barRoom := l.Room()/perLine - 7
 			for k := i; k < min(i+perLine, len(v.Cores)); k++ {
 				c := v.Cores[k]
-				chart.Bar(l, t, 8, chart.Part{Share: c / 100, Style: s.grey(chart.Heat(t, c))})
+				chart.Bar(l, t, min(8, barRoom), chart.Part{Share: c / 100, Style: s.grey(chart.Heat(t, c))})
 				l.Cell(s.grey(t.Text), number(&c, "%"), 5, true).Space(2)
 			}
 		}})

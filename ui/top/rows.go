@@ -16,7 +16,12 @@ import (
 // gpuWidths are the widths of a GPU's columns on a screen of w cells; 0: not shown.
 type gpuWidths struct{ name, util, mem, note, clock, fan, bus, link int }
 
-func gpuLayout(w int) gpuWidths {
+func (s *Top) gpuLayout(w int) gpuWidths {
+	fans, links := false, false
+	for i := range s.sample.GPUs {
+		fans = fans || s.sample.GPUs[i].Fan != nil
+		links = links || s.sample.GPUs[i].NVLinkRx != nil
+	}
 	c := gpuWidths{name: 8, util: 8, mem: 6}
 	// cursor, index, percent, sizes, temperature, power and the gaps between them take 39.
 	rest := w - 39 - c.name - c.util - c.mem
@@ -30,8 +35,11 @@ func gpuLayout(w int) gpuWidths {
 	c.note = take(10)
 	c.clock = take(15)
 	c.bus = take(16)
-	if c.bus > 0 {
-		c.fan, c.link = take(8), take(16)
+	if c.bus > 0 && fans {
+		c.fan = take(8)
+	}
+	if c.bus > 0 && links {
+		c.link = take(16)
 	}
 	more := max(0, min(rest, 60))
 	c.name += min(more/5, 8)
@@ -43,7 +51,7 @@ func gpuLayout(w int) gpuWidths {
 
 func (s *Top) gpuHead(l *draw.Line) {
 	t := s.e.Theme
-	c := gpuLayout(l.Col() + l.Room())
+	c := s.gpuLayout(l.Col() + l.Room())
 	l.Space(1).Cell(t.Dim, "#", 2, false).Cell(t.Dim, "GPU", c.name+1, false).Cell(t.Dim, "UTILISATION", c.util+6, false).Cell(t.Dim, "MEMORY", c.mem+12, false).Cell(t.Dim, "TEMP", 6, false).Cell(t.Dim, "POWER", 10, false)
 	if c.clock > 0 {
 		l.Cell(t.Dim, "SM CLOCK", c.clock, false)
@@ -62,7 +70,7 @@ func (s *Top) gpuHead(l *draw.Line) {
 // gpuRow writes a GPU with its bars.
 func (s *Top) gpuRow(l *draw.Line, g *gpu.GPU) {
 	t := s.e.Theme
-	c := gpuLayout(l.Col() + l.Room())
+	c := s.gpuLayout(l.Col() + l.Room())
 	text1, good, bad, busy := s.grey(t.Text), s.grey(t.Good), s.grey(t.Bad), s.grey(t.Busy)
 	stale := s.sample.GPUsStaleSince != nil
 	if stale {
@@ -288,7 +296,7 @@ func mountWidth(w int) int { return max(9, min(28, w/8)) }
 func (s *Top) diskHead(l *draw.Line) {
 	t := s.e.Theme
 	w := l.Col() + l.Room()
-	l.Cell(t.Dim, "DISK", mountWidth(w)+1, false).Cell(t.Dim, "USED", barWidth(w)+7, false).Cell(t.Dim, "SPACE", 14, false).Cell(t.Dim, "INODES", 8, false).Cell(t.Dim, "GROWTH", 20, false)
+	l.Cell(t.Dim, "DISK", mountWidth(w)+1, false).Cell(t.Dim, "USED", barWidth(w)+7, false).Cell(t.Dim, "SPACE", 14, false).Cell(t.Dim, "INODES", 12, false).Cell(t.Dim, "GROWTH", 20, false)
 	if l.Room() > 20 {
 		l.Text(t.Dim, "FILE SYSTEM")
 	}
@@ -319,7 +327,11 @@ func (s *Top) diskRow(l *draw.Line, d *gpu.Disk) {
 	if d.InodesUsed != nil && *d.InodesUsed >= 85 {
 		is = s.grey(chart.Heat(t, *d.InodesUsed))
 	}
-	l.Cell(is, number(d.InodesUsed, "% in"), 8, false)
+	inodes := number(d.InodesUsed, "%")
+	if s.view < graphFrom && d.InodesUsed != nil { // there is no heading
+		inodes = "inodes " + inodes
+	}
+	l.Cell(is, inodes, 12, false)
 	g := ""
 	if d.Growth != nil && math.Abs(*d.Growth) >= 1 {
 		g = size(*d.Growth) + "/s"

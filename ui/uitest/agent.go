@@ -264,7 +264,7 @@ func scaled(metric string, v float64) float64 {
 
 func hasSuffix(s, end string) bool { return len(s) >= len(end) && s[len(s)-len(end):] == end }
 
-// SignalProcess implements screen.Agent. The agent is ada's.
+// SignalProcess implements screen.Agent.
 func (a agent) SignalProcess(_ context.Context, pid int, r api.SignalRequest) error {
 	w := a.w
 	w.mu.Lock()
@@ -281,7 +281,7 @@ func (a agent) SignalProcess(_ context.Context, pid int, r api.SignalRequest) er
 		switch {
 		case pid == 1:
 			return api.Errorf(api.CodeRefused, "process 1 is never signalled")
-		case p.User != "ada" && !r.Other:
+		case p.User != in.User && !r.Other:
 			return api.Errorf(api.CodeRefused, "process %d is %s's", pid, p.User)
 		}
 		return nil

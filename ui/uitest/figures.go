@@ -121,6 +121,9 @@ func host(s *gpu.Sample, in api.Instance, now time.Time, seed float64) {
 
 func processes(s *gpu.Sample, in api.Instance, now time.Time, busy bool) {
 	add := func(p gpu.Process) {
+		if p.User == "ada" && in.User != "" {
+			p.User = in.User
+		}
 		p.StartedAt = now.Add(-time.Duration(p.PID) * time.Second)
 		s.Processes = append(s.Processes, p)
 	}
@@ -152,7 +155,7 @@ func trouble(s *gpu.Sample, in api.Instance, now time.Time) {
 		xid := &gpu.XID{Code: 79, At: ago(4 * time.Minute), Meaning: "the GPU has fallen off the bus", Advice: "stop what runs on it, then restart the instance; if it comes again, have the machine replaced"}
 		*lost = gpu.GPU{Index: 5, UUID: lost.UUID, Name: lost.Name, PCI: lost.PCI, Error: "GPU is lost", LastXID: xid}
 		find(gpu.Finding{ID: "gpu-xid:" + lost.UUID, Rule: "gpu-xid", Severity: "critical", Subject: "GPU 5", Text: "XID 79: the GPU has fallen off the bus", Advice: xid.Advice, Since: ago(4 * time.Minute)})
-		s.Processes = append(s.Processes, gpu.Process{PID: 3871, PPID: 4000, StartedAt: ago(2 * time.Hour), User: "ada", Command: "python train.py", State: "zombie", GPUIndex: ptr(6), GPUMemory: ptr(int64(2 << 30)), Note: "zombie: its GPU memory is held until its parent waits for it", Owner: gpu.Owner{Kind: "job", ID: "16"}})
+		s.Processes = append(s.Processes, gpu.Process{PID: 3871, PPID: 4000, StartedAt: ago(2 * time.Hour), User: in.User, Command: "python train.py", State: "zombie", GPUIndex: ptr(6), GPUMemory: ptr(int64(2 << 30)), Note: "zombie: its GPU memory is held until its parent waits for it", Owner: gpu.Owner{Kind: "job", ID: "16"}})
 	case "notebook":
 		d := &s.Disks[0]
 		pct, used := 93.0, int64(106<<30)
