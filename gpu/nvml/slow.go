@@ -137,7 +137,6 @@ func (c *counters) rates(h Device) (rx, tx *int64) {
 // topology says how each pair of GPUs is connected.
 func (s *Source) topology() []gpu.Link {
 	type nvlinks struct {
-		count  int
 		peers  map[string]int // by PCI address
 		bridge int            // to a switch
 	}

@@ -45,10 +45,10 @@ func badChild(part string) int {
 	}
 	switch part {
 	case "silent": // never says anything, and ignores its input's end
-		select {}
+		time.Sleep(time.Hour)
 	case "once": // one reading, then nothing
 		line()
-		select {}
+		time.Sleep(time.Hour)
 	case "symbol": // what the dynamic loader does where a symbol is missing
 		fmt.Fprintln(os.Stderr, "symbol lookup error: undefined symbol: nvmlDeviceGetSomething")
 		return 127
@@ -63,7 +63,7 @@ func badChild(part string) int {
 		}
 		fmt.Println()
 		line()
-		select {}
+		time.Sleep(time.Hour)
 	case "mixed": // garbage between readings
 		for {
 			fmt.Println("{\"at\":")

@@ -134,14 +134,9 @@ func TestXIDs(t *testing.T) {
 	each(t, func(t *testing.T, source string) {
 		f := nvmltest.New(t, nvmltest.Scenario{GPUs: nvmltest.A100s(2), Events: []nvmltest.Event{{GPU: 0, Code: 63}}})
 		p := start(t, f, source)
-		// The first event may come before the driver is watched: it is told until it is seen.
-		n := 0
-		r := p.until(func(r gpu.Reading) bool {
-			if n++; r.GPUs[1].LastXID == nil {
-				f.Change(func(s *nvmltest.Scenario) { s.Events = append(s.Events, nvmltest.Event{GPU: 1, Code: 31}) })
-			}
-			return r.GPUs[1].LastXID != nil
-		})
+		p.until(func(gpu.Reading) bool { return true })
+		f.Change(func(s *nvmltest.Scenario) { s.Events = append(s.Events, nvmltest.Event{GPU: 1, Code: 31}) })
+		r := p.until(func(r gpu.Reading) bool { return r.GPUs[1].LastXID != nil })
 		require.Nil(t, r.GPUs[0].LastXID, "it happened before")
 		require.Equal(t, 31, r.GPUs[1].LastXID.Code)
 		require.True(t, r.GPUs[1].LastXID.Application)
