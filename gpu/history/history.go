@@ -194,6 +194,10 @@ func (h *History) entry(kind int, subject string, index uint16, live map[*entry]
 // ensure gets a store: the file, or memory.
 func (h *History) ensure(need capacity) {
 	again := h.path != "" && time.Since(h.tried) >= retry
+	if again && h.st != nil && h.st.file != nil {
+		h.restore()
+		return
+	}
 	if h.st != nil && (h.st.file != nil || !again) {
 		return
 	}
@@ -221,6 +225,29 @@ func (h *History) ensure(need capacity) {
 	if h.st == nil {
 		h.use(newStore(c, memoryRings(), nil))
 	}
+}
+
+// restore makes the file again if somebody removed it; its rows can still be read.
+func (h *History) restore() {
+	h.tried = time.Now()
+	mine, err := h.st.file.Stat()
+	if err != nil {
+		return
+	}
+	if there, err := os.Stat(h.path); err == nil && os.SameFile(mine, there) || err != nil && !missing(err) {
+		return
+	}
+	h.flushAll()
+	if err := os.MkdirAll(filepath.Dir(h.path), 0o700); err != nil {
+		h.room = err
+		return
+	}
+	s, err := create(h.path, h.st.lay.cap, h.st)
+	if h.room = err; err != nil {
+		return
+	}
+	_ = h.st.file.Close()
+	h.use(s)
 }
 
 // fit makes room for what came since the store was made.

@@ -433,3 +433,20 @@ func TestFullDisk(t *testing.T) {
 	s := one(t, h, Query{Metrics: []string{"gpu_power_watts"}, Subject: "GPU-7", Since: c.t.Add(-5 * time.Minute)})
 	require.InDelta(t, 210, s.Points[len(s.Points)-1].Mean, 1)
 }
+
+func TestRemovedFileIsMadeAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "dir", "h")
+	c := &testClock{begin()}
+	h := open(t, path, c)
+	for range 20 {
+		require.NoError(t, h.Append(sample(c.t, 1, 1, 1, 1, 10)))
+		c.t = c.t.Add(10 * time.Second)
+	}
+	require.NoError(t, os.RemoveAll(filepath.Dir(path)))
+	require.NoError(t, h.Append(sample(c.t, 1, 1, 1, 1, 10)))
+	h.tried = h.tried.Add(-retry)
+	c.t = c.t.Add(10 * time.Second)
+	require.NoError(t, h.Append(sample(c.t, 1, 1, 1, 1, 10)))
+	require.NoError(t, h.Close())
+	require.Len(t, one(t, open(t, path, c), Query{Metrics: []string{"cpu_percent"}, Since: begin()}).Points, 22)
+}

@@ -3,7 +3,9 @@ package history
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"berth/gpu"
@@ -94,7 +96,7 @@ func (h *History) Series(q Query) ([]gpu.Series, error) {
 	for i := range list {
 		list[i].sum, list[i].max, list[i].n = make([]float64, n), make([]float64, n), make([]uint32, n)
 	}
-	if err := h.collect(ring, a, want, list); err != nil {
+	if err := h.collectAll(ring, a, want, list); err != nil {
 		return nil, err
 	}
 	return a.series(derive(list)), nil
@@ -184,6 +186,28 @@ func overlap(from, to int64) func(span) bool {
 }
 
 type answer struct{ step, from, to int64 }
+
+// perWorker is how many series make it worth to have one more goroutine.
+const perWorker = 40
+
+// collectAll shares the series of a large answer among a few goroutines: decoding is what takes the time.
+func (h *History) collectAll(ring int, a answer, want []wanted, list []series) error {
+	n := min(len(list)/perWorker+1, 4, runtime.GOMAXPROCS(0))
+	if n == 1 {
+		return h.collect(ring, a, want, list)
+	}
+	shares := make([][]wanted, n)
+	for _, w := range want {
+		shares[w.series%n] = append(shares[w.series%n], w)
+	}
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range shares {
+		wg.Go(func() { errs[i] = h.collect(ring, a, shares[i], list) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
 
 func (h *History) collect(ring int, a answer, want []wanted, list []series) error {
 	add := func(w *wanted, i int64, mean, most float64) {
