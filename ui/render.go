@@ -120,9 +120,9 @@ func (m *Model) summary() []segment {
 	if s.All == 0 {
 		return out
 	}
-	count := func(n int, st theme.Style, glyph, word string) {
+	count := func(n int, st theme.Style, glyph, word string, must bool) {
 		if n > 0 {
-			out = append(out, segment{st, fmt.Sprintf("%s %d %s", glyph, n, word), fmt.Sprintf("%s %d", glyph, n), st != t.Idle})
+			out = append(out, segment{st, fmt.Sprintf("%s %d %s", glyph, n, word), fmt.Sprintf("%s %d", glyph, n), must})
 		}
 	}
 	f := m.e.Store.FigureTotals(m.e.Clock())
@@ -132,10 +132,10 @@ func (m *Model) summary() []segment {
 	case f.Warning > 0:
 		out = append(out, segment{st: t.Busy, s: fmt.Sprintf("%s %d", t.Glyphs.Warning, f.Warning), must: true})
 	}
-	count(s.Running, t.Good, t.Running, "running")
-	count(s.Changing, t.Busy, t.Going, "changing")
-	count(s.Failed, t.Bad, t.Bad_, "failed")
-	count(s.Unknown, t.Odd, t.Odd_, "unknown")
+	count(s.Running, t.Good, t.Running, "running", true)
+	count(s.Changing, t.Busy, t.Going, "changing", true)
+	count(s.Failed, t.Bad, t.Bad_, "failed", true)
+	count(s.Unknown, t.Odd, t.Odd_, "unknown", true)
 	if s.PerHourKnown {
 		sum := money.USD(s.PerHour) + "/h"
 		if s.Unpriced > 0 {
@@ -164,7 +164,7 @@ func (m *Model) summary() []segment {
 	case s.GPUs > 0:
 		out = append(out, segment{st: t.Dim, s: fmt.Sprintf("%d GPUs on", s.GPUs)})
 	}
-	count(s.Stopped, t.Idle, t.Stopped, "stopped")
+	count(s.Stopped, t.Idle, t.Stopped, "stopped", false)
 	if s.TodayKnown {
 		out = append(out, segment{st: t.Text, s: money.USD(s.Today) + " today"})
 	}

@@ -79,6 +79,9 @@ func (d *Detail) build() []entry {
 	if in.IdleSince != nil && in.State == api.StateRunning {
 		field("idle", idle(d.e.Age(*in.IdleSince)))
 	}
+	if !gone {
+		d.figures(field, func(s string) { head(0, s) })
+	}
 	head(0, "Machine")
 	field("backend", in.Backend)
 	field("size", in.Size)
@@ -138,6 +141,7 @@ func (d *Detail) build() []entry {
 	for _, k := range slices.Sorted(maps.Keys(in.Tags)) {
 		field("tag", k+"="+in.Tags[k])
 	}
+	out = d.findings(out)
 	out = d.operation(out, op)
 	if len(in.Notes) > 0 {
 		head(1, "Good to know")

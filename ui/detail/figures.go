@@ -1,0 +1,83 @@
+package detail
+
+import (
+	"fmt"
+	"time"
+
+	"berth/ui/age"
+	"berth/ui/data"
+	"berth/ui/money"
+)
+
+// findings lists what wants attention, with what to do about it.
+func (d *Detail) findings(out []entry) []entry {
+	f := d.e.Store.Figures(d.id)
+	if f == nil {
+		return out
+	}
+	t := d.e.Theme
+	first := true
+	for _, a := range f.Active(d.e.Clock()) {
+		if first {
+			out = append(out, entry{side: 1, head: true, label: "Attention"})
+			first = false
+		}
+		g, st := t.Severity(data.Rank(a.Severity))
+		what := a.Subject + ": " + a.Text
+		out = append(out, entry{side: 1, label: "finding", glyph: g, gs: st, value: what, st: t.Text, wrap: true, copy: what, tail: d.e.Age(a.Since)})
+		if a.Advice != "" {
+			out = append(out, entry{side: 1, label: "advice", glyph: t.Arrow, gs: t.Dim, value: a.Advice, st: t.Dim, wrap: true, copy: a.Advice})
+		}
+	}
+	return out
+}
+
+// figures lists what is measured, in short: f shows all of it.
+func (d *Detail) figures(field func(label, value string), head func(string)) {
+	f := d.e.Store.Figures(d.id)
+	r := d.e.Store.Row(d.id)
+	if f == nil || r == nil || !f.Known {
+		return
+	}
+	switch {
+	case d.e.Store.Live(r, f):
+		head("Now")
+	default:
+		head("Measured " + ago(d.e.Age(f.Seen())))
+		field("why", f.Why)
+	}
+	if n := len(f.GPUs); n > 0 {
+		s := fmt.Sprintf("%d of %d busy", f.Busy, n)
+		if f.Lost > 0 {
+			s += fmt.Sprintf(", %d lost", f.Lost)
+		}
+		if f.PowerKnown {
+			s += fmt.Sprintf(", %.0f W", f.Power)
+		}
+		if f.Stale {
+			s += ", but these figures are old"
+		}
+		field("GPUs", s)
+		if f.GPUMemMax > 0 {
+			field("GPU mem", money.Bytes(f.GPUMemory)+" of "+money.Bytes(f.GPUMemMax))
+		}
+	}
+	if f.GPUError != "" {
+		field("GPUs", f.GPUError)
+	}
+	if f.CPU != nil {
+		s := fmt.Sprintf("%.0f%%", *f.CPU)
+		if f.MemoryUsed != nil && f.Memory != nil {
+			s += ", memory " + money.Bytes(*f.MemoryUsed) + " of " + money.Bytes(*f.Memory)
+		}
+		field("CPU", s)
+	}
+	if f.DiskPercent != nil {
+		s := fmt.Sprintf("%s is at %.0f%%", f.Disk, *f.DiskPercent)
+		if f.DiskFullIn != nil {
+			in, _ := age.Coarse(time.Duration(min(*f.DiskFullIn, 1e9)) * time.Second)
+			s += ", full in " + in
+		}
+		field("disk", s)
+	}
+}
