@@ -58,6 +58,9 @@ func findLimits(mountinfo, own []byte) limits {
 			}
 		}
 	}
+	if l.memory != "" || l.cpu != "" {
+		l.v2 = "" // both are mounted: what version 1 has, version 2 has not
+	}
 	return l
 }
 
