@@ -8,6 +8,7 @@ package main
 import (
 	"os"
 
+	"berth/gpu/check"
 	"berth/gpu/nvml/gonvml"
 	"berth/gpu/probe/child"
 )
@@ -15,7 +16,7 @@ import (
 func main() {
 	sources := append([]child.Source{{Name: "go-nvml", Built: gonvml.Built, Open: gonvml.Open}}, child.Portable()...)
 	if len(os.Args) > 1 && os.Args[1] == "check" {
-		os.Exit(checkMain(os.Args[2:], os.Stdout, os.Stderr, sources))
+		os.Exit(check.Main(os.Args[2:], os.Stdout, os.Stderr, sources...))
 	}
 	os.Exit(child.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, sources...))
 }

@@ -19,7 +19,7 @@ func (a *app) agentCmd() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.AddCommand(a.agentProbeCmd())
+	cmd.AddCommand(a.gpuCheckCmd())
 	return cmd
 }
 

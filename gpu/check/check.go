@@ -147,11 +147,11 @@ var words = []struct {
 	{"name", func(g gpu.GPU) string { return g.Name }},
 	{"PCI address", func(g gpu.GPU) string { return strings.ToUpper(g.PCI) }},
 	{"compute mode", func(g gpu.GPU) string { return g.ComputeMode }},
-	{"persistence mode", func(g gpu.GPU) string { return flag(g.Persistence) }},
-	{"MIG", func(g gpu.GPU) string { return flag(g.MIGEnabled) }},
+	{"persistence mode", func(g gpu.GPU) string { return yesNo(g.Persistence) }},
+	{"MIG", func(g gpu.GPU) string { return yesNo(g.MIGEnabled) }},
 }
 
-func flag(b *bool) string {
+func yesNo(b *bool) string {
 	if b == nil {
 		return ""
 	}

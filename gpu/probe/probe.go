@@ -88,6 +88,7 @@ type Probe struct {
 	reason   string
 	restarts int
 	pid      int
+	memory   memory // of the goroutine
 }
 
 // NoDriver is the reason on a host without an NVIDIA driver.
@@ -194,6 +195,7 @@ func (p *Probe) run(ctx context.Context) {
 	pause, which, fruitless := p.o.pace.backoff, 0, 0
 	for ctx.Err() == nil {
 		if !p.o.Present() {
+			p.memory = memory{}
 			p.set(func() { p.reading, p.received, p.reason = gpu.Reading{}, time.Time{}, NoDriver })
 			pause, which, fruitless = p.o.pace.backoff, 0, 0
 			sleep(ctx, p.o.pace.recheck)

@@ -116,6 +116,7 @@ func (p *Probe) listen(ctx context.Context, c *childProcess) (out outcome) {
 				first = last
 			}
 			out.err = nil
+			p.memory.complete(&m.reading)
 			p.set(func() { p.reading, p.received, p.reason = m.reading, last, "" })
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"context"
@@ -10,15 +10,15 @@ import (
 	"time"
 
 	"berth/gpu"
-	"berth/gpu/check"
 	"berth/gpu/nvml"
 	"berth/gpu/probe/child"
 	"berth/gpu/smi"
 )
 
-// checkMain compares each source that this program has with nvidia-smi, and returns the exit code.
-func checkMain(args []string, out, errOut io.Writer, sources []child.Source) int {
-	fs := flag.NewFlagSet("berth-probe check", flag.ContinueOnError)
+// Main compares each of the sources that this program has with nvidia-smi, and returns the exit code: 0 also on a
+// machine without GPUs, which it says.
+func Main(args []string, out, errOut io.Writer, sources ...child.Source) int {
+	fs := flag.NewFlagSet("check", flag.ContinueOnError)
 	fs.SetOutput(errOut)
 	length := fs.Duration("for", time.Minute, "how long to measure, under a steady load")
 	every := fs.Duration("every", time.Second, "the pause between samples")
@@ -38,12 +38,12 @@ func checkMain(args []string, out, errOut io.Writer, sources []child.Source) int
 		}
 		tried++
 		if err := checkOne(ctx, s, *length, *every, out); err != nil {
-			fmt.Fprintf(errOut, "berth: probe: check: %s: %v\n", s.Name, err)
+			fmt.Fprintf(errOut, "berth: gpu-check: %s: %v\n", s.Name, err)
 			code = 1
 		}
 	}
 	if tried == 0 {
-		fmt.Fprintln(errOut, "berth: probe: check: this program was built without NVML: there is nothing to compare with nvidia-smi (make gpu-check builds one that has it)")
+		fmt.Fprintln(errOut, "berth: gpu-check: this program was built without NVML: there is nothing to compare with nvidia-smi (make gpu-check builds one that has it)")
 		return 1
 	}
 	return code
@@ -60,5 +60,5 @@ func checkOne(ctx context.Context, s child.Source, length, every time.Duration, 
 		return err
 	}
 	defer tool.Close()
-	return check.Run(ctx, check.Options{Source: src, SMI: tool, For: length, Every: every, Out: out})
+	return Run(ctx, Options{Source: src, SMI: tool, For: length, Every: every, Out: out})
 }

@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"bytes"
@@ -24,7 +24,7 @@ func loaded(t *testing.T) []child.Source {
 
 func run(t *testing.T, args ...string) (code int, out, errOut string) {
 	var a, b bytes.Buffer
-	code = checkMain(args, &a, &b, loaded(t))
+	code = Main(args, &a, &b, loaded(t)...)
 	return code, a.String(), b.String()
 }
 
@@ -65,8 +65,30 @@ func TestCheckWithoutDriver(t *testing.T) {
 		t.Skip("this machine has a driver")
 	}
 	var out bytes.Buffer
-	require.Zero(t, checkMain(nil, &out, &out, child.Portable()))
+	require.Zero(t, Main(nil, &out, &out, child.Portable()...))
 	require.Contains(t, out.String(), "no NVIDIA driver")
+}
+
+// A program without NVML says so: nvidia-smi can't be held against itself.
+func TestCheckWithoutNVML(t *testing.T) {
+	nvmltest.New(t, nvmltest.Scenario{GPUs: nvmltest.A100s(1)}).Setenv(t)
+	var out, errOut bytes.Buffer
+	require.Equal(t, 1, Main(nil, &out, &errOut, child.Source{Name: "nvidia-smi", Built: true, Open: smi.Open}))
+	require.Contains(t, errOut.String(), "without NVML")
+}
+
+func TestCompareLost(t *testing.T) {
+	n := func(v float64) *float64 { return &v }
+	ours := []gpu.Reading{{GPUs: []gpu.GPU{{Index: 0, Error: "lost"}, {Index: 1, Power: n(3)}}}}
+	theirs := []gpu.Reading{{GPUs: []gpu.GPU{{Index: 0, Power: n(3)}, {Index: 1, Power: n(3), Fan: n(4)}}}}
+	var bad []string
+	for _, r := range Compare(ours, theirs) {
+		if r.Bad {
+			bad = append(bad, r.Figure)
+		}
+	}
+	require.Equal(t, []string{"GPU", "fan %"}, bad)
+	require.True(t, Compare(nil, nil)[0].Bad)
 }
 
 func TestCheckNamesTheFailure(t *testing.T) {
