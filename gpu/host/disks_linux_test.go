@@ -217,6 +217,34 @@ func TestReallyHungMount(t *testing.T) {
 	}, 20*time.Second, 50*time.Millisecond)
 }
 
+func TestMountsComeAndGo(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: to mount something")
+	}
+	dir := t.TempDir()
+	r := New(Options{})
+	defer r.Close()
+	has := func() bool {
+		all, err := r.Disks(t.Context())
+		require.NoError(t, err)
+		for _, d := range all {
+			if d.Mount == dir {
+				require.EqualValues(t, 4<<20, *d.Total)
+				return true
+			}
+		}
+		return false
+	}
+	require.False(t, has())
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
+		t.Skipf("can't mount here: %v", err)
+	}
+	seen := has()
+	require.NoError(t, unix.Unmount(dir, unix.MNT_DETACH))
+	require.True(t, seen, "the kernel says when the list changes")
+	require.False(t, has())
+}
+
 func hungMount(t *testing.T) (dir string, fuse int) {
 	t.Helper()
 	if os.Geteuid() != 0 {

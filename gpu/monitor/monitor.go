@@ -63,7 +63,8 @@ type Monitor struct {
 	host    *host.Reader
 	table   *procs.Table
 	history *history.History
-	phase   float64 // where in an interval this host samples: fleets would else sample all at once
+	samples chan *gpu.Sample // for the history; nil unless Run runs
+	phase   float64          // where in an interval this host samples: fleets would else sample all at once
 	wake    chan struct{}
 	ended   chan struct{}
 
@@ -74,6 +75,7 @@ type Monitor struct {
 	next     chan struct{} // closed with the next sample
 	wanted   bool          // somebody waits for a sample
 	idle     idleness
+	keeping  time.Duration     // since when the history keeps a sample, by the monotonic clock; 0: it does not
 	problems map[string]string // by part
 	faults   map[string]string // parts that panicked
 }
@@ -107,9 +109,6 @@ func (m *Monitor) elapsed() time.Duration { return time.Since(m.start) }
 func (m *Monitor) Run(ctx context.Context) {
 	defer func() {
 		m.host.Close()
-		if err := m.history.Close(); err != nil {
-			m.o.Log.Warn("closing the history", "error", err)
-		}
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		close(m.ended)
@@ -118,6 +117,8 @@ func (m *Monitor) Run(ctx context.Context) {
 		}
 		m.watchers = nil
 	}()
+	stop := m.record()
+	defer stop()
 	m.guard("remembering", m.remember)
 	// Rates and shares need a first look to be compared with.
 	m.guard("host", func() { m.host.Host() })
@@ -194,7 +195,7 @@ func (m *Monitor) tick(ctx context.Context) {
 			s.Attention = m.o.Findings(s)
 		}
 	})
-	m.guard("history", func() { m.problem("history", m.history.Append(s)) })
+	m.keep(s)
 	m.publish(s)
 }
 
@@ -341,13 +342,10 @@ func (m *Monitor) Last() *gpu.Sample {
 	return m.last
 }
 
-// Series answers a question about the past.
-func (m *Monitor) Series(q history.Query) ([]gpu.Series, error) { return m.history.Series(q) }
-
 // Problems says what can't be measured or kept, for `berth doctor`; sorted.
 func (m *Monitor) Problems() []string {
 	var out []string
-	if err := m.history.Problem(); err != nil {
+	if err := m.historyProblem(); err != nil {
 		out = append(out, err.Error())
 	}
 	m.mu.Lock()

@@ -21,6 +21,8 @@ import (
 	"berth/gpu/procs"
 )
 
+var _ GPUs = (*probe.Probe)(nil)
+
 func p[T any](v T) *T { return &v }
 
 // fakeGPUs is a probe that says what a test wants.
@@ -106,9 +108,11 @@ func TestSampleOfThisHost(t *testing.T) {
 	require.NotNil(t, again)
 	require.NotNil(t, m.Last())
 	require.Empty(t, m.Problems())
-	series, err := m.Series(history.Query{Metrics: []string{"gpu_power_watts"}, Since: s.SampledAt.Add(-time.Minute)})
-	require.NoError(t, err)
-	require.Len(t, series, 8)
+	require.Eventually(t, func() bool {
+		series, err := m.Series(history.Query{Metrics: []string{"gpu_power_watts"}, Since: s.SampledAt.Add(-time.Minute)})
+		require.NoError(t, err)
+		return len(series) == 8
+	}, 10*time.Second, time.Millisecond)
 
 	b, err := json.Marshal(s)
 	require.NoError(t, err)
@@ -327,4 +331,22 @@ func TestSamplesFallOnTheSamePlaceOfEachStep(t *testing.T) {
 	require.Equal(t, Idle, m.untilNext(Idle))
 	now = now.Add(9900 * time.Millisecond) // a tick that came early does not come twice
 	require.Equal(t, Idle+100*time.Millisecond, m.untilNext(Idle))
+}
+
+// TestHistoryThatHangs: its file lies on a share whose server is away.
+func TestHistoryThatHangs(t *testing.T) {
+	m := New(Options{})
+	stop := m.record()
+	m.start = m.start.Add(-time.Hour)
+	m.setKeeping(time.Minute) // it has been writing for 59 minutes
+	_, err := m.Series(history.Query{})
+	require.ErrorContains(t, err, "has not answered for 59m0s")
+	require.Contains(t, m.Problems()[0], "has not answered")
+	m.setKeeping(0)
+	stop()
+
+	m = New(Options{})
+	m.samples = make(chan *gpu.Sample) // nobody takes them
+	m.tick(t.Context())
+	require.NotNil(t, m.Last())
 }
