@@ -14,6 +14,7 @@ import (
 type slow struct {
 	gpus     []slowGPU
 	topology []gpu.Link
+	asking   time.Time // since when a round is under way; zero: none is
 }
 
 type slowGPU struct {
@@ -23,15 +24,16 @@ type slowGPU struct {
 	xid                *gpu.XID
 }
 
-// addSlow puts it into a reading.
+// addSlow puts it into a reading. What is old because a call hangs is left out.
 func (s *Source) addSlow(out *gpu.Reading) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	hangs := !s.slow.asking.IsZero() && time.Since(s.slow.asking) > slowLimit
 	out.Topology = s.slow.topology
 	for i := range out.GPUs {
 		g, v := &out.GPUs[i], s.slow.gpus[i]
 		g.LastXID = v.xid
-		if g.Error == "" {
+		if g.Error == "" && !hangs {
 			g.PCIeRx, g.PCIeTx, g.NVLinkRx, g.NVLinkTx, g.NVLinks = v.pcieRx, v.pcieTx, v.nvlinkRx, v.nvlinkTx, v.nvlinks
 		}
 	}
@@ -56,6 +58,9 @@ func (s *Source) slowLoop(ctx context.Context) {
 			return
 		case <-s.wake:
 		}
+		s.mu.Lock()
+		s.slow.asking = time.Now()
+		s.mu.Unlock()
 		countLinks := upAt.IsZero() || time.Since(upAt) >= linkStates
 		if countLinks {
 			upAt = time.Now()
@@ -82,10 +87,10 @@ func (s *Source) slowLoop(ctx context.Context) {
 		// It never changes, but a GPU that was away when it was asked for may be back.
 		if n := len(s.devices); n > 1 && len(topology) < n*(n-1)/2 && time.Since(topologyAt) > time.Minute {
 			topology, topologyAt = s.topology(), time.Now()
-			s.mu.Lock()
-			s.slow.topology = topology
-			s.mu.Unlock()
 		}
+		s.mu.Lock()
+		s.slow.topology, s.slow.asking = topology, time.Time{}
+		s.mu.Unlock()
 	}
 }
 

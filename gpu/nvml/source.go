@@ -15,6 +15,7 @@ const (
 	slowFigures = 5 * time.Second        // fans, ECC, limits, modes, MIG devices
 	slowLoop    = 2 * time.Second        // PCIe and NVLink throughput, at most
 	slowFirst   = 500 * time.Millisecond // the same, at first
+	slowLimit   = 10 * time.Second       // a round of these that takes longer hangs
 	linkStates  = 10 * time.Second       // how many NVLinks are up
 	lostPause   = 10 * time.Second       // before a lost GPU is asked again
 	eventWait   = 500 * time.Millisecond // how long Close may have to wait for the event goroutine

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -119,7 +118,11 @@ func build(cc, source, name string, args []string) (string, error) {
 		}
 		h.Write(b)
 	}
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("berth-nvmltest-%d", os.Getuid()), hex.EncodeToString(h.Sum(nil))[:16])
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("finding a place for the fake driver: %w", err)
+	}
+	dir := filepath.Join(cache, "berth-test", "nvml", hex.EncodeToString(h.Sum(nil))[:16])
 	path := filepath.Join(dir, name)
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
@@ -141,7 +144,7 @@ func build(cc, source, name string, args []string) (string, error) {
 	made := filepath.Join(tmp, name)
 	cmd := exec.Command(cc, append([]string{"-O1", "-pthread", "-o", made, filepath.Join(tmp, source)}, args...)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", errors.Join(fmt.Errorf("compiling the fake driver: %w: %s", err, out))
+		return "", fmt.Errorf("compiling the fake driver: %w: %s", err, out)
 	}
 	return path, os.Rename(made, path)
 }
