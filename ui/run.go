@@ -40,6 +40,7 @@ type Options struct {
 	Out       *os.File            // nil: standard output
 	Getenv    func(string) string // nil: os.Getenv
 	LocalGPUs bool                // this computer has GPUs: the first screen offers to adopt it
+	Top       string              // begin with the figures of this instance; empty: with the fleet
 }
 
 // Run opens the dashboard and returns when it is left. It stops nothing that was asked for.
@@ -121,6 +122,9 @@ func Run(ctx context.Context, o Options) error {
 		<-ctx.Done()
 		p.Quit()
 	})
+	if o.Top != "" {
+		background(func() { p.Send(screen.Open{Name: "top", Arg: o.Top}) })
+	}
 	background(func() { feed.Run(ctx) })
 	background(func() { figures.Run(ctx) })
 	background(func() { t.watchSize(ctx, p.Send) })

@@ -35,6 +35,7 @@ type Agent struct {
 	events  *events
 	terms   *terminals
 	setups  *setup.Engine
+	figures *figures
 
 	inventory *inventory.Reader
 	srv       *http.Server
@@ -120,6 +121,7 @@ func New(ctx context.Context, o Options, takeover bool, log *slog.Logger) (_ *Ag
 		_ = l.Close()
 		return nil, err
 	}
+	a.figures = a.startFigures()
 	return a, nil
 }
 
@@ -189,6 +191,7 @@ func (a *Agent) Serve() error {
 	}
 	a.terms.stopWatching()
 	a.setups.Stop()
+	a.figures.Stop()
 	a.events.close()
 	sctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()

@@ -20,6 +20,7 @@ import (
 	"berth/backend/agent/shim"
 	"berth/backend/agent/supervise"
 	"berth/backend/api"
+	"berth/gpu/probe/child"
 )
 
 // Stdio is what a subcommand reads and writes.
@@ -50,6 +51,8 @@ func Main(args []string, stdio Stdio) int {
 	switch sub {
 	case "shim":
 		return shim.Main(rest)
+	case "probe":
+		return child.Main(rest, stdio.In, stdio.Out, stdio.Err, child.Portable()...)
 	case "setup-step":
 		return setup.Main(rest)
 	case "parent":

@@ -7,6 +7,7 @@ import (
 
 	"berth/backend/api"
 	"berth/backend/version"
+	"berth/gpu"
 )
 
 // Routes lists what an agent serves. With a nil agent it serves the description only.
@@ -22,6 +23,11 @@ func Routes(a *Agent) []api.Route {
 		{Method: "POST", Path: "/v1/setup/{id}/resume", Summary: "Run the failed step of a set-up again and go on", Response: api.SetupStatus{}, Handler: a.handleResumeSetup},
 		{Method: "DELETE", Path: "/v1/setup/{id}", Summary: "Cancel a set-up and end the step that runs", Response: api.SetupStatus{}, Handler: a.handleCancelSetup},
 		{Method: "GET", Path: "/v1/inventory", Summary: "What is installed on the instance; takes up to 10 s", Response: api.Inventory{}, Handler: a.handleInventory},
+		{Method: "GET", Path: "/v1/figures", Summary: "What the host shows now; with watch=true a stream of it", Query: []string{"watch", "every"}, Response: gpu.Sample{}, Handler: a.handleFigures},
+		{Method: "GET", Path: "/v1/summary", Summary: "The same made small", Query: []string{"watch", "every"}, Response: gpu.Summary{}, Handler: a.handleSummary},
+		{Method: "GET", Path: "/v1/history", Summary: "What was measured", Query: []string{"metric", "subject", "since", "until", "points"}, Response: []gpu.Series{}, Handler: a.handleHistory},
+		{Method: "GET", Path: "/v1/metrics", Summary: "The figures in Prometheus' text format", Handler: a.handleMetrics},
+		{Method: "POST", Path: "/v1/processes/{pid}/signal", Summary: "Send a signal to a process", Request: api.SignalRequest{}, Handler: a.handleSignal},
 		{Method: "GET", Path: "/v1/events", Summary: "What happened and happens on the instance", Response: api.Event{}, Stream: "ndjson", Handler: a.handleEvents},
 		{Method: "POST", Path: "/v1/stop", Summary: "End the agent, with or without what it supervises", Request: api.StopRequest{}, Handler: a.handleStop},
 		{Method: "POST", Path: "/v1/handover", Summary: "Make way for a newer agent", Request: version.Version{}, Response: version.Version{}, Handler: a.handleHandover},
@@ -119,6 +125,7 @@ func (a *Agent) handleHandover(w http.ResponseWriter, r *http.Request) {
 	if !was {
 		a.terms.stopWatching() // the newer one reads the records from now on
 		a.setups.Stop()
+		a.figures.Stop()
 		a.letGo(false)
 	}
 	api.WriteJSON(w, http.StatusOK, own)

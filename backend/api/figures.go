@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -121,4 +122,18 @@ type AttentionRequest struct {
 // Attend acknowledges or mutes a finding of an instance.
 func (c *Client) Attend(ctx context.Context, name string, r AttentionRequest) error {
 	return c.call(ctx, http.MethodPost, instancePath(name)+"/attention", r, nil)
+}
+
+// Metrics writes the figures of the fleet (of a daemon's client) or of one host (of an agent's) to w, in
+// Prometheus' text format.
+func (c *Client) Metrics(ctx context.Context, w io.Writer) error {
+	res, err := c.open(ctx, http.MethodGet, "/v1/metrics", nil)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if _, err := io.Copy(w, res.Body); err != nil {
+		return Errorf(CodeUnreachable, "reading the figures of the fleet: %w", err)
+	}
+	return nil
 }

@@ -23,11 +23,12 @@ import (
 
 // Config is the configuration. The zero value is not useful: see Default.
 type Config struct {
-	Defaults Defaults `toml:"defaults"`
-	UI       UI       `toml:"ui"`
-	Daemon   Daemon   `toml:"daemon"`
-	Limits   Limits   `toml:"limits"`
-	Backend  Backends `toml:"backend"`
+	Defaults  Defaults  `toml:"defaults"`
+	UI        UI        `toml:"ui"`
+	Daemon    Daemon    `toml:"daemon"`
+	Limits    Limits    `toml:"limits"`
+	Attention Attention `toml:"attention"`
+	Backend   Backends  `toml:"backend"`
 
 	origin map[string]string
 }
@@ -49,11 +50,17 @@ type UI struct {
 	Mouse     bool     `toml:"mouse" help:"take the mouse"`
 	ReadOnly  bool     `toml:"read_only" help:"refuse every change from the dashboard"`
 	DetachKey string   `toml:"detach_key" help:"keys that leave a terminal running"`
+	Notify    string   `toml:"notify" help:"how something newly critical is told: none, bell, osc9 or osc777 (desktop notifications)"`
 }
 
 // Daemon is the daemon's section.
 type Daemon struct {
 	Idle Duration `toml:"idle" help:"the daemon ends after so long without clients or work; 0: never"`
+}
+
+// Attention is what is done about what wants somebody's attention.
+type Attention struct {
+	Hook string `toml:"hook" help:"command line of sh that is run once for what newly wants attention; see berth help attention"`
 }
 
 // Limits is how long the parts of an operation may take before it fails.
@@ -130,7 +137,7 @@ func (d Duration) String() string {
 func Default() *Config {
 	return &Config{
 		Defaults: Defaults{Backend: "local"},
-		UI:       UI{Sort: "name", Theme: "auto", Mouse: true, DetachKey: "ctrl-] d"},
+		UI:       UI{Sort: "name", Theme: "auto", Mouse: true, DetachKey: "ctrl-] d", Notify: "none"},
 		Daemon:   Daemon{Idle: Duration(10 * time.Minute)},
 		Limits: Limits{Call: Duration(2 * time.Minute), Prepare: Duration(6 * time.Hour), Machine: Duration(20 * time.Minute), Agent: Duration(5 * time.Minute),
 			Setup: Duration(12 * time.Hour), Gentle: Duration(90 * time.Second)},
@@ -237,6 +244,7 @@ func (c *Config) validate() error {
 		allowed    []string
 	}{
 		{"ui.theme", c.UI.Theme, []string{"auto", "dark", "light", "none"}},
+		{"ui.notify", c.UI.Notify, []string{"none", "bell", "osc9", "osc777"}},
 		{"backend.ssh.transport", c.Backend.SSH.Transport, []string{"own", "openssh"}},
 		{"backend.libvirt.accel", c.Backend.Libvirt.Accel, []string{"auto", "kvm", "emulate"}},
 	} {

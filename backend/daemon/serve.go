@@ -20,6 +20,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/fleet"
 	"berth/backend/home"
 	"berth/backend/store"
 	"berth/backend/version"
@@ -34,6 +35,8 @@ type Config struct {
 	Defaults workspace.Defaults
 	Fault    func(point string)
 	Limits   workspace.Limits // zero fields take the defaults
+	// Hook is a command line of sh that is run for what newly wants attention; empty: none.
+	Hook string
 	// Profiles is workspace.Options.Profiles.
 	Profiles func(names []string, arch string) (api.SetupPlan, error)
 	Env      map[string]string // environment of background work until a client has called
@@ -72,6 +75,7 @@ func notePath(h home.Home) string { return filepath.Join(h.Run, "daemon.json") }
 type Server struct {
 	cfg       Config
 	ws        *workspace.Workspace
+	fleet     *fleet.Hub
 	workspace atomic.Pointer[workspace.Workspace] // for the lines, which begin before there is one
 	lines     Lines
 	store     *store.SQLite
@@ -131,6 +135,12 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	s.workspace.Store(s.ws)
+	hub := fleet.Options{Workspace: s.ws, Log: cfg.Log}
+	if cfg.Hook != "" {
+		hub.Hook = fleet.Hook(cfg.Hook, cfg.Log)
+	}
+	s.fleet = fleet.New(hub)
+	defer s.fleet.Close()
 	limitMemory()
 	defer s.ws.Close()
 	l, err := listen(h)
@@ -179,7 +189,8 @@ func (s *Server) serve(ctx context.Context, l *net.UnixListener) error {
 	_ = os.Remove(s.cfg.Home.DaemonSocket())
 	_ = os.Remove(notePath(s.cfg.Home))
 	_ = os.Remove(s.cfg.Home.Run) // stays while an agent's socket is in it
-	s.ws.Close()                  // ends streams of changes; unfinished operations stay in the store
+	s.fleet.Close()
+	s.ws.Close() // ends streams of changes; unfinished operations stay in the store
 	sctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	if srv.Shutdown(sctx) != nil {

@@ -7,6 +7,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/gpu"
 )
 
 // Instance is the durable record of an instance: what clients are shown, and what only the workspace needs.
@@ -30,6 +31,12 @@ type Instance struct {
 	SetupProfiles []string `json:"setup_profiles,omitempty"`
 	// SetupFailed says why the last set-up failed; empty: it did not, or was gone on with.
 	SetupFailed string `json:"setup_failed,omitempty"`
+	// LastFigures are those that its agent said last before it stopped.
+	LastFigures *gpu.Summary `json:"last_figures,omitempty"`
+	// Acknowledged are findings, by id, that somebody has seen, with when each began; Muted are rules that are
+	// to be quiet, with until when.
+	Acknowledged map[string]time.Time `json:"acknowledged,omitempty"`
+	Muted        map[string]time.Time `json:"muted,omitempty"`
 	// Unreached says why the machine's agent has never answered since the machine was made or started,
 	// although the provider calls it running.
 	Unreached string `json:"unreached,omitempty"`

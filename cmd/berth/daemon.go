@@ -133,6 +133,7 @@ func (a *app) serve(ctx context.Context, ready func()) error {
 		Limits: workspace.Limits{Call: time.Duration(a.conf.Limits.Call), Prepare: time.Duration(a.conf.Limits.Prepare), Machine: time.Duration(a.conf.Limits.Machine),
 			Agent: time.Duration(a.conf.Limits.Agent), Setup: time.Duration(a.conf.Limits.Setup), Gentle: time.Duration(a.conf.Limits.Gentle)},
 		Profiles: a.setupPlan,
+		Hook:     a.conf.Attention.Hook,
 		Env:      callerEnv(os.Environ()),
 		Log:      log,
 		NewLines: func(state func(string, bool, *api.AgentStatus)) daemon.Lines {

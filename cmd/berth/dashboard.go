@@ -9,7 +9,10 @@ import (
 )
 
 // dashboard opens the dashboard; without a terminal it prints help and fails.
-func (a *app) dashboard(cmd *cobra.Command) error {
+func (a *app) dashboard(cmd *cobra.Command) error { return a.dashboardOn(cmd, "") }
+
+// dashboardOn opens the dashboard, on the figures of an instance if one is named.
+func (a *app) dashboardOn(cmd *cobra.Command, top string) error {
 	if !terminal(a.in) || !terminal(a.out) {
 		cmd.SetOut(a.err)
 		_ = cmd.Help() // the error says what matters
@@ -18,12 +21,24 @@ func (a *app) dashboard(cmd *cobra.Command) error {
 	if err := a.setup(); err != nil {
 		return err
 	}
+	if top != "" {
+		c, err := a.client()
+		if err != nil {
+			return err
+		}
+		in, err := c.Instance(cmd.Context(), top)
+		if err != nil {
+			return err
+		}
+		top = in.ID
+	}
 	u := a.conf.UI
 	d := a.conf.Defaults
 	return ui.Run(cmd.Context(), ui.Options{
 		NewClient: a.newClient,
-		Config: ui.Config{Columns: u.Columns, Sort: u.Sort, MineOnly: u.Mine, Theme: u.Theme, ASCII: u.ASCII, Mouse: u.Mouse, ReadOnly: u.ReadOnly, Escape: u.DetachKey,
+		Config: ui.Config{Columns: u.Columns, Sort: u.Sort, MineOnly: u.Mine, Theme: u.Theme, ASCII: u.ASCII, Mouse: u.Mouse, ReadOnly: u.ReadOnly, Escape: u.DetachKey, Notify: u.Notify,
 			Defaults: ui.Defaults{Backend: d.Backend, Size: d.Size, Image: d.Image}},
 		LocalGPUs: gpu.Present(),
+		Top:       top,
 	})
 }

@@ -1,0 +1,252 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"berth/backend/api"
+	"berth/gpu"
+	"berth/gpu/attention"
+	"berth/gpu/history"
+	"berth/gpu/monitor"
+	"berth/gpu/probe"
+	"berth/gpu/procs"
+	"berth/gpu/prom"
+)
+
+// figures measure the host for as long as the agent is the one of its state folder.
+type figures struct {
+	*monitor.Monitor
+	probe *probe.Probe
+	stop  context.CancelFunc
+	done  chan struct{}
+}
+
+// startFigures begins to measure. Stop ends it, and lets a newer agent have the history.
+func (a *Agent) startFigures() *figures {
+	commands, err := probe.Commands(Command(a.exe, "probe"), a.exe, a.o.binDir())
+	if err != nil {
+		a.log.Warn("a GPU probe can't be used", "err", err)
+	}
+	f := &figures{probe: probe.New(probe.Options{Commands: commands, Env: a.base, Every: monitor.Idle, Log: a.log}), done: make(chan struct{})}
+	o := monitor.Options{GPU: f.probe, History: filepath.Join(a.o.State, "history"), Attributor: owners{a}, Log: a.log}
+	if rules, err := attention.Builtin(); err != nil {
+		a.log.Error("nothing is looked after", "err", err) // a build whose rules no test has read
+	} else {
+		o.Findings = attention.New(rules).Check
+	}
+	f.Monitor = monitor.New(o)
+	ctx, cancel := context.WithCancel(a.ctx)
+	f.stop = cancel
+	go func() {
+		defer close(f.done)
+		f.Run(ctx)
+	}()
+	return f
+}
+
+// Stop ends the measuring and the probe.
+func (f *figures) Stop() {
+	f.stop()
+	<-f.done
+	_ = f.probe.Close() // a driver that hangs keeps its child; nothing waits for it
+}
+
+// owners says whose a process is: below a terminal, a command that runs for a client, a container.
+type owners struct{ a *Agent }
+
+// Owner implements procs.Attributor.
+func (o owners) Owner(c procs.Candidate) (gpu.Owner, bool) {
+	self := os.Getpid()
+	if c.PID == self {
+		return gpu.Owner{Kind: "agent"}, true
+	}
+	terminals := map[int]gpu.Owner{}
+	for _, r := range o.a.terms.records() {
+		t := gpu.Owner{Kind: "terminal", ID: r.ID}
+		terminals[r.Shim.PID], terminals[r.Child.PID] = t, t
+		if slices.Contains(c.Environ, r.Mark) {
+			return t, true // also what left the terminal's tree
+		}
+	}
+	if t, ok := procs.Trees(func() map[int]gpu.Owner { return terminals }).Owner(c); ok {
+		return t, true
+	}
+	if slices.Contains(c.Ancestors, self) {
+		return gpu.Owner{Kind: "exec"}, true
+	}
+	return gpu.Owner{}, false
+}
+
+func (a *Agent) handleFigures(w http.ResponseWriter, r *http.Request) {
+	serveSamples(a, w, r, func() func(*gpu.Sample) any { return func(s *gpu.Sample) any { return s } })
+}
+
+func (a *Agent) handleSummary(w http.ResponseWriter, r *http.Request) {
+	serveSamples(a, w, r, func() func(*gpu.Sample) any {
+		var last *gpu.Summary
+		return func(s *gpu.Sample) any {
+			next := a.figures.Summary(s)
+			short := next
+			if last != nil {
+				short = monitor.Shorten(*last, next)
+			}
+			last = &next
+			return short
+		}
+	})
+}
+
+// serveSamples answers with one sample, or with watch=true with a stream of them; what a line is, form says.
+func serveSamples(a *Agent, w http.ResponseWriter, r *http.Request, form func() func(*gpu.Sample) any) {
+	q := r.URL.Query()
+	watch, err := strconv.ParseBool(orEmpty(q.Get("watch"), "false"))
+	if err != nil {
+		api.WriteError(w, api.Errorf(api.CodeUsage, "watch=%.30q is neither true nor false", q.Get("watch")))
+		return
+	}
+	every, err := time.ParseDuration(orEmpty(q.Get("every"), "1s"))
+	if err != nil || every < 0 {
+		api.WriteError(w, api.Errorf(api.CodeUsage, "every=%.30q is no time, such as 2s", q.Get("every")))
+		return
+	}
+	line := form()
+	if !watch {
+		s, err := a.figures.Sample(r.Context())
+		if err != nil {
+			api.WriteError(w, api.Errorf(api.CodeUnreachable, "%w", err))
+			return
+		}
+		api.WriteJSON(w, http.StatusOK, line(s))
+		return
+	}
+	samples, cancel := a.figures.Watch(every)
+	defer cancel()
+	out := api.NewNDJSON(w)
+	for {
+		select {
+		case <-r.Context().Done():
+			return
+		case s, ok := <-samples:
+			if !ok || out.Write(line(s)) != nil {
+				return
+			}
+		}
+	}
+}
+
+func orEmpty(s, def string) string {
+	if s == "" {
+		return def
+	}
+	return s
+}
+
+func (a *Agent) handleHistory(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	hq := history.Query{Metrics: q["metric"], Subject: q.Get("subject")}
+	for name, t := range map[string]*time.Time{"since": &hq.Since, "until": &hq.Until} {
+		if v := q.Get(name); v != "" {
+			var err error
+			if *t, err = time.Parse(time.RFC3339Nano, v); err != nil {
+				api.WriteError(w, api.Errorf(api.CodeUsage, "%s=%.40q is no time in RFC 3339", name, v))
+				return
+			}
+		}
+	}
+	if v := q.Get("points"); v != "" {
+		var err error
+		if hq.Points, err = strconv.Atoi(v); err != nil || hq.Points < 0 {
+			api.WriteError(w, api.Errorf(api.CodeUsage, "points=%.30q is no number", v))
+			return
+		}
+	}
+	series, err := a.figures.Series(hq)
+	switch {
+	case errors.Is(err, history.ErrMetric):
+		api.WriteError(w, api.Errorf(api.CodeUsage, "%w", err))
+	case err != nil:
+		api.WriteError(w, api.Errorf(api.CodeFailed, "reading the history: %w", err))
+	default:
+		if series == nil {
+			series = []gpu.Series{}
+		}
+		api.WriteJSON(w, http.StatusOK, series)
+	}
+}
+
+func (a *Agent) handleMetrics(w http.ResponseWriter, r *http.Request) {
+	s, err := a.figures.Sample(r.Context())
+	if err != nil {
+		api.WriteError(w, api.Errorf(api.CodeUnreachable, "%w", err))
+		return
+	}
+	up := true
+	w.Header().Set("Content-Type", prom.ContentType)
+	_ = prom.Write(w, []prom.Target{{Hostname: a.facts.host, Instance: a.o.Instance, Sample: s, Up: &up}}) // the client has gone
+}
+
+// handleSignal sends a signal to a process; one of another user by sudo, where that asks no password.
+func (a *Agent) handleSignal(w http.ResponseWriter, r *http.Request) {
+	var q api.SignalRequest
+	pid, err := strconv.Atoi(r.PathValue("pid"))
+	if err != nil {
+		api.WriteError(w, api.Errorf(api.CodeUsage, "%.30q is no process", r.PathValue("pid")))
+		return
+	}
+	if err := api.ReadJSON(r, &q); err != nil {
+		api.WriteError(w, err)
+		return
+	}
+	sig, err := procs.ParseSignal(q.Signal)
+	if err == nil {
+		err = procs.Signal(pid, q.StartedAt, sig, q.Other)
+	}
+	if errors.Is(err, procs.ErrPermission) && q.Other {
+		err = sudoKill(r.Context(), pid, q.Signal, err)
+	}
+	if err != nil {
+		api.WriteError(w, signalError(err))
+		return
+	}
+	a.events.add("process.signalled", "info", "signal "+strings.ToUpper(q.Signal)+" was sent to process "+strconv.Itoa(pid))
+	api.WriteJSON(w, http.StatusOK, struct{}{})
+}
+
+// sudoKill sends a signal as root; refused is why it was not sent without.
+func sudoKill(ctx context.Context, pid int, name string, refused error) error {
+	ctx, cancel := context.WithTimeout(ctx, toolLimit)
+	defer cancel()
+	name = strings.TrimPrefix(strings.ToUpper(strings.TrimSpace(name)), "SIG") // known: it was parsed
+	out, err := exec.CommandContext(ctx, "sudo", "-n", "--", "kill", "-s", name, "--", strconv.Itoa(pid)).CombinedOutput()
+	if err != nil {
+		return api.Errorf(api.CodeForbidden, "%w; sudo does not help: %.200q", refused, strings.TrimSpace(string(out))).
+			WithHint("an administrator can do it: sudo kill -s %s %d", name, pid)
+	}
+	return nil
+}
+
+func signalError(err error) error {
+	code := api.CodeFailed
+	switch {
+	case errors.As(err, new(*api.Error)):
+		return err
+	case errors.Is(err, procs.ErrGone):
+		code = api.CodeNotFound
+	case errors.Is(err, procs.ErrSignal):
+		code = api.CodeUsage
+	case errors.Is(err, procs.ErrOtherUser):
+		code = api.CodeRefused
+	case errors.Is(err, procs.ErrInit), errors.Is(err, procs.ErrKernel), errors.Is(err, procs.ErrOwn), errors.Is(err, procs.ErrPermission):
+		code = api.CodeForbidden
+	}
+	return api.Errorf(code, "%w", err)
+}

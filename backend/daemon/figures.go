@@ -1,0 +1,62 @@
+package daemon
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"berth/backend/api"
+	"berth/gpu/prom"
+)
+
+// figures streams the fleet's figures.
+func (s *Server) figures(w http.ResponseWriter, r *http.Request) {
+	every := time.Second
+	if v := r.URL.Query().Get("every"); v != "" {
+		var err error
+		if every, err = time.ParseDuration(v); err != nil || every < 0 {
+			api.WriteError(w, api.Errorf(api.CodeUsage, "every=%.30q is no time, such as 2s", v))
+			return
+		}
+	}
+	out := api.NewNDJSON(w)
+	_ = s.fleet.Watch(r.Context(), every, func(batch []api.FleetFigures) error { // it ends with its client
+		for _, f := range batch {
+			if err := out.Write(f); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// metricsLimit is how long an instance may take to give its figures for the fleet's.
+const metricsLimit = 5 * time.Second
+
+func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), metricsLimit)
+	defer cancel()
+	targets := s.fleet.Samples(ctx)
+	w.Header().Set("Content-Type", prom.ContentType)
+	_ = prom.Write(w, targets) // the client has gone
+}
+
+func (s *Server) attend(ctx context.Context, r *http.Request) (any, error) {
+	var q api.AttentionRequest
+	if err := api.ReadJSON(r, &q); err != nil {
+		return nil, err
+	}
+	rec, err := s.ws.Record(r.PathValue("name"))
+	if err != nil {
+		return nil, err
+	}
+	f, ok := s.fleet.Finding(rec.ID, q.Finding)
+	if !ok {
+		return nil, api.Errorf(api.CodeNotFound, "nothing is found of %s that is called %q", rec.Name, q.Finding)
+	}
+	if err := s.ws.Attend(ctx, rec.ID, f, q); err != nil {
+		return nil, err
+	}
+	s.fleet.Again(context.WithoutCancel(ctx), rec.ID)
+	return nil, nil
+}

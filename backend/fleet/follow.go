@@ -1,0 +1,244 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"berth/backend/api"
+	"berth/backend/workspace"
+	"berth/gpu"
+)
+
+// host is what is known of one instance's figures. Its fields are guarded by Hub.mu.
+type host struct {
+	in     api.Instance
+	last   *gpu.Summary
+	silent *time.Time
+	why    string
+	found  []api.Attention
+	stop   context.CancelFunc // of its following; nil: it is not followed
+}
+
+func (h *host) figures() api.FleetFigures {
+	return api.FleetFigures{Instance: h.in.ID, Summary: h.last, Silent: h.silent, Why: h.why, Attention: h.found}
+}
+
+// How long is waited before an agent that is lost is asked again.
+const (
+	firstWait = time.Second
+	lastWait  = 30 * time.Second
+	// noAgentWait is for instances on which no agent can run.
+	noAgentWait = 5 * time.Minute
+)
+
+// usable reports whether an instance's agent is there to be asked.
+func usable(s api.State) bool {
+	return s == api.StateRunning || s == api.StateSetupFailed || s == api.StateSettingUp
+}
+
+// follow follows every instance that runs until ctx ends.
+func (h *Hub) follow(ctx context.Context) {
+	sub, all := h.o.Workspace.Subscribe()
+	defer sub.Close()
+	defer h.unfollow()
+	for i := range all {
+		h.see(ctx, &all[i])
+	}
+	for {
+		changes := sub.Next(ctx)
+		if changes == nil {
+			return
+		}
+		for _, c := range changes {
+			switch {
+			case c.Removed != "":
+				h.gone(c.Removed)
+			case c.Instance != nil:
+				h.see(ctx, c.Instance)
+			}
+		}
+	}
+}
+
+// see takes note of an instance as it is now.
+func (h *Hub) see(ctx context.Context, in *api.Instance) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	x := h.hosts[in.ID]
+	if x == nil {
+		x = &host{}
+		if rec, err := h.o.Workspace.Record(in.ID); err == nil {
+			x.last = rec.LastFigures
+		}
+		h.hosts[in.ID] = x
+	}
+	was := x.in
+	x.in = *in
+	switch {
+	case usable(in.State) && x.stop == nil:
+		hctx, cancel := context.WithCancel(ctx)
+		x.stop = cancel
+		h.wg.Go(func() {
+			defer cancel()
+			h.followOne(hctx, in.ID)
+		})
+	case !usable(in.State) && x.stop != nil:
+		x.stop()
+		x.stop = nil
+		x.silent, x.why = nil, ""
+		if last := x.last; last != nil {
+			h.wg.Go(func() {
+				if err := h.o.Workspace.KeepFigures(ctx, in.ID, last); err != nil && ctx.Err() == nil {
+					h.o.Log.Warn("keeping the last figures", "instance", in.Name, "error", err)
+				}
+			})
+		}
+	}
+	if was.State != in.State || was.ID == "" {
+		h.find(ctx, x)
+		h.publish(x)
+	}
+}
+
+func (h *Hub) gone(id string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if x := h.hosts[id]; x != nil {
+		if x.stop != nil {
+			x.stop()
+		}
+		delete(h.hosts, id)
+	}
+}
+
+// unfollow ends the following of all hosts; what is known of them stays.
+func (h *Hub) unfollow() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, x := range h.hosts {
+		if x.stop != nil {
+			x.stop()
+			x.stop = nil
+		}
+	}
+}
+
+// followOne follows one instance's agent until ctx ends, whatever becomes of the line.
+func (h *Hub) followOne(ctx context.Context, id string) {
+	wait := firstWait
+	for ctx.Err() == nil {
+		began := h.o.Now()
+		err := h.stream(ctx, id)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			h.silence(ctx, id, err)
+		}
+		var none *workspace.AgentUnavailable
+		switch {
+		case errors.As(err, &none):
+			wait = noAgentWait
+		case err == nil: // the pace is another
+			wait = 0
+		case h.o.Now().Sub(began) > time.Minute:
+			wait = firstWait
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		wait = min(max(2*wait, firstWait), lastWait)
+	}
+}
+
+// errPace ends a stream whose pace is to be another.
+var errPace = errors.New("another pace")
+
+// stream takes the summaries of one instance until its line breaks (the error says why) or the pace changes.
+func (h *Hub) stream(ctx context.Context, id string) error {
+	rec, err := h.o.Workspace.Record(id)
+	if err != nil {
+		return err
+	}
+	if err := h.o.Workspace.MayOpen(&rec); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	pace, changed := h.pace, h.changed
+	h.mu.Unlock()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	quiet := time.AfterFunc(silence+3*pace, func() {
+		cancel(api.Errorf(api.CodeUnreachable, "the agent of %s has said nothing for %s", rec.Name, silence+3*pace))
+	})
+	defer quiet.Stop()
+	stopped := make(chan struct{})
+	defer close(stopped)
+	h.wg.Go(func() {
+		select {
+		case <-changed:
+			cancel(errPace)
+		case <-stopped:
+		}
+	})
+	client := h.o.Workspace.AgentClient(rec)
+	defer client.Close()
+	err = client.WatchSummary(ctx, pace, func(s gpu.Summary) error {
+		quiet.Reset(silence + 3*pace)
+		h.take(ctx, id, &s)
+		return nil
+	})
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	if errors.Is(err, errPace) {
+		return nil
+	}
+	if err == nil {
+		err = api.Errorf(api.CodeUnreachable, "the agent of %s ended; it starts again by itself", rec.Name)
+	}
+	return err
+}
+
+// silence is how long an agent may say nothing beyond three intervals before its line is given up.
+const silence = 5 * time.Second
+
+// take merges a summary: what stays as it was (the names of GPUs) an agent says only at first.
+func (h *Hub) take(ctx context.Context, id string, s *gpu.Summary) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	x := h.hosts[id]
+	if x == nil || ctx.Err() != nil {
+		return
+	}
+	if x.last != nil && len(x.last.GPUs) == len(s.GPUs) {
+		for i := range s.GPUs {
+			if s.GPUs[i].Name == "" {
+				s.GPUs[i].Name = x.last.GPUs[i].Name
+			}
+		}
+	}
+	x.last, x.silent, x.why = s, nil, ""
+	h.find(ctx, x)
+	h.publish(x)
+}
+
+// silence notes that an instance's agent can't be heard.
+func (h *Hub) silence(ctx context.Context, id string, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	x := h.hosts[id]
+	if x == nil || ctx.Err() != nil {
+		return
+	}
+	if x.silent == nil {
+		t := h.o.Now().UTC()
+		x.silent = &t
+	}
+	x.why = api.AsError(err).Message
+	h.find(ctx, x)
+	h.publish(x)
+}

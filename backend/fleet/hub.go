@@ -1,0 +1,195 @@
+package fleet
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"berth/backend/api"
+	"berth/backend/store"
+	"berth/backend/workspace"
+	"berth/gpu"
+)
+
+// Workspace is what a Hub needs of one; *workspace.Workspace is one.
+type Workspace interface {
+	Subscribe() (*workspace.Subscription, []api.Instance)
+	Record(name string) (store.Instance, error)
+	MayOpen(rec *store.Instance) error
+	AgentClient(rec store.Instance) *api.Client
+	// Background is ctx for work that nobody asked for.
+	Background(ctx context.Context) context.Context
+	// KeepFigures keeps the last figures of an instance that stops.
+	KeepFigures(ctx context.Context, id string, s *gpu.Summary) error
+}
+
+// Options of a Hub.
+type Options struct {
+	Workspace Workspace
+	Log       *slog.Logger
+	// Hook, if not nil, is called once for each finding that is new and neither acknowledged nor muted, from
+	// a goroutine of its own for each instance; it must end with ctx.
+	Hook func(ctx context.Context, in *api.Instance, f *api.Attention)
+	Now  func() time.Time // nil: time.Now
+}
+
+// Hub follows instances for its watchers.
+type Hub struct {
+	o Options
+
+	mu       sync.Mutex
+	hosts    map[string]*host // by instance id
+	watchers map[*watcher]struct{}
+	stop     context.CancelFunc // of the following; nil: nobody watches
+	changed  chan struct{}      // closed when the pace is another
+	pace     time.Duration
+	wg       sync.WaitGroup
+}
+
+// New returns a hub that follows nothing yet. Close it.
+func New(o Options) *Hub {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Hub{o: o, hosts: map[string]*host{}, watchers: map[*watcher]struct{}{}, changed: make(chan struct{})}
+}
+
+// Close ends all following and waits for it. Watch must have returned.
+func (h *Hub) Close() {
+	h.mu.Lock()
+	if h.stop != nil {
+		h.stop()
+		h.stop = nil
+	}
+	h.mu.Unlock()
+	h.wg.Wait()
+}
+
+// watcher is one call of Watch.
+type watcher struct {
+	every   time.Duration
+	pending map[string]api.FleetFigures
+	order   []string
+	ready   chan struct{}
+}
+
+func (w *watcher) add(f api.FleetFigures) {
+	if _, ok := w.pending[f.Instance]; !ok {
+		w.order = append(w.order, f.Instance)
+	}
+	w.pending[f.Instance] = f
+	select {
+	case w.ready <- struct{}{}:
+	default:
+	}
+}
+
+// Watch sends the last known figures of every instance and then new ones, each instance's at most once in
+// every, until ctx ends or send fails. The figures are taken at the pace of the watcher that asks for most.
+func (h *Hub) Watch(ctx context.Context, every time.Duration, send func([]api.FleetFigures) error) error {
+	every = max(every, time.Second)
+	w := &watcher{every: every, pending: map[string]api.FleetFigures{}, ready: make(chan struct{}, 1)}
+	h.mu.Lock()
+	for _, host := range h.hosts {
+		if f := host.figures(); f.Summary != nil || f.Silent != nil {
+			w.add(f)
+		}
+	}
+	h.watchers[w] = struct{}{}
+	h.setPace()
+	h.begin()
+	h.mu.Unlock()
+	defer h.leave(w)
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-w.ready:
+		}
+		h.mu.Lock()
+		batch := make([]api.FleetFigures, 0, len(w.order))
+		for _, id := range w.order {
+			batch = append(batch, w.pending[id])
+		}
+		clear(w.pending)
+		w.order = w.order[:0]
+		h.mu.Unlock()
+		if err := send(batch); err != nil {
+			return err
+		}
+		// What comes within a moment goes out together.
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(gather):
+		}
+	}
+}
+
+// gather is how long lines are gathered before they are written: 200 instances are five writes a second.
+const gather = 200 * time.Millisecond
+
+// setPace makes the pace that of the most eager watcher. h.mu must be held.
+func (h *Hub) setPace() {
+	pace := time.Duration(0)
+	for w := range h.watchers {
+		if pace == 0 || w.every < pace {
+			pace = w.every
+		}
+	}
+	if pace != 0 && pace != h.pace {
+		h.pace = pace
+		close(h.changed)
+		h.changed = make(chan struct{})
+	}
+}
+
+// begin begins to follow, if that is not under way. h.mu must be held.
+func (h *Hub) begin() {
+	if h.stop != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background()) // its owner is Close, or the last watcher's leaving
+	h.stop = cancel
+	h.wg.Go(func() {
+		defer cancel()
+		h.follow(h.o.Workspace.Background(ctx))
+	})
+}
+
+func (h *Hub) leave(w *watcher) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.watchers, w)
+	if len(h.watchers) > 0 {
+		h.setPace()
+		return
+	}
+	if h.stop != nil {
+		h.stop()
+		h.stop = nil
+	}
+}
+
+// publish hands a host's figures to the watchers. h.mu must be held.
+func (h *Hub) publish(host *host) {
+	f := host.figures()
+	for w := range h.watchers {
+		w.add(f)
+	}
+}
+
+// Finding returns what is now found of an instance under this id.
+func (h *Hub) Finding(instance, id string) (gpu.Finding, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if host := h.hosts[instance]; host != nil {
+		for _, f := range host.found {
+			if f.ID == id {
+				return f.Finding, true
+			}
+		}
+	}
+	return gpu.Finding{}, false
+}

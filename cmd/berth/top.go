@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"berth/backend/api"
+	"berth/gpu"
+)
+
+func (a *app) topCmd() *cobra.Command {
+	var once, watch bool
+	var every time.Duration
+	cmd := &cobra.Command{
+		Use:   "top NAME",
+		Short: "GPUs, processes, CPU, memory and disks of an instance, live",
+		Long: "top opens the dashboard on one instance's figures. With --once, or without a terminal, it prints them and ends;\n" +
+			"with --watch it prints them again and again (with --json a document a line).",
+		Example:           "  berth top vision\n  berth top vision --once --json\n  berth top vision --watch --json --every 5s",
+		Args:              exactArgs("NAME"),
+		ValidArgsFunction: a.completeNames(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if every < time.Second {
+				return api.Errorf(api.CodeUsage, "--every %s: at least 1s", every)
+			}
+			if once && watch {
+				return api.Errorf(api.CodeUsage, "--once and --watch exclude each other")
+			}
+			if !once && !watch && !a.json && terminal(a.in) && terminal(a.out) {
+				return a.dashboardOn(cmd, args[0])
+			}
+			return a.top(cmd.Context(), args[0], watch, every)
+		},
+	}
+	cmd.Flags().BoolVar(&once, "once", false, "print the figures once")
+	cmd.Flags().BoolVar(&watch, "watch", false, "print the figures again and again")
+	cmd.Flags().DurationVar(&every, "every", time.Second, "how often --watch prints them")
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+// top prints an instance's figures once, or until it is interrupted.
+func (a *app) top(ctx context.Context, name string, watch bool, every time.Duration) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	return c.WithQuestions(ctx, func(ctx context.Context) error {
+		if !watch {
+			s, err := c.Agent(name).Figures(ctx)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(s)
+			}
+			return a.printSample(name, &s)
+		}
+		enc := json.NewEncoder(jsonOut(a.out))
+		return c.Agent(name).WatchFigures(ctx, every, func(s gpu.Sample) error {
+			if a.json {
+				return enc.Encode(s)
+			}
+			if err := a.printSample(name, &s); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintln(a.out)
+			return err
+		})
+	})
+}
+
+// figure writes a figure that may be missing.
+func figure[T int64 | float64](v *T, form func(T) string) string {
+	if v == nil {
+		return dash
+	}
+	return form(*v)
+}
+
+func percent(v float64) string { return strconv.FormatFloat(v, 'f', 0, 64) + "%" }
+func bytesText(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
+func number(unit string) func(float64) string {
+	return func(v float64) string { return strconv.FormatFloat(v, 'f', 0, 64) + unit }
+}
+
+// of writes "used/total".
+func of[T int64 | float64](used, total *T, form func(T) string) string {
+	if used == nil || total == nil {
+		return figure(used, form)
+	}
+	return form(*used) + "/" + form(*total)
+}
+
+func (a *app) printSample(name string, s *gpu.Sample) error {
+	head := fmt.Sprintf("%s  %s", name, s.SampledAt.Local().Format(time.TimeOnly))
+	head += fmt.Sprintf("  CPU %s  load %s  memory %s", figure(s.CPU, percent), figure(s.Load1, func(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) }),
+		of(s.MemoryUsed, s.MemoryTotal, bytesText))
+	if s.SwapTotal != nil && *s.SwapTotal > 0 {
+		head += "  swap " + of(s.SwapUsed, s.SwapTotal, bytesText)
+	}
+	fmt.Fprintln(a.out, clean(head))
+	if s.GPUError != "" {
+		why := s.GPUError
+		if s.GPUsStaleSince != nil {
+			why = "figures of " + s.GPUsStaleSince.Local().Format(time.TimeOnly) + ": " + why
+		}
+		fmt.Fprintln(a.out, clean("GPUs: "+why))
+	}
+	var tables [][][]string
+	if len(s.GPUs) > 0 {
+		rows := [][]string{{"GPU", "NAME", "UTIL", "MEMORY", "TEMP", "POWER", "SM CLOCK", "HELD BACK"}}
+		for i := range s.GPUs {
+			g := &s.GPUs[i]
+			if g.Error != "" {
+				rows = append(rows, []string{strconv.Itoa(g.Index), g.Name, g.Error})
+				continue
+			}
+			rows = append(rows, []string{strconv.Itoa(g.Index), g.Name, figure(g.Utilization, percent), of(g.MemoryUsed, g.MemoryTotal, bytesText), figure(g.Temperature, number(" °C")),
+				of(g.Power, g.PowerLimit, number(" W")), figure(g.SMClock, number(" MHz")), orDash(strings.Join(slices.DeleteFunc(slices.Clone(g.Throttle), func(r string) bool { return r == "idle" }), ", "))})
+		}
+		tables = append(tables, rows)
+	}
+	if rows := processRows(s.Processes); len(rows) > 1 {
+		tables = append(tables, rows)
+	}
+	disks := [][]string{{"DISK", "FILE SYSTEM", "USED", "AVAILABLE", "FULL", "FILES", "FULL IN"}}
+	for i := range s.Disks {
+		d := &s.Disks[i]
+		full := figure(d.FullIn, func(v float64) string { return (time.Duration(v) * time.Second).Round(time.Minute).String() })
+		if d.StaleSince != nil {
+			full = "does not answer since " + d.StaleSince.Local().Format(time.TimeOnly)
+		}
+		disks = append(disks, []string{d.Mount, d.Filesystem, of(d.Used, d.Total, bytesText), figure(d.Available, bytesText), figure(d.UsedPercent, percent), figure(d.InodesUsed, percent), full})
+	}
+	tables = append(tables, disks)
+	for _, rows := range tables {
+		fmt.Fprintln(a.out)
+		if err := table(a.out, rows); err != nil {
+			return err
+		}
+	}
+	for _, f := range s.Attention {
+		fmt.Fprintln(a.out, clean("\n"+f.Severity+": "+f.Subject+": "+f.Text+"\n  "+f.Advice))
+	}
+	return nil
+}
+
+const (
+	// topProcesses is how many processes are printed that are on no GPU.
+	topProcesses = 10
+	// commandWidth is how much is printed of a command line.
+	commandWidth = 80
+)
+
+func processRows(list []gpu.Process) [][]string {
+	rows := [][]string{{"PID", "USER", "GPU", "GPU MEMORY", "SM", "CPU", "MEMORY", "OF", "COMMAND"}}
+	others := 0
+	for i := range list {
+		p := &list[i]
+		on := dash
+		if p.GPUIndex != nil {
+			on = strconv.Itoa(*p.GPUIndex)
+		} else if others++; others > topProcesses {
+			continue
+		}
+		command := p.Command
+		if r := []rune(command); len(r) > commandWidth {
+			command = string(r[:commandWidth-1]) + "…"
+		}
+		if p.Note != "" {
+			command += " (" + p.Note + ")"
+		}
+		rows = append(rows, []string{strconv.Itoa(p.PID), p.User, on, figure(p.GPUMemory, bytesText), figure(p.SM, percent), figure(p.CPU, percent), figure(p.Memory, bytesText),
+			orDash(strings.TrimSpace(p.Owner.Kind + " " + p.Owner.ID)), command})
+	}
+	return rows
+}
