@@ -96,8 +96,12 @@ func Over(lines []string, block []string, x, y, w int) {
 			s.WriteByte(' ')
 		}
 		put(&s, b)
-		if ansi.StringWidth(under) > x+w {
-			put(&s, ansi.TruncateLeft(under, x+w, ""))
+		if all := ansi.StringWidth(under); all > x+w {
+			right := ansi.TruncateLeft(under, x+w, "")
+			if ansi.StringWidth(right) > all-x-w { // the block's edge goes through a wide character
+				right = " " + ansi.TruncateLeft(under, x+w+1, "")
+			}
+			put(&s, right)
 		}
 		lines[y+i] = s.String()
 	}

@@ -151,18 +151,7 @@ func (s *Top) drawOverview(p *draw.Page) {
 		}
 	}
 	if graphLines > 0 {
-		k, ok := s.current()
-		if ok && s.past.metricOf(k.kind) == nil && len(s.items) > 0 { // of a process: the GPU that it is on
-			ok = false
-			if pr := s.process(k); pr != nil && pr.GPUIndex != nil {
-				for _, x := range s.items {
-					if x.kind == gpuItem && s.sample.GPUs[x.index].Index == *pr.GPUIndex && s.past.of.same(x) {
-						k, ok = x, true
-					}
-				}
-			}
-		}
-		if ok {
+		if k, ok := s.charted(); ok {
 			p.Fill(graphLines)
 			s.drawPast(p, k, graphLines)
 		}

@@ -77,19 +77,19 @@ func (s *Top) drawFacts(p *draw.Page) {
 		enough = h - 13
 	}
 	var lines []string
-	var heads []bool
+	var begins, heads []bool // of each line: a fact begins with it, and that is a heading
 	cols, w := 0, 0
 	for {
 		cols++
 		w = (p.Width() - 2) / cols
 		var pg draw.Page
 		pg.Reset(t, min(w-2, 96), 1<<14)
-		heads = heads[:0]
+		begins, heads = begins[:0], heads[:0]
 		for _, x := range f.list {
 			n := pg.Len()
 			s.drawFact(&pg, x)
-			for range pg.Len() - n {
-				heads = append(heads, x.head != "")
+			for i := range pg.Len() - n {
+				begins, heads = append(begins, i == 0), append(heads, x.head != "")
 			}
 		}
 		lines = pg.Drawn()
@@ -97,17 +97,22 @@ func (s *Top) drawFacts(p *draw.Page) {
 			break
 		}
 	}
-	// As many lines in each column as it takes; a heading does not stand last in one.
+	// As many lines in each column as it takes. One begins with a fact, and with a heading where one is near.
 	per := (len(lines) + cols - 1) / cols
 	var starts []int
 	for c, at := 0, 0; c < cols && at < len(lines); c++ {
 		starts = append(starts, at)
-		at += per
-		for at < len(lines) && at > 0 && heads[at-1] {
+		if at += per; c == cols-1 || at >= len(lines) {
+			break
+		}
+		for at > 0 && (!begins[at] || heads[at-1]) {
 			at--
 		}
-		if c == cols-2 && len(lines)-at > per {
-			per = len(lines) - at
+		for back := at; back > at-per/3 && back > starts[c]; back-- {
+			if heads[back] && (len(lines)-back+cols-c-2)/(cols-c-1) <= max(per+2, h) {
+				at = back
+				break
+			}
 		}
 	}
 	tall := 0
@@ -119,7 +124,8 @@ func (s *Top) drawFacts(p *draw.Page) {
 		tall = max(tall, b-a)
 	}
 	graphLines := 0
-	if s.past.metricOf(s.of.kind) != nil && h-tall >= 9 {
+	about, charted := s.charted()
+	if charted && h-tall >= 9 {
 		graphLines = min(16, h-tall-1)
 	}
 	s.top = max(0, min(s.top, tall-(h-graphLines)))
@@ -138,7 +144,7 @@ func (s *Top) drawFacts(p *draw.Page) {
 	}
 	if graphLines > 0 {
 		p.Fill(graphLines)
-		s.drawPast(p, s.of, graphLines)
+		s.drawPast(p, about, graphLines)
 	}
 }
 
@@ -166,7 +172,7 @@ func (s *Top) drawFact(p *draw.Page, x fact) {
 
 func (s *Top) bar(f *factList, label string, share float64, st theme.Style, words string) {
 	f.list = append(f.list, fact{label: label, draw: func(l *draw.Line) {
-		chart.Bar(l, f.t, min(20, l.Room()/2), chart.Part{Share: share, Style: s.grey(st)})
+		chart.Bar(l, f.t, max(4, min(20, l.Room()-text.Width(words)-1)), chart.Part{Share: share, Style: s.grey(st)})
 		l.Space(1).Text(s.grey(f.t.Text), words)
 	}})
 }

@@ -30,8 +30,10 @@ func (s *Top) Keys() []key.Binding {
 	if !ok {
 		none = "there is nothing here yet"
 	}
-	if noPast = none; none == "" && s.past.metricOf(k.kind) == nil {
-		noPast = "of a process no history is kept"
+	if noPast = none; none == "" {
+		if _, ok := s.charted(); !ok {
+			noPast = "no history is kept of it"
+		}
 	}
 	if noProc = none; none == "" {
 		noProc = s.cantSignal(k)
@@ -49,7 +51,7 @@ func (s *Top) Keys() []key.Binding {
 		{Keys: []string{"o"}, Label: "sort", Group: procs, Desc: "Sort processes by GPU memory, SM, CPU, memory, GPU, age, user, PID, command.", Do: do(func() { s.sorted = (s.sorted + 1) % len(sortings); s.build() })},
 		{Keys: []string{"i"}, Group: procs, Desc: "Turn their order round.", Do: do(func() { s.reversed = !s.reversed; s.build() })},
 		{Keys: []string{"T"}, Label: "tree", Group: procs, Desc: "Show processes below their parents, or not.", Do: do(func() { s.tree = !s.tree; s.build() })},
-		{Keys: []string{"v"}, Group: look, Desc: "Another metric of the same thing in the graph.", Why: noPast, Do: func() tea.Cmd { s.past.which[k.kind]++; s.past.cursor = -1; return s.fetch() }},
+		{Keys: []string{"v"}, Group: look, Desc: "Another metric of the same thing in the graph.", Why: noPast, Do: func() tea.Cmd { c, _ := s.charted(); s.past.which[c.kind]++; s.past.cursor = -1; return s.fetch() }},
 		{Keys: []string{"1"}, Group: look, Desc: "The last 15 minutes in the graph.", Do: span(0)},
 		{Keys: []string{"2"}, Group: look, Desc: "The last 6 hours.", Do: span(1)},
 		{Keys: []string{"3"}, Group: look, Desc: "The last 30 days.", Do: span(2)},
@@ -111,6 +113,9 @@ func (s *Top) Keys() []key.Binding {
 // open shows the thing under the cursor on a page of its own.
 func (s *Top) open(p page) tea.Cmd {
 	k, ok := s.current()
+	if p == graph {
+		k, ok = s.charted()
+	}
 	if !ok || s.page == p {
 		return nil
 	}

@@ -68,7 +68,7 @@ func (p *past) metricOf(k kind) *metric {
 
 // fetch asks for the history of the thing that is shown, unless it is there.
 func (s *Top) fetch() tea.Cmd {
-	k, ok := s.current()
+	k, ok := s.charted()
 	if !ok {
 		return nil
 	}
@@ -102,6 +102,24 @@ func (s *Top) fetch() tea.Cmd {
 		v, err := a.History(s.ctx, o)
 		return pastMsg{s, k, m.name, span, v, err}
 	}
+}
+
+// charted is the thing whose history is shown: the one under the cursor; of a process the GPU that it is on, or
+// the host's CPU.
+func (s *Top) charted() (item, bool) {
+	k, ok := s.current()
+	if !ok || k.kind != procItem {
+		return k, ok
+	}
+	p := s.process(k)
+	for _, x := range s.items {
+		switch {
+		case p == nil:
+		case x.kind == gpuItem && p.GPUIndex != nil && s.sample.GPUs[x.index].Index == *p.GPUIndex, x.kind == cpuItem && p.GPUIndex == nil:
+			return x, true
+		}
+	}
+	return k, false
 }
 
 // take takes what was asked for.

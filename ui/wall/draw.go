@@ -40,7 +40,7 @@ func (s *Wall) Draw(p *draw.Page) {
 		return
 	}
 	s.per = max(1, p.Height()-head)
-	s.cols = max(1, p.Width()/least)
+	s.cols = max(1, min(p.Width()/least, (len(s.tiles)+s.per-1)/s.per))
 	if p.Width()/s.cols > most { // few GPUs need not be far apart
 		s.wide = most
 	} else {
