@@ -127,6 +127,10 @@ func (o *outcome) explain(c *childProcess) {
 	if o.err != nil {
 		return
 	}
+	select {
+	case <-c.said:
+	case <-time.After(time.Second): // what it left behind holds the pipe
+	}
 	words := strings.TrimSpace(strings.ToValidUTF8(c.stderr.String(), "?"))
 	if i := strings.LastIndexByte(words, '\n'); i >= 0 {
 		words = words[i+1:]
@@ -149,6 +153,7 @@ type childProcess struct {
 	stop   chan struct{} // nobody takes lines any more
 	exited chan struct{} // it was reaped
 	stderr *tail
+	said   chan struct{} // stderr is complete
 	once   sync.Once
 }
 
@@ -170,7 +175,7 @@ func start(command []string, env []string) (*childProcess, error) {
 		}
 		return nil, err
 	}
-	c := &childProcess{in: inW, out: outR, lines: make(chan message), stop: make(chan struct{}), exited: make(chan struct{}), stderr: &tail{}}
+	c := &childProcess{in: inW, out: outR, lines: make(chan message), stop: make(chan struct{}), exited: make(chan struct{}), stderr: &tail{}, said: make(chan struct{})}
 	c.cmd = exec.Command(command[0], command[1:]...)
 	c.cmd.Env = append(os.Environ(), env...)
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = inR, outW, errW
@@ -186,6 +191,7 @@ func start(command []string, env []string) (*childProcess, error) {
 		return nil, err
 	}
 	go func() {
+		defer close(c.said)
 		defer errR.Close()
 		_, _ = io.Copy(c.stderr, errR)
 	}()
