@@ -48,6 +48,7 @@ func (p *Probe) session(ctx context.Context, command []string) outcome {
 	defer p.set(func() { p.pid = 0 })
 	out := p.listen(ctx, c)
 	c.end(p.o.pace.reap)
+	defer c.close()
 	select {
 	case <-c.exited:
 		out.explain(c)
@@ -149,6 +150,7 @@ type childProcess struct {
 	cmd    *exec.Cmd
 	in     *os.File
 	out    *os.File
+	err    *os.File
 	lines  chan message
 	stop   chan struct{} // nobody takes lines any more
 	exited chan struct{} // it was reaped
@@ -175,7 +177,7 @@ func start(command []string, env []string) (*childProcess, error) {
 		}
 		return nil, err
 	}
-	c := &childProcess{in: inW, out: outR, lines: make(chan message), stop: make(chan struct{}), exited: make(chan struct{}), stderr: &tail{}, said: make(chan struct{})}
+	c := &childProcess{in: inW, out: outR, err: errR, lines: make(chan message), stop: make(chan struct{}), exited: make(chan struct{}), stderr: &tail{}, said: make(chan struct{})}
 	c.cmd = exec.Command(command[0], command[1:]...)
 	c.cmd.Env = append(os.Environ(), env...)
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = inR, outW, errW
@@ -304,6 +306,12 @@ func (c *childProcess) end(limit time.Duration) {
 	case <-c.exited:
 	case <-t.C:
 	}
+}
+
+// close ends the goroutines that read from the child, also where something else still holds its pipes.
+func (c *childProcess) close() {
+	c.out.Close()
+	c.err.Close()
 }
 
 // tail keeps the last bytes that were written.
