@@ -213,7 +213,7 @@ func (d *disk) figures(now time.Duration) gpu.Disk {
 		f.InodesUsed = share(s.Inodes-min(s.InodesFree, s.Inodes), s.Inodes)
 	}
 	if !f.ReadOnly && f.StaleSince == nil {
-		f.Growth, f.FullIn = d.growth.slope, d.growth.fullIn(available)
+		f.Growth, f.FullIn = d.growth.rate(), d.growth.fullIn(available)
 	}
 	return f
 }

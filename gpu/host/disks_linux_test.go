@@ -403,7 +403,7 @@ func TestGrowth(t *testing.T) {
 	}
 	gb := 1e9
 	g := series(300, func(m float64) float64 { return 100*gb + m*gb })
-	require.InDelta(t, gb/60, *g.slope, gb/6000)
+	require.InDelta(t, gb/60, *g.rate(), gb/6000)
 	require.InDelta(t, 600, *g.fullIn(int64(10 * gb)), 6)
 	require.Zero(t, *g.fullIn(-5))
 
@@ -414,7 +414,7 @@ func TestGrowth(t *testing.T) {
 			}
 			return 100 * gb
 		})
-		require.Zero(t, *g.slope, "at %v", at)
+		require.Zero(t, *g.rate(), "at %v", at)
 		require.Nil(t, g.fullIn(1))
 		g = series(300, func(m float64) float64 {
 			if m > at {
@@ -422,12 +422,12 @@ func TestGrowth(t *testing.T) {
 			}
 			return 100*gb + m*gb/10
 		})
-		require.InDelta(t, gb/600, *g.slope, gb/3000, "after a clean-up it goes on as before")
+		require.InDelta(t, gb/600, *g.rate(), gb/3000, "after a clean-up it goes on as before")
 	}
 	// Checkpoints of 10 GB each half an hour are growth, not a jump.
 	g = series(360, func(m float64) float64 { return float64(int(m)/30) * 10 * gb })
-	require.InDelta(t, 10*gb/1800, *g.slope, 2*gb/1800)
-	require.Nil(t, series(9, func(m float64) float64 { return m * gb }).slope, "too short to say")
+	require.InDelta(t, 10*gb/1800, *g.rate(), 2*gb/1800)
+	require.Nil(t, series(9, func(m float64) float64 { return m * gb }).rate(), "too short to say")
 	require.Nil(t, series(300, func(m float64) float64 { return -m }).fullIn(5))
 	require.Nil(t, series(300, func(m float64) float64 { return m }).fullIn(int64(gb)), "not within a month")
 	g = series(growthPoints+300, func(m float64) float64 { return m })

@@ -23,7 +23,8 @@ type growthPoint struct {
 // growth knows how fast one file system fills.
 type growth struct {
 	points []growthPoint // in time order
-	slope  *float64
+	known  bool          // last is of these points
+	last   *float64
 }
 
 func (g *growth) add(at time.Duration, used float64) {
@@ -32,14 +33,22 @@ func (g *growth) add(at time.Duration, used float64) {
 	}
 	g.points = append(g.points, growthPoint{at, used})
 	g.trim(at)
-	g.slope = slope(g.points)
 }
 
 func (g *growth) trim(now time.Duration) {
+	g.known = false
 	g.points = slices.DeleteFunc(g.points, func(p growthPoint) bool { return now-p.at > growthSpan })
 	if n := len(g.points) - growthPoints; n > 0 {
 		g.points = slices.Delete(g.points, 0, n)
 	}
+}
+
+// rate is in bytes a second; nil: too little is known.
+func (g *growth) rate() *float64 {
+	if !g.known {
+		g.last, g.known = slope(g.points), true
+	}
+	return g.last
 }
 
 // seed puts what was measured before this process started in front.
@@ -51,7 +60,6 @@ func (g *growth) seed(points []growthPoint, now time.Duration) {
 	g.points = append(slices.Clone(points), g.points...)
 	slices.SortStableFunc(g.points, func(a, b growthPoint) int { return int(a.at - b.at) })
 	g.trim(now)
-	g.slope = slope(g.points)
 }
 
 // slope is in bytes a second: the median of the slopes between all pairs of points (Theil and Sen), which
@@ -106,10 +114,11 @@ func slope(points []growthPoint) *float64 {
 
 // fullIn is in how many seconds nothing is available any more; nil: not within fullHorizon.
 func (g *growth) fullIn(available int64) *float64 {
-	if g.slope == nil || *g.slope <= 0 {
+	r := g.rate()
+	if r == nil || *r <= 0 {
 		return nil
 	}
-	s := float64(max(available, 0)) / *g.slope
+	s := float64(max(available, 0)) / *r
 	if s > fullHorizon.Seconds() {
 		return nil
 	}

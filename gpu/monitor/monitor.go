@@ -51,6 +51,8 @@ const (
 	Idle    = 10 * time.Second
 	// fresh is how old a sample may be that Sample returns.
 	fresh = time.Second
+	// least lies between a sample that somebody asked for and the next one of the pace.
+	least = Fastest / 2
 )
 
 // ErrClosed is returned once Run has ended.
@@ -178,7 +180,7 @@ func (m *Monitor) pace() time.Duration {
 func (m *Monitor) untilNext(every time.Duration) time.Duration {
 	now := m.o.Now()
 	next := now.Truncate(every).Add(time.Duration(m.phase * float64(every)))
-	for next.Sub(now) <= every/20 {
+	for next.Sub(now) < least {
 		next = next.Add(every)
 	}
 	return next.Sub(now)

@@ -131,7 +131,7 @@ func TestPaceFollowsWhoWatches(t *testing.T) {
 		s := <-fast
 		require.True(t, s.SampledAt.After(last))
 		if !last.IsZero() {
-			require.GreaterOrEqual(t, s.SampledAt.Sub(last), 700*time.Millisecond)
+			require.GreaterOrEqual(t, s.SampledAt.Sub(last), 450*time.Millisecond)
 		}
 		last = s.SampledAt
 	}

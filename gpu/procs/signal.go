@@ -14,7 +14,7 @@ var (
 	// ErrKernel means a thread of the kernel, which no signal reaches.
 	ErrKernel = errors.New("it is a thread of the kernel")
 	// ErrOwn means Berth's own agent, or a process that it runs under.
-	ErrOwn = errors.New("Berth's own agent runs in it or under it") //nolint:staticcheck // a name
+	ErrOwn = errors.New("it is or holds the agent of Berth")
 	// ErrOtherUser means that it is another user's and that this was not asked for.
 	ErrOtherUser = errors.New("it belongs to another user")
 	// ErrPermission means that the kernel refused.
