@@ -42,6 +42,9 @@ const mountinfo = `22 28 0:21 / /sys rw,nosuid - sysfs sysfs rw
 43 26 259:7 / /run/media/u/stick rw - vfat /dev/sdf1 rw
 44 28 259:8 / /a/b rw - ext4 /dev/sdg1 rw
 45 28 259:9 / /a rw - ext4 /dev/sdh1 rw
+47 28 259:10 / /var/lib/docker rw - ext4 /dev/sdi1 rw
+48 47 0:70 / /var/lib/docker/overlay2/x/merged rw - overlay overlay rw
+49 26 0:71 / /run/user/1000 rw - tmpfs tmpfs rw
 garbage
 46 28
 `
@@ -53,7 +56,7 @@ func TestVisibleMounts(t *testing.T) {
 	}
 	require.Equal(t, map[string]string{
 		"/": "/dev/nvme0n1p2", "/dev/shm": "tmpfs", "/data two": "/dev/nvme1n1", "/pool": "/dev/sdb", "/share": "10.0.0.2:/export",
-		"/old": "/dev/sdd1", "/mnt/win": "//server/share", "/run/media/u/stick": "/dev/sdf1", "/a": "/dev/sdh1",
+		"/old": "/dev/sdd1", "/mnt/win": "//server/share", "/run/media/u/stick": "/dev/sdf1", "/a": "/dev/sdh1", "/var/lib/docker": "/dev/sdi1",
 	}, got)
 	for _, m := range parseMountinfo([]byte(mountinfo)) {
 		require.Equal(t, m.Type == "nfs4" || m.Type == "cifs", m.Network(), m.Point)

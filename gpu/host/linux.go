@@ -204,8 +204,11 @@ func (t *table) each(both func(now, before counters), single func(counters)) {
 var noise = regexp.MustCompile(`^(lo|veth.*|docker\d+|docker_gwbridge|br-[0-9a-f]{12}|virbr\d.*|vnet\d+|tap.*|cni.*|cbr\d+|flannel.*|cali.*|cilium.*|lxc.*|kube-.*|nodelocaldns|podman\d+|ifb\d+|dummy\d+|sit\d+|tunl\d+|gre.*|erspan\d+|ip6tnl\d+|ip6gre\d+|ip6_vti\d+|ip_vti\d+|vxlan.*|macvtap.*|teql\d+|nlmon\d+)$`)
 
 func (r *Reader) interfaceRank(name string) int {
+	sys := r.o.Root + "/sys/class/net/" + name
 	switch {
-	case procfile.Exists(r.o.Root + "/sys/class/net/" + name + "/device"):
+	case procfile.Exists(sys+"/master") && !procfile.Exists(sys+"/brport"):
+		return -1 // part of a bond, or of a cloud's interface with two ways: its master has the same traffic
+	case procfile.Exists(sys + "/device"):
 		return 0
 	case noise.MatchString(name):
 		return -1

@@ -84,8 +84,17 @@ func words(s string) map[string]bool {
 	return m
 }
 
-// hiddenBelow are folders of engines and of the system: what is mounted there is theirs.
-var hiddenBelow = []string{"/proc", "/sys", "/run", "/var/run", "/dev/pts", "/var/lib/docker", "/var/lib/containers", "/var/lib/containerd", "/var/lib/kubelet", "/snap", "/var/lib/snapd", "/var/lib/lxcfs"}
+// Nothing below kernels has space that anybody could use up. Engines mount what is theirs below engines: layers and
+// memory; a disk that somebody mounted there is a disk.
+var (
+	kernels = []string{"/proc", "/sys", "/dev/pts", "/var/lib/lxcfs"}
+	engines = []string{"/run", "/var/run", "/var/lib/docker", "/var/lib/containers", "/var/lib/containerd", "/var/lib/kubelet", "/var/lib/rancher"}
+	theirs  = words("overlay aufs tmpfs fuse.fuse-overlayfs fuse-overlayfs shiftfs fuse")
+)
+
+func belowAny(p string, dirs []string) bool {
+	return slices.ContainsFunc(dirs, func(d string) bool { return below(p, d) })
+}
 
 // Network reports whether the file system is a share: another machine has to answer for it.
 func (m Mount) Network() bool {
@@ -134,7 +143,7 @@ func Visible(all []Mount) []Mount {
 		if hidden[i] || pseudo[m.Type] || full[m.Type] {
 			continue
 		}
-		if slices.ContainsFunc(hiddenBelow, func(d string) bool { return below(m.Point, d) }) && !below(m.Point, "/run/media") {
+		if belowAny(m.Point, kernels) || theirs[m.Type] && belowAny(m.Point, engines) {
 			continue
 		}
 		if m.Type == "tmpfs" && below(m.Point, "/dev") && m.Point != "/dev/shm" {
