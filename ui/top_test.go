@@ -10,6 +10,7 @@ import (
 
 	"berth/backend/api"
 	"berth/gpu"
+	"berth/ui/screen"
 	"berth/ui/uitest"
 )
 
@@ -79,6 +80,21 @@ func TestTopSaysHowOldItsFiguresAre(t *testing.T) {
 	require.Contains(t, d.Screen(), "figures of 25m ago: old-box is unknown")
 	d = topOf(t, "big-one", 120, 30)
 	require.Contains(t, d.Screen(), "There are no figures: big-one is create failed")
+}
+
+// It may be opened by name before the fleet has come.
+func TestTopBeforeTheFleet(t *testing.T) {
+	d := uitest.Drive(uitest.Options{Width: 120, Height: 30, Look: uitest.Plain, Unloaded: true}, uitest.Small(uitest.Epoch)...)
+	d.WS.Measure(uitest.Epoch)
+	d.Send(screen.Open{Name: "top", Arg: "Train-1"})
+	d.Send(screen.Open{Name: "top", Arg: "nobody"})
+	require.Contains(t, d.Screen(), "the fleet has not come yet")
+	d.Feed.Add(api.Change{Snapshot: uitest.Small(uitest.Epoch), Complete: true})
+	d.Settle()
+	require.Contains(t, d.Screen(), "there is no instance nobody")
+	d.Press("esc")
+	require.Contains(t, d.Screen(), "XID 79")
+	require.Contains(t, d.Lines()[0], "train-1 top")
 }
 
 func TestTopOfAHostWithoutGPUs(t *testing.T) {

@@ -218,16 +218,13 @@ func (s *Top) processes(list []gpu.Process) {
 			idx = append(idx, i)
 		}
 	}
-	by := sortings[s.sorted]
+	by, byCPU, byMemory := sortings[s.sorted], sortings[2].less, sortings[3].less
 	slices.SortStableFunc(idx, func(a, b int) int {
 		c := by.less(&list[a], &list[b])
 		if s.reversed {
 			c = -c
 		}
-		if c == 0 {
-			c = cmp.Compare(list[a].PID, list[b].PID)
-		}
-		return c
+		return cmp.Or(c, byCPU(&list[a], &list[b]), byMemory(&list[a], &list[b]), cmp.Compare(list[a].PID, list[b].PID))
 	})
 	add := func(i, depth int) {
 		s.items = append(s.items, item{kind: procItem, index: i, subject: procKey(&list[i]), depth: depth})

@@ -14,12 +14,18 @@ type procColumn struct {
 	w, from     int
 	right       bool
 	get         func(s *Top, p *gpu.Process) string
+	gpu         bool // not where there are no GPUs
+}
+
+// shown reports whether a column is shown on a screen of w cells.
+func (c *procColumn) shown(s *Top, w int) bool {
+	return w >= c.from && (!c.gpu || len(s.sample.GPUs) > 0)
 }
 
 var procColumns = []procColumn{
-	{"PID", "pid", 7, 0, true, func(_ *Top, p *gpu.Process) string { return itoa(p.PID) }},
-	{"USER", "user", 8, 0, false, func(_ *Top, p *gpu.Process) string { return p.User }},
-	{"OWNER", "", 16, 100, false, func(_ *Top, p *gpu.Process) string { return owner(p) }},
+	{"PID", "pid", 7, 0, true, func(_ *Top, p *gpu.Process) string { return itoa(p.PID) }, false},
+	{"USER", "user", 8, 0, false, func(_ *Top, p *gpu.Process) string { return p.User }, false},
+	{"OWNER", "", 16, 100, false, func(_ *Top, p *gpu.Process) string { return owner(p) }, false},
 	{"GPU", "gpu", 3, 0, true, func(_ *Top, p *gpu.Process) string {
 		if p.GPUIndex == nil {
 			return ""
@@ -28,24 +34,24 @@ var procColumns = []procColumn{
 			return itoa(*p.GPUIndex) + "/" + itoa(*p.MIG)
 		}
 		return itoa(*p.GPUIndex)
-	}},
-	{"GPU MEM", "gpu memory", 8, 0, true, func(_ *Top, p *gpu.Process) string { return blank(p.GPUIndex, bytesOf(p.GPUMemory)) }},
-	{"SM", "sm", 4, 0, true, func(_ *Top, p *gpu.Process) string { return blank(p.GPUIndex, number(p.SM, "%")) }},
-	{"CPU", "cpu", 5, 0, true, func(_ *Top, p *gpu.Process) string { return number(p.CPU, "%") }},
-	{"MEM", "memory", 5, 0, true, func(_ *Top, p *gpu.Process) string { return bytesOf(p.Memory) }},
+	}, true},
+	{"GPU MEM", "gpu memory", 8, 0, true, func(_ *Top, p *gpu.Process) string { return blank(p.GPUIndex, bytesOf(p.GPUMemory)) }, true},
+	{"SM", "sm", 4, 0, true, func(_ *Top, p *gpu.Process) string { return blank(p.GPUIndex, number(p.SM, "%")) }, true},
+	{"CPU", "cpu", 5, 0, true, func(_ *Top, p *gpu.Process) string { return number(p.CPU, "%") }, false},
+	{"MEM", "memory", 5, 0, true, func(_ *Top, p *gpu.Process) string { return bytesOf(p.Memory) }, false},
 	{"AGE", "age", 4, 70, true, func(s *Top, p *gpu.Process) string {
 		if p.StartedAt.IsZero() {
 			return ""
 		}
 		return s.e.Age(p.StartedAt)
-	}},
+	}, false},
 	{"THR", "", 4, 130, true, func(_ *Top, p *gpu.Process) string {
 		if p.Threads == 0 {
 			return ""
 		}
 		return itoa(p.Threads)
-	}},
-	{"STATE", "", 9, 115, false, func(_ *Top, p *gpu.Process) string { return p.State }},
+	}, false},
+	{"STATE", "", 9, 115, false, func(_ *Top, p *gpu.Process) string { return p.State }, false},
 }
 
 // blank is a figure of a GPU, of a process that is on one.
@@ -74,7 +80,7 @@ func (s *Top) procHead(l *draw.Line) {
 		l.Cell(st, title, cw, right).Space(1)
 	}
 	for i := range procColumns {
-		if c := &procColumns[i]; w >= c.from {
+		if c := &procColumns[i]; c.shown(s, w) {
 			head(c.title, c.sort, c.w, c.right)
 		}
 	}
@@ -96,7 +102,7 @@ func (s *Top) procRow(l *draw.Line, p *gpu.Process, depth int) {
 	w := l.Col() + l.Room()
 	for i := range procColumns {
 		c := &procColumns[i]
-		if w < c.from {
+		if !c.shown(s, w) {
 			continue
 		}
 		st := s.grey(t.Text)

@@ -33,7 +33,8 @@ const (
 // Top is the screen.
 type Top struct {
 	e      *screen.Env
-	id     string
+	ref    string // what was asked for: an id or a name
+	id     string // "" until the fleet has it
 	name   string
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -86,20 +87,27 @@ type (
 // New makes the screen of an instance; arg is its id or name, and may go on with the index of a GPU.
 func New(e *screen.Env, arg string) screen.Screen {
 	ref, rest, _ := strings.Cut(arg, " ")
-	s := &Top{e: e, id: ref, name: ref}
+	s := &Top{e: e, ref: ref, name: ref}
 	s.first, _ = strconv.Atoi(rest)
 	s.in.Hint = "words, !not"
 	s.past.init()
-	r := e.Store.Row(ref)
-	if r == nil {
-		r = e.Store.ByName(ref)
+	s.resolve()
+	s.ctx, s.cancel = context.WithCancel(e.Ctx)
+	s.fallback()
+	return s
+}
+
+// resolve finds the instance: the screen may be opened before the fleet has come.
+func (s *Top) resolve() {
+	r := s.e.Store.Row(s.id)
+	if r == nil && s.id == "" {
+		if r = s.e.Store.Row(s.ref); r == nil {
+			r = s.e.Store.ByName(s.ref)
+		}
 	}
 	if r != nil {
 		s.id, s.name = r.ID, r.Name
 	}
-	s.ctx, s.cancel = context.WithCancel(e.Ctx)
-	s.fallback()
-	return s
 }
 
 // Close ends what the screen waits for.
@@ -129,6 +137,10 @@ func (s *Top) Subjects() []*data.Row {
 func (s *Top) agent() (screen.Agent, string) {
 	r := s.e.Store.Row(s.id)
 	switch {
+	case r == nil && s.id == "" && !s.e.Store.Loaded:
+		return nil, "the fleet has not come yet"
+	case r == nil && s.id == "":
+		return nil, "there is no instance " + s.name
 	case r == nil:
 		return nil, s.name + " is gone"
 	case r.State != api.StateRunning:
@@ -198,9 +210,7 @@ func (s *Top) Update(msg tea.Msg) tea.Cmd {
 			return s.watch()
 		}
 	case screen.Changed:
-		if r := s.e.Store.Row(s.id); r != nil {
-			s.name = r.Name
-		}
+		s.resolve()
 		if a, _ := s.agent(); a != nil && !s.asked {
 			return s.watch()
 		}
