@@ -1,0 +1,179 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"berth/backend/api"
+	"berth/gpu"
+	"berth/gpu/nvmltest"
+)
+
+// An agent on a host with (the fake of) eight GPUs shows them with its processes, follows what changes, keeps
+// a history, and says the same to Prometheus.
+func TestFiguresOfAnAgent(t *testing.T) {
+	fake := nvmltest.New(t, nvmltest.Scenario{GPUs: nvmltest.A100s(8)})
+	fake.Setenv(t)
+	a, c := serve(t, testOptions(t))
+	s, err := c.OpenStream(t.Context(), "/v1/exec", sh("exec sleep 1000"))
+	require.NoError(t, err)
+	defer s.Close()
+	var job int
+	eventually(t, "the command runs", func() bool {
+		f, err := c.Figures(t.Context())
+		require.NoError(t, err)
+		for _, p := range f.Processes {
+			if p.Command == "sleep 1000" && p.Owner.Kind == "exec" {
+				job = p.PID
+			}
+		}
+		return job != 0
+	})
+	fake.Change(func(s *nvmltest.Scenario) {
+		s.GPUs[3].Set(nvmltest.Temperature, 91)
+		s.GPUs[3].Processes = []nvmltest.Process{{PID: job, Memory: 5 << 30}}
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	stop := errors.New("enough")
+	err = c.WatchFigures(ctx, time.Second, func(s gpu.Sample) error {
+		if len(s.GPUs) != 8 || s.GPUs[3].Temperature == nil || *s.GPUs[3].Temperature != 91 {
+			return nil
+		}
+		for _, p := range s.Processes {
+			if p.PID == job && p.GPUIndex != nil && *p.GPUIndex == 3 && p.GPUMemory != nil && *p.GPUMemory == 5<<30 {
+				require.Equal(t, "exec", p.Owner.Kind)
+				return stop
+			}
+		}
+		return nil
+	})
+	require.ErrorIs(t, err, stop)
+
+	n, names := 0, 0
+	err = c.WatchSummary(ctx, time.Second, func(s gpu.Summary) error {
+		require.Len(t, s.GPUs, 8)
+		if s.GPUs[0].Name != "" {
+			names++
+		}
+		if n++; n == 2 {
+			return stop
+		}
+		return nil
+	})
+	require.ErrorIs(t, err, stop)
+	require.Equal(t, 1, names, "names are said once")
+
+	eventually(t, "it is in the history", func() bool {
+		h, err := c.History(t.Context(), api.HistoryOptions{Metrics: []string{"gpu_temperature_celsius"}, Since: time.Now().Add(-time.Minute)})
+		require.NoError(t, err)
+		for _, s := range h {
+			if s.Index != nil && *s.Index == 3 {
+				return s.Points[len(s.Points)-1].Max == 91
+			}
+		}
+		return false
+	})
+	_, err = c.History(t.Context(), api.HistoryOptions{Metrics: []string{"nonsense"}})
+	require.ErrorIs(t, err, &api.Error{Code: api.CodeUsage})
+	var b bytes.Buffer
+	require.NoError(t, c.Metrics(t.Context(), &b))
+	require.Contains(t, b.String(), `DCGM_FI_DEV_GPU_TEMP{gpu="3"`)
+
+	// The probe is killed; it comes back.
+	pid := a.figures.probe.Latest().PID
+	require.NotZero(t, pid)
+	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+	eventually(t, "another probe", func() bool { st := a.figures.probe.Latest(); return st.PID != 0 && st.PID != pid && st.Reason == "" })
+}
+
+func TestFiguresWithoutGPUs(t *testing.T) {
+	if gpu.Present() {
+		t.Skip("this host has GPUs")
+	}
+	_, c := serve(t, testOptions(t))
+	s, err := c.Figures(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, s.GPUs)
+	require.Contains(t, s.GPUError, "driver")
+	require.NotEmpty(t, s.Disks)
+	require.NotNil(t, s.CPU)
+	h := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return c.Dial(ctx) }}}
+	defer h.CloseIdleConnections()
+	for _, path := range []string{"figures?watch=maybe", "summary?watch=true&every=soon", "history?since=yesterday", "history?points=-1"} {
+		res, err := h.Get("http://berth/v1/" + path)
+		require.NoError(t, err)
+		_ = res.Body.Close()
+		require.Equal(t, http.StatusBadRequest, res.StatusCode, path)
+	}
+}
+
+func TestSignalsToProcesses(t *testing.T) {
+	_, c := serve(t, testOptions(t))
+	cmd := exec.Command("sleep", "1000")
+	require.NoError(t, cmd.Start())
+	began := time.Time{}
+	eventually(t, "it is listed", func() bool {
+		s, err := c.Figures(t.Context())
+		require.NoError(t, err)
+		for _, p := range s.Processes {
+			if p.PID == cmd.Process.Pid {
+				began = p.StartedAt
+			}
+		}
+		return !began.IsZero()
+	})
+	for _, bad := range []struct {
+		pid  int
+		q    api.SignalRequest
+		code api.Code
+	}{
+		{1, api.SignalRequest{Signal: "TERM"}, api.CodeForbidden},
+		{os.Getpid(), api.SignalRequest{Signal: "TERM"}, api.CodeForbidden},
+		{cmd.Process.Pid, api.SignalRequest{Signal: "SEGV", StartedAt: began}, api.CodeUsage},
+		{cmd.Process.Pid, api.SignalRequest{Signal: "TERM", StartedAt: began.Add(-time.Hour)}, api.CodeNotFound},
+	} {
+		require.ErrorIs(t, c.SignalProcess(t.Context(), bad.pid, bad.q), &api.Error{Code: bad.code}, "%+v", bad)
+	}
+	require.NoError(t, c.SignalProcess(t.Context(), cmd.Process.Pid, api.SignalRequest{Signal: "TERM", StartedAt: began}))
+	_ = cmd.Wait()
+	require.Equal(t, syscall.SIGTERM, cmd.ProcessState.Sys().(syscall.WaitStatus).Signal())
+}
+
+// A newer agent takes over the history, and the older one lets go of its probe.
+func TestHistoryOutlivesTheAgent(t *testing.T) {
+	o := testOptions(t)
+	_, c := startDetached(t, o)
+	n, enough := 0, errors.New("enough")
+	require.ErrorIs(t, c.WatchFigures(t.Context(), time.Second, func(gpu.Sample) error { // each second is kept
+		if n++; n == 5 {
+			return enough
+		}
+		return nil
+	}), enough)
+	points := func(c *api.Client) int {
+		h, err := c.History(t.Context(), api.HistoryOptions{Metrics: []string{"cpu_percent"}, Since: time.Now().Add(-time.Hour), Points: 10000})
+		require.NoError(t, err)
+		if len(h) == 0 {
+			return 0
+		}
+		return len(h[0].Points)
+	}
+	require.GreaterOrEqual(t, points(c), 2)
+	info, err := c.AgentInfo(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(info.PID, syscall.SIGKILL))
+	eventually(t, "it is dead", func() bool { _, err := c.AgentInfo(t.Context()); return err != nil })
+	_, c = startDetached(t, o)
+	require.GreaterOrEqual(t, points(c), 1, "what was measured before")
+}

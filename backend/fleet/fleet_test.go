@@ -1,0 +1,379 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"berth/backend"
+	"berth/backend/api"
+	"berth/backend/mem"
+	"berth/backend/store"
+	"berth/backend/workspace"
+	"berth/gpu"
+)
+
+func ptr[T any](v T) *T { return &v }
+
+// agents plays the agents of all instances: what it says can be changed, and it can be deaf.
+type agents struct {
+	mu      sync.Mutex
+	summary map[string]gpu.Summary // by instance name
+	deaf    map[string]bool        // accepts and says nothing
+	gone    map[string]bool        // can't be reached
+	calls   int
+	srv     *httptest.Server
+}
+
+func newAgents(t *testing.T) *agents {
+	a := &agents{summary: map[string]gpu.Summary{}, deaf: map[string]bool{}, gone: map[string]bool{}}
+	a.srv = httptest.NewServer(http.HandlerFunc(a.serve))
+	t.Cleanup(a.srv.Close)
+	return a
+}
+
+func (a *agents) set(f func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	f()
+}
+
+func (a *agents) serve(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/v1/info":
+		api.WriteJSON(w, http.StatusOK, api.AgentInfo{Hostname: "x"})
+	case "/v1/figures":
+		api.WriteJSON(w, http.StatusOK, gpu.Sample{SampledAt: time.Now(), Host: gpu.Host{CPU: ptr(5.0)}})
+	case "/v1/summary":
+		every, _ := time.ParseDuration(r.URL.Query().Get("every"))
+		out := api.NewNDJSON(w)
+		for r.Context().Err() == nil {
+			a.mu.Lock()
+			name := r.Header.Get("X-Instance")
+			s, deaf := a.summary[name], a.deaf[name]
+			a.calls++
+			a.mu.Unlock()
+			s.At = time.Now()
+			if !deaf && out.Write(s) != nil {
+				return
+			}
+			select {
+			case <-r.Context().Done():
+			case <-time.After(every / 20): // tests have no time
+			}
+		}
+	default:
+		api.WriteError(w, api.Errorf(api.CodeNotFound, "%s", r.URL.Path))
+	}
+}
+
+// Agent implements workspace.Lines: a connection whose requests carry the instance's name.
+func (a *agents) Agent(ctx context.Context, in *store.Instance) (net.Conn, error) {
+	a.mu.Lock()
+	gone := a.gone[in.Name]
+	a.mu.Unlock()
+	if gone {
+		return nil, api.Errorf(api.CodeUnreachable, "no route to %s", in.Name)
+	}
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", a.srv.Listener.Addr().String())
+	if err != nil {
+		return nil, err
+	}
+	return &named{Conn: c, name: in.Name}, nil
+}
+
+func (a *agents) Forget(context.Context, *store.Instance, bool) error { return nil }
+
+// named adds a header to each request that is written to it.
+type named struct {
+	net.Conn
+	name string
+}
+
+func (n *named) Write(b []byte) (int, error) {
+	const mark = "Host: berth\r\n"
+	if i := indexOf(b, mark); i >= 0 {
+		all := append(append(append([]byte{}, b[:i+len(mark)]...), "X-Instance: "+n.name+"\r\n"...), b[i+len(mark):]...)
+		_, err := n.Conn.Write(all)
+		return len(b), err
+	}
+	return n.Conn.Write(b)
+}
+
+func indexOf(b []byte, s string) int {
+	for i := 0; i+len(s) <= len(b); i++ {
+		if string(b[i:i+len(s)]) == s {
+			return i
+		}
+	}
+	return -1
+}
+
+// open makes a workspace with instances that run, and a hub over it.
+func open(t *testing.T, a *agents, hook func(context.Context, *api.Instance, *api.Attention), names ...string) (*Hub, *workspace.Workspace) {
+	t.Helper()
+	b := mem.New()
+	b.Line = backend.Line{Socket: "/somewhere"}
+	st, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "x.db"))
+	require.NoError(t, err)
+	w, err := workspace.Open(t.Context(), workspace.Options{Store: st, Backends: map[string]backend.Backend{"mem": b}, Lines: a, Defaults: workspace.Defaults{Backend: "mem"}})
+	require.NoError(t, err)
+	h := New(Options{Workspace: w, Log: slog.New(slog.DiscardHandler), Hook: hook})
+	t.Cleanup(func() {
+		h.Close()
+		w.Close()
+		_ = st.Close()
+	})
+	for _, n := range names {
+		op, err := w.Create(t.Context(), api.CreateRequest{Name: n})
+		require.NoError(t, err)
+		until(t, "it is made", func() bool { op, err = w.Operation(t.Context(), op.ID); return err == nil && op.State.Done() })
+		require.Equal(t, api.OpSucceeded, op.State, op.Error)
+	}
+	return h, w
+}
+
+func until(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	require.Eventually(t, f, 20*time.Second, 5*time.Millisecond, what)
+}
+
+// watch follows the fleet and returns what is known of an instance by name.
+func watch(t *testing.T, h *Hub, w *workspace.Workspace, every time.Duration) (known func(name string) api.FleetFigures, stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var mu sync.Mutex
+	got := map[string]api.FleetFigures{}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = h.Watch(ctx, every, func(batch []api.FleetFigures) error {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, f := range batch {
+				got[f.Instance] = f
+			}
+			return nil
+		})
+	}()
+	stop = sync.OnceFunc(func() { cancel(); <-done })
+	t.Cleanup(stop)
+	return func(name string) api.FleetFigures {
+		rec, err := w.Record(name)
+		if err != nil {
+			return api.FleetFigures{}
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		return got[rec.ID]
+	}, stop
+}
+
+func TestOneThatHangsSlowsDownNoOther(t *testing.T) {
+	a := newAgents(t)
+	a.set(func() {
+		a.summary["good"] = gpu.Summary{CPU: ptr(12.0), GPUs: []gpu.GPUSummary{{Name: "A100", Index: 0, Utilization: ptr(97.0)}}}
+		a.deaf["deaf"], a.gone["lost"] = true, false
+	})
+	h, w := open(t, a, nil, "good", "deaf", "lost")
+	a.set(func() { a.gone["lost"] = true })
+	known, stop := watch(t, h, w, time.Second)
+	until(t, "figures", func() bool { f := known("good"); return f.Summary != nil && *f.Summary.CPU == 12 })
+	until(t, "the one that can't be reached is said", func() bool { f := known("lost"); return f.Silent != nil && f.Summary == nil })
+	require.Contains(t, known("lost").Why, "no route to lost")
+	until(t, "the one that says nothing is said", func() bool { return known("deaf").Silent != nil })
+	require.Contains(t, known("deaf").Why, "said nothing")
+	require.Nil(t, known("good").Silent)
+	// Names are said once by an agent, and stay.
+	a.set(func() {
+		a.summary["good"] = gpu.Summary{CPU: ptr(13.0), GPUs: []gpu.GPUSummary{{Index: 0, Utilization: ptr(50.0)}}}
+		a.gone["lost"] = false
+		a.summary["lost"] = gpu.Summary{CPU: ptr(1.0)}
+	})
+	until(t, "the next figures", func() bool { f := known("good"); return f.Summary != nil && *f.Summary.CPU == 13 })
+	require.Equal(t, "A100", known("good").Summary.GPUs[0].Name)
+	until(t, "the lost one is back", func() bool { f := known("lost"); return f.Summary != nil && f.Silent == nil })
+
+	// Nobody watches: nobody is asked.
+	stop()
+	var before int
+	until(t, "the streams end", func() bool {
+		a.set(func() { before = a.calls })
+		time.Sleep(200 * time.Millisecond)
+		after := 0
+		a.set(func() { after = a.calls })
+		return after == before
+	})
+	// Whoever looks again sees the last figures at once.
+	known, _ = watch(t, h, w, time.Second)
+	until(t, "the last figures", func() bool { return known("good").Summary != nil })
+}
+
+func TestLastFiguresOfAStoppedInstance(t *testing.T) {
+	a := newAgents(t)
+	a.set(func() { a.summary["vision"] = gpu.Summary{CPU: ptr(42.0)} })
+	h, w := open(t, a, nil, "vision")
+	known, stop := watch(t, h, w, time.Second)
+	until(t, "figures", func() bool { return known("vision").Summary != nil })
+	op, err := w.Action(t.Context(), "vision", "stop", api.ActionRequest{})
+	require.NoError(t, err)
+	until(t, "it is stopped", func() bool { op, err = w.Operation(t.Context(), op.ID); return err == nil && op.State.Done() })
+	until(t, "they are kept", func() bool {
+		rec, err := w.Record("vision")
+		return err == nil && rec.LastFigures != nil && *rec.LastFigures.CPU == 42
+	})
+	stop()
+	h.Close()
+	h = New(Options{Workspace: w, Log: slog.New(slog.DiscardHandler)}) // the next daemon's
+	defer h.Close()
+	known, stop = watch(t, h, w, time.Second)
+	defer stop()
+	until(t, "they are shown", func() bool { f := known("vision"); return f.Summary != nil && *f.Summary.CPU == 42 && f.Silent == nil })
+}
+
+func TestAttentionIsAcknowledgedAndMuted(t *testing.T) {
+	a := newAgents(t)
+	since := time.Now().Add(-time.Hour).UTC().Truncate(time.Second)
+	finding := gpu.Finding{ID: "disk-full:/", Rule: "disk-full", Severity: "warning", Subject: "/", Text: "91% full", Advice: "free space", Since: since}
+	a.set(func() { a.summary["vision"] = gpu.Summary{Attention: []gpu.Finding{finding}} })
+	var mu sync.Mutex
+	hooked := 0
+	h, w := open(t, a, func(_ context.Context, in *api.Instance, f *api.Attention) {
+		mu.Lock()
+		defer mu.Unlock()
+		hooked++
+	}, "vision")
+	calls := func() int { mu.Lock(); defer mu.Unlock(); return hooked }
+	known, _ := watch(t, h, w, time.Second)
+	until(t, "it is found", func() bool { return len(known("vision").Attention) == 1 })
+	until(t, "the hook is called", func() bool { return calls() == 1 })
+	rec, err := w.Record("vision")
+	require.NoError(t, err)
+	attend := func(q api.AttentionRequest) {
+		t.Helper()
+		f, ok := h.Finding(rec.ID, "disk-full:/")
+		require.True(t, ok)
+		require.NoError(t, w.Attend(t.Context(), "vision", f, q))
+		h.Again(t.Context(), rec.ID)
+	}
+	attend(api.AttentionRequest{Acknowledge: true})
+	until(t, "it is acknowledged", func() bool { return known("vision").Attention[0].Acknowledged })
+	// It goes and comes again: that is new.
+	a.set(func() {
+		finding.Since = since.Add(30 * time.Minute)
+		a.summary["vision"] = gpu.Summary{Attention: []gpu.Finding{finding}}
+	})
+	until(t, "it is new", func() bool { return !known("vision").Attention[0].Acknowledged })
+	until(t, "the hook is called again", func() bool { return calls() == 2 })
+	attend(api.AttentionRequest{MuteSeconds: 3600})
+	until(t, "it is muted", func() bool { return known("vision").Attention[0].MutedUntil != nil })
+	attend(api.AttentionRequest{})
+	until(t, "both are taken back", func() bool { f := known("vision").Attention[0]; return f.MutedUntil == nil && !f.Acknowledged })
+	for _, bad := range []float64{-1, 1e12} {
+		f, _ := h.Finding(rec.ID, "disk-full:/")
+		require.ErrorIs(t, w.Attend(t.Context(), "vision", f, api.AttentionRequest{MuteSeconds: bad}), &api.Error{Code: api.CodeUsage})
+	}
+	_, ok := h.Finding(rec.ID, "nothing")
+	require.False(t, ok)
+}
+
+func TestWhatOnlyTheWorkspaceFinds(t *testing.T) {
+	now := time.Now()
+	h := New(Options{Workspace: records{}, Now: func() time.Time { return now }})
+	x := &host{in: api.Instance{Name: "vision", State: api.StateRunning, RunningUSDPerHour: ptr(3.06)},
+		last: &gpu.Summary{At: now, GPUs: make([]gpu.GPUSummary, 8), GPUIdleSince: ptr(now.Add(-95 * time.Minute))}}
+	h.find(t.Context(), x)
+	require.Len(t, x.found, 1)
+	require.Equal(t, "gpu-idle", x.found[0].Rule)
+	require.Equal(t, "its 8 GPUs have done nothing for 1 h 35 min, at $3.06 an hour", x.found[0].Text)
+	for _, change := range []func(){
+		func() { x.in.RunningUSDPerHour = ptr(0.0) }, func() { x.in.RunningUSDPerHour = nil }, func() { x.last.GPUIdleSince = ptr(now.Add(-time.Minute)) },
+		func() { x.last.GPUIdleSince = nil }, func() { x.in.State = api.StateStopped },
+	} {
+		x.in.State, x.in.RunningUSDPerHour, x.last.GPUIdleSince = api.StateRunning, ptr(3.06), ptr(now.Add(-95*time.Minute))
+		change()
+		h.find(t.Context(), x)
+		require.Empty(t, x.found)
+	}
+	x.in.State, x.silent, x.why = api.StateRunning, ptr(now.Add(-30*time.Second)), "no route"
+	h.find(t.Context(), x)
+	require.Empty(t, x.found, "a moment's silence is none")
+	x.silent = ptr(now.Add(-2 * time.Minute))
+	h.find(t.Context(), x)
+	require.Equal(t, "agent-silent", x.found[0].Rule)
+	require.Contains(t, x.found[0].Text, "no route")
+}
+
+// records is a Workspace that knows nothing.
+type records struct{ Workspace }
+
+func (records) Record(string) (store.Instance, error) { return store.Instance{}, nil }
+
+func TestSamples(t *testing.T) {
+	a := newAgents(t)
+	h, w := open(t, a, nil, "good", "lost")
+	a.set(func() { a.gone["lost"] = true })
+	_ = w
+	got := h.Samples(t.Context())
+	require.Len(t, got, 2)
+	for _, x := range got {
+		require.Equal(t, x.Instance == "good", *x.Up)
+		require.Equal(t, x.Instance == "good", x.Sample != nil)
+	}
+}
+
+func TestHookIsGivenTheFinding(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "said")
+	hook := Hook(`printf '%s|%s|%s|%s' "$BERTH_INSTANCE" "$BERTH_RULE" "$BERTH_SEVERITY" "$BERTH_TEXT" >`+out, slog.New(slog.DiscardHandler))
+	hook(t.Context(), &api.Instance{Name: "vision"}, &api.Attention{Finding: gpu.Finding{Rule: "gpu-hot", Severity: "critical", Text: "$(id) 93 °C"}})
+	b, err := os.ReadFile(out)
+	require.NoError(t, err)
+	require.Equal(t, "vision|gpu-hot|critical|$(id) 93 °C", string(b))
+}
+
+// BenchmarkFleet is what a line of each of 200 instances costs the hub and one watcher.
+func BenchmarkFleet(b *testing.B) {
+	h := New(Options{Workspace: records{}, Log: slog.New(slog.DiscardHandler)})
+	w := &watcher{pending: map[string]api.FleetFigures{}, ready: make(chan struct{}, 1)}
+	h.watchers[w] = struct{}{}
+	var line []byte
+	s := gpu.Summary{At: time.Now(), CPU: ptr(33.3), Memory: ptr(int64(1 << 40)), MemoryUsed: ptr(int64(1 << 39)), Disk: "/", DiskPercent: ptr(81.0)}
+	for i := range 8 {
+		s.GPUs = append(s.GPUs, gpu.GPUSummary{Index: i, Utilization: ptr(97.3), MemoryUsed: ptr(int64(70 << 30)), MemoryTotal: ptr(int64(80 << 30)), Temperature: ptr(61.0), Power: ptr(411.2), PowerLimit: ptr(700.0), User: "ada"})
+	}
+	for i := range 200 {
+		id := fmt.Sprintf("i-%d", i)
+		h.hosts[id] = &host{in: api.Instance{ID: id, State: api.StateRunning}}
+	}
+	line, _ = json.Marshal(s)
+	b.ReportMetric(float64(len(line)), "bytes/line")
+	b.ReportAllocs()
+	for b.Loop() {
+		for id := range h.hosts {
+			var got gpu.Summary
+			if err := json.Unmarshal(line, &got); err != nil {
+				b.Fatal(err)
+			}
+			h.take(b.Context(), id, &got)
+		}
+		for _, id := range w.order {
+			if _, err := json.Marshal(w.pending[id]); err != nil {
+				b.Fatal(err)
+			}
+		}
+		clear(w.pending)
+		w.order = w.order[:0]
+	}
+}
