@@ -18,8 +18,8 @@ const (
 	slowLimit   = 10 * time.Second       // a round of these that takes longer hangs
 	linkStates  = 10 * time.Second       // how many NVLinks are up
 	lostPause   = 10 * time.Second       // before a lost GPU is asked again
-	eventWait   = 500 * time.Millisecond // how long Close may have to wait for the event goroutine
-	closeWait   = 2 * time.Second        // for goroutines that hang in the driver
+	eventWait   = time.Second            // how long Close may have to wait for the event goroutine
+	closeWait   = 3 * time.Second        // for goroutines that hang in the driver
 	maxGPUs     = 64
 )
 

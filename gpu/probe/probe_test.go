@@ -32,6 +32,8 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	case "probe":
 		os.Exit(child.Main(nil, os.Stdin, os.Stdout, os.Stderr, child.Portable()...))
+	case "once-true":
+		os.Exit(child.Main([]string{"--once"}, os.Stdin, os.Stdout, os.Stderr, child.Portable()...))
 	default:
 		os.Exit(badChild(part))
 	}
