@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"berth/gpu"
 )
@@ -449,4 +450,31 @@ func TestRemovedFileIsMadeAgain(t *testing.T) {
 	require.NoError(t, h.Append(sample(c.t, 1, 1, 1, 1, 10)))
 	require.NoError(t, h.Close())
 	require.Len(t, one(t, open(t, path, c), Query{Metrics: []string{"cpu_percent"}, Since: begin()}).Points, 22)
+}
+
+// TestAnyQuestion: an answer has no more points than asked for, in order, within the time, on its steps.
+func TestAnyQuestion(t *testing.T) {
+	c := &testClock{begin()}
+	h := open(t, filepath.Join(t.TempDir(), "h"), c)
+	for i := range 20000 {
+		c.t = c.t.Add(time.Duration(1+i%3*9) * time.Second)
+		require.NoError(t, h.Append(sample(c.t, 2, 2, 1, 1, float64(i%100))))
+	}
+	rapid.Check(t, func(r *rapid.T) {
+		since := rapid.Int64Range(begin().Unix()-100000, c.t.Unix()+100000).Draw(r, "since")
+		until := rapid.Int64Range(since-10, since+40*86400).Draw(r, "until")
+		points := rapid.IntRange(2, 3000).Draw(r, "points")
+		list, err := h.Series(Query{Since: time.Unix(since, 0), Until: time.Unix(until, 0), Points: points})
+		require.NoError(r, err)
+		for _, s := range list {
+			require.LessOrEqual(r, len(s.Points), points)
+			for i, p := range s.Points {
+				require.Zero(r, p.At.Unix()%int64(s.Step))
+				require.LessOrEqual(r, p.At.Unix(), until)
+				require.Greater(r, p.At.Unix(), since-int64(s.Step))
+				require.LessOrEqual(r, p.Mean, p.Max)
+				require.True(r, i == 0 || p.At.After(s.Points[i-1].At))
+			}
+		}
+	})
 }

@@ -147,7 +147,7 @@ func (c column) size() int {
 func (h *History) resolution(from, to, points int64) (step int64, ring int) {
 	age := h.now().Unix() - from
 	for _, step = range steps() {
-		if (to-from)/step+1 > points {
+		if (to-from/step*step)/step+1 > points {
 			continue
 		}
 		ring = 0
@@ -164,6 +164,9 @@ func (h *History) resolution(from, to, points int64) (step int64, ring int) {
 			continue
 		}
 		return step, ring
+	}
+	for (to-from/step*step)/step+1 > points {
+		step *= 2
 	}
 	return step, len(h.st.rings) - 1
 }
