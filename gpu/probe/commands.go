@@ -1,7 +1,6 @@
 package probe
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -9,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -18,7 +18,7 @@ import (
 // CommandVariable names the environment variable with the path of a probe, which is then the only one.
 const CommandVariable = "BERTH_PROBE"
 
-// Commands are the command lines for Options: the small programs that this build carries (unpacked into bin, a
+// Commands are the command lines for Options (as Find, so that nothing is unpacked where there is no driver): the small programs that this build carries (unpacked into bin, a
 // folder of this user), one that lies beside exe, and last this program itself in that part (self). The
 // error says what can't be used; what can is returned with it.
 func Commands(self []string, exe, bin string) ([][]string, error) {
@@ -27,8 +27,12 @@ func Commands(self []string, exe, bin string) ([][]string, error) {
 	}
 	var out [][]string
 	packed, err := embedded.Programs()
-	for _, b := range packed {
-		path, uerr := unpack(b, bin)
+	if len(packed) > 0 {
+		defer debug.FreeOSMemory() // unpacking takes more than all the rest does
+	}
+	for _, f := range packed {
+		path, uerr := unpack(f, bin)
+		f.Close()
 		if uerr != nil {
 			err = errors.Join(err, uerr)
 			continue
@@ -49,11 +53,11 @@ func Commands(self []string, exe, bin string) ([][]string, error) {
 const maxProgram = 64 << 20
 
 // unpack puts a zstd-compressed program into a content-addressed folder below bin, unless it is there.
-func unpack(packed []byte, bin string) (string, error) {
+func unpack(packed io.Reader, bin string) (string, error) {
 	failed := func(err error) (string, error) {
 		return "", fmt.Errorf("unpacking the GPU probe into %s: %w", bin, err)
 	}
-	z, err := zstd.NewReader(bytes.NewReader(packed), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+	z, err := zstd.NewReader(packed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
 	if err != nil {
 		return failed(err)
 	}

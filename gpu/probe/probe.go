@@ -11,10 +11,12 @@ import (
 	"berth/gpu"
 )
 
-// Options are how a Probe works. Only Commands is needed.
+// Options are how a Probe works. Only Commands or Find is needed.
 type Options struct {
 	// Commands are the child's command lines, best first. One that never gives figures makes place for the next.
 	Commands [][]string
+	// Find gives them where Commands is empty, once there may be a driver. Its error is logged.
+	Find func() ([][]string, error)
 	// Env is added to the child's environment, which is otherwise this process's own.
 	Env []string
 	// Every is the interval to begin with; 0: 10 s.
@@ -200,6 +202,13 @@ func (p *Probe) run(ctx context.Context) {
 			pause, which, fruitless = p.o.pace.backoff, 0, 0
 			sleep(ctx, p.o.pace.recheck)
 			continue
+		}
+		if len(p.o.Commands) == 0 && p.o.Find != nil {
+			commands, err := p.o.Find()
+			if err != nil {
+				p.o.Log.Warn("a GPU probe can't be used", "err", err)
+			}
+			p.o.Commands = commands
 		}
 		if len(p.o.Commands) == 0 {
 			p.set(func() { p.reason = "this program has no way to ask the NVIDIA driver" })

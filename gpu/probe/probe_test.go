@@ -267,6 +267,11 @@ func TestNoDriver(t *testing.T) {
 	there := false
 	o := options(t, "mixed")
 	o.Present = func() bool { mu.Lock(); defer mu.Unlock(); return there }
+	commands := o.Commands
+	o.Commands, o.Find = nil, func() ([][]string, error) {
+		require.True(t, o.Present(), "nothing is looked for without a driver")
+		return commands, nil
+	}
 	p := open(t, o)
 	s := until(t, p, "a reason", func(s State) bool { return s.Reason == NoDriver })
 	require.Zero(t, s.PID)
@@ -360,15 +365,15 @@ func TestUnpack(t *testing.T) {
 	z, err := zstd.NewWriter(nil)
 	require.NoError(t, err)
 	packed := z.EncodeAll([]byte("#!/bin/sh\necho it runs\n"), nil)
-	path, err := unpack(packed, bin)
+	path, err := unpack(bytes.NewReader(packed), bin)
 	require.NoError(t, err)
 	out, err := exec.Command(path).Output()
 	require.NoError(t, err)
 	require.Equal(t, "it runs\n", string(out))
-	again, err := unpack(packed, bin)
+	again, err := unpack(bytes.NewReader(packed), bin)
 	require.NoError(t, err)
 	require.Equal(t, path, again)
-	_, err = unpack(packed[:len(packed)-5], bin)
+	_, err = unpack(bytes.NewReader(packed[:len(packed)-5]), bin)
 	require.Error(t, err)
 	left, err := filepath.Glob(filepath.Join(bin, ".probe-*"))
 	require.NoError(t, err)

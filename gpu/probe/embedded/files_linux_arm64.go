@@ -2,10 +2,13 @@
 
 package embedded
 
-import "embed"
+import (
+	"embed"
+	"io"
+)
 
 //go:embed berth-probe-*-linux-arm64.zst
 var files embed.FS
 
 // Programs are the packed probes for this architecture, best first.
-func Programs() ([][]byte, error) { return read(files) }
+func Programs() ([]io.ReadCloser, error) { return open(files) }

@@ -2,5 +2,7 @@
 
 package embedded
 
+import "io"
+
 // Programs are the packed probes for this architecture, best first.
-func Programs() ([][]byte, error) { return nil, nil }
+func Programs() ([]io.ReadCloser, error) { return nil, nil }

@@ -4,22 +4,23 @@ package embedded
 
 import (
 	"embed"
+	"io"
 )
 
-// read returns the files; the one with NVIDIA's bindings, where this build has it, stands first.
-func read(files embed.FS) ([][]byte, error) {
+// open opens the files in the order of their names: that with NVIDIA's bindings, where this build has it, first. They
+// are read from where they lie in the program.
+func open(files embed.FS) ([]io.ReadCloser, error) {
 	entries, err := files.ReadDir(".")
 	if err != nil {
 		return nil, err
 	}
-	// In the order of names: that with NVIDIA's bindings first.
-	var out [][]byte
+	var out []io.ReadCloser
 	for _, e := range entries {
-		b, err := files.ReadFile(e.Name())
+		f, err := files.Open(e.Name())
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, b)
+		out = append(out, f)
 	}
 	return out, nil
 }
