@@ -17,8 +17,8 @@ type Candidate struct {
 	Environ []string
 }
 
-// Attributor says whose a process is; ok is false for a stranger. It is asked for each process that is shown,
-// at each sample until it says yes, from one goroutine: it must not block.
+// Attributor says whose a process is; ok is false for a stranger. It is asked for each process that is shown, a few
+// times and again each half minute until it says yes, from one goroutine: it must not block.
 type Attributor interface {
 	Owner(c Candidate) (o gpu.Owner, ok bool)
 }

@@ -86,6 +86,7 @@ type entry struct {
 	detailsAt time.Duration
 	owner     gpu.Owner
 	owned     bool
+	asked     int // how often, since its details were read
 }
 
 const (
@@ -98,7 +99,10 @@ const (
 	// detailsPatience is how long a sample waits for arguments; they take microseconds, or for ever.
 	detailsPatience = 50 * time.Millisecond
 	maxLoading      = 64
-	shortestShare   = 200 * time.Millisecond // a share of less is noise
+	// askOwner is how often it is asked whose a process is, each time its details were read: a terminal's record may be
+	// written a moment after its shell started.
+	askOwner      = 3
+	shortestShare = 200 * time.Millisecond // a share of less is noise
 )
 
 // New makes a Table. The first Scan has no CPU shares.
@@ -338,11 +342,12 @@ func (t *Table) keep(e *entry, d details, now time.Duration) {
 	if d.uid < 0 && e.hasOnce {
 		return // it has just ended
 	}
-	e.details, e.hasOnce, e.detailsAt = d, true, now
+	e.details, e.hasOnce, e.detailsAt, e.asked = d, true, now, 0
 }
 
 func (t *Table) attribute(e *entry) {
-	if t.o.Attributor != nil && !e.owned {
+	if t.o.Attributor != nil && !e.owned && e.asked < askOwner {
+		e.asked++
 		c := Candidate{PID: e.pid, Cgroup: e.details.cgroup, Environ: e.details.environ}
 		for p := t.byPID[e.ppid]; p != nil && len(c.Ancestors) < 256; p = t.byPID[p.ppid] {
 			c.Ancestors = append(c.Ancestors, p.pid)
