@@ -36,7 +36,7 @@ func (a *Agent) startFigures() *figures {
 	if err != nil {
 		a.log.Warn("a GPU probe can't be used", "err", err)
 	}
-	f := &figures{probe: probe.New(probe.Options{Commands: commands, Env: a.base, Every: monitor.Idle, Log: a.log}), done: make(chan struct{})}
+	f := &figures{probe: probe.New(probe.Options{Commands: commands, Every: monitor.Idle, Log: a.log}), done: make(chan struct{})}
 	o := monitor.Options{GPU: f.probe, History: filepath.Join(a.o.State, "history"), Attributor: owners{a}, Log: a.log}
 	if rules, err := attention.Builtin(); err != nil {
 		a.log.Error("nothing is looked after", "err", err) // a build whose rules no test has read

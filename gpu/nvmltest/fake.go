@@ -56,7 +56,7 @@ func (f *Fake) Scenario() Scenario { return f.now.clone() }
 
 // Env is what a program needs in its environment to see this driver.
 func (f *Fake) Env() []string {
-	return []string{"BERTH_NVML_LIBRARY=" + f.Library, "BERTH_NVIDIA_SMI=" + f.SMI, "BERTH_FAKE_NVML=" + f.Path}
+	return []string{"BERTH_NVML_LIBRARY=" + f.Library, "BERTH_NVIDIA_SMI=" + f.SMI, "FAKE_NVML_SCENARIO=" + f.Path}
 }
 
 // Setenv puts Env into the environment of this test.

@@ -216,7 +216,7 @@ func (s Scenario) clone() Scenario {
 	return s
 }
 
-// Write puts the scenario into a file that the fakes read (BERTH_FAKE_NVML), as a whole.
+// Write puts the scenario into a file that the fakes read (FAKE_NVML_SCENARIO), as a whole.
 func (s Scenario) Write(path string) error {
 	if len(s.GPUs) > 16 {
 		return fmt.Errorf("the fake driver knows 16 GPUs at most, not %d", len(s.GPUs))

@@ -61,7 +61,13 @@ func Spawn(ctx context.Context, command []string, d Dir, finish bool) error {
 const readyLine = "ready\n"
 
 // outside is an environment without the marks of an instance: whoever starts a supervisor may be
-// inside one, and what it supervises is not.
+// inside one, and what it supervises is not. What says where this host's GPU driver is stays.
 func outside(environ []string) []string {
-	return slices.DeleteFunc(slices.Clone(environ), func(kv string) bool { return strings.HasPrefix(kv, "BERTH_") })
+	return slices.DeleteFunc(slices.Clone(environ), func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		return strings.HasPrefix(name, "BERTH_") && !slices.Contains(driverVariables, name)
+	})
 }
+
+// driverVariables are read by the GPU probe.
+var driverVariables = []string{"BERTH_NVML_LIBRARY", "BERTH_NVIDIA_SMI", "BERTH_GPU_SOURCE", "BERTH_PROBE"}

@@ -256,7 +256,7 @@ int nvmlEventSetCreate(struct set **out) {
 	ENTER(NULL);
 	*out = calloc(1, sizeof **out);
 	(*out)->changes = inotify_init1(IN_NONBLOCK | IN_CLOEXEC); /* as the driver, it sleeps until something happens */
-	char *path = strdup(getenv("BERTH_FAKE_NVML"));
+	char *path = strdup(getenv("FAKE_NVML_SCENARIO"));
 	inotify_add_watch((*out)->changes, dirname(path), IN_MOVED_TO | IN_CLOSE_WRITE);
 	free(path);
 	for (int i = 0; i < now.event_count; i++) /* what happened before is not told */

@@ -98,7 +98,7 @@ static void parse_line(char *line, struct section **in) {
 
 /* reload reads the scenario again if the file was replaced. */
 static void reload(void) {
-	const char *path = getenv("BERTH_FAKE_NVML");
+	const char *path = getenv("FAKE_NVML_SCENARIO");
 	struct stat st;
 	struct section *in = NULL;
 	FILE *f;
