@@ -14,6 +14,7 @@ import (
 
 	"berth/backend/api"
 	"berth/backend/wire"
+	"berth/gpu"
 	"berth/ui"
 	"berth/ui/uitest"
 )
@@ -133,5 +134,45 @@ func TestOverARealClient(t *testing.T) {
 	c.types("\x1b")
 	require.Equal(t, api.Answer{Refused: true}, <-got)
 	c.types("q")
+	require.NoError(t, c.ends())
+}
+
+// The whole way of the figures: the fleet's stream, an agent's, its history, a signal, an acknowledgement, and a
+// terminal that rings.
+func TestFiguresOverARealClient(t *testing.T) {
+	ws := uitest.New(nil, uitest.Small(time.Now())...)
+	ws.Measure(time.Now())
+	s := uitest.Serve(t, ws)
+	c := newConsole(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	go func() {
+		c.done <- ui.Run(ctx, ui.Options{NewClient: s.Client, Config: ui.Config{Notify: "osc9"}, Top: "train-1", In: c.tty, Out: c.tty, Getenv: func(k string) string { return utf8Env[k] }})
+	}()
+	c.sees("has fallen off the bus")
+	c.sees("python train.py")
+	c.types("h")
+	c.sees("GPU 0 utilisation")
+	c.sees("⣿")
+	logged := func(what string) {
+		t.Helper()
+		require.Eventually(t, func() bool { return strings.Contains(strings.Join(ws.Log(), "\n"), what) }, 10*time.Second, time.Millisecond, what)
+	}
+	logged("history train-1 [gpu_utilization_percent]")
+	c.types("\x1b")
+	time.Sleep(50 * time.Millisecond) // esc and a key at once are alt and the key
+	c.types("\t\t\tx\r")
+	c.sees("Send TERM to")
+	c.types("y")
+	logged("TERM other=false")
+	c.types("!")
+	c.sees("What to do")
+	c.types("a")
+	logged("ack=true")
+	l, _ := uitest.FiguresOf(uitest.Small(time.Now())[5], time.Now())
+	l.Attention = []api.Attention{{Finding: gpu.Finding{ID: "gpu-xid:x", Rule: "gpu-xid", Severity: "critical", Subject: "GPU 0", Text: "XID 48", Since: time.Now()}}}
+	ws.PutFigures(*l)
+	c.sees("\x1b]9;scratch: XID 48\a")
+	c.types("\x03")
 	require.NoError(t, c.ends())
 }

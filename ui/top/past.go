@@ -25,8 +25,8 @@ var ranges = []struct {
 	{"30 d", 30 * 24 * time.Hour, 5 * time.Minute},
 }
 
-// points is how many points are asked for: two for each column of the widest screen that is usual.
-const points = 600
+// points is how many points are asked for: a second each of 15 minutes.
+const points = 1000
 
 // past is the history that is shown: one metric of one thing over one range.
 type past struct {
@@ -39,6 +39,7 @@ type past struct {
 	spanOf int
 	points []gpu.Point
 	step   time.Duration
+	live   int // samples that were added to the last point
 	loaded bool
 	asking bool
 	at     time.Time // when it was asked for
@@ -146,12 +147,21 @@ func (p *past) add(v *gpu.Sample) {
 		return
 	}
 	x := m.now(v, p.of)
-	if n := len(p.points); x == nil || n > 0 && !v.SampledAt.After(p.points[n-1].At) {
+	if n := len(p.points); x == nil || n > 0 && v.SampledAt.Before(p.points[n-1].At) {
 		return
 	}
 	if p.step <= 0 {
 		p.step = time.Second
 	}
+	// A step that is still going on takes it in.
+	if n := len(p.points); n > 0 && p.points[n-1].At.Add(p.step).After(v.SampledAt) {
+		last := &p.points[n-1]
+		p.live++
+		last.Mean += (*x - last.Mean) / float64(p.live+1)
+		last.Max = max(last.Max, *x)
+		return
+	}
+	p.live = 0
 	p.points = append(p.points, gpu.Point{At: v.SampledAt, Mean: *x, Max: *x})
 	if n := len(p.points) - 4*points; n > points {
 		p.points = append([]gpu.Point(nil), p.points[n:]...)
