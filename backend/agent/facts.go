@@ -73,6 +73,7 @@ func (a *Agent) Info() api.AgentInfo {
 	if w := a.login.warning(); w != "" {
 		i.Warnings = append(i.Warnings, w)
 	}
+	i.Warnings = append(i.Warnings, a.figures.Problems()...)
 	recs := a.terms.records()
 	i.Terminals = len(recs)
 	i.AfterReboot = afterReboot(a.o)

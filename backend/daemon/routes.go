@@ -189,7 +189,7 @@ func (s *Server) name(_ context.Context, r *http.Request) (any, error) {
 }
 
 func (s *Server) doctor(ctx context.Context, _ *http.Request) (any, error) {
-	checks := s.ws.Doctor(ctx)
+	checks := append(s.ws.Doctor(ctx), s.fleet.Check(ctx)...)
 	for name, err := range s.failed {
 		checks = append(checks, api.Check{Area: "backend", Name: name, Status: "fail", Message: err.Error(), Fix: api.AsError(err).Hint})
 	}

@@ -5,26 +5,41 @@ import (
 	"sync"
 
 	"berth/backend/api"
-	"berth/gpu"
 	"berth/gpu/prom"
 )
 
-// parallel is how many instances are asked for a whole sample at once.
+// parallel is how many instances are asked at once.
 const parallel = 32
 
 // Samples asks every instance that runs for its figures, within ctx; one that does not answer is down.
 func (h *Hub) Samples(ctx context.Context) []prom.Target {
+	ctx = h.o.Workspace.Background(ctx)
+	var out []prom.Target
+	h.eachUsable(ctx, func(all []api.Instance) {
+		out = make([]prom.Target, len(all))
+		for i := range all {
+			out[i] = prom.Target{Hostname: all[i].Name, Instance: all[i].Name, Up: new(bool)}
+		}
+	}, func(i int, _ *api.Instance, client *api.Client) {
+		if s, err := client.Figures(ctx); err == nil {
+			out[i].Sample, *out[i].Up = &s, true
+		}
+	})
+	return out
+}
+
+// eachUsable hands begin all instances, and calls f, some at a time, with a client of the agent of each that
+// runs and may be asked; it waits for all, or until ctx ends.
+func (h *Hub) eachUsable(ctx context.Context, begin func([]api.Instance), f func(i int, in *api.Instance, client *api.Client)) {
 	sub, all := h.o.Workspace.Subscribe()
 	sub.Close()
-	ctx = h.o.Workspace.Background(ctx)
-	out := make([]prom.Target, len(all))
+	begin(all)
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, parallel)
 	for i := range all {
 		in := &all[i]
-		up := false
-		out[i] = prom.Target{Hostname: in.Name, Instance: in.Name, Up: &up}
-		if !usable(in.State) {
+		rec, err := h.o.Workspace.Record(in.ID)
+		if err != nil || !usable(in.State) || h.o.Workspace.MayOpen(&rec) != nil {
 			continue
 		}
 		wg.Go(func() {
@@ -34,25 +49,10 @@ func (h *Hub) Samples(ctx context.Context) []prom.Target {
 			case <-ctx.Done():
 				return
 			}
-			if s, err := h.sample(ctx, in); err == nil {
-				out[i].Sample, up = s, true
-			}
+			client := h.o.Workspace.AgentClient(rec)
+			defer client.Close()
+			f(i, in, client)
 		})
 	}
 	wg.Wait()
-	return out
-}
-
-func (h *Hub) sample(ctx context.Context, in *api.Instance) (*gpu.Sample, error) {
-	rec, err := h.o.Workspace.Record(in.ID)
-	if err != nil {
-		return nil, err
-	}
-	if err := h.o.Workspace.MayOpen(&rec); err != nil {
-		return nil, err
-	}
-	client := h.o.Workspace.AgentClient(rec)
-	defer client.Close()
-	s, err := client.Figures(ctx)
-	return &s, err
 }

@@ -89,6 +89,9 @@ func TestFigures(t *testing.T) {
 	require.Regexp(t, regexp.MustCompile(`DCGM_FI_DEV_GPU_TEMP\{gpu="1",UUID="GPU-[^"]+".*berth_instance="vision".*\} 88\n`), metrics)
 	require.Contains(t, metrics, `berth_up{Hostname="vision",berth_instance="vision"} 1`)
 	w.servesMetrics(t)
+	require.Regexp(t, `ok +figures +vision +2 GPUs by nvml, driver`, w.ok("doctor"))
+	fake.Change(func(s *nvmltest.Scenario) { s.Fail = map[string]int{"1:*": nvmltest.GPUIsLost} })
+	require.Eventually(t, func() bool { return strings.Contains(w.ok("top", "vision", "--once"), "critical: GPU 1") }, 30*time.Second, 100*time.Millisecond)
 
 	w.ok("stop", "vision")
 	require.Contains(t, w.ok("metrics"), `berth_up{Hostname="vision",berth_instance="vision"} 0`)

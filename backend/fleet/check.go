@@ -1,0 +1,66 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"berth/backend/api"
+	"berth/gpu"
+)
+
+// checkLimit is how long an instance may take to say how it is measured.
+const checkLimit = 5 * time.Second
+
+// Check says of every instance that runs where its figures come from, and what can't be measured or kept.
+func (h *Hub) Check(ctx context.Context) []api.Check {
+	ctx, cancel := context.WithTimeout(h.o.Workspace.Background(ctx), checkLimit)
+	defer cancel()
+	checks := make([]*api.Check, 0)
+	h.eachUsable(ctx, func(all []api.Instance) { checks = make([]*api.Check, len(all)) }, func(i int, in *api.Instance, client *api.Client) {
+		c := &api.Check{Area: "figures", Name: in.Name, Status: "ok"}
+		checks[i] = c
+		s, err := client.Figures(ctx)
+		if err != nil {
+			c.Status, c.Message = "warn", "its agent gives no figures: "+api.AsError(err).Message
+			return
+		}
+		c.Message = sources(&s)
+		if s.GPUsStaleSince != nil || (s.GPUError != "" && s.GPUSource != "") {
+			c.Status = "warn"
+		}
+		if info, err := client.AgentInfo(ctx); err == nil && len(info.Warnings) > 0 {
+			c.Status, c.Message = "warn", c.Message+"; "+strings.Join(info.Warnings, "; ")
+		}
+	})
+	var out []api.Check
+	for _, c := range checks {
+		if c != nil {
+			out = append(out, *c)
+		}
+	}
+	return out
+}
+
+// sources says in words where a sample comes from.
+func sources(s *gpu.Sample) string {
+	gpus := "no GPU"
+	switch len(s.GPUs) {
+	case 0:
+	case 1:
+		gpus = "1 GPU"
+	default:
+		gpus = fmt.Sprintf("%d GPUs", len(s.GPUs))
+	}
+	if s.GPUSource != "" {
+		gpus += " by " + s.GPUSource
+	}
+	if s.DriverVersion != "" {
+		gpus += ", driver " + s.DriverVersion
+	}
+	if s.GPUError != "" {
+		gpus += " (" + s.GPUError + ")"
+	}
+	return fmt.Sprintf("%s; %d processes, %d file systems", gpus, s.ProcessCount, len(s.Disks))
+}
