@@ -241,7 +241,9 @@ func TestBadChildren(t *testing.T) {
 		until(t, p, "the reading after it", func(s State) bool { return len(s.Reading.GPUs) == 1 })
 	})
 	t.Run("garbage between readings", func(t *testing.T) {
-		p := open(t, options(t, "mixed"))
+		o := options(t, "mixed")
+		o.pace.kill = time.Minute
+		p := open(t, o)
 		first := until(t, p, "readings", fresh)
 		s := until(t, p, "more", func(s State) bool { return s.Reading.At.Sub(first.Reading.At) > 300*time.Millisecond })
 		require.Zero(t, s.Restarts)
