@@ -14,6 +14,7 @@ import (
 	"berth/backend/api"
 	"berth/backend/libvirt/libvirttest"
 	"berth/backend/remote/sshdtest"
+	"berth/gpu"
 )
 
 // TestVMRoad goes the whole road of a machine with one that is really made: create with a set-up script
@@ -49,6 +50,11 @@ func TestVMRoad(t *testing.T) {
 
 	require.Contains(t, w.does("exec", "vision", "--", "readlink", "/var/lib/berth/agent.sock"), "agent.sock", "the agent came with the seed")
 	w.sealed("vision")
+	var figures gpu.Sample
+	require.NoError(t, json.Unmarshal([]byte(w.does("top", "vision", "--once", "--json")), &figures))
+	require.NotNil(t, figures.CPU)
+	require.Contains(t, figures.GPUError, "no NVIDIA driver")
+	require.Contains(t, w.does("metrics"), `berth_up{Hostname="vision",berth_instance="vision"} 1`)
 
 	w.does("stop", "vision")
 	require.Equal(t, api.StateStopped, w.show("vision").State)
