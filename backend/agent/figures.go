@@ -32,11 +32,8 @@ type figures struct {
 
 // startFigures begins to measure. Stop ends it, and lets a newer agent have the history.
 func (a *Agent) startFigures() *figures {
-	commands, err := probe.Commands(Command(a.exe, "probe"), a.exe, a.o.binDir())
-	if err != nil {
-		a.log.Warn("a GPU probe can't be used", "err", err)
-	}
-	f := &figures{probe: probe.New(probe.Options{Commands: commands, Every: monitor.Idle, Log: a.log}), done: make(chan struct{})}
+	find := func() ([][]string, error) { return probe.Commands(Command(a.exe, "probe"), a.exe, a.o.binDir()) }
+	f := &figures{probe: probe.New(probe.Options{Find: find, Every: monitor.Idle, Log: a.log}), done: make(chan struct{})}
 	o := monitor.Options{GPU: f.probe, History: filepath.Join(a.o.State, "history"), Attributor: owners{a}, Log: a.log}
 	if rules, err := attention.Builtin(); err != nil {
 		a.log.Error("nothing is looked after", "err", err) // a build whose rules no test has read
