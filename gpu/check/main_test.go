@@ -49,7 +49,7 @@ func TestCheckFindsDifferences(t *testing.T) {
 	path := t.TempDir() + "/other"
 	require.NoError(t, other.Write(path))
 	tool := t.TempDir() + "/nvidia-smi"
-	require.NoError(t, os.WriteFile(tool, []byte("#!/bin/sh\nBERTH_FAKE_NVML="+path+" exec "+f.SMI+" \"$@\"\n"), 0o755))
+	require.NoError(t, os.WriteFile(tool, []byte("#!/bin/sh\nFAKE_NVML_SCENARIO="+path+" exec "+f.SMI+" \"$@\"\n"), 0o755))
 	t.Setenv(smi.PathVariable, tool)
 	code, out, _ := run(t, "-for", "300ms", "-every", "100ms")
 	require.Equal(t, 1, code)

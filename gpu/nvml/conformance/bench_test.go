@@ -22,7 +22,7 @@ func BenchmarkRead(b *testing.B) {
 		g.Samples = append(g.Samples, nvmltest.Sample{PID: 7000 + i, SM: 3})
 	}
 	f := nvmltest.New(b, s)
-	for _, v := range []struct{ name, value string }{{"BERTH_NVML_LIBRARY", f.Library}, {"BERTH_FAKE_NVML", f.Path}} {
+	for _, v := range []struct{ name, value string }{{"BERTH_NVML_LIBRARY", f.Library}, {"FAKE_NVML_SCENARIO", f.Path}} {
 		b.Setenv(v.name, v.value)
 	}
 	for _, c := range []struct {
@@ -39,7 +39,7 @@ func BenchmarkRead(b *testing.B) {
 			defer src.Close()
 			r, err := src.Read(b.Context())
 			require.NoError(b, err)
-			require.Len(b, r.Processes, 30, os.Getenv("BERTH_FAKE_NVML"))
+			require.Len(b, r.Processes, 30, os.Getenv("FAKE_NVML_SCENARIO"))
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := src.Read(b.Context()); err != nil {
