@@ -179,7 +179,7 @@ func TestNewCriticalFindingsRingOnce(t *testing.T) {
 	evil := "\x1b]52;c;ZXZpbA==\a;x\x1b[31m full"
 	for how, want := range map[string][]string{
 		"": nil, "none": nil, "nonsense": nil, "bell": {"\a"},
-		"osc9": {"\x1b]9;scratch: ;x full\a"}, "osc777": {"\x1b]777;notify;Berth;scratch: ,x full\a"},
+		"osc9": {"\x1b]9;scratch, /: ;x full\a"}, "osc777": {"\x1b]777;notify;Berth;scratch, /: ,x full\a"},
 	} {
 		o := uitest.Options{Width: 120, Height: 30, Look: uitest.Plain}
 		o.Config.Notify = how

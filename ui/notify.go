@@ -22,12 +22,12 @@ func (m *Model) ring(alarms []data.Alarm) {
 	if r := m.e.Store.Row(a.ID); r != nil {
 		name = r.Name
 	}
-	body := name + ": " + a.Finding.Text
+	body := name + ", " + a.Finding.Subject + ": " + a.Finding.Text
 	if n := len(alarms) - 1; n > 0 {
 		body += fmt.Sprintf(" (and %d more)", n)
 	}
 	if m.toast.Text == "" || m.toast.Level == "info" {
-		m.say(screen.Toast{Level: "warn", Text: body + " (! shows what to do)"})
+		m.say(screen.Toast{Level: "warn", Text: "new, and ! shows what to do: " + body})
 	}
 	if m.hooks.Notify == nil {
 		return

@@ -172,7 +172,7 @@ func TestFiguresOverARealClient(t *testing.T) {
 	l, _ := uitest.FiguresOf(uitest.Small(time.Now())[5], time.Now())
 	l.Attention = []api.Attention{{Finding: gpu.Finding{ID: "gpu-xid:x", Rule: "gpu-xid", Severity: "critical", Subject: "GPU 0", Text: "XID 48", Since: time.Now()}}}
 	ws.PutFigures(*l)
-	c.sees("\x1b]9;scratch: XID 48\a")
+	c.sees("\x1b]9;scratch, GPU 0: XID 48\a")
 	c.types("\x03")
 	require.NoError(t, c.ends())
 }

@@ -137,6 +137,27 @@ func TestEverythingOfAGPU(t *testing.T) {
 	require.NotContains(t, d.Row(), " 0%")
 }
 
+// Of a lost GPU the driver may not even tell the name: it keeps its place, and no other's history is taken for its own.
+func TestALostGPUWithoutAName(t *testing.T) {
+	d := topOf(t, "train-1", 120, 40)
+	d.Press("j", "j")
+	v := sampleOf("train-1")
+	v.GPUs[2] = gpu.GPU{Index: 2, Error: "lost: it fell off the bus"}
+	v.GPUs[5] = gpu.GPU{Index: 5, Error: "lost too"}
+	d.WS.PutSample("i-0001", v)
+	d.Settle()
+	require.Contains(t, d.Row(), "lost: it fell off the bus")
+	require.Contains(t, d.Screen(), "does not say any more which GPU this is")
+	d.Press("enter")
+	require.Contains(t, d.Screen(), "UUID             not known")
+	d.Press("esc", "j", "j", "j", "enter")
+	require.Contains(t, d.Screen(), "lost too")
+	for _, c := range d.WS.Log() {
+		require.NotContains(t, c, "#")
+		require.NotRegexp(t, `^history .* $`, c)
+	}
+}
+
 func TestHostDiskAndProcessPages(t *testing.T) {
 	d := topOf(t, "notebook", 120, 40)
 	d.Press("tab", "enter")

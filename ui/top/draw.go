@@ -199,7 +199,13 @@ func (s *Top) drawInfo(l *draw.Line) {
 	}
 	var parts []string
 	if n := len(v.GPUs); n > 0 {
-		parts = append(parts, fmt.Sprintf("%dx %s", n, money.Short(v.GPUs[0].Name)))
+		name := fmt.Sprintf("%dx %s", n, money.Short(v.GPUs[0].Name))
+		for i := range v.GPUs {
+			if v.GPUs[i].Name != "" && v.GPUs[i].Name != v.GPUs[0].Name {
+				name = fmt.Sprintf("%d GPUs", n)
+			}
+		}
+		parts = append(parts, name)
 	} else {
 		parts = append(parts, "no GPUs")
 	}

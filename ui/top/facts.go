@@ -36,6 +36,9 @@ func (f *factList) add(label, value string) {
 	if value == unsupported {
 		st = f.t.Dim
 	}
+	if value == "" && label != "" {
+		value, st = "not known", f.t.Dim
+	}
 	value = strings.ReplaceAll(value, unsupported, f.missing)
 	f.list = append(f.list, fact{label: label, value: value, st: st})
 }
@@ -268,7 +271,7 @@ func (s *Top) gpuFacts(f *factList, g *gpu.GPU) {
 	}
 	f.head("Identity")
 	f.add("UUID", g.UUID)
-	f.add("PCI", said(g.PCI))
+	f.add("PCI", g.PCI)
 	f.add("driver", said(s.sample.DriverVersion))
 	cuda := unsupported
 	if v := s.sample.CUDAVersion; v != "" {

@@ -114,7 +114,7 @@ func (s *Top) build() {
 	}
 	section1(gpuItem, func() {
 		for i := range v.GPUs {
-			s.items = append(s.items, item{kind: gpuItem, index: i, subject: v.GPUs[i].UUID})
+			s.items = append(s.items, item{kind: gpuItem, index: i, subject: gpuName(&v.GPUs[i])})
 		}
 	})
 	section1(cpuItem, func() {
@@ -142,14 +142,25 @@ func (s *Top) build() {
 		s.first = 0
 	}
 	for i, k := range s.items {
-		// What the fleet knows of a GPU is its place only.
-		if has && (k.same(was) || k.kind == gpuItem && was.kind == gpuItem && k.index == was.index && strings.HasPrefix(was.subject, "#")) {
+		// What the fleet knows of a GPU is its place only, and a lost one may have no name.
+		if has && (k.same(was) || k.kind == gpuItem && was.kind == gpuItem && k.index == was.index && (nameless(was) || nameless(k))) {
 			s.at = i
 			break
 		}
 	}
 	s.at = max(0, min(s.at, len(s.items)-1))
 }
+
+// gpuName is what tells a GPU from the others: its UUID, or its place where the driver does not say it any more.
+func gpuName(g *gpu.GPU) string {
+	if g.UUID == "" {
+		return "#" + strconv.Itoa(g.Index)
+	}
+	return g.UUID
+}
+
+// nameless reports whether a GPU is known by its place only.
+func nameless(k item) bool { return k.kind == gpuItem && strings.HasPrefix(k.subject, "#") }
 
 // busiest is the one of n that moves most; the first where nothing moves.
 func busiest(n int, f func(int) float64) int {

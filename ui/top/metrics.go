@@ -39,7 +39,7 @@ func (m *metric) style(t *theme.Theme) func(float64) theme.Style {
 func ofGPU(get func(g *gpu.GPU) *float64) func(*gpu.Sample, item) *float64 {
 	return func(s *gpu.Sample, k item) *float64 {
 		for i := range s.GPUs {
-			if s.GPUs[i].UUID == k.subject {
+			if gpuName(&s.GPUs[i]) == k.subject {
 				return get(&s.GPUs[i])
 			}
 		}

@@ -1,6 +1,7 @@
 package top
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -92,8 +93,11 @@ func (s *Top) fetch() tea.Cmd {
 		p.err = fmt.Errorf("its history is kept on the instance: %s", why)
 		return nil
 	}
-	if k.kind == gpuItem && !s.own {
+	if nameless(k) {
 		p.at = time.Time{} // its name is not known before the agent has told it
+		if s.own {
+			p.err = errors.New("the driver does not say any more which GPU this is")
+		}
 		return nil
 	}
 	p.asking = true
