@@ -195,6 +195,7 @@ func (p *Probe) set(change func()) {
 // run starts a child after another.
 func (p *Probe) run(ctx context.Context) {
 	pause, which, fruitless := p.o.pace.backoff, 0, 0
+	broken := map[int]bool{} // commands that end without a word
 	for ctx.Err() == nil {
 		if !p.o.Present() {
 			p.memory = memory{}
@@ -228,12 +229,20 @@ func (p *Probe) run(ctx context.Context) {
 		} else {
 			fruitless++
 		}
-		// A program that can't run here, or that the driver's library ends each time, makes place for the next one.
-		if len(p.o.Commands) > 1 && (out.broken || fruitless >= 5) {
-			which, fruitless = (which+1)%len(p.o.Commands), 0
-			if out.broken && which != 0 {
+		// A program that can't run here makes place for the next one, and so does one that is no use time after time.
+		if n := len(p.o.Commands); n > 1 && (out.broken || fruitless >= 5) {
+			if out.broken {
+				broken[which] = true
 				pause = p.o.pace.backoff
 			}
+			if len(broken) == n {
+				clear(broken) // as a host changes they may run after all
+				pause = p.o.pace.maxBackoff
+			}
+			for which = (which + 1) % n; broken[which]; {
+				which = (which + 1) % n
+			}
+			fruitless = 0
 		}
 		sleep(ctx, pause)
 		pause = min(2*pause, p.o.pace.maxBackoff)

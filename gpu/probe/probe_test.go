@@ -263,6 +263,18 @@ func TestNextCommand(t *testing.T) {
 	until(t, open(t, o), "figures of the third", fresh)
 }
 
+// What can't run here is not tried again as long as another one answers, be it with a complaint.
+func TestBrokenCommandsStayOut(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "log")
+	o := options(t, "probe", "BERTH_NVML_LIBRARY=/nowhere/libnvidia-ml.so.1", "BERTH_GPU_SOURCE=nvml")
+	o.Commands = [][]string{{"/bin/sh", "-c", "echo tried >>" + log + "; exit 127"}, o.Commands[0]}
+	s := until(t, open(t, o), "many complaints", func(s State) bool { return s.Restarts > 12 })
+	require.NotEmpty(t, s.Reason)
+	b, err := os.ReadFile(log)
+	require.NoError(t, err)
+	require.Equal(t, "tried\n", string(b))
+}
+
 // Where there is no driver nothing is started; it is looked for again.
 func TestNoDriver(t *testing.T) {
 	var mu sync.Mutex
