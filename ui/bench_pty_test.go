@@ -122,3 +122,62 @@ func BenchmarkKeyToScreen(b *testing.B) {
 	_ = tty.Close()
 	_ = ptm.Close()
 }
+
+// BenchmarkKeyToScreenWhileMeasured presses keys on a real terminal while 200 instances with 8 GPUs each are measured
+// once a second, and reports how long it takes until something is drawn, and what all of it takes of one core.
+func BenchmarkKeyToScreenWhileMeasured(b *testing.B) {
+	list := uitest.Cluster(time.Now(), 200, 8)
+	ws := uitest.New(nil, list...)
+	lines := seconds(list)
+	ptm, tty, seen := ptyFor(b, 60, 200)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 2)
+	go func() {
+		done <- ui.Run(ctx, ui.Options{Workspace: ws, In: tty, Out: tty, Getenv: func(k string) string { return utf8Env[k] }})
+	}()
+	go func() {
+		defer func() { done <- nil }()
+		t := time.NewTicker(5 * time.Millisecond) // 200 a second
+		defer t.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.C:
+			}
+			s := lines[i/len(list)%len(lines)]
+			l := s[i%len(s)]
+			v := *l.Summary
+			v.At = time.Now()
+			l.Summary = &v
+			ws.PutFigures(l)
+		}
+	}()
+	time.Sleep(2 * time.Second)
+	var took []time.Duration
+	began, from := cpu(b), time.Now()
+	for i := 0; b.Loop(); i++ {
+		for len(seen) > 0 {
+			<-seen
+		}
+		pressed := time.Now()
+		k := "j"
+		if i%100 >= 50 {
+			k = "k"
+		}
+		if _, err := ptm.WriteString(k); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, (<-seen).at.Sub(pressed))
+		time.Sleep(100 * time.Millisecond) // ten keys a second
+	}
+	b.ReportMetric(100*(cpu(b)-began).Seconds()/time.Since(from).Seconds(), "core-%")
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
+	cancel()
+	<-done
+	<-done
+	_ = tty.Close()
+	_ = ptm.Close()
+}

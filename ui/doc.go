@@ -7,6 +7,8 @@
 // The way of the data: data.Feed follows the workspace's watch stream and sends at most one delta in
 // 100 ms; the root applies it to data.Store and tells the screens. The root draws a frame after each
 // message and keeps it; nothing ticks unless a time that is shown is about to change.
+// What is measured on the instances comes by a data.FigureFeed, at a pace of its own; an instance's own
+// screen follows its agent directly.
 //
 // Everything that comes from outside is cleaned where it is drawn (packages text and draw). Before
 // bubbletea is imported, package early must have been initialised: see there.

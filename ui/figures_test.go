@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	tea "github.com/charmbracelet/bubbletea"
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
@@ -252,5 +253,31 @@ func TestPaletteOpensFigures(t *testing.T) {
 		d.Press("enter")
 		require.Contains(t, d.Lines()[0], want)
 		d.Press("esc")
+	}
+}
+
+func TestFiguresWithTheMouse(t *testing.T) {
+	d := measured(t, 120, 40)
+	d.Press("w")
+	require.True(t, d.Click("scratch:0"))
+	require.Contains(t, d.Row(), "scratch:0")
+	d.Press("esc", "!")
+	require.True(t, d.Click("old-box"))
+	require.Contains(t, d.Row(), "old-box")
+	d.Press("esc")
+	d.To("train-1")
+	d.Press("f")
+	require.True(t, d.Click("27G/40G"))
+	require.Contains(t, d.Row(), " 1 A100")
+	require.True(t, d.Click("27G/40G"), "a second click opens it")
+	require.Contains(t, d.Screen(), "GPU-i-0001-1")
+	d.Press("esc")
+	require.True(t, d.Click("/scratch "))
+	require.Contains(t, d.Row(), "/scratch")
+	for _, k := range []string{"w", "!"} {
+		d.Press("esc", "esc", k)
+		d.Send(tea.MouseMsg{Button: tea.MouseButtonWheelDown})
+		d.Send(tea.MouseMsg{Button: tea.MouseButtonWheelUp})
+		d.Send(tea.MouseMsg{X: 119, Y: 37, Action: tea.MouseActionPress, Button: tea.MouseButtonLeft})
 	}
 }
