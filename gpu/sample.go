@@ -110,6 +110,8 @@ type XID struct {
 	Advice  string    `json:"advice"` // what to do about it
 	// Application says that a program is to blame, not the GPU.
 	Application bool `json:"application,omitempty"`
+	// Severity says what it means for the GPU: "none", "warning" or "critical".
+	Severity string `json:"severity,omitempty"`
 }
 
 // Link says how two GPUs are connected, as `nvidia-smi topo` does: "NV4", "PIX", "PXB", "PHB", "NODE", "SYS".

@@ -53,7 +53,10 @@ func TestEachRule(t *testing.T) {
 		{"gpu-hot:GPU-1", "warning", "86 °C", func(s *gpu.Sample) { s.GPUs[0].Temperature, s.GPUs[0].SlowdownTemperature = ptr(86.0), nil }},
 		{"gpu-throttled:GPU-1", "warning", "power brake", func(s *gpu.Sample) { s.GPUs[0].Throttle = []string{"power brake"} }},
 		{"gpu-xid:GPU-1", "critical", "XID 79: it is off", func(s *gpu.Sample) {
-			s.GPUs[0].LastXID = &gpu.XID{Code: 79, At: s.SampledAt, Meaning: "it is off", Advice: "do that"}
+			s.GPUs[0].LastXID = &gpu.XID{Code: 79, At: s.SampledAt, Meaning: "it is off", Advice: "do that", Severity: "critical"}
+		}},
+		{"gpu-xid:GPU-1", "warning", "XID 63", func(s *gpu.Sample) {
+			s.GPUs[0].LastXID = &gpu.XID{Code: 63, At: s.SampledAt, Advice: "later", Severity: "warning"}
 		}},
 		{"gpu-ecc:GPU-1", "critical", "2 memory errors", func(s *gpu.Sample) { s.GPUs[0].ECC.Uncorrected = ptr(int64(2)) }},
 		{"gpu-remap:GPU-1", "warning", "next reset", func(s *gpu.Sample) { s.GPUs[0].ECC.RemapPending = ptr(true) }},

@@ -98,8 +98,11 @@ func observeGPU(s *gpu.Sample, g *gpu.GPU) []observation {
 		}
 	}
 	if x := g.LastXID; x != nil {
-		news := !x.Application && s.SampledAt.Sub(x.At) < xidAge
-		add("gpu-xid", flag(news), fmt.Sprintf("XID %d: %s", x.Code, x.Meaning), x.Advice)
+		value := map[string]float64{"warning": 1, "critical": 2}[x.Severity]
+		if s.SampledAt.Sub(x.At) >= xidAge {
+			value = 0
+		}
+		add("gpu-xid", value, fmt.Sprintf("XID %d: %s", x.Code, x.Meaning), x.Advice)
 	}
 	if g.Error != "" {
 		return out

@@ -58,7 +58,7 @@ func summaryOf(g *gpu.GPU, s *gpu.Sample) gpu.GPUSummary {
 			out.Throttled = true
 		}
 	}
-	if x := g.LastXID; x != nil && !x.Application && s.SampledAt.Sub(x.At).Abs() < xidAge {
+	if x := g.LastXID; x != nil && !x.Application && x.Severity != "none" && s.SampledAt.Sub(x.At).Abs() < xidAge {
 		out.XID = x.Code
 	}
 	most := int64(-1)

@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
 
 	"berth/gpu"
@@ -372,26 +371,6 @@ func TestCommands(t *testing.T) {
 	got, err = Commands(nil, exe, dir)
 	require.NoError(t, err)
 	require.Equal(t, [][]string{{"/x/probe"}}, got)
-}
-
-func TestUnpack(t *testing.T) {
-	bin := filepath.Join(t.TempDir(), "bin")
-	z, err := zstd.NewWriter(nil)
-	require.NoError(t, err)
-	packed := z.EncodeAll([]byte("#!/bin/sh\necho it runs\n"), nil)
-	path, err := unpack(bytes.NewReader(packed), bin)
-	require.NoError(t, err)
-	out, err := exec.Command(path).Output()
-	require.NoError(t, err)
-	require.Equal(t, "it runs\n", string(out))
-	again, err := unpack(bytes.NewReader(packed), bin)
-	require.NoError(t, err)
-	require.Equal(t, path, again)
-	_, err = unpack(bytes.NewReader(packed[:len(packed)-5]), bin)
-	require.Error(t, err)
-	left, err := filepath.Glob(filepath.Join(bin, ".probe-*"))
-	require.NoError(t, err)
-	require.Empty(t, left)
 }
 
 func FuzzParse(f *testing.F) {

@@ -18,6 +18,8 @@ type Entry struct {
 	Advice  string `toml:"advice"`
 	// Application says that a program on the GPU is the usual cause, not the GPU.
 	Application bool `toml:"application"`
+	// Severity is "none", "warning" or "critical" for the GPU; an application's error is none.
+	Severity string `toml:"severity"`
 }
 
 var table = sync.OnceValues(func() (map[int]Entry, error) {
@@ -32,6 +34,14 @@ var table = sync.OnceValues(func() (map[int]Entry, error) {
 		if _, twice := out[e.Code]; twice || e.Code <= 0 || e.Meaning == "" || e.Advice == "" {
 			return nil, fmt.Errorf("reading the table of XIDs: entry %d stands twice or is not complete", e.Code)
 		}
+		switch {
+		case e.Application && e.Severity == "":
+			e.Severity = "none"
+		case e.Severity == "":
+			e.Severity = "critical"
+		case e.Severity != "none" && e.Severity != "warning":
+			return nil, fmt.Errorf("reading the table of XIDs: entry %d has the severity %q", e.Code, e.Severity)
+		}
 		out[e.Code] = e
 	}
 	return out, nil
@@ -45,7 +55,7 @@ func Look(code int) Entry {
 		return e
 	}
 	return Entry{
-		Code: code, Meaning: "an error that this version of Berth does not know",
+		Code: code, Severity: "critical", Meaning: "an error that this version of Berth does not know",
 		Advice: "look it up in NVIDIA's list of Xid errors and into dmesg; if it comes again, drain the GPU and run its diagnostics",
 	}
 }
@@ -53,5 +63,5 @@ func Look(code int) Entry {
 // Event is a gpu.XID that happened at a time.
 func Event(code int, at time.Time) gpu.XID {
 	e := Look(code)
-	return gpu.XID{Code: code, At: at, Meaning: e.Meaning, Advice: e.Advice, Application: e.Application}
+	return gpu.XID{Code: code, At: at, Meaning: e.Meaning, Advice: e.Advice, Application: e.Application, Severity: e.Severity}
 }
