@@ -32,12 +32,13 @@ type agents struct {
 	summary map[string]gpu.Summary // by instance name
 	deaf    map[string]bool        // accepts and says nothing
 	gone    map[string]bool        // can't be reached
+	locked  map[string]int         // lets nobody in: how often it was tried
 	calls   int
 	srv     *httptest.Server
 }
 
 func newAgents(t *testing.T) *agents {
-	a := &agents{summary: map[string]gpu.Summary{}, deaf: map[string]bool{}, gone: map[string]bool{}}
+	a := &agents{summary: map[string]gpu.Summary{}, deaf: map[string]bool{}, gone: map[string]bool{}, locked: map[string]int{}}
 	a.srv = httptest.NewServer(http.HandlerFunc(a.serve))
 	t.Cleanup(a.srv.Close)
 	return a
@@ -82,7 +83,14 @@ func (a *agents) serve(w http.ResponseWriter, r *http.Request) {
 func (a *agents) Agent(ctx context.Context, in *store.Instance) (net.Conn, error) {
 	a.mu.Lock()
 	gone := a.gone[in.Name]
+	_, locked := a.locked[in.Name]
+	if locked {
+		a.locked[in.Name]++
+	}
 	a.mu.Unlock()
+	if locked {
+		return nil, api.Errorf(api.CodeAuth, "signing in to %s was refused", in.Name)
+	}
 	if gone {
 		return nil, api.Errorf(api.CodeUnreachable, "no route to %s", in.Name)
 	}
@@ -219,6 +227,28 @@ func TestOneThatHangsSlowsDownNoOther(t *testing.T) {
 	// Whoever looks again sees the last figures at once.
 	known, _ = watch(t, h, w, time.Second)
 	until(t, "the last figures", func() bool { return known("good").Summary != nil })
+}
+
+// A host that lets nobody in without a person is not knocked at again and again; once its line is up it is
+// followed at once.
+func TestALockedDoorIsLeftAlone(t *testing.T) {
+	a := newAgents(t)
+	a.set(func() { a.summary["vision"] = gpu.Summary{CPU: ptr(1.0)} })
+	h, w := open(t, a, nil, "vision")
+	a.set(func() { a.locked["vision"] = 0 })
+	known, _ := watch(t, h, w, time.Second)
+	until(t, "it is said", func() bool { return known("vision").Silent != nil })
+	require.Contains(t, known("vision").Why, "refused")
+	tries := func() (n int) { a.set(func() { n = a.locked["vision"] }); return n }
+	before := tries()
+	time.Sleep(3 * firstWait)
+	require.Equal(t, before, tries())
+	rec, err := w.Record("vision")
+	require.NoError(t, err)
+	w.LineState(rec.ID, false, &api.AgentStatus{State: "needs_you"})
+	a.set(func() { delete(a.locked, "vision") }) // somebody has signed in
+	w.LineState(rec.ID, true, &api.AgentStatus{State: "ready"})
+	until(t, "figures", func() bool { f := known("vision"); return f.Summary != nil && f.Silent == nil })
 }
 
 func TestLastFiguresOfAStoppedInstance(t *testing.T) {

@@ -18,6 +18,7 @@ type host struct {
 	why    string
 	found  []api.Attention
 	stop   context.CancelFunc // of its following; nil: it is not followed
+	again  chan struct{}      // has a value when its line has come up
 }
 
 func (h *host) figures() api.FleetFigures {
@@ -28,8 +29,9 @@ func (h *host) figures() api.FleetFigures {
 const (
 	firstWait = time.Second
 	lastWait  = 30 * time.Second
-	// noAgentWait is for instances on which no agent can run.
-	noAgentWait = 5 * time.Minute
+	// futileWait is for instances on which no agent can run, and for those that need a person to sign in: to
+	// knock again and again would lock the user out.
+	futileWait = 5 * time.Minute
 )
 
 // usable reports whether an instance's agent is there to be asked.
@@ -67,7 +69,7 @@ func (h *Hub) see(ctx context.Context, in *api.Instance) {
 	defer h.mu.Unlock()
 	x := h.hosts[in.ID]
 	if x == nil {
-		x = &host{}
+		x = &host{again: make(chan struct{}, 1)}
 		if rec, err := h.o.Workspace.Record(in.ID); err == nil {
 			x.last = rec.LastFigures
 		}
@@ -75,13 +77,19 @@ func (h *Hub) see(ctx context.Context, in *api.Instance) {
 	}
 	was := x.in
 	x.in = *in
+	if x.silent != nil && in.Agent != nil && in.Agent.State == "ready" { // its line is up, so it may be heard
+		select {
+		case x.again <- struct{}{}:
+		default:
+		}
+	}
 	switch {
 	case usable(in.State) && x.stop == nil:
 		hctx, cancel := context.WithCancel(ctx)
 		x.stop = cancel
 		h.wg.Go(func() {
 			defer cancel()
-			h.followOne(hctx, in.ID)
+			h.followOne(hctx, in.ID, x.again)
 		})
 	case !usable(in.State) && x.stop != nil:
 		x.stop()
@@ -99,6 +107,15 @@ func (h *Hub) see(ctx context.Context, in *api.Instance) {
 		h.find(ctx, x)
 		h.publish(x)
 	}
+}
+
+// futile reports whether trying again soon can't help.
+func futile(err error) bool {
+	switch api.AsError(err).Code {
+	case api.CodeAuth, api.CodeNoAnswer, api.CodeForbidden, api.CodeRefused, api.CodeUnsupported:
+		return true
+	}
+	return errors.As(err, new(*workspace.AgentUnavailable))
 }
 
 func (h *Hub) gone(id string) {
@@ -124,8 +141,8 @@ func (h *Hub) unfollow() {
 	}
 }
 
-// followOne follows one instance's agent until ctx ends, whatever becomes of the line.
-func (h *Hub) followOne(ctx context.Context, id string) {
+// followOne follows one instance's agent until ctx ends, whatever becomes of the line; again ends a pause.
+func (h *Hub) followOne(ctx context.Context, id string, again <-chan struct{}) {
 	wait := firstWait
 	for ctx.Err() == nil {
 		began := h.o.Now()
@@ -136,18 +153,20 @@ func (h *Hub) followOne(ctx context.Context, id string) {
 		if err != nil {
 			h.silence(ctx, id, err)
 		}
-		var none *workspace.AgentUnavailable
 		switch {
-		case errors.As(err, &none):
-			wait = noAgentWait
 		case err == nil: // the pace is another
 			wait = 0
+		case futile(err):
+			wait = futileWait
 		case h.o.Now().Sub(began) > time.Minute:
 			wait = firstWait
 		}
 		select {
 		case <-ctx.Done():
 			return
+		case <-again:
+			wait = firstWait
+			continue
 		case <-time.After(wait):
 		}
 		wait = min(max(2*wait, firstWait), lastWait)
