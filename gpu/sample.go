@@ -282,7 +282,8 @@ type Summary struct {
 
 // GPUSummary is one GPU of a Summary.
 type GPUSummary struct {
-	Name        string   `json:"n,omitempty"` // in the first line of a stream, and when it changes
+	Name        string   `json:"n,omitempty"`  // in the first line of a stream, and when it changes
+	ID          string   `json:"id,omitempty"` // with Name: the beginning of the UUID, for instances that share a host
 	Index       int      `json:"i"`
 	Utilization *float64 `json:"u,omitempty"`
 	MemoryUsed  *int64   `json:"m,omitempty"`

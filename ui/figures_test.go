@@ -58,7 +58,7 @@ func TestTheFleetShowsFigures(t *testing.T) {
 		require.Contains(t, d.Lines()[0], "▲ 2")
 	}
 	d := measured(t, 200, 60)
-	require.Contains(t, d.Lines()[0], "GPUs 8 busy 5 idle 1 lost")
+	require.Contains(t, d.Lines()[0], "GPUs 8 busy 1 idle 1 lost", "what a driver that hangs said is not counted")
 	require.Contains(t, d.Lines()[0], "idle $1.03/h, $0.81 today")
 	require.Contains(t, d.Lines()[0], "kW")
 	require.Contains(t, lineWith(t, d, "train-1"), "/280G")

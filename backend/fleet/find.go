@@ -3,10 +3,12 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"berth/backend/api"
 	"berth/gpu"
+	"berth/gpu/attention"
 )
 
 const (
@@ -14,6 +16,8 @@ const (
 	idleLimit = 15 * time.Minute
 	// silentLimit is from when on an agent that says nothing does.
 	silentLimit = time.Minute
+	// toldFor is how long it is remembered that the hook was called for a finding.
+	toldFor = 30 * 24 * time.Hour
 )
 
 // find brings together what the agent finds and what only the workspace can find, with what people said of
@@ -33,17 +37,17 @@ func (h *Hub) find(ctx context.Context, x *host) {
 				Text: "its agent can't be heard: " + x.why, Advice: "berth show --console " + x.in.Name + " shows the machine's console; berth restart " + x.in.Name + " starts it again."})
 		}
 	}
-	was := map[string]time.Time{}
-	for _, f := range x.found {
-		was[f.ID] = f.Since
-	}
 	said, err := h.o.Workspace.Record(x.in.ID)
 	if err != nil {
 		return // deleted meanwhile
 	}
 	x.found = nil
+	news := false
 	for _, f := range all {
 		a := api.Attention{Finding: f}
+		if a.Advice == "" { // a long line leaves it out
+			a.Advice = attention.Advice(f)
+		}
 		if since, ok := said.Acknowledged[f.ID]; ok && since.Equal(f.Since) {
 			a.Acknowledged = true
 		}
@@ -51,10 +55,23 @@ func (h *Hub) find(ctx context.Context, x *host) {
 			a.MutedUntil = &until
 		}
 		x.found = append(x.found, a)
-		if since, ok := was[f.ID]; h.o.Hook != nil && !a.Acknowledged && a.MutedUntil == nil && !(ok && since.Equal(f.Since)) {
+		if since, ok := x.told[f.ID]; h.o.Hook != nil && !a.Acknowledged && a.MutedUntil == nil && !(ok && since.Equal(f.Since)) {
+			if x.told == nil {
+				x.told = map[string]time.Time{}
+			}
+			x.told[f.ID], news = f.Since, true
 			in := x.in
 			h.wg.Go(func() { h.o.Hook(ctx, &in, &a) })
 		}
+	}
+	if news { // the next daemon does not tell it again
+		maps.DeleteFunc(x.told, func(_ string, since time.Time) bool { return now.Sub(since) > toldFor })
+		id, told := x.in.ID, maps.Clone(x.told)
+		h.wg.Go(func() {
+			if err := h.o.Workspace.KeepTold(ctx, id, told); err != nil && ctx.Err() == nil {
+				h.o.Log.Warn("noting what the hook was called for", "instance", x.in.Name, "error", err)
+			}
+		})
 	}
 }
 

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"berth/backend/api"
@@ -17,8 +18,9 @@ type host struct {
 	silent *time.Time
 	why    string
 	found  []api.Attention
-	stop   context.CancelFunc // of its following; nil: it is not followed
-	again  chan struct{}      // has a value when its line has come up
+	told   map[string]time.Time // findings that the hook was called for, with when each began
+	stop   context.CancelFunc   // of its following; nil: it is not followed
+	again  chan struct{}        // has a value when its line has come up
 }
 
 func (h *host) figures() api.FleetFigures {
@@ -71,7 +73,7 @@ func (h *Hub) see(ctx context.Context, in *api.Instance) {
 	if x == nil {
 		x = &host{again: make(chan struct{}, 1)}
 		if rec, err := h.o.Workspace.Record(in.ID); err == nil {
-			x.last = rec.LastFigures
+			x.last, x.told = rec.LastFigures, maps.Clone(rec.Told)
 		}
 		h.hosts[in.ID] = x
 	}
@@ -87,6 +89,10 @@ func (h *Hub) see(ctx context.Context, in *api.Instance) {
 	case usable(in.State) && x.stop == nil:
 		hctx, cancel := context.WithCancel(ctx)
 		x.stop = cancel
+		if x.last != nil { // until it is heard again these are figures of then
+			now := h.o.Now().UTC()
+			x.silent, x.why = &now, "its agent has not been heard yet"
+		}
 		h.wg.Go(func() {
 			defer cancel()
 			h.followOne(hctx, in.ID, x.again)
@@ -236,7 +242,7 @@ func (h *Hub) take(ctx context.Context, id string, s *gpu.Summary) {
 	if x.last != nil && len(x.last.GPUs) == len(s.GPUs) {
 		for i := range s.GPUs {
 			if s.GPUs[i].Name == "" {
-				s.GPUs[i].Name = x.last.GPUs[i].Name
+				s.GPUs[i].Name, s.GPUs[i].ID = x.last.GPUs[i].Name, x.last.GPUs[i].ID
 			}
 		}
 	}

@@ -22,6 +22,8 @@ type Workspace interface {
 	Background(ctx context.Context) context.Context
 	// KeepFigures keeps the last figures of an instance that stops.
 	KeepFigures(ctx context.Context, id string, s *gpu.Summary) error
+	// KeepTold keeps for which findings (with when each began) the hook was called.
+	KeepTold(ctx context.Context, id string, told map[string]time.Time) error
 }
 
 // Options of a Hub.

@@ -33,6 +33,8 @@ type Instance struct {
 	SetupFailed string `json:"setup_failed,omitempty"`
 	// LastFigures are those that its agent said last before it stopped.
 	LastFigures *gpu.Summary `json:"last_figures,omitempty"`
+	// Told are findings, by id, that the hook was called for, with when each began.
+	Told map[string]time.Time `json:"told,omitempty"`
 	// Acknowledged are findings, by id, that somebody has seen, with when each began; Muted are rules that are
 	// to be quiet, with until when.
 	Acknowledged map[string]time.Time `json:"acknowledged,omitempty"`

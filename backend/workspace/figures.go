@@ -16,13 +16,22 @@ func (w *Workspace) Background(ctx context.Context) context.Context { return w.b
 
 // KeepFigures keeps the last figures of an instance, to be shown while it is stopped.
 func (w *Workspace) KeepFigures(ctx context.Context, id string, s *gpu.Summary) error {
+	return w.keep(ctx, id, func(rec *store.Instance) { rec.LastFigures = s })
+}
+
+// KeepTold keeps for which findings the hook was called.
+func (w *Workspace) KeepTold(ctx context.Context, id string, told map[string]time.Time) error {
+	return w.keep(ctx, id, func(rec *store.Instance) { rec.Told = told })
+}
+
+func (w *Workspace) keep(ctx context.Context, id string, change func(*store.Instance)) error {
 	return w.persist(ctx, func() *store.Change {
 		e := w.entries[id]
 		if e == nil {
 			return &store.Change{}
 		}
 		rec := e.rec
-		rec.LastFigures = s
+		change(&rec)
 		return &store.Change{Instances: []store.Instance{rec}}
 	})
 }

@@ -3,11 +3,14 @@ package attention
 import (
 	"bytes"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
 
 	"berth/assets"
+	"berth/gpu"
+	"berth/gpu/xid"
 )
 
 // Rule says when the figure of a kind of observation is a finding.
@@ -62,5 +65,27 @@ func Parse(text []byte) ([]Rule, error) {
 	return doc.Rule, nil
 }
 
+// Advice is what the rules that come with Berth say of what to do about a finding; empty: nothing.
+func Advice(f gpu.Finding) string {
+	var code int
+	if f.Rule == "gpu-xid" {
+		if _, err := fmt.Sscanf(f.Text, "XID %d:", &code); err == nil {
+			return xid.Look(code).Advice
+		}
+	}
+	rules, err := Builtin()
+	if err != nil {
+		return ""
+	}
+	for _, r := range rules {
+		if r.ID == f.Rule {
+			return r.Advice
+		}
+	}
+	return ""
+}
+
 // Builtin are the rules that come with Berth.
-func Builtin() ([]Rule, error) { return Parse(assets.Attention()) }
+func Builtin() ([]Rule, error) { return parsed() }
+
+var parsed = sync.OnceValues(func() ([]Rule, error) { return Parse(assets.Attention()) })

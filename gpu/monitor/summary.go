@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"berth/gpu"
@@ -50,7 +51,7 @@ func (m *Monitor) Summary(s *gpu.Sample) gpu.Summary {
 }
 
 func summaryOf(g *gpu.GPU, s *gpu.Sample) gpu.GPUSummary {
-	out := gpu.GPUSummary{Name: g.Name, Index: g.Index, Utilization: tenth(g.Utilization), MemoryUsed: g.MemoryUsed, MemoryTotal: g.MemoryTotal,
+	out := gpu.GPUSummary{Name: g.Name, ID: shortID(g.UUID), Index: g.Index, Utilization: tenth(g.Utilization), MemoryUsed: g.MemoryUsed, MemoryTotal: g.MemoryTotal,
 		Temperature: tenth(g.Temperature), Power: tenth(g.Power), PowerLimit: tenth(g.PowerLimit), Error: g.Error}
 	for _, r := range g.Throttle {
 		switch r {
@@ -77,6 +78,12 @@ func summaryOf(g *gpu.GPU, s *gpu.Sample) gpu.GPUSummary {
 	return out
 }
 
+// shortID is enough of a UUID ("GPU-1b2c3d4e-…") to tell the GPUs of a fleet from each other.
+func shortID(uuid string) string {
+	id := strings.TrimPrefix(uuid, "GPU-")
+	return id[:min(len(id), 8)]
+}
+
 // fullest is the local file system with the least room.
 func fullest(disks []gpu.Disk) *gpu.Disk {
 	var out *gpu.Disk
@@ -97,8 +104,8 @@ func fullest(disks []gpu.Disk) *gpu.Disk {
 func Shorten(last, next gpu.Summary) gpu.Summary {
 	next.GPUs = slices.Clone(next.GPUs)
 	for i := range next.GPUs {
-		if i < len(last.GPUs) && last.GPUs[i].Index == next.GPUs[i].Index && last.GPUs[i].Name == next.GPUs[i].Name {
-			next.GPUs[i].Name = ""
+		if i < len(last.GPUs) && last.GPUs[i].Index == next.GPUs[i].Index && last.GPUs[i].Name == next.GPUs[i].Name && last.GPUs[i].ID == next.GPUs[i].ID {
+			next.GPUs[i].Name, next.GPUs[i].ID = "", ""
 		}
 	}
 	return next

@@ -141,6 +141,9 @@ func gpuMetrics(s *set, base []pair, sample *gpu.Sample, g *gpu.GPU) {
 	gauge := func(name, help string) *family { return s.family(name, "gauge", help) }
 	counter := func(name, help string) *family { return s.family(name, "counter", help) }
 	s.family("berth_gpu_ok", "gauge", "Whether the GPU gives figures.").add(flag(g.Error == "" && sample.GPUsStaleSince == nil), l)
+	if sample.GPUsStaleSince != nil {
+		return // what was read then would be kept as measured now
+	}
 	scaled(gauge("DCGM_FI_DEV_GPU_UTIL", "GPU utilization (in %)."), g.Utilization, 1, l)
 	scaled(gauge("DCGM_FI_DEV_MEM_COPY_UTIL", "Memory utilization (in %)."), g.MemoryUtilization, 1, l)
 	scaled(gauge("DCGM_FI_DEV_ENC_UTIL", "Encoder utilization (in %)."), g.Encoder, 1, l)

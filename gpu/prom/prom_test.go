@@ -69,6 +69,15 @@ func TestNamesAndUnitsAreThoseOfDCGM(t *testing.T) {
 	require.Empty(t, got["DCGM_FI_DEV_GPU_TEMP"].GetMetric())
 }
 
+func TestStaleFiguresAreNotGiven(t *testing.T) {
+	s := sample()
+	s.GPUsStaleSince = &s.SampledAt
+	got := read(t, Target{Instance: "a", Sample: s})
+	require.Empty(t, got["DCGM_FI_DEV_GPU_UTIL"].GetMetric())
+	require.Zero(t, got["berth_gpu_ok"].Metric[0].Gauge.GetValue())
+	require.NotEmpty(t, got["berth_cpu_percent"].Metric)
+}
+
 func TestManyHostsAreOneFamilyEach(t *testing.T) {
 	got := read(t, Target{Instance: "a", Sample: sample(), Up: ptr(true)}, Target{Instance: "b", Sample: sample(), Up: ptr(true)}, Target{Instance: "c", Up: ptr(false)})
 	require.Len(t, got["berth_up"].Metric, 3)

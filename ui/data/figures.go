@@ -120,7 +120,7 @@ func keepNames(now, before []gpu.GPUSummary) []gpu.GPUSummary {
 				if !cloned { // a line may be shared
 					out, cloned = slices.Clone(now), true
 				}
-				out[i].Name = before[j].Name
+				out[i].Name, out[i].ID = before[j].Name, before[j].ID
 				break
 			}
 		}
@@ -179,17 +179,26 @@ func (s *Store) ApplyFigures(d FigureDelta, now time.Time) []Alarm {
 		}
 		f.sum()
 		s.figs[l.Instance] = f
-		if old == nil {
-			continue
-		}
 		for _, a := range f.Attention {
-			if a.Severity == "critical" && Active(a, now) && !old.has(a) {
+			if old == nil {
+				break
+			}
+			since, known := s.told[told{l.Instance, a.ID}]
+			if a.Severity == "critical" && Active(a, now) && !old.has(a) && !(known && since.Equal(a.Since)) {
 				out = append(out, Alarm{l.Instance, a})
+			}
+		}
+		for _, a := range l.Attention {
+			if a.Severity == "critical" {
+				s.told[told{l.Instance, a.ID}] = a.Since
 			}
 		}
 	}
 	return out
 }
+
+// told is a critical finding of an instance that somebody has been told of.
+type told struct{ instance, finding string }
 
 func (f *Figures) has(a api.Attention) bool {
 	return slices.ContainsFunc(f.Attention, func(b api.Attention) bool { return b.ID == a.ID && b.Severity == a.Severity })
@@ -246,6 +255,7 @@ func (s *Store) FigureTotals(now time.Time) FigureTotals {
 		return s.figTotals
 	}
 	var t FigureTotals
+	shared := map[string]bool{}
 	y, m, d := now.Date()
 	midnight := time.Date(y, m, d, 0, 0, 0, 0, now.Location())
 	for id, f := range s.figs {
@@ -269,6 +279,15 @@ func (s *Store) FigureTotals(now time.Time) FigureTotals {
 			continue
 		}
 		t.Any = true
+		if f.Stale {
+			continue // the driver hangs: nobody knows what its GPUs do
+		}
+		if len(f.GPUs) > 0 && f.GPUs[0].ID != "" {
+			if shared[f.GPUs[0].ID] {
+				continue // instances on one host show the same GPUs
+			}
+			shared[f.GPUs[0].ID] = true
+		}
 		t.Busy, t.Idle, t.Lost = t.Busy+f.Busy, t.Idle+f.Idle, t.Lost+f.Lost
 		t.Power, t.PowerKnown = t.Power+f.Power, t.PowerKnown || f.PowerKnown
 		rate := Rate(&r.Instance)

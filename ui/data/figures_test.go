@@ -133,7 +133,11 @@ func TestAlarms(t *testing.T) {
 	require.Len(t, apply(f("old", "critical"), f("w", "critical")), 1, "it became worse")
 	require.Empty(t, apply(f("old", "critical"), f("w", "critical")))
 	require.Empty(t, apply())
-	require.Len(t, apply(f("old", "critical")), 1)
+	require.Empty(t, apply(f("old", "critical")), "the line was down; it is the one that was told")
+	require.Empty(t, apply())
+	again := f("old", "critical")
+	again.Since = noon
+	require.Len(t, apply(again), 1, "it went, and came again")
 	known := f("other", "critical")
 	known.Acknowledged = true
 	require.Empty(t, apply(f("old", "critical"), known))

@@ -2,6 +2,7 @@ package data
 
 import (
 	"strings"
+	"time"
 
 	"berth/backend/api"
 )
@@ -65,6 +66,7 @@ type Store struct {
 	totalsGen uint64
 
 	figs         map[string]*Figures // by instance id
+	told         map[told]time.Time  // when what was told last began
 	FigGen       uint64              // grows with each delta of figures
 	FigErr       error               // why no figures come; nil: they do
 	figTotals    FigureTotals
@@ -73,7 +75,7 @@ type Store struct {
 
 // NewStore returns an empty store.
 func NewStore() *Store {
-	return &Store{rows: map[string]*Row{}, names: map[string]int{}, ops: map[string]*api.Operation{}, figs: map[string]*Figures{}}
+	return &Store{rows: map[string]*Row{}, names: map[string]int{}, ops: map[string]*api.Operation{}, figs: map[string]*Figures{}, told: map[told]time.Time{}}
 }
 
 // Apply takes a delta in and returns the rows that are new.

@@ -91,10 +91,12 @@ func (s *Wall) Subjects() []*data.Row {
 // classify says what a GPU is among.
 func (s *Wall) classify(r *data.Row, f *data.Figures, g *gpu.GPUSummary, now time.Time) int {
 	switch {
-	case !s.e.Store.Live(r, f):
+	case !s.e.Store.Live(r, f) || f.Stale:
 		return old
-	case g.Error != "" || g.XID != 0:
+	case g.Error != "":
 		return lost
+	case g.XID != 0:
+		return critical
 	}
 	worst := 0
 	for _, a := range f.Attention {
@@ -135,6 +137,16 @@ func (s *Wall) build() {
 	q, not := strings.CutPrefix(strings.ToLower(strings.TrimSpace(s.in.Value())), "!")
 	words := strings.Fields(q)
 	s.tiles = s.tiles[:0]
+	owner := map[string]string{} // of GPUs that instances on one host share: the first by name has them here
+	s.e.Store.Each(func(r *data.Row) {
+		if f := s.e.Store.Figures(r.ID); f != nil && f.Known {
+			for i := range f.GPUs {
+				if id := f.GPUs[i].ID; id != "" && (owner[id] == "" || r.Name+r.ID < owner[id]) {
+					owner[id] = r.Name + r.ID
+				}
+			}
+		}
+	})
 	s.e.Store.Each(func(r *data.Row) {
 		f := s.e.Store.Figures(r.ID)
 		if f == nil || !f.Known {
@@ -142,6 +154,9 @@ func (s *Wall) build() {
 		}
 		for i := range f.GPUs {
 			g := &f.GPUs[i]
+			if g.ID != "" && owner[g.ID] != r.Name+r.ID {
+				continue
+			}
 			t := tile{id: r.ID, name: r.Name, index: g.Index, class: s.classify(r, f, g, now), load: -1}
 			if g.Utilization != nil {
 				t.load = *g.Utilization
