@@ -34,7 +34,7 @@ type figures struct {
 func (a *Agent) startFigures() *figures {
 	find := func() ([][]string, error) { return probe.Commands(Command(a.exe, "probe"), a.exe, a.o.binDir()) }
 	f := &figures{probe: probe.New(probe.Options{Find: find, Every: monitor.Idle, Log: a.log}), done: make(chan struct{})}
-	o := monitor.Options{GPU: f.probe, History: filepath.Join(a.o.State, "history"), Attributor: owners{a}, Log: a.log}
+	o := monitor.Options{GPU: newXIDs(f.probe, filepath.Join(a.o.State, "xids.json"), a.log), History: filepath.Join(a.o.State, "history"), Attributor: owners{a, f.probe}, Log: a.log}
 	if rules, err := attention.Builtin(); err != nil {
 		a.log.Error("nothing is looked after", "err", err) // a build whose rules no test has read
 	} else {
@@ -58,12 +58,15 @@ func (f *figures) Stop() {
 }
 
 // owners says whose a process is: below a terminal, a command that runs for a client, a container.
-type owners struct{ a *Agent }
+type owners struct {
+	a     *Agent
+	probe *probe.Probe
+}
 
 // Owner implements procs.Attributor.
 func (o owners) Owner(c procs.Candidate) (gpu.Owner, bool) {
 	self := os.Getpid()
-	if c.PID == self {
+	if c.PID == self || c.PID == o.probe.Latest().PID {
 		return gpu.Owner{Kind: "agent"}, true
 	}
 	terminals := map[int]gpu.Owner{}

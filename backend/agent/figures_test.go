@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"berth/backend/api"
 	"berth/gpu"
 	"berth/gpu/nvmltest"
+	"berth/gpu/probe"
 )
 
 // An agent on a host with (the fake of) eight GPUs shows them with its processes, follows what changes, keeps
@@ -90,12 +92,30 @@ func TestFiguresOfAnAgent(t *testing.T) {
 	require.NoError(t, c.Metrics(t.Context(), &b))
 	require.Contains(t, b.String(), `DCGM_FI_DEV_GPU_TEMP{gpu="3"`)
 
+	// The driver tells an error once; it is remembered beyond the agent's end.
+	fake.Change(func(s *nvmltest.Scenario) { s.Events = append(s.Events, nvmltest.Event{GPU: 2, Code: 79}) })
+	eventually(t, "the error is seen", func() bool {
+		s, err := c.Figures(t.Context())
+		require.NoError(t, err)
+		return s.GPUs[2].LastXID != nil && s.GPUs[2].LastXID.Code == 79
+	})
+	again := newXIDs(a.figures.probe, filepath.Join(a.o.State, "xids.json"), a.log)
+	require.Equal(t, 79, again.last[nvmltest.A100s(3)[2].UUID].Code)
+	again.GPUs = stateOf{probe.State{Reading: gpu.Reading{GPUs: []gpu.GPU{{UUID: nvmltest.A100s(3)[2].UUID}}}}}
+	require.Equal(t, 79, again.Latest().Reading.GPUs[0].LastXID.Code)
+
 	// The probe is killed; it comes back.
 	pid := a.figures.probe.Latest().PID
 	require.NotZero(t, pid)
 	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
 	eventually(t, "another probe", func() bool { st := a.figures.probe.Latest(); return st.PID != 0 && st.PID != pid && st.Reason == "" })
 }
+
+// stateOf is a driver that says one thing.
+type stateOf struct{ probe.State }
+
+func (s stateOf) Latest() probe.State { return s.State }
+func (s stateOf) Every(time.Duration) {}
 
 func TestFiguresWithoutGPUs(t *testing.T) {
 	if gpu.Present() {

@@ -121,7 +121,7 @@ func (a *app) printSample(name string, s *gpu.Sample) error {
 		for i := range s.GPUs {
 			g := &s.GPUs[i]
 			if g.Error != "" {
-				rows = append(rows, []string{strconv.Itoa(g.Index), g.Name, g.Error})
+				rows = append(rows, []string{strconv.Itoa(g.Index), g.Name, dash, dash, dash, dash, dash, g.Error})
 				continue
 			}
 			rows = append(rows, []string{strconv.Itoa(g.Index), g.Name, figure(g.Utilization, percent), of(g.MemoryUsed, g.MemoryTotal, bytesText), figure(g.Temperature, number(" °C")),

@@ -93,7 +93,7 @@ func observeGPU(s *gpu.Sample, g *gpu.GPU) []observation {
 	add("gpu-lost", flag(g.Error != ""), g.Error, "")
 	if g.Error != "" {
 		// Nothing else of it can be told; what was found stays.
-		for _, r := range []string{"gpu-hot", "gpu-throttled", "gpu-ecc", "gpu-remap", "gpu-memory-held"} {
+		for _, r := range []string{"gpu-ecc", "gpu-remap"} {
 			out = append(out, observation{rule: r, key: key, subject: name, unknown: true})
 		}
 	}

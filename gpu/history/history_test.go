@@ -151,6 +151,35 @@ func TestGapsStayGaps(t *testing.T) {
 	require.Len(t, s.Points, 31)
 }
 
+// Where nobody watched for a while among single seconds, the rows of 10 s stand for theirs; where nothing was
+// measured there is a gap.
+func TestSecondsAreCompletedByTenSeconds(t *testing.T) {
+	c := &testClock{t: begin()}
+	h := open(t, filepath.Join(t.TempDir(), "history"), c)
+	measure := func(every time.Duration, n int) {
+		for range n {
+			require.NoError(t, h.Append(sample(c.t, 1, 1, 1, 1, 50)))
+			c.t = c.t.Add(every)
+		}
+	}
+	measure(time.Second, 400)
+	measure(10*time.Second, 12) // nobody watches
+	c.t = c.t.Add(100 * time.Second)
+	measure(time.Second, 200)
+	s := one(t, h, Query{Metrics: []string{"gpu_temperature_celsius"}, Since: begin(), Points: 1000})
+	require.Equal(t, 1.0, s.Step)
+	have := map[int64]bool{}
+	for _, p := range s.Points {
+		have[p.At.Unix()-begin().Unix()] = true
+	}
+	for _, at := range []int64{1, 399, 405, 450, 515, 625, 800} {
+		require.True(t, have[at], "%d s", at)
+	}
+	for at := int64(530); at < 620; at++ {
+		require.False(t, have[at], "%d s: nothing was measured", at)
+	}
+}
+
 func TestSizeIsBoundedAndAllocated(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "h")
 	c := &testClock{begin()}

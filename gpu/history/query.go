@@ -212,6 +212,47 @@ func (h *History) collectAll(ring int, a answer, want []wanted, list []series) e
 	return errors.Join(errs...)
 }
 
+// fill completes an answer of single seconds, which there are only while somebody watches: where there is none of
+// them in a row of the next ring, that row stands for its time.
+func (h *History) fill(a answer, want []wanted, list []series) error {
+	span := h.st.rings[1].step
+	if a.step >= span {
+		return nil
+	}
+	err := h.st.rows(1, overlap(a.from, a.to), func(_ int64, seq uint64, t uint32, row []byte) {
+		at := int64(t)
+		first, last := max(at-a.from, 0)/a.step, (min(at+span-1, a.to)-a.from)/a.step
+		if at+span <= a.from || at > a.to {
+			return
+		}
+		for i := range want {
+			w := &want[i]
+			mean := w.col.enc.get(row[w.at:])
+			if seq < w.e.from || seq > w.e.to || mean != mean {
+				continue
+			}
+			s, empty := &list[w.series], true
+			for bin := first; bin <= last; bin++ {
+				empty = empty && s.n[bin] == 0
+			}
+			if !empty {
+				continue
+			}
+			most := mean
+			if w.col.max {
+				most = w.col.enc.get(row[w.at+w.col.enc.width():])
+			}
+			for bin := first; bin <= last; bin++ {
+				s.sum[bin], s.max[bin], s.n[bin] = mean, most, 1
+			}
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("reading the history %s: %w", h.path, err)
+	}
+	return nil
+}
+
 func (h *History) collect(ring int, a answer, want []wanted, list []series) error {
 	add := func(w *wanted, i int64, mean, most float64) {
 		if mean != mean {
@@ -259,6 +300,9 @@ func (h *History) collect(ring int, a answer, want []wanted, list []series) erro
 				add(w, (b.begin-a.from)/a.step, mean, most)
 			}
 		}
+	}
+	if ring == 0 {
+		return h.fill(a, want, list)
 	}
 	return nil
 }

@@ -183,6 +183,13 @@ func gpuMetrics(s *set, base []pair, sample *gpu.Sample, g *gpu.GPU) {
 	scaled(gauge("berth_gpu_pcie_transmit_bytes_per_second", "Traffic over PCIe out of the GPU."), g.PCIeTx, 1, l)
 	scaled(gauge("berth_gpu_nvlink_receive_bytes_per_second", "Traffic over all NVLinks into the GPU."), g.NVLinkRx, 1, l)
 	scaled(gauge("berth_gpu_nvlink_transmit_bytes_per_second", "Traffic over all NVLinks out of the GPU."), g.NVLinkTx, 1, l)
+	for _, m := range g.MIG {
+		part := []pair{{"GPU_I_PROFILE", m.Profile}, {"GPU_I_ID", strconv.Itoa(m.GPUInstance)}}
+		scaled(gauge("DCGM_FI_DEV_FB_USED", "Framebuffer memory used (in MiB)."), m.MemoryUsed, mib, l, part)
+		if m.MemoryTotal != nil && m.MemoryUsed != nil {
+			gauge("DCGM_FI_DEV_FB_FREE", "Framebuffer memory free (in MiB).").add(float64(*m.MemoryTotal-*m.MemoryUsed)*mib, l, part)
+		}
+	}
 	for _, why := range g.Throttle {
 		gauge("berth_gpu_throttled", "A reason why the clocks are held back.").add(1, l, []pair{{"reason", why}})
 	}

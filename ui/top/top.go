@@ -291,7 +291,9 @@ const late = 8 * time.Second
 func (s *Top) ago(t time.Time) string {
 	a := s.e.Age(t)
 	if a == "now" {
-		return "just now"
+		if a = s.e.Elapsed(t); a == "" {
+			return "just now"
+		}
 	}
 	return a + " ago"
 }

@@ -102,6 +102,9 @@ func energy(j *float64) string {
 	if j == nil {
 		return unsupported
 	}
+	if *j < 3.6e6 {
+		return fmt.Sprintf("%.1f Wh", *j/3600)
+	}
 	return fmt.Sprintf("%.1f kWh", *j/3.6e6)
 }
 
