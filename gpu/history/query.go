@@ -212,8 +212,8 @@ func (h *History) collectAll(ring int, a answer, want []wanted, list []series) e
 	return errors.Join(errs...)
 }
 
-// fill completes an answer of single seconds, which there are only while somebody watches: where there is none of
-// them in a row of the next ring, that row stands for its time.
+// fill completes an answer of single seconds, which there are only while somebody watches: where few of those of
+// a row of the next ring were measured, that row stands for the others.
 func (h *History) fill(a answer, want []wanted, list []series) error {
 	span := h.st.rings[1].step
 	if a.step >= span {
@@ -231,11 +231,11 @@ func (h *History) fill(a answer, want []wanted, list []series) error {
 			if seq < w.e.from || seq > w.e.to || mean != mean {
 				continue
 			}
-			s, empty := &list[w.series], true
+			s, have := &list[w.series], int64(0)
 			for bin := first; bin <= last; bin++ {
-				empty = empty && s.n[bin] == 0
+				have += int64(min(s.n[bin], 1))
 			}
-			if !empty {
+			if 2*have >= last-first+1 {
 				continue
 			}
 			most := mean
@@ -243,7 +243,9 @@ func (h *History) fill(a answer, want []wanted, list []series) error {
 				most = w.col.enc.get(row[w.at+w.col.enc.width():])
 			}
 			for bin := first; bin <= last; bin++ {
-				s.sum[bin], s.max[bin], s.n[bin] = mean, most, 1
+				if s.n[bin] == 0 {
+					s.sum[bin], s.max[bin], s.n[bin] = mean, most, 1
+				}
 			}
 		}
 	})
