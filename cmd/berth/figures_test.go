@@ -92,6 +92,17 @@ func TestFigures(t *testing.T) {
 	require.Regexp(t, `ok +figures +vision +2 GPUs by nvml, driver`, w.ok("doctor"))
 	fake.Change(func(s *nvmltest.Scenario) { s.Fail = map[string]int{"1:*": nvmltest.GPUIsLost} })
 	require.Eventually(t, func() bool { return strings.Contains(w.ok("top", "vision", "--once"), "critical: GPU 1") }, 30*time.Second, 100*time.Millisecond)
+	require.Regexp(t, `critical +vision +GPU 1 `, w.ok("attention"))
+	var found []attentionRow
+	require.NoError(t, json.Unmarshal([]byte(w.ok("attention", "vision", "--json")), &found))
+	id := found[0].ID
+	require.Equal(t, "gpu-lost", found[0].Rule)
+	require.NotEmpty(t, found[0].Advice)
+	w.ok("attention", "vision", "--ack", id)
+	require.NotContains(t, w.ok("attention"), id)
+	require.Contains(t, w.ok("attention", "--all"), id)
+	require.Equal(t, 3, w.run("attention", "vision", "--ack", "nothing").code)
+	require.Equal(t, 2, w.run("attention", "--ack", id).code)
 
 	w.ok("stop", "vision")
 	require.Contains(t, w.ok("metrics"), `berth_up{Hostname="vision",berth_instance="vision"} 0`)
