@@ -227,6 +227,7 @@ func TestOneThatHangsSlowsDownNoOther(t *testing.T) {
 	// Whoever looks again sees the last figures at once.
 	known, _ = watch(t, h, w, time.Second)
 	until(t, "the last figures", func() bool { return known("good").Summary != nil })
+	until(t, "they are those of now again", func() bool { return known("good").Silent == nil })
 }
 
 // A host that lets nobody in without a person is not knocked at again and again; once its line is up it is

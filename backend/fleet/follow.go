@@ -27,6 +27,14 @@ func (h *host) figures() api.FleetFigures {
 	return api.FleetFigures{Instance: h.in.ID, Summary: h.last, Silent: h.silent, Why: h.why, Attention: h.found}
 }
 
+// unheard says that the figures are those of then until the agent is heard again.
+func (x *host) unheard(now time.Time) {
+	if x.last != nil {
+		now = now.UTC()
+		x.silent, x.why = &now, "its agent has not been heard yet"
+	}
+}
+
 // How long is waited before an agent that is lost is asked again.
 const (
 	firstWait = time.Second
@@ -77,7 +85,7 @@ func (h *Hub) see(ctx context.Context, in *api.Instance) {
 		}
 		h.hosts[in.ID] = x
 	}
-	was := x.in
+	news := x.in.State != in.State || x.in.ID == ""
 	x.in = *in
 	if x.silent != nil && in.Agent != nil && in.Agent.State == "ready" { // its line is up, so it may be heard
 		select {
@@ -89,10 +97,8 @@ func (h *Hub) see(ctx context.Context, in *api.Instance) {
 	case usable(in.State) && x.stop == nil:
 		hctx, cancel := context.WithCancel(ctx)
 		x.stop = cancel
-		if x.last != nil { // until it is heard again these are figures of then
-			now := h.o.Now().UTC()
-			x.silent, x.why = &now, "its agent has not been heard yet"
-		}
+		x.unheard(h.o.Now())
+		news = true
 		h.wg.Go(func() {
 			defer cancel()
 			h.followOne(hctx, in.ID, x.again)
@@ -109,7 +115,7 @@ func (h *Hub) see(ctx context.Context, in *api.Instance) {
 			})
 		}
 	}
-	if was.State != in.State || was.ID == "" {
+	if news {
 		h.find(ctx, x)
 		h.publish(x)
 	}

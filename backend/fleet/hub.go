@@ -94,6 +94,9 @@ func (h *Hub) Watch(ctx context.Context, every time.Duration, send func([]api.Fl
 	w := &watcher{every: every, pending: map[string]api.FleetFigures{}, ready: make(chan struct{}, 1)}
 	h.mu.Lock()
 	for _, host := range h.hosts {
+		if host.stop == nil && usable(host.in.State) {
+			host.unheard(h.o.Now()) // nobody has watched
+		}
 		if f := host.figures(); f.Summary != nil || f.Silent != nil {
 			w.add(f)
 		}
