@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"berth/gpu"
 )
@@ -15,6 +16,8 @@ const (
 	summaryLimit = 2000
 	// xidAge is how long an error of a GPU is in its summary.
 	xidAge = time.Hour
+	// errorLimit is how much of a GPU's error is in a summary, in bytes: a finding says it in full.
+	errorLimit = 48
 )
 
 // Summary makes a sample small. Names of GPUs are always in it; Shorten leaves them out where they are known. What
@@ -52,7 +55,7 @@ func (m *Monitor) Summary(s *gpu.Sample) gpu.Summary {
 
 func summaryOf(g *gpu.GPU, s *gpu.Sample) gpu.GPUSummary {
 	out := gpu.GPUSummary{Name: g.Name, ID: shortID(g.UUID), Index: g.Index, Utilization: tenth(g.Utilization), MemoryUsed: g.MemoryUsed, MemoryTotal: g.MemoryTotal,
-		Temperature: tenth(g.Temperature), Power: tenth(g.Power), PowerLimit: tenth(g.PowerLimit), Error: g.Error}
+		Temperature: tenth(g.Temperature), Power: tenth(g.Power), PowerLimit: tenth(g.PowerLimit), Error: cut(g.Error, errorLimit)}
 	for _, r := range g.Throttle {
 		switch r {
 		case "power cap", "hardware slowdown", "thermal (software)", "thermal (hardware)", "power brake":
@@ -82,6 +85,17 @@ func summaryOf(g *gpu.GPU, s *gpu.Sample) gpu.GPUSummary {
 func shortID(uuid string) string {
 	id := strings.TrimPrefix(uuid, "GPU-")
 	return id[:min(len(id), 8)]
+}
+
+// cut shortens a text to at most n bytes, at a letter's beginning.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
 }
 
 // fullest is the local file system with the least room.
