@@ -137,6 +137,10 @@ func (c *Client) open(ctx context.Context, method, path string, body any) (*http
 		return nil, err
 	}
 	res, err := c.http.Do(req)
+	if err != nil && method == http.MethodGet && ctx.Err() == nil && !errors.As(err, new(*Error)) {
+		// Whoever was asked has ended meanwhile; Dial finds the next one, and to ask again does no harm.
+		res, err = c.http.Do(req)
+	}
 	if err != nil {
 		return nil, callError(ctx, err)
 	}
