@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -62,7 +64,8 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("asking the terminal for its size: %w", err)
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	// A terminal that is closed ends the dashboard, also while a shell has it.
+	ctx, cancel := signal.NotifyContext(ctx, syscall.SIGHUP)
 	defer cancel()
 
 	q := &questions{}
@@ -103,6 +106,7 @@ func Run(ctx context.Context, o Options) error {
 	in := &tap.Tap{File: o.In}
 	p = tea.NewProgram(&painted{m, t}, tea.WithInput(in), tea.WithOutput(o.Out), tea.WithoutRenderer(), tea.WithFilter(t.filter))
 	in.Dark = func(dark bool) { go p.Send(darkMsg(dark)) } // the reader must not wait for the loop
+	in.Gone = cancel
 
 	t.Start(o.Config.Mouse)
 	defer t.Stop()

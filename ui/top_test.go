@@ -50,7 +50,7 @@ func TestTopSaysHowOldItsFiguresAre(t *testing.T) {
 	d := topOf(t, "train-1", 120, 30)
 	require.NotContains(t, d.Screen(), "figures of")
 	d.Pass(9 * time.Second)
-	require.Contains(t, d.Screen(), "figures of just now: nothing has come since")
+	require.Contains(t, d.Screen(), "figures of 9s ago: nothing has come since")
 	d.Pass(3 * time.Minute)
 	require.Contains(t, d.Screen(), "figures of 3m ago: nothing has come since")
 	d.WS.PutSample("i-0001", sampleOf("train-1"))

@@ -5,11 +5,13 @@ package main
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -181,8 +183,12 @@ func TestNewcomer(t *testing.T) {
 
 	// The laptop is closed: the terminal and everything in it die.
 	pid := strings.TrimSpace(s.tmux("list-panes", "-F", "#{pane_pid}"))
-	require.NotEmpty(t, pid)
+	children, err := os.ReadFile("/proc/" + pid + "/task/" + pid + "/children")
+	require.NoError(t, err)
+	dashboard, err := strconv.Atoi(strings.TrimSpace(string(children)))
+	require.NoError(t, err)
 	s.tmux("kill-server")
+	eventually(t, "the dashboard ends with its terminal", func() bool { return errors.Is(syscall.Kill(dashboard, 0), syscall.ESRCH) })
 
 	s = w.open(80, 24)
 	s.sees("work-1", "running")

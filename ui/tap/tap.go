@@ -26,6 +26,9 @@ type Tap struct {
 	*os.File
 	// Dark is called, in the reader's goroutine, when the terminal has said whether it is dark.
 	Dark func(dark bool)
+	// Gone, if not nil, is called, in the reader's goroutine, when there is nothing to read any more: the terminal
+	// was closed.
+	Gone func()
 
 	held  []byte // an answer of which the end has not come
 	since time.Time
@@ -41,6 +44,9 @@ func (t *Tap) Read(p []byte) (int, error) {
 	}
 	n, err := t.File.Read(p)
 	if n == 0 {
+		if err != nil && t.Gone != nil {
+			t.Gone()
+		}
 		return n, err
 	}
 	out := t.filter(p[:n], time.Now())
