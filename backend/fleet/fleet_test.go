@@ -230,6 +230,21 @@ func TestOneThatHangsSlowsDownNoOther(t *testing.T) {
 	until(t, "they are those of now again", func() bool { return known("good").Silent == nil })
 }
 
+// Watchers that come right after the last one has left are served.
+func TestOneLeavesAsAnotherComes(t *testing.T) {
+	a := newAgents(t)
+	h, w := open(t, a, nil, "vision")
+	for i := range 20 {
+		a.set(func() { a.summary["vision"] = gpu.Summary{CPU: ptr(float64(i))} })
+		known, stop := watch(t, h, w, time.Second)
+		until(t, "its figures", func() bool {
+			f := known("vision")
+			return f.Summary != nil && *f.Summary.CPU == float64(i) && f.Silent == nil
+		})
+		stop()
+	}
+}
+
 // A host that lets nobody in without a person is not knocked at again and again; once its line is up it is
 // followed at once.
 func TestALockedDoorIsLeftAlone(t *testing.T) {

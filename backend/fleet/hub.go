@@ -44,6 +44,7 @@ type Hub struct {
 	hosts    map[string]*host // by instance id
 	watchers map[*watcher]struct{}
 	stop     context.CancelFunc // of the following; nil: nobody watches
+	followed chan struct{}      // closed when the last following has ended
 	changed  chan struct{}      // closed when the pace is another
 	pace     time.Duration
 	wg       sync.WaitGroup
@@ -157,8 +158,14 @@ func (h *Hub) begin() {
 	}
 	ctx, cancel := context.WithCancel(context.Background()) // its owner is Close, or the last watcher's leaving
 	h.stop = cancel
+	before, done := h.followed, make(chan struct{})
+	h.followed = done
 	h.wg.Go(func() {
+		defer close(done)
 		defer cancel()
+		if before != nil {
+			<-before // it was told to end, and lets go of what it follows
+		}
 		h.follow(h.o.Workspace.Background(ctx))
 	})
 }
