@@ -15,6 +15,7 @@ import (
 	"berth/backend/home"
 	"berth/backend/version"
 	"berth/gpu"
+	"berth/gpu/monitor"
 )
 
 // facts is what does not change while the agent runs, but for the GPUs, which are asked for in the
@@ -80,6 +81,9 @@ func (a *Agent) Info() api.AgentInfo {
 	last := []time.Time{a.started}
 	if a.setups.Busy() {
 		last = append(last, i.Now)
+	}
+	if s := a.figures.Last(); s != nil && s.GPUsStaleSince == nil && monitor.Busy(s) {
+		last = append(last, s.SampledAt.UTC()) // a GPU that works is at work for somebody
 	}
 	if n := a.activity.Load(); n > 0 {
 		last = append(last, time.Unix(0, n).UTC())

@@ -92,6 +92,16 @@ func TestFiguresOfAnAgent(t *testing.T) {
 	require.NoError(t, c.Metrics(t.Context(), &b))
 	require.Contains(t, b.String(), `DCGM_FI_DEV_GPU_TEMP{gpu="3"`)
 
+	// A GPU that works is no idleness, though nobody types.
+	a.started = time.Now().Add(-time.Hour)
+	a.activity.Store(0)
+	fake.Change(func(s *nvmltest.Scenario) { s.GPUs[5].Set(nvmltest.Utilization, 90) })
+	eventually(t, "it is active", func() bool {
+		_, err := c.Figures(t.Context())
+		require.NoError(t, err)
+		return time.Since(a.Info().LastActivity) < time.Minute
+	})
+
 	// The driver tells an error once; it is remembered beyond the agent's end.
 	fake.Change(func(s *nvmltest.Scenario) { s.Events = append(s.Events, nvmltest.Event{GPU: 2, Code: 79}) })
 	eventually(t, "the error is seen", func() bool {

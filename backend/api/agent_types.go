@@ -28,7 +28,7 @@ type AgentInfo struct {
 	DiskBytes    int64     `json:"disk_bytes"` // of the file system that holds Home
 	GPUs         []GPU     `json:"gpus"`
 	AfterReboot  string    `json:"after_reboot"`
-	LastActivity time.Time `json:"last_activity"` // of exec, terminals; Berth's own calls do not count
+	LastActivity time.Time `json:"last_activity"` // of exec, terminals, GPUs; Berth's own calls do not count
 	Execs        int       `json:"execs"`
 	Terminals    int       `json:"terminals"`
 	Warnings     []string  `json:"warnings,omitempty"`

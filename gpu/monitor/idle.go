@@ -26,17 +26,25 @@ func (i *idleness) see(s *gpu.Sample) {
 	if len(s.GPUs) == 0 || s.GPUsStaleSince != nil {
 		return // nothing new is known
 	}
-	for _, g := range s.GPUs {
-		if busy(&g, s) {
-			i.since, i.seen = nil, s.SampledAt
-			return
-		}
+	if Busy(s) {
+		i.since, i.seen = nil, s.SampledAt
+		return
 	}
 	if gap := s.SampledAt.Sub(i.seen); i.since == nil || gap > idleGap || gap < 0 {
 		at := s.SampledAt
 		i.since = &at
 	}
 	i.seen = s.SampledAt
+}
+
+// Busy reports whether a GPU of a sample does something.
+func Busy(s *gpu.Sample) bool {
+	for i := range s.GPUs {
+		if busy(&s.GPUs[i], s) {
+			return true
+		}
+	}
+	return false
 }
 
 // busy: one that does not say how busy it is (divided by MIG) is while a process is on it.
