@@ -73,7 +73,7 @@ func (s *Wall) Init() tea.Cmd { return nil }
 func (s *Wall) Title() string { return "wall" }
 
 // Topic implements screen.Screen.
-func (s *Wall) Topic() string { return "wall" }
+func (s *Wall) Topic() string { return "top" } // its last part
 
 // Typing implements screen.Typer.
 func (s *Wall) Typing() bool { return s.typing }
