@@ -1,6 +1,9 @@
 package gpu
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Sample is everything that is measured on one host at one moment. Its JSON form is what `berth top --json`
 // prints. A figure that the hardware, the driver or the kernel does not offer is nil, and absent in
@@ -295,6 +298,31 @@ type GPUSummary struct {
 	Error       string   `json:"e,omitempty"`
 	XID         int      `json:"x,omitempty"`  // the last one of the last hour that is the GPU's own fault
 	User        string   `json:"us,omitempty"` // of its biggest process
+}
+
+// BusyPercent is the utilisation from which a GPU counts as busy: drivers report a little for a desktop or a monitor.
+const BusyPercent = 5
+
+// KeepNames gives GPUs that a line of a stream leaves unnamed what they were called in the line before. What is
+// given is not changed.
+func KeepNames(now, before []GPUSummary) []GPUSummary {
+	out := now
+	cloned := false
+	for i := range now {
+		if now[i].Name != "" {
+			continue
+		}
+		for j := range before {
+			if before[j].Index == now[i].Index && before[j].Name != "" {
+				if !cloned { // a line may be shared
+					out, cloned = slices.Clone(now), true
+				}
+				out[i].Name, out[i].ID = before[j].Name, before[j].ID
+				break
+			}
+		}
+	}
+	return out
 }
 
 // Series is the history of one metric of one subject. Points are in time order with a fixed step; a

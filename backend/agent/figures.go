@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -108,12 +109,12 @@ func (a *Agent) handleSummary(w http.ResponseWriter, r *http.Request) {
 // serveSamples answers with one sample, or with watch=true with a stream of them; what a line is, form says.
 func serveSamples(a *Agent, w http.ResponseWriter, r *http.Request, form func() func(*gpu.Sample) any) {
 	q := r.URL.Query()
-	watch, err := strconv.ParseBool(orEmpty(q.Get("watch"), "false"))
+	watch, err := strconv.ParseBool(cmp.Or(q.Get("watch"), "false"))
 	if err != nil {
 		api.WriteError(w, api.Errorf(api.CodeUsage, "watch=%.30q is neither true nor false", q.Get("watch")))
 		return
 	}
-	every, err := time.ParseDuration(orEmpty(q.Get("every"), "1s"))
+	every, err := time.ParseDuration(cmp.Or(q.Get("every"), "1s"))
 	if err != nil || every < 0 {
 		api.WriteError(w, api.Errorf(api.CodeUsage, "every=%.30q is no time, such as 2s", q.Get("every")))
 		return
@@ -141,13 +142,6 @@ func serveSamples(a *Agent, w http.ResponseWriter, r *http.Request, form func() 
 			}
 		}
 	}
-}
-
-func orEmpty(s, def string) string {
-	if s == "" {
-		return def
-	}
-	return s
 }
 
 func (a *Agent) handleHistory(w http.ResponseWriter, r *http.Request) {

@@ -245,12 +245,8 @@ func (h *Hub) take(ctx context.Context, id string, s *gpu.Summary) {
 	if x == nil || ctx.Err() != nil {
 		return
 	}
-	if x.last != nil && len(x.last.GPUs) == len(s.GPUs) {
-		for i := range s.GPUs {
-			if s.GPUs[i].Name == "" {
-				s.GPUs[i].Name, s.GPUs[i].ID = x.last.GPUs[i].Name, x.last.GPUs[i].ID
-			}
-		}
+	if x.last != nil {
+		s.GPUs = gpu.KeepNames(s.GPUs, x.last.GPUs)
 	}
 	x.last, x.silent, x.why = s, nil, ""
 	h.find(ctx, x)

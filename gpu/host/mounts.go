@@ -39,7 +39,7 @@ func parseMountinfo(b []byte) []Mount {
 		if err1 != nil || err2 != nil {
 			continue
 		}
-		m := Mount{ID: id, Parent: parent, Device: l[2], Root: unescape(l[3]), Point: unescape(l[4]), Options: l[5], Type: unescape(r[0]), Source: unescape(r[1])}
+		m := Mount{ID: id, Parent: parent, Device: l[2], Root: procfile.Unescape(l[3]), Point: procfile.Unescape(l[4]), Options: l[5], Type: procfile.Unescape(r[0]), Source: procfile.Unescape(r[1])}
 		if len(r) > 2 {
 			m.Super = r[2]
 		}
@@ -48,25 +48,6 @@ func parseMountinfo(b []byte) []Mount {
 		}
 	}
 	return out
-}
-
-// unescape undoes what the kernel does to spaces, tabs, line ends and backslashes.
-func unescape(s string) string {
-	if !strings.Contains(s, `\`) {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(n))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }
 
 // pseudo have no space of their own; full are the images that are full by design.

@@ -8,8 +8,6 @@ import (
 )
 
 const (
-	// busyPercent is from where on a GPU does something; drivers report a little for a desktop or a monitor.
-	busyPercent = 5
 	// idleGap is how long nothing may be known while GPUs still count as idle.
 	idleGap = 10 * time.Minute
 	// idleLook is how far back it is looked, when the agent starts, since when they are.
@@ -53,7 +51,7 @@ func busy(g *gpu.GPU, s *gpu.Sample) bool {
 		return false
 	}
 	if g.Utilization != nil {
-		return *g.Utilization >= busyPercent
+		return *g.Utilization >= gpu.BusyPercent
 	}
 	for _, p := range s.Processes {
 		if p.GPUIndex != nil && *p.GPUIndex == g.Index && p.GPUKind != "graphics" {
@@ -103,7 +101,7 @@ func idleBefore(series []gpu.Series, now time.Time) (since *time.Time, seen time
 		if !ok {
 			continue
 		}
-		if v >= busyPercent {
+		if v >= gpu.BusyPercent {
 			break
 		}
 		if seen.IsZero() {

@@ -16,6 +16,7 @@ import (
 	"berth/ui/form"
 	"berth/ui/key"
 	"berth/ui/screen"
+	"berth/ui/text"
 )
 
 // finding is one line.
@@ -87,8 +88,7 @@ func (s *Attention) build() {
 	if s.at < len(s.rows) {
 		was = s.rows[s.at]
 	}
-	q, not := strings.CutPrefix(strings.ToLower(strings.TrimSpace(s.in.Value())), "!")
-	words := strings.Fields(q)
+	match := text.Matcher(s.in.Value())
 	now := s.e.Now()
 	s.rows, s.hidden = s.rows[:0], 0
 	s.e.Store.Each(func(r *data.Row) {
@@ -97,15 +97,8 @@ func (s *Attention) build() {
 			return
 		}
 		for _, a := range f.Attention {
-			if len(words) > 0 {
-				hay := strings.ToLower(r.Name + " " + a.Rule + " " + a.Severity + " " + a.Subject + " " + a.Text)
-				match := true
-				for _, w := range words {
-					match = match && strings.Contains(hay, w)
-				}
-				if match == not {
-					continue
-				}
+			if match != nil && !match(r.Name+" "+a.Rule+" "+a.Severity+" "+a.Subject+" "+a.Text) {
+				continue
 			}
 			if !data.Active(a, now) {
 				if s.hidden++; !s.all {

@@ -35,22 +35,19 @@ type Feed struct {
 	dirty   bool
 	known   map[string]struct{} // what has been handed on, to find what went while the line was down
 	seen    map[string]struct{} // what the snapshot under way has brought; nil: it is complete
-	wake    chan struct{}       // something is pending
-	look    chan struct{}       // the pace has changed
+	wake    signal              //  something is pending
+	look    signal              //  the pace has changed
 }
 
 // NewFeed makes a feed that gives deltas to send, which may block.
 func NewFeed(ws Watcher, send func(Delta)) *Feed {
-	return &Feed{ws: ws, send: send, index: map[string]int{}, opIndex: map[string]int{}, known: map[string]struct{}{}, wake: make(chan struct{}, 1), look: make(chan struct{}, 1)}
+	return &Feed{ws: ws, send: send, index: map[string]int{}, opIndex: map[string]int{}, known: map[string]struct{}{}, wake: newSignal(), look: newSignal()}
 }
 
 // SetBlurred slows the feed down while nobody looks.
 func (f *Feed) SetBlurred(b bool) {
 	f.blurred.Store(b)
-	select {
-	case f.look <- struct{}{}:
-	default:
-	}
+	f.look.poke()
 }
 
 // Run follows the workspace until ctx ends. A daemon that goes is called again, with back-off.
@@ -62,34 +59,18 @@ func (f *Feed) Run(ctx context.Context) {
 		f.deliver(ctx)
 	}()
 	defer wg.Wait()
-	backoff := interval
-	for ctx.Err() == nil {
+	keepUp(ctx, maxBackoff, func() (up bool, err error) {
 		f.begin()
-		up := false
-		err := f.ws.Watch(ctx, func(c api.Change) error {
+		err = f.ws.Watch(ctx, func(c api.Change) error {
 			up = true
 			f.Add(c)
 			return ctx.Err()
 		})
-		if ctx.Err() != nil {
-			return
-		}
 		if err == nil {
 			err = errors.New("the service ended the stream")
 		}
-		f.down(err)
-		if up {
-			backoff = interval
-		}
-		t := time.NewTimer(backoff)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return
-		case <-t.C:
-		}
-		backoff = min(2*backoff, maxBackoff)
-	}
+		return up, err
+	}, f.down)
 }
 
 func (f *Feed) begin() {
@@ -102,14 +83,7 @@ func (f *Feed) down(err error) {
 	f.mu.Lock()
 	f.pending.Connected, f.pending.Err, f.dirty = false, err, true
 	f.mu.Unlock()
-	f.poke()
-}
-
-func (f *Feed) poke() {
-	select {
-	case f.wake <- struct{}{}:
-	default:
-	}
+	f.wake.poke()
 }
 
 // Add takes one change in, for the next delta.
@@ -149,7 +123,7 @@ func (f *Feed) Add(c api.Change) {
 		}
 	}
 	f.mu.Unlock()
-	f.poke()
+	f.wake.poke()
 }
 
 func (f *Feed) put(in *api.Instance) {

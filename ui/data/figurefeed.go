@@ -33,12 +33,12 @@ type FigureFeed struct {
 	pending FigureDelta
 	index   map[string]int // id → place in pending.Lines
 	dirty   bool
-	wake    chan struct{}
+	wake    signal
 }
 
 // NewFigureFeed makes a feed that gives deltas to send, which may block. now is the clock of receipts.
 func NewFigureFeed(ws FigureWatcher, send func(FigureDelta), now func() time.Time) *FigureFeed {
-	return &FigureFeed{ws: ws, send: send, now: now, index: map[string]int{}, wake: make(chan struct{}, 1)}
+	return &FigureFeed{ws: ws, send: send, now: now, index: map[string]int{}, wake: newSignal()}
 }
 
 // SetBlurred slows the feed down while nobody looks.
@@ -62,9 +62,9 @@ func (f *FigureFeed) Run(ctx context.Context) {
 		f.deliver(ctx)
 	}()
 	defer wg.Wait()
-	backoff := interval
-	for ctx.Err() == nil {
+	keepUp(ctx, maxFigureBackoff, func() (up bool, err error) {
 		one, cancel := context.WithCancel(ctx)
+		defer cancel()
 		f.mu.Lock()
 		f.again = cancel
 		every := figurePace
@@ -72,50 +72,26 @@ func (f *FigureFeed) Run(ctx context.Context) {
 			every = blurredFigurePace
 		}
 		f.mu.Unlock()
-		up := false
-		err := f.ws.WatchFleet(one, every, func(l api.FleetFigures) error {
+		err = f.ws.WatchFleet(one, every, func(l api.FleetFigures) error {
 			up = true
 			f.Add(l)
 			return one.Err()
 		})
-		repaced := one.Err() != nil
-		cancel()
-		if ctx.Err() != nil {
-			return
-		}
-		if repaced {
-			continue
-		}
-		if err == nil {
+		switch {
+		case one.Err() != nil:
+			err = errAgain // at another pace
+		case err == nil:
 			err = errors.New("the service ended the stream of figures")
 		}
-		f.down(err)
-		if up {
-			backoff = interval
-		}
-		t := time.NewTimer(backoff)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return
-		case <-t.C:
-		}
-		backoff = min(2*backoff, maxFigureBackoff)
-	}
+		return up, err
+	}, f.down)
 }
 
 func (f *FigureFeed) down(err error) {
 	f.mu.Lock()
 	f.pending.Err, f.dirty = err, true
 	f.mu.Unlock()
-	f.poke()
-}
-
-func (f *FigureFeed) poke() {
-	select {
-	case f.wake <- struct{}{}:
-	default:
-	}
+	f.wake.poke()
 }
 
 // Add takes one line in, for the next delta.
@@ -133,7 +109,7 @@ func (f *FigureFeed) Add(l api.FleetFigures) {
 		f.pending.Lines = append(f.pending.Lines, n)
 	}
 	f.mu.Unlock()
-	f.poke()
+	f.wake.poke()
 }
 
 // Take returns what is pending, and whether there is anything.

@@ -24,9 +24,6 @@ type Figures struct {
 	PowerKnown           bool
 }
 
-// BusyFrom is the utilisation in percent from which a GPU counts as busy.
-const BusyFrom = 5
-
 // Seen is when the figures were true; zero is never. Ages are counted from receipt, but for figures that were
 // old when they came.
 func (f *Figures) Seen() time.Time {
@@ -91,7 +88,7 @@ func (f *Figures) sum() {
 		case g.Error != "":
 			f.Lost++
 		case g.Utilization == nil:
-		case *g.Utilization >= BusyFrom:
+		case *g.Utilization >= gpu.BusyPercent:
 			f.Busy++
 		default:
 			f.Idle++
@@ -105,27 +102,6 @@ func (f *Figures) sum() {
 			f.PowerKnown = true
 		}
 	}
-}
-
-// keepNames gives GPUs that a line leaves unnamed the names of the line before.
-func keepNames(now, before []gpu.GPUSummary) []gpu.GPUSummary {
-	out := now
-	cloned := false
-	for i := range now {
-		if now[i].Name != "" {
-			continue
-		}
-		for j := range before {
-			if before[j].Index == now[i].Index && before[j].Name != "" {
-				if !cloned { // a line may be shared
-					out, cloned = slices.Clone(now), true
-				}
-				out[i].Name, out[i].ID = before[j].Name, before[j].ID
-				break
-			}
-		}
-	}
-	return out
 }
 
 // FigureLine is a line of the fleet's figures with the time of its receipt.
@@ -142,7 +118,7 @@ func (l *FigureLine) merge(n FigureLine) {
 		l.Summary, l.Received = old, received
 	} else if old != nil {
 		s := *n.Summary
-		s.GPUs = keepNames(s.GPUs, old.GPUs)
+		s.GPUs = gpu.KeepNames(s.GPUs, old.GPUs)
 		l.Summary = &s
 	}
 }
@@ -172,7 +148,7 @@ func (s *Store) ApplyFigures(d FigureDelta, now time.Time) []Alarm {
 		case l.Summary != nil:
 			f.Summary, f.Known, f.Received = *l.Summary, true, l.Received
 			if old != nil {
-				f.GPUs = keepNames(f.GPUs, old.GPUs)
+				f.GPUs = gpu.KeepNames(f.GPUs, old.GPUs)
 			}
 		case old != nil:
 			f.Summary, f.Known, f.Received = old.Summary, old.Known, old.Received

@@ -44,39 +44,17 @@ func quiet(get func(f *Fleet, r *data.Row) string, right bool) func(*Fleet, *dra
 }
 
 func byText(get func(r *data.Row) string) func(a, b *data.Row) int {
-	return func(a, b *data.Row) int { return natural(get(a), get(b)) }
+	return func(a, b *data.Row) int { return text.Natural(get(a), get(b)) }
 }
 
 // byMoney puts what is not known last.
 func byMoney(get func(r *data.Row) *float64) func(a, b *data.Row) int {
-	return func(a, b *data.Row) int {
-		x, y := get(a), get(b)
-		switch {
-		case x == nil && y == nil:
-			return 0
-		case x == nil:
-			return 1
-		case y == nil:
-			return -1
-		}
-		return cmp.Compare(*x, *y)
-	}
+	return func(a, b *data.Row) int { return data.UnknownLast(get(a), get(b), cmp.Compare) }
 }
 
 // byTime puts the longest ago first and what is not known last.
 func byTime(get func(r *data.Row) *time.Time) func(a, b *data.Row) int {
-	return func(a, b *data.Row) int {
-		x, y := get(a), get(b)
-		switch {
-		case x == nil && y == nil:
-			return 0
-		case x == nil:
-			return 1
-		case y == nil:
-			return -1
-		}
-		return x.Compare(*y)
-	}
+	return func(a, b *data.Row) int { return data.UnknownLast(get(a), get(b), time.Time.Compare) }
 }
 
 func name(r *data.Row) string { return r.Name }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"berth/backend/api"
+	"berth/gpu"
 	"berth/ui/age"
 	"berth/ui/chart"
 	"berth/ui/data"
@@ -134,7 +135,7 @@ func gpusCell(f *Fleet, l *draw.Line, r *data.Row, w int) {
 			st = t.Odd
 		case slow:
 			st = t.Busy
-		case v < data.BusyFrom:
+		case v < gpu.BusyPercent:
 			st = t.Dim
 		}
 		if !live {

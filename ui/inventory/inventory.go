@@ -15,6 +15,7 @@ import (
 	"berth/ui/form"
 	"berth/ui/key"
 	"berth/ui/screen"
+	"berth/ui/text"
 )
 
 // Reader is a workspace that can be asked for inventories; *api.Client is one.
@@ -204,18 +205,13 @@ func (s *Inventory) filter() {
 	if s.at < len(s.rows) {
 		was = s.rows[s.at]
 	}
-	q, not := strings.CutPrefix(strings.ToLower(strings.TrimSpace(s.in.Value())), "!")
+	match := text.Matcher(s.in.Value())
 	s.rows, s.at = nil, 0
 	for _, r := range s.all {
 		if s.only && !r.Drifts() && !r.Differs {
 			continue
 		}
-		hay := strings.ToLower(r.Section + " " + r.Name + " " + strings.Join(r.Values, " "))
-		match := true
-		for w := range strings.FieldsSeq(q) {
-			match = match && strings.Contains(hay, w)
-		}
-		if q != "" && match == not {
+		if match != nil && !match(r.Section+" "+r.Name+" "+strings.Join(r.Values, " ")) {
 			continue
 		}
 		if r.Section == was.Section && r.Name == was.Name {

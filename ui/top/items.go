@@ -8,6 +8,7 @@ import (
 
 	"berth/gpu"
 	"berth/ui/data"
+	"berth/ui/text"
 )
 
 // kind is what a line of the screen is about.
@@ -49,16 +50,7 @@ type sorting struct {
 
 func desc[T int64 | float64](get func(p *gpu.Process) *T) func(a, b *gpu.Process) int {
 	return func(a, b *gpu.Process) int {
-		x, y := get(a), get(b)
-		switch {
-		case x == nil && y == nil:
-			return 0
-		case x == nil:
-			return 1
-		case y == nil:
-			return -1
-		}
-		return cmp.Compare(*y, *x)
+		return data.UnknownLast(get(a), get(b), func(x, y T) int { return cmp.Compare(y, x) })
 	}
 }
 
@@ -212,20 +204,11 @@ func worstFirst(disks []gpu.Disk) []int {
 
 // processes adds those that pass the filter, sorted, or as a tree.
 func (s *Top) processes(list []gpu.Process) {
-	q, not := strings.CutPrefix(strings.ToLower(strings.TrimSpace(s.in.Value())), "!")
-	words := strings.Fields(q)
-	pass := func(p *gpu.Process) bool {
-		hay := strings.ToLower(strconv.Itoa(p.PID) + " " + p.User + " " + p.Command + " " + p.State + " " + p.Owner.Kind + " " + p.Owner.Name + " " + p.Owner.ID)
-		for _, w := range words {
-			if !strings.Contains(hay, w) {
-				return not
-			}
-		}
-		return len(words) == 0 || !not
-	}
+	match := text.Matcher(s.in.Value())
 	idx := make([]int, 0, len(list))
 	for i := range list {
-		if pass(&list[i]) {
+		p := &list[i]
+		if match == nil || match(strconv.Itoa(p.PID)+" "+p.User+" "+p.Command+" "+p.State+" "+p.Owner.Kind+" "+p.Owner.Name+" "+p.Owner.ID) {
 			idx = append(idx, i)
 		}
 	}

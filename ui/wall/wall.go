@@ -14,6 +14,7 @@ import (
 	"berth/ui/form"
 	"berth/ui/key"
 	"berth/ui/screen"
+	"berth/ui/text"
 )
 
 // resort is how often at most the order follows the figures.
@@ -116,7 +117,7 @@ func (s *Wall) classify(r *data.Row, f *data.Figures, g *gpu.GPUSummary, now tim
 		return warned
 	case g.Utilization == nil:
 		return unknown
-	case *g.Utilization >= data.BusyFrom:
+	case *g.Utilization >= gpu.BusyPercent:
 		return busy
 	}
 	return idle
@@ -134,8 +135,7 @@ func (s *Wall) build() {
 	if has {
 		was = s.tiles[s.at]
 	}
-	q, not := strings.CutPrefix(strings.ToLower(strings.TrimSpace(s.in.Value())), "!")
-	words := strings.Fields(q)
+	match := text.Matcher(s.in.Value())
 	s.tiles = s.tiles[:0]
 	owner := map[string]string{} // of GPUs that instances on one host share: the first by name has them here
 	s.e.Store.Each(func(r *data.Row) {
@@ -161,21 +161,14 @@ func (s *Wall) build() {
 			if g.Utilization != nil {
 				t.load = *g.Utilization
 			}
-			if len(words) > 0 {
-				hay := r.Haystack() + strings.ToLower(g.Name+" "+g.User+" "+classWords[t.class])
-				match := true
-				for _, w := range words {
-					match = match && strings.Contains(hay, w)
-				}
-				if match == not {
-					continue
-				}
+			if match != nil && !match(r.Haystack()+g.Name+" "+g.User+" "+classWords[t.class]) {
+				continue
 			}
 			s.tiles = append(s.tiles, t)
 		}
 	})
 	byName := func(a, b tile) int {
-		return cmp.Or(natural(a.name, b.name), strings.Compare(a.id, b.id), cmp.Compare(a.index, b.index))
+		return cmp.Or(text.Natural(a.name, b.name), strings.Compare(a.id, b.id), cmp.Compare(a.index, b.index))
 	}
 	slices.SortFunc(s.tiles, func(a, b tile) int {
 		c := 0
@@ -203,32 +196,6 @@ func later(t tile) int {
 		return 1
 	}
 	return 0
-}
-
-// natural compares numbers in names by their value: gpu-2 before gpu-10.
-func natural(a, b string) int {
-	digits := func(s string) string {
-		i := 0
-		for i < len(s) && s[i] >= '0' && s[i] <= '9' {
-			i++
-		}
-		return s[:i]
-	}
-	for a != "" && b != "" {
-		if x, y := digits(a), digits(b); x != "" && y != "" {
-			n, m := strings.TrimLeft(x, "0"), strings.TrimLeft(y, "0")
-			if c := cmp.Or(cmp.Compare(len(n), len(m)), strings.Compare(n, m)); c != 0 {
-				return c
-			}
-			a, b = a[len(x):], b[len(y):]
-			continue
-		}
-		if a[0] != b[0] {
-			return cmp.Compare(a[0], b[0])
-		}
-		a, b = a[1:], b[1:]
-	}
-	return cmp.Compare(len(a), len(b))
 }
 
 // Update implements screen.Screen.

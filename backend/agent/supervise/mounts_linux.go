@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
+
+	"berth/gpu/host/procfile"
 )
 
 // noMounts refuses a folder in which something is mounted. The device number alone would not tell: a
@@ -32,23 +33,8 @@ func mountPoints(b []byte) (out []string) {
 	for line := range bytes.SplitSeq(b, []byte{'\n'}) {
 		f := bytes.Fields(line)
 		if len(f) > 4 {
-			out = append(out, unescape(string(f[4])))
+			out = append(out, procfile.Unescape(string(f[4])))
 		}
 	}
 	return out
-}
-
-func unescape(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(n))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }
