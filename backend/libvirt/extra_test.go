@@ -148,9 +148,8 @@ func testNoSpace(t *testing.T, b *bench) {
 	s := b.spec("empty")
 	err = small.Prepare(t.Context(), s, nil)
 	require.ErrorIs(t, err, backend.ErrCapacity)
-	require.ErrorContains(t, err, "the pool small")
-	require.ErrorContains(t, err, "1.0 GiB are needed, 3.")
-	require.ErrorContains(t, err, "of 4.0 MiB are free")
+	// libvirt counts an uploaded volume a moment after the upload, in a thread of its own: both figures are true.
+	require.Regexp(t, `the pool small .* 1\.0 GiB are needed, (3\.[0-9]|4\.0) MiB of 4\.0 MiB are free`, err.Error())
 	_, err = small.Create(t.Context(), s)
 	require.ErrorIs(t, err, backend.ErrCapacity)
 	require.NoError(t, small.Delete(t.Context(), refOf(s)))
