@@ -12,7 +12,7 @@ PROBES  := gpu/probe/embedded
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race e2e e2e-vm guests bench fuzz lint shots dist agents probes gpu-check generate man clean
+.PHONY: help build run test race e2e e2e-vm e2e-vm-programs e2e-vm-libvirt e2e-vm-profiles guests bench fuzz lint shots dist agents probes gpu-check generate man clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  %-12s %s\n' "$$t" "$$d"; done
@@ -33,9 +33,13 @@ race: ## run the tests with the race detector (needs a C compiler)
 e2e: ## drive the built program end to end: daemon, real sshd, tmux
 	$(GO) test $(TESTFLAGS) -count=1 -timeout 15m -tags e2e ./cmd/berth/...
 
-e2e-vm: ## make, use and delete real machines: libvirtd and qemu, without KVM
+# In parts, so that with make -k one's failure keeps none of the others from running.
+e2e-vm: e2e-vm-programs e2e-vm-libvirt e2e-vm-profiles ## make, use and delete real machines: libvirtd and qemu, without KVM
+e2e-vm-programs:
 	$(GO) test $(TESTFLAGS) -count=1 -timeout 25m -p 1 -tags vm -run '^TestVM' ./cmd/berth
+e2e-vm-libvirt:
 	$(GO) test $(TESTFLAGS) -count=1 -timeout 15m -p 1 -tags vm ./backend/libvirt ./backend/libvirt/libvirttest
+e2e-vm-profiles:
 	$(GO) test $(TESTFLAGS) -count=1 -timeout 10m -tags vm -run FreshDebian ./backend/profile
 
 bench: ## benchmarks, side by side with what a user would pick instead

@@ -1,5 +1,6 @@
 // Command summary reads `go test -json` from its input, prints what failed and what was skipped, and
-// fails on a failure or on a skip that is not expected.
+// fails on a failure or on a skip that is not expected. With -failed it writes down which tests to run
+// once more: where a few failed, and nothing else is wrong.
 package main
 
 import (
@@ -8,8 +9,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"sort"
 	"strings"
 )
+
+// fewFailures is up to how many failing tests are worth a second run: more are no accident.
+const fewFailures = 3
 
 type event struct {
 	Action, Package, Test, Output string
@@ -18,6 +23,7 @@ type event struct {
 
 func main() {
 	expected := flag.String("expected", "", "file of tests that may skip, PACKAGE.TEST a line")
+	again := flag.String("failed", "", "file that gets the failing tests, PACKAGE TEST a line, if they are few and all that is wrong")
 	flag.Parse()
 	allowed := map[string]bool{}
 	if b, err := os.ReadFile(*expected); err == nil {
@@ -29,7 +35,8 @@ func main() {
 	}
 	var passed, failed, skipped, bad int
 	output := map[string][]string{}
-	var broken bool
+	failures := map[string]map[string]bool{} // by package: the failing tests, without their parts
+	var broken, died bool
 	in := bufio.NewScanner(os.Stdin)
 	in.Buffer(nil, 16<<20)
 	for in.Scan() {
@@ -46,6 +53,7 @@ func main() {
 		switch e.Action {
 		case "output", "build-output":
 			output[key] = append(output[key], e.Output)
+			died = died || strings.HasPrefix(e.Output, "panic: ") // with tests that did not get their turn
 			if e.Action == "build-output" {
 				fmt.Print(e.Output)
 			}
@@ -69,8 +77,13 @@ func main() {
 			fmt.Printf("%s %s: %s\n", mark, key, reason(output[key]))
 		case "fail":
 			broken = true
+			if failures[e.Package] == nil {
+				failures[e.Package] = map[string]bool{}
+			}
 			if e.Test != "" {
 				failed++
+				top, _, _ := strings.Cut(e.Test, "/")
+				failures[e.Package][top] = true
 			}
 			fmt.Printf("FAIL  %s\n%s", key, strings.Join(output[key], ""))
 		}
@@ -79,9 +92,33 @@ func main() {
 	if bad > 0 {
 		fmt.Printf("%d tests skipped that should run here\n", bad)
 	}
+	if *again != "" && !died && bad == 0 && passed > 0 && in.Err() == nil {
+		if err := os.WriteFile(*again, []byte(few(failures)), 0o600); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}
 	if broken || bad > 0 || passed == 0 || in.Err() != nil {
 		os.Exit(1)
 	}
+}
+
+// few lists the failing tests if they are few; nothing where a package failed without a test of its own
+// (it did not build).
+func few(failures map[string]map[string]bool) string {
+	var lines []string
+	for pkg, tests := range failures {
+		if len(tests) == 0 {
+			return ""
+		}
+		for t := range tests {
+			lines = append(lines, pkg+" "+t+"\n")
+		}
+	}
+	if len(lines) > fewFailures {
+		return ""
+	}
+	sort.Strings(lines)
+	return strings.Join(lines, "")
 }
 
 // reason is the last line that a skipped test printed.
