@@ -18,7 +18,9 @@ help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  %-12s %s\n' "$$t" "$$d"; done
 
 build: ## build bin/berth for this machine (static, as releases are: it starts faster and runs on other hosts)
-	CGO_ENABLED=0 $(GO) build -o $(BIN)/berth ./cmd/berth
+	@case $$($(GO) env GOOS)/$$($(GO) env GOARCH) in \
+	linux/amd64|linux/arm64) $(MAKE) --no-print-directory -s probes PROBE_ARCHS=$$($(GO) env GOARCH) >/dev/null && tags=embedprobe;; esac; \
+	set -x; CGO_ENABLED=0 $(GO) build -tags "$$tags" -o $(BIN)/berth ./cmd/berth
 
 run: ## open the dashboard on the embedded default
 	$(GO) run ./cmd/berth
@@ -74,9 +76,10 @@ STRIP := -trimpath -ldflags "-s -w -X berth/backend/version.number=$(VERSION) -X
 # The probe with NVIDIA's bindings needs a C compiler for its architecture; where there is none, the other one serves.
 CC_amd64 ?= x86_64-linux-gnu-gcc
 CC_arm64 ?= aarch64-linux-gnu-gcc
+PROBE_ARCHS ?= amd64 arm64
 probes: ## the GPU probes that agents carry, compressed: with NVIDIA's bindings (cgo), and without cgo
 	@rm -f $(PROBES)/*.zst
-	@set -e; for arch in amd64 arm64; do \
+	@set -e; for arch in $(PROBE_ARCHS); do \
 	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -tags nvml $(STRIP) -o $(BIN)/berth-probe-nvml-linux-$$arch ./cmd/berth-probe; \
 	  $(GO) run ./assets/compress $(BIN)/berth-probe-nvml-linux-$$arch $(PROBES)/berth-probe-nvml-linux-$$arch.zst; \
 	  cc="$(CC_amd64)"; [ $$arch = arm64 ] && cc="$(CC_arm64)"; \

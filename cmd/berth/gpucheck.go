@@ -28,7 +28,7 @@ func (a *app) gpuCheckCmd() *cobra.Command {
 				a.exit = check.Main(args, os.Stdout, os.Stderr, child.Portable()...)
 				return nil
 			}
-			// A static build has the library's loader in a small program beside it.
+			// A static build carries the library's loader in a small program, or has one beside it.
 			c := exec.CommandContext(cmd.Context(), program, append([]string{"check"}, args...)...)
 			c.Stdout, c.Stderr = os.Stdout, os.Stderr
 			c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
