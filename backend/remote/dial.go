@@ -114,6 +114,10 @@ func (m *Manager) handshake(ctx context.Context, t *target, via *Conn, only []st
 	for _, warning := range keys.db.Warnings {
 		m.o.Log.Warn("known hosts", "problem", warning)
 	}
+	algorithms, err := algorithmsOf(t, keys)
+	if err != nil {
+		return nil, keys, false, err
+	}
 	conn, err := m.connect(ctx, t, via)
 	if err != nil {
 		return nil, keys, false, err
@@ -123,7 +127,8 @@ func (m *Manager) handshake(ctx context.Context, t *target, via *Conn, only []st
 	auth := &authenticator{ctx: ctx, t: t, secrets: sec, pause: pause}
 	defer auth.done()
 	cfg := &ssh.ClientConfig{
-		User: t.host.User, HostKeyCallback: keys.check, HostKeyAlgorithms: keys.algorithms(), AuthCallback: auth.next, ClientVersion: "SSH-2.0-Berth",
+		Config: ssh.Config{Ciphers: algorithms.Ciphers, MACs: algorithms.MACs, KeyExchanges: algorithms.KeyExchanges},
+		User:   t.host.User, HostKeyCallback: keys.check, HostKeyAlgorithms: algorithms.HostKeys, AuthCallback: auth.next, ClientVersion: "SSH-2.0-Berth",
 	}
 	c, chans, reqs, err := ssh.NewClientConn(&firstByte{Conn: conn, w: w}, t.host.Addr(), cfg)
 	if keys.unkept != nil {

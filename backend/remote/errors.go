@@ -75,7 +75,7 @@ func connectError(ctx context.Context, t *target, limit time.Duration, err error
 			WithHint("check the address, and whether a firewall or a VPN stands between; ConnectTimeout in ~/.ssh/config sets the limit")
 	case errors.As(err, &neg):
 		return api.Errorf(api.CodeUnreachable, "%s and Berth have no %s in common (%w)", where, neg.What, err).
-			WithHint("use the user's own ssh for this host: transport = \"openssh\"")
+			WithHint("allow what the server has in ~/.ssh/config (Ciphers, MACs, KexAlgorithms, HostKeyAlgorithms: +NAME), or use the user's own ssh for this host: transport = \"openssh\"")
 	case strings.Contains(err.Error(), "Too many authentication failures"):
 		return api.Errorf(api.CodeAuth, "signing in to %s was refused: too many keys were offered (%w)", where, err).
 			WithHint("name the right key by IdentityFile in ~/.ssh/config and set IdentitiesOnly yes there")

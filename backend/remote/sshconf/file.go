@@ -40,7 +40,7 @@ func fromFiles(q Query) Host {
 	}
 	for _, key := range []string{"hostname", "hostkeyalias", "proxycommand", "identityagent", "identitiesonly", "userknownhostsfile",
 		"globalknownhostsfile", "stricthostkeychecking", "hashknownhosts", "connecttimeout", "batchmode", "pubkeyauthentication",
-		"passwordauthentication", "kbdinteractiveauthentication"} {
+		"passwordauthentication", "kbdinteractiveauthentication", "ciphers", "macs", "kexalgorithms", "hostkeyalgorithms"} {
 		if v := first(key); v != "" {
 			h.set(key, v)
 		}

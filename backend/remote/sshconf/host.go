@@ -38,6 +38,7 @@ type Host struct {
 	Password       bool // PasswordAuthentication
 	Interactive    bool // KbdInteractiveAuthentication
 	SetEnv         []string
+	Algorithms     Algorithms
 	From           string   // "ssh -G", "ssh_config" or "defaults"
 	Warnings       []string // what could not be read or is not understood, for people
 }
@@ -183,6 +184,14 @@ func (h *Host) set(key, value string) {
 		h.Password = yes
 	case "kbdinteractiveauthentication", "challengeresponseauthentication":
 		h.Interactive = yes
+	case "ciphers":
+		h.Algorithms.Ciphers = value
+	case "macs":
+		h.Algorithms.MACs = value
+	case "kexalgorithms":
+		h.Algorithms.KeyExchanges = value
+	case "hostkeyalgorithms":
+		h.Algorithms.HostKeys = value
 	case "setenv":
 		if strings.Contains(value, "=") {
 			h.SetEnv = append(h.SetEnv, value)

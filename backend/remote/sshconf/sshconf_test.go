@@ -30,6 +30,10 @@ Host box
     HashKnownHosts yes
     ConnectTimeout 7
     BatchMode yes
+    Ciphers aes256-ctr
+    MACs hmac-sha2-256
+    KexAlgorithms curve25519-sha256
+    HostKeyAlgorithms ssh-ed25519,ssh-rsa
 Host viacommand
     ProxyCommand nc -X 5 %h %p
 Include included
@@ -65,6 +69,7 @@ func TestResolve(t *testing.T) {
 			IdentityFiles: []string{home + "/.ssh/one", dir + "/with space"}, Certificates: []string{home + "/.ssh/one-cert.pub"}, IdentitiesOnly: true,
 			UserKnown: []string{dir + "/kh1", dir + "/kh2"}, Strict: "accept-new", HashKnown: true, ConnectTimeout: 7 * time.Second, BatchMode: true,
 			Pubkey: true, Password: true, Interactive: true, From: h.From,
+			Algorithms: Algorithms{Ciphers: "aes256-ctr", MACs: "hmac-sha2-256", KeyExchanges: "curve25519-sha256", HostKeys: "ssh-ed25519,ssh-rsa"},
 		}
 		if h.From == "ssh_config" {
 			want.GlobalKnown = []string{"/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"}
