@@ -2,6 +2,7 @@ package gpu
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -302,6 +303,12 @@ type GPUSummary struct {
 
 // BusyPercent is the utilisation from which a GPU counts as busy: drivers report a little for a desktop or a monitor.
 const BusyPercent = 5
+
+// ShortID is enough of a UUID ("GPU-1b2c3d4e-…") to tell the GPUs of a fleet from each other.
+func ShortID(uuid string) string {
+	id := strings.TrimPrefix(uuid, "GPU-")
+	return id[:min(len(id), 8)]
+}
 
 // KeepNames gives GPUs that a line of a stream leaves unnamed what they were called in the line before. What is
 // given is not changed.

@@ -91,6 +91,21 @@ type FleetFigures struct {
 	// Attention is what the workspace itself finds of the instance (an idle GPU that is billed, a silent agent)
 	// together with what the agent finds. It is set in each line that has a Summary or Silent.
 	Attention []Attention `json:"attention,omitempty"`
+	// IdleToday is what its GPUs did not do today; nil: it has none, or did not run. It is set in each line.
+	IdleToday *IdleToday `json:"idle_today,omitempty"`
+}
+
+// IdleToday says for how long the GPUs of an instance were idle today (of the daemon's clock and zone: the day of
+// Instance.CostTodayUSD), and what that cost. Times of which nothing is known count as busy.
+type IdleToday struct {
+	Day        string  `json:"day"`         // 2006-01-02
+	GPUSeconds float64 `json:"gpu_seconds"` // of each GPU by itself, in whole minutes that are over
+	// USD is the GPUs' share of the instance's price an hour for that time; nil: it can't be told, and Why says so.
+	USD *float64 `json:"usd,omitempty"`
+	// SumUSD is what of USD counts in a sum over the fleet, where another instance shows the same GPUs; nil: all of it.
+	SumUSD *float64 `json:"sum_usd,omitempty"`
+	// Why says what of the day is not known.
+	Why string `json:"why,omitempty"`
 }
 
 // Attention is a finding of one instance, with what people said of it.

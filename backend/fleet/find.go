@@ -28,7 +28,7 @@ func (h *Hub) find(ctx context.Context, x *host) {
 	if usable(x.in.State) {
 		if x.last != nil && x.silent == nil {
 			all = append(all, x.last.Attention...)
-			if f, ok := idle(x, now); ok {
+			if f, ok := idleGPUs(x); ok {
 				all = append(all, f)
 			}
 		}
@@ -85,8 +85,8 @@ func (h *Hub) Again(ctx context.Context, id string) {
 	}
 }
 
-// idle is the finding of GPUs that are billed and do nothing.
-func idle(x *host, now time.Time) (gpu.Finding, bool) {
+// idleGPUs is the finding of GPUs that are billed and do nothing.
+func idleGPUs(x *host) (gpu.Finding, bool) {
 	s, price := x.last, x.in.RunningUSDPerHour
 	if s.GPUIdleSince == nil || price == nil || *price <= 0 || len(s.GPUs) == 0 {
 		return gpu.Finding{}, false

@@ -22,6 +22,7 @@ import (
 	"berth/backend/store"
 	"berth/backend/workspace"
 	"berth/gpu"
+	"berth/gpu/history"
 )
 
 func ptr[T any](v T) *T { return &v }
@@ -34,11 +35,18 @@ type agents struct {
 	gone    map[string]bool        // can't be reached
 	locked  map[string]int         // lets nobody in: how often it was tried
 	calls   int
+	now     func() time.Time
+	past    map[string]*history.History // by instance name; none: an older agent, which has no such path
+	hangs   map[string]bool             // does not answer what is asked of the past
+	asked   []string                    // whose past was asked for, with since
+	asking  int                         // how many are asked at this moment
+	most    int                         // and were at most
 	srv     *httptest.Server
 }
 
 func newAgents(t *testing.T) *agents {
-	a := &agents{summary: map[string]gpu.Summary{}, deaf: map[string]bool{}, gone: map[string]bool{}, locked: map[string]int{}}
+	a := &agents{summary: map[string]gpu.Summary{}, deaf: map[string]bool{}, gone: map[string]bool{}, locked: map[string]int{},
+		now: time.Now, past: map[string]*history.History{}, hangs: map[string]bool{}}
 	a.srv = httptest.NewServer(http.HandlerFunc(a.serve))
 	t.Cleanup(a.srv.Close)
 	return a
@@ -62,10 +70,13 @@ func (a *agents) serve(w http.ResponseWriter, r *http.Request) {
 		for r.Context().Err() == nil {
 			a.mu.Lock()
 			name := r.Header.Get("X-Instance")
-			s, deaf := a.summary[name], a.deaf[name]
+			s, deaf, gone := a.summary[name], a.deaf[name], a.gone[name]
 			a.calls++
 			a.mu.Unlock()
-			s.At = time.Now()
+			s.At = a.now()
+			if gone {
+				return
+			}
 			if !deaf && out.Write(s) != nil {
 				return
 			}
@@ -74,6 +85,8 @@ func (a *agents) serve(w http.ResponseWriter, r *http.Request) {
 			case <-time.After(every / 20): // tests have no time
 			}
 		}
+	case "/v1/history":
+		a.serveHistory(w, r)
 	default:
 		api.WriteError(w, api.Errorf(api.CodeNotFound, "%s", r.URL.Path))
 	}
@@ -401,7 +414,9 @@ func BenchmarkFleet(b *testing.B) {
 	}
 	for i := range 200 {
 		id := fmt.Sprintf("i-%d", i)
-		h.hosts[id] = &host{in: api.Instance{ID: id, State: api.StateRunning}}
+		x := h.newHost()
+		x.in = api.Instance{ID: id, State: api.StateRunning, RunningUSDPerHour: ptr(30.0)}
+		h.hosts[id] = x
 	}
 	line, _ = json.Marshal(s)
 	b.ReportMetric(float64(len(line)), "bytes/line")

@@ -21,10 +21,17 @@ type host struct {
 	told   map[string]time.Time // findings that the hook was called for, with when each began
 	stop   context.CancelFunc   // of its following; nil: it is not followed
 	again  chan struct{}        // has a value when its line has come up
+	idleness
 }
 
-func (h *host) figures() api.FleetFigures {
-	return api.FleetFigures{Instance: h.in.ID, Summary: h.last, Silent: h.silent, Why: h.why, Attention: h.found}
+func (h *Hub) newHost() *host {
+	x := &host{again: make(chan struct{}, 1)}
+	x.newDay(h.today)
+	return x
+}
+
+func (h *Hub) figures(x *host) api.FleetFigures {
+	return api.FleetFigures{Instance: x.in.ID, Summary: x.last, Silent: x.silent, Why: x.why, Attention: x.found, IdleToday: h.idleToday(x)}
 }
 
 // unheard says that the figures are those of then until the agent is heard again.
@@ -33,6 +40,7 @@ func (x *host) unheard(now time.Time) {
 		now = now.UTC()
 		x.silent, x.why = &now, "its agent has not been heard yet"
 	}
+	x.quiet()
 }
 
 // How long is waited before an agent that is lost is asked again.
@@ -53,7 +61,8 @@ func usable(s api.State) bool {
 func (h *Hub) follow(ctx context.Context) {
 	sub, all := h.o.Workspace.Subscribe()
 	defer sub.Close()
-	defer h.unfollow()
+	defer h.unfollow(ctx)
+	h.wg.Go(func() { h.keepDay(ctx) })
 	for i := range all {
 		h.see(ctx, &all[i])
 	}
@@ -77,14 +86,19 @@ func (h *Hub) follow(ctx context.Context) {
 func (h *Hub) see(ctx context.Context, in *api.Instance) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.roll()
 	x := h.hosts[in.ID]
 	if x == nil {
-		x = &host{again: make(chan struct{}, 1)}
+		x = h.newHost()
 		if rec, err := h.o.Workspace.Record(in.ID); err == nil {
 			x.last, x.told = rec.LastFigures, maps.Clone(rec.Told)
+			if d := rec.IdleDay; d != nil && d.Same(h.today) {
+				x.day = d.Clone()
+			}
 		}
 		h.hosts[in.ID] = x
 	}
+	x.counted = false // its price or its state may be another
 	news := x.in.State != in.State || x.in.ID == ""
 	x.in = *in
 	if x.silent != nil && in.Agent != nil && in.Agent.State == "ready" { // its line is up, so it may be heard
@@ -103,10 +117,18 @@ func (h *Hub) see(ctx context.Context, in *api.Instance) {
 			defer cancel()
 			h.followOne(hctx, in.ID, x.again)
 		})
+		heard := make(chan struct{}, 1)
+		x.heard = heard
+		h.wg.Go(func() { h.followIdle(hctx, in.ID, heard) })
 	case !usable(in.State) && x.stop != nil:
 		x.stop()
 		x.stop = nil
+		if x.silent == nil {
+			x.day.Ended = h.o.Now()
+		}
 		x.silent, x.why = nil, ""
+		x.quiet()
+		h.keepIdle(ctx, x)
 		if last := x.last; last != nil {
 			h.wg.Go(func() {
 				if err := h.o.Workspace.KeepFigures(ctx, in.ID, last); err != nil && ctx.Err() == nil {
@@ -142,15 +164,19 @@ func (h *Hub) gone(id string) {
 }
 
 // unfollow ends the following of all hosts; what is known of them stays.
-func (h *Hub) unfollow() {
+func (h *Hub) unfollow(ctx context.Context) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	var all []*host
 	for _, x := range h.hosts {
 		if x.stop != nil {
 			x.stop()
 			x.stop = nil
+			x.quiet()
+			all = append(all, x)
 		}
 	}
+	h.keepIdle(ctx, all...)
 }
 
 // followOne follows one instance's agent until ctx ends, whatever becomes of the line; again ends a pause.
@@ -248,6 +274,8 @@ func (h *Hub) take(ctx context.Context, id string, s *gpu.Summary) {
 	if x.last != nil {
 		s.GPUs = gpu.KeepNames(s.GPUs, x.last.GPUs)
 	}
+	h.roll()
+	x.noteIdle(s, h.o.Now())
 	x.last, x.silent, x.why = s, nil, ""
 	h.find(ctx, x)
 	h.publish(x)
@@ -264,6 +292,8 @@ func (h *Hub) silence(ctx context.Context, id string, err error) {
 	if x.silent == nil {
 		t := h.o.Now().UTC()
 		x.silent = &t
+		x.quiet()
+		h.keepIdle(ctx, x)
 	}
 	x.why = api.AsError(err).Message
 	h.find(ctx, x)

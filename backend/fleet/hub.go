@@ -10,6 +10,7 @@ import (
 	"berth/backend/store"
 	"berth/backend/workspace"
 	"berth/gpu"
+	"berth/gpu/idle"
 )
 
 // Workspace is what a Hub needs of one; *workspace.Workspace is one.
@@ -22,6 +23,8 @@ type Workspace interface {
 	Background(ctx context.Context) context.Context
 	// KeepFigures keeps the last figures of an instance that stops.
 	KeepFigures(ctx context.Context, id string, s *gpu.Summary) error
+	// KeepIdle keeps, by instance id, when GPUs were idle. The days are not changed any more.
+	KeepIdle(ctx context.Context, days map[string]*idle.Day) error
 	// KeepTold keeps for which findings (with when each began) the hook was called.
 	KeepTold(ctx context.Context, id string, told map[string]time.Time) error
 }
@@ -48,6 +51,8 @@ type Hub struct {
 	changed  chan struct{}      // closed when the pace is another
 	pace     time.Duration
 	wg       sync.WaitGroup
+	today    *idle.Day     // of which nothing is known: only when it begins and ends
+	readers  chan struct{} // has room for those who read a history at once
 }
 
 // New returns a hub that follows nothing yet. Close it.
@@ -55,7 +60,8 @@ func New(o Options) *Hub {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Hub{o: o, hosts: map[string]*host{}, watchers: map[*watcher]struct{}{}, changed: make(chan struct{})}
+	return &Hub{o: o, hosts: map[string]*host{}, watchers: map[*watcher]struct{}{}, changed: make(chan struct{}),
+		today: idle.New(o.Now()), readers: make(chan struct{}, readParallel)}
 }
 
 // Close ends all following and waits for it. Watch must have returned.
@@ -94,11 +100,12 @@ func (h *Hub) Watch(ctx context.Context, every time.Duration, send func([]api.Fl
 	every = max(every, time.Second)
 	w := &watcher{every: every, pending: map[string]api.FleetFigures{}, ready: make(chan struct{}, 1)}
 	h.mu.Lock()
+	h.roll()
 	for _, host := range h.hosts {
 		if host.stop == nil && usable(host.in.State) {
 			host.unheard(h.o.Now()) // nobody has watched
 		}
-		if f := host.figures(); f.Summary != nil || f.Silent != nil {
+		if f := h.figures(host); f.Summary != nil || f.Silent != nil || f.IdleToday != nil {
 			w.add(f)
 		}
 	}
@@ -186,7 +193,7 @@ func (h *Hub) leave(w *watcher) {
 
 // publish hands a host's figures to the watchers. h.mu must be held.
 func (h *Hub) publish(host *host) {
-	f := host.figures()
+	f := h.figures(host)
 	for w := range h.watchers {
 		w.add(f)
 	}

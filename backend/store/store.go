@@ -8,6 +8,7 @@ import (
 	"berth/backend"
 	"berth/backend/api"
 	"berth/gpu"
+	"berth/gpu/idle"
 )
 
 // Instance is the durable record of an instance: what clients are shown, and what only the workspace needs.
@@ -33,6 +34,8 @@ type Instance struct {
 	SetupFailed string `json:"setup_failed,omitempty"`
 	// LastFigures are those that its agent said last before it stopped.
 	LastFigures *gpu.Summary `json:"last_figures,omitempty"`
+	// IdleDay is in which minutes of its last day its GPUs were idle.
+	IdleDay *idle.Day `json:"idle_day,omitempty"`
 	// Told are findings, by id, that the hook was called for, with when each began.
 	Told map[string]time.Time `json:"told,omitempty"`
 	// Acknowledged are findings, by id, that somebody has seen, with when each began; Muted are rules that are

@@ -9,6 +9,7 @@ import (
 	"berth/backend/api"
 	"berth/backend/store"
 	"berth/gpu"
+	"berth/gpu/idle"
 )
 
 // Background returns ctx for work that nobody asked for: nobody is there to answer a question.
@@ -17,6 +18,21 @@ func (w *Workspace) Background(ctx context.Context) context.Context { return w.b
 // KeepFigures keeps the last figures of an instance, to be shown while it is stopped.
 func (w *Workspace) KeepFigures(ctx context.Context, id string, s *gpu.Summary) error {
 	return w.keep(ctx, id, func(rec *store.Instance) { rec.LastFigures = s })
+}
+
+// KeepIdle keeps, by instance id, when GPUs were idle. The days are not changed any more.
+func (w *Workspace) KeepIdle(ctx context.Context, days map[string]*idle.Day) error {
+	return w.persist(ctx, func() *store.Change {
+		c := &store.Change{}
+		for id, d := range days {
+			if e := w.entries[id]; e != nil {
+				rec := e.rec
+				rec.IdleDay = d
+				c.Instances = append(c.Instances, rec)
+			}
+		}
+		return c
+	})
 }
 
 // KeepTold keeps for which findings the hook was called.

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"math"
 	"slices"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -54,7 +53,7 @@ func (m *Monitor) Summary(s *gpu.Sample) gpu.Summary {
 }
 
 func summaryOf(g *gpu.GPU, s *gpu.Sample) gpu.GPUSummary {
-	out := gpu.GPUSummary{Name: g.Name, ID: shortID(g.UUID), Index: g.Index, Utilization: tenth(g.Utilization), MemoryUsed: g.MemoryUsed, MemoryTotal: g.MemoryTotal,
+	out := gpu.GPUSummary{Name: g.Name, ID: gpu.ShortID(g.UUID), Index: g.Index, Utilization: tenth(g.Utilization), MemoryUsed: g.MemoryUsed, MemoryTotal: g.MemoryTotal,
 		Temperature: tenth(g.Temperature), Power: tenth(g.Power), PowerLimit: tenth(g.PowerLimit), Error: cut(g.Error, errorLimit)}
 	for _, r := range g.Throttle {
 		switch r {
@@ -79,12 +78,6 @@ func summaryOf(g *gpu.GPU, s *gpu.Sample) gpu.GPUSummary {
 		}
 	}
 	return out
-}
-
-// shortID is enough of a UUID ("GPU-1b2c3d4e-…") to tell the GPUs of a fleet from each other.
-func shortID(uuid string) string {
-	id := strings.TrimPrefix(uuid, "GPU-")
-	return id[:min(len(id), 8)]
 }
 
 // cut shortens a text to at most n bytes, at a letter's beginning.
