@@ -6,13 +6,14 @@ import (
 	"errors"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"berth/backend/agent/proc"
+	"berth/backend/agent/root"
 	"berth/backend/api"
 	"berth/gpu"
 	"berth/gpu/attention"
@@ -188,7 +189,7 @@ func (a *Agent) handleMetrics(w http.ResponseWriter, r *http.Request) {
 	_ = prom.Write(w, []prom.Target{{Hostname: a.facts.host, Instance: a.o.Instance, Sample: s, Up: &up}}) // the client has gone
 }
 
-// handleSignal sends a signal to a process; one of another user by sudo, where that asks no password.
+// handleSignal sends a signal to a process; one of another user as root, where that asks no password.
 func (a *Agent) handleSignal(w http.ResponseWriter, r *http.Request) {
 	var q api.SignalRequest
 	pid, err := strconv.Atoi(r.PathValue("pid"))
@@ -200,47 +201,24 @@ func (a *Agent) handleSignal(w http.ResponseWriter, r *http.Request) {
 		api.WriteError(w, err)
 		return
 	}
+	q.Signal = strings.TrimPrefix(strings.ToUpper(strings.TrimSpace(q.Signal)), "SIG")
 	sig, err := procs.ParseSignal(q.Signal)
+	id, _ := proc.Identify(pid) // before it is looked at, so that root signals no other one
 	if err == nil {
 		err = procs.Signal(pid, q.StartedAt, sig, q.Other)
 	}
-	if errors.Is(err, procs.ErrPermission) && q.Other {
-		err = sudoKill(r.Context(), pid, q.Signal, err)
+	if errors.Is(err, procs.ErrPermission) && q.Other && id.PID == pid {
+		if q.StartedAt.IsZero() {
+			q.StartedAt = id.StartedAt()
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), toolLimit)
+		err = a.root().Signal(ctx, q.Signal, root.Target{PID: pid, StartedAt: q.StartedAt})
+		cancel()
 	}
 	if err != nil {
-		api.WriteError(w, signalError(err))
+		api.WriteError(w, root.SignalError(err))
 		return
 	}
-	a.events.add("process.signalled", "info", "signal "+strings.ToUpper(q.Signal)+" was sent to process "+strconv.Itoa(pid))
+	a.events.add("process.signalled", "info", "signal "+q.Signal+" was sent to process "+strconv.Itoa(pid))
 	api.WriteJSON(w, http.StatusOK, struct{}{})
-}
-
-// sudoKill sends a signal as root; refused is why it was not sent without.
-func sudoKill(ctx context.Context, pid int, name string, refused error) error {
-	ctx, cancel := context.WithTimeout(ctx, toolLimit)
-	defer cancel()
-	name = strings.TrimPrefix(strings.ToUpper(strings.TrimSpace(name)), "SIG") // known: it was parsed
-	out, err := exec.CommandContext(ctx, "sudo", "-n", "--", "kill", "-s", name, "--", strconv.Itoa(pid)).CombinedOutput()
-	if err != nil {
-		return api.Errorf(api.CodeForbidden, "%w; sudo does not help: %.200q", refused, strings.TrimSpace(string(out))).
-			WithHint("an administrator can do it: sudo kill -s %s %d", name, pid)
-	}
-	return nil
-}
-
-func signalError(err error) error {
-	code := api.CodeFailed
-	switch {
-	case errors.As(err, new(*api.Error)):
-		return err
-	case errors.Is(err, procs.ErrGone):
-		code = api.CodeNotFound
-	case errors.Is(err, procs.ErrSignal):
-		code = api.CodeUsage
-	case errors.Is(err, procs.ErrOtherUser):
-		code = api.CodeRefused
-	case errors.Is(err, procs.ErrInit), errors.Is(err, procs.ErrKernel), errors.Is(err, procs.ErrOwn), errors.Is(err, procs.ErrPermission):
-		code = api.CodeForbidden
-	}
-	return api.Errorf(code, "%w", err)
 }

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"unicode"
 
+	"berth/backend/agent/root"
 	"berth/backend/agent/setup"
 	"berth/backend/agent/shim"
 	"berth/backend/agent/supervise"
@@ -38,6 +39,7 @@ const usage = `usage: berth agent SUBCOMMAND [flags]
   stop       end the agent; with --end also its terminals and commands
   dial       carry connections to the agent over standard input and output
   uninstall  end the agent and remove what it put on this host
+  root       do one of the few things that need root; without arguments it lists them
 `
 
 // Main runs `berth agent SUBCOMMAND`; args begin with the subcommand. It returns the exit code.
@@ -55,6 +57,8 @@ func Main(args []string, stdio Stdio) int {
 		return child.Main(rest, stdio.In, stdio.Out, stdio.Err, child.Portable()...)
 	case "setup-step":
 		return setup.Main(rest)
+	case "root":
+		return root.Main(rest, stdio.Out, stdio.Err)
 	case "parent":
 		return supervise.Main(rest)
 	case "env":

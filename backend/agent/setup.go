@@ -15,14 +15,11 @@ import (
 
 // newSetups opens the set-ups of this instance.
 func newSetups(a *Agent) (*setup.Engine, error) {
-	o := setup.Options{Dir: filepath.Join(a.o.State, "setup"), Work: a.o.Workdir, Env: a.setupEnv, Log: a.log,
+	o := setup.Options{Dir: filepath.Join(a.o.State, "setup"), Work: a.o.Workdir, Env: a.setupEnv, Log: a.log, Root: a.root(),
 		Runner: func(folder, step, attempt string) []string {
 			return Command(a.exe, "setup-step", folder, step, attempt)
 		},
 		Changed: a.setupChanged,
-	}
-	if os.Getuid() != 0 {
-		o.Sudo = []string{"sudo", "-n", "--"}
 	}
 	if a.o.AfterReboot != "" { // whoever says so does not come back by itself
 		o.NoReboot = a.o.AfterReboot

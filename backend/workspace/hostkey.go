@@ -1,7 +1,6 @@
 package workspace
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,22 +12,6 @@ import (
 	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/store"
-)
-
-// The host key that was handed in with the first boot is known to the provider. So the machine makes one
-// of its own, which is shown by newKeyScript and taken into use by useKeyScript.
-const (
-	newKeyScript = `set -e
-f=/etc/ssh/berth_new_host_key
-if [ ! -s $f.pub ]; then rm -f $f $f.pub; ssh-keygen -q -t ed25519 -N '' -C "" -f $f; fi
-cat $f.pub`
-	useKeyScript = `set -e
-cd /etc/ssh
-mv berth_new_host_key.pub ssh_host_ed25519_key.pub
-mv berth_new_host_key ssh_host_ed25519_key
-sync
-pid=$(cat /run/sshd.pid 2>/dev/null || cat /var/run/sshd.pid 2>/dev/null || pgrep -o -x sshd)
-kill -HUP "$pid"`
 )
 
 // settle is how long a machine that can be used is left to what it was made for before it is asked for
@@ -77,9 +60,9 @@ func renewHostKey(ctx context.Context, w *Workspace, r *run) error {
 		})
 	}
 	if err := w.changeHostKey(ctx, r, &rec); err != nil {
-		var failed *scriptFailed
+		var refused *keyRefused
 		var none *AgentUnavailable
-		if errors.As(err, &failed) || errors.As(err, &none) {
+		if errors.As(err, &refused) || errors.As(err, &none) {
 			return kept(fmt.Sprintf("%s keeps the host key that was handed in with its first boot: %s", rec.Name, err))
 		}
 		return err // begun again later
@@ -104,12 +87,14 @@ func (w *Workspace) hasSnapshots(ctx context.Context, b backend.Backend, rec *st
 	return err != nil || len(list) > 0
 }
 
+// changeHostKey: the host key that was handed in with the first boot is known to the provider, so the machine
+// makes one of its own, and takes it into use once it is pinned.
 func (w *Workspace) changeHostKey(ctx context.Context, r *run, rec *store.Instance) error {
-	var out bytes.Buffer
-	if err := w.asRoot(ctx, rec, newKeyScript, &out); err != nil {
+	made, err := w.hostKeyStep(ctx, rec, api.HostKeyNew)
+	if err != nil {
 		return err
 	}
-	pub, _, _, _, err := ssh.ParseAuthorizedKey(out.Bytes())
+	pub, _, _, _, err := ssh.ParseAuthorizedKey([]byte(made.PublicKey))
 	if err != nil {
 		return api.Errorf(api.CodeFailed, "the machine does not show its new key: %w", err)
 	}
@@ -120,7 +105,7 @@ func (w *Workspace) changeHostKey(ctx context.Context, r *run, rec *store.Instan
 			return err
 		}
 	}
-	if err := w.asRoot(ctx, rec, useKeyScript, nil); err != nil {
+	if _, err := w.hostKeyStep(ctx, rec, api.HostKeyUse); err != nil {
 		return err
 	}
 	both := rec.HostKeys + "," + print
@@ -154,51 +139,21 @@ func (w *Workspace) changeHostKey(ctx context.Context, r *run, rec *store.Instan
 	}
 }
 
-// rootWrapper runs the script $1 as root, by sudo where the user is another.
-const rootWrapper = `if [ "$(id -u)" = 0 ]; then exec sh -c "$1"; fi; exec sudo -n -- sh -c "$1"`
-
-// asRoot runs a short script as root on an instance; out, if not nil, gets its output.
-func (w *Workspace) asRoot(ctx context.Context, rec *store.Instance, script string, out *bytes.Buffer) error {
+// hostKeyStep has the machine do one step of the renewal. What it can't do is a *keyRefused; other errors may
+// pass: an agent that does not answer, is being replaced, or is too old and will be.
+func (w *Workspace) hostKeyStep(ctx context.Context, rec *store.Instance, step string) (api.HostKey, error) {
 	client := w.AgentClient(*rec)
 	defer client.Close()
-	s, err := client.OpenStream(ctx, "/v1/exec", api.ExecRequest{Argv: []string{"sh", "-c", rootWrapper, "sh", script}})
-	if err != nil {
-		return err
+	k, err := client.RenewHostKey(ctx, step)
+	if err != nil && ctx.Err() == nil {
+		if code := api.AsError(err).Code; code == api.CodeForbidden || code == api.CodeFailed {
+			err = &keyRefused{err}
+		}
 	}
-	var said tail
-	o := api.StreamIO{Stdout: &said, Stderr: &said}
-	if out != nil {
-		o.Stdout = out
-	}
-	x, err := s.Run(ctx, o)
-	if err != nil {
-		return err
-	}
-	if x.Code != 0 {
-		return &scriptFailed{x.Code, said.String()}
-	}
-	return nil
+	return k, err
 }
 
-// scriptFailed is what a script that ran to its end says of why it failed.
-type scriptFailed struct {
-	code int
-	said string
-}
+// keyRefused is why a machine can't have another host key.
+type keyRefused struct{ error }
 
-func (e *scriptFailed) Error() string {
-	return fmt.Sprintf("a script run as root ended with code %d: %s", e.code, e.said)
-}
-
-// tail keeps the last 2 KiB written to it.
-type tail struct{ b []byte }
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.b = append(t.b, p...)
-	if n := len(t.b) - 2<<10; n > 0 {
-		t.b = append(t.b[:0], t.b[n:]...)
-	}
-	return len(p), nil
-}
-
-func (t *tail) String() string { return string(bytes.ToValidUTF8(bytes.TrimSpace(t.b), []byte("?"))) }
+func (e *keyRefused) Unwrap() error { return e.error }

@@ -3,6 +3,7 @@ package proc
 import (
 	"bytes"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -82,3 +83,6 @@ func CommandOf(pid int) string {
 	name, _, _ := bytes.Cut(k.Proc.P_comm[:], []byte{0})
 	return string(name)
 }
+
+// StartedAt is when the process started.
+func (id Identity) StartedAt() time.Time { return time.UnixMicro(int64(id.Start)) }

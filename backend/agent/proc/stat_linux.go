@@ -7,6 +7,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // stat is what is used of /proc/PID/stat.
@@ -114,4 +117,16 @@ func hasEnv(pid int, kv string) bool {
 func CommandOf(pid int) string {
 	b, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
 	return strings.TrimSpace(strings.ReplaceAll(string(b), "\x00", " "))
+}
+
+// tick is the unit of start times.
+const tick = time.Second / 100
+
+// StartedAt is when the process started, by the clock as it is set now; zero where that can't be told.
+func (id Identity) StartedAt() time.Time {
+	var up unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &up) != nil || id.Start > 1<<40 {
+		return time.Time{}
+	}
+	return time.Now().Add(time.Duration(id.Start)*tick - time.Duration(up.Nano()))
 }

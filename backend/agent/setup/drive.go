@@ -2,16 +2,17 @@ package setup
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"berth/backend/agent/durable"
+	"berth/backend/agent/root"
 	"berth/backend/api"
 )
 
@@ -329,32 +330,21 @@ func (e *Engine) begin(p *plan, i, k int) (<-chan error, error) {
 		before = p.plan.Prelude + "\n"
 	}
 	files := map[string]string{script: before + s.Script}
-	sp.Argv = append(interpreter(before+s.Script), script)
+	sp.Argv = append(root.Interpreter(before+s.Script), script)
 	if s.Check != "" {
 		check := stepFile(p.dir, i, 0, "check.sh")
 		files[check] = before + s.Check
-		sp.Check = append(interpreter(before+s.Check), check)
+		sp.Check = append(root.Interpreter(before+s.Check), check)
 	}
 	if fi, err := os.Stat(sp.Dir); err != nil || !fi.IsDir() {
 		sp.Dir = "/"
 	}
 	if s.Root {
 		sp.Dir = "/"
-		if e.o.Sudo != nil {
-			envFile := stepFile(p.dir, i, k, "env")
-			files[envFile] = exports(sp.Env) + "cd / && exec \"$@\"\n"
-			if err := e.maySudo(s, envFile, sp.Argv); err != nil {
-				if werr := writeFiles(files); werr != nil {
-					e.o.Log.Warn("the script of a step can't be written", "setup", p.plan.ID, "step", s.Name, "err", werr)
-				}
-				return nil, err
-			}
-			sp.Sudo = e.o.Sudo
-			sp.Argv = asRoot(e.o.Sudo, envFile, sp.Argv)
-			if sp.Check != nil {
-				sp.Check = asRoot(e.o.Sudo, envFile, sp.Check)
-			}
-			sp.Env, _ = e.o.Env(e.ctx, false) // sudo's own
+	}
+	if s.Root && len(e.o.Root.Sudo) > 0 {
+		if err := e.asRoot(&sp, p, i, k, files); err != nil {
+			return nil, err
 		}
 	}
 	err := writeFiles(files)
@@ -368,6 +358,44 @@ func (e *Engine) begin(p *plan, i, k int) (<-chan error, error) {
 		}
 	}
 	return nil, api.Errorf(api.CodeFailed, "%s could not begin: %w", what(s), err).WithHint("look at the space on the instance's disk: df -h %s", p.dir)
+}
+
+// asRoot makes a step root's: what the runner runs is the verb of root, which finds script and variables in
+// the plan's folder. Where root can't be had, the error names the command for somebody who can.
+func (e *Engine) asRoot(sp *spec, p *plan, i, k int, files map[string]string) error {
+	s := &p.plan.Steps[i]
+	dir, err := filepath.EvalSymlinks(p.dir) // root follows none
+	if err != nil {
+		return api.Errorf(api.CodeFailed, "%s could not begin: %w", what(s), err)
+	}
+	vars, err := json.Marshal(root.StepEnv{Env: sp.Env})
+	if err != nil {
+		return api.Errorf(api.CodeFailed, "%s could not begin: %w", what(s), err)
+	}
+	files[stepFile(p.dir, i, k, "env")] = string(vars)
+	ctx, cancel := context.WithTimeout(e.ctx, 30*time.Second)
+	defer cancel()
+	err = e.o.Root.Check(ctx, what(s), "setup-step", root.StepArgs(dir, i, k, root.StepRun)...)
+	if e.ctx.Err() != nil {
+		return e.ctx.Err()
+	}
+	if err != nil {
+		if werr := writeFiles(files); werr != nil {
+			e.o.Log.Warn("the script of a step can't be written", "setup", p.plan.ID, "step", s.Name, "err", werr)
+		}
+		a := api.AsError(err)
+		if a.Hint != "" {
+			a = a.WithHint("%s; then resume the set-up", a.Hint)
+		}
+		return a
+	}
+	sp.Root = &e.o.Root
+	sp.Argv = e.o.Root.Command("setup-step", root.StepArgs(dir, i, k, root.StepRun)...)
+	if sp.Check != nil {
+		sp.Check = e.o.Root.Command("setup-step", root.StepArgs(dir, i, k, root.StepCheck)...)
+	}
+	sp.Env, _ = e.o.Env(e.ctx, false) // sudo's own
+	return nil
 }
 
 // writeFiles writes files as a whole each: the runner that an agent started just before it was killed may
@@ -391,67 +419,4 @@ func writeFiles(files map[string]string) error {
 		}
 	}
 	return nil
-}
-
-// interpreter is what runs a script: sh -e, unless its first line names another. Shells get -e too.
-func interpreter(script string) []string {
-	first, _, _ := strings.Cut(script, "\n")
-	words := strings.Fields(strings.TrimPrefix(first, "#!"))
-	if !strings.HasPrefix(first, "#!") || len(words) == 0 || !filepath.IsAbs(words[0]) {
-		return []string{"sh", "-e"}
-	}
-	name := filepath.Base(words[len(words)-1])
-	if filepath.Base(words[0]) != "env" {
-		name = filepath.Base(words[0])
-	}
-	switch name {
-	case "sh", "bash", "dash", "ksh", "zsh":
-		words = append(words, "-e")
-	}
-	return words
-}
-
-// exports is a shell script that sets variables.
-func exports(env []string) string {
-	var b strings.Builder
-	for _, kv := range env {
-		if k, v, ok := strings.Cut(kv, "="); ok && variable(k) {
-			fmt.Fprintf(&b, "export %s='%s'\n", k, strings.ReplaceAll(v, "'", `'\''`))
-		}
-	}
-	return b.String()
-}
-
-// asRoot is a command line that runs argv as root by a script that sets its variables: on sudo's own
-// command line everybody could read them.
-func asRoot(sudo []string, envFile string, argv []string) []string {
-	out := append([]string{}, sudo...)
-	return append(append(out, "sh", envFile), argv...)
-}
-
-// maySudo says what is needed where root can't be had without a question.
-func (e *Engine) maySudo(s *api.SetupStep, envFile string, argv []string) error {
-	ctx, cancel := context.WithTimeout(e.ctx, 30*time.Second)
-	defer cancel()
-	out, err := command(ctx, append(append([]string{}, e.o.Sudo...), "true")...)
-	if err == nil || e.ctx.Err() != nil {
-		return e.ctx.Err()
-	}
-	why := lastLine(plain(out))
-	if why == "" {
-		why = err.Error()
-	}
-	line := []string{"sudo", "sh"}
-	for _, a := range append([]string{envFile}, argv...) {
-		line = append(line, quoted(a))
-	}
-	return api.Errorf(api.CodeForbidden, "%s needs root, which can't be had here without a question (%s)", what(s), why).
-		WithHint("an administrator can run it: %s; or let this user run sudo without a password; then resume the set-up", strings.Join(line, " "))
-}
-
-func quoted(path string) string {
-	if strings.Trim(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-") == "" {
-		return path
-	}
-	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }

@@ -2,9 +2,8 @@ package setup
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"os/exec"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -13,13 +12,14 @@ import (
 
 	"berth/backend/agent/durable"
 	"berth/backend/agent/proc"
+	"berth/backend/agent/root"
 	"berth/backend/api"
 )
 
-// endAll ends a set of processes: SIGTERM, and SIGKILL after a grace. Those of root are signalled by sudo,
-// where that is given. It returns how many were left.
-func endAll(ctx context.Context, set proc.Set, grace time.Duration, sudo []string) int {
-	if sudo == nil {
+// endAll ends a set of processes: SIGTERM, and SIGKILL after a grace. Those of root are signalled as root,
+// where by says how. It returns how many were left.
+func endAll(ctx context.Context, set proc.Set, grace time.Duration, by *root.Caller) int {
+	if by == nil {
 		left, _ := set.End(ctx, grace, nil)
 		return len(left)
 	}
@@ -32,41 +32,25 @@ func endAll(ctx context.Context, set proc.Set, grace time.Duration, sudo []strin
 		deadline := time.Now().Add(sig.wait)
 		told := map[proc.Identity]bool{}
 		for len(members) > 0 && time.Now().Before(deadline) && ctx.Err() == nil {
-			argv := append(append([]string{}, sudo...), "kill", "-s", sig.name)
-			fresh := false
+			var others []root.Target
 			for _, m := range members {
 				if !told[m] {
-					told[m], fresh = true, true
-					_ = m.Signal(sig.sig)
-					argv = append(argv, strconv.Itoa(m.PID))
+					told[m] = true
+					if err := m.Signal(sig.sig); err != nil && !errors.Is(err, proc.ErrGone) {
+						others = append(others, root.Target{PID: m.PID, StartedAt: m.StartedAt()})
+					}
 				}
 			}
-			if fresh {
-				_, _ = command(ctx, argv...) // some have ended by now
+			if len(others) > 0 {
+				ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+				_ = by.Signal(ctx, sig.name, others...) // what is left is counted
+				cancel()
 			}
 			time.Sleep(20 * time.Millisecond)
 			members, _ = set.Members()
 		}
 	}
 	return len(members)
-}
-
-// command runs a small command and returns its output.
-func command(ctx context.Context, argv ...string) ([]byte, error) {
-	path, err := lookPath(argv[0], nil)
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.CommandContext(ctx, path, argv[1:]...)
-	cmd.Env = []string{"PATH=" + defaultPath, "LC_ALL=C"}
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it has nobody to ask
-	cmd.WaitDelay = time.Second
-	out, err := cmd.CombinedOutput()
-	if ctx.Err() != nil {
-		err = fmt.Errorf("%s did not end in time: %w", argv[0], ctx.Err())
-	}
-	return out, err
 }
 
 // endRunner tells the runner of a step to end it, and waits until it has.
@@ -92,24 +76,23 @@ func (s started) alive() bool {
 }
 
 // endRest ends what a runner left behind that was killed.
-func (e *Engine) endRest(ctx context.Context, session int, root bool) {
-	sudo := e.o.Sudo
-	if !root {
-		sudo = nil
+func (e *Engine) endRest(ctx context.Context, session int, ofRoot bool) {
+	var by *root.Caller
+	if ofRoot && len(e.o.Root.Sudo) > 0 {
+		by = &e.o.Root
 	}
-	endAll(ctx, proc.Set{Session: session}, e.o.Grace, sudo)
+	endAll(ctx, proc.Set{Session: session}, e.o.Grace, by)
 }
 
 // restartMachine asks the system to restart.
 func (e *Engine) restartMachine(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	out, err := command(ctx, append(append([]string{}, e.o.Sudo...), "sh", "-c", "sync; shutdown -r now || systemctl reboot || reboot")...)
+	_, err := e.o.Root.Run(ctx, "restarting the machine", "restart")
 	if err == nil || ctx.Err() != nil {
 		return nil // the system's own answer may be cut off by what was asked for
 	}
-	return api.Errorf(api.CodeFailed, "restarting the machine failed: %w: %s", err, lastLine(plain(out))).
-		WithHint("restart it; the set-up then goes on by itself")
+	return api.AsError(err).WithHint("restart it; the set-up then goes on by itself")
 }
 
 // fullDisk says which of the folders' file systems is full, or "".

@@ -14,6 +14,7 @@ import (
 
 	"berth/backend/agent/durable"
 	"berth/backend/agent/proc"
+	"berth/backend/agent/root"
 	"berth/backend/api"
 )
 
@@ -34,7 +35,7 @@ type Options struct {
 	Runner func(folder, step, attempt string) []string           // the command line of a runner
 	Env    func(ctx context.Context, root bool) ([]string, bool) // what steps run with; false: not known yet
 	Work   string                                                // where steps that are not root's begin
-	Sudo   []string                                              // what makes a command root's; nil: this process is root
+	Root   root.Caller                                           // how root's steps are run
 	// NoReboot says why this machine is never restarted; empty: it may be.
 	NoReboot string
 	Boot     string                          // this boot of the machine

@@ -16,6 +16,7 @@ import (
 
 	"berth/backend/agent/durable"
 	"berth/backend/agent/proc"
+	"berth/backend/agent/root"
 	"berth/backend/api"
 )
 
@@ -284,7 +285,7 @@ func fakeSudo(t *testing.T, text string) []string {
 func TestRootByCommand(t *testing.T) {
 	dir := folder(t)
 	o := options(dir)
-	o.Sudo = fakeSudo(t, `shift 2; exec env -i PATH=/usr/bin:/bin OUTSIDE=1 "$@"`)
+	o.Root.Sudo = fakeSudo(t, `shift 2; exec env -i PATH=/usr/bin:/bin OUTSIDE=1 "$@"`)
 	e := open(t, o)
 	_, err := e.Put(plan1("a", api.SetupStep{Root: true, Env: []string{"V=it's"}, Check: "test \"$ROOT\" = false", Script: "echo \"$ROOT $V $OUTSIDE $(pwd)\" >>$OUT/log"},
 		api.SetupStep{Root: true, LimitSeconds: 0.3, Script: "echo $$ >$OUT/pid; trap '' TERM; while :; do sleep 1; done"}))
@@ -305,7 +306,7 @@ func TestRootByCommand(t *testing.T) {
 func TestWithoutRootTheCommandIsSaid(t *testing.T) {
 	dir := folder(t)
 	o := options(dir)
-	o.Sudo = fakeSudo(t, `echo "sudo: a password is required" >&2; exit 1`)
+	o.Root.Sudo = fakeSudo(t, `echo "sudo: a password is required" >&2; exit 1`)
 	e := open(t, o)
 	_, err := e.Put(plan1("a", api.SetupStep{Root: true, Script: "echo $V $ROOT >>$OUT/log", Env: []string{"V=x y"}}))
 	require.NoError(t, err)
@@ -319,6 +320,8 @@ func TestWithoutRootTheCommandIsSaid(t *testing.T) {
 	out, err := exec.Command("env", "-i", "sh", "-c", line).CombinedOutput()
 	require.NoError(t, err, "%s: %s", line, out)
 	require.Equal(t, []string{"x y true"}, lines(t, dir, "log"))
+	require.NotContains(t, st.Error.Hint, "x y", "variables stand on no command line")
+	require.True(t, strings.HasSuffix(st.Error.Hint, "; then resume the set-up"), st.Error.Hint)
 }
 
 // TestARealSudo runs a step as root from another user's agent.
@@ -348,10 +351,13 @@ func TestARealSudo(t *testing.T) {
 	}
 	run, folder, step := "echo \"$(id -u) $ROOT\" >>$OUT/log", filepath.Join(dir, "a"), "0"
 	require.NoError(t, os.Mkdir(folder, 0o700))
-	sp := spec{Boot: "b", Env: []string{"PATH=" + defaultPath}, Dir: "/", Sudo: []string{sudo, "-n", "--"}, Seconds: 2, Grace: 0.3}
+	by := root.Caller{Program: []string{own, "root"}, Sudo: []string{sudo, "-n", "--"}}
+	sp := spec{Boot: "b", Env: []string{"PATH=" + root.DefaultPath}, Dir: "/", Root: &by, Seconds: 2, Grace: 0.3}
+	vars, err := json.Marshal(root.StepEnv{Env: []string{"PATH=" + root.DefaultPath, "OUT=" + base, "ROOT=true"}})
+	require.NoError(t, err)
 	require.NoError(t, writeFiles(map[string]string{stepFile(folder, 0, 0, "sh"): run + "; echo $$ >$OUT/pid; trap '' TERM; while :; do sleep 1; done",
-		stepFile(folder, 0, 1, "env"): exports([]string{"PATH=" + defaultPath, "OUT=" + base, "ROOT=true"}) + "cd / && exec \"$@\"\n"}))
-	sp.Argv = asRoot(sp.Sudo, stepFile(folder, 0, 1, "env"), []string{"sh", "-e", stepFile(folder, 0, 0, "sh")})
+		stepFile(folder, 0, 1, "env"): string(vars)}))
+	sp.Argv = by.Command("setup-step", root.StepArgs(folder, 0, 1, root.StepRun)...)
 	require.NoError(t, durable.Write(stepFile(folder, 0, 1, "json"), sp))
 	require.NoError(t, filepath.Walk(folder, func(p string, _ os.FileInfo, _ error) error { return os.Chown(p, 65534, 65534) }))
 	cmd := exec.Command(own, "setup-step", folder, step, "1")
@@ -362,7 +368,7 @@ func TestARealSudo(t *testing.T) {
 	r, ok := readResult(stepFile(folder, 0, 1, "code"))
 	require.True(t, ok)
 	require.Equal(t, whyLimit, r.Why, "%+v", r)
-	require.Zero(t, r.Left)
+	require.Zero(t, r.Left, "SIGKILL reaches what root runs")
 	got, err := os.ReadFile(filepath.Join(base, "log"))
 	require.NoError(t, err)
 	require.Equal(t, "0 true\n", string(got))
@@ -408,15 +414,5 @@ func FuzzPlain(f *testing.F) {
 			t.Fatalf("%q became %q", b, s)
 		}
 		_ = lastLine(s)
-	})
-}
-
-func FuzzInterpreter(f *testing.F) {
-	f.Add("#!/usr/bin/env bash\n")
-	f.Add("#! /bin/sh -x")
-	f.Fuzz(func(t *testing.T, s string) {
-		if argv := interpreter(s); len(argv) == 0 || argv[0] == "" {
-			t.Fatalf("%q has no interpreter", s)
-		}
 	})
 }

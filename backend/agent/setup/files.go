@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,6 +12,7 @@ import (
 
 	"berth/backend/agent/durable"
 	"berth/backend/agent/proc"
+	"berth/backend/agent/root"
 	"berth/backend/api"
 )
 
@@ -24,7 +24,7 @@ import (
 //	N.log         the output of all attempts
 //	N.lock        held by the runner
 //	N.K.json      what the runner is told
-//	N.K.env       a script that runs a root step's with its variables
+//	N.K.env       the variables of a step that root runs: root.StepEnv
 //	N.K.run       who the runner is; its presence says that the attempt has begun
 //	N.K.code      how it ended; its blocks are allocated before the step begins
 const (
@@ -47,14 +47,14 @@ type record struct {
 
 // spec is what a runner is told.
 type spec struct {
-	Boot    string   `json:"boot_id"`
-	Argv    []string `json:"argv"`
-	Check   []string `json:"check,omitempty"`
-	Env     []string `json:"env"`
-	Dir     string   `json:"dir"`
-	Sudo    []string `json:"sudo,omitempty"` // what is put before a command that root must run
-	Seconds float64  `json:"seconds"`        // what it may take
-	Grace   float64  `json:"grace"`          // seconds between SIGTERM and SIGKILL
+	Boot    string       `json:"boot_id"`
+	Argv    []string     `json:"argv"`
+	Check   []string     `json:"check,omitempty"`
+	Env     []string     `json:"env"`
+	Dir     string       `json:"dir"`
+	Root    *root.Caller `json:"root,omitempty"` // for a step of root's that this user runs by sudo
+	Seconds float64      `json:"seconds"`        // what it may take
+	Grace   float64      `json:"grace"`          // seconds between SIGTERM and SIGKILL
 }
 
 // started is N.K.run.
@@ -81,10 +81,7 @@ const (
 
 // stepFile is the path of a file of a step; attempt 0 is for those of all attempts.
 func stepFile(dir string, step, attempt int, ext string) string {
-	if attempt == 0 {
-		return filepath.Join(dir, fmt.Sprintf("%02d.%s", step+1, ext))
-	}
-	return filepath.Join(dir, fmt.Sprintf("%02d.%d.%s", step+1, attempt, ext))
+	return filepath.Join(dir, root.StepFile(step, attempt, ext))
 }
 
 // attempts is the number of the last attempt that a runner has begun.
@@ -174,7 +171,7 @@ func checkPlan(p *api.SetupPlan) error {
 		}
 		seen[s.Name] = true
 		for _, kv := range s.Env {
-			if k, _, ok := strings.Cut(kv, "="); !ok || !variable(k) || strings.IndexByte(kv, 0) >= 0 {
+			if k, _, ok := strings.Cut(kv, "="); !ok || !root.Variable(k) || strings.IndexByte(kv, 0) >= 0 {
 				return api.Errorf(api.CodeUsage, "the step %s of the set-up %s: %.40q is no variable KEY=VALUE", s.Name, p.ID, kv)
 			}
 		}
@@ -198,17 +195,6 @@ func plainName(s string) bool {
 		}
 	}
 	return true
-}
-
-func variable(s string) bool {
-	for i, r := range s {
-		switch {
-		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', r == '_', i > 0 && '0' <= r && r <= '9':
-		default:
-			return false
-		}
-	}
-	return s != ""
 }
 
 // loadPlan reads what a folder holds. A plan whose status can't be read begins anew; what its runners

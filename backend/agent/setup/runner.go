@@ -5,11 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,6 +17,7 @@ import (
 
 	"berth/backend/agent/durable"
 	"berth/backend/agent/proc"
+	"berth/backend/agent/root"
 )
 
 const (
@@ -124,7 +123,7 @@ func (r *runner) run() result {
 
 // command runs a command to its end. What it leaves in the background goes on.
 func (r *runner) command(argv []string, out *os.File, limit time.Duration) result {
-	path, err := lookPath(argv[0], r.spec.Env)
+	path, err := root.LookPath(argv[0], r.spec.Env)
 	if err != nil {
 		return result{Err: err.Error()}
 	}
@@ -156,7 +155,7 @@ func (r *runner) command(argv []string, out *os.File, limit time.Duration) resul
 		}
 	}
 	set := proc.Set{Root: os.Getpid(), Session: os.Getpid()}
-	left := endAll(context.Background(), set, time.Duration(r.spec.Grace*float64(time.Second)), r.spec.Sudo)
+	left := endAll(context.Background(), set, time.Duration(r.spec.Grace*float64(time.Second)), r.spec.Root)
 	if left == 0 {
 		<-ended
 	}
@@ -169,30 +168,6 @@ func resultOf(st *os.ProcessState) result {
 	}
 	return result{Code: st.ExitCode()}
 }
-
-// lookPath finds a program by the PATH that it runs with.
-func lookPath(name string, env []string) (string, error) {
-	if filepath.IsAbs(name) {
-		return name, nil
-	}
-	path := defaultPath
-	for _, kv := range env {
-		if v, ok := bytes.CutPrefix([]byte(kv), []byte("PATH=")); ok {
-			path = string(v)
-		}
-	}
-	for _, list := range []string{path, defaultPath} {
-		for _, d := range filepath.SplitList(list) {
-			p := filepath.Join(d, name)
-			if fi, err := os.Stat(p); err == nil && filepath.IsAbs(d) && fi.Mode().IsRegular() && fi.Mode()&0o111 != 0 {
-				return p, nil
-			}
-		}
-	}
-	return "", fmt.Errorf("%s was not found on the instance (PATH is %s): %w", name, path, fs.ErrNotExist)
-}
-
-const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // shorten keeps the end of a log that has become too long: the step must not fill the disk by talking.
 // What is written meanwhile may be lost; what comes after is not, since all write at the end.

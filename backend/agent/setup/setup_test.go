@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/agent/proc"
+	"berth/backend/agent/root"
 	"berth/backend/api"
 )
 
@@ -28,6 +29,8 @@ func TestMain(m *testing.M) {
 		switch os.Args[1] {
 		case "setup-step":
 			os.Exit(Main(os.Args[2:]))
+		case "root":
+			os.Exit(root.Main(os.Args[2:], os.Stdout, os.Stderr))
 		case "engine":
 			engineMain(os.Args[2], os.Args[3])
 		}
@@ -39,13 +42,13 @@ func TestMain(m *testing.M) {
 var mark = fmt.Sprintf("SETUP_TEST_MARK=%d", os.Getpid())
 
 func options(dir string) Options {
-	return Options{Dir: dir, Work: dir, Poll: 5 * time.Millisecond, Grace: 300 * time.Millisecond, Settle: 100 * time.Millisecond, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	exe, _ := os.Executable()
+	return Options{Dir: dir, Root: root.Caller{Program: []string{exe, "root"}}, Work: dir, Poll: 5 * time.Millisecond, Grace: 300 * time.Millisecond, Settle: 100 * time.Millisecond, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Runner: func(folder, step, attempt string) []string {
-			exe, _ := os.Executable()
 			return []string{exe, "setup-step", folder, step, attempt}
 		},
-		Env: func(_ context.Context, root bool) ([]string, bool) {
-			return []string{"PATH=" + defaultPath, "OUT=" + filepath.Dir(dir), fmt.Sprintf("ROOT=%v", root), mark}, true
+		Env: func(_ context.Context, ofRoot bool) ([]string, bool) {
+			return []string{"PATH=" + root.DefaultPath, "OUT=" + filepath.Dir(dir), fmt.Sprintf("ROOT=%v", ofRoot), mark}, true
 		},
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"unicode"
+
+	"berth/backend/agent/root"
 )
 
 // tailSize is how much of a log a status carries, in bytes.
@@ -29,6 +31,8 @@ func tail(path string) (string, int64) {
 			b = rest
 		}
 	}
+	// A script that root ran knows itself by its handle: people know it by its file.
+	b = bytes.ReplaceAll(b, []byte(root.ScriptPath+":"), []byte(strings.TrimSuffix(path, "log")+"sh:"))
 	return plain(b), fi.Size()
 }
 

@@ -1,0 +1,129 @@
+package root
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"berth/backend/api"
+)
+
+// DefaultPath is where programs of the system are.
+const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// Caller calls verbs. It is written down for the processes around steps.
+type Caller struct {
+	Program []string `json:"program"`        // the command line before the verb: berth-agent root
+	Sudo    []string `json:"sudo,omitempty"` // what is put before it to be root; empty: this process is root
+}
+
+// New returns the Caller of this process: program is the command line before the verb.
+func New(program []string) Caller {
+	c := Caller{Program: program}
+	if os.Geteuid() != 0 {
+		c.Sudo = []string{"sudo", "-n", "--"}
+	}
+	return c
+}
+
+// Command is the command line of a verb.
+func (c Caller) Command(verb string, args ...string) []string {
+	out := append(append([]string{}, c.Sudo...), c.Program...)
+	return append(append(out, verb), args...)
+}
+
+// ByHand is the command with which an administrator does the same.
+func (c Caller) ByHand(verb string, args ...string) string {
+	line := []string{"sudo"}
+	if verb == "setup-step" { // whose step it is
+		line = append(line, "env", fmt.Sprintf("SUDO_UID=%d", os.Getuid()))
+	}
+	for _, a := range append(append(append([]string{}, c.Program...), verb), args...) {
+		line = append(line, quoted(a))
+	}
+	return strings.Join(line, " ")
+}
+
+// Run runs a verb and returns its output. what says for people what it is about: "signalling process 42".
+// CodeForbidden: root can't be had without a question. Other errors are the verb's.
+func (c Caller) Run(ctx context.Context, what, verb string, args ...string) ([]byte, error) {
+	return c.run(ctx, what, c.ByHand(verb, args...), verb, args...)
+}
+
+// Check finds out whether a verb could be run: what and the hint are those of its error.
+func (c Caller) Check(ctx context.Context, what, verb string, args ...string) error {
+	if len(c.Sudo) == 0 {
+		return nil
+	}
+	_, err := c.run(ctx, what, c.ByHand(verb, args...), "check")
+	return err
+}
+
+func (c Caller) run(ctx context.Context, what, byHand, verb string, args ...string) ([]byte, error) {
+	argv := c.Command(verb, args...)
+	path, err := LookPath(argv[0], []string{"PATH=" + os.Getenv("PATH")})
+	if err != nil {
+		if len(c.Sudo) == 0 {
+			return nil, api.Errorf(api.CodeFailed, "%s: %w", what, err)
+		}
+		return nil, needsRoot(what, "sudo is not installed", byHand)
+	}
+	var out, said bytes.Buffer
+	cmd := exec.CommandContext(ctx, path, argv[1:]...)
+	cmd.Env = []string{"PATH=" + DefaultPath, "LC_ALL=C"} // sudo's words are read
+	cmd.Dir = "/"
+	cmd.Stdout, cmd.Stderr = &out, &said
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it has nobody to ask
+	cmd.WaitDelay = time.Second
+	err = cmd.Run()
+	if err == nil {
+		return out.Bytes(), nil
+	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("%s: %s did not end in time: %w", what, argv[0], ctx.Err())
+	}
+	return nil, c.explain(what, byHand, verb, said.String()+"\n"+out.String(), err)
+}
+
+// explain says why a verb failed: by the verb's own line, else it was sudo that did not run it.
+func (c Caller) explain(what, byHand, verb, said string, err error) error {
+	last := ""
+	for line := range strings.Lines(said) {
+		line = oneLine(strings.ToValidUTF8(line, "?"))
+		if rest, ok := strings.CutPrefix(line, prefix(verb)); ok {
+			if code, msg, ok := strings.Cut(rest, ": "); ok {
+				return api.Errorf(api.Code(code), "%s: %s", what, msg)
+			}
+		}
+		if line != "" {
+			last = lastBytes(line, 200)
+		}
+	}
+	var exit *exec.ExitError
+	if len(c.Sudo) > 0 && errors.As(err, &exit) && exit.ExitCode() == 1 { // sudo's; a verb would have said why
+		if last == "" {
+			last = "sudo: " + err.Error()
+		}
+		return needsRoot(what, last, byHand)
+	}
+	return api.Errorf(api.CodeFailed, "%s: %s ended with %w: %s", what, verb, err, last)
+}
+
+// needsRoot is the one error for all that sudo refuses.
+func needsRoot(what, why, byHand string) error {
+	return api.Errorf(api.CodeForbidden, "%s needs root, which can't be had here without a question (%s)", what, why).
+		WithHint("an administrator can run it: %s; or let this user run sudo without a password", byHand)
+}
+
+func quoted(s string) string {
+	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-=:") == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
