@@ -97,6 +97,7 @@ type Inventory struct {
 	Python     []Conda      `json:"python_environments"` // Pythons that are not conda's: the system's, virtual environments
 	Kernels    []KernelSpec `json:"kernels"`
 	Errors     []string     `json:"errors,omitempty"` // what could not be read, and why
+	Unread     []string     `json:"unread,omitempty"` // components of which it is not known for that; "packages" and "kernel:" stand for all of these
 	Drift      []Drift      `json:"drift"`
 }
 

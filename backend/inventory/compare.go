@@ -7,13 +7,27 @@ import (
 	"berth/backend/api"
 )
 
-// Compare returns the promises that an inventory does not keep, in their order; each once.
+// unreadPackages stands in Unread for the packages of all environments.
+const unreadPackages = "packages"
+
+// notRead reports whether a component may be there without the inventory's knowing.
+func notRead(inv *api.Inventory, component string) bool {
+	return slices.ContainsFunc(inv.Unread, func(u string) bool {
+		return u == component || u == kernelPrefix && strings.HasPrefix(component, kernelPrefix) ||
+			u == unreadPackages && packages[component]
+	})
+}
+
+// Compare returns the promises that an inventory does not keep, in their order; each once. What could not be read
+// is not missing.
 func Compare(inv *api.Inventory, promises []api.Promise) []api.Drift {
 	out := []api.Drift{}
 	for _, p := range promises {
 		found := Versions(inv, p.Component)
 		d := api.Drift{Component: p.Component, Promised: p.Version, Profile: p.Profile}
 		switch {
+		case len(found) == 0 && notRead(inv, p.Component):
+			continue
 		case len(found) == 0:
 			d.Kind = "missing"
 		case !slices.ContainsFunc(found, func(v string) bool { return Keeps(v, p.Version) }):

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -162,6 +164,46 @@ func TestWhatHangsIsLeftOut(t *testing.T) {
 	require.Contains(t, strings.Join(inv.Errors, "\n"), "python: an earlier look at it still hangs")
 	require.Equal(t, n, asked.Load(), "what hangs is not begun again")
 	close(release)
+	require.Contains(t, inv.Unread, "git")
+	promises := []api.Promise{{Component: "git", Profile: "n"}, {Component: "torch", Profile: "t"}, {Component: "nvidia-driver", Version: "550", Profile: "d"}, {Component: "cuda", Profile: "c"}}
+	inv.Components = slices.DeleteFunc(inv.Components, func(c api.Component) bool { return c.Name == "git" })
+	for _, d := range Compare(&inv, promises) {
+		require.NotEqual(t, "git", d.Component, "what could not be read is not missing")
+	}
+}
+
+// TestReadersAtTheSameMoment: everybody gets a whole inventory, and it is read once.
+func TestReadersAtTheSameMoment(t *testing.T) {
+	release, begun := make(chan struct{}), make(chan struct{}, 100)
+	var asked atomic.Int32
+	r := NewReader(Host{Root: tree(t, gpuBox()), Home: "/home/u", Run: func(_ context.Context, path string, _ ...string) ([]byte, error) {
+		asked.Add(1)
+		begun <- struct{}{}
+		<-release
+		return []byte("1.2.3"), nil
+	}})
+	invs := make([]api.Inventory, 5)
+	var wg sync.WaitGroup
+	ctx, leave := context.WithCancel(t.Context())
+	wg.Go(func() { // the first goes away while it is read
+		require.Contains(t, strings.Join(r.Read(ctx).Errors, "\n"), "nothing was read")
+	})
+	<-begun
+	for i := range invs {
+		wg.Go(func() { invs[i] = r.Read(t.Context()) })
+	}
+	leave()
+	time.Sleep(50 * time.Millisecond) // for the others to have asked; were they later, they would read it again
+	n := asked.Load()
+	close(release)
+	wg.Wait()
+	for _, inv := range invs {
+		require.NotContains(t, strings.Join(inv.Errors, "\n"), "earlier look")
+		require.Empty(t, inv.Unread)
+		require.NotEmpty(t, inv.Components)
+		require.Equal(t, invs[0].Components, inv.Components)
+	}
+	require.NotZero(t, n)
 }
 
 func TestAProgramThatHangsIsKilled(t *testing.T) {

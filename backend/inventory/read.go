@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/singleflight"
 	"golang.org/x/sys/unix"
 
 	"berth/backend/api"
@@ -50,12 +51,13 @@ type Host struct {
 
 var usualPath = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/snap/bin", "/usr/local/cuda/bin"}
 
-// Reader reads inventories of a host. A part that hung in an earlier Read and still does is not begun
-// again.
+// Reader reads inventories of a host. Who asks while one is being read gets that one. A part that hung in an
+// earlier Read and still does is not begun again.
 type Reader struct {
-	h  Host
-	mu sync.Mutex
-	on map[string]bool // parts under way
+	h    Host
+	once singleflight.Group
+	mu   sync.Mutex
+	on   map[string]bool // parts under way
 }
 
 // NewReader returns a reader of a host.
@@ -84,17 +86,30 @@ func (f *found) add(name, version, path, note string) {
 
 func (f *found) fail(format string, a ...any) { f.errs = append(f.errs, fmt.Sprintf(format, a...)) }
 
-// Read reads what is installed, within about ten seconds. What could not be read stands in Errors.
+// Read reads what is installed, within about ten seconds. What could not be read stands in Errors and Unread.
 func (r *Reader) Read(ctx context.Context) api.Inventory {
-	ctx, cancel := context.WithTimeout(ctx, r.h.Limit)
-	defer cancel()
+	got := r.once.DoChan("", func() (any, error) { // it is also of others, who may stay longer than this caller
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.h.Limit)
+		defer cancel()
+		return r.read(ctx), nil
+	})
+	select {
+	case g := <-got:
+		inv := g.Val.(api.Inventory)
+		inv.Components, inv.Conda, inv.Python = slices.Clone(inv.Components), slices.Clone(inv.Conda), slices.Clone(inv.Python)
+		inv.Kernels, inv.Errors, inv.Unread, inv.Drift = slices.Clone(inv.Kernels), slices.Clone(inv.Errors), slices.Clone(inv.Unread), []api.Drift{}
+		return inv
+	case <-ctx.Done():
+		return api.Inventory{ReadAt: time.Now().UTC(), Errors: []string{"nothing was read: " + ctx.Err().Error()}}
+	}
+}
+
+func (r *Reader) read(ctx context.Context) api.Inventory {
 	h := r.h
 	h.have = sync.OnceValue(h.dpkg)
 	slots := make(chan struct{}, running)
 	parts := map[string]func(context.Context) found{
-		"the system": h.system, "the NVIDIA driver": h.driver, "CUDA toolkits": h.cuda, "cuDNN and NCCL": h.libraries,
-		"Pythons and Jupyter kernels":                   h.pythons,
-		"virtual environments in the working directory": h.workVenvs,
+		partSystem: h.system, partDriver: h.driver, partCUDA: h.cuda, partLibraries: h.libraries, partPythons: h.pythons, partVenvs: h.workVenvs,
 	}
 	for _, t := range tools {
 		parts[t.name] = func(ctx context.Context) found { return h.tool(ctx, t, slots) }
@@ -114,6 +129,7 @@ func (r *Reader) Read(ctx context.Context) api.Inventory {
 		r.mu.Unlock()
 		if busy {
 			inv.Errors = append(inv.Errors, name+": an earlier look at it still hangs")
+			inv.Unread = append(inv.Unread, tellsOf(name)...)
 			continue
 		}
 		waits[name] = true
@@ -140,12 +156,42 @@ func (r *Reader) Read(ctx context.Context) api.Inventory {
 		case <-ctx.Done():
 			for n := range waits {
 				inv.Errors = append(inv.Errors, fmt.Sprintf("%s: no answer within %v; a mount may hang", n, r.h.Limit))
+				inv.Unread = append(inv.Unread, tellsOf(n)...)
 			}
 			clear(waits)
 		}
 	}
 	order(&inv)
 	return inv
+}
+
+// The parts that are no program's.
+const (
+	partSystem    = "the system"
+	partDriver    = "the NVIDIA driver"
+	partCUDA      = "CUDA toolkits"
+	partLibraries = "cuDNN and NCCL"
+	partPythons   = "Pythons and Jupyter kernels"
+	partVenvs     = "virtual environments in the working directory"
+)
+
+// tellsOf are the components that a part tells of.
+func tellsOf(part string) []string {
+	switch part {
+	case partSystem:
+		return nil
+	case partDriver:
+		return []string{"nvidia-driver"}
+	case partCUDA:
+		return []string{"cuda"}
+	case partLibraries:
+		return []string{"cudnn", "nccl"}
+	case partPythons:
+		return []string{unreadPackages, kernelPrefix}
+	case partVenvs:
+		return []string{unreadPackages}
+	}
+	return []string{part} // of one program
 }
 
 // order makes an inventory the same however fast its parts were.
@@ -164,6 +210,8 @@ func order(inv *api.Inventory) {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Path, b.Path))
 	})
 	slices.Sort(inv.Errors)
+	slices.Sort(inv.Unread)
+	inv.Unread = slices.Compact(inv.Unread)
 }
 
 func kernel() string {
