@@ -274,11 +274,12 @@ type Summary struct {
 	CPU        *float64     `json:"c,omitempty"`  // percent
 	MemoryUsed *int64       `json:"m,omitempty"`
 	Memory     *int64       `json:"mt,omitempty"`
-	// Disk is the fullest local file system.
+	// Disk is the local file system with the least room, for data or for files.
 	Disk          string     `json:"d,omitempty"` // its mount
 	DiskPercent   *float64   `json:"dp,omitempty"`
-	DiskFullIn    *float64   `json:"df,omitempty"` // seconds
-	DiskAvailable *int64     `json:"da,omitempty"`
+	DiskInodes    bool       `json:"di,omitempty"` // DiskPercent is of its inodes: they are scarcer than its space
+	DiskFullIn    *float64   `json:"df,omitempty"` // seconds until there is no space
+	DiskAvailable *int64     `json:"da,omitempty"` // space
 	GPUProcesses  int        `json:"p,omitempty"`
 	GPUIdleSince  *time.Time `json:"gi,omitempty"` // since when no GPU has done anything; nil: one does, or there is none
 	Attention     []Finding  `json:"a,omitempty"`
@@ -300,6 +301,9 @@ type GPUSummary struct {
 	XID         int      `json:"x,omitempty"`  // the last one of the last hour that is the GPU's own fault
 	User        string   `json:"us,omitempty"` // of its biggest process
 }
+
+// IdleRule is the rule of the finding that an instance's GPUs are billed and have done nothing for long.
+const IdleRule = "gpu-idle"
 
 // BusyPercent is the utilisation from which a GPU counts as busy: drivers report a little for a desktop or a monitor.
 const BusyPercent = 5

@@ -59,7 +59,7 @@ func TestTheFleetShowsFigures(t *testing.T) {
 	}
 	d := measured(t, 200, 60)
 	require.Contains(t, d.Lines()[0], "GPUs 8 busy 1 idle 1 lost", "what a driver that hangs said is not counted")
-	require.Contains(t, d.Lines()[0], "idle $1.03/h, $0.81 today")
+	require.Contains(t, d.Lines()[0], "idle $1.03/h, $4.42+? today")
 	require.Contains(t, d.Lines()[0], "kW")
 	require.Contains(t, lineWith(t, d, "train-1"), "/280G")
 }
@@ -197,6 +197,49 @@ func TestNewCriticalFindingsRingOnce(t *testing.T) {
 		require.Equal(t, want, d.Rung, how)
 		require.Contains(t, d.Screen(), "! shows what to do")
 	}
+}
+
+// The service finds what is idle and paid for; the wall has no limit of its own.
+func TestTheWallShowsWhatTheServiceFinds(t *testing.T) {
+	d := measured(t, 80, 24)
+	say := func(found bool) string {
+		in := uitest.Small(uitest.Epoch)[1]
+		require.Equal(t, "notebook", in.Name)
+		l, _ := uitest.FiguresOf(in, uitest.Epoch)
+		require.NotNil(t, l.Summary.GPUIdleSince, "idle for 47 minutes")
+		if !found {
+			l.Attention = nil
+		}
+		d.Pass(6 * time.Second) // tiles that jump can't be read
+		d.Meter.Add(*l)
+		d.Settle()
+		return lineWith(t, d, "notebook:0")
+	}
+	d.Press("w")
+	require.NotContains(t, say(false), "$ notebook:0")
+	require.Contains(t, say(true), "$ notebook:0")
+}
+
+// What idle GPUs cost today is said when none is idle now, and what is not known of it.
+func TestIdleCostOfToday(t *testing.T) {
+	d := measured(t, 200, 60)
+	require.Contains(t, d.Lines()[0], "idle $1.03/h, $4.42+? today")
+	d.Press("/")
+	d.Type("notebook")
+	d.Press("enter", "enter")
+	require.Contains(t, d.Screen(), "2.2 GPU hours today, $2.23")
+	d.Press("esc", "esc")
+	for _, in := range uitest.Small(uitest.Epoch) {
+		l, _ := uitest.FiguresOf(in, uitest.Epoch)
+		if l == nil || l.Summary == nil {
+			continue
+		}
+		in.State = api.StateStopped
+		d.Meter.Add(*l)
+		d.Feed.Add(api.Change{Instance: &in})
+	}
+	d.Settle()
+	require.Regexp(t, `  idle \$4\.42\+\? today`, d.Lines()[0])
 }
 
 func TestTheWall(t *testing.T) {

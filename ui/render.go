@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"berth/ui/data"
 	"berth/ui/draw"
 	"berth/ui/key"
 	"berth/ui/money"
@@ -150,25 +151,43 @@ func (m *Model) summary() []segment {
 			gpus += fmt.Sprintf(" %d lost", f.Lost)
 		}
 		out = append(out, segment{st: t.Text, s: gpus, short: fmt.Sprintf("GPUs %d/%d busy", f.Busy, f.Busy+f.Idle+f.Lost)})
-		if f.IdleKnown && f.IdlePerHour > 0 {
-			idle := "idle " + money.USD(f.IdlePerHour) + "/h"
-			short := idle
-			if f.IdleToday >= 0.01 {
-				idle += ", " + money.USD(f.IdleToday) + " today"
-			}
-			out = append(out, segment{st: t.Busy, s: idle, short: short})
-		}
-		if f.PowerKnown {
-			out = append(out, segment{st: t.Dim, s: watts(f.Power)})
-		}
 	case s.GPUs > 0:
 		out = append(out, segment{st: t.Dim, s: fmt.Sprintf("%d GPUs on", s.GPUs)})
+	}
+	if idle, short := idleCost(&f); idle != "" {
+		out = append(out, segment{st: t.Busy, s: idle, short: short})
+	}
+	if f.PowerKnown {
+		out = append(out, segment{st: t.Dim, s: watts(f.Power)})
 	}
 	count(s.Stopped, t.Idle, t.Stopped, "stopped", false)
 	if s.TodayKnown {
 		out = append(out, segment{st: t.Text, s: money.USD(s.Today) + " today"})
 	}
 	return out
+}
+
+// idleCost says what idle GPUs cost now and have cost today; "+?" is what is not known of the day.
+func idleCost(f *data.FigureTotals) (long, short string) {
+	today := ""
+	if f.IdleToday >= 0.01 {
+		today = money.USD(f.IdleToday)
+		if f.IdleUnsure > 0 {
+			today += "+?"
+		}
+		today += " today"
+	}
+	switch {
+	case f.IdleKnown && f.IdlePerHour > 0:
+		short = "idle " + money.USD(f.IdlePerHour) + "/h"
+		if today != "" {
+			return short + ", " + today, short
+		}
+		return short, short
+	case today != "":
+		return "idle " + today, "idle " + today
+	}
+	return "", ""
 }
 
 // watts writes a power.

@@ -100,7 +100,7 @@ func idleGPUs(x *host) (gpu.Finding, bool) {
 	if len(s.GPUs) > 1 {
 		what = fmt.Sprintf("its %d GPUs have", len(s.GPUs))
 	}
-	return gpu.Finding{ID: "gpu-idle", Rule: "gpu-idle", Severity: "warning", Subject: "GPUs", Since: s.GPUIdleSince.UTC(),
+	return gpu.Finding{ID: gpu.IdleRule, Rule: gpu.IdleRule, Severity: "warning", Subject: "GPUs", Since: s.GPUIdleSince.UTC(),
 		Text:   fmt.Sprintf("%s done nothing for %s, at $%.2f an hour", what, minutes(quiet), *price),
 		Advice: "If nobody needs it now: berth stop " + x.in.Name + " ends the charge for the machine, and keeps its disk."}, true
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -251,6 +252,8 @@ func TestSummary(t *testing.T) {
 	sum := m.Summary(&s)
 	require.Equal(t, "/", sum.Disk)
 	require.Equal(t, 3600.0, *sum.DiskFullIn)
+	require.Equal(t, 91.0, *sum.DiskPercent)
+	require.False(t, sum.DiskInodes)
 	require.Equal(t, 97.3, *sum.GPUs[0].Utilization)
 	require.True(t, sum.GPUs[0].Throttled)
 	require.NotEmpty(t, sum.GPUs[0].User)
@@ -261,6 +264,25 @@ func TestSummary(t *testing.T) {
 	b, err := json.Marshal(sum)
 	require.NoError(t, err)
 	require.Less(t, len(b), 2048, "%s", b)
+
+	// Files can run out before space does, also where the space is not known.
+	full := s.Disks
+	s.Disks = append(slices.Clone(full), gpu.Disk{Mount: "/small", UsedPercent: p(30.0), InodesUsed: p(96.04)}, gpu.Disk{Mount: "/tmp", Filesystem: "tmpfs", UsedPercent: p(100.0), InodesUsed: p(100.0)},
+		gpu.Disk{Mount: "/ro", ReadOnly: true, InodesUsed: p(100.0)}, gpu.Disk{Mount: "/share", Network: true, InodesUsed: p(100.0)})
+	sum = m.Summary(&s)
+	require.Equal(t, "/small", sum.Disk)
+	require.Equal(t, 96.0, *sum.DiskPercent)
+	require.True(t, sum.DiskInodes)
+	b, err = json.Marshal(sum)
+	require.NoError(t, err)
+	require.Less(t, len(b), 2048)
+	s.Disks = append(s.Disks, gpu.Disk{Mount: "/both", UsedPercent: p(97.0), InodesUsed: p(97.0)})
+	require.Equal(t, "/both", m.Summary(&s).Disk)
+	require.False(t, m.Summary(&s).DiskInodes, "space, where both are as scarce")
+	s.Disks = []gpu.Disk{{Mount: "/odd", InodesUsed: p(2.0)}}
+	require.Equal(t, 2.0, *m.Summary(&s).DiskPercent)
+	s.Disks = full
+	sum = m.Summary(&s)
 
 	short := Shorten(sum, m.Summary(&s))
 	require.Empty(t, short.GPUs[7].Name)

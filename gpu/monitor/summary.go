@@ -33,8 +33,8 @@ func (m *Monitor) Summary(s *gpu.Sample) gpu.Summary {
 	for i := range s.GPUs {
 		out.GPUs = append(out.GPUs, summaryOf(&s.GPUs[i], s))
 	}
-	if d := fullest(s.Disks); d != nil {
-		out.Disk, out.DiskPercent, out.DiskAvailable = d.Mount, d.UsedPercent, d.Available
+	if d, percent, inodes := fullest(s.Disks); d != nil {
+		out.Disk, out.DiskPercent, out.DiskInodes, out.DiskAvailable = d.Mount, tenth(&percent), inodes, d.Available
 		if d.FullIn != nil {
 			v := math.Round(*d.FullIn)
 			out.DiskFullIn = &v
@@ -91,19 +91,22 @@ func cut(s string, n int) string {
 	return s[:n] + "…"
 }
 
-// fullest is the local file system with the least room.
-func fullest(disks []gpu.Disk) *gpu.Disk {
-	var out *gpu.Disk
+// fullest is the local file system with the least room, and how much of its space, or of its inodes if those are
+// scarcer, is used. A tmpfs is memory, and its limit is no amount that is there: the figures of memory have it.
+func fullest(disks []gpu.Disk) (worst *gpu.Disk, percent float64, inodes bool) {
 	for i := range disks {
 		d := &disks[i]
-		if d.UsedPercent == nil || d.Network || d.ReadOnly || d.Filesystem == "tmpfs" {
+		if d.Network || d.ReadOnly || d.Filesystem == "tmpfs" {
 			continue
 		}
-		if out == nil || *d.UsedPercent > *out.UsedPercent {
-			out = d
+		if v := d.UsedPercent; v != nil && (worst == nil || *v > percent) {
+			worst, percent, inodes = d, *v, false
+		}
+		if v := d.InodesUsed; v != nil && (worst == nil || *v > percent) {
+			worst, percent, inodes = d, *v, true
 		}
 	}
-	return out
+	return worst, percent, inodes
 }
 
 // Shorten leaves out of next the names of GPUs that stand in last, the summary before (with its names) of the same

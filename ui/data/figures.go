@@ -16,6 +16,7 @@ type Figures struct {
 	Silent    *time.Time // since when its agent has said nothing
 	Why       string     // why it is silent
 	Attention []api.Attention
+	IdleToday *api.IdleToday // what its GPUs did not do today; nil: nothing to say
 
 	// The sums over its GPUs. Busy, Idle and Lost don't count those whose utilisation is not known.
 	Busy, Idle, Lost     int
@@ -143,7 +144,7 @@ func (s *Store) ApplyFigures(d FigureDelta, now time.Time) []Alarm {
 	var out []Alarm
 	for _, l := range d.Lines {
 		old := s.figs[l.Instance]
-		f := &Figures{Silent: l.Silent, Why: l.Why, Attention: l.Attention}
+		f := &Figures{Silent: l.Silent, Why: l.Why, Attention: l.Attention, IdleToday: l.IdleToday}
 		switch {
 		case l.Summary != nil:
 			f.Summary, f.Known, f.Received = *l.Summary, true, l.Received
@@ -217,10 +218,14 @@ type FigureTotals struct {
 	Busy, Idle, Lost int  // GPUs
 	Power            float64
 	PowerKnown       bool
-	// IdlePerHour is what idle GPUs cost an hour now: their share of their instance's price. IdleToday is what
-	// instances whose GPUs are all idle have cost since they went idle, today. The Known fields say whether any price was known.
-	IdlePerHour, IdleToday   float64
-	IdleKnown                bool
+	// IdlePerHour is what idle GPUs cost an hour now: their share of their instance's price; IdleKnown says whether any
+	// price was known.
+	IdlePerHour float64
+	IdleKnown   bool
+	// IdleToday is what idle GPUs cost since midnight, those of instances that are stopped by now too. IdleUnsure is how
+	// many instances it does not, or not wholly, count: IdleToday.Why of each says why.
+	IdleToday                float64
+	IdleUnsure               int
 	Critical, Warning, Other int // active findings, of all instances
 }
 
@@ -232,8 +237,6 @@ func (s *Store) FigureTotals(now time.Time) FigureTotals {
 	}
 	var t FigureTotals
 	shared := map[string]bool{}
-	y, m, d := now.Date()
-	midnight := time.Date(y, m, d, 0, 0, 0, 0, now.Location())
 	for id, f := range s.figs {
 		r := s.rows[id]
 		if r == nil {
@@ -249,6 +252,17 @@ func (s *Store) FigureTotals(now time.Time) FigureTotals {
 				default:
 					t.Other++
 				}
+			}
+		}
+		if d := f.IdleToday; d != nil {
+			switch {
+			case d.SumUSD != nil:
+				t.IdleToday += *d.SumUSD
+			case d.USD != nil:
+				t.IdleToday += *d.USD
+			}
+			if d.Why != "" {
+				t.IdleUnsure++
 			}
 		}
 		if !s.Live(r, f) {
@@ -272,13 +286,6 @@ func (s *Store) FigureTotals(now time.Time) FigureTotals {
 		}
 		t.IdleKnown = true
 		t.IdlePerHour += *rate * float64(f.Idle) / float64(len(f.GPUs))
-		if f.GPUIdleSince != nil && f.Idle == len(f.GPUs) {
-			from := *f.GPUIdleSince
-			if from.Before(midnight) {
-				from = midnight
-			}
-			t.IdleToday += *rate * max(0, now.Sub(from).Hours())
-		}
 	}
 	s.figTotals, s.figTotalsGen = t, key
 	return t

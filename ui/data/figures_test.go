@@ -106,17 +106,22 @@ func TestFigureTotals(t *testing.T) {
 	muted := noon.Add(time.Hour)
 	silent := add("silent", nil, []api.Attention{{Finding: gpu.Finding{ID: "s", Severity: "warning"}}}, one(pct(50), pct(100), ""))
 	silent.Silent = &idleSince
+	silent.IdleToday = &api.IdleToday{USD: pct(2), Why: "its agent is silent"}
+	wasted := add("stopped", nil, nil, one(pct(99), pct(99), ""))
+	wasted.IdleToday = &api.IdleToday{USD: pct(8), SumUSD: pct(5)} // another instance of its host counts the rest
+	half := add("unknown to us", nil, nil, one(pct(99), pct(99), ""))
+	half.IdleToday = &api.IdleToday{USD: pct(1000)}
+	free := add("unpriced", &idleSince, nil, one(pct(0), nil, ""))
+	free.IdleToday = &api.IdleToday{GPUSeconds: 3600, Why: "no price of it is known"}
 	s.ApplyFigures(FigureDelta{Lines: []FigureLine{
 		add("half", nil, []api.Attention{{Finding: gpu.Finding{ID: "x", Severity: "critical"}}, {Finding: gpu.Finding{ID: "y", Severity: "critical"}, Acknowledged: true}, {Finding: gpu.Finding{ID: "z", Severity: "info"}, MutedUntil: &muted}},
 			one(pct(90), pct(300), ""), one(pct(1), pct(50), ""), one(nil, nil, "lost"), one(nil, pct(70), "")),
 		add("idle", &idleSince, nil, one(pct(0), nil, "")),
 		add("long", &yesterday, nil, one(pct(0), nil, "")),
 		silent,
-		add("stopped", nil, nil, one(pct(99), pct(99), "")),
-		add("unpriced", &idleSince, nil, one(pct(0), nil, "")),
-		add("unknown to us", nil, nil, one(pct(99), pct(99), "")),
+		wasted, free, half,
 	}}, noon)
-	require.Equal(t, FigureTotals{Any: true, Busy: 1, Idle: 4, Lost: 1, Power: 420, PowerKnown: true, IdlePerHour: 1 + 4 + 4, IdleToday: 4*3 + 4*12, IdleKnown: true, Critical: 1, Warning: 1}, s.FigureTotals(noon))
+	require.Equal(t, FigureTotals{Any: true, Busy: 1, Idle: 4, Lost: 1, Power: 420, PowerKnown: true, IdlePerHour: 1 + 4 + 4, IdleToday: 2 + 5, IdleUnsure: 2, IdleKnown: true, Critical: 1, Warning: 1}, s.FigureTotals(noon))
 }
 
 // A critical finding rings once: not where it was there before, not while it lasts, again after it went.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"berth/backend/api"
 	"berth/ui/age"
 	"berth/ui/data"
 	"berth/ui/money"
@@ -30,6 +31,18 @@ func (d *Detail) findings(out []entry) []entry {
 		}
 	}
 	return out
+}
+
+// idleToday says for how long GPUs were idle today, what that cost, and what is not known of it.
+func idleToday(d *api.IdleToday) string {
+	s := fmt.Sprintf("%.1f GPU hours today", d.GPUSeconds/3600)
+	if d.USD != nil && d.GPUSeconds > 0 {
+		s += ", " + money.USD(*d.USD)
+	}
+	if d.Why != "" {
+		s += "; not all is known: " + d.Why
+	}
+	return s
 }
 
 // figures lists what is measured, in short: f shows all of it.
@@ -65,6 +78,9 @@ func (d *Detail) figures(field func(label, value string), head func(string)) {
 	if f.GPUError != "" {
 		field("GPUs", f.GPUError)
 	}
+	if idle := f.IdleToday; idle != nil {
+		field("GPUs idle", idleToday(idle))
+	}
 	if f.CPU != nil {
 		s := fmt.Sprintf("%.0f%%", *f.CPU)
 		if f.MemoryUsed != nil && f.Memory != nil {
@@ -74,6 +90,9 @@ func (d *Detail) figures(field func(label, value string), head func(string)) {
 	}
 	if f.DiskPercent != nil {
 		s := fmt.Sprintf("%s is at %.0f%%", f.Disk, *f.DiskPercent)
+		if f.DiskInodes {
+			s = fmt.Sprintf("%s has %.0f%% of its inodes in use", f.Disk, *f.DiskPercent)
+		}
 		if f.DiskFullIn != nil {
 			in, _ := age.Coarse(time.Duration(min(*f.DiskFullIn, 1e9)) * time.Second)
 			s += ", full in " + in

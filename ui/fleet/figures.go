@@ -203,6 +203,18 @@ func diskFigure(f *Fleet, fig *data.Figures, w int) (string, theme.Style) {
 	}
 	s := fmt.Sprintf("%.0f%%", *fig.DiskPercent)
 	st := t.Text
+	if fig.DiskInodes { // when its space is used up is another matter
+		switch {
+		case *fig.DiskPercent >= 95:
+			st = t.Bad
+		case *fig.DiskPercent >= 85:
+			st = t.Busy
+		}
+		if long := s + " inodes"; len(long) <= w {
+			return long, st
+		}
+		return s + " ino", st
+	}
 	const hour = 3600.0
 	soon := fig.DiskFullIn != nil && *fig.DiskFullIn < 48*hour
 	switch {

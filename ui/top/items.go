@@ -281,7 +281,11 @@ func fromSummary(f *data.Figures) *gpu.Sample {
 	}
 	v.CPU, v.MemoryUsed, v.MemoryTotal = f.CPU, f.MemoryUsed, f.Memory
 	if f.Disk != "" {
-		v.Disks = []gpu.Disk{{Mount: f.Disk, UsedPercent: f.DiskPercent, FullIn: f.DiskFullIn, Available: f.DiskAvailable}}
+		d := gpu.Disk{Mount: f.Disk, UsedPercent: f.DiskPercent, FullIn: f.DiskFullIn, Available: f.DiskAvailable}
+		if f.DiskInodes {
+			d.UsedPercent, d.InodesUsed = nil, f.DiskPercent
+		}
+		v.Disks = []gpu.Disk{d}
 	}
 	return v
 }

@@ -35,6 +35,7 @@ func FiguresOf(in api.Instance, now time.Time) (*api.FleetFigures, *gpu.Sample) 
 	}
 	s := simulate(in, at)
 	l.Summary = summary(s, in, at)
+	l.IdleToday = idleToday(in, now)
 	for _, f := range s.Attention {
 		l.Attention = append(l.Attention, api.Attention{Finding: f})
 	}
@@ -46,6 +47,21 @@ func FiguresOf(in api.Instance, now time.Time) (*api.FleetFigures, *gpu.Sample) 
 		return l, nil
 	}
 	return l, &s
+}
+
+// idleToday says what GPUs did not do today: those of Small have their own times.
+func idleToday(in api.Instance, now time.Time) *api.IdleToday {
+	minutes := map[string]float64{"notebook": 130, "train-1": 32}[in.Name]
+	if len(in.GPUs) == 0 || in.State != api.StateRunning && minutes == 0 {
+		return nil
+	}
+	out := &api.IdleToday{Day: now.Format(time.DateOnly), GPUSeconds: 60 * minutes}
+	if in.RunningUSDPerHour == nil {
+		out.Why = "no price of it is known"
+		return out
+	}
+	out.USD = ptr(*in.RunningUSDPerHour * minutes / 60 / float64(len(in.GPUs)))
+	return out
 }
 
 // simulate makes a sample.
@@ -163,6 +179,7 @@ func trouble(s *gpu.Sample, in api.Instance, now time.Time) {
 		find(gpu.Finding{ID: "disk-full:/", Rule: "disk-full", Severity: "critical", Subject: "/", Text: "93 % used, and full in 5 hours if it goes on filling like this", Advice: "see what can be deleted: du -xh -d1 / | sort -h; a full disk keeps the instance from stopping", Since: ago(33 * time.Minute)})
 		find(gpu.Finding{ID: "gpu-idle", Rule: "gpu-idle", Severity: "info", Subject: "GPU 0", Text: "idle for 47 minutes at $1.03 an hour", Advice: "stop it if it is not needed: berth stop notebook", Since: ago(47 * time.Minute)})
 	case "scratch":
+		s.Disks[1].InodesUsed = ptr(84.0)
 		g := &s.GPUs[1]
 		g.Utilization, g.MemoryUtilization, g.MIGEnabled, g.Encoder, g.Decoder = nil, nil, ptr(true), nil, nil
 		for i := range 2 {
@@ -205,7 +222,10 @@ func summary(s gpu.Sample, in api.Instance, now time.Time) *gpu.Summary {
 	}
 	for _, d := range s.Disks {
 		if !d.Network && (out.DiskPercent == nil || *d.UsedPercent > *out.DiskPercent) {
-			out.Disk, out.DiskPercent, out.DiskFullIn, out.DiskAvailable = d.Mount, d.UsedPercent, d.FullIn, d.Available
+			out.Disk, out.DiskPercent, out.DiskInodes, out.DiskFullIn, out.DiskAvailable = d.Mount, d.UsedPercent, false, d.FullIn, d.Available
+		}
+		if !d.Network && d.InodesUsed != nil && *d.InodesUsed > *out.DiskPercent {
+			out.Disk, out.DiskPercent, out.DiskInodes, out.DiskFullIn, out.DiskAvailable = d.Mount, d.InodesUsed, true, d.FullIn, d.Available
 		}
 	}
 	return out

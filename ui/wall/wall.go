@@ -99,19 +99,19 @@ func (s *Wall) classify(r *data.Row, f *data.Figures, g *gpu.GPUSummary, now tim
 	case g.XID != 0:
 		return critical
 	}
-	worst := 0
+	worst, paid := 0, false
 	for _, a := range f.Attention {
+		paid = paid || a.Rule == gpu.IdleRule // a fact, also where somebody has seen it
 		if data.Active(a, now) && about(a.Subject, g.Index) {
 			worst = max(worst, data.Rank(a.Severity))
 		}
 	}
-	paid := data.Rate(&r.Instance)
 	switch {
 	case worst == 3:
 		return critical
 	case g.Throttled:
 		return hot
-	case f.GPUIdleSince != nil && now.Sub(*f.GPUIdleSince) >= 15*time.Minute && paid != nil && *paid > 0:
+	case paid:
 		return wasted
 	case worst == 2:
 		return warned
