@@ -27,11 +27,15 @@ type Instance struct {
 	Sealed bool `json:"sealed,omitempty"`
 	// KeyKept says why the machine can't have another host key.
 	KeyKept string `json:"key_kept,omitempty"`
-	// SetupID is the agent's plan of the last set-up, SetupProfiles what it applies that is not done yet.
+	// SetupID is the agent's plan of the last set-up, SetupProfiles what it applies that is not done yet;
+	// SetupScript: it also runs a script.
 	SetupID       string   `json:"setup_id,omitempty"`
 	SetupProfiles []string `json:"setup_profiles,omitempty"`
+	SetupScript   bool     `json:"setup_script,omitempty"`
 	// SetupFailed says why the last set-up failed; empty: it did not, or was gone on with.
 	SetupFailed string `json:"setup_failed,omitempty"`
+	// Unfinished are set-ups that failed before the last one and were not gone on with, oldest first.
+	Unfinished []Setup `json:"unfinished,omitempty"`
 	// LastFigures are those that its agent said last before it stopped.
 	LastFigures *gpu.Summary `json:"last_figures,omitempty"`
 	// IdleDay is in which minutes of its last day its GPUs were idle.
@@ -45,6 +49,14 @@ type Instance struct {
 	// Unreached says why the machine's agent has never answered since the machine was made or started,
 	// although the provider calls it running.
 	Unreached string `json:"unreached,omitempty"`
+}
+
+// Setup is a set-up that failed: the agent's plan, what it applies that is not done yet, and why it failed.
+type Setup struct {
+	ID       string   `json:"id"`
+	Profiles []string `json:"profiles,omitempty"`
+	Script   bool     `json:"script,omitempty"` // it also runs a script
+	Failed   string   `json:"failed"`
 }
 
 // Usage counts how long an instance has run on one day of the workspace's clock.

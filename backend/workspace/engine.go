@@ -325,10 +325,13 @@ func (w *Workspace) failed(r *run, rec *store.Instance) {
 	switch {
 	case r.stepFailed("setup"):
 		rec.SetupFailed = msg
+		if r.scriptFailed() {
+			finished(rec) // scripts come last
+		}
 		w.setState(rec, api.StateSetupFailed, msg)
 	case r.stepFailed("onstart"):
 		if rec.SetupFailed == "" { // what --resume goes on with; an older failure comes first
-			rec.SetupFailed, rec.SetupID = msg, startPlan(rec, r)
+			setLast(rec, store.Setup{ID: startPlan(rec, r), Script: true, Failed: msg})
 		}
 		w.setState(rec, api.StateSetupFailed, rec.SetupFailed)
 	case r.stepFailed("agent") && rec.ProviderID != "" && !rec.Adopted:
@@ -346,6 +349,18 @@ func (r *run) stepFailed(name string) bool {
 	for _, s := range r.op.Steps {
 		if s.Name == name && s.State == api.OpFailed {
 			return true
+		}
+	}
+	return false
+}
+
+// scriptFailed reports whether a set-up came as far as its scripts, which stand after the profiles' steps.
+func (r *run) scriptFailed() bool {
+	for _, s := range r.op.Steps {
+		for _, p := range s.Parts {
+			if s.Name == "setup" && p.State == api.OpFailed && (p.Name == "script" || p.Name == "onstart") {
+				return true
+			}
 		}
 	}
 	return false

@@ -22,6 +22,8 @@ type fakeSetup struct {
 	mu    sync.Mutex
 	plans map[string]*api.SetupStatus
 	begun []api.SetupPlan
+	// resumed are the ids of the plans that were gone on with.
+	resumed []string
 }
 
 func (f *fakeSetup) routes(mux *http.ServeMux) {
@@ -58,6 +60,7 @@ func (f *fakeSetup) routes(mux *http.ServeMux) {
 			api.WriteError(w, api.Errorf(api.CodeNotFound, "no set-up %q", r.PathValue("id")))
 			return
 		}
+		f.resumed = append(f.resumed, st.ID)
 		st.State, st.Log = api.OpSucceeded, ""
 		st.Revision++
 		for i := range st.Steps {

@@ -3,7 +3,6 @@ package workspace
 import (
 	"context"
 	"errors"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -78,7 +77,7 @@ func runSetup(ctx context.Context, w *Workspace, r *run) error {
 		profiles, script, start = rec.Spec.Profiles, rec.Spec.Setup, rec.Spec.OnStart
 	}
 	if resume {
-		if err := w.follow(ctx, r, rec, "setup", api.SetupPlan{ID: rec.SetupID}, resume); err != nil {
+		if err := w.resumeSetups(ctx, r, rec); err != nil {
 			return err
 		}
 	} else if len(profiles) > 0 || strings.TrimSpace(script+start) != "" {
@@ -99,7 +98,7 @@ func runSetup(ctx context.Context, w *Workspace, r *run) error {
 		// Known before it is begun: a killed daemon's successor asks the agent for the same plan.
 		if err := w.persist(ctx, func() *store.Change {
 			rec := w.entries[r.op.InstanceID].rec
-			rec.SetupID, rec.SetupProfiles = r.op.ID, profiles
+			beginSetup(&rec, store.Setup{ID: r.op.ID, Profiles: profiles, Script: strings.TrimSpace(script+start) != ""})
 			return &store.Change{Instances: []store.Instance{rec}}
 		}); err != nil {
 			return err
@@ -110,14 +109,19 @@ func runSetup(ctx context.Context, w *Workspace, r *run) error {
 	}
 	return w.persist(ctx, func() *store.Change {
 		rec := w.entries[r.op.InstanceID].rec
-		for _, p := range rec.SetupProfiles {
-			if !slices.Contains(rec.Profiles, p) {
-				rec.Profiles = append(slices.Clone(rec.Profiles), p)
-			}
+		if !resume {
+			endSetup(&rec)
 		}
-		rec.SetupProfiles, rec.SetupFailed = nil, ""
-		w.setState(&rec, api.StateRunning, "")
-		return &store.Change{Instances: []store.Instance{rec}}
+		c := &store.Change{}
+		if left := leftOver(&rec); left == "" {
+			w.setState(&rec, api.StateRunning, "")
+		} else {
+			w.setState(&rec, api.StateSetupFailed, rec.SetupFailed)
+			r.op.Warnings = append(r.op.Warnings, left)
+			c.Operations = []store.Operation{r.record()}
+		}
+		c.Instances = []store.Instance{rec}
+		return c
 	})
 }
 

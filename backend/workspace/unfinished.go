@@ -1,0 +1,144 @@
+package workspace
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"berth/backend/api"
+	"berth/backend/store"
+)
+
+// A set-up that failed stays known while others are carried out, until it is gone on with or done anew: the
+// last one in the record's own fields, those before it in Unfinished.
+
+// unfinished lists the set-ups that can be gone on with, oldest first.
+func unfinished(rec *store.Instance) []store.Setup {
+	list := slices.Clone(rec.Unfinished)
+	if last := lastSetup(rec); last.Failed != "" {
+		list = append(list, last)
+	}
+	return list
+}
+
+func lastSetup(rec *store.Instance) store.Setup {
+	return store.Setup{ID: rec.SetupID, Profiles: rec.SetupProfiles, Script: rec.SetupScript, Failed: rec.SetupFailed}
+}
+
+// setLast makes s the last set-up. What failed before stays the reason that is shown until s has ended.
+func setLast(rec *store.Instance, s store.Setup) {
+	rec.SetupID, rec.SetupProfiles, rec.SetupScript = s.ID, s.Profiles, s.Script
+	if s.Failed != "" {
+		rec.SetupFailed = s.Failed
+	}
+}
+
+// beginSetup makes a new set-up the last one of a record; the one before it is kept if it failed, unless s does
+// what was left of it.
+func beginSetup(rec *store.Instance, s store.Setup) {
+	if rec.SetupID == s.ID {
+		return // begun already, by a daemon that was killed
+	}
+	rec.Unfinished = slices.DeleteFunc(unfinished(rec), func(old store.Setup) bool { return covers(s, old) })
+	setLast(rec, s)
+}
+
+// resumeSetup makes an unfinished set-up the last one. It reports whether it is that now: one that went before may
+// have done what was left of it.
+func resumeSetup(rec *store.Instance, id string) bool {
+	all := unfinished(rec)
+	i := slices.IndexFunc(all, func(s store.Setup) bool { return s.ID == id })
+	if i < 0 {
+		return rec.SetupID == id
+	}
+	setLast(rec, all[i])
+	rec.Unfinished = slices.Delete(all, i, i+1)
+	return true
+}
+
+// endSetup notes that the last set-up has succeeded. One that is left then takes its place.
+func endSetup(rec *store.Instance) {
+	finished(rec)
+	rec.SetupScript, rec.SetupFailed = false, ""
+	done := store.Setup{Profiles: rec.Profiles}
+	rec.Unfinished = slices.DeleteFunc(slices.Clone(rec.Unfinished), func(old store.Setup) bool { return len(old.Profiles) > 0 && covers(done, old) })
+	if n := len(rec.Unfinished); n > 0 {
+		setLast(rec, rec.Unfinished[n-1])
+		rec.Unfinished = rec.Unfinished[:n-1]
+	}
+	if len(rec.Unfinished) == 0 {
+		rec.Unfinished = nil
+	}
+}
+
+// finished notes that the profiles of the last set-up are there.
+func finished(rec *store.Instance) {
+	for _, p := range rec.SetupProfiles {
+		if !slices.Contains(rec.Profiles, p) {
+			rec.Profiles = append(slices.Clone(rec.Profiles), p)
+		}
+	}
+	rec.SetupProfiles = nil
+}
+
+// covers reports whether the set-up s does all that old has left: its profiles, perhaps in other versions, and
+// a script where it has one.
+func covers(s, old store.Setup) bool {
+	for _, p := range old.Profiles {
+		if !slices.ContainsFunc(s.Profiles, func(q string) bool { return q == p || profileName(q) == profileName(p) }) {
+			return false
+		}
+	}
+	return s.Script || !old.Script
+}
+
+// profileName is a profile without the version that was chosen: cuda of "cuda=12.4". With another variable it
+// is another thing: "conda:env=ml".
+func profileName(p string) string {
+	if strings.Contains(p, ":") {
+		return p
+	}
+	name, _, _ := strings.Cut(p, "=")
+	return name
+}
+
+// resumeSetups goes on with what is unfinished, oldest first, until one fails.
+func (w *Workspace) resumeSetups(ctx context.Context, r *run, rec store.Instance) error {
+	change := func(f func(*store.Instance)) error {
+		return w.persist(ctx, func() *store.Change {
+			rec := w.entries[r.op.InstanceID].rec
+			f(&rec)
+			return &store.Change{Instances: []store.Instance{rec}}
+		})
+	}
+	todo := unfinished(&rec)
+	if len(todo) == 0 { // it has not failed, but may be cut off from what followed it
+		todo = []store.Setup{lastSetup(&rec)}
+	}
+	for _, s := range todo {
+		left := true
+		err := change(func(rec *store.Instance) { left = resumeSetup(rec, s.ID) })
+		if err == nil && left {
+			err = w.follow(ctx, r, rec, "setup", api.SetupPlan{ID: s.ID}, true)
+		}
+		if err == nil && left {
+			err = change(endSetup)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leftOver says that an older set-up is still unfinished; "" where none is.
+func leftOver(rec *store.Instance) string {
+	if rec.SetupFailed == "" {
+		return ""
+	}
+	what := "an older set-up of " + rec.Name
+	if len(rec.SetupProfiles) > 0 {
+		what += " (" + strings.Join(rec.SetupProfiles, ", ") + ")"
+	}
+	return what + " failed and is not finished; go on with it: berth setup " + rec.Name + " --resume"
+}
