@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,6 +25,8 @@ type fakeSetup struct {
 	begun []api.SetupPlan
 	// resumed are the ids of the plans that were gone on with.
 	resumed []string
+	// hostKey answers the steps of a host key's renewal; nil: as an older agent does.
+	hostKey func(step string) (api.HostKey, error)
 }
 
 func (f *fakeSetup) routes(mux *http.ServeMux) {
@@ -51,6 +54,25 @@ func (f *fakeSetup) routes(mux *http.ServeMux) {
 			f.plans[p.ID] = st
 		}
 		api.WriteJSON(w, 200, f.plans[p.ID])
+	})
+	mux.HandleFunc("POST /v1/hostkey", func(w http.ResponseWriter, r *http.Request) {
+		var q api.HostKeyRequest
+		err := json.NewDecoder(r.Body).Decode(&q)
+		f.mu.Lock()
+		answer := f.hostKey
+		f.mu.Unlock()
+		var k api.HostKey
+		switch {
+		case answer == nil:
+			err = api.Errorf(api.CodeNotFound, "there is no POST /v1/hostkey")
+		case err == nil:
+			k, err = answer(q.Step)
+		}
+		if err != nil {
+			api.WriteError(w, err)
+			return
+		}
+		api.WriteJSON(w, 200, k)
 	})
 	mux.HandleFunc("POST /v1/setup/{id}/resume", func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
@@ -362,11 +384,23 @@ func TestSnapshotsClonesAndImages(t *testing.T) {
 
 	_, err = w.Create(e.ctx(), api.CreateRequest{Name: "second", From: "vision"})
 	require.ErrorIs(t, err, backend.ErrRefused, "its disk can't be copied whole while it runs")
-	do(w.Action(e.ctx(), "vision", "stop", api.ActionRequest{}))
-	do(w.Create(e.ctx(), api.CreateRequest{Name: "second", From: "vision"}))
+	yes := true
+	do(w.Create(e.ctx(), api.CreateRequest{Name: "first", SSH: &yes, DiskBytes: 7 << 30, OnStart: "true", Subnet: "net", Tags: map[string]string{"team": "vision", "for": "tests"}}))
+	do(w.Action(e.ctx(), "first", "stop", api.ActionRequest{}))
+	do(w.Create(e.ctx(), api.CreateRequest{Name: "second", From: "first", Tags: map[string]string{"for": "trying"}}))
 	in, err = w.Instance("second")
 	require.NoError(t, err)
 	require.Equal(t, "base", in.Image)
+	require.True(t, in.SSHEnabled)
+	require.Equal(t, "net", in.Subnet)
+	require.Equal(t, []string{"vision", "trying", "second"}, []string{in.Tags["team"], in.Tags["for"], in.Name})
+	first, err := w.Record("first")
+	require.NoError(t, err)
+	second, err := w.Record("second")
+	require.NoError(t, err)
+	require.NotEqual(t, first.Tags[backend.TagOp], second.Tags[backend.TagOp])
+	require.Equal(t, []any{int64(7 << 30), "true"}, []any{second.Spec.DiskBytes, second.Spec.OnStart})
+	do(w.Action(e.ctx(), "vision", "stop", api.ActionRequest{}))
 
 	do(w.BuildImage(e.ctx(), api.ImageRequest{Name: "mine", From: "vision"}))
 	do(w.BuildImage(e.ctx(), api.ImageRequest{Name: "mine", From: "vision"}))
@@ -379,6 +413,100 @@ func TestSnapshotsClonesAndImages(t *testing.T) {
 	require.Len(t, images, 2)
 	require.Equal(t, "vision", images[1].Source)
 	require.NoError(t, w.DeleteImage(e.ctx(), "mem", "mine"))
+
+	// One that ran is started again, with all that belongs to a start.
+	do(w.Action(e.ctx(), "first", "start", api.ActionRequest{}))
+	starts := func() (n int) {
+		e.lines.setup.mu.Lock()
+		defer e.lines.setup.mu.Unlock()
+		for _, p := range e.lines.setup.begun {
+			if strings.HasPrefix(p.ID, "start-") {
+				n++
+			}
+		}
+		return n
+	}
+	before := starts()
+	e.lines.mu.Lock()
+	e.lines.boot = "another"
+	e.lines.mu.Unlock()
+	do(w.BuildImage(e.ctx(), api.ImageRequest{Name: "running", From: "first"}))
+	require.Equal(t, before+1, starts())
+}
+
+func TestWhatCanOnlyFailLeavesNothing(t *testing.T) {
+	e := newEnv(t)
+	refuse := error(api.Errorf(api.CodeUsage, "there is no network nowhere"))
+	e.mem.Hook = func(_ context.Context, method string) error {
+		if method == "Validate" {
+			return refuse
+		}
+		return nil
+	}
+	w, _ := e.open()
+	_, err := w.Create(e.ctx(), api.CreateRequest{Name: "vision", Subnet: "nowhere"})
+	require.ErrorContains(t, err, "there is no network nowhere")
+	require.Zero(t, w.Len())
+	refuse = api.Errorf(api.CodeUnreachable, "nobody answers")
+	e.create(w, "vision") // the operation finds out
+}
+
+func TestAConsoleOfWhatWasNeverMade(t *testing.T) {
+	e := newEnv(t)
+	e.mem.Hook = func(_ context.Context, method string) error {
+		if method == "Prepare" {
+			return api.Errorf(api.CodeFailed, "the image is broken")
+		}
+		return nil
+	}
+	w, _ := e.open()
+	op, err := w.Create(e.ctx(), api.CreateRequest{Name: "vision"})
+	require.NoError(t, err)
+	require.Equal(t, api.OpFailed, ended(t, w, op).State)
+	_, err = w.Console(e.ctx(), "vision")
+	require.ErrorContains(t, err, "vision was never made")
+}
+
+// TestAListingLooksAgainForWhatWasLost: nobody watches, so that only listings ask.
+func TestAListingLooksAgainForWhatWasLost(t *testing.T) {
+	e := newEnv(t)
+	var away atomic.Int32
+	gate := make(chan struct{})
+	e.mem.Hook = func(ctx context.Context, method string) error {
+		switch {
+		case method == "List" && away.Load() == 1:
+			return api.Errorf(api.CodeUnreachable, "connection refused")
+		case method == "List" && away.Load() == 2:
+			select {
+			case <-gate:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return nil
+	}
+	w, _ := e.open()
+	e.create(w, "vision")
+	state := func() api.State {
+		in, err := w.Instance("vision")
+		require.NoError(t, err)
+		return in.State
+	}
+	away.Store(1)
+	for range 5 {
+		w.Reconcile(e.ctx())
+	}
+	require.Equal(t, api.StateUnknown, state())
+	again := func() api.State {
+		w.lastReconcile = time.Time{}
+		w.Fresh(e.ctx())
+		return state()
+	}
+	require.Equal(t, api.StateUnknown, again())
+	away.Store(2)
+	require.Equal(t, api.StateUnknown, again(), "a provider that hangs is not waited for")
+	close(gate)
+	require.Equal(t, api.StateRunning, again())
 }
 
 func TestLeftoversAreOfferedToTheirHomeOnly(t *testing.T) {
@@ -413,11 +541,9 @@ func TestAccessIsPinnedAndHandedIn(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	w, _ := e.open()
 	yes := true
-	op, err := w.Create(e.ctx(), api.CreateRequest{Name: "open-one", SSH: &yes})
-	require.NoError(t, err)
-	op = ended(t, w, op)
-	require.Equal(t, api.OpFailed, op.State)
-	require.Contains(t, op.Error.Message, "no public key")
+	_, err := w.Create(e.ctx(), api.CreateRequest{Name: "open-one", SSH: &yes})
+	require.ErrorContains(t, err, "no public key")
+	require.Zero(t, w.Len(), "nothing is left that has the name")
 
 	in := e.create(w, "vision")
 	rec, err := w.Record(in.ID)
