@@ -126,6 +126,8 @@ const (
 	TagOp        = "berth-op"
 	TagOwner     = "berth-owner"
 	TagCreated   = "berth-created"
+
+	OwnTags = "berth-" // how they all begin; no user's tag does
 )
 
 // Machine is a machine as its provider sees it.

@@ -6,6 +6,14 @@ import (
 	"berth/backend/api"
 )
 
+// Validator is a backend that can tell at once what Create would refuse.
+type Validator interface {
+	// Validate refuses a spec that Create could not carry out, as far as that is known without fetching or making
+	// anything. It is asked before anything is written down, so that a wrong word leaves nothing behind.
+	// Spec.Access is not set.
+	Validate(ctx context.Context, spec Spec) error
+}
+
 // Preparer is a backend that needs something on its side before Create.
 type Preparer interface {
 	// Prepare makes ready what Create with this spec needs (an image in the provider's cache, space) and

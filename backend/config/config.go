@@ -123,12 +123,11 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 // String implements fmt.Stringer.
 func (d Duration) String() string {
 	s := time.Duration(d).String()
-	s = strings.TrimSuffix(s, "0s")
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
 	if strings.HasSuffix(s, "h0m") {
 		s = strings.TrimSuffix(s, "0m")
-	}
-	if s == "" {
-		return "0s"
 	}
 	return s
 }

@@ -228,6 +228,8 @@ func (b *Backend) unreachable(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return e.WithHint("add yourself to the group libvirt (sudo usermod -aG libvirt $USER) and log in again, or set backend.libvirt.uri to qemu:///session")
+	case b.cfg.uri.session && installed():
+		return e.WithHint("libvirt is installed here, and the daemon of your session does not answer: virsh -c %s list starts it and says what is wrong", b.cfg.uri.text)
 	case errors.Is(err, fs.ErrNotExist) && installed():
 		return e.WithHint("libvirt is installed here, and its daemon does not run: sudo systemctl start libvirtd")
 	case errors.Is(err, fs.ErrNotExist):

@@ -153,6 +153,13 @@ func testNoSpace(t *testing.T, b *bench) {
 	_, err = small.Create(t.Context(), s)
 	require.ErrorIs(t, err, backend.ErrCapacity)
 	require.NoError(t, small.Delete(t.Context(), refOf(s)))
+	large := b.spec("empty")
+	require.NoError(t, small.Validate(t.Context(), large), "whether there is room changes")
+	large.DiskBytes = 1 << 50
+	require.ErrorContains(t, small.Validate(t.Context(), large), "a disk of 1.0 PiB is larger than all of the pool small")
+	elsewhere := b.spec("empty")
+	elsewhere.Subnet = "nowhere"
+	require.ErrorContains(t, small.Validate(t.Context(), elsewhere), "there is no network nowhere")
 	left, err := filepath.Glob(filepath.Join(dir, "berth-vm.*"))
 	require.NoError(t, err)
 	require.Empty(t, left)

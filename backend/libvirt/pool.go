@@ -315,6 +315,17 @@ func (b *Backend) space(ctx context.Context, p pool, copied, disk int64) error {
 		WithHint("free space there, or name another pool with backend.libvirt.pool")
 }
 
+// roomFor refuses a disk that was asked for and could never be filled. Disks that can be filled, but not all at the same time, are
+// the user's to judge.
+func (b *Backend) roomFor(ctx context.Context, p pool, disk int64) error {
+	i, err := b.poolSpace(ctx, p)
+	if err != nil || disk <= i.capacity || i.capacity == 0 {
+		return err
+	}
+	return api.Errorf(api.CodeCapacity, "a disk of %s is larger than all of the pool %s (%s), which has %s", humanize.IBytes(uint64(disk)), b.cfg.pool, p.path, humanize.IBytes(uint64(i.capacity))).
+		WithHint("ask for a smaller one with --disk, or name another pool with backend.libvirt.pool")
+}
+
 type poolSpace struct{ capacity, free int64 }
 
 func (b *Backend) poolSpace(ctx context.Context, p pool) (poolSpace, error) {

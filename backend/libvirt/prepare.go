@@ -7,6 +7,73 @@ import (
 	"berth/backend/api"
 )
 
+// Validate implements backend.Validator.
+func (b *Backend) Validate(ctx context.Context, spec backend.Spec) error {
+	if err := possible(spec); err != nil {
+		return err
+	}
+	z, err := b.size(spec.Size)
+	if err != nil {
+		return err
+	}
+	h, err := b.fits(ctx, z)
+	if err != nil {
+		return err
+	}
+	if _, err := b.network(ctx, spec.Subnet, false); err != nil {
+		return err
+	}
+	from, err := b.foreseen(ctx, h, spec)
+	if err != nil {
+		return err
+	}
+	disk, err := diskSize(spec, z, from)
+	if err != nil {
+		return err
+	}
+	p, err := b.openPool(ctx, false)
+	if isGone(err) {
+		return nil // it is made
+	}
+	if err != nil {
+		return err
+	}
+	if spec.DiskBytes == 0 {
+		return nil
+	}
+	return b.roomFor(ctx, p, disk)
+}
+
+// foreseen is what is known of what a machine will be made from.
+func (b *Backend) foreseen(ctx context.Context, h hostFacts, spec backend.Spec) (made, error) {
+	if spec.From != nil {
+		_, e, err := b.lookup(ctx, *spec.From)
+		if err != nil {
+			return made{}, err
+		}
+		return made{virtual: e.meta.Disk}, nil
+	}
+	entries, err := b.offeredImages(h)
+	if err != nil {
+		return made{}, err
+	}
+	for _, e := range entries {
+		if e.Name == spec.Image {
+			return made{name: e.Name, virtual: e.MinDisk}, nil
+		}
+	}
+	return made{}, nil // built here, or not known: Prepare looks
+}
+
+// fits refuses a size that is larger than the host.
+func (b *Backend) fits(ctx context.Context, z size) (hostFacts, error) {
+	h, err := b.hostFacts(ctx)
+	if err == nil && (z.VCPUs > h.vcpus || z.memory > h.memory) {
+		err = api.Errorf(api.CodeCapacity, "the host of %s is smaller than the size %s", b.cfg.uri.text, z.Name).WithHint("berth sizes --backend libvirt lists those that fit")
+	}
+	return h, err
+}
+
 // Prepare implements backend.Preparer: pool and network are made, the image is put into the pool, and what
 // Create could not do is refused.
 func (b *Backend) Prepare(ctx context.Context, spec backend.Spec, say func(backend.Progress)) error {
@@ -17,12 +84,9 @@ func (b *Backend) Prepare(ctx context.Context, spec backend.Spec, say func(backe
 	if err != nil {
 		return err
 	}
-	h, err := b.hostFacts(ctx)
+	h, err := b.fits(ctx, z)
 	if err != nil {
 		return err
-	}
-	if z.VCPUs > h.vcpus || z.memory > h.memory {
-		return api.Errorf(api.CodeCapacity, "the host of %s is smaller than the size %s", b.cfg.uri.text, z.Name).WithHint("berth sizes --backend libvirt lists those that fit")
 	}
 	if z.GPUs > 0 {
 		if _, _, err := b.allot(ctx, z); err != nil {

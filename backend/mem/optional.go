@@ -12,12 +12,18 @@ import (
 var (
 	_ backend.Preparer    = (*Backend)(nil)
 	_ backend.Forcer      = (*Backend)(nil)
+	_ backend.Validator   = (*Backend)(nil)
 	_ backend.Sealer      = (*Backend)(nil)
 	_ backend.Snapshotter = (*Backend)(nil)
 	_ backend.Imager      = (*Backend)(nil)
 	_ backend.Checker     = (*Backend)(nil)
 	_ backend.Sweeper     = (*Backend)(nil)
 )
+
+// Validate implements backend.Validator.
+func (b *Backend) Validate(ctx context.Context, _ backend.Spec) error {
+	return b.do(ctx, "Validate", func() error { return nil })
+}
 
 // Prepare implements backend.Preparer: it fetches 100 bytes.
 func (b *Backend) Prepare(ctx context.Context, s backend.Spec, say func(backend.Progress)) error {

@@ -13,7 +13,7 @@ import (
 // hands in. A workspace without a key (its backends need none) hands in nothing, nor is there a line to
 // secure to machines that are this host.
 func (w *Workspace) access(ctx context.Context, r *run, b backend.Backend, spec *backend.Spec) (*backend.Access, error) {
-	if w.opts.KeyPath == "" || b.Info().Private {
+	if !w.handsIn(b) {
 		return nil, nil
 	}
 	k, err := keys.Open(w.opts.KeyPath) // made at the first need
@@ -24,8 +24,7 @@ func (w *Workspace) access(ctx context.Context, r *run, b backend.Backend, spec 
 	if spec.SSH {
 		theirs := keys.Users(ctx, backend.CallerFrom(ctx).Env)
 		if len(theirs) == 0 {
-			return nil, api.Errorf(api.CodeUsage, "SSH was asked for, and you have no public key that could be let in").
-				WithHint("ssh-keygen -t ed25519 makes one; without --ssh only Berth's own line is open")
+			return nil, noKey()
 		}
 		a.AuthorizedKeys = append(a.AuthorizedKeys, theirs...)
 	}
@@ -34,6 +33,22 @@ func (w *Workspace) access(ctx context.Context, r *run, b backend.Backend, spec 
 		return nil, err
 	}
 	return a, w.pin(ctx, r, print)
+}
+
+// handsIn reports whether machines of a backend are handed keys.
+func (w *Workspace) handsIn(b backend.Backend) bool { return w.opts.KeyPath != "" && !b.Info().Private }
+
+// checkKeys refuses SSH for users whom no key could let in.
+func (w *Workspace) checkKeys(ctx context.Context, b backend.Backend, spec *backend.Spec) error {
+	if w.handsIn(b) && spec.SSH && len(keys.Users(ctx, backend.CallerFrom(ctx).Env)) == 0 {
+		return noKey()
+	}
+	return nil
+}
+
+func noKey() error {
+	return api.Errorf(api.CodeUsage, "SSH was asked for, and you have no public key that could be let in").
+		WithHint("ssh-keygen -t ed25519 makes one; without --ssh only Berth's own line is open")
 }
 
 // pin writes by which host keys the machine of r is known.

@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -69,7 +70,7 @@ func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operat
 	ssh := q.SSH != nil && *q.SSH
 	rec := store.Instance{
 		Instance: api.Instance{Name: q.Name, ID: newID("i-"), Backend: q.Backend, Size: q.Size, Image: q.Image, Region: q.Region, Owner: me, AssignedTo: q.For,
-			CreatedAt: now, SSHEnabled: ssh, GPUs: size.GPUs, VCPUs: size.VCPUs, MemoryBytes: size.MemoryBytes, DiskBytes: size.DiskBytes,
+			CreatedAt: now, SSHEnabled: ssh, GPUs: size.GPUs, VCPUs: size.VCPUs, MemoryBytes: size.MemoryBytes, DiskBytes: cmp.Or(q.DiskBytes, size.DiskBytes),
 			PriceUSDPerHour: size.PriceUSD, RunningUSDPerHour: size.PriceUSD, Tags: tags, Capabilities: caps, Subnet: q.Subnet, Profiles: has},
 		Token: opID,
 		Spec: &backend.Spec{Token: opID, Name: q.Name, Size: q.Size, Image: q.Image, Region: q.Region, DiskBytes: q.DiskBytes, SSH: ssh,
@@ -78,8 +79,33 @@ func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operat
 	if size.PriceUSD != nil && *size.PriceUSD == 0 {
 		rec.StoppedUSDPerHour = size.PriceUSD // this host costs nothing either way
 	}
+	if err := w.validate(ctx, b, rec.Spec); err != nil {
+		return api.Operation{}, err
+	}
 	w.setState(&rec, api.StateCreating, "")
 	return w.beginNew(ctx, rec, store.Operation{Operation: api.Operation{ID: opID, Kind: opCreate}, Create: &q})
+}
+
+// validate refuses what could only fail, before anything is written down. What keeps it from being known is left to
+// the operation, which tries again.
+func (w *Workspace) validate(ctx context.Context, b backend.Backend, spec *backend.Spec) error {
+	if err := w.checkKeys(ctx, b, spec); err != nil {
+		return err
+	}
+	v, ok := b.(backend.Validator)
+	if !ok {
+		return nil
+	}
+	_, err := within(ctx, w, "create of "+spec.Name, func(ctx context.Context) (struct{}, error) { return struct{}{}, v.Validate(ctx, *spec) })
+	if err == nil {
+		return nil
+	}
+	switch api.AsError(err).Code {
+	case api.CodeUsage, api.CodeUnsupported, api.CodeCapacity, api.CodeNotFound, api.CodeRefused, api.CodeConflict:
+		return err
+	}
+	w.log.Warn("looking whether it can be made", "instance", spec.Name, "error", err)
+	return nil
 }
 
 // cloned is the machine whose disk a new instance copies, if it clones one, and the profiles that are on
@@ -111,8 +137,32 @@ func (w *Workspace) cloned(ctx context.Context, q *api.CreateRequest) (from *bac
 		q.Size = src.Size
 	}
 	q.Image = src.Image
+	asThere(q, &src)
 	r := ref(&src)
 	return &r, src.Profiles, nil
+}
+
+// asThere completes the request for a clone by what the instance that it copies was made with.
+func asThere(q *api.CreateRequest, src *store.Instance) {
+	if q.DiskBytes == 0 && src.Capabilities.Disk {
+		q.DiskBytes = src.DiskBytes
+	}
+	if q.SSH == nil && src.Capabilities.SSH {
+		ssh := src.SSHEnabled
+		q.SSH = &ssh
+	}
+	q.Subnet = cmp.Or(q.Subnet, src.Subnet)
+	if src.Spec != nil {
+		q.OnStart, q.Share = cmp.Or(q.OnStart, src.Spec.OnStart), cmp.Or(q.Share, src.Spec.Share)
+	}
+	tags := map[string]string{}
+	for k, v := range src.Tags {
+		if !strings.HasPrefix(strings.ToLower(k), backend.OwnTags) {
+			tags[k] = v
+		}
+	}
+	maps.Copy(tags, q.Tags)
+	q.Tags = tags
 }
 
 // repeated returns the operation of a request that came before; the answer to it was lost.
@@ -166,7 +216,7 @@ func honoured(q *api.CreateRequest, caps *api.Capabilities) error {
 		}
 	}
 	for k := range q.Tags {
-		if strings.HasPrefix(strings.ToLower(k), "berth-") {
+		if strings.HasPrefix(strings.ToLower(k), backend.OwnTags) {
 			return api.Errorf(api.CodeUsage, "the tag %q is not yours to set: tags that begin with berth- are Berth's own", k)
 		}
 	}

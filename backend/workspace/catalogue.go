@@ -90,6 +90,9 @@ func (w *Workspace) Console(ctx context.Context, name string) (string, error) {
 	if !rec.Capabilities.Console {
 		return "", api.Errorf(api.CodeUnsupported, "%s has no console: %s", rec.Name, orElse(rec.Capabilities.Why["console"], "its backend offers none"))
 	}
+	if rec.State == api.StateCreateFailed && rec.ProviderID == "" {
+		return "", neverMade(&rec)
+	}
 	text, err := within(ctx, w, "backend "+rec.Backend, func(ctx context.Context) ([]byte, error) { return b.Console(ctx, ref(&rec)) })
 	return strings.ToValidUTF8(string(text), "?"), err
 }
@@ -120,7 +123,7 @@ func (w *Workspace) Doctor(ctx context.Context) []api.Check {
 		case api.StateCreateFailed:
 			c.Status, c.Message, c.Fix = "warn", "was never made"+because(in.StateReason), "berth rm "+in.Name
 		}
-		if a := in.Agent; a != nil && a.State != "ready" && c.Status == "ok" && a.Reason != "" {
+		if a := in.Agent; in.State == api.StateRunning && a != nil && a.State != "ready" && c.Status == "ok" && a.Reason != "" {
 			c.Status, c.Message = "warn", "agent "+a.State+": "+a.Reason
 		}
 		out = append(out, c)

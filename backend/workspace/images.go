@@ -127,3 +127,11 @@ func startAfterImage(ctx context.Context, w *Workspace, r *run) error {
 	}
 	return reachAgent(ctx, w, r)
 }
+
+// onStartAfterImage runs the start script of an instance that was started again.
+func onStartAfterImage(ctx context.Context, w *Workspace, r *run) error {
+	if !r.op.WasRunning {
+		return nil
+	}
+	return runOnStart(ctx, w, r)
+}

@@ -79,6 +79,7 @@ var plans = map[string][]step{
 		{"stop", "stopping the machine", machineLimit, stopForImage},
 		{"provider", "copying its disk", prepareLimit, doBuildImage},
 		{"start", "starting it again", machineLimit, startAfterImage},
+		{"onstart", "running its start script", setupLimit, onStartAfterImage},
 	},
 }
 

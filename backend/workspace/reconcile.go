@@ -115,40 +115,82 @@ func (w *Workspace) Run(ctx context.Context) {
 
 // Reconcile asks every backend that has a list for its machines, in parallel, one bulk call each.
 func (w *Workspace) Reconcile(ctx context.Context) {
-	w.reconciling.Lock()
-	defer w.reconciling.Unlock()
-	w.ask(ctx, false)
+	select {
+	case w.reconciling <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
+	defer func() { <-w.reconciling }()
+	w.ask(ctx, func(string, backend.Info) time.Duration { return w.limits.Call })
 }
 
+// glance is how long a listing waits for a provider that could not be asked last time.
+const glance = 250 * time.Millisecond
+
 // Fresh makes sure that what can be asked on this host at no cost is not older than a second: a
-// listing shows what is, though nobody watched.
+// listing shows what is, though nobody watched. A provider that could not be asked is tried again, so that
+// instances are not "unknown" for longer than it is away. It takes a second at most.
 func (w *Workspace) Fresh(ctx context.Context) {
 	cctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	w.reconciling.Lock() // one that is under way is waited for
-	defer w.reconciling.Unlock()
-	if time.Since(w.lastReconcile) > time.Second {
-		w.ask(cctx, true)
+	select {
+	case w.reconciling <- struct{}{}: // a look that is under way is waited for
+	case <-cctx.Done():
+		return // a provider is slow: what is known is shown
+	}
+	defer func() { <-w.reconciling }()
+	if time.Since(w.lastReconcile) <= time.Second {
+		return
+	}
+	lost := w.lostSight()
+	w.ask(cctx, func(name string, info backend.Info) time.Duration {
+		switch {
+		case info.Private:
+			return w.limits.Call
+		case lost[name]:
+			return glance
+		}
+		return 0
+	})
+	if len(lost) > 0 && len(w.lostSight()) > 0 {
+		w.Wake() // with as much time as it takes
 	}
 }
 
-// ask lists the machines of every backend that has a list, or only of those on this host. The
-// reconciling lock must be held.
-func (w *Workspace) ask(ctx context.Context, privateOnly bool) {
+// lostSight are the backends with machines of which it is not known what they are.
+func (w *Workspace) lostSight() map[string]bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := map[string]bool{}
+	for _, e := range w.entries {
+		if e.run == nil && !e.rec.Adopted && e.rec.State == api.StateUnknown {
+			out[e.rec.Backend] = true
+		}
+	}
+	return out
+}
+
+// ask lists the machines of every backend that has a list and that limit gives time for. It is for whoever has
+// the place in w.reconciling.
+func (w *Workspace) ask(ctx context.Context, limit func(name string, info backend.Info) time.Duration) {
 	defer func() { w.lastReconcile = time.Now() }()
 	var g errgroup.Group
 	for name, b := range w.opts.Backends {
 		info := b.Info()
-		if !info.Capabilities.List || (privateOnly && !info.Private) {
+		if !info.Capabilities.List {
+			continue
+		}
+		most := limit(name, info)
+		if most == 0 {
 			continue
 		}
 		g.Go(func() error {
-			w.whoamiOf(ctx, name, b)
-			cctx, cancel := context.WithTimeout(ctx, w.limits.Call)
+			cctx, cancel := context.WithTimeout(ctx, most)
 			defer cancel()
+			w.whoamiOf(cctx, name, b)
 			began := w.now()
 			ms, err := b.List(cctx)
-			if ctx.Err() != nil {
+			if ctx.Err() != nil || err != nil && most == glance {
 				return nil
 			}
 			if err != nil {

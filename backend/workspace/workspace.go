@@ -109,8 +109,8 @@ type Workspace struct {
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 
-	reconciling   sync.Mutex
-	lastReconcile time.Time // guarded by reconciling
+	reconciling   chan struct{} // has room for the one who asks the providers
+	lastReconcile time.Time     // guarded by reconciling
 
 	mu       sync.Mutex
 	entries  map[string]*entry // by instance id
@@ -148,7 +148,7 @@ func Open(ctx context.Context, o Options) (*Workspace, error) {
 		o.Fault = func(string) {}
 	}
 	w := &Workspace{opts: o, env: o.Env, log: o.Log, now: o.Now, limits: o.Limits.withDefaults(), hub: newHub(),
-		entries: map[string]*entry{}, runs: map[string]*run{}, whoami: map[string]string{}, suspects: map[string]bool{}, down: map[string]int{}, gone: map[string]time.Time{}, wake: make(chan struct{}, 1)}
+		entries: map[string]*entry{}, runs: map[string]*run{}, whoami: map[string]string{}, suspects: map[string]bool{}, down: map[string]int{}, gone: map[string]time.Time{}, wake: make(chan struct{}, 1), reconciling: make(chan struct{}, 1)}
 	w.ctx, w.cancel = context.WithCancelCause(context.Background())
 	var err error
 	if w.homeID, err = HomeID(ctx, o.Store); err != nil {

@@ -91,6 +91,16 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return api.Errorf(api.CodeUsage, "%w", err).WithHint("%s --help shows how it is called", cmd.CommandPath())
 	})
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { // the library's own errors carry no exit code
+		err := cmd.ValidateRequiredFlags()
+		if err == nil {
+			err = cmd.ValidateFlagGroups()
+		}
+		if err != nil {
+			return api.Errorf(api.CodeUsage, "%w", err).WithHint("%s --help shows how it is called", cmd.CommandPath())
+		}
+		return nil
+	}
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)

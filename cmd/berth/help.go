@@ -20,10 +20,14 @@ func (a *app) helpCmd(root *cobra.Command) *cobra.Command {
 			if len(args) == 0 {
 				return root.Help()
 			}
-			if cmd, rest, err := root.Find(args); err == nil && cmd != root && len(rest) == 0 {
-				return cmd.Help()
-			}
 			page, ok := assets.HelpPage(args[0])
+			if cmd, rest, err := root.Find(args); err == nil && cmd != root && len(rest) == 0 {
+				if err := cmd.Help(); err != nil || !ok || len(args) > 1 {
+					return err
+				}
+				_, err := fmt.Fprintf(a.out, "\n%s\n", page) // a verb with a page of its own
+				return err
+			}
 			if !ok {
 				return api.Errorf(api.CodeUsage, "there is no verb and no help page %q", args[0]).WithHint("pages: %v", assets.HelpTopics())
 			}
