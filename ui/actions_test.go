@@ -294,6 +294,46 @@ func TestCopying(t *testing.T) {
 	require.Contains(t, d.Screen(), "copied")
 }
 
+func TestCommandsAreFoundByOtherWords(t *testing.T) {
+	for _, c := range []struct{ typed, line, title string }{
+		{"htop notebook", "top notebook", "notebook top"},
+		{"gpu note", "top notebook", "notebook top"},
+		{"NVTOP", "top", "notebook top"}, // of what is under the cursor
+		{"nvit", "nvitop: figures", "notebook top"},
+		{"hist", "history: figures", "notebook top"},
+		{"gpus", "wall", "wall"},
+		{"alarms", "attention", "attention"},
+		{"logs", "events", "events"},
+		{"man keys", "", "help"},
+	} {
+		d := drive(t, uitest.Small(uitest.Epoch)...)
+		d.To("notebook")
+		d.Press(":")
+		d.Type(c.typed)
+		require.Contains(t, d.Screen(), c.line, c.typed)
+		if c.typed == "nvit" || c.typed == "hist" { // a part of a word is completed first
+			d.Press("tab")
+			d.Type("notebook")
+		}
+		d.Press("enter")
+		require.Contains(t, d.Lines()[0], c.title, c.typed)
+		require.Empty(t, d.WS.Log())
+	}
+	d := drive(t, uitest.Small(uitest.Epoch)...)
+	d.Press(":")
+	d.Type("re")
+	require.Regexp(t, `(?s)restart instances.*ask the provider.*resume: start instances`, d.Screen(), "names come before other words")
+	d.Press("esc", ":")
+	d.Type("x")
+	require.NotContains(t, d.Screen(), "leave;", "one letter is no word")
+	d.Press("esc", ":")
+	d.Type("halt notebook")
+	d.Press("enter")
+	require.Empty(t, d.WS.Log(), "it asks, as stop does")
+	d.Press("y")
+	require.Equal(t, []string{"stop notebook"}, d.WS.Log())
+}
+
 func TestPalette(t *testing.T) {
 	d := drive(t, uitest.Small(uitest.Epoch)...)
 	d.Press(":")

@@ -15,8 +15,10 @@ import (
 	"berth/ui/theme"
 )
 
-// newPalette lists the commands. Those about an instance take its name, or what the screen is about.
-func (m *Model) newPalette() *palette.Palette {
+func (m *Model) newPalette() *palette.Palette { return palette.New(m.verbs()) }
+
+// verbs are the commands. Those about an instance take its name, or what the screen is about.
+func (m *Model) verbs() []palette.Verb {
 	e := m.e
 	names := func() []string {
 		var out []string
@@ -54,7 +56,7 @@ func (m *Model) newPalette() *palette.Palette {
 		return palette.Verb{Name: name, Desc: desc, Args: args, Do: func(arg string) tea.Cmd { return m.open(to, arg) }}
 	}
 	free := func() []string { return nil }
-	return palette.New([]palette.Verb{
+	verbs := []palette.Verb{
 		action(act.Shell, "a shell on an instance"),
 		{Name: "show", Desc: "everything about an instance", Args: names, Do: on(func(rows []*data.Row) tea.Cmd {
 			return e.Send(screen.Open{Name: "detail", Arg: rows[0].ID})
@@ -95,7 +97,40 @@ func (m *Model) newPalette() *palette.Palette {
 		{Name: "readonly", Desc: "switch read-only on or off", Why: m.readOnlyFixed(), Do: func(string) tea.Cmd { return m.toggleReadOnly() }},
 		{Name: "mouse", Desc: "let the mouse go, or take it", Do: func(string) tea.Cmd { return m.toggleMouse() }},
 		{Name: "quit", Desc: "leave; what runs goes on running", Do: func(string) tea.Cmd { return m.quit() }},
-	})
+	}
+	for i := range verbs {
+		verbs[i].Also = otherWords[verbs[i].Name]
+	}
+	return verbs
+}
+
+// otherWords are what people call the commands who know other tools.
+var otherWords = map[string][]string{
+	act.Shell:    {"shell", "terminal", "bash", "attach", "connect", "login"},
+	"show":       {"details", "info", "describe", "address", "ip"},
+	"top":        {"htop", "gpu", "nvtop", "nvitop", "nvidia-smi", "df", "ps", "figures", "metrics", "monitor", "history", "graph", "processes", "kill", "signal", "cpu", "memory", "disk", "usage"},
+	"wall":       {"gpus", "all", "grid", "idle"},
+	"attention":  {"alerts", "alarms", "problems", "warnings", "findings", "acknowledge", "mute"},
+	act.Start:    {"run", "boot", "resume", "up"},
+	act.Stop:     {"halt", "shutdown", "deallocate", "pause", "down"},
+	act.Restart:  {"reboot", "reset"},
+	act.Delete:   {"delete", "remove", "terminate", "destroy", "forget"},
+	act.Console:  {"serial", "dmesg", "bootlog", "output"},
+	act.Setup:    {"install", "profiles", "provision"},
+	act.Snapshot: {"backup", "save"},
+	"inventory":  {"packages", "versions", "software", "cuda", "driver", "compare", "diff"},
+	"create":     {"new", "add", "launch", "make"},
+	"adopt":      {"import", "register", "take"},
+	"events":     {"log", "logs", "audit", "journal"},
+	"help":       {"man", "manual", "docs", "keys"},
+	"refresh":    {"reload", "update", "sync"},
+	"copy":       {"clipboard", "yank"},
+	"sort":       {"order", "cost", "costs", "money", "price", "spend", "bill"},
+	"filter":     {"search", "find", "grep", "mine"},
+	"theme":      {"colours", "colors", "dark", "light"},
+	"readonly":   {"safe", "lock"},
+	"mouse":      {"select"},
+	"quit":       {"exit", "leave", "bye"},
 }
 
 func sortNames() []string {

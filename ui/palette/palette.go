@@ -1,6 +1,7 @@
 package palette
 
 import (
+	"slices"
 	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -12,10 +13,11 @@ import (
 	"berth/ui/theme"
 )
 
-// Verb is one command. Args lists what may follow it, for completion; nil: nothing follows. Why says
-// why it can't be done now.
+// Verb is one command. Also are other words that it is found by. Args lists what may follow it, for completion; nil:
+// nothing follows. Why says why it can't be done now.
 type Verb struct {
 	Name, Usage, Desc string
+	Also              []string
 	Args              func() []string
 	Why               string
 	Do                func(arg string) tea.Cmd
@@ -44,6 +46,9 @@ type choice struct {
 	full              bool // it may be run as it stands
 }
 
+// leastWord is how many letters of another word for a command are needed.
+const leastWord = 2
+
 // maxChoices bounds the completions that are looked at; a fleet may have thousands of names.
 const maxChoices = 200
 
@@ -52,9 +57,19 @@ func (p *Palette) choices() []choice {
 	name, rest, has := strings.Cut(strings.TrimLeft(typed, " :"), " ")
 	var out []choice
 	if !has {
+		name = strings.ToLower(name)
 		for _, v := range p.verbs {
-			if strings.HasPrefix(v.Name, strings.ToLower(name)) {
+			if strings.HasPrefix(v.Name, name) {
 				out = append(out, choice{text: v.Name, detail: v.Desc, why: v.Why, full: v.Args == nil})
+			}
+		}
+		if len(name) < leastWord {
+			return out
+		}
+		for _, v := range p.verbs { // after those that are called so
+			i := slices.IndexFunc(v.Also, func(s string) bool { return strings.HasPrefix(s, name) })
+			if i >= 0 && !strings.HasPrefix(v.Name, name) {
+				out = append(out, choice{text: v.Name, detail: v.Also[i] + ": " + v.Desc, why: v.Why, full: v.Args == nil})
 			}
 		}
 		return out
@@ -82,6 +97,11 @@ func (p *Palette) choices() []choice {
 func (p *Palette) find(name string) *Verb {
 	for i := range p.verbs {
 		if strings.EqualFold(p.verbs[i].Name, name) {
+			return &p.verbs[i]
+		}
+	}
+	for i := range p.verbs {
+		if slices.Contains(p.verbs[i].Also, strings.ToLower(name)) {
 			return &p.verbs[i]
 		}
 	}
@@ -161,7 +181,7 @@ func (p *Palette) enter(list []choice) (bool, tea.Cmd) {
 	}
 	if len(list) > 0 {
 		p.at = min(p.at, len(list)-1)
-		if v := p.find(name); v != nil && strings.EqualFold(list[p.at].text, name) {
+		if v := p.find(name); v != nil && strings.EqualFold(list[p.at].text, v.Name) {
 			return p.run(typed) // a verb alone: it takes what is under the cursor
 		}
 		return p.take(list)
