@@ -123,9 +123,7 @@ func (h *Hub) see(ctx context.Context, in *api.Instance) {
 	case !usable(in.State) && x.stop != nil:
 		x.stop()
 		x.stop = nil
-		if x.silent == nil {
-			x.day.Ended = h.o.Now()
-		}
+		x.ended()
 		x.silent, x.why = nil, ""
 		x.quiet()
 		h.keepIdle(ctx, x)

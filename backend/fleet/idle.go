@@ -36,10 +36,20 @@ type idleness struct {
 	minute  int           // of the day, that is still going on; -1: none
 	ahead   time.Duration // of the instance's clock
 	heard   chan struct{} // has a value when its history may be read: figures come that did not before
+	heardAt time.Time     // when a line came last
+	whole   bool          // the day until then is known: its history was read since the line came up
 	readErr error         // why its history could not be read
 	changed bool          // since day was kept
 	counted bool          // figure is up to date
 	figure  *api.IdleToday
+}
+
+// ended says that it stops, and up to when its day is known.
+func (x *host) ended() {
+	if x.whole && !x.heardAt.Before(x.day.Start) {
+		x.day.Ended, x.changed = x.heardAt, true
+	}
+	x.whole = false
 }
 
 // quiet says that no line comes now: the last minute is over.
@@ -53,7 +63,9 @@ func (x *host) noteIdle(s *gpu.Summary, now time.Time) {
 	if d := s.At.Sub(now); d.Abs() >= clockLimit {
 		x.ahead = d.Round(time.Minute) // as the history's minutes
 	}
+	x.heardAt = now
 	if len(s.GPUs) > 0 && (x.silent != nil || x.last == nil || len(x.last.GPUs) == 0) {
+		x.whole = false
 		select {
 		case x.heard <- struct{}{}:
 		default:
@@ -81,11 +93,7 @@ func (h *Hub) roll() {
 	}
 	h.today = idle.New(now)
 	for _, x := range h.hosts {
-		whole := x.stop != nil && x.silent == nil && x.readErr == nil && x.day != nil && !x.day.Until.IsZero()
 		x.newDay(h.today)
-		if whole { // it is followed from the day's beginning
-			x.day.Until = h.today.Start
-		}
 	}
 	for _, x := range h.hosts { // when all have their new day
 		h.publish(x)
@@ -220,7 +228,7 @@ func (h *Hub) readIdle(ctx context.Context, id string) error {
 	}
 	x.day.Merge(got)
 	x.day.Until = now.Truncate(time.Minute) // this one is not over
-	x.changed = true
+	x.changed, x.whole = true, x.silent == nil
 	return nil
 }
 
@@ -312,12 +320,14 @@ func (h *Hub) countIdle(x *host) *api.IdleToday {
 		out.Why = "its agent is of a release that keeps no history"
 		return out
 	case missed:
-		out.Why = "it ran while nobody watched"
+		out.Why = "not all that it did before it stopped was seen"
 	case lives && x.silent != nil:
 		out.Why = "its agent is silent"
+	case lives && x.last != nil && len(x.last.GPUs) == 0:
+		out.Why = "its GPUs give no figures"
 	case lives && x.readErr != nil:
 		out.Why = "its history can't be read: " + api.AsError(x.readErr).Message
-	case lives && x.day.Until.IsZero():
+	case lives && !x.whole:
 		out.Why = "its history has not been read yet"
 	}
 	usd := func(d time.Duration) *float64 { return new(d.Hours() * *perHour / float64(n)) }

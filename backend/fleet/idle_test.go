@@ -305,6 +305,10 @@ func TestIdleThatIsNotKnown(t *testing.T) {
 	x := h2.newHost()
 	x.in = api.Instance{State: api.StateRunning}
 	x.day.Mark(0, "m", false)
+	x.in.RunningUSDPerHour = ptr(1.0)
+	x.last = &gpu.Summary{GPUError: "no driver"}
+	require.Contains(t, h2.idleToday(x).Why, "give no figures")
+	x.in.RunningUSDPerHour, x.counted = nil, false
 	got := h2.idleToday(x)
 	require.Equal(t, 60.0, got.GPUSeconds)
 	require.Nil(t, got.USD)
@@ -323,8 +327,14 @@ func TestAnInstanceThatRanUnseen(t *testing.T) {
 	h := New(Options{Workspace: ran{}, Now: c.now})
 	x := h.newHost()
 	x.in = api.Instance{State: api.StateStopped, StateSince: date(time.November, 24, 11, 0, 0), GPUs: make([]api.GPU, 1), RunningUSDPerHour: ptr(2.0)}
-	require.Contains(t, h.idleToday(x).Why, "nobody watched")
-	x.day.Ended, x.counted = date(time.November, 24, 10, 58, 0), false
+	require.Contains(t, h.idleToday(x).Why, "before it stopped")
+	// Its line broke before it was known to stop; what was missed before that had not been read yet.
+	x.heardAt, x.counted = date(time.November, 24, 10, 58, 0), false
+	x.ended()
+	require.Contains(t, h.idleToday(x).Why, "before it stopped")
+	x.whole, x.counted = true, false
+	x.ended()
+	require.Equal(t, x.heardAt, x.day.Ended)
 	require.Nil(t, h.idleToday(x), "it was followed until it stopped, and did not idle")
 	x.day.Mark(3, "m", false)
 	x.counted = false

@@ -62,7 +62,7 @@ type Day struct {
 	GPUs  map[string]*Minutes `json:"gpus,omitempty"` // by Key
 	// Until is up to when the host's history has been read; zero: it has not.
 	Until time.Time `json:"until,omitzero"`
-	// Ended is when the host was heard last before it stopped; zero: it did not stop while it was listened to.
+	// Ended is up to when all that the host did is known, where it stopped then; zero: it is not known.
 	Ended time.Time `json:"ended,omitzero"`
 }
 
