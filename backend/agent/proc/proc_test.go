@@ -96,3 +96,11 @@ func TestMarkIsComparedWhole(t *testing.T) {
 	require.Len(t, m, 1)
 	require.Equal(t, cmd.Process.Pid, m[0].PID)
 }
+
+func TestStartedAtIsByTheWallClock(t *testing.T) {
+	before := time.Now()
+	cmd := start(t, "sleep", "1000")
+	id, err := Identify(cmd.Process.Pid)
+	require.NoError(t, err)
+	require.WithinRange(t, id.StartedAt(), before.Add(-time.Second), time.Now().Add(time.Second)) // ticks are coarse
+}
