@@ -199,10 +199,14 @@ func (c *Client) RemoveOrphan(ctx context.Context, id string) error {
 	return c.call(ctx, http.MethodDelete, "/v1/orphans/"+url.PathEscape(id), nil, nil)
 }
 
-// StopDaemon ends the daemon after what it is writing. With handover it does so for a newer version
-// and refuses an older one; operations go on in the next daemon.
+// StopDaemon ends the daemon after what it is writing; operations go on in the next daemon.
 func (c *Client) StopDaemon(ctx context.Context) error {
 	return c.call(ctx, http.MethodPost, "/v1/daemon/stop", nil, nil)
+}
+
+// StopIdleDaemon ends the daemon if nobody else uses it and nothing is under way; else that is CodeConflict.
+func (c *Client) StopIdleDaemon(ctx context.Context) error {
+	return c.call(ctx, http.MethodPost, "/v1/daemon/stop?idle=true", nil, nil)
 }
 
 // AgentInfo returns what an agent says of itself. The client must be one of an agent.

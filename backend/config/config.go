@@ -7,6 +7,8 @@ package config
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -30,7 +32,8 @@ type Config struct {
 	Attention Attention `toml:"attention"`
 	Backend   Backends  `toml:"backend"`
 
-	origin map[string]string
+	origin  map[string]string
+	service string
 }
 
 // Defaults fill what a create request leaves out.
@@ -158,6 +161,7 @@ func Load(path string, getenv func(string) string) (*Config, error) {
 			return nil, err
 		}
 	}
+	c.service = c.sum()
 	for _, k := range c.Keys() {
 		env := "BERTH_" + strings.ToUpper(strings.ReplaceAll(k.Name, ".", "_"))
 		v := getenv(env)
@@ -170,6 +174,22 @@ func Load(path string, getenv func(string) string) (*Config, error) {
 		c.origin[k.Name] = env
 	}
 	return c, c.validate()
+}
+
+// Service identifies what the file says of how the background service works: where it differs from what a
+// running service was started with, that one works by another configuration. What each call brings along, or only
+// the dashboard reads, is not in it.
+func (c *Config) Service() string { return c.service }
+
+func (c *Config) sum() string {
+	h := sha256.New()
+	for _, k := range c.Keys() {
+		switch section, _, _ := strings.Cut(k.Name, "."); section {
+		case "backend", "daemon", "limits", "attention":
+			fmt.Fprintf(h, "%s=%q\n", k.Name, k.String())
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // parse reads TOML strictly: an unknown key is an error that names its line.

@@ -33,6 +33,10 @@ type Connector struct {
 	Args []string
 	// Existing makes Dial fail where no daemon runs instead of starting one.
 	Existing bool
+	// Service is Config.Service of the configuration as it is now. A running daemon of this very program that was
+	// started with another one is replaced, unless it is in use: that is told to Warn, if there is one.
+	Service string
+	Warn    func(string)
 
 	once sync.Once
 }
@@ -67,22 +71,33 @@ func absent(err error) bool {
 	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
 }
 
-// replaceOlder asks a running daemon of an older version to end. Its operations go on in the next.
+// replaceOlder asks a running daemon of an older version, or that works by an older configuration, to end. Its
+// operations go on in the next.
 func (c *Connector) replaceOlder(ctx context.Context) bool {
 	b, err := os.ReadFile(notePath(c.Home))
 	if err != nil {
 		return false
 	}
 	var n Note
-	if json.Unmarshal(b, &n) != nil || !version.Current().Newer(n.Version) {
+	if json.Unmarshal(b, &n) != nil {
 		return false
 	}
-	if mine, err := c.Home.Program("berth"); err == nil && mine == n.Program {
-		return false // the same program, written again
-	}
+	mine, err := c.Home.Program("berth")
+	same := err == nil && mine == n.Program // another program may know other settings
 	client := &api.Client{Dial: c.dial}
 	defer client.Close()
-	if client.StopDaemon(ctx) != nil {
+	switch {
+	case same && c.Service != "" && n.Service != c.Service:
+		err := client.StopIdleDaemon(ctx)
+		if errors.Is(err, &api.Error{Code: api.CodeConflict}) && c.Warn != nil {
+			c.Warn("the configuration has changed, and does not count yet: " + api.AsError(err).Message + " (berth daemon stop ends it; what it does goes on at the next call)")
+		}
+		if err != nil {
+			return false
+		}
+	case same || !version.Current().Newer(n.Version):
+		return false
+	case client.StopDaemon(ctx) != nil:
 		return false // it goes on serving: an older daemon still serves this client
 	}
 	for home.Exists(c.Home.DaemonSocket()) && ctx.Err() == nil {

@@ -208,7 +208,10 @@ func (s *Server) answer(_ context.Context, r *http.Request) (any, error) {
 	return nil, s.questions.reply(r.PathValue("id"), a)
 }
 
-func (s *Server) stopDaemon(context.Context, *http.Request) (any, error) {
+func (s *Server) stopDaemon(_ context.Context, r *http.Request) (any, error) {
+	if r.URL.Query().Get("idle") == "true" && (s.active.Load() > 1 || s.ws.Busy() > 0) {
+		return nil, api.Errorf(api.CodeConflict, "the daemon is in use: %d requests and %d operations are under way", s.active.Load()-1, s.ws.Busy())
+	}
 	// After the answer: the client waits for the socket to go.
 	time.AfterFunc(20*time.Millisecond, s.stop)
 	return nil, nil

@@ -32,6 +32,7 @@ type Config struct {
 	Home     home.Home
 	Idle     time.Duration                // ends after so long without a client or work; 0: never
 	Settings map[string]map[string]string // backend name → its section of the configuration
+	Service  string                       // identifies the part of the configuration that this daemon works by
 	Defaults workspace.Defaults
 	Fault    func(point string)
 	Limits   workspace.Limits // zero fields take the defaults
@@ -62,6 +63,7 @@ type Note struct {
 	version.Version
 	Program string `json:"program"`
 	PID     int    `json:"pid"`
+	Service string `json:"service,omitempty"` // Config.Service
 }
 
 // restAfter is how long after the start, or after a stream, memory that is no longer needed is given back:
@@ -221,7 +223,7 @@ func (s *Server) writeNote() error {
 	if err != nil {
 		return err
 	}
-	b, err := json.Marshal(Note{Version: version.Current(), Program: exe, PID: os.Getpid()})
+	b, err := json.Marshal(Note{Version: version.Current(), Program: exe, PID: os.Getpid(), Service: s.cfg.Service})
 	if err != nil {
 		return err
 	}

@@ -294,6 +294,10 @@ func (w *Workspace) finish(ctx context.Context, r *run, err error) {
 			c.Events = append(c.Events, w.event("operation.done", level, &rec, &r.op.Operation, "", "%s failed: %s", r.op.Kind, err.Error()))
 			w.failed(r, &rec)
 		}
+		if rec.IdleSince != nil && r.op.Kind != opHostKey && r.op.Kind != opAdopt {
+			t := now.Truncate(time.Second) // somebody asked for it: that long it was not left alone
+			rec.IdleSince = &t
+		}
 		c.Operations = []store.Operation{r.op}
 		switch {
 		case r.op.Kind == opDelete && err == nil, r.op.Kind == opAdopt && err != nil && !cancelled:

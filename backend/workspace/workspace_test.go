@@ -148,7 +148,11 @@ func TestLifeOfAnInstance(t *testing.T) {
 	require.True(t, in.Mine)
 	require.Equal(t, "/home/me", in.Workdir)
 	require.Equal(t, 0.5, *in.PriceUSDPerHour)
-	require.WithinDuration(t, time.Now().Add(-time.Hour), *in.IdleSince, time.Minute)
+	require.WithinDuration(t, time.Now(), *in.IdleSince, time.Minute, "it was being made")
+	w.probeAll(e.ctx())
+	in, err := w.Instance("vision")
+	require.NoError(t, err)
+	require.WithinDuration(t, time.Now().Add(-time.Hour), *in.IdleSince, time.Minute, "as its agent says")
 	for _, step := range []struct {
 		kind string
 		want api.State

@@ -27,6 +27,7 @@ type app struct {
 	err      io.Writer
 	json     bool
 	exit     int  // the exit code of a verb that ended without an error of Berth
+	onScreen bool // the dashboard has the terminal
 	errCode  int  // replaces Berth's own exit code where set (exec)
 	silenced bool // the error was printed already
 	home     home.Home
@@ -186,9 +187,16 @@ func (a *app) client() (*api.Client, error) {
 	return a.conn, nil
 }
 
+// warn prints what is no error. In the dashboard it would spoil the screen; the next verb says it.
+func (a *app) warn(text string) {
+	if !a.onScreen {
+		fmt.Fprintf(a.err, "berth: %s\n", clean(text))
+	}
+}
+
 // newClient returns a client whose questions go to answer, which may be nil. setup must have succeeded.
 func (a *app) newClient(answer func(context.Context, api.Question) (api.Answer, error)) *api.Client {
-	connector := &daemon.Connector{Home: a.home, Args: []string{"daemon", "run"}}
+	connector := &daemon.Connector{Home: a.home, Args: []string{"daemon", "run"}, Service: a.conf.Service(), Warn: a.warn}
 	return &api.Client{Dial: connector.Dial, Env: callerEnv(os.Environ()), Answer: answer}
 }
 

@@ -128,6 +128,7 @@ func (a *app) serve(ctx context.Context, ready func()) error {
 		Home:     a.home,
 		Idle:     time.Duration(a.conf.Daemon.Idle),
 		Settings: a.conf.Settings(),
+		Service:  a.conf.Service(),
 		Defaults: workspace.Defaults{Backend: a.conf.Defaults.Backend, Size: a.conf.Defaults.Size, Image: a.conf.Defaults.Image},
 		Fault:    faultHook(os.Getenv("BERTH_TEST_FAULT")),
 		Limits: workspace.Limits{Call: time.Duration(a.conf.Limits.Call), Prepare: time.Duration(a.conf.Limits.Prepare), Machine: time.Duration(a.conf.Limits.Machine),

@@ -32,6 +32,7 @@ func (a *app) dashboardOn(cmd *cobra.Command, top string) error {
 		}
 		top = in.ID
 	}
+	a.onScreen = true
 	u := a.conf.UI
 	d := a.conf.Defaults
 	return ui.Run(cmd.Context(), ui.Options{

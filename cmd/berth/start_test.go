@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"net"
@@ -12,10 +13,12 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
+	"berth/backend/home"
 )
 
 // TestTenClientsStartOneDaemon lets ten clients find no daemon at once.
@@ -266,4 +269,48 @@ func TestIdleDaemonEnds(t *testing.T) {
 	b, err := os.ReadFile(w.at().Log())
 	require.NoError(t, err)
 	require.Contains(t, string(b), "ending: idle")
+}
+
+// TestAChangedConfigurationCounts at the next call, and interrupts nobody for that.
+func TestAChangedConfigurationCounts(t *testing.T) {
+	w := newWorld(t)
+	w.ok("create", "vision")
+	first := w.pid()
+	file := strings.TrimSpace(w.ok("config", "path"))
+	require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o700))
+	write := func(text string) { require.NoError(t, os.WriteFile(file, []byte(text), 0o600)) }
+
+	write("[ui]\ntheme = \"dark\"\n")
+	w.ok("ls")
+	require.Equal(t, first, w.pid(), "the daemon has nothing to do with the dashboard's colours")
+	write("[limits]\ncall = \"3m\"\n")
+	w.ok("ls")
+	second := w.pid()
+	require.NotEqual(t, first, second)
+	w.ok("ls")
+	require.Equal(t, second, w.pid())
+
+	started := filepath.Join(t.TempDir(), "started")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := w.cmd(ctx, "exec", "vision", "--", "sh", "-c", "touch "+started+"; read line; echo got $line")
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	require.NoError(t, cmd.Start())
+	eventually(t, "the command runs", func() bool { return home.Exists(started) })
+	write("[limits]\ncall = \"4m\"\n")
+	r := w.run("ls")
+	require.Zero(t, r.code, r.err)
+	require.Contains(t, r.err, "the configuration has changed, and does not count yet")
+	require.Equal(t, second, w.pid())
+	_, err = in.Write([]byte("it\n"))
+	require.NoError(t, err)
+	require.NoError(t, cmd.Wait())
+	require.Equal(t, "got it\n", out.String())
+	eventually(t, "it counts once nobody uses the daemon", func() bool {
+		w.ok("ls")
+		return w.pid() != second
+	})
 }
