@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -123,6 +124,9 @@ func (w *Workspace) resumeSetups(ctx context.Context, r *run, rec store.Instance
 		}
 		if err == nil && left {
 			err = change(endSetup)
+		}
+		if len(s.Profiles) > 0 && errors.Is(err, &api.Error{Code: api.CodeNotFound}) { // the agent keeps 20
+			return api.AsError(err).WithHint("begin it anew: berth setup %s --profile %s", rec.Name, strings.Join(s.Profiles, ","))
 		}
 		if err != nil {
 			return err

@@ -85,6 +85,11 @@ func TestAFailedSetUpStaysKnown(t *testing.T) {
 	rec, err = w.Record(in.ID)
 	require.NoError(t, err)
 	require.Len(t, unfinished(&rec), 1)
+	e.lines.setup.mu.Lock()
+	delete(e.lines.setup.plans, rec.SetupID)
+	e.lines.setup.mu.Unlock()
+	op = setup(api.OpFailed, api.SetupRequest{Resume: true})
+	require.Equal(t, "begin it anew: berth setup vision --profile driver,cuda=12.8", op.Error.Hint, "where the agent has forgotten it")
 	mended = true
 	setup(api.OpSucceeded, api.SetupRequest{Profiles: []string{"cuda=12.8", "driver"}})
 	is(api.StateRunning, "r", "cuda=12.4", "cuda=12.8", "driver", "julia")
