@@ -44,3 +44,26 @@ func (a *Agent) handleHostKey(w http.ResponseWriter, r *http.Request) {
 	}
 	api.WriteJSON(w, http.StatusOK, api.HostKey{PublicKey: strings.TrimSpace(string(out))})
 }
+
+// clockOff is by how much a clock may be off without anybody's minding.
+const clockOff = time.Second
+
+// handleClock puts the clock forward.
+func (a *Agent) handleClock(w http.ResponseWriter, r *http.Request) {
+	var q api.ClockRequest
+	if err := api.ReadJSON(r, &q); err != nil {
+		api.WriteError(w, err)
+		return
+	}
+	behind := time.Until(q.Now)
+	if behind > clockOff {
+		ctx, cancel := context.WithTimeout(r.Context(), toolLimit)
+		defer cancel()
+		if _, err := a.root().Run(ctx, "setting the clock", "clock", q.Now.UTC().Format(time.RFC3339Nano)); err != nil {
+			api.WriteError(w, err)
+			return
+		}
+		a.events.add("clock.set", "info", "the clock was behind by "+behind.Round(time.Second).String()+" and was set")
+	}
+	api.WriteJSON(w, http.StatusOK, struct{}{})
+}

@@ -28,6 +28,7 @@ func Routes(a *Agent) []api.Route {
 		{Method: "GET", Path: "/v1/history", Summary: "What was measured", Query: []string{"metric", "subject", "since", "until", "points"}, Response: []gpu.Series{}, Handler: a.handleHistory},
 		{Method: "GET", Path: "/v1/metrics", Summary: "The figures in Prometheus' text format", Handler: a.handleMetrics},
 		{Method: "POST", Path: "/v1/processes/{pid}/signal", Summary: "Send a signal to a process", Request: api.SignalRequest{}, Handler: a.handleSignal},
+		{Method: "POST", Path: "/v1/clock", Summary: "Put the instance's clock forward", Request: api.ClockRequest{}, Handler: a.handleClock},
 		{Method: "POST", Path: "/v1/hostkey", Summary: "Make another host key for the instance's sshd, or take it into use", Request: api.HostKeyRequest{}, Response: api.HostKey{}, Handler: a.handleHostKey},
 		{Method: "GET", Path: "/v1/events", Summary: "What happened and happens on the instance", Response: api.Event{}, Stream: "ndjson", Handler: a.handleEvents},
 		{Method: "POST", Path: "/v1/stop", Summary: "End the agent, with or without what it supervises", Request: api.StopRequest{}, Handler: a.handleStop},

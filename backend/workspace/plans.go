@@ -74,6 +74,7 @@ var plans = map[string][]step{
 		{"line", "letting go of it", agentLimit, letGo},
 		{"provider", "going back to the snapshot", machineLimit, doRestore},
 		{"machine", "looking at the machine", machineLimit, lookAgain},
+		{"clock", "setting its clock", agentLimit, setClock},
 	},
 	opImage: {
 		{"stop", "stopping the machine", machineLimit, stopForImage},

@@ -3,6 +3,8 @@ package workspace
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	"berth/backend"
 	"berth/backend/api"
@@ -147,4 +149,54 @@ func doRestore(ctx context.Context, w *Workspace, r *run) error {
 // lookAgain takes over what the provider says of the machine now.
 func lookAgain(ctx context.Context, w *Workspace, r *run) error {
 	return w.poll(ctx, r, func(m *backend.Machine, err error) (bool, error) { return err == nil && !m.State.Changing(), err })
+}
+
+const (
+	clockOff   = 2 * time.Second  // by how much the clock of an instance may be behind
+	clockWaits = 30 * time.Second // how long an agent may take to answer after its machine went back
+)
+
+// setClock puts the clock of a machine forward that went on with the memory of a snapshot: for it, no time has
+// passed. What can't be done is an event.
+func setClock(ctx context.Context, w *Workspace, r *run) error {
+	_, rec, err := w.target(r)
+	if err != nil || rec.State == api.StateStopped {
+		return err
+	}
+	behind, err := w.putForward(ctx, &rec)
+	if err == nil || ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	why := fmt.Sprintf("the clock of %s may be behind, as it went on with the memory of the snapshot: %s", rec.Name, err)
+	if behind > 0 {
+		why = fmt.Sprintf("the clock of %s is behind by %s, as it went on with the memory of the snapshot: %s", rec.Name, brief(behind), err)
+	}
+	return w.persist(ctx, func() *store.Change {
+		r.op.Warnings = append(r.op.Warnings, why)
+		rec := w.entries[r.op.InstanceID].rec
+		return &store.Change{Operations: []store.Operation{r.record()}, Events: []*api.Event{w.event("clock.behind", "warn", &rec, &r.op.Operation, "", "%s", why)}}
+	})
+}
+
+// putForward asks an instance for its time, and sets its clock where that is behind.
+func (w *Workspace) putForward(ctx context.Context, rec *store.Instance) (behind time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, clockWaits)
+	defer cancel()
+	client := w.AgentClient(*rec)
+	defer client.Close()
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		asked := time.Now()
+		info, err := client.AgentInfo(ctx)
+		if err == nil {
+			if behind = asked.Sub(info.Now); behind < clockOff {
+				return 0, nil
+			}
+			return behind, client.SetClock(ctx, time.Now())
+		}
+		select {
+		case <-ctx.Done():
+			return 0, err
+		case <-time.After(wait):
+		}
+	}
 }

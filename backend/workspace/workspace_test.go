@@ -28,6 +28,8 @@ type testLines struct {
 	forgot []string
 	socket string
 	boot   string
+	behind time.Duration // by which its clock is
+	set    []time.Time   // to which its clock was set
 	setup  fakeSetup
 }
 
@@ -40,10 +42,21 @@ func newLines(t *testing.T) *testLines {
 	require.NoError(t, err)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/info", func(w http.ResponseWriter, r *http.Request) {
-		now := time.Now()
 		l.mu.Lock()
 		defer l.mu.Unlock()
+		now := time.Now().Add(-l.behind)
 		api.WriteJSON(w, 200, api.AgentInfo{Version: "1", Capability: 1, User: "me", Arch: "amd64", BootID: l.boot, Workdir: "/home/me", Now: now, LastActivity: now.Add(-time.Hour)})
+	})
+	mux.HandleFunc("POST /v1/clock", func(w http.ResponseWriter, r *http.Request) {
+		var q api.ClockRequest
+		if err := api.ReadJSON(r, &q); err != nil {
+			api.WriteError(w, err)
+			return
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.set, l.behind = append(l.set, q.Now), 0
+		api.WriteJSON(w, 200, struct{}{})
 	})
 	l.setup.routes(mux)
 	srv := &http.Server{Handler: mux}

@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -100,6 +102,18 @@ func TestVMSnapshotCloneImage(t *testing.T) {
 	require.NotEqual(t, keys("first"), keys("second"), "a clone has keys of its own")
 	w.does("snapshot", "rm", "first", "before", "-y")
 	w.does("rm", "-y", "second")
+
+	// With its memory: what ran goes on, and the clock with what time it is.
+	w.does("exec", "first", "--", "sh", "-c", "nohup sleep 1000 >/dev/null 2>&1 & echo $! >pid; sync")
+	w.does("snapshot", "first", "awake")
+	time.Sleep(5 * time.Second)
+	w.does("exec", "first", "--", "sh", "-c", "kill $(cat pid); echo three >state")
+	w.does("snapshot", "restore", "first", "awake", "-y")
+	require.Equal(t, "one\n", w.does("exec", "first", "--", "sh", "-c", "kill -0 $(cat pid) && cat state"))
+	clock, err := strconv.ParseInt(strings.TrimSpace(w.does("exec", "first", "--", "date", "+%s")), 10, 64)
+	require.NoError(t, err)
+	require.WithinDuration(t, time.Now(), time.Unix(clock, 0), 4*time.Second)
+	w.does("snapshot", "rm", "first", "awake", "-y")
 
 	w.does("image", "build", "mine", "--from", "first", "--description", "with state")
 	require.Equal(t, api.StateRunning, w.show("first").State, "it is started again")

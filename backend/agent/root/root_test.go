@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -48,6 +49,7 @@ const good = "2026-01-02T03:04:05.25Z"
 // hostile are arguments that no verb takes.
 var hostile = [][]string{
 	{""}, {"sh"}, {"sh", "-c", "id"}, {"CHECK"}, {"check", "x"}, {"check "}, {"../check"}, {"-c"}, {"--", "check"},
+	{"clock"}, {"clock", ""}, {"clock", "now"}, {"clock", "1700000000"}, {"clock", good, good}, {"clock", "@0"},
 	{"restart", "now"}, {"restart", ""}, {"restart", "-f"},
 	{"hostkey"}, {"hostkey", "drop"}, {"hostkey", "new", "use"}, {"hostkey", "new; id"}, {"hostkey", ""}, {"hostkey", "NEW"}, {"hostkey", "-f", "/etc/shadow"},
 	{"signal"}, {"signal", "TERM"}, {"signal", "TERM", "42"}, {"signal", "TERM", "42", good, "43"}, {"signal", "TERM", "1", good}, {"signal", "TERM", "0", good},
@@ -82,13 +84,32 @@ func TestHostileArgumentsAreRefused(t *testing.T) {
 }
 
 // FuzzParse: whatever is accepted is one of few plain forms. Nothing is ever done.
+// TestAClockIsPutForwardOnly and not by any amount. Nothing here changes the clock of the computer it runs on.
+func TestAClockIsPutForwardOnly(t *testing.T) {
+	for to, want := range map[string]string{
+		"2026-01-02T03:04:05Z":                                      "",
+		time.Now().Add(-time.Second).Format(time.RFC3339Nano):       "",
+		time.Now().Add(400 * 24 * time.Hour).Format(time.RFC3339):   "a clock is put forward by 8784h0m0s at most",
+		time.Now().Add(40000 * 24 * time.Hour).Format(time.RFC3339): "a clock is put forward by 8784h0m0s at most",
+	} {
+		act, err := parse([]string{"clock", to})
+		require.NoError(t, err)
+		if err = act(t.Context(), io.Discard); want == "" {
+			require.NoError(t, err, to)
+		} else {
+			require.ErrorContains(t, err, want, to)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	for _, args := range hostile {
 		f.Add(strings.Join(args, "\n"))
 	}
 	f.Add("signal\nKILL\n42\n" + good)
 	f.Add("setup-step\n/home/u/.local/state/berth/setup/op-1\n3\n2\nrun")
-	form := regexp.MustCompile(`\A(check|restart|hostkey\n(new|use)|signal\n(TERM|INT|KILL|HUP|QUIT|STOP|CONT|USR1|USR2)(\n([2-9]|[1-9][0-9]{1,9})\n[0-9TZ:.,+-]+)+|setup-step\n(?s:/.+)\n(0|[1-9][0-9]{0,2})\n[1-9][0-9]{0,9}\n(check|run))\z`)
+	f.Add("clock\n" + good)
+	form := regexp.MustCompile(`\A(check|restart|clock\n[0-9TZ:.,+-]+|hostkey\n(new|use)|signal\n(TERM|INT|KILL|HUP|QUIT|STOP|CONT|USR1|USR2)(\n([2-9]|[1-9][0-9]{1,9})\n[0-9TZ:.,+-]+)+|setup-step\n(?s:/.+)\n(0|[1-9][0-9]{0,2})\n[1-9][0-9]{0,9}\n(check|run))\z`)
 	f.Fuzz(func(t *testing.T, s string) {
 		args := strings.Split(s, "\n")
 		act, err := parse(args)

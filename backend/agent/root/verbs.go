@@ -24,6 +24,7 @@ type verb struct {
 func verbs() []verb {
 	return []verb{
 		{"check", "", "do nothing; its success tells that root can be had", parseCheck},
+		{"clock", "TIME", "put the clock forward to TIME (RFC 3339)", parseClock},
 		{"hostkey", "new|use", "make another host key for sshd and print its public half; take it into use", parseHostKey},
 		{"restart", "", "restart the machine", parseRestart},
 		{"setup-step", "FOLDER STEP ATTEMPT check|run", "run a step of the calling user's set-up, or its check", parseStep},
