@@ -59,7 +59,7 @@ type Imager interface {
 	// BuildImage copies the disk of a stopped machine into an image that Images lists from then on. An
 	// image of that name made from the same machine is replaced; any other is ErrConflict.
 	BuildImage(ctx context.Context, ref Ref, image api.Image, say func(Progress)) error
-	// DeleteImage removes an image that BuildImage made or Prepare fetched; ErrConflict names the
+	// DeleteImage removes an image that BuildImage made or Prepare fetched; ErrRefused names the
 	// machines that are based on it.
 	DeleteImage(ctx context.Context, name string) error
 }

@@ -279,12 +279,14 @@ func crontab(ctx context.Context) (string, error) {
 	return out, err
 }
 
-// withoutOurs is a crontab without the lines that this package put there for the agent of a state
-// folder; all others stay as they are, and with them those of the user's other agents.
-func withoutOurs(tab, state string) string {
-	word, err := cronWord("--state=" + state)
-	if err != nil {
-		return tab // it can't have got in
+// withoutOurs is a crontab without the lines that this package put there with one of some arguments, by which
+// an agent is known; all others stay as they are, and with them those of the user's other agents.
+func withoutOurs(tab string, args ...string) string {
+	var words []string
+	for _, a := range args {
+		if w, err := cronWord(a); err == nil { // else it can't have got in
+			words = append(words, " "+w+" ")
+		}
 	}
 	var out strings.Builder
 	lines := slices.Collect(strings.Lines(tab))
@@ -297,7 +299,7 @@ func withoutOurs(tab, state string) string {
 			if !strings.HasPrefix(next, "@reboot ") {
 				continue // somebody took our line away
 			}
-			if strings.Contains(next, " "+word+" ") {
+			if slices.ContainsFunc(words, func(w string) bool { return strings.Contains(next, w) }) {
 				i++
 				continue
 			}
@@ -316,7 +318,8 @@ func installCron(ctx context.Context, o Options, argv []string) error {
 	if err != nil {
 		return err
 	}
-	want := withoutOurs(tab, o.State)
+	// One socket has one agent: a line for it with another state folder came with a copied disk.
+	want := withoutOurs(tab, "--state="+o.State, "--socket="+o.Socket)
 	if want != "" && !strings.HasSuffix(want, "\n") {
 		want += "\n"
 	}
@@ -340,7 +343,7 @@ func removeCron(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	rest := withoutOurs(tab, o.State)
+	rest := withoutOurs(tab, "--state="+o.State)
 	switch {
 	case rest == tab:
 		return nil

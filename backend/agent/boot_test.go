@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
+	"berth/backend/home"
 )
 
 func TestCrontabKeepsEverythingElse(t *testing.T) {
@@ -20,7 +21,7 @@ func TestCrontabKeepsEverythingElse(t *testing.T) {
 	line, err := cronLine([]string{"/a b/berth-agent", "start", "--state=/s%d/a b", "it's"})
 	require.NoError(t, err)
 	require.Equal(t, `@reboot '/a b/berth-agent' start '--state=/s\%d/a b' "it's" >/dev/null 2>&1`, line)
-	without := func(tab string) string { return withoutOurs(tab, "/s%d/a b") }
+	without := func(tab string) string { return withoutOurs(tab, "--state=/s%d/a b") }
 	ours := cronMark + "\n" + line + "\n"
 	require.Equal(t, others, without(others))
 	require.Equal(t, others+"\n", without(others+"\n"+ours))
@@ -29,8 +30,25 @@ func TestCrontabKeepsEverythingElse(t *testing.T) {
 	require.Equal(t, "a\n", without("a\n"+cronMark))
 	another := strings.Replace(ours, "/a b'", "/a'", 1)
 	require.Equal(t, another+"b\n", without(another+ours+"b\n"), "the line of another agent of this user")
+	line, err = cronLine([]string{"/a/berth-agent", "start", "--state=/old", "--socket=/tmp/s"})
+	require.NoError(t, err)
+	copied := cronMark + "\n" + line + "\n"
+	require.Equal(t, "b\n"+another, withoutOurs(copied+"b\n"+another, "--state=/new", "--socket=/tmp/s"), "one that came with a copied disk")
 	_, err = cronLine([]string{"two\nlines"})
 	require.Error(t, err)
+}
+
+func TestAStateFolderOfAnotherMachine(t *testing.T) {
+	require.NoError(t, ofThisMachine("/home/u/.local/state/berth/hosts/"+home.MachineID()+"/agent"))
+	require.NoError(t, ofThisMachine("/srv/hosts/gpu1/agent"))
+	require.NoError(t, ofThisMachine("/srv/hosts"))
+	dir := t.TempDir()
+	state := filepath.Join(dir, "hosts", "0123456789ab", "agent")
+	var out, said bytes.Buffer
+	code := Main([]string{"start", "--no-boot", "--state=" + state, "--socket=" + filepath.Join(dir, "s")}, Stdio{Out: &out, Err: &said})
+	require.NotZero(t, code)
+	require.Contains(t, said.String(), "belongs to another machine (0123456789ab, this one is "+home.MachineID()+")")
+	require.NoDirExists(t, state)
 }
 
 func TestUnitQuotes(t *testing.T) {

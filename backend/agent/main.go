@@ -11,7 +11,9 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"unicode"
@@ -21,6 +23,7 @@ import (
 	"berth/backend/agent/shim"
 	"berth/backend/agent/supervise"
 	"berth/backend/api"
+	"berth/backend/home"
 	"berth/gpu/probe/child"
 )
 
@@ -171,6 +174,11 @@ func startCommand(ctx context.Context, args []string, stdio Stdio) error {
 	if err != nil {
 		return err
 	}
+	if noBoot {
+		if err := ofThisMachine(o.State); err != nil {
+			return err
+		}
+	}
 	boot = !noBoot && (boot || ownFolders(o) == "")
 	info, err := start(ctx, o, replace, boot)
 	if err != nil {
@@ -178,6 +186,21 @@ func startCommand(ctx context.Context, args []string, stdio Stdio) error {
 	}
 	return printJSON(stdio.Out, info)
 }
+
+// ofThisMachine refuses a start after a boot with the state folder of another machine: its line came here with a
+// copied disk, and that machine's terminals, set-ups and history are not this one's.
+func ofThisMachine(state string) error {
+	words := strings.Split(filepath.ToSlash(state), "/")
+	i := slices.Index(words, "hosts")
+	if i < 0 || i+1 == len(words) || words[i+1] == home.MachineID() || !machineID.MatchString(words[i+1]) {
+		return nil
+	}
+	return api.Errorf(api.CodeConflict, "the folder %s belongs to another machine (%s, this one is %s): it was copied from there", state, words[i+1], home.MachineID()).
+		WithHint("Berth starts an agent of this machine's own when it connects")
+}
+
+// machineID is the form of home.MachineID.
+var machineID = regexp.MustCompile(`^[0-9a-f]{12}$`)
 
 func infoCommand(ctx context.Context, args []string, stdio Stdio) error {
 	o, err := parse("info", args, stdio.Err, nil)

@@ -163,7 +163,7 @@ func (c Cache) lock(ctx context.Context, e Entry, say func(backend.Progress)) (f
 func (c Cache) verify(ctx context.Context, e Entry, say func(backend.Progress)) (File, error) {
 	fi, err := os.Stat(e.Path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return File{}, api.Errorf(api.CodeNotFound, "the image %s: %w", e.Name, err)
+		return File{}, api.Errorf(api.CodeFailed, "the image %s: %w", e.Name, err)
 	} else if err != nil {
 		return File{}, api.Errorf(api.CodeFailed, "the image %s: %w", e.Name, err)
 	}
@@ -234,7 +234,7 @@ func (c Cache) fetch(ctx context.Context, e Entry, say func(backend.Progress)) (
 		err = info.SelfContained()
 	}
 	if err != nil {
-		return drop(api.Errorf(api.CodeRefused, "the image %s from %s: %w", e.Name, e.URL, err).WithHint("it was deleted; an image must be one file of its own"))
+		return drop(api.Errorf(api.CodeFailed, "the image %s from %s: %w", e.Name, e.URL, err).WithHint("it was deleted; an image must be one file of its own"))
 	}
 	final := c.base(e) + ".img"
 	if err := os.Rename(part, final); err != nil {
@@ -277,7 +277,7 @@ func compare(e Entry, want256, want512, s256, s512 string) error {
 		if d.want == "" || strings.EqualFold(d.want, d.have) {
 			continue
 		}
-		err := api.Errorf(api.CodeRefused, "the image %s from %s has a wrong checksum: its %s is %s; expected was %s", e.Name, e.Source(), d.kind, d.have, strings.ToLower(d.want))
+		err := api.Errorf(api.CodeFailed, "the image %s from %s has a wrong checksum: its %s is %s; expected was %s", e.Name, e.Source(), d.kind, d.have, strings.ToLower(d.want))
 		if e.Path != "" {
 			return err.WithHint("the file was changed or damaged; correct it, or its checksum in the catalogue")
 		}
@@ -289,7 +289,7 @@ func compare(e Entry, want256, want512, s256, s512 string) error {
 // vendorDigest finds the image in the vendor's list of checksums.
 func (c Cache) vendorDigest(ctx context.Context, e Entry) (string, error) {
 	var text []byte
-	err := c.retry(ctx, func() (bool, error) {
+	err := c.retry(ctx, nil, func() (bool, error) {
 		var err error
 		text, err = c.getSmall(ctx, e.Checksums)
 		return false, err
@@ -299,7 +299,7 @@ func (c Cache) vendorDigest(ctx context.Context, e Entry) (string, error) {
 	}
 	digest, err := parseChecksums(string(text), path.Base(e.URL))
 	if err != nil {
-		return "", api.Errorf(api.CodeRefused, "the checksums of the image %s from %s: %w", e.Name, e.Checksums, err).
+		return "", api.Errorf(api.CodeFailed, "the checksums of the image %s from %s: %w", e.Name, e.Checksums, err).
 			WithHint("without a checksum nothing is fetched; the vendor may have renamed the image")
 	}
 	return digest, nil

@@ -7,11 +7,13 @@ import (
 	"crypto/sha512"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -169,17 +171,17 @@ func TestFetchByTheVendorsList(t *testing.T) {
 	v.sums = strings.Repeat("1", 128) + "  box.qcow2\n"
 	c := newCache(t)
 	_, err := c.Fetch(t.Context(), e, nil)
-	require.ErrorIs(t, err, backend.ErrRefused)
+	require.Equal(t, api.CodeFailed, api.AsError(err).Code)
 	require.ErrorContains(t, err, sum512(v.image))
 	require.ErrorContains(t, err, strings.Repeat("1", 128))
 	require.Empty(t, leftovers(t, c), "a file with a wrong checksum is not kept")
 	v.sums = "<html>nothing here</html>"
 	_, err = c.Fetch(t.Context(), e, nil)
-	require.ErrorIs(t, err, backend.ErrRefused)
+	require.Equal(t, api.CodeFailed, api.AsError(err).Code)
 	require.ErrorContains(t, err, "no SHA-256 or SHA-512 checksum for box.qcow2")
 	e.Checksums = v.URL + "/GONE"
 	_, err = c.Fetch(t.Context(), e, nil)
-	require.ErrorIs(t, err, backend.ErrNotFound)
+	require.Equal(t, api.CodeFailed, api.AsError(err).Code)
 }
 
 func TestCutTransfersGoOn(t *testing.T) {
@@ -213,8 +215,10 @@ func TestALaterCallGoesOn(t *testing.T) {
 	}
 	c := newCache(t)
 	c.Tries = 3
-	_, err := c.Fetch(t.Context(), v.entry(), nil)
+	said := map[string]bool{}
+	_, err := c.Fetch(t.Context(), v.entry(), func(p backend.Progress) { said[p.What] = true })
 	require.ErrorIs(t, err, backend.ErrUnreachable)
+	require.Contains(t, slices.Collect(maps.Keys(said)), "fetching box: the server answered 502 Bad Gateway; attempt 3 of 3 in 4ms")
 	require.ErrorContains(t, err, "502")
 	require.ErrorContains(t, err, "3 attempts")
 	require.Len(t, v.ranges, 4, "the one that brought something is not counted")
@@ -278,7 +282,7 @@ func TestFinalAnswers(t *testing.T) {
 	e := v.entry()
 	e.URL = v.URL + "/gone.qcow2"
 	_, err := newCache(t).Fetch(t.Context(), e, nil)
-	require.ErrorIs(t, err, backend.ErrNotFound)
+	require.Equal(t, api.CodeFailed, api.AsError(err).Code)
 	require.ErrorContains(t, err, "404")
 	v.hook = func(n int, w http.ResponseWriter, r *http.Request) bool {
 		http.Error(w, "no", http.StatusForbidden)
@@ -329,7 +333,7 @@ func TestImagesThatReferToOtherFilesAreRefused(t *testing.T) {
 		v := newVendor(t, image)
 		c := newCache(t)
 		_, err := c.Fetch(t.Context(), v.entry(), nil)
-		require.ErrorIs(t, err, backend.ErrRefused, name)
+		require.Equal(t, api.CodeFailed, api.AsError(err).Code, name)
 		require.Empty(t, leftovers(t, c))
 	}
 }
@@ -352,11 +356,11 @@ func TestPathsAreVerifiedInPlace(t *testing.T) {
 	require.FileExists(t, p)
 	e.SHA256 = strings.Repeat("0", 64)
 	_, err = c.Fetch(t.Context(), e, nil)
-	require.ErrorIs(t, err, backend.ErrRefused)
+	require.Equal(t, api.CodeFailed, api.AsError(err).Code)
 	require.FileExists(t, p, "what is the user's is never deleted")
 	e.Path = filepath.Join(t.TempDir(), "none")
 	_, err = c.Fetch(t.Context(), e, nil)
-	require.ErrorIs(t, err, backend.ErrNotFound)
+	require.Equal(t, api.CodeFailed, api.AsError(err).Code)
 }
 
 func TestTwoFetchOnce(t *testing.T) {

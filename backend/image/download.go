@@ -76,8 +76,8 @@ func (c Cache) client() *http.Client {
 }
 
 // retry repeats an attempt that failed for a passing reason, with growing pauses. do reports whether it
-// got further, which starts the count anew.
-func (c Cache) retry(ctx context.Context, do func() (further bool, err error)) error {
+// got further, which starts the count anew; say, if not nil, is told what is waited for.
+func (c Cache) retry(ctx context.Context, say func(what string), do func() (further bool, err error)) error {
 	tries, pause := c.Tries, c.Pause
 	if tries <= 0 {
 		tries = 5
@@ -100,6 +100,9 @@ func (c Cache) retry(ctx context.Context, do func() (further bool, err error)) e
 		case n >= tries:
 			return fmt.Errorf("%w (given up after %d attempts)", err, n)
 		}
+		if say != nil {
+			say(fmt.Sprintf("%s; attempt %d of %d in %v", lastCause(err), n+1, tries, wait))
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -108,12 +111,23 @@ func (c Cache) retry(ctx context.Context, do func() (further bool, err error)) e
 	}
 }
 
+// lastCause is the innermost reason of an error: "connection refused", without the address that stands elsewhere.
+func lastCause(err error) string {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err.Error()
+		}
+		err = inner
+	}
+}
+
 // status turns an answer that is no success into an error.
 func status(res *http.Response) error {
 	err := fmt.Errorf("the server answered %s", res.Status)
 	switch {
 	case res.StatusCode == http.StatusNotFound || res.StatusCode == http.StatusGone:
-		return fatal{api.Errorf(api.CodeNotFound, "%w", err).WithHint("the vendor may have renamed or withdrawn the image: correct its URL in your images.toml")}
+		return fatal{api.Errorf(api.CodeFailed, "%w", err).WithHint("the vendor may have renamed or withdrawn the image: correct its URL in your images.toml")}
 	case res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden || res.StatusCode == http.StatusProxyAuthRequired:
 		return fatal{api.Errorf(api.CodeAuth, "%w", err)}
 	case res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusRequestTimeout || res.StatusCode >= 500:
@@ -191,7 +205,12 @@ func (c Cache) download(ctx context.Context, e Entry, part string, say func(back
 		return api.Errorf(api.CodeFailed, "keeping the image %s: %w", e.Name, err)
 	}
 	defer f.Close()
-	err = c.retry(ctx, func() (bool, error) { return c.attempt(ctx, e, f, part+".json", say) })
+	again := func(what string) {
+		if say != nil {
+			say(backend.Progress{What: "fetching " + e.Name + ": " + what})
+		}
+	}
+	err = c.retry(ctx, again, func() (bool, error) { return c.attempt(ctx, e, f, part+".json", say) })
 	if err != nil {
 		return wrapFetch(err, "fetching the image %s from %s", e.Name, e.URL)
 	}

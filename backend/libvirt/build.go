@@ -253,7 +253,7 @@ func (b *Backend) DeleteImage(ctx context.Context, name string) error {
 		}
 		if by := users[p.file(s.Volume)]; len(by) > 0 {
 			slices.Sort(by)
-			return api.Errorf(api.CodeConflict, "the image %s is the base of %s", name, strings.Join(by, ", ")).WithHint("delete these first, or keep the image")
+			return api.Errorf(api.CodeRefused, "the image %s is the base of %s", name, strings.Join(by, ", ")).WithHint("delete these first, or keep the image")
 		}
 		all = append(all, s)
 	}

@@ -208,6 +208,9 @@ func diskSize(spec backend.Spec, z size, from made) (int64, error) {
 	if spec.DiskBytes > 0 {
 		return spec.DiskBytes &^ 511, nil
 	}
+	if from.clone {
+		return from.virtual, nil // as it is there, whatever the size would have
+	}
 	return max(z.disk&^511, from.virtual), nil
 }
 

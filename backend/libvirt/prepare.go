@@ -51,7 +51,7 @@ func (b *Backend) foreseen(ctx context.Context, h hostFacts, spec backend.Spec) 
 		if err != nil {
 			return made{}, err
 		}
-		return made{virtual: e.meta.Disk}, nil
+		return made{clone: true, virtual: e.meta.Disk}, nil
 	}
 	entries, err := b.offeredImages(h)
 	if err != nil {

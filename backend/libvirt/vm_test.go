@@ -357,7 +357,7 @@ func TestEarlierStates(t *testing.T) {
 	tm, err := b.Create(t.Context(), third)
 	require.NoError(t, err)
 	require.Equal(t, third.Name+" one", strings.ReplaceAll(b.login(t, tm, nil, "hostname; cat /persist/file"), "\n", " "))
-	require.ErrorIs(t, b.DeleteImage(t.Context(), "base"), backend.ErrConflict)
+	require.ErrorIs(t, b.DeleteImage(t.Context(), "base"), backend.ErrRefused)
 	require.NoError(t, b.Delete(t.Context(), refOf(third)))
 	require.NoError(t, b.DeleteImage(t.Context(), "base"))
 	require.NoError(t, b.Delete(t.Context(), refOf(clone)))

@@ -144,9 +144,6 @@ func (w *Workspace) cloned(ctx context.Context, q *api.CreateRequest) (from *bac
 
 // asThere completes the request for a clone by what the instance that it copies was made with.
 func asThere(q *api.CreateRequest, src *store.Instance) {
-	if q.DiskBytes == 0 && src.Capabilities.Disk {
-		q.DiskBytes = src.DiskBytes
-	}
 	if q.SSH == nil && src.Capabilities.SSH {
 		ssh := src.SSHEnabled
 		q.SSH = &ssh

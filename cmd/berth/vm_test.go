@@ -94,6 +94,9 @@ func TestVMSnapshotCloneImage(t *testing.T) {
 	w.does("clone", "first", "second")
 	require.Equal(t, "one\n", w.does("exec", "second", "--", "cat", "state"))
 	require.Equal(t, "second\n", w.does("exec", "second", "--", "uname", "-n"))
+	eventuallyLong(t, "a clone comes back after a reboot with its own agent alone", func() bool {
+		return w.does("exec", "second", "--", "sh", "-c", "crontab -l | grep -c ^@reboot") == "1\n"
+	})
 	w.does("start", "first")
 	require.Equal(t, "one\n", w.does("exec", "first", "--", "cat", "state"))
 	keys := func(name string) string {
