@@ -173,6 +173,7 @@ func (a *Agent) Serve() error {
 	a.login = captureLogin(a.ctx, a.o, a.base, a.exe)
 	a.facts.start(a.ctx)
 	a.terms.load()
+	a.runOnStart()
 	a.setups.Start()
 	p := new(http.Protocols)
 	p.SetHTTP1(true)

@@ -19,6 +19,7 @@ func Routes(a *Agent) []api.Route {
 		{Method: "POST", Path: "/v1/terminal", Summary: "Attach to a terminal or open one; a byte stream", Request: api.TerminalRequest{}, Stream: "frames", Handler: a.handleTerminal},
 		{Method: "DELETE", Path: "/v1/terminals/{id}", Summary: "End a terminal and its processes", Handler: a.handleKillTerminal},
 		{Method: "PUT", Path: "/v1/setup", Summary: "Begin a set-up, or go on with the one of this id", Request: api.SetupPlan{}, Response: api.SetupStatus{}, Handler: a.handlePutSetup},
+		{Method: "PUT", Path: "/v1/onstart", Summary: "Keep what is run at each boot from the next on; without steps, nothing is", Request: api.SetupPlan{}, Handler: a.handleOnStart},
 		{Method: "GET", Path: "/v1/setup/{id}", Summary: "How far a set-up is; waits up to 25 s for a revision other than after", Query: []string{"after"}, Response: api.SetupStatus{}, Handler: a.handleSetup},
 		{Method: "POST", Path: "/v1/setup/{id}/resume", Summary: "Run the failed step of a set-up again and go on", Response: api.SetupStatus{}, Handler: a.handleResumeSetup},
 		{Method: "DELETE", Path: "/v1/setup/{id}", Summary: "Cancel a set-up and end the step that runs", Response: api.SetupStatus{}, Handler: a.handleCancelSetup},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"berth/backend/agent/durable"
 	"berth/backend/agent/proc"
 	"berth/backend/api"
 )
@@ -106,4 +107,43 @@ func TestTheInventoryIsServed(t *testing.T) {
 	require.Equal(t, o.Instance, inv.Instance)
 	require.NotEmpty(t, inv.System)
 	require.Contains(t, inv.Kernels, api.KernelSpec{Name: "mine", Title: "Mine", Language: "python", Path: kernel})
+}
+
+// TestTheStartScriptOfABoot: it is run once for a boot, also where nobody asks for it.
+func TestTheStartScriptOfABoot(t *testing.T) {
+	o := testOptions(t)
+	_, c := startDetached(t, o)
+	plan := api.SetupPlan{Steps: []api.SetupStep{{Name: "onstart", Once: true, Script: "echo started >>starts"}}}
+	require.ErrorIs(t, c.KeepOnStart(t.Context(), api.SetupPlan{Steps: []api.SetupStep{{Name: "../x"}}}), &api.Error{Code: api.CodeUsage})
+	require.NoError(t, c.KeepOnStart(t.Context(), plan))
+	again := func() {
+		t.Helper()
+		require.NoError(t, c.StopAgent(t.Context(), api.StopRequest{}))
+		eventually(t, "the agent to end", func() bool { _, err := c.AgentInfo(t.Context()); return err != nil })
+		_, c = startDetached(t, o)
+	}
+	again()
+	_, err := c.Setup(t.Context(), api.OnStartID(proc.BootID()), 0)
+	require.ErrorIs(t, err, &api.Error{Code: api.CodeNotFound}, "this boot's start is what it was kept at")
+
+	var kept onStart
+	require.NoError(t, durable.Read(o.onStartPath(), &kept))
+	kept.Boot = "before"
+	require.NoError(t, durable.Write(o.onStartPath(), kept))
+	again()
+	require.Equal(t, api.OpSucceeded, setupEnd(t, c, api.OnStartID(proc.BootID())).State)
+	again()
+	plan.ID = api.OnStartID(proc.BootID())
+	st, err := c.PutSetup(t.Context(), plan)
+	require.NoError(t, err)
+	require.Equal(t, api.OpSucceeded, st.State, "whoever asks for the start finds it done")
+	b, err := os.ReadFile(filepath.Join(o.Workdir, "starts"))
+	require.NoError(t, err)
+	require.Equal(t, "started\n", string(b))
+
+	require.NoError(t, c.KeepOnStart(t.Context(), api.SetupPlan{}))
+	require.NoError(t, os.WriteFile(o.onStartPath(), []byte("{"), 0o600))
+	again()
+	_, err = c.AgentInfo(t.Context())
+	require.NoError(t, err, "a script that can't be read keeps no agent from starting")
 }

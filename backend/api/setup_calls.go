@@ -14,6 +14,15 @@ func (c *Client) PutSetup(ctx context.Context, plan SetupPlan) (SetupStatus, err
 	return v, c.call(ctx, http.MethodPut, "/v1/setup", plan, &v)
 }
 
+// KeepOnStart has an agent carry out a plan at each boot of its machine from the next on, whoever is connected then,
+// under the id OnStartID; one without steps ends that. CodeNotFound: the agent is older than this.
+func (c *Client) KeepOnStart(ctx context.Context, plan SetupPlan) error {
+	return c.call(ctx, http.MethodPut, "/v1/onstart", plan, nil)
+}
+
+// OnStartID is the id of the set-up that is the start script of a boot.
+func OnStartID(boot string) string { return "start-" + boot }
+
 // Setup returns how far a set-up is, at once if its revision is not after, else when it changes or after
 // about 25 seconds. after 0 asks for it as it is now. CodeNotFound: the agent has no such set-up.
 func (c *Client) Setup(ctx context.Context, id string, after int64) (SetupStatus, error) {

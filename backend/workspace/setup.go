@@ -106,6 +106,9 @@ func runSetup(ctx context.Context, w *Workspace, r *run) error {
 		if err := w.follow(ctx, r, rec, "setup", plan, false); err != nil {
 			return err
 		}
+		if strings.TrimSpace(start) != "" {
+			w.keepOnStart(ctx, &rec)
+		}
 	}
 	return w.persist(ctx, func() *store.Change {
 		rec := w.entries[r.op.InstanceID].rec
@@ -147,6 +150,7 @@ func runOnStart(ctx context.Context, w *Workspace, r *run) error {
 	}); err != nil {
 		return err
 	}
+	w.keepOnStart(ctx, &rec)
 	return w.follow(ctx, r, rec, "onstart", api.SetupPlan{ID: startPlan(&rec, r), Steps: []api.SetupStep{onStartStep(rec.Spec.OnStart)}}, false)
 }
 
@@ -156,7 +160,20 @@ func startPlan(rec *store.Instance, r *run) string {
 	if rec.Line.Socket != "" {
 		return "start-" + r.op.ID
 	}
-	return "start-" + r.op.Boot
+	return api.OnStartID(r.op.Boot)
+}
+
+// keepOnStart has the agent run the start script of a machine at boots of which nobody here knows, too. An agent
+// that can't is no reason to fail: the script is run at the starts that Berth does.
+func (w *Workspace) keepOnStart(ctx context.Context, rec *store.Instance) {
+	if rec.Line.SSH == nil || rec.Adopted { // instances of this host do not boot
+		return
+	}
+	client := w.AgentClient(*rec)
+	defer client.Close()
+	if err := client.KeepOnStart(ctx, api.SetupPlan{Steps: []api.SetupStep{onStartStep(rec.Spec.OnStart)}}); err != nil {
+		w.log.Warn("the start script is not kept on the instance", "instance", rec.Name, "error", err)
+	}
 }
 
 // noAgentForSetup explains why nothing can be set up without an agent.

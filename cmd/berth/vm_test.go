@@ -67,6 +67,14 @@ func TestVMRoad(t *testing.T) {
 	require.Equal(t, 3, strings.Count(w.does("exec", "vision", "--", "cat", "starts"), "started"), "the start script runs at each start")
 	require.Equal(t, "set up by "+in.User+"\n", w.does("exec", "vision", "--", "cat", "setup"), "the disk stays, and the set-up script runs once")
 
+	// It boots while nobody asks it to.
+	boot = w.does("exec", "vision", "--", "cat", "/proc/sys/kernel/random/boot_id")
+	w.does("exec", "vision", "--", "sudo", "-n", "sh", "-c", "sync; (sleep 1; busybox reboot -f) >/dev/null 2>&1 &")
+	eventuallyLong(t, "it has booted and run the start script", func() bool {
+		r := w.patient("exec", "vision", "--", "sh", "-c", "cat /proc/sys/kernel/random/boot_id; cat starts")
+		return r.code == 0 && !strings.HasPrefix(r.out, boot) && strings.Count(r.out, "started") == 4
+	})
+
 	// Powered off and on behind our back.
 	w.does("exec", "vision", "--", "sudo", "-n", "sh", "-c", "sync; (sleep 1; busybox poweroff -f) >/dev/null 2>&1 &")
 	eventuallyLong(t, "it is seen to have stopped", func() bool { return w.show("vision").State == api.StateStopped })

@@ -141,6 +141,9 @@ func (e *Engine) End(ctx context.Context) {
 	}
 }
 
+// Check says what is wrong with a plan.
+func (e *Engine) Check(pl api.SetupPlan) error { return checkPlan(&pl) }
+
 // Put begins a plan, or returns the status of the one with this id.
 func (e *Engine) Put(pl api.SetupPlan) (api.SetupStatus, error) {
 	if err := checkPlan(&pl); err != nil {

@@ -1,0 +1,67 @@
+package agent
+
+import (
+	"errors"
+	"io/fs"
+	"net/http"
+	"path/filepath"
+
+	"berth/backend/agent/durable"
+	"berth/backend/agent/proc"
+	"berth/backend/api"
+)
+
+// onStart is what is kept of the start script: a machine may boot while nobody is connected who would ask for it.
+type onStart struct {
+	Boot string        `json:"boot"` // the boot for which it was seen to
+	Plan api.SetupPlan `json:"plan"` // without steps: there is none
+}
+
+func (o Options) onStartPath() string { return filepath.Join(o.State, "onstart.json") }
+
+// handleOnStart keeps what is run at each boot from the next on.
+func (a *Agent) handleOnStart(w http.ResponseWriter, r *http.Request) {
+	var plan api.SetupPlan
+	err := api.ReadJSON(r, &plan)
+	plan.ID = api.OnStartID(proc.BootID())
+	if err == nil && len(plan.Steps) > 0 {
+		err = a.setups.Check(plan)
+	}
+	if err == nil {
+		if err = durable.Write(a.o.onStartPath(), onStart{Boot: proc.BootID(), Plan: plan}); err != nil {
+			err = api.Errorf(api.CodeFailed, "keeping the start script on the instance: %w", err)
+		}
+	}
+	if err != nil {
+		api.WriteError(w, err)
+		return
+	}
+	api.WriteJSON(w, http.StatusOK, struct{}{})
+}
+
+// runOnStart begins the start script if the machine has booted since it was last seen to. Whoever asks for the
+// same start finds it under way: the plan is known by the boot.
+func (a *Agent) runOnStart() {
+	var kept onStart
+	switch err := durable.Read(a.o.onStartPath(), &kept); {
+	case errors.Is(err, fs.ErrNotExist):
+		return
+	case err != nil:
+		a.log.Error("the start script can't be read", "err", err)
+		a.events.add("setup.failed", "error", "the start script was not run: "+err.Error())
+		return
+	}
+	if kept.Boot == proc.BootID() || len(kept.Plan.Steps) == 0 {
+		return
+	}
+	kept.Boot = proc.BootID()
+	kept.Plan.ID = api.OnStartID(kept.Boot)
+	_, err := a.setups.Put(kept.Plan)
+	if err == nil {
+		err = durable.Write(a.o.onStartPath(), kept)
+	}
+	if err != nil {
+		a.log.Error("beginning the start script", "err", err)
+		a.events.add("setup.failed", "error", "the start script was not run: "+err.Error())
+	}
+}
