@@ -48,7 +48,7 @@ func TestAgainstADaemon(t *testing.T) {
 	for name, f := range map[string]func(*testing.T, *bench){
 		"whole": testWhole, "foreign": testForeign, "behind": testBehind, "leftovers": testLeftovers, "cut": testCut, "earlier": testEarlier,
 		"names": testNames, "refusals": testRefusals, "sealed": testSealed, "checks": testChecks, "change": testChange,
-		"remote": testRemote, "pool": testPool, "otherpool": testOtherPool, "space": testNoSpace,
+		"remote": testRemote, "pool": testPool, "wrongpool": testWrongPool, "otherpool": testOtherPool, "space": testNoSpace,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, b) })
 	}

@@ -126,6 +126,35 @@ func splitDevices(s string) []string {
 	return parts[:len(parts)-1]
 }
 
+// testWrongPool names a folder that can't be made: nothing is left of it, and the next try is in a better one.
+func testWrongPool(t *testing.T, b *bench) {
+	env := b.env
+	env.Settings = map[string]string{"uri": b.d.URI, "pool": "mistyped", "pool_path": "/proc/none/pool", "accel": "emulate"}
+	wrong, err := New(env)
+	require.NoError(t, err)
+	err = wrong.Prepare(t.Context(), b.spec("empty"), nil)
+	require.ErrorContains(t, err, "/proc/none/pool")
+	require.Contains(t, api.AsError(err).Hint, "pool_path")
+	l := b.d.Connect()
+	_, err = l.StoragePoolLookupByName("mistyped")
+	require.Error(t, err)
+	require.NoError(t, wrong.Delete(t.Context(), refOf(b.spec("empty"))), "what was never made can be forgotten")
+
+	// Made by somebody else in a folder that has gone.
+	_, err = l.StoragePoolDefineXML(`<pool type="dir"><name>mistyped</name><target><path>/proc/none/pool</path></target></pool>`, 0)
+	require.NoError(t, err)
+	err = wrong.Prepare(t.Context(), b.spec("empty"), nil)
+	require.Contains(t, api.AsError(err).Hint, "pool-undefine mistyped")
+	dir := filepath.Join(b.d.Dir, "better")
+	env.Settings = map[string]string{"uri": b.d.URI, "pool": "mistyped", "pool_path": dir, "accel": "emulate"}
+	right, err := New(env)
+	require.NoError(t, err)
+	require.ErrorContains(t, right.Prepare(t.Context(), b.spec("empty"), nil), "is at /proc/none/pool, not at "+dir)
+	p, err := l.StoragePoolLookupByName("mistyped")
+	require.NoError(t, err)
+	require.NoError(t, l.StoragePoolUndefine(p))
+}
+
 // testNoSpace has a pool on a file system that is too small.
 func testNoSpace(t *testing.T, b *bench) {
 	dir := filepath.Join(b.d.Dir, "small")

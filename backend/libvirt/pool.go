@@ -46,22 +46,29 @@ func (b *Backend) openPool(ctx context.Context, create bool) (pool, error) {
 		}
 	}
 	p, err := b.findPool(ctx)
-	if isGone(err) && create {
+	fresh := isGone(err) && create
+	if fresh {
 		p, err = b.makePool(ctx)
 	}
 	if err != nil {
 		return pool{}, err
 	}
-	active, err := call(ctx, b, "asking for the pool "+b.cfg.pool, func(l *golibvirt.Libvirt) (int32, error) { return l.StoragePoolIsActive(p) })
-	if err == nil && active == 0 {
-		if err = b.do(ctx, "starting the pool "+b.cfg.pool, func(l *golibvirt.Libvirt) error { return l.StoragePoolCreate(p, 0) }); says(err, "already active") {
-			err = nil
-		}
-	}
+	at, err := b.poolPath(ctx, p) // before it is started: a wrong path is said as that
 	if err != nil {
 		return pool{}, err
 	}
-	at, err := b.poolPath(ctx, p)
+	active, err := call(ctx, b, "asking for the pool "+b.cfg.pool, func(l *golibvirt.Libvirt) (int32, error) { return l.StoragePoolIsActive(p) })
+	if err == nil && active == 0 {
+		switch err = b.do(ctx, "starting the pool "+b.cfg.pool, func(l *golibvirt.Libvirt) error { return l.StoragePoolCreate(p, 0) }); {
+		case says(err, "already active"):
+			err = nil
+		case err != nil && fresh:
+			b.undefinePool(ctx, p)
+		case err != nil:
+			err = api.Errorf(api.AsError(err).Code, "%w", err).
+				WithHint("is the folder %s there? If the pool is not needed any more: virsh -c %s pool-undefine %s", at, b.cfg.uri.text, b.cfg.pool)
+		}
+	}
 	if err != nil {
 		return pool{}, err
 	}
@@ -151,9 +158,18 @@ func (b *Backend) makePool(ctx context.Context) (golibvirt.StoragePool, error) {
 		return p, err
 	}
 	if err := b.do(ctx, what, func(l *golibvirt.Libvirt) error { return l.StoragePoolBuild(p, 0) }); err != nil {
-		return p, err
+		b.undefinePool(ctx, p)
+		return p, api.Errorf(api.AsError(err).Code, "%w", err).WithHint("name a folder that can be made with backend.libvirt.pool_path")
 	}
 	return p, b.do(ctx, what, func(l *golibvirt.Libvirt) error { return l.StoragePoolSetAutostart(p, 1) })
+}
+
+// undefinePool takes back a pool that can't be used: it would stand in the way of one in a better place.
+func (b *Backend) undefinePool(ctx context.Context, p golibvirt.StoragePool) {
+	err := b.do(context.WithoutCancel(ctx), "removing the pool "+p.Name, func(l *golibvirt.Libvirt) error { return l.StoragePoolUndefine(p) })
+	if err != nil && !isGone(err) && b.env.Log != nil {
+		b.env.Log.Warn("a pool that can't be used is left", "pool", p.Name, "error", err)
+	}
 }
 
 // volume finds a volume by name; ok is false if there is none.

@@ -61,8 +61,11 @@ func (w *Workspace) CheckNewName(name string) error {
 func (w *Workspace) nameFree(name string) error {
 	for _, e := range w.entries {
 		if strings.EqualFold(e.rec.Name, name) {
-			return api.Errorf(api.CodeConflict, "there is an instance %q already (%s, %s)", e.rec.Name, e.rec.Backend, e.rec.State).
-				WithHint("choose another name, or: berth show %s", e.rec.Name)
+			hint := "choose another name, or: berth show " + e.rec.Name
+			if e.rec.State == api.StateCreateFailed {
+				hint = "it was never made: berth rm " + e.rec.Name + " gives the name free"
+			}
+			return api.Errorf(api.CodeConflict, "there is an instance %q already (%s, %s)", e.rec.Name, e.rec.Backend, e.rec.State).WithHint("%s", hint)
 		}
 	}
 	return nil
