@@ -98,7 +98,7 @@ func (a *app) root() *cobra.Command {
 			err = cmd.ValidateFlagGroups()
 		}
 		if err != nil {
-			return api.Errorf(api.CodeUsage, "%w", err).WithHint("%s --help shows how it is called", cmd.CommandPath())
+			return api.Errorf(api.CodeUsage, "%s", flagWords(err.Error())).WithHint("%s --help shows how it is called", cmd.CommandPath())
 		}
 		return nil
 	}
@@ -123,6 +123,26 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.extra(root)...)
 	root.SetHelpCommand(a.helpCmd(root))
 	return root
+}
+
+// flagWords says in plain words what cobra says of flags that don't go together, or are missing.
+func flagWords(said string) string {
+	_, rest, ok := strings.Cut(said, "[")
+	group, _, ok2 := strings.Cut(rest, "]")
+	names := strings.Fields(group)
+	if !ok || !ok2 || len(names) < 2 {
+		return said
+	}
+	for i := range names {
+		names[i] = "--" + names[i]
+	}
+	switch last := len(names) - 1; {
+	case strings.HasPrefix(said, "if any flags"):
+		return strings.Join(names[:last], ", ") + " and " + names[last] + " can't be given together"
+	case strings.HasPrefix(said, "at least one"):
+		return "one of " + strings.Join(names[:last], ", ") + " and " + names[last] + " is needed"
+	}
+	return said
 }
 
 // noArgs refuses arguments with the words of the contract.
