@@ -201,14 +201,26 @@ func TestStartScriptThatFailsIsResumed(t *testing.T) {
 func TestPrepareShowsHowFarItIs(t *testing.T) {
 	e := newEnv(t)
 	w, _ := e.open()
-	gate := make(chan struct{})
+	gate, away := make(chan struct{}), atomic.Bool{}
 	e.mem.Hook = func(ctx context.Context, method string) error {
+		if method == "Prepare" && away.Load() {
+			return api.Errorf(api.CodeUnreachable, "no route to the image")
+		}
 		if method == "Prepare" {
 			<-gate
 		}
 		return nil
 	}
-	op, err := w.Create(e.ctx(), api.CreateRequest{Name: "vision"})
+	w.limits.Backoff = time.Hour
+	away.Store(true)
+	op, err := w.Create(e.ctx(), api.CreateRequest{Name: "waits"})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		in, err := w.Instance("waits")
+		return err == nil && in.Operation != nil && in.Operation.Steps[0].Message == "no route to the image"
+	}, 5*time.Second, time.Millisecond, "why it waits is said")
+	away.Store(false)
+	op, err = w.Create(e.ctx(), api.CreateRequest{Name: "vision"})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		in, err := w.Instance("vision")

@@ -39,7 +39,10 @@ func (w *Workspace) transfer(ctx context.Context, r *run, step string, f func(co
 			tell(p)
 		})
 		if err != nil && context.Cause(ctx) == stalled {
-			return stalled
+			err = stalled
+		}
+		if errors.Is(err, backend.ErrUnreachable) {
+			tell(backend.Progress{What: err.Error()}) // it may be tried again, and till then that is how it stands
 		}
 		return err
 	})
