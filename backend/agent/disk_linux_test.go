@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -37,16 +38,21 @@ func fullDisk(t *testing.T) string {
 	return dir
 }
 
+// fill leaves no room, also when others give some free for a moment yet.
 func fill(t *testing.T, dir string) {
 	t.Helper()
 	f, err := os.CreateTemp(dir, "fill")
 	require.NoError(t, err)
 	defer f.Close()
-	for {
-		if _, err := f.Write(make([]byte, 512)); err != nil {
-			require.ErrorIs(t, err, syscall.ENOSPC)
-			return
+	for full := 0; full < 5; full++ {
+		for {
+			if _, err := f.Write(make([]byte, 512)); err != nil {
+				require.ErrorIs(t, err, syscall.ENOSPC)
+				break
+			}
+			full = 0
 		}
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 

@@ -233,7 +233,7 @@ func TestRunaway(t *testing.T) {
 	for range p.lines {
 	}
 	require.Error(t, <-p.done)
-	require.Regexp(t, "out of memory|failed to allocate", p.err.String())
+	require.Regexp(t, "out of memory|failed to allocate|pthread_create failed", p.err.String())
 	peak := p.cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10
 	require.Less(t, peak, int64(1200<<20))
 }
