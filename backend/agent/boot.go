@@ -50,7 +50,7 @@ func afterReboot(o Options) string {
 	if err := durable.Read(o.bootPath(), &r); err != nil {
 		why := ownFolders(o)
 		if why == "" {
-			why = "whoever started it did not want that"
+			return "not arranged yet; Berth starts the agent when it connects"
 		}
 		return "nothing starts the agent after a reboot, until Berth connects again: " + why
 	}

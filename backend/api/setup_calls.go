@@ -37,7 +37,8 @@ func (c *Client) ResumeSetup(ctx context.Context, id string) (SetupStatus, error
 	return v, c.call(ctx, http.MethodPost, "/v1/setup/"+url.PathEscape(id)+"/resume", nil, &v)
 }
 
-// CancelSetup ends the step that runs and the set-up with it. It answers when the step's processes have
+// CancelSetup ends the step that runs and the set-up with it; one that failed does not go on after a restart of
+// the machine then. It answers when the step's processes have
 // ended, or could not be.
 func (c *Client) CancelSetup(ctx context.Context, id string) (SetupStatus, error) {
 	var v SetupStatus

@@ -52,7 +52,10 @@ func (e *Engine) drive(p *plan) {
 }
 
 func (e *Engine) fail(p *plan, i int, err error) {
-	text, _ := tail(stepFile(p.dir, i, 0, "log"))
+	e.mu.Lock()
+	attempt := p.rec.Attempts[i]
+	e.mu.Unlock()
+	text, _ := attemptTail(p.dir, i, attempt)
 	e.locked(p, true, func(r *record) {
 		now := time.Now().UTC()
 		r.State, r.EndedAt, r.Rebooting = api.OpFailed, &now, false
@@ -170,7 +173,7 @@ func (e *Engine) attempt(p *plan, i, k int) (result, error) {
 		if err == nil {
 			if now := time.Now(); now.Sub(lastLog) >= 5*e.o.Poll {
 				lastLog = now
-				if text, n := tail(stepFile(p.dir, i, 0, "log")); n != logSize {
+				if text, n := attemptTail(p.dir, i, k); n != logSize {
 					logSize = n
 					e.locked(p, false, func(r *record) { r.Log = text })
 				}
@@ -215,7 +218,7 @@ func (e *Engine) ended(p *plan, i, k int, r result) error {
 		_ = os.Remove(stepFile(p.dir, i, n+1, "env"))
 		_ = os.Remove(stepFile(p.dir, i, n+1, "json"))
 	}
-	text, _ := tail(stepFile(p.dir, i, 0, "log"))
+	text, _ := attemptTail(p.dir, i, k)
 	says := ""
 	if l := lastLine(text); l != "" {
 		says = ": " + l

@@ -263,7 +263,7 @@ func (e *Engine) Resume(id string) (api.SetupStatus, error) {
 	return p.status(), nil
 }
 
-// Cancel ends a plan and the step that runs.
+// Cancel ends a plan and the step that runs. One that failed does not go on after a restart of the machine then.
 func (e *Engine) Cancel(ctx context.Context, id string) (api.SetupStatus, error) {
 	e.mu.Lock()
 	p, err := e.find(id)
@@ -273,6 +273,9 @@ func (e *Engine) Cancel(ctx context.Context, id string) (api.SetupStatus, error)
 	if err != nil {
 		e.mu.Unlock()
 		return api.SetupStatus{}, err
+	}
+	if p.rec.State == api.OpFailed && p.rec.AskedBoot != "" {
+		e.change(p, true, func(r *record) { r.AskedBoot, r.AskedAt = "", time.Time{} })
 	}
 	if !p.rec.State.Done() && !p.rec.Cancel {
 		e.change(p, true, func(r *record) { r.Cancel = true })

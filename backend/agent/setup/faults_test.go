@@ -254,6 +254,27 @@ func TestAMachineThatMustNotBeRestartedWaits(t *testing.T) {
 	}
 }
 
+// TestWhatIsGivenUpDoesNotGoOn when the machine restarts at last.
+func TestWhatIsGivenUpDoesNotGoOn(t *testing.T) {
+	dir := folder(t)
+	o := options(dir)
+	o.Boot = "b1"
+	e := open(t, o)
+	_, err := e.Put(plan1("a", api.SetupStep{Reboot: true, Script: "echo x >>$OUT/log"}, api.SetupStep{Script: "echo y >>$OUT/log"}))
+	require.NoError(t, err)
+	require.Equal(t, api.CodeConflict, wait(t, e, "a", done).Error.Code)
+	_, err = e.Cancel(t.Context(), "a")
+	require.NoError(t, err)
+	e.Stop()
+	o.Boot = "b2"
+	e = open(t, o)
+	_, err = e.Put(plan1("b", api.SetupStep{Script: "true"})) // after which "a" would have had its turn
+	require.NoError(t, err)
+	require.Equal(t, api.OpSucceeded, wait(t, e, "b", done).State)
+	require.Equal(t, api.OpFailed, wait(t, e, "a", done).State)
+	require.Equal(t, []string{"x"}, lines(t, dir, "log"))
+}
+
 func TestACancelOutlivesTheAgent(t *testing.T) {
 	dir := folder(t)
 	put(t, dir, plan1("a", api.SetupStep{Script: "echo $$ >$OUT/pid; sleep 1000"}))

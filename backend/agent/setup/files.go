@@ -61,6 +61,8 @@ type spec struct {
 type started struct {
 	proc.Identity
 	At time.Time `json:"at"`
+	// Log is how long the step's log was then, in bytes: what follows is of this attempt.
+	Log int64 `json:"log,omitempty"`
 }
 
 // result is N.K.code. Exactly one of Skipped, Err, Why and (Code, Signal) tells how it ended.

@@ -100,12 +100,16 @@ func (r *runner) begin() error {
 	if r.log, err = os.OpenFile(stepFile(r.dir, r.step, 0, "log"), os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600); err != nil {
 		return err
 	}
+	before, err := r.log.Stat()
+	if err != nil {
+		return err
+	}
 	self, err := proc.Self()
 	if err != nil {
 		return err
 	}
 	self.Boot = r.spec.Boot
-	return durable.Write(r.path("run"), started{Identity: self, At: time.Now().UTC()})
+	return durable.Write(r.path("run"), started{Identity: self, At: time.Now().UTC(), Log: before.Size()})
 }
 
 func (r *runner) run() result {

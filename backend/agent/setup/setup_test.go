@@ -18,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"berth/backend/agent/durable"
 	"berth/backend/agent/proc"
 	"berth/backend/agent/root"
 	"berth/backend/api"
@@ -230,6 +231,44 @@ func TestAFailedStepSaysWhyAndIsResumed(t *testing.T) {
 	require.Equal(t, api.OpRunning, st.State)
 	require.Equal(t, api.OpSucceeded, wait(t, e, "a", done).State)
 	require.Equal(t, []string{"one", "two", "three"}, lines(t, dir, "log"))
+}
+
+// TestALogIsOfTheLastAttempt: what earlier ones said stays in the file.
+func TestALogIsOfTheLastAttempt(t *testing.T) {
+	dir := folder(t)
+	e := open(t, options(dir))
+	_, err := e.Put(plan1("a", api.SetupStep{Script: `n=$(cat $OUT/n 2>/dev/null || echo 0); n=$((n+1)); echo $n >$OUT/n; test $n = 3 && exit 4; echo "try $n"; exit 4`}))
+	require.NoError(t, err)
+	st := wait(t, e, "a", done)
+	require.Equal(t, "try 1", st.Log)
+	_, err = e.Resume("a")
+	require.NoError(t, err)
+	st = wait(t, e, "a", done)
+	require.Equal(t, "try 2", st.Log)
+	require.Contains(t, st.Error.Message, "code 4: try 2")
+	_, err = e.Resume("a")
+	require.NoError(t, err)
+	st = wait(t, e, "a", done)
+	require.Empty(t, st.Log)
+	require.NotContains(t, st.Error.Message, "try")
+	b, err := os.ReadFile(st.LogPath)
+	require.NoError(t, err)
+	require.Equal(t, "try 1\ntry 2\n", string(b))
+
+	// One that was begun by an agent that did not note it.
+	var who started
+	run := stepFile(filepath.Join(dir, "a"), 0, 3, "run")
+	require.NoError(t, durable.Read(run, &who))
+	require.EqualValues(t, len(b), who.Log)
+	who.Log = 0
+	require.NoError(t, durable.Write(run, who))
+	text, _ := attemptTail(filepath.Join(dir, "a"), 0, 3)
+	require.Equal(t, "try 1\ntry 2", text)
+	require.NoError(t, os.Truncate(st.LogPath, 6))
+	who.Log = 12
+	require.NoError(t, durable.Write(run, who))
+	text, _ = attemptTail(filepath.Join(dir, "a"), 0, 3)
+	require.Equal(t, "try 1", text, "of a log that was shortened")
 }
 
 func states(st api.SetupStatus) (out []api.OpState) {

@@ -7,14 +7,25 @@ import (
 	"strings"
 	"unicode"
 
+	"berth/backend/agent/durable"
 	"berth/backend/agent/root"
 )
 
 // tailSize is how much of a log a status carries, in bytes.
 const tailSize = 4 << 10
 
-// tail returns the last whole lines of a file as plain text, at most tailSize bytes, and the file's size.
-func tail(path string) (string, int64) {
+// attemptTail is tail of what an attempt of a step has said. One that has not begun has said nothing.
+func attemptTail(dir string, step, attempt int) (string, int64) {
+	var who started
+	if durable.Read(stepFile(dir, step, attempt, "run"), &who) != nil {
+		return "", 0
+	}
+	return tail(stepFile(dir, step, 0, "log"), who.Log)
+}
+
+// tail returns the last whole lines of a file from an offset on as plain text, at most tailSize bytes, and the
+// file's size. A file that is shorter was shortened since, and counts from its beginning.
+func tail(path string, begin int64) (string, int64) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", 0
@@ -24,9 +35,12 @@ func tail(path string) (string, int64) {
 	if err != nil {
 		return "", 0
 	}
-	from := max(0, fi.Size()-tailSize)
+	if begin > fi.Size() {
+		begin = 0
+	}
+	from := max(begin, fi.Size()-tailSize)
 	b, _ := io.ReadAll(io.LimitReader(io.NewSectionReader(f, from, tailSize), tailSize))
-	if from > 0 {
+	if from > begin {
 		if _, rest, ok := bytes.Cut(b, []byte("\n")); ok {
 			b = rest
 		}
