@@ -16,7 +16,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"unicode"
 
 	"berth/backend/agent/root"
 	"berth/backend/agent/setup"
@@ -89,21 +88,8 @@ func Main(args []string, stdio Stdio) int {
 		return 0
 	}
 	e := api.AsError(err)
-	fmt.Fprintf(stdio.Err, "berth: agent %s: %s\n", sub, oneLine(e.Message))
+	fmt.Fprintf(stdio.Err, "berth: agent %s: %s\n", sub, root.OneLine(e.Message))
 	return api.ExitCode(err)
-}
-
-// oneLine makes a message one line without control characters: it may quote a file name or a log.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return ' '
-		case unicode.IsControl(r):
-			return '\ufffd'
-		}
-		return r
-	}, strings.TrimSpace(s))
 }
 
 func printJSON(w io.Writer, v any) error {

@@ -9,14 +9,7 @@ import (
 
 // Validate implements backend.Validator.
 func (b *Backend) Validate(ctx context.Context, spec backend.Spec) error {
-	if err := possible(spec); err != nil {
-		return err
-	}
-	z, err := b.size(spec.Size)
-	if err != nil {
-		return err
-	}
-	h, err := b.fits(ctx, z)
+	z, h, err := b.fits(ctx, spec)
 	if err != nil {
 		return err
 	}
@@ -65,26 +58,24 @@ func (b *Backend) foreseen(ctx context.Context, h hostFacts, spec backend.Spec) 
 	return made{}, nil // built here, or not known: Prepare looks
 }
 
-// fits refuses a size that is larger than the host.
-func (b *Backend) fits(ctx context.Context, z size) (hostFacts, error) {
-	h, err := b.hostFacts(ctx)
+// fits refuses what no libvirt can do, and a size that is larger than the host.
+func (b *Backend) fits(ctx context.Context, spec backend.Spec) (z size, h hostFacts, err error) {
+	if err = possible(spec); err == nil {
+		z, err = b.size(spec.Size)
+	}
+	if err == nil {
+		h, err = b.hostFacts(ctx)
+	}
 	if err == nil && (z.VCPUs > h.vcpus || z.memory > h.memory) {
 		err = api.Errorf(api.CodeCapacity, "the host of %s is smaller than the size %s", b.cfg.uri.text, z.Name).WithHint("berth sizes --backend libvirt lists those that fit")
 	}
-	return h, err
+	return z, h, err
 }
 
 // Prepare implements backend.Preparer: pool and network are made, the image is put into the pool, and what
 // Create could not do is refused.
 func (b *Backend) Prepare(ctx context.Context, spec backend.Spec, say func(backend.Progress)) error {
-	if err := possible(spec); err != nil {
-		return err
-	}
-	z, err := b.size(spec.Size)
-	if err != nil {
-		return err
-	}
-	h, err := b.fits(ctx, z)
+	z, h, err := b.fits(ctx, spec)
 	if err != nil {
 		return err
 	}

@@ -95,7 +95,7 @@ func (c Caller) run(ctx context.Context, what, byHand, verb string, args ...stri
 func (c Caller) explain(what, byHand, verb, said string, err error) error {
 	last := ""
 	for line := range strings.Lines(said) {
-		line = oneLine(strings.ToValidUTF8(line, "?"))
+		line = OneLine(strings.ToValidUTF8(line, "?"))
 		if rest, ok := strings.CutPrefix(line, prefix(verb)); ok {
 			if code, msg, ok := strings.Cut(rest, ": "); ok {
 				return api.Errorf(api.Code(code), "%s: %s", what, msg)
