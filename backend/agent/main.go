@@ -15,6 +15,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"berth/backend/agent/root"
@@ -178,7 +179,7 @@ func startCommand(ctx context.Context, args []string, stdio Stdio) error {
 func ofThisMachine(state string) error {
 	words := strings.Split(filepath.ToSlash(state), "/")
 	i := slices.Index(words, "hosts")
-	if i < 0 || i+1 == len(words) || words[i+1] == home.MachineID() || !machineID.MatchString(words[i+1]) {
+	if i < 0 || i+1 == len(words) || words[i+1] == home.MachineID() || !machineID().MatchString(words[i+1]) {
 		return nil
 	}
 	return api.Errorf(api.CodeConflict, "the folder %s belongs to another machine (%s, this one is %s): it was copied from there", state, words[i+1], home.MachineID()).
@@ -186,7 +187,7 @@ func ofThisMachine(state string) error {
 }
 
 // machineID is the form of home.MachineID.
-var machineID = regexp.MustCompile(`^[0-9a-f]{12}$`)
+var machineID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-f]{12}$`) })
 
 func infoCommand(ctx context.Context, args []string, stdio Stdio) error {
 	o, err := parse("info", args, stdio.Err, nil)

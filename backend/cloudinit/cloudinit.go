@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"text/template"
 	"time"
 	"unicode/utf8"
@@ -102,30 +103,30 @@ if [ -n "$d" ] && mount -o ro "$d" $m; then sh $m/` + agentScript + ` $m; umount
 }
 
 var (
-	userName   = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
-	hostName   = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
-	instanceID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
-	agentName  = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
-	agentHash  = regexp.MustCompile(`^[0-9a-f]{64}$`)
-	pkgName    = regexp.MustCompile(`^[a-z0-9][a-zA-Z0-9+.:~=_-]*$`)
+	userName   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`) })
+	hostName   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`) })
+	instanceID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`) })
+	agentName  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`) })
+	agentHash  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-f]{64}$`) })
+	pkgName    = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9][a-zA-Z0-9+.:~=_-]*$`) })
 )
 
 // check refuses what cloud-init, or the programs that it calls, would take for something else.
 func (c Config) check() error {
-	if !instanceID.MatchString(c.InstanceID) {
+	if !instanceID().MatchString(c.InstanceID) {
 		return fmt.Errorf("the instance id %q: letters, digits and . _ - only", c.InstanceID)
 	}
-	if !hostName.MatchString(c.Hostname) {
+	if !hostName().MatchString(c.Hostname) {
 		return fmt.Errorf("the host name %q: letters, digits and - only, at most 63", c.Hostname)
 	}
-	if !userName.MatchString(c.User) {
+	if !userName().MatchString(c.User) {
 		return fmt.Errorf("the user name %q: small letters, digits, _ and - only, at most 32", c.User)
 	}
 	if c.Shell != "" && (!path.IsAbs(c.Shell) || strings.ContainsAny(c.Shell, " :\t\r\n\x00")) {
 		return fmt.Errorf("the shell %q: an absolute path without spaces and colons", c.Shell)
 	}
 	for _, g := range c.Groups {
-		if !userName.MatchString(g) {
+		if !userName().MatchString(g) {
 			return fmt.Errorf("the group %q: small letters, digits, _ and - only", g)
 		}
 	}
@@ -137,7 +138,7 @@ func (c Config) check() error {
 			return fmt.Errorf("the key %.60q: %w", k, err)
 		}
 	}
-	if a := c.Agent; a != nil && (!agentName.MatchString(a.Name) || !agentHash.MatchString(a.Hash) || len(a.Args) > 1 || (len(a.Args) == 1 && !agentName.MatchString(a.Args[0]))) {
+	if a := c.Agent; a != nil && (!agentName().MatchString(a.Name) || !agentHash().MatchString(a.Hash) || len(a.Args) > 1 || (len(a.Args) == 1 && !agentName().MatchString(a.Args[0]))) {
 		return fmt.Errorf("the agent %q (%q) can't be handed in", a.Name, a.Hash)
 	}
 	for _, m := range c.Mounts {
@@ -146,7 +147,7 @@ func (c Config) check() error {
 		}
 	}
 	for _, p := range c.Packages {
-		if !pkgName.MatchString(p) {
+		if !pkgName().MatchString(p) {
 			return fmt.Errorf("%q is no package's name", p)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
@@ -238,12 +239,12 @@ func TOMLError(path string, err error) error {
 	return api.Errorf(api.CodeUsage, "%s: %w", path, err)
 }
 
-var mismatch = regexp.MustCompile(`cannot decode TOML (\S+) into .* of type (\S+)`)
+var mismatch = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`cannot decode TOML (\S+) into .* of type (\S+)`) })
 
 // plain says a decoder's error without the words of Go.
 func plain(dec *toml.DecodeError) string {
 	text := strings.TrimPrefix(dec.Error(), "toml: ")
-	m := mismatch.FindStringSubmatch(text)
+	m := mismatch().FindStringSubmatch(text)
 	if m == nil {
 		if k := strings.Join(dec.Key(), "."); k != "" && !strings.Contains(text, k) {
 			return k + ": " + text

@@ -17,7 +17,7 @@ import (
 
 // BuildImage implements backend.Imager. Machines based on an earlier image of that name keep theirs.
 func (b *Backend) BuildImage(ctx context.Context, ref backend.Ref, im api.Image, say func(backend.Progress)) error {
-	if !plainName.MatchString(im.Name) || len(im.Name) > 64 {
+	if !plainName().MatchString(im.Name) || len(im.Name) > 64 {
 		return api.Errorf(api.CodeUsage, "%q can't name an image: letters, digits, - _ . are wanted", im.Name)
 	}
 	dom, e, unlock, err := b.locked(ctx, ref)

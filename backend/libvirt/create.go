@@ -22,7 +22,7 @@ const attempts = 8
 // Create implements backend.Backend. Each of its steps may have been done by a predecessor that was
 // killed: what is there and fits is used.
 func (b *Backend) Create(ctx context.Context, spec backend.Spec) (backend.Machine, error) {
-	if !goodToken.MatchString(spec.Token) {
+	if !goodToken().MatchString(spec.Token) {
 		return backend.Machine{}, api.Errorf(api.CodeUsage, "creating %s: the token %q can't name a volume", spec.Name, spec.Token)
 	}
 	unlock, err := b.locks.lock(ctx, "machine "+uuidText(uuidOf(spec.Token)))

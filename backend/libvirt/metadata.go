@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
 	"github.com/google/uuid"
@@ -91,8 +92,8 @@ func (m *metadata) gpus() []api.GPU {
 
 // tokens and homes stand in the names of volumes.
 var (
-	goodToken = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
-	goodHome  = regexp.MustCompile(`^[A-Za-z0-9]{1,32}$`)
+	goodToken = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`) })
+	goodHome  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9]{1,32}$`) })
 )
 
 // uuidOf is the UUID of the domain that a token makes.
@@ -145,7 +146,7 @@ var volKinds = []string{volDisk, volSeed, volLog}
 
 // volName is the name of a machine's volume: it carries home and token.
 func volName(home, token, kind string) string {
-	if !goodHome.MatchString(home) {
+	if !goodHome().MatchString(home) {
 		home = "none"
 	}
 	return fmt.Sprintf("berth-vm.%s.%s.%s", home, token, kind)
@@ -159,7 +160,7 @@ func parseVolName(name string) (home, token, kind string, ok bool) {
 	}
 	home, rest, _ = strings.Cut(rest, ".")
 	token, kind, _ = strings.Cut(rest, ".")
-	return home, token, kind, goodHome.MatchString(home) && goodToken.MatchString(token) && slices.Contains(volKinds, kind)
+	return home, token, kind, goodHome().MatchString(home) && goodToken().MatchString(token) && slices.Contains(volKinds, kind)
 }
 
 // domain is what Berth reads of a domain's XML.

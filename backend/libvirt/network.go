@@ -33,7 +33,7 @@ type network struct{ kind, name string }
 // network of libvirt's.
 func parseNetwork(s string) (network, error) {
 	if name, ok := strings.CutPrefix(s, "bridge:"); ok {
-		if !plainName.MatchString(name) || len(name) > 15 {
+		if !plainName().MatchString(name) || len(name) > 15 {
 			return network{}, bad("network", s, "bridge: needs the name of a bridge of the host")
 		}
 		return network{netBridge, name}, nil
@@ -43,7 +43,7 @@ func parseNetwork(s string) (network, error) {
 		return network{}, nil
 	case s == netUser:
 		return network{kind: netUser}, nil
-	case !plainName.MatchString(s):
+	case !plainName().MatchString(s):
 		return network{}, bad("network", s, "it must be auto, user, bridge:NAME or the name of a network of libvirt's")
 	}
 	return network{netNetwork, s}, nil

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"berth/backend"
 	"berth/backend/api"
@@ -40,7 +41,7 @@ type uri struct {
 // defaultURI is where machines are made when the configuration does not say.
 const defaultURI = "qemu:///system"
 
-var plainName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
+var plainName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`) })
 
 // parseSettings reads the section [backend.libvirt]; configDir is where sizes.toml and images.toml are.
 func parseSettings(m map[string]string, configDir string) (settings, error) {
@@ -59,7 +60,7 @@ func parseSettings(m map[string]string, configDir string) (settings, error) {
 		s.sizes = filepath.Join(configDir, "sizes.toml")
 	}
 	switch {
-	case !plainName.MatchString(s.pool):
+	case !plainName().MatchString(s.pool):
 		return s, bad("pool", s.pool, "a name of letters, digits, - _ . is wanted")
 	case s.poolPath != "" && !filepath.IsAbs(s.poolPath):
 		return s, bad("pool_path", s.poolPath, "an absolute path on libvirtd's host is wanted")

@@ -48,7 +48,7 @@ func parseSizes(b []byte, file string) ([]size, error) {
 		mem, merr := humanize.ParseBytes(z.Memory)
 		disk, derr := humanize.ParseBytes(or(z.Disk, "0"))
 		switch {
-		case !plainName.MatchString(z.Name):
+		case !plainName().MatchString(z.Name):
 			return nil, fail("its name must be letters, digits, - _ .")
 		case seen[z.Name]:
 			return nil, fail("it is there twice")

@@ -69,7 +69,7 @@ func (b *Backend) adoptedOtherwise(id string) bool {
 		return false
 	}
 	for _, e := range entries {
-		if e.Name() == id || !validID.MatchString(e.Name()) {
+		if e.Name() == id || !validID().MatchString(e.Name()) {
 			continue
 		}
 		if in, err := b.load(e.Name()); err == nil && in.Adopted && in.foreign() == "" {

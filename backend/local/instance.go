@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -41,7 +42,7 @@ func idOf(token string) string {
 	return "l-" + hex.EncodeToString(sum[:6])
 }
 
-var validID = regexp.MustCompile(`^l-[0-9a-f]{12}$`)
+var validID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^l-[0-9a-f]{12}$`) })
 
 // folder is where the instance's files lie.
 func (b *Backend) folder(id string) string { return filepath.Join(b.env.Home.Data, id) }

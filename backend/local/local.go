@@ -222,7 +222,7 @@ func (b *Backend) List(ctx context.Context) ([]backend.Machine, error) {
 			return nil, err
 		}
 		id := strings.TrimSuffix(strings.TrimPrefix(e.Name(), "."), ".deleting")
-		if !validID.MatchString(id) {
+		if !validID().MatchString(id) {
 			continue
 		}
 		in, err := b.load(id)
@@ -280,7 +280,7 @@ func refID(ref backend.Ref) (string, error) {
 	if id == "" && ref.Token != "" {
 		id = idOf(ref.Token)
 	}
-	if !validID.MatchString(id) {
+	if !validID().MatchString(id) {
 		return "", api.Errorf(api.CodeNotFound, "there is no local instance %.60q (id %.40q)", ref.Name, id)
 	}
 	return id, nil

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -201,7 +202,9 @@ func (t *table) each(both func(now, before counters), single func(counters)) {
 }
 
 // noise are interfaces that engines and hypervisors make: their traffic passes a real one too, or no wire at all.
-var noise = regexp.MustCompile(`^(lo|veth.*|docker\d+|docker_gwbridge|br-[0-9a-f]{12}|virbr\d.*|vnet\d+|tap.*|cni.*|cbr\d+|flannel.*|cali.*|cilium.*|lxc.*|kube-.*|nodelocaldns|podman\d+|ifb\d+|dummy\d+|sit\d+|tunl\d+|gre.*|erspan\d+|ip6tnl\d+|ip6gre\d+|ip6_vti\d+|ip_vti\d+|vxlan.*|macvtap.*|teql\d+|nlmon\d+)$`)
+var noise = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(lo|veth.*|docker\d+|docker_gwbridge|br-[0-9a-f]{12}|virbr\d.*|vnet\d+|tap.*|cni.*|cbr\d+|flannel.*|cali.*|cilium.*|lxc.*|kube-.*|nodelocaldns|podman\d+|ifb\d+|dummy\d+|sit\d+|tunl\d+|gre.*|erspan\d+|ip6tnl\d+|ip6gre\d+|ip6_vti\d+|ip_vti\d+|vxlan.*|macvtap.*|teql\d+|nlmon\d+)$`)
+})
 
 func (r *Reader) interfaceRank(name string) int {
 	sys := r.o.Root + "/sys/class/net/" + name
@@ -210,7 +213,7 @@ func (r *Reader) interfaceRank(name string) int {
 		return -1 // part of a bond, or of a cloud's interface with two ways: its master has the same traffic
 	case procfile.Exists(sys + "/device"):
 		return 0
-	case noise.MatchString(name):
+	case noise().MatchString(name):
 		return -1
 	}
 	return 1 // a bond, a VLAN, a tunnel; in a container eth0

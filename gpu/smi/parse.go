@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"berth/gpu"
 	"berth/gpu/nvml"
@@ -224,11 +225,13 @@ func parseApps(out string, index map[string]int) []gpu.GPUProcess {
 	return list
 }
 
-var badField = regexp.MustCompile(`Field "([a-z0-9_.]+)" is not a valid field to query`)
+var badField = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`Field "([a-z0-9_.]+)" is not a valid field to query`)
+})
 
 // unknownField is the column that this nvidia-smi does not know, if a line says so.
 func unknownField(line string) string {
-	if m := badField.FindStringSubmatch(line); m != nil {
+	if m := badField().FindStringSubmatch(line); m != nil {
 		return m[1]
 	}
 	return ""

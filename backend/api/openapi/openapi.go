@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3gen"
@@ -23,7 +24,7 @@ type Service struct {
 	Routes []api.Route
 }
 
-var param = regexp.MustCompile(`\{(\w+)(\.\.\.)?\}`)
+var param = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\{(\w+)(\.\.\.)?\}`) })
 
 // Describe returns the indented JSON of the services' description.
 func Describe(title, version string, services ...Service) ([]byte, error) {
@@ -57,7 +58,7 @@ func Describe(title, version string, services ...Service) ([]byte, error) {
 
 func operation(doc *openapi3.T, tag string, r api.Route, errSchema *openapi3.SchemaRef) (*openapi3.Operation, error) {
 	op := &openapi3.Operation{Tags: []string{tag}, Summary: r.Summary, Responses: openapi3.NewResponsesWithCapacity(2)}
-	for _, m := range param.FindAllStringSubmatch(r.Path, -1) {
+	for _, m := range param().FindAllStringSubmatch(r.Path, -1) {
 		op.AddParameter(openapi3.NewPathParameter(m[1]).WithSchema(openapi3.NewStringSchema()))
 	}
 	for _, q := range r.Query {

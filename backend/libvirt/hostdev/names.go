@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 func vendorName(id uint16) string {
@@ -20,15 +21,15 @@ func vendorName(id uint16) string {
 }
 
 var (
-	bracketed = regexp.MustCompile(`\[([^\[\]]+)\]`)
-	formFirst = regexp.MustCompile(`\b(PCIe|SXM\d?) (\d+GB)\b`)
-	sizeWord  = regexp.MustCompile(`\b(\d{1,3}) ?GB\b`)
-	vgpuSize  = regexp.MustCompile(`-(\d{1,3})[ABCQ](?:ME)?$`)
+	bracketed = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\[([^\[\]]+)\]`) })
+	formFirst = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\b(PCIe|SXM\d?) (\d+GB)\b`) })
+	sizeWord  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\b(\d{1,3}) ?GB\b`) })
+	vgpuSize  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`-(\d{1,3})[ABCQ](?:ME)?$`) })
 )
 
 // modelName makes "NVIDIA A100 80GB PCIe" of "GA100 [A100 PCIe 80GB]", the way the PCI database says it.
 func modelName(vendor, product uint16, name string) string {
-	if m := bracketed.FindStringSubmatch(name); m != nil {
+	if m := bracketed().FindStringSubmatch(name); m != nil {
 		name = m[1]
 	}
 	name = strings.TrimPrefix(strings.Join(strings.Fields(name), " "), "Tesla ")
@@ -36,7 +37,7 @@ func modelName(vendor, product uint16, name string) string {
 	if name == "" {
 		return fmt.Sprintf("%s GPU %04x:%04x", v, vendor, product)
 	}
-	name = formFirst.ReplaceAllString(name, "$2 $1")
+	name = formFirst().ReplaceAllString(name, "$2 $1")
 	if strings.HasPrefix(name, v) {
 		return name
 	}
@@ -60,7 +61,7 @@ func memoryOf(name string) int64 {
 	if n, ok := memoryGiB[name]; ok {
 		return n * gib
 	}
-	for _, re := range []*regexp.Regexp{sizeWord, vgpuSize} {
+	for _, re := range []*regexp.Regexp{sizeWord(), vgpuSize()} {
 		// Two sizes in one name ("16GB / 32GB") tell nothing.
 		if m := re.FindAllStringSubmatch(name, -1); len(m) == 1 {
 			if n, err := strconv.ParseInt(m[0][1], 10, 64); err == nil {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"libvirt.org/go/libvirtxml"
 )
@@ -227,7 +228,9 @@ func address(domain, bus, slot, function *uint) (string, error) {
 	return fmt.Sprintf("%04x:%02x:%02x.%d", dom, *bus, *slot, *function), nil
 }
 
-var uuidRule = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+var uuidRule = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+})
 
 func readMDev(d libvirtxml.NodeDevice, pci map[string]pciDevice, byName map[string]string) (GPU, error) {
 	c := d.Capability.MDev
@@ -237,7 +240,7 @@ func readMDev(d libvirtxml.NodeDevice, pci map[string]pciDevice, byName map[stri
 			id = strings.ReplaceAll(s[:36], "_", "-")
 		}
 	}
-	if !uuidRule.MatchString(id) {
+	if !uuidRule().MatchString(id) {
 		return GPU{}, fmt.Errorf("%q is no UUID", id)
 	}
 	g := GPU{ID: id, Mediated: true, NUMA: -1, Group: -1, Parent: byName[d.Parent]}
@@ -296,15 +299,17 @@ func reserved(driver string) bool {
 	return strings.Contains(driver, "vfio") || driver == "pci-stub"
 }
 
-var nodeName = regexp.MustCompile(`^(?:pci_)?(?:([0-9a-fA-F]{4,8})[:_])?([0-9a-fA-F]{2})[:_]([0-1][0-9a-fA-F])[._]([0-7])$`)
+var nodeName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(?:pci_)?(?:([0-9a-fA-F]{4,8})[:_])?([0-9a-fA-F]{2})[:_]([0-1][0-9a-fA-F])[._]([0-7])$`)
+})
 
 // Normalize returns a PCI address ("41:00.0", "0000:41:00.0", "pci_0000_41_00_0") or a UUID as GPU.ID has it.
 func Normalize(s string) (string, bool) {
 	s = strings.ToLower(strings.TrimSpace(s))
-	if uuidRule.MatchString(s) {
+	if uuidRule().MatchString(s) {
 		return s, true
 	}
-	m := nodeName.FindStringSubmatch(s)
+	m := nodeName().FindStringSubmatch(s)
 	if m == nil {
 		return "", false
 	}
