@@ -63,6 +63,7 @@ type Profile struct {
 	Variables   []Variable  `json:"variables,omitempty"`
 	Steps       []SetupStep `json:"steps,omitempty"`
 	Promises    []Promise   `json:"promises,omitempty"`
+	Errors      []string    `json:"errors,omitempty"` // why it can't be used; only with one of the user's
 }
 
 // Variable is what can be chosen where a profile is named: "cuda=12.4" sets the variable version of the

@@ -276,10 +276,11 @@ type AdoptRequest struct {
 	RequestID string            `json:"request_id,omitempty"` // as in CreateRequest
 }
 
-// SetupRequest asks to set up an instance: to go on with the set-up that failed, to apply profiles, or to
-// run a script once.
+// SetupRequest asks to set up an instance: to go on with the set-up that failed, to let go of it, to apply
+// profiles, or to run a script once.
 type SetupRequest struct {
 	Resume   bool     `json:"resume,omitempty"`
+	Forget   bool     `json:"forget,omitempty"` // give up what failed; what its steps did stays
 	Profiles []string `json:"profiles,omitempty"`
 	Setup    string   `json:"setup,omitempty"` // text of a script
 

@@ -24,6 +24,8 @@ type Problem struct {
 	Line   int    `json:"line,omitempty"`
 	Column int    `json:"column,omitempty"`
 	Text   string `json:"text"`
+	// Warning: the profile can be used nevertheless.
+	Warning bool `json:"warning,omitempty"`
 }
 
 // String is FILE:LINE:COLUMN: text.
@@ -34,6 +36,9 @@ func (p Problem) String() string {
 		if p.Column > 0 {
 			s += fmt.Sprintf(":%d", p.Column)
 		}
+	}
+	if p.Warning {
+		return s + ": warning: " + p.Text
 	}
 	return s + ": " + p.Text
 }
@@ -86,6 +91,33 @@ func (s *Set) Lint() []Problem {
 	return out
 }
 
+// Broken says what keeps a profile of the user from being used. Berth's own are tested.
+func (s *Set) Broken(name string) []Problem {
+	p := s.by[name]
+	if p == nil || p.file == builtIn {
+		return nil
+	}
+	out := slices.DeleteFunc(s.lint(p), func(p Problem) bool { return p.Warning })
+	sortProblems(out)
+	return out
+}
+
+// Refused is the error of profiles of which one is broken, by its first problem; nil where none is.
+func (s *Set) Refused(names []string) error {
+	for _, n := range names {
+		bad := s.Broken(n)
+		if len(bad) == 0 {
+			continue
+		}
+		more := ""
+		if len(bad) > 1 {
+			more = fmt.Sprintf(" (and %d more)", len(bad)-1)
+		}
+		return api.Errorf(api.CodeUsage, "the set-up profile %s can't be used: %s%s", n, bad[0], more).WithHint("mend it; berth profile lint %s checks it", s.by[n].file)
+	}
+	return nil
+}
+
 // LintFile says what is wrong with one file, which may need profiles of the set.
 func (s *Set) LintFile(file string) ([]Problem, error) {
 	fi, err := os.Stat(file)
@@ -132,8 +164,12 @@ func (s *Set) lint(p *source) (out []Problem) {
 	say := func(line int, format string, a ...any) {
 		out = append(out, Problem{File: file, Line: line, Text: fmt.Sprintf(format, a...)})
 	}
+	warn := func(line int, format string, a ...any) {
+		say(line, format, a...)
+		out[len(out)-1].Warning = true
+	}
 	if p.Title == "" {
-		say(p.lines.of("name"), "it has no title")
+		warn(p.lines.of("name"), "it has no title")
 	}
 	for _, n := range p.Needs {
 		if s.by[n] == nil {
@@ -142,7 +178,7 @@ func (s *Set) lint(p *source) (out []Problem) {
 	}
 	for _, n := range p.Conflicts {
 		if s.by[n] == nil {
-			say(p.lines.of("conflicts"), "it excludes %q, which does not exist", n)
+			warn(p.lines.of("conflicts"), "it excludes %q, which does not exist", n)
 		}
 	}
 	for _, a := range p.Arch {
@@ -189,7 +225,7 @@ func (s *Set) lint(p *source) (out []Problem) {
 		name := fillIn(p, given, e.Component)
 		switch {
 		case !inventory.Known(name):
-			say(p.lines.of("component"), "it promises %q, which the inventory does not know", name)
+			warn(p.lines.of("component"), "it promises %q, which the inventory does not know", name)
 		case strings.Contains(fillIn(p, given, e.Version), "{"):
 			say(p.lines.of("component"), "the version %q of %s names a variable that does not exist", e.Version, name)
 		}
@@ -250,6 +286,7 @@ func (s *Set) lintStep(p *source, st *sourceStep, file string, seen map[string]b
 	seen[st.Name] = true
 	if st.Title == "" {
 		say(at, "it has no title")
+		out[len(out)-1].Warning = true
 	}
 	if strings.TrimSpace(st.Script) == "" {
 		say(at, "it has no script")
@@ -321,7 +358,7 @@ func dangers(f *syntax.File) (out []danger) {
 		}
 		return true
 	})
-	if fetches > 0 && !checked {
+	if fetches > 0 && !checked && len(out) == 0 {
 		out = append(out, danger{fetches, "it fetches something and checks neither checksum nor signature: use fetch URL SHA256 FILE or key URL FINGERPRINT FILE"})
 	}
 	return out

@@ -189,7 +189,7 @@ func (s *Set) Names() []string { return slices.Sorted(maps.Keys(s.by)) }
 func (s *Set) Profiles() []api.Profile {
 	out := []api.Profile{}
 	for _, n := range s.Names() {
-		out = append(out, s.by[n].api())
+		out = append(out, s.describe(s.by[n]))
 	}
 	return out
 }
@@ -203,7 +203,15 @@ func (s *Set) Profile(name string) (api.Profile, error) {
 	if err != nil {
 		return api.Profile{}, err
 	}
-	return p.api(), nil
+	return s.describe(p), nil
+}
+
+func (s *Set) describe(p *source) api.Profile {
+	out := p.api()
+	for _, b := range s.Broken(p.Name) {
+		out.Errors = append(out.Errors, b.String())
+	}
+	return out
 }
 
 func (s *Set) find(name string) (*source, error) {

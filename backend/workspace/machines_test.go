@@ -25,6 +25,8 @@ type fakeSetup struct {
 	begun []api.SetupPlan
 	// resumed are the ids of the plans that were gone on with.
 	resumed []string
+	// cancelled are the ids of those that were given up.
+	cancelled []string
 	// hostKey answers the steps of a host key's renewal; nil: as an older agent does.
 	hostKey func(step string) (api.HostKey, error)
 }
@@ -73,6 +75,12 @@ func (f *fakeSetup) routes(mux *http.ServeMux) {
 			return
 		}
 		api.WriteJSON(w, 200, k)
+	})
+	mux.HandleFunc("DELETE /v1/setup/{id}", func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.cancelled = append(f.cancelled, r.PathValue("id"))
+		api.WriteJSON(w, 200, f.plans[r.PathValue("id")])
 	})
 	mux.HandleFunc("POST /v1/setup/{id}/resume", func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()

@@ -17,14 +17,26 @@ func (w *Workspace) Setup(ctx context.Context, name string, q api.SetupRequest) 
 	if op, ok := w.repeated(ctx, q.RequestID); ok {
 		return op, nil
 	}
-	if q.Resume == (len(q.Profiles) > 0 || strings.TrimSpace(q.Setup) != "") {
-		return api.Operation{}, api.Errorf(api.CodeUsage, "setup takes --resume, or what to set up: --profile, --setup")
+	kinds := 0
+	for _, asked := range []bool{q.Resume, q.Forget, len(q.Profiles) > 0 || strings.TrimSpace(q.Setup) != ""} {
+		if asked {
+			kinds++
+		}
+	}
+	if kinds != 1 {
+		return api.Operation{}, api.Errorf(api.CodeUsage, "setup takes one of --resume, --forget, and what to set up: --profile, --setup")
+	}
+	if q.Forget {
+		return w.forgetSetups(ctx, name, q)
+	}
+	if q.Resume {
+		if op, idle, err := w.nothingUnfinished(ctx, name, q); idle || err != nil {
+			return op, err
+		}
 	}
 	return w.other(ctx, name, opSetup, q.RequestID, func(e *entry, op *store.Operation) error {
 		op.Setup = &q
 		switch rec := &e.rec; {
-		case q.Resume && rec.SetupID == "":
-			return api.Errorf(api.CodeConflict, "%s has no set-up that could go on", rec.Name).WithHint("berth setup %s --profile P", rec.Name)
 		case rec.State != api.StateRunning && rec.State != api.StateSetupFailed:
 			return api.Errorf(api.CodeConflict, "%s is %s: only a running instance can be set up", rec.Name, rec.State).WithHint("berth start %s", rec.Name)
 		}
@@ -301,11 +313,11 @@ func setupError(rec *store.Instance, st *api.SetupStatus) error {
 		log = "; its last lines:\n" + log
 	}
 	e := api.Errorf(api.CodeFailed, "%s: %s%s", what, why, log).
-		WithHint("mend it (berth ssh %s), then go on with: berth setup %s --resume", rec.Name, rec.Name)
+		WithHint("mend it (berth ssh %s), then go on with: berth setup %s --resume; or let go of it: berth setup %s --forget", rec.Name, rec.Name, rec.Name)
 	if st.Error != nil && st.Error.Code != "" {
 		e.Code = st.Error.Code
 		if st.Error.Hint != "" {
-			e.Hint = st.Error.Hint + "; then: berth setup " + rec.Name + " --resume"
+			e.Hint = st.Error.Hint + "; then: berth setup " + rec.Name + " --resume (or let go of it: --forget)"
 		}
 	}
 	return e
@@ -316,17 +328,7 @@ func setupError(rec *store.Instance, st *api.SetupStatus) error {
 func (w *Workspace) other(ctx context.Context, name, kind, requestID string, check func(*entry, *store.Operation) error, change func(*store.Instance)) (api.Operation, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	e, err := w.find(name)
-	for err == nil && e.run != nil && supersedes(kind, e.run.op.Kind) {
-		cur := e.run
-		w.mu.Unlock()
-		gerr := cur.giveUp(ctx, kind)
-		w.mu.Lock()
-		if gerr != nil {
-			return api.Operation{}, gerr
-		}
-		e, err = w.find(name)
-	}
+	e, err := w.free(ctx, name, kind)
 	if err != nil {
 		return api.Operation{}, err
 	}
@@ -334,8 +336,7 @@ func (w *Workspace) other(ctx context.Context, name, kind, requestID string, che
 		if requestID != "" && cur.op.ID == requestID {
 			return cur.snapshot(), nil // repeated at the same moment
 		}
-		return api.Operation{}, api.Errorf(api.CodeConflict, "%s of %s is under way since %s", cur.op.Kind, e.rec.Name, cur.op.CreatedAt.Local().Format("15:04:05")).
-			WithHint("wait for it: berth show %s", e.rec.Name)
+		return api.Operation{}, underWay(e)
 	}
 	if e.rec.State == api.StateCreateFailed {
 		return api.Operation{}, neverMade(&e.rec)
@@ -351,6 +352,28 @@ func (w *Workspace) other(ctx context.Context, name, kind, requestID string, che
 		return api.Operation{}, err
 	}
 	return r.snapshot(), nil
+}
+
+// free finds an instance, without an operation that one of this kind ends. w.mu is held, and let go of meanwhile.
+func (w *Workspace) free(ctx context.Context, name, kind string) (*entry, error) {
+	e, err := w.find(name)
+	for err == nil && e.run != nil && supersedes(kind, e.run.op.Kind) {
+		cur := e.run
+		w.mu.Unlock()
+		gerr := cur.giveUp(ctx, kind)
+		w.mu.Lock()
+		if gerr != nil {
+			return nil, gerr
+		}
+		e, err = w.find(name)
+	}
+	return e, err
+}
+
+func underWay(e *entry) error {
+	cur := e.run.op
+	return api.Errorf(api.CodeConflict, "%s of %s is under way since %s", cur.Kind, e.rec.Name, cur.CreatedAt.Local().Format("15:04:05")).
+		WithHint("wait for it: berth show %s", e.rec.Name)
 }
 
 // capable is the error for what an instance can't do.

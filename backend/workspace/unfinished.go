@@ -5,7 +5,9 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
+	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/store"
 )
@@ -144,5 +146,94 @@ func leftOver(rec *store.Instance) string {
 	if len(rec.SetupProfiles) > 0 {
 		what += " (" + strings.Join(rec.SetupProfiles, ", ") + ")"
 	}
-	return what + " failed and is not finished; go on with it: berth setup " + rec.Name + " --resume"
+	return what + " failed and is not finished; go on with it: berth setup " + rec.Name + " --resume, or let go of it: --forget"
+}
+
+// idleSetup reports whether no set-up can be gone on with: none failed, and none is cut off.
+func idleSetup(rec *store.Instance) bool {
+	return len(unfinished(rec)) == 0 && len(rec.SetupProfiles) == 0 && !rec.SetupScript
+}
+
+// nothingUnfinished answers a --resume where there is nothing to do.
+func (w *Workspace) nothingUnfinished(ctx context.Context, name string, q api.SetupRequest) (op api.Operation, idle bool, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e, err := w.find(name)
+	if err != nil || e.run != nil || e.rec.State == api.StateCreateFailed || !idleSetup(&e.rec) {
+		return op, false, err
+	}
+	op, err = w.doneAtOnce(ctx, e, q, &store.Change{}, "nothing is unfinished: every set-up of "+e.rec.Name+" has succeeded or was let go of")
+	return op, true, err
+}
+
+// doneAtOnce writes a set-up operation that has ended already, with what it has to say. w.mu is held.
+func (w *Workspace) doneAtOnce(ctx context.Context, e *entry, q api.SetupRequest, c *store.Change, says string) (api.Operation, error) {
+	now := w.now().UTC()
+	op := store.Operation{Operation: api.Operation{ID: operationID(q.RequestID), Kind: opSetup, InstanceID: e.rec.ID, Instance: e.rec.Name,
+		Actor: backend.CallerFrom(ctx).Actor, State: api.OpSucceeded, CreatedAt: now, EndedAt: &now, Steps: []api.Step{}, Warnings: []string{says}}, Setup: &q}
+	c.Operations = append(c.Operations, op)
+	return op.Operation, w.commit(ctx, c)
+}
+
+// forgetSetups gives up every set-up that is unfinished. What its steps did stays.
+func (w *Workspace) forgetSetups(ctx context.Context, name string, q api.SetupRequest) (api.Operation, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e, err := w.free(ctx, name, opSetup)
+	switch {
+	case err != nil:
+		return api.Operation{}, err
+	case e.run != nil:
+		return api.Operation{}, underWay(e)
+	case e.rec.State == api.StateCreateFailed:
+		return api.Operation{}, neverMade(&e.rec)
+	case idleSetup(&e.rec):
+		return w.doneAtOnce(ctx, e, q, &store.Change{}, "nothing is unfinished: "+e.rec.Name+" has no set-up to let go of")
+	}
+	rec := e.rec
+	given := unfinished(&rec)
+	if len(given) == 0 {
+		given = []store.Setup{lastSetup(&rec)}
+	}
+	setLast(&rec, store.Setup{})
+	rec.SetupFailed, rec.Unfinished = "", nil
+	if rec.State == api.StateSetupFailed {
+		w.setState(&rec, api.StateRunning, "")
+	}
+	var what []string
+	for _, s := range given {
+		what = append(what, s.Profiles...)
+		if s.Script {
+			what = append(what, "a script")
+		}
+	}
+	says := "given up: " + orElse(strings.Join(what, ", "), "a script") + "; what its steps did stays as it is"
+	ev := w.event("setup.forgotten", "info", &rec, nil, backend.CallerFrom(ctx).Actor, "%s", says)
+	op, err := w.doneAtOnce(ctx, e, q, &store.Change{Instances: []store.Instance{rec}, Events: []*api.Event{ev}}, says)
+	if err != nil {
+		return api.Operation{}, err
+	}
+	if e.lastOp != nil {
+		e.lastOp = nil
+		w.publish(e)
+	}
+	if e.agent != nil && e.agent.State == "ready" {
+		w.mu.Unlock()
+		w.giveUpSetups(ctx, rec, given)
+		w.mu.Lock()
+	}
+	return op, nil
+}
+
+// giveUpSetups tells the agent, so that it goes on with none when its machine restarts.
+func (w *Workspace) giveUpSetups(ctx context.Context, rec store.Instance, given []store.Setup) {
+	ctx, cancel := context.WithTimeout(ctx, min(w.limits.Call, 10*time.Second))
+	defer cancel()
+	client := w.AgentClient(rec)
+	defer client.Close()
+	for _, s := range given {
+		if _, err := client.CancelSetup(ctx, s.ID); err != nil && !errors.Is(err, &api.Error{Code: api.CodeNotFound}) {
+			w.log.Warn("the agent is not told that a set-up was given up", "instance", rec.Name, "setup", s.ID, "error", err)
+		}
+	}
 }

@@ -57,7 +57,7 @@ func TestAFailedSetUpStaysKnown(t *testing.T) {
 	require.Contains(t, failed.Error.Message, "cuda=12.4")
 	is(api.StateSetupFailed)
 	op := setup(api.OpSucceeded, api.SetupRequest{Profiles: []string{"r"}})
-	require.Equal(t, []string{"an older set-up of vision (cuda=12.4) failed and is not finished; go on with it: berth setup vision --resume"}, op.Warnings)
+	require.Equal(t, []string{"an older set-up of vision (cuda=12.4) failed and is not finished; go on with it: berth setup vision --resume, or let go of it: --forget"}, op.Warnings)
 	is(api.StateSetupFailed, "r")
 	in, err := w.Instance("vision")
 	require.NoError(t, err)
@@ -111,7 +111,7 @@ func TestAFailedScriptIsReplacedByAnother(t *testing.T) {
 	require.NoError(t, err)
 	op = ended(t, w, op)
 	require.Equal(t, api.OpSucceeded, op.State)
-	require.Equal(t, []string{"an older set-up of vision failed and is not finished; go on with it: berth setup vision --resume"}, op.Warnings)
+	require.Equal(t, []string{"an older set-up of vision failed and is not finished; go on with it: berth setup vision --resume, or let go of it: --forget"}, op.Warnings)
 	op, err = w.Setup(e.ctx(), "vision", api.SetupRequest{Setup: "echo mended"})
 	require.NoError(t, err)
 	op = ended(t, w, op)
@@ -121,6 +121,70 @@ func TestAFailedScriptIsReplacedByAnother(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, api.StateRunning, in.State)
 	require.Equal(t, []string{"r", "julia"}, in.Profiles)
+}
+
+// TestAFailedSetUpIsLetGoOf: nothing of it is unfinished then, also for the agent, and the instance is as usable as
+// before.
+func TestAFailedSetUpIsLetGoOf(t *testing.T) {
+	e := newEnv(t)
+	mended := false
+	e.opts = func(o *Options) { o.Profiles = someProfiles(&mended) }
+	w, done := e.open()
+	e.create(w, "vision")
+	setup := func(state api.OpState, q api.SetupRequest) api.Operation {
+		t.Helper()
+		op, err := w.Setup(e.ctx(), "vision", q)
+		require.NoError(t, err)
+		op = ended(t, w, op)
+		require.Equal(t, state, op.State, "%v", op.Error)
+		return op
+	}
+	is := func(state api.State) {
+		t.Helper()
+		in, err := w.Refresh(e.ctx(), "vision")
+		require.NoError(t, err)
+		require.Equal(t, state, in.State)
+	}
+	for _, q := range []api.SetupRequest{{Resume: true}, {Forget: true}} {
+		op := setup(api.OpSucceeded, q)
+		require.Len(t, op.Warnings, 1)
+		require.Contains(t, op.Warnings[0], "nothing is unfinished")
+	}
+	setup(api.OpFailed, api.SetupRequest{Profiles: []string{"cuda=12.4"}})
+	op := setup(api.OpFailed, api.SetupRequest{Setup: "fail"})
+	require.Contains(t, op.Error.Hint, "berth setup vision --forget")
+	is(api.StateSetupFailed)
+	_, err := w.Setup(e.ctx(), "vision", api.SetupRequest{Resume: true, Forget: true})
+	require.Equal(t, api.CodeUsage, api.AsError(err).Code)
+	op = setup(api.OpSucceeded, api.SetupRequest{Forget: true, RequestID: "op-forget"})
+	require.Equal(t, []string{"given up: cuda=12.4, a script; what its steps did stays as it is"}, op.Warnings)
+	require.Equal(t, "op-forget", op.ID)
+	again := setup(api.OpSucceeded, api.SetupRequest{Forget: true, RequestID: "op-forget"})
+	require.Equal(t, op.Warnings, again.Warnings, "its answer was lost")
+	is(api.StateRunning)
+	in, err := w.Instance("vision")
+	require.NoError(t, err)
+	require.Nil(t, in.Operation, "the one that failed is no news any more")
+	require.Empty(t, in.StateReason)
+	require.Len(t, e.lines.setup.cancelled, 2, "the agent knows")
+	done()
+	w, _ = e.open()
+	is(api.StateRunning)
+	require.Contains(t, setup(api.OpSucceeded, api.SetupRequest{Resume: true}).Warnings[0], "nothing is unfinished")
+
+	// Also of a machine that was stopped.
+	setup(api.OpFailed, api.SetupRequest{Profiles: []string{"cuda"}})
+	act := func(kind string) {
+		t.Helper()
+		op, err := w.Action(e.ctx(), "vision", kind, api.ActionRequest{})
+		require.NoError(t, err)
+		require.Equal(t, api.OpSucceeded, ended(t, w, op).State)
+	}
+	act("stop")
+	setup(api.OpSucceeded, api.SetupRequest{Forget: true})
+	is(api.StateStopped)
+	act("start")
+	is(api.StateRunning)
 }
 
 func TestCovers(t *testing.T) {

@@ -49,7 +49,11 @@ func (a *app) profileLs() *cobra.Command {
 			}
 			rows := [][]string{{"PROFILE", "NEEDS", "VERSIONS", "ORIGIN", ""}}
 			for _, p := range list {
-				rows = append(rows, []string{p.Name, orDash(strings.Join(p.Needs, ",")), versionsText(p.Variables), p.Origin, p.Title})
+				title := p.Title
+				if len(p.Errors) > 0 {
+					title = "! can't be used: " + p.Errors[0]
+				}
+				rows = append(rows, []string{p.Name, orDash(strings.Join(p.Needs, ",")), versionsText(p.Variables), p.Origin, title})
 			}
 			return table(a.out, rows)
 		},
@@ -136,6 +140,9 @@ func (a *app) printProfile(p api.Profile) error {
 	}
 	add("", p.Description)
 	add("origin", p.Origin)
+	for _, e := range p.Errors {
+		add("! can't be used", e)
+	}
 	add("needs", strings.Join(p.Needs, ", "))
 	add("excludes", strings.Join(p.Conflicts, ", "))
 	add("for", strings.TrimSpace(strings.Join(p.Arch, ", ")+"  "+strings.Join(p.OS, ", ")))
@@ -229,12 +236,17 @@ func (a *app) profileLint() *cobra.Command {
 			} else {
 				fmt.Fprint(a.out, clean(profile.Format(problems)))
 			}
-			if len(problems) == 0 {
-				return nil
+			bad := 0
+			for _, p := range problems {
+				if !p.Warning {
+					bad++
+				}
 			}
-			a.exit = 1
-			if !a.json {
-				fmt.Fprintf(a.err, "berth: problems found: %d\n", len(problems))
+			if bad > 0 {
+				a.exit = 1
+			}
+			if len(problems) > 0 && !a.json {
+				fmt.Fprintf(a.err, "berth: problems found: %d, of which %d keep a profile from being used\n", len(problems), bad)
 			}
 			return nil
 		},

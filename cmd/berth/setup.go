@@ -20,9 +20,9 @@ func (a *app) setupCmd() *cobra.Command {
 	var noWait bool
 	cmd := &cobra.Command{
 		Use:   "setup NAME",
-		Short: "Go on with a set-up that failed, or set up more: profiles, a script",
+		Short: "Go on with a set-up that failed or let go of it, or set up more: profiles, a script",
 		Example: "  berth setup vision --resume\n  berth setup vision --profile pytorch,r\n" +
-			"  berth setup vision --setup more.sh",
+			"  berth setup vision --setup more.sh\n  berth setup vision --forget",
 		Args:              exactArgs("NAME"),
 		ValidArgsFunction: a.completeInstances(1, func(in *api.Instance) bool { return !in.State.Changing() }),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -38,13 +38,17 @@ func (a *app) setupCmd() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.BoolVar(&q.Resume, "resume", false, "run the step that failed again, and those after it")
+	f.BoolVar(&q.Forget, "forget", false, "let go of what failed: it is not unfinished any more; what its steps did stays")
 	f.StringSliceVar(&q.Profiles, "profile", nil, "set-up profiles, as berth profile ls lists them")
 	f.StringVar(&file, "setup", "", "script to run once")
 	f.BoolVar(&noWait, "no-wait", false, "return as soon as it is under way")
 	a.jsonFlag(cmd)
-	cmd.MarkFlagsMutuallyExclusive("resume", "profile")
-	cmd.MarkFlagsMutuallyExclusive("resume", "setup")
-	cmd.MarkFlagsOneRequired("resume", "profile", "setup")
+	for _, other := range []string{"profile", "setup"} {
+		cmd.MarkFlagsMutuallyExclusive("resume", other)
+		cmd.MarkFlagsMutuallyExclusive("forget", other)
+	}
+	cmd.MarkFlagsMutuallyExclusive("resume", "forget")
+	cmd.MarkFlagsOneRequired("resume", "forget", "profile", "setup")
 	a.completeProfiles(cmd)
 	return cmd
 }
@@ -83,6 +87,9 @@ func (a *app) operate(cmd *cobra.Command, noWait bool, begin func(ctx context.Co
 		return a.printJSON(op)
 	}
 	a.warnings(&op)
+	if op.State == api.OpSucceeded && len(op.Steps) == 0 {
+		return nil // done at once; it has said what
+	}
 	if noWait {
 		fmt.Fprintf(a.err, "%s of %s is under way; look at it with: berth show %s\n", op.Kind, clean(op.Instance), clean(op.Instance))
 		return nil
@@ -109,6 +116,9 @@ func (a *app) setupPlan(names []string, arch string) (api.SetupPlan, error) {
 		return api.SetupPlan{}, err
 	}
 	c, err := set.Compose(names, profile.Facts{Arch: arch})
+	if err == nil {
+		err = set.Refused(c.Profiles)
+	}
 	return c.Plan("", false), err
 }
 
