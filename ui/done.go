@@ -74,7 +74,7 @@ func (f *failure) add(m *Model, d screen.Done, e *api.Error) {
 	if more := len(f.refs) - len(f.texts); more > 0 {
 		n.Text += fmt.Sprintf("\nand %d more", more)
 	}
-	if r := m.e.Store.ByName(d.Ref); e.Code == api.CodeRefused && r != nil {
+	if r := m.e.Store.ByName(d.Ref); e.Code == api.CodeRefused && r != nil && act.Forcible(d.Verb) {
 		f.force = append(f.force, r)
 	}
 	if len(f.force) > 0 {
@@ -90,6 +90,12 @@ func verbFor(v string) string {
 		return "delete"
 	case act.Shell:
 		return "open a shell on"
+	case act.Snapshot:
+		return "take a snapshot of"
+	case act.Restore:
+		return "restore a snapshot of"
+	case act.DropSnapshot:
+		return "delete a snapshot of"
 	}
 	return v
 }

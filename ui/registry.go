@@ -11,6 +11,7 @@ import (
 	"berth/ui/help"
 	"berth/ui/inventory"
 	"berth/ui/screen"
+	"berth/ui/snapshots"
 	"berth/ui/top"
 	"berth/ui/wall"
 )
@@ -25,6 +26,7 @@ var makers = map[string]screen.Maker{
 	"events":    events.New,
 	"help":      help.New,
 	"inventory": inventory.New,
+	"snapshots": snapshots.New,
 	"top":       top.New,
 	"wall":      wall.New,
 	"attention": attention.New,

@@ -191,6 +191,8 @@ func (m *Model) handle(msg tea.Msg) tea.Cmd {
 		return m.back()
 	case screen.Show:
 		m.show(msg.Dialog)
+	case screen.Amend:
+		msg.Do()
 	case screen.Toast:
 		m.say(msg)
 	case screen.Copy:

@@ -73,6 +73,9 @@ func (m *Model) verbs() []palette.Verb {
 		action(act.Console, "the console's last output"),
 		action(act.Setup, "go on with a set-up that failed"),
 		action(act.Snapshot, "keep the disk of an instance as it is now"),
+		{Name: "snapshots", Desc: "the snapshots of an instance: take, restore, delete", Args: names, Do: on(func(rows []*data.Row) tea.Cmd {
+			return e.Send(screen.Open{Name: "snapshots", Arg: rows[0].ID})
+		})},
 		{Name: "inventory", Desc: "what is installed on an instance, or on two", Args: names, Do: on(func(rows []*data.Row) tea.Cmd {
 			arg := rows[0].ID
 			if len(rows) > 1 {
@@ -118,6 +121,7 @@ var otherWords = map[string][]string{
 	act.Console:  {"serial", "dmesg", "bootlog", "output"},
 	act.Setup:    {"install", "profiles", "provision"},
 	act.Snapshot: {"backup", "save"},
+	"snapshots":  {"restore", "rollback", "revert", "undo"},
 	"inventory":  {"packages", "versions", "software", "cuda", "driver", "compare", "diff"},
 	"create":     {"new", "add", "launch", "make"},
 	"adopt":      {"import", "register", "take"},

@@ -39,10 +39,15 @@ func Do(e *screen.Env, verb string, rows []*data.Row) tea.Cmd {
 		return Run(e, verb, ok, api.ActionRequest{})
 	}
 	c := ask(e, verb, ok)
+	var later tea.Cmd
+	if verb == Delete {
+		later = countSnapshots(e, c, ok)
+	}
 	if left := len(rows) - len(ok); left > 0 {
 		c.Kept = append(c.Kept, fmt.Sprintf("%d of the marked are left out (%s).", left, why))
 	}
-	return e.Send(screen.Show{Dialog: c})
+	e.Send(screen.Show{Dialog: c})
+	return later
 }
 
 func ask(e *screen.Env, verb string, rows []*data.Row) *dialog.Confirm {

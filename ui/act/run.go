@@ -32,6 +32,11 @@ func each(e *screen.Env, rows []*data.Row, call func(ref string) screen.Done) []
 	return cmds
 }
 
+// Forcible reports whether a verb that was refused may be insisted on.
+func Forcible(verb string) bool {
+	return verb == Start || verb == Stop || verb == Restart || verb == Delete
+}
+
 // Run asks the service for a verb on each instance. Each answer is a screen.Done.
 func Run(e *screen.Env, verb string, rows []*data.Row, req api.ActionRequest) tea.Cmd {
 	cmds := each(e, rows, func(ref string) screen.Done {

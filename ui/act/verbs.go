@@ -92,9 +92,9 @@ func Why(e *screen.Env, r *data.Row, verb string) string {
 		if r.State != api.StateSetupFailed {
 			return "no set-up of " + r.Name + " has failed"
 		}
-	case Snapshot:
-		if !c.Snapshots {
-			return missing(c, "snapshots", "its backend keeps no snapshots")
+	case Snapshot, Restore, DropSnapshot:
+		if w := NoSnapshots(r); w != "" {
+			return w
 		}
 	case Console:
 		if !c.Console {

@@ -75,6 +75,8 @@ func (f *Fleet) Keys() []key.Binding {
 			Do: func() tea.Cmd { return act.Commands(e, f.Subjects()) }},
 		{Keys: []string{"y"}, Label: "copy", Group: acts, Desc: "Copy a value of the instance to the clipboard.", Why: none, Do: func() tea.Cmd { return act.CopyMenu(e, r) }},
 		{Keys: []string{"e"}, Label: "events", Group: view, Desc: "What happened, as it happens.", Do: func() tea.Cmd { return e.Send(screen.Open{Name: "events"}) }},
+		{Keys: []string{"b"}, Group: view, Desc: "The snapshots of the instance: take one, go back to one, delete one.", Why: none,
+			Do: func() tea.Cmd { return e.Send(screen.Open{Name: "snapshots", Arg: r.ID}) }},
 		{Keys: []string{"m"}, Label: "mine", Group: view, Desc: "Show only my instances, or all.", Do: do(func() { f.mine = !f.mine; f.rebuild() })},
 		{Keys: []string{"p"}, Group: view, Desc: "Show or hide the instance below the list, where there is room for it.", Do: do(func() { f.noPane = !f.noPane })},
 		{Keys: []string{"1", "2", "3", "4", "5", "6", "7", "8", "9"}, Show: "1-9", Group: view, Desc: "Sort by the first, second … column; again turns it round.", Do: nil},

@@ -60,6 +60,8 @@ type (
 	Changed struct{ Fresh []*data.Row }
 	// Measured follows each delta of figures that was applied to the store.
 	Measured struct{}
+	// Amend changes, in the dashboard's loop, what an open dialog shows.
+	Amend struct{ Do func() }
 	// Looked follows a change of Env.Blurred.
 	Looked struct{}
 	// Done ends an action: what it was, and its error.

@@ -18,7 +18,10 @@ type Workspace interface {
 	Adopt(ctx context.Context, r api.AdoptRequest) (api.Operation, error)
 	Action(ctx context.Context, name, action string, r api.ActionRequest) (api.Operation, error)
 	StartSetup(ctx context.Context, name string, r api.SetupRequest) (api.Operation, error)
+	Snapshots(ctx context.Context, name string) ([]api.Snapshot, error)
 	Snapshot(ctx context.Context, name string, r api.SnapshotRequest) (api.Operation, error)
+	Restore(ctx context.Context, name string, r api.SnapshotRequest) (api.Operation, error)
+	DeleteSnapshot(ctx context.Context, name, snapshot string) error
 	Refresh(ctx context.Context, name string) (api.Instance, error)
 	Console(ctx context.Context, name string) (string, error)
 	Operation(ctx context.Context, id string) (api.Operation, error)

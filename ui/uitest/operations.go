@@ -25,6 +25,7 @@ var plans = map[string]plan{
 	"setup":   {api.StateSettingUp, api.StateRunning, []string{"Reach the agent", "Go on with the set-up"}},
 	// The state stays as it is.
 	"snapshot": {"", "", []string{"Take the snapshot"}},
+	"restore":  {api.StateRestarting, "", []string{"Let go of it", "Go back to the snapshot"}},
 	"delete":   {api.StateDeleting, "", []string{"End what runs", "Delete the disk", "Forget it"}},
 }
 
@@ -107,6 +108,7 @@ func (w *Workspace) Advance(id string) bool {
 	if end := plans[op.Kind].end; end != "" {
 		c.State, c.StateSince, c.UpdatedAt = end, now, now
 	}
+	w.keep(op, &c)
 	w.put(c)
 	return false
 }
@@ -198,11 +200,6 @@ func (w *Workspace) Action(_ context.Context, name, action string, r api.ActionR
 // StartSetup implements screen.Workspace.
 func (w *Workspace) StartSetup(_ context.Context, name string, r api.SetupRequest) (api.Operation, error) {
 	return w.other("setup", name, fmt.Sprintf("setup %s resume=%t", name, r.Resume))
-}
-
-// Snapshot implements screen.Workspace.
-func (w *Workspace) Snapshot(_ context.Context, name string, _ api.SnapshotRequest) (api.Operation, error) {
-	return w.other("snapshot", name, "snapshot "+name)
 }
 
 func (w *Workspace) other(kind, name, call string) (api.Operation, error) {

@@ -58,6 +58,17 @@ func on(name string, keys ...string) func(Options) *Driver {
 	}
 }
 
+// keeping opens the snapshots of an instance that has these, and presses keys.
+func keeping(list []api.Snapshot, keys ...string) func(Options) *Driver {
+	return func(o Options) *Driver {
+		d := small(o)
+		d.Keep("notebook", list...)
+		d.To("notebook")
+		d.Press(append([]string{"b"}, keys...)...)
+		return d
+	}
+}
+
 // To moves the cursor of the fleet to an instance.
 func (d *Driver) To(name string) {
 	defer d.Pass(200 * time.Millisecond) // what follows the cursor has followed
@@ -156,6 +167,33 @@ func Scenes() []Scene {
 			d.Press("enter")
 			d.Settle()
 			d.Press("w")
+			return d
+		}},
+		{"snapshots", keeping(Kept(), "k", "k")},
+		{"snapshots-none", keeping(nil)},
+		{"snapshots-can-not", on("scratch", "b")},
+		{"snapshots-failed", func(o Options) *Driver {
+			d := keeping(Kept(), "n", "enter")(o)
+			d.WS.FailOp("op-1", api.Errorf(api.CodeUnsupported, "making the snapshot of notebook: it boots by UEFI, whose memory can't be kept while it runs").WithHint("stop notebook and try again: of a stopped machine the disk is kept"))
+			d.Settle()
+			return d
+		}},
+		{"snapshots-error", func(o Options) *Driver {
+			d := small(o)
+			d.Keep("notebook", Kept()...)
+			d.WS.SnapshotErr = api.Errorf(api.CodeUnreachable, "listing the snapshots of notebook: libvirt on box does not answer").WithHint("berth doctor looks at what is wrong")
+			d.To("notebook")
+			d.Press("b")
+			return d
+		}},
+		{"snapshot-take", keeping(Kept(), "n")},
+		{"snapshot-restore", keeping(Kept(), "enter")},
+		{"snapshot-delete", keeping(Kept(), "k", "k", "d")},
+		{"confirm-delete-kept", func(o Options) *Driver {
+			d := small(o)
+			d.Keep("notebook", Kept()...)
+			d.To("notebook")
+			d.Press("d")
 			return d
 		}},
 		{"top-disk", on("notebook", "f", "tab", "tab")},

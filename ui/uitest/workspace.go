@@ -26,6 +26,8 @@ type Workspace struct {
 	CheckErr error
 	// HistoryErr is what every agent's History fails with.
 	HistoryErr error
+	// SnapshotErr is what asking for snapshots and deleting one fail with.
+	SnapshotErr error
 	// Text is what Console returns.
 	Text string
 
@@ -36,6 +38,10 @@ type Workspace struct {
 	seq       int64
 	n         int
 	subs      map[*sub]struct{}
+	kept      map[string][]api.Snapshot // by instance id
+	about     map[string]string         // the snapshot that an operation is about, by its id
+	hanging   bool                      // asking for snapshots waits
+	waiters   map[chan struct{}]struct{}
 	Calls     []string // what was asked, oldest first; read with Log
 	measured
 }
@@ -50,7 +56,7 @@ type sub struct {
 
 // New returns a workspace with these instances.
 func New(now func() time.Time, list ...api.Instance) *Workspace {
-	w := &Workspace{Now: now, instances: map[string]*api.Instance{}, ops: map[string]*api.Operation{}, subs: map[*sub]struct{}{}, measured: newMeasured()}
+	w := &Workspace{Now: now, instances: map[string]*api.Instance{}, ops: map[string]*api.Operation{}, subs: map[*sub]struct{}{}, kept: map[string][]api.Snapshot{}, about: map[string]string{}, waiters: map[chan struct{}]struct{}{}, measured: newMeasured()}
 	for i := range list {
 		in := list[i]
 		w.instances[in.ID] = &in
