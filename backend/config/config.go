@@ -239,6 +239,24 @@ func TOMLError(path string, err error) error {
 	return api.Errorf(api.CodeUsage, "%s: %w", path, err)
 }
 
+// TOMLTable is where the n-th (from 0) table of an array stands in a file, as "FILE:LINE"; the file alone where it is
+// not written as [[name]].
+func TOMLTable(path string, text []byte, name string, n int) string {
+	line := 0
+	for l := range bytes.Lines(text) {
+		line++
+		head, _, _ := strings.Cut(string(l), "#")
+		if strings.Join(strings.Fields(head), "") != "[["+name+"]]" {
+			continue
+		}
+		if n == 0 {
+			return path + ":" + strconv.Itoa(line)
+		}
+		n--
+	}
+	return path
+}
+
 var mismatch = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`cannot decode TOML (\S+) into .* of type (\S+)`) })
 
 // plain says a decoder's error without the words of Go.

@@ -17,6 +17,7 @@ import (
 
 	"berth/assets"
 	"berth/backend/api"
+	"berth/backend/config"
 )
 
 // The origins of entries, as api.Image has them.
@@ -114,21 +115,22 @@ func parse(b []byte, from, origin string) ([]Entry, error) {
 		}
 		return nil, api.Errorf(api.CodeUsage, "%s: %w", where, err)
 	}
+	at := func(i int) string { return config.TOMLTable(from, b, "image", i) }
 	seen := map[string]bool{}
 	defaults := map[string]string{}
 	for i := range c.Image {
 		e := &c.Image[i]
 		e.Origin = origin
 		if err := e.check(); err != nil {
-			return nil, api.Errorf(api.CodeUsage, "%s: image %d (%q): %w", from, i+1, e.Name, err)
+			return nil, api.Errorf(api.CodeUsage, "%s: image %d (%q): %w", at(i), i+1, e.Name, err)
 		}
 		key := e.Name + " " + e.Arch
 		if seen[key] {
-			return nil, api.Errorf(api.CodeUsage, "%s: image %q for %s is there twice", from, e.Name, e.Arch)
+			return nil, api.Errorf(api.CodeUsage, "%s: image %q for %s is there twice", at(i), e.Name, e.Arch)
 		}
 		seen[key] = true
 		if first := defaults[e.Arch]; e.Default && first != "" {
-			return nil, api.Errorf(api.CodeUsage, "%s: %q and %q are both the default for %s", from, first, e.Name, e.Arch)
+			return nil, api.Errorf(api.CodeUsage, "%s: %q and %q are both the default for %s", at(i), first, e.Name, e.Arch)
 		} else if e.Default {
 			defaults[e.Arch] = e.Name
 		}

@@ -186,11 +186,12 @@ func TestTheUsersImages(t *testing.T) {
 
 	head := "[[image]]\nname = \"x\"\narch = \"amd64\"\nuser = \"me\"\n"
 	for text, want := range map[string]string{
-		"[[image]\n":                       p + ":1:",
-		head + "sha-256 = \"\"\n":          p + ":5:1: there is no setting \"sha-256\"",
-		head + "min_disk = \"4\"\n":        p + ":5:",
-		head:                               "either url or path",
-		head + "url = \"https://e.org/x\"": "always checked",
+		"[[image]\n":                p + ":1:",
+		head + "sha-256 = \"\"\n":   p + ":5:1: there is no setting \"sha-256\"",
+		head + "min_disk = \"4\"\n": p + ":5:",
+		head:                        p + ":1: image 1 (\"x\"): it needs either url or path",
+		head + "path = \"/x\"\n" + " [[ image ]] # no name":                p + ":6: image 2 (\"\"): a name is made of",
+		head + "url = \"https://e.org/x\"":                                 "always checked",
 		head + "url = \"ftp://e.org/x\"\nsha256 = \"" + h + "\"":           "http(s)",
 		head + "url = \"https://e.org/\"\nsha256 = \"" + h + "\"":          "names no file",
 		head + "url = \"https://e.org/x\"\nsha256 = \"" + h[1:] + "\"":     "64 hexadecimal",

@@ -170,8 +170,8 @@ func (b *Backend) Stop(ctx context.Context, ref backend.Ref) error {
 		if slices.Contains([]golibvirt.DomainPausedReason{golibvirt.DomainPausedCrashed, golibvirt.DomainPausedWatchdog}, golibvirt.DomainPausedReason(s.reason)) {
 			return b.destroy(ctx, dom, golibvirt.DomainDestroyGraceful)
 		}
-		return api.Errorf(api.CodeConflict, "%s is paused and can't shut down", e.meta.Name).
-			WithHint("start it, so that it goes on, or switch it off with --force")
+		return api.Errorf(api.CodeRefused, "%s is paused and can't shut down: switching it off would lose what it has not written", e.meta.Name).
+			WithHint("let it go on: berth start %s; or switch it off: berth stop %s --force", e.meta.Name, e.meta.Name)
 	}
 	if err := b.powerButton(ctx, dom); err != nil {
 		if says(err, "is not running") {

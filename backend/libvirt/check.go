@@ -3,6 +3,7 @@ package libvirt
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
 	"github.com/dustin/go-humanize"
@@ -15,16 +16,72 @@ const lowSpace = 10 << 30
 
 // Check implements backend.Checker.
 func (b *Backend) Check(ctx context.Context) []api.Check {
+	out := b.checkFiles()
 	_, err := b.shared(ctx)
 	if err != nil {
 		c := failed("libvirtd", err)
 		if b.absent(err) {
 			c.Status = "info"
 		}
-		return []api.Check{c}
+		return append(out, c)
 	}
-	out := []api.Check{b.checkVersion(ctx), b.checkAccel(ctx), b.checkPool(ctx), b.checkNetwork(ctx)}
-	return append(out, b.checkGPUs(ctx)...)
+	out = append(out, b.checkVersion(ctx), b.checkAccel(ctx), b.checkPool(ctx), b.checkNetwork(ctx))
+	out = append(out, b.checkGPUs(ctx)...)
+	return append(out, b.checkSizes(ctx)...)
+}
+
+// checkFiles says what is wrong with the user's files of images and sizes.
+func (b *Backend) checkFiles() (out []api.Check) {
+	_, ierr := b.catalogueImages()
+	_, serr := b.cfg.catalogue()
+	for _, f := range []struct {
+		name, file string
+		err        error
+	}{{"images", b.cfg.images, ierr}, {"sizes", b.cfg.sizes, serr}} {
+		if f.err == nil {
+			continue
+		}
+		c := failed(f.name, f.err)
+		c.Fix = "mend " + f.file + "; until then nothing can be created here"
+		if hint := api.AsError(f.err).Hint; hint != "" {
+			c.Fix += " (" + hint + ")"
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// checkSizes says which sizes are not offered and why: those of the user's one by one.
+func (b *Backend) checkSizes(ctx context.Context) (out []api.Check) {
+	all, err := b.cfg.catalogue()
+	if err != nil {
+		return nil // said already
+	}
+	h, err := b.hostFacts(ctx)
+	if err != nil {
+		return nil // with the acceleration
+	}
+	gpus, err := b.hostGPUs(ctx)
+	if err != nil {
+		return nil // with the GPUs
+	}
+	var too []string
+	for _, z := range all {
+		why := lacks(z, h, gpus.fits)
+		switch {
+		case len(why) == 0:
+		case z.own:
+			c := check("size "+z.Name, "warn", "it is not offered, since the host is too small for it: %s", strings.Join(why, ", "))
+			c.Fix = "make it smaller in " + b.cfg.sizes
+			out = append(out, c)
+		default:
+			too = append(too, z.Name)
+		}
+	}
+	if len(too) > 0 {
+		out = append(out, check("sizes", "info", "not offered, since the host (%d vCPUs, %s) has too little for them: %s", h.vcpus, humanize.IBytes(uint64(h.memory)), strings.Join(too, ", ")))
+	}
+	return out
 }
 
 func check(name, status, format string, a ...any) api.Check {

@@ -107,7 +107,7 @@ func (b *Backend) connect(ctx context.Context) (*conn, error) {
 		if errors.As(err, &e) {
 			return nil, b.explain("connecting to libvirtd", err)
 		}
-		return nil, api.Errorf(api.CodeUnreachable, "connecting to libvirtd (%s): %w", b.cfg.uri.text, err).WithHint("see whether libvirtd runs there: systemctl status libvirtd virtqemud")
+		return nil, api.Errorf(api.CodeUnreachable, "connecting to libvirtd (%s): %w", b.cfg.uri.text, err).WithHint("%s", b.cfg.uri.look())
 	}
 	return c, nil
 }
@@ -228,8 +228,10 @@ func (b *Backend) unreachable(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return e.WithHint("add yourself to the group libvirt (sudo usermod -aG libvirt $USER) and log in again, or set backend.libvirt.uri to qemu:///session")
+	case b.cfg.uri.socket != "":
+		return e.WithHint("nobody listens at the socket %s, which backend.libvirt.uri names: start the libvirtd that has it, or correct the setting", b.cfg.uri.socket)
 	case b.cfg.uri.session && installed():
-		return e.WithHint("libvirt is installed here, and the daemon of your session does not answer: virsh -c %s list starts it and says what is wrong", b.cfg.uri.text)
+		return e.WithHint("libvirt is installed here, and the daemon of your session does not answer: %s list starts it and says what is wrong", b.cfg.uri.virsh())
 	case errors.Is(err, fs.ErrNotExist) && installed():
 		return e.WithHint("libvirt is installed here, and its daemon does not run: sudo systemctl start libvirtd")
 	case errors.Is(err, fs.ErrNotExist):

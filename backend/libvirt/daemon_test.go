@@ -347,8 +347,13 @@ func testSealed(t *testing.T, b *bench) {
 }
 
 func testChecks(t *testing.T, b *bench) {
-	seen := map[string]string{}
+	seen, says := map[string]string{}, map[string]string{}
+	before := b.cfg.sizes
+	defer func() { b.cfg.sizes = before }()
+	b.cfg.sizes = filepath.Join(t.TempDir(), "sizes.toml")
+	require.NoError(t, os.WriteFile(b.cfg.sizes, []byte("[[size]]\nname='big'\nvcpus=4000\nmemory='60TiB'\n[[size]]\nname='tiny'\nvcpus=1\nmemory='64MiB'\n"), 0o600))
 	for _, c := range b.Check(t.Context()) {
+		says[c.Name] = c.Message
 		require.Contains(t, []string{"ok", "info", "warn", "fail"}, c.Status)
 		require.NotEmpty(t, c.Message)
 		seen[c.Name] = c.Status
@@ -357,6 +362,10 @@ func testChecks(t *testing.T, b *bench) {
 	require.Equal(t, "info", seen["acceleration"])
 	require.Equal(t, "ok", seen["network"])
 	require.Contains(t, seen, "pool")
+	require.Equal(t, "warn", seen["size big"])
+	require.Regexp(t, `it has \d+ of 4000 vCPUs, it has .* of 60 TiB of memory`, says["size big"])
+	require.NotContains(t, seen, "size tiny")
+	require.Contains(t, says["sizes"], "gpu-8", "of Berth's own in one line")
 }
 
 // testChange redefines a machine, keeping what others have written into its metadata.

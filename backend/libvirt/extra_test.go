@@ -188,7 +188,9 @@ func testNoSpace(t *testing.T, b *bench) {
 	require.ErrorContains(t, small.Validate(t.Context(), large), "a disk of 1.0 PiB is larger than all of the pool small")
 	elsewhere := b.spec("empty")
 	elsewhere.Subnet = "nowhere"
-	require.ErrorContains(t, small.Validate(t.Context(), elsewhere), "there is no network nowhere")
+	err = small.Validate(t.Context(), elsewhere)
+	require.ErrorContains(t, err, "there is no network nowhere")
+	require.Contains(t, api.AsError(err).Hint, "virsh -c ")
 	left, err := filepath.Glob(filepath.Join(dir, "berth-vm.*"))
 	require.NoError(t, err)
 	require.Empty(t, left)

@@ -88,7 +88,7 @@ func (b *Backend) network(ctx context.Context, subnet string, create bool) (netw
 	if n.kind == netNetwork {
 		if _, ok := byName[n.name]; !ok {
 			return n, api.Errorf(api.CodeUsage, "there is no network %s in libvirt (%s)", n.name, b.cfg.uri.text).
-				WithHint("virsh net-list --all lists them; auto makes one")
+				WithHint("%s net-list --all lists them; auto makes one", b.cfg.uri.virsh())
 		}
 		return n, b.activate(ctx, byName[n.name], create)
 	}

@@ -136,6 +136,22 @@ func parseURI(s string) (uri, error) {
 	return u, nil
 }
 
+// virsh begins a command line of virsh for this libvirtd.
+func (u uri) virsh() string {
+	if strings.ContainsAny(u.text, "?*[&;$' ") {
+		return "virsh -c '" + strings.ReplaceAll(u.text, "'", `'\''`) + "'"
+	}
+	return "virsh -c " + u.text
+}
+
+// look says how to see whether its libvirtd runs.
+func (u uri) look() string {
+	if u.session || u.socket != "" {
+		return "see whether libvirtd runs there: " + u.virsh() + " list"
+	}
+	return "see whether libvirtd runs there: systemctl status libvirtd virtqemud"
+}
+
 // via is the host of a remote libvirtd as SSHTarget.Via takes it; "" for this host.
 func (u uri) via() string {
 	if u.host == nil {

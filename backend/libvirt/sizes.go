@@ -29,6 +29,7 @@ type size struct {
 	Default     bool   `toml:"default"`
 
 	memory, disk int64
+	own          bool // of the user's file
 }
 
 // parseSizes reads a sizes file.
@@ -43,7 +44,7 @@ func parseSizes(b []byte, file string) ([]size, error) {
 	for i := range doc.Size {
 		z := &doc.Size[i]
 		fail := func(why string) error {
-			return api.Errorf(api.CodeUsage, "%s: the size %q: %s", file, z.Name, why)
+			return api.Errorf(api.CodeUsage, "%s: the size %q: %s", config.TOMLTable(file, b, "size", i), z.Name, why)
 		}
 		mem, merr := humanize.ParseBytes(z.Memory)
 		disk, derr := humanize.ParseBytes(or(z.Disk, "0"))
@@ -103,6 +104,7 @@ func mergeSizes(all, own []size) []size {
 		all[i].Default = all[i].Default && !hasDefault
 	}
 	for _, z := range own {
+		z.own = true
 		if i, ok := byName[z.Name]; ok {
 			z.Default = z.Default || all[i].Default
 			all[i] = z
@@ -113,12 +115,33 @@ func mergeSizes(all, own []size) []size {
 	return all
 }
 
+// lacks says what the host has too little of for a size.
+func lacks(z size, h hostFacts, fits func(z size) bool) (out []string) {
+	if z.VCPUs > h.vcpus {
+		out = append(out, fmt.Sprintf("it has %d of %d vCPUs", h.vcpus, z.VCPUs))
+	}
+	if z.memory > h.memory {
+		out = append(out, fmt.Sprintf("it has %s of %s of memory", humanize.IBytes(uint64(h.memory)), humanize.IBytes(uint64(z.memory))))
+	}
+	if z.GPUs > 0 && !fits(z) {
+		out = append(out, fmt.Sprintf("it has fewer than %d GPUs%s that machines can be given", z.GPUs, named(z.GPU)))
+	}
+	return out
+}
+
+func named(gpu string) string {
+	if gpu == "" {
+		return ""
+	}
+	return " named " + gpu
+}
+
 // offered leaves out what the host can't hold, and sees to it that exactly one size is the default.
 func offered(all []size, h hostFacts, fits func(z size) bool) []size {
 	var out []size
 	found := -1
 	for _, z := range all {
-		if z.VCPUs > h.vcpus || z.memory > h.memory || z.GPUs > 0 && !fits(z) {
+		if len(lacks(z, h, fits)) > 0 {
 			continue
 		}
 		if z.Default = z.Default && found < 0; z.Default {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -61,9 +62,14 @@ func TestURIs(t *testing.T) {
 		_, err := parseURI(s)
 		require.Error(t, err, s)
 	}
-	t.Setenv("XDG_RUNTIME_DIR", "/r")
-	u, err := parseURI("qemu:///session")
+	u, err := parseURI("qemu:///session?socket=/s")
 	require.NoError(t, err)
+	require.Equal(t, "virsh -c 'qemu:///session?socket=/s'", u.virsh(), "as a shell takes it")
+	require.Contains(t, u.look(), "virsh -c ")
+	t.Setenv("XDG_RUNTIME_DIR", "/r")
+	u, err = parseURI("qemu:///session")
+	require.NoError(t, err)
+	require.Equal(t, "virsh -c qemu:///session", u.virsh())
 	require.Equal(t, []string{"/r/libvirt/libvirt-sock", "/r/libvirt/virtqemud-sock"}, u.sockets())
 }
 
@@ -125,7 +131,22 @@ func TestAbsent(t *testing.T) {
 	checks := b.Check(t.Context())
 	require.Len(t, checks, 1)
 	require.Equal(t, "info", checks[0].Status)
-	require.Contains(t, checks[0].Fix, "install")
+	require.Contains(t, checks[0].Fix, "start the libvirtd that has it", "no sudo systemctl for a socket of one's own")
+	b.cfg.uri.socket = ""
+	require.Contains(t, api.AsError(b.unreachable(fs.ErrNotExist)).Hint, "install")
+	b.cfg.uri.socket = filepath.Join(dir, "none")
+	// Files of the user's are looked at all the same.
+	require.NoError(t, os.WriteFile(b.cfg.images, []byte("[[image]]\narch = \"amd64\"\n"), 0o600))
+	require.NoError(t, os.WriteFile(b.cfg.sizes, []byte("[[size]]\ncolour = 1\n"), 0o600))
+	checks = b.Check(t.Context())
+	require.Len(t, checks, 3)
+	for i, want := range []string{b.cfg.images + ":1: image 1", b.cfg.sizes + ":2:1: there is no key"} {
+		require.Equal(t, "fail", checks[i].Status)
+		require.Contains(t, checks[i].Message, want)
+		require.Contains(t, checks[i].Fix, "mend ")
+	}
+	require.NoError(t, os.Remove(b.cfg.images))
+	require.NoError(t, os.Remove(b.cfg.sizes))
 	for name, f := range map[string]func() error{
 		"sizes":  func() error { _, err := b.Sizes(t.Context()); return err },
 		"images": func() error { _, err := b.Images(t.Context()); return err }, "delete": func() error { return b.Delete(t.Context(), backend.Ref{Token: "op-1"}) },
@@ -321,6 +342,10 @@ func TestSizesFile(t *testing.T) {
 			require.Equal(t, z.Name == c.want, z.Default, "%+v", c)
 		}
 	}
+	big := size{VCPUs: 64, memory: 999 << 30, GPUs: 2, GPU: "L4"}
+	require.Equal(t, []string{"it has 2 of 64 vCPUs", "it has 8.0 GiB of 999 GiB of memory", "it has fewer than 2 GPUs named L4 that machines can be given"}, lacks(big, hostFacts{vcpus: 2, memory: 8 << 30}, no))
+	_, err = parseSizes([]byte("# mine\n[[size]]\nname='a'\nvcpus=1\nmemory='1GiB'\n[[size]]\nname='b'\nvcpus=0\n"), "the file")
+	require.ErrorContains(t, err, "the file:6: the size \"b\": vcpus must be")
 	for _, bad := range []string{"x", "[[size]]\nname=''\nvcpus=1\nmemory='1GiB'", "[[size]]\nname='a'\nvcpus=0\nmemory='1GiB'", "[[size]]\nname='a'\nvcpus=1\nmemory='1KiB'",
 		"[[size]]\nname='a'\nvcpus=1\nmemory='1GiB'\ndisk='x'", "[[size]]\nname='a'\nvcpus=1\nmemory='1GiB'\ncolour=1", "[[size]]\nname='a'\nvcpus=1\nmemory='1GiB'\n[[size]]\nname='a'\nvcpus=1\nmemory='1GiB'",
 		"[[size]]\nname='a'\nvcpus=1\nmemory='1GiB'\ngpus=-1"} {

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	golibvirt "github.com/digitalocean/go-libvirt"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/ssh"
 
@@ -199,6 +200,20 @@ func TestMachine(t *testing.T) {
 	require.NoError(t, b.Restart(t.Context(), refOf(s)))
 	require.Eventually(t, func() bool { return b.login(t, m, hk, "cat /proc/sys/kernel/random/boot_id") != boot }, patience, 100*time.Millisecond)
 	require.NoError(t, b.ForceRestart(t.Context(), refOf(s)))
+
+	// One that somebody has paused can't shut down.
+	dom, _, err := b.lookup(t.Context(), refOf(s))
+	require.NoError(t, err)
+	pause := func(f func(l *golibvirt.Libvirt) error) {
+		t.Helper()
+		_, err := call(t.Context(), b.Backend, "pausing it", func(l *golibvirt.Libvirt) (struct{}, error) { return struct{}{}, f(l) })
+		require.NoError(t, err)
+	}
+	pause(func(l *golibvirt.Libvirt) error { return l.DomainSuspend(dom) })
+	err = b.Stop(t.Context(), refOf(s))
+	require.ErrorIs(t, err, &api.Error{Code: api.CodeRefused})
+	require.Contains(t, api.AsError(err).Hint, "berth stop "+s.Name+" --force")
+	pause(func(l *golibvirt.Libvirt) error { return l.DomainResume(dom) })
 	require.NoError(t, b.Stop(t.Context(), refOf(s)))
 	b.await(t, refOf(s), api.StateStopped)
 	require.NoError(t, b.Start(t.Context(), refOf(s)))

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/backend/api"
+	"berth/backend/profile"
 	"berth/gpu"
 )
 
@@ -91,7 +92,20 @@ func (a *app) localChecks(ctx context.Context) []api.Check {
 	if a.home.Network != "" {
 		out = append(out, api.Check{Area: "host", Name: "home", Status: "info", Message: a.home.Network + "; the state is kept on the local disk instead: " + a.home.State})
 	}
+	out = append(out, profileChecks(profile.Load(profile.Dir(a.home.Config)))...)
 	out = append(out, buildCheck(), gpuCheck(ctx), programCheck("ssh", "host names and Match blocks of ~/.ssh/config are resolved by the ssh program where it is there; without it by a library that knows less"), agentCheck(ctx, a))
+	return out
+}
+
+// profileChecks says what is wrong with the set-up profiles.
+func profileChecks(s *profile.Set) (out []api.Check) {
+	for _, p := range s.Lint() {
+		c := api.Check{Area: "host", Name: "profiles", Status: "fail", Message: p.String(), Fix: "mend it; until then what it is for can't be set up"}
+		if p.Warning {
+			c.Status, c.Fix = "warn", ""
+		}
+		out = append(out, c)
+	}
 	return out
 }
 

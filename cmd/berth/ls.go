@@ -67,7 +67,11 @@ func (a *app) lsCmd() *cobra.Command {
 // printFleet prints the fleet for people.
 func (a *app) printFleet(list []api.Instance) error {
 	if len(list) == 0 {
-		fmt.Fprintln(a.err, "No instances. berth create NAME makes one on this computer; berth adopt NAME user@host takes one in.")
+		on := "on this computer"
+		if b := a.conf.Defaults.Backend; b != "local" {
+			on = "on backend " + b
+		}
+		fmt.Fprintf(a.err, "No instances. berth create NAME makes one %s; berth adopt NAME user@host takes one in.\n", clean(on))
 		return nil
 	}
 	now := time.Now()
