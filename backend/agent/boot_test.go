@@ -51,6 +51,24 @@ func TestAStateFolderOfAnotherMachine(t *testing.T) {
 	require.NoDirExists(t, state)
 }
 
+// TestAReturnThatIsNotArrangedYet: the seed of a machine starts the agent before Berth has arranged its return.
+func TestAReturnThatIsNotArrangedYet(t *testing.T) {
+	fields := passwdFields()
+	if len(fields) < 6 {
+		t.Skip("this user is in no passwd file")
+	}
+	dir := t.TempDir()
+	for k, v := range map[string]string{"BERTH_HOME": "", "HOME": filepath.Clean(fields[5]), "XDG_STATE_HOME": dir, "XDG_CONFIG_HOME": dir, "XDG_RUNTIME_DIR": dir} {
+		t.Setenv(k, v)
+	}
+	var o Options
+	require.NoError(t, o.defaults())
+	require.Empty(t, ownFolders(o), "it is the user's one")
+	require.Equal(t, "not arranged yet; Berth starts the agent when it connects", afterReboot(o))
+	o.State = filepath.Join(dir, "other")
+	require.Contains(t, afterReboot(o), "nothing starts the agent after a reboot", "this one keeps out of the crontab")
+}
+
 func TestUnitQuotes(t *testing.T) {
 	require.Contains(t, unitText([]string{"/a b/x", `--home=/p%d$HOME"q"\`}), `ExecStart="/a b/x" "--home=/p%%d$$HOME\"q\"\\"`+"\n")
 }
