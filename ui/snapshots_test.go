@@ -1,6 +1,7 @@
 package ui_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +55,25 @@ func TestSnapshotsAreListed(t *testing.T) {
 	require.Contains(t, d.Screen(), "notebook › snapshots of notebook")
 	d.Press("?")
 	require.Contains(t, d.Screen(), "Keep the instance as it is now; asks for a name.")
+}
+
+func TestManySnapshots(t *testing.T) {
+	var list []api.Snapshot
+	for i := range 60 {
+		list = append(list, api.Snapshot{Name: fmt.Sprintf("snap-%02d", i), CreatedAt: uitest.Epoch.Add(time.Duration(i-60) * time.Hour)})
+	}
+	d := keeps(t, list...)
+	require.Contains(t, d.Row(), "snap-59")
+	require.Contains(t, d.Screen(), "60/60")
+	require.True(t, d.Click("snap-40"))
+	require.Contains(t, d.Row(), "snap-40")
+	d.Press("g", "pgdown")
+	require.Contains(t, d.Row(), "snap-26")
+	d.Press("n", "enter", "g")
+	d.WS.Finish("op-1")
+	d.Settle()
+	require.Contains(t, d.Row(), "snap-00", "the cursor was moved meanwhile: it stays")
+	require.Contains(t, d.Screen(), "1/61")
 }
 
 func TestSnapshotsByCommand(t *testing.T) {
@@ -277,8 +297,10 @@ func TestAProviderThatHangsHoldsNothingUp(t *testing.T) {
 	require.Contains(t, d.Row(), "snap-20260314-1015", "what is known stays")
 	d.Press("g", "y")
 	require.Equal(t, []string{"fresh"}, d.Copied)
+	d.Press("ctrl+r", "ctrl+r")
 	d.Hang(false)
 	require.NotContains(t, d.Screen(), "looking again")
+	require.NotContains(t, d.Screen(), "may be old", "what was given up is no failure")
 	require.Contains(t, d.Row(), "fresh", "the cursor stays")
 }
 
