@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"sync"
 
 	"github.com/pelletier/go-toml/v2"
 
@@ -146,25 +147,25 @@ func last(k toml.Key) string {
 }
 
 var (
-	nameRule = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
-	userRule = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
-	hash256  = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
-	hash512  = regexp.MustCompile(`^[0-9a-fA-F]{128}$`)
+	nameRule = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`) })
+	userRule = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`) })
+	hash256  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-fA-F]{64}$`) })
+	hash512  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-fA-F]{128}$`) })
 )
 
 func (e Entry) check() error {
 	switch {
-	case !nameRule.MatchString(e.Name):
+	case !nameRule().MatchString(e.Name):
 		return errors.New("a name is made of small letters, digits and . _ -, at most 63")
 	case e.Arch != "amd64" && e.Arch != "arm64":
 		return fmt.Errorf("arch is %q; it must be amd64 or arm64", e.Arch)
-	case !userRule.MatchString(e.User):
+	case !userRule().MatchString(e.User):
 		return fmt.Errorf("user is %q; it must name the login user", e.User)
 	case (e.URL == "") == (e.Path == ""):
 		return errors.New("it needs either url or path")
-	case e.SHA256 != "" && !hash256.MatchString(e.SHA256):
+	case e.SHA256 != "" && !hash256().MatchString(e.SHA256):
 		return errors.New("sha256 must be 64 hexadecimal digits")
-	case e.SHA512 != "" && !hash512.MatchString(e.SHA512):
+	case e.SHA512 != "" && !hash512().MatchString(e.SHA512):
 		return errors.New("sha512 must be 128 hexadecimal digits")
 	case e.MinDisk < 0:
 		return errors.New("min_disk must not be negative")

@@ -6,9 +6,10 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 )
 
-var bsdLine = regexp.MustCompile(`^(SHA256|SHA512) ?\((.+)\) ?= ?([0-9a-fA-F]+)$`)
+var bsdLine = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(SHA256|SHA512) ?\((.+)\) ?= ?([0-9a-fA-F]+)$`) })
 
 // parseChecksums finds a file in a list of checksums: lines of sha256sum or sha512sum, with * for binary,
 // or of their --tag style. It returns the digest in small letters: 64 digits are SHA-256, 128 SHA-512. Two
@@ -18,7 +19,7 @@ func parseChecksums(text, file string) (string, error) {
 	for l := range strings.Lines(text) {
 		l = strings.TrimRight(l, "\r\n")
 		var digest, name string
-		if m := bsdLine.FindStringSubmatch(l); m != nil {
+		if m := bsdLine().FindStringSubmatch(l); m != nil {
 			digest, name = m[3], m[2]
 			if want := map[string]int{"SHA256": 64, "SHA512": 128}[m[1]]; len(digest) != want {
 				continue
