@@ -501,3 +501,20 @@ func TestGoingOnWithASetUpAndKeepingTheDisk(t *testing.T) {
 	require.Contains(t, d.Screen(), "no set-up of notebook has failed")
 	require.NotContains(t, d.WS.Log(), "setup notebook resume=true")
 }
+
+func TestAFailedSetUpIsLetGoOf(t *testing.T) {
+	list := uitest.Small(uitest.Epoch)
+	for i := range list {
+		if list[i].Name == "train-1" {
+			list[i].State = api.StateSetupFailed
+		}
+	}
+	d := drive(t, list...)
+	d.To("train-1")
+	d.Press("enter", "U")
+	require.Contains(t, d.Screen(), "stays undone")
+	require.Empty(t, d.WS.Log())
+	d.Press("y")
+	require.Contains(t, d.WS.Log(), "setup train-1 forget")
+	require.Contains(t, d.Screen(), "berth setup train-1 --forget")
+}

@@ -72,6 +72,7 @@ func (m *Model) verbs() []palette.Verb {
 		action(act.Delete, "delete instances, or forget adopted ones"),
 		action(act.Console, "the console's last output"),
 		action(act.Setup, "go on with a set-up that failed"),
+		action(act.LetGo, "do without a set-up that failed"),
 		action(act.Snapshot, "keep the disk of an instance as it is now"),
 		{Name: "snapshots", Desc: "the snapshots of an instance: take, restore, delete", Args: names, Do: on(func(rows []*data.Row) tea.Cmd {
 			return e.Send(screen.Open{Name: "snapshots", Arg: rows[0].ID})
@@ -120,6 +121,7 @@ var otherWords = map[string][]string{
 	act.Delete:   {"delete", "remove", "terminate", "destroy", "forget"},
 	act.Console:  {"serial", "dmesg", "bootlog", "output"},
 	act.Setup:    {"install", "profiles", "provision"},
+	act.LetGo:    {"dismiss", "abandon"},
 	act.Snapshot: {"backup", "save"},
 	"snapshots":  {"restore", "rollback", "revert", "undo"},
 	"inventory":  {"packages", "versions", "software", "cuda", "driver", "compare", "diff"},

@@ -66,7 +66,7 @@ func (b *Backend) openPool(ctx context.Context, create bool) (pool, error) {
 			b.undefinePool(ctx, p)
 		case err != nil:
 			err = api.Errorf(api.AsError(err).Code, "%w", err).
-				WithHint("is the folder %s there? If the pool is not needed any more: virsh -c %s pool-undefine %s", at, b.cfg.uri.text, b.cfg.pool)
+				WithHint("is the folder %s there? If the pool is not needed any more: %s pool-undefine %s", at, b.cfg.uri.virsh(), b.cfg.pool)
 		}
 	}
 	if err != nil {

@@ -67,6 +67,10 @@ func ask(e *screen.Env, verb string, rows []*data.Row) *dialog.Confirm {
 	case Restart:
 		c.Lost = append(c.Lost, "Everything that runs there ends: shells, kernels, jobs.")
 		c.Kept = append(c.Kept, "The disk stays; it comes up again by itself.")
+	case LetGo:
+		c.Title = "Let go of the set-up of " + names(rows) + "?"
+		c.Lost = append(c.Lost, "What it did not come to stays undone, and can't be gone on with.")
+		c.Kept = append(c.Kept, "What it has installed stays; another set-up can be begun.")
 	case Delete:
 		c.Danger = true
 		deleted, adopted := 0, 0
@@ -106,7 +110,7 @@ func title(verb string) string {
 	if verb == Delete {
 		return "Delete"
 	}
-	return strings.ToUpper(verb[:1]) + verb[1:]
+	return strings.ToUpper(verb[:1]) + strings.ReplaceAll(verb[1:], "-", " ")
 }
 
 func disk(r *data.Row) string {

@@ -45,6 +45,8 @@ func Run(e *screen.Env, verb string, rows []*data.Row, req api.ActionRequest) te
 		switch verb {
 		case Setup:
 			op, err = e.WS.StartSetup(e.Ctx, ref, api.SetupRequest{Resume: true})
+		case LetGo:
+			op, err = e.WS.StartSetup(e.Ctx, ref, api.SetupRequest{Forget: true})
 		case Snapshot:
 			op, err = e.WS.Snapshot(e.Ctx, ref, api.SnapshotRequest{Name: time.Now().Format("s20060102-150405")})
 		default:

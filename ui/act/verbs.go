@@ -17,8 +17,9 @@ const (
 	Delete  = "rm"
 	Shell   = "ssh"
 	Console = "console"
-	// Setup goes on with a set-up that failed; Snapshot keeps the disk as it is now.
+	// Setup goes on with a set-up that failed, LetGo does without it; Snapshot keeps the disk as it is now.
 	Setup    = "setup"
+	LetGo    = "let-go"
 	Snapshot = "snapshot"
 )
 
@@ -88,7 +89,7 @@ func Why(e *screen.Env, r *data.Row, verb string) string {
 		if !c.Exec {
 			return missing(c, "exec", "no shell can be opened on it")
 		}
-	case Setup:
+	case Setup, LetGo:
 		if r.State != api.StateSetupFailed {
 			return "no set-up of " + r.Name + " has failed"
 		}
@@ -130,6 +131,8 @@ func Doing(verb string) string {
 		return "deleting"
 	case Setup:
 		return "going on with the set-up of"
+	case LetGo:
+		return "letting go of the set-up of"
 	case Snapshot:
 		return "taking a snapshot of"
 	}
@@ -155,6 +158,8 @@ func Command(e *screen.Env, verb string, rows []*data.Row) string {
 		return "berth show " + strings.TrimPrefix(s, "berth console ")
 	case Setup:
 		return s + " --resume"
+	case LetGo:
+		return "berth setup " + strings.TrimPrefix(s, "berth let-go ") + " --forget"
 	}
 	return s
 }

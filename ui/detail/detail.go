@@ -130,6 +130,7 @@ func (d *Detail) Keys() []key.Binding {
 		{Keys: []string{"r"}, Label: "restart", Group: acts, Desc: "Restart the instance.", Why: why(act.Restart), Do: on(act.Restart)},
 		{Keys: []string{"d"}, Label: "delete", Group: acts, Desc: "Delete the instance and its disk, or forget an adopted one; asks first.", Why: why(act.Delete), Do: on(act.Delete)},
 		{Keys: []string{"u"}, Label: labelIf(r != nil && r.State == api.StateSetupFailed, "set up"), Group: acts, Desc: "Go on with a set-up that failed, from the step that failed.", Why: why(act.Setup), Do: on(act.Setup)},
+		{Keys: []string{"U"}, Group: acts, Desc: "Let go of a set-up that failed: the instance is used as it is.", Why: why(act.LetGo), Do: on(act.LetGo)},
 		{Keys: []string{"b"}, Label: labelIf(r != nil && r.Capabilities.Snapshots, "snapshots"), Group: acts, Desc: "Its snapshots: take one, go back to one, delete one.", Why: gone, Do: func() tea.Cmd { return d.e.Send(screen.Open{Name: "snapshots", Arg: d.id}) }},
 		{Keys: []string{"o"}, Label: "console", Group: acts, Desc: "The last output of its console or supervisor.", Why: why(act.Console), Do: on(act.Console)},
 		{Keys: []string{"y"}, Label: "copy", Group: acts, Desc: "Copy the value under the cursor.", Do: d.copy},

@@ -199,7 +199,11 @@ func (w *Workspace) Action(_ context.Context, name, action string, r api.ActionR
 
 // StartSetup implements screen.Workspace.
 func (w *Workspace) StartSetup(_ context.Context, name string, r api.SetupRequest) (api.Operation, error) {
-	return w.other("setup", name, fmt.Sprintf("setup %s resume=%t", name, r.Resume))
+	how := fmt.Sprintf("resume=%t", r.Resume)
+	if r.Forget {
+		how = "forget"
+	}
+	return w.other("setup", name, fmt.Sprintf("setup %s %s", name, how))
 }
 
 func (w *Workspace) other(kind, name, call string) (api.Operation, error) {
