@@ -186,6 +186,8 @@ func testNoSpace(t *testing.T, b *bench) {
 	require.NoError(t, small.Validate(t.Context(), large), "whether there is room changes")
 	large.DiskBytes = 1 << 50
 	require.ErrorContains(t, small.Validate(t.Context(), large), "a disk of 1.0 PiB is larger than all of the pool small")
+	large.DiskBytes = 512
+	require.ErrorContains(t, small.Validate(t.Context(), large), "a disk of 512 B is too small: empty needs")
 	elsewhere := b.spec("empty")
 	elsewhere.Subnet = "nowhere"
 	err = small.Validate(t.Context(), elsewhere)

@@ -16,29 +16,27 @@ func (b *Backend) Validate(ctx context.Context, spec backend.Spec) error {
 	if _, err := b.network(ctx, spec.Subnet, false); err != nil {
 		return err
 	}
-	from, err := b.foreseen(ctx, h, spec)
+	if spec.DiskBytes == 0 {
+		return nil // the usual one
+	}
+	p, err := b.openPool(ctx, false)
+	none := isGone(err) // it is made
+	if err != nil && !none {
+		return err
+	}
+	from, err := b.foreseen(ctx, h, p, none, spec)
 	if err != nil {
 		return err
 	}
 	disk, err := diskSize(spec, z, from)
-	if err != nil {
+	if err != nil || none {
 		return err
-	}
-	p, err := b.openPool(ctx, false)
-	if isGone(err) {
-		return nil // it is made
-	}
-	if err != nil {
-		return err
-	}
-	if spec.DiskBytes == 0 {
-		return nil
 	}
 	return b.roomFor(ctx, p, disk)
 }
 
-// foreseen is what is known of what a machine will be made from.
-func (b *Backend) foreseen(ctx context.Context, h hostFacts, spec backend.Spec) (made, error) {
+// foreseen is what is known of what a machine will be made from; none says that there is no pool yet.
+func (b *Backend) foreseen(ctx context.Context, h hostFacts, p pool, none bool, spec backend.Spec) (made, error) {
 	if spec.From != nil {
 		_, e, err := b.lookup(ctx, *spec.From)
 		if err != nil {
@@ -50,12 +48,37 @@ func (b *Backend) foreseen(ctx context.Context, h hostFacts, spec backend.Spec) 
 	if err != nil {
 		return made{}, err
 	}
+	m := made{name: spec.Image}
 	for _, e := range entries {
-		if e.Name == spec.Image {
-			return made{name: e.Name, virtual: e.MinDisk}, nil
+		if e.Name != spec.Image {
+			continue
 		}
+		m.virtual = e.MinDisk
+		if none {
+			return m, nil
+		}
+		mark, err := b.markOf(e)
+		if err != nil {
+			return m, err
+		}
+		s, ok, err := b.sidecar(ctx, p, mark)
+		if ok && err == nil { // fetched before
+			m.virtual = max(m.virtual, s.Virtual)
+		}
+		return m, err
 	}
-	return made{}, nil // built here, or not known: Prepare looks
+	if none {
+		return m, nil // Prepare looks
+	}
+	vols, err := b.volumes(ctx, p)
+	if err != nil {
+		return m, err
+	}
+	s, ok, err := b.built(ctx, p, vols, spec.Image)
+	if ok && err == nil {
+		m.virtual = s.Virtual
+	}
+	return m, err
 }
 
 // fits refuses what no libvirt can do, and a size that is larger than the host.
