@@ -137,14 +137,14 @@ func TestPrepareShowsHowFarItIs(t *testing.T) {
 	}
 	w.limits.Backoff = time.Hour
 	away.Store(true)
-	op, err := w.Create(e.ctx(), api.CreateRequest{Name: "waits"})
+	_, err := w.Create(e.ctx(), api.CreateRequest{Name: "waits"})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		in, err := w.Instance("waits")
 		return err == nil && in.Operation != nil && in.Operation.Steps[0].Message == "no route to the image"
 	}, 5*time.Second, time.Millisecond, "why it waits is said")
 	away.Store(false)
-	op, err = w.Create(e.ctx(), api.CreateRequest{Name: "vision"})
+	op, err := w.Create(e.ctx(), api.CreateRequest{Name: "vision"})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		in, err := w.Instance("vision")
