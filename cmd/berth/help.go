@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -29,7 +30,7 @@ func (a *app) helpCmd(root *cobra.Command) *cobra.Command {
 				return err
 			}
 			if !ok {
-				return api.Errorf(api.CodeUsage, "there is no verb and no help page %q", args[0]).WithHint("pages: %v", assets.HelpTopics())
+				return api.Errorf(api.CodeUsage, "there is no verb and no help page %q", args[0]).WithHint("pages: %s", strings.Join(assets.HelpTopics(), ", "))
 			}
 			_, err := fmt.Fprintln(a.out, page)
 			return err
