@@ -53,6 +53,7 @@ type Agent struct {
 	draining bool           // a newer agent has taken over
 	streams  sync.WaitGroup // execs and attached terminals; Add under mu
 
+	patience patience
 	conns    chan struct{} // slots for connections
 	execs    atomic.Int64
 	grace    atomic.Int64 // nanoseconds that a command has after its client hung up
@@ -86,7 +87,7 @@ func New(ctx context.Context, o Options, takeover bool, log *slog.Logger) (_ *Ag
 	if err != nil {
 		return nil, fmt.Errorf("finding this program: %w", err)
 	}
-	a := &Agent{o: o, exe: exe, log: log, started: time.Now().UTC(), quit: make(chan struct{}), conns: make(chan struct{}, maxConns)}
+	a := &Agent{o: o, exe: exe, log: log, started: time.Now().UTC(), quit: make(chan struct{}), patience: usual, conns: make(chan struct{}, maxConns)}
 	a.smallShim = sync.OnceValue(a.findSmallShim)
 	a.grace.Store(int64(hangupGrace))
 	a.base = baseEnv(o, os.Environ())

@@ -106,7 +106,7 @@ func TestAnAgentWithoutRootAsksSudo(t *testing.T) {
 	require.ErrorIs(t, c.SignalProcess(t.Context(), pid, api.SignalRequest{Signal: "TERM", StartedAt: began}), &api.Error{Code: api.CodeRefused}, "another user's")
 	err = c.SignalProcess(t.Context(), pid, api.SignalRequest{Signal: "TERM", StartedAt: began, Other: true})
 	require.ErrorIs(t, err, &api.Error{Code: api.CodeForbidden})
-	require.Contains(t, api.AsError(err).Hint, fmt.Sprintf("sudo %s agent root signal TERM %d 2", own, pid))
+	require.Contains(t, api.AsError(err).Hint, fmt.Sprintf("sudo /usr/local/bin/berth agent root signal TERM %d 2", pid), "what the user can change is not named")
 	_, err = c.PutSetup(t.Context(), api.SetupPlan{ID: "a", Steps: []api.SetupStep{step}})
 	require.NoError(t, err)
 	st := setupEnd(t, c, "a")
@@ -114,9 +114,10 @@ func TestAnAgentWithoutRootAsksSudo(t *testing.T) {
 	require.NoFileExists(t, filepath.Join(base, "log"))
 
 	// What its hint says does the step.
-	_, line, ok := strings.Cut(st.Error.Hint, "an administrator can run it: ")
+	_, line, ok := strings.Cut(st.Error.Hint, "which only root can change: ")
 	require.True(t, ok, st.Error.Hint)
 	line, _, _ = strings.Cut(line, ";")
+	line = strings.Replace(line, "/usr/local/bin/berth", own, 1)
 	out, err := exec.Command("sh", "-c", line).CombinedOutput()
 	require.Error(t, err, "it fails at its end")
 	require.Contains(t, string(out), "no-such-program")

@@ -28,6 +28,7 @@ const (
 	streamWindow  = 4 << 20   // bytes under way per stream: a fast line with 100 ms there and back
 	relayBuffer   = 256 << 10 // bytes
 	dialLineLimit = 30 * time.Second
+	dialPatience  = 24 * time.Hour
 )
 
 // ServeDial serves one yamux connection until its client goes or ctx ends. agentSocket is where
@@ -39,6 +40,9 @@ func ServeDial(ctx context.Context, conn io.ReadWriteCloser, agentSocket string)
 	conf.MaxStreamWindowSize = streamWindow
 	conf.AcceptBacklog = dialStreams
 	conf.StreamOpenTimeout = 0
+	// A slow line, or a client that reads later, is no broken one: SSH's keepalives tell. With yamux's own limits
+	// (10 s, 5 min) what was sent would be lost.
+	conf.ConnectionWriteTimeout, conf.StreamCloseTimeout = dialPatience, dialPatience
 	session, err := yamux.Server(conn, conf)
 	if err != nil {
 		return err

@@ -11,10 +11,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
-
-	"github.com/creack/pty"
 
 	"berth/backend/agent/proc"
 	"berth/backend/agent/shim"
@@ -29,10 +28,6 @@ const (
 	requestLimit = 30 * time.Second
 	// hangupGrace is how long a command has to end after its client hung up.
 	hangupGrace = 5 * time.Second
-	// quietLimit and drainLimit bound how long output is awaited after a command has ended: what it
-	// left in the background may hold its pipes for ever.
-	quietLimit = 200 * time.Millisecond
-	drainLimit = 10 * time.Second
 	// chunk is how much output goes into one frame, and pipeSize the size of a pipe, in bytes.
 	chunk    = 256 << 10
 	pipeSize = 1 << 20
@@ -94,45 +89,51 @@ func (a *Agent) exec(s *api.Stream, req api.ExecRequest) error {
 	if err := s.Writer.WriteJSON(wire.Started, wire.Start{PID: p.cmd.Process.Pid}); err != nil {
 		p.hangUp(time.Duration(a.grace.Load()))
 		p.close()
+		_ = p.reap()
 		return nil
 	}
-	gone := make(chan struct{}) // the client's side has ended
-	var reader sync.WaitGroup
-	reader.Go(func() {
-		defer close(gone)
+	p.heard.Store(time.Now().UnixNano())
+	var ours sync.WaitGroup
+	ours.Go(func() {
+		defer close(p.exited)
+		_ = proc.AwaitExit(p.cmd.Process.Pid) // reap has the error, too
+	})
+	ours.Go(func() {
+		defer close(p.gone)
 		a.readExec(s, p)
 	})
 	var pumps sync.WaitGroup
 	for _, o := range p.out {
 		pumps.Go(func() { a.pump(s.Writer, o.kind, o.r) })
 	}
-	exited := make(chan struct{})
-	var hang sync.WaitGroup
-	hang.Go(func() {
-		select {
-		case <-exited:
-		case <-gone:
-			p.hangUp(time.Duration(a.grace.Load()))
-		case <-a.ctx.Done():
-			p.hangUp(time.Duration(a.grace.Load()))
-		}
+	ours.Go(func() {
+		pumps.Wait()
+		close(p.drained)
 	})
-	err = p.cmd.Wait()
-	close(exited)
-	for _, o := range p.out {
-		o.r.ended()
+	select {
+	case <-p.exited:
+	case <-p.gone:
+		p.hangUp(time.Duration(a.grace.Load()))
+	case <-a.ctx.Done():
+		p.hangUp(time.Duration(a.grace.Load()))
 	}
-	pumps.Wait()
-	hang.Wait()
+	<-p.exited
+	by, lost := a.linger(s, p, req)
+	err = p.reap()
 	a.active()
 	var ee *exec.ExitError
-	if err != nil && !errors.As(err, &ee) {
+	switch {
+	case lost != nil:
+		s.Fail(lost)
+	case by != 0:
+		_ = s.Writer.WriteJSON(wire.Exit, interrupted(by))
+	case err != nil && !errors.As(err, &ee):
 		s.Fail(api.Errorf(api.CodeFailed, "waiting for %s: %w", p.cmd.Path, err))
-	} else {
+	default:
 		_ = s.Writer.WriteJSON(wire.Exit, shim.StatusOf(p.cmd.ProcessState))
 	}
 	_ = s.Close() // ends the reader
-	reader.Wait()
+	ours.Wait()
 	p.close()
 	return nil
 }
@@ -145,6 +146,7 @@ func (a *Agent) readExec(s *api.Stream, p *execProc) {
 		if err != nil {
 			return
 		}
+		p.heard.Store(time.Now().UnixNano())
 		switch k {
 		case wire.Stdin:
 			a.active()
@@ -160,12 +162,12 @@ func (a *Agent) readExec(s *api.Stream, p *execProc) {
 			}
 		case wire.Signal:
 			if sig, ok := shim.ParseSignal(string(b)); ok {
-				_ = syscall.Kill(-p.cmd.Process.Pid, sig)
+				p.signal(sig)
 			}
 		case wire.Resize:
 			var z wire.Size
-			if p.tty != nil && json.Unmarshal(b, &z) == nil && z.Rows > 0 && z.Cols > 0 {
-				_ = pty.Setsize(p.tty, &pty.Winsize{Rows: z.Rows, Cols: z.Cols})
+			if p.tty != nil && json.Unmarshal(b, &z) == nil {
+				resize(p.tty, z.Rows, z.Cols)
 			}
 		}
 	}
@@ -190,42 +192,21 @@ func (a *Agent) pump(w *wire.Writer, k wire.Kind, r *output) {
 	}
 }
 
-// output is the reading end of a command's output. Once the command has ended, it ends when nothing
-// comes for quietLimit.
-type output struct {
-	*os.File
-	mu    sync.Mutex
-	limit time.Time // zero while the command runs
-}
-
-func (o *output) ended() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	now := time.Now()
-	o.limit = now.Add(drainLimit)
-	_ = o.SetReadDeadline(now.Add(quietLimit))
-}
-
-// Read implements io.Reader.
-func (o *output) Read(p []byte) (int, error) {
-	o.mu.Lock()
-	if !o.limit.IsZero() {
-		d := time.Now().Add(quietLimit)
-		if d.After(o.limit) {
-			d = o.limit
-		}
-		_ = o.SetReadDeadline(d)
-	}
-	o.mu.Unlock()
-	return o.File.Read(p)
-}
-
 // execProc is a command that was started.
 type execProc struct {
 	cmd *exec.Cmd
 	in  *stdin.Queue
 	tty *os.File
 	out []execOut
+
+	exited  chan struct{}       // closed when the command's main process has ended
+	drained chan struct{}       // closed when all of its output was passed on
+	gone    chan struct{}       // closed when the client's side has ended
+	stopped chan syscall.Signal // a signal that ends the wait for output, once the main process has ended
+	heard   atomic.Int64        // Unix nanoseconds of the client's last frame
+
+	mu     sync.Mutex
+	reaped bool // the number of the process may be another one's
 }
 
 type execOut struct {
@@ -233,7 +214,38 @@ type execOut struct {
 	r    *output
 }
 
-// hangUp ends the command's session as a lost connection does: SIGHUP, and SIGKILL after a grace.
+// signal sends a signal to the command's process group.
+func (p *execProc) signal(sig syscall.Signal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reaped {
+		return
+	}
+	_ = syscall.Kill(-p.cmd.Process.Pid, sig)
+	select {
+	case <-p.exited:
+		switch sig {
+		case syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT:
+			select {
+			case p.stopped <- sig:
+			default: // one is enough
+			}
+		}
+	default:
+	}
+}
+
+// reap takes the command's status from the kernel. Until then the process stays a zombie, and its number, which
+// is that of its group and session, is nobody else's. Nothing is signalled from then on.
+func (p *execProc) reap() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reaped = true
+	return p.cmd.Wait()
+}
+
+// hangUp ends the command's session as a lost connection does: SIGHUP, and SIGKILL after a grace. It must not be
+// called after reap.
 func (p *execProc) hangUp(grace time.Duration) {
 	pid := p.cmd.Process.Pid
 	_ = syscall.Kill(-pid, syscall.SIGHUP)
@@ -269,7 +281,8 @@ func (a *Agent) startExec(req api.ExecRequest) (_ *execProc, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &execProc{cmd: &exec.Cmd{Path: path, Args: req.Argv, Dir: dir, Env: env}}
+	p := &execProc{cmd: &exec.Cmd{Path: path, Args: req.Argv, Dir: dir, Env: env}, exited: make(chan struct{}), drained: make(chan struct{}),
+		gone: make(chan struct{}), stopped: make(chan syscall.Signal, 1)}
 	var theirs []io.Closer
 	defer func() {
 		for _, c := range theirs {
@@ -278,19 +291,16 @@ func (a *Agent) startExec(req api.ExecRequest) (_ *execProc, err error) {
 	}()
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if req.TTY {
-		master, tty, err := pty.Open()
+		master, tty, err := openTTY(req.Rows, req.Cols)
 		if err != nil {
 			return nil, api.Errorf(api.CodeFailed, "opening a terminal device: %w", err)
 		}
 		theirs = append(theirs, tty)
-		if req.Rows > 0 && req.Cols > 0 {
-			_ = pty.Setsize(master, &pty.Winsize{Rows: req.Rows, Cols: req.Cols})
-		}
 		p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = tty, tty, tty
 		p.cmd.SysProcAttr.Setctty = true
 		p.tty = master
 		p.in = stdin.New(keepOpen{master})
-		p.out = []execOut{{wire.Stdout, &output{File: master}}}
+		p.out = []execOut{{wire.Stdout, &output{File: master, tty: true}}}
 	} else {
 		files := [3]*os.File{} // the command's ends
 		ours := [3]*os.File{}

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -68,17 +67,6 @@ func TestExecThatCannotStartSaysWhy(t *testing.T) {
 		_, err := execute(t, c, tc.req, "")
 		require.ErrorContains(t, err, tc.want)
 	}
-}
-
-func TestExecDoesNotWaitForWhatWasLeftInTheBackground(t *testing.T) {
-	_, c := serve(t, testOptions(t))
-	r, err := execute(t, c, sh("echo begun; sleep 1000 & echo $!"), "")
-	require.NoError(t, err)
-	lines := strings.Fields(r.stdout)
-	require.Len(t, lines, 2)
-	pid, err := strconv.Atoi(lines[1])
-	require.NoError(t, err)
-	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL), "it should have been left alone")
 }
 
 func TestExecHangUpEndsTheCommand(t *testing.T) {

@@ -59,7 +59,9 @@ func (ts *terminals) load() {
 	}
 	for _, e := range entries {
 		if n, err := strconv.Atoi(e.Name()); err == nil {
+			ts.mu.Lock()
 			ts.last = max(ts.last, n)
+			ts.mu.Unlock()
 			ts.adopt(e.Name())
 		}
 	}
@@ -74,12 +76,18 @@ func (ts *terminals) adopt(id string) {
 	case err != nil:
 		ts.a.log.Error("a terminal's record can't be read; it is left as it is", "terminal", id, "err", err)
 	case rec.Shim.Alive():
-		t := &terminal{rec: rec, dir: dir, gone: make(chan struct{})}
-		ts.live[id] = t
-		ts.startWatch(t)
+		ts.keep(&terminal{rec: rec, dir: dir, gone: make(chan struct{})})
 	default:
 		ts.forget(id, dir, rec)
 	}
+}
+
+// keep takes a living terminal in. Figures read the list from the agent's first moment on.
+func (ts *terminals) keep(t *terminal) {
+	ts.mu.Lock()
+	ts.live[t.rec.ID] = t
+	ts.mu.Unlock()
+	ts.startWatch(t)
 }
 
 // forget drops a terminal whose shim has ended, and says how.
@@ -303,10 +311,7 @@ func (ts *terminals) open(ctx context.Context, req api.TerminalRequest) (*termin
 		_ = os.RemoveAll(dir)
 		return nil, err
 	}
-	ts.mu.Lock()
-	ts.live[id] = t
-	ts.mu.Unlock()
-	ts.startWatch(t)
+	ts.keep(t)
 	ts.a.events.add("terminal.opened", "info", fmt.Sprintf("terminal %s was opened", id))
 	return t, nil
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -329,4 +330,25 @@ func TestSocketsRemovedByACleanerAreMadeAgain(t *testing.T) {
 	q := attach(t, c, api.TerminalRequest{ID: p.id})
 	q.types("echo he''re\n")
 	q.sees("here")
+}
+
+// TestTerminalsAreListedWhileTheyAreTakenOver has the list read, as figures do from the first moment, while a
+// new agent finds the terminals of an earlier one. The race detector looks on.
+func TestTerminalsAreListedWhileTheyAreTakenOver(t *testing.T) {
+	o := testOptions(t)
+	a, c := serve(t, o)
+	for range 3 {
+		attach(t, c, api.TerminalRequest{New: true, Rows: 3, Cols: 20, Argv: []string{"cat"}})
+	}
+	ts := newTerminals(a)
+	defer ts.stopWatching()
+	loaded := make(chan struct{})
+	go func() {
+		defer close(loaded)
+		ts.load()
+	}()
+	for len(ts.records()) < 3 {
+		runtime.Gosched()
+	}
+	<-loaded
 }

@@ -36,7 +36,9 @@ type AgentInfo struct {
 
 // ExecRequest is the first frame of an exec stream. Argv is run exactly, without a shell, in Dir
 // (empty: the working directory), with the login environment that the agent captured, changed by
-// Env ("K=V"). With TTY it gets a terminal of the given size and Stderr frames are not sent.
+// Env ("K=V"). With TTY it gets a terminal of the given size and Stderr frames are not sent. The stream ends when
+// the last process that holds the output open has closed it; with NoLinger 200 ms after the command itself. Alive
+// promises an Alive frame every wire.AliveEvery, and takes Lingers frames.
 type ExecRequest struct {
 	Argv []string `json:"argv"`
 	Dir  string   `json:"dir,omitempty"`
@@ -45,6 +47,9 @@ type ExecRequest struct {
 	Term string   `json:"term,omitempty"`
 	Rows uint16   `json:"rows,omitempty"`
 	Cols uint16   `json:"cols,omitempty"`
+
+	NoLinger bool `json:"no_linger,omitempty"`
+	Alive    bool `json:"alive,omitempty"`
 }
 
 // TerminalRequest is the first frame of a terminal stream. ID attaches to that terminal. Without

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 
 	"berth/backend/wire"
 )
@@ -90,6 +91,10 @@ type StreamIO struct {
 	Signals <-chan string    // names without SIG
 	Detach  <-chan struct{}  // closed to leave a terminal running
 	Started func(wire.Start) // called once, before any output is written
+	// Alive sends what the request promised by its Alive.
+	Alive bool
+	// Lingers is told who holds the output open of a command that has ended. It may be nil.
+	Lingers func(wire.Lingering)
 }
 
 // Run connects a client's side of an exec or terminal stream until it ends, and closes the stream. A
@@ -107,7 +112,7 @@ func (s *Stream) Run(ctx context.Context, sio StreamIO) (wire.ExitStatus, error)
 	} else {
 		_ = s.Writer.Write(wire.StdinEOF, nil) // a server that refused has said why, and hung up: that is read below
 	}
-	if sio.Resize != nil || sio.Signals != nil || sio.Detach != nil {
+	if sio.Resize != nil || sio.Signals != nil || sio.Detach != nil || sio.Alive {
 		go s.sendControl(sio, done)
 	}
 	for {
@@ -132,6 +137,11 @@ func (s *Stream) Run(ctx context.Context, sio StreamIO) (wire.ExitStatus, error)
 			var st wire.Start
 			if err = json.Unmarshal(p, &st); err == nil && sio.Started != nil {
 				sio.Started(st)
+			}
+		case wire.Lingers:
+			var l wire.Lingering
+			if err = json.Unmarshal(p, &l); err == nil && sio.Lingers != nil {
+				sio.Lingers(l)
 			}
 		case wire.Exit:
 			var x wire.ExitStatus
@@ -176,6 +186,12 @@ func (s *Stream) sendStdin(r io.Reader, win *window) {
 }
 
 func (s *Stream) sendControl(sio StreamIO, done <-chan struct{}) {
+	var alive <-chan time.Time
+	if sio.Alive {
+		t := time.NewTicker(wire.AliveEvery)
+		defer t.Stop()
+		alive = t.C
+	}
 	for {
 		var err error
 		select {
@@ -185,6 +201,8 @@ func (s *Stream) sendControl(sio StreamIO, done <-chan struct{}) {
 			err = s.Writer.WriteJSON(wire.Resize, z)
 		case g := <-sio.Signals:
 			err = s.Writer.Write(wire.Signal, []byte(g))
+		case <-alive:
+			err = s.Writer.Write(wire.Alive, nil)
 		case <-sio.Detach:
 			_ = s.Writer.Write(wire.Detach, nil)
 			return

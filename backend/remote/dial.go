@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -130,7 +131,8 @@ func (m *Manager) handshake(ctx context.Context, t *target, via *Conn, only []st
 		Config: ssh.Config{Ciphers: algorithms.Ciphers, MACs: algorithms.MACs, KeyExchanges: algorithms.KeyExchanges},
 		User:   t.host.User, HostKeyCallback: keys.check, HostKeyAlgorithms: algorithms.HostKeys, AuthCallback: auth.next, ClientVersion: "SSH-2.0-Berth",
 	}
-	c, chans, reqs, err := ssh.NewClientConn(&firstByte{Conn: conn, w: w}, t.host.Addr(), cfg)
+	first := &firstByte{Conn: conn, w: w}
+	c, chans, reqs, err := ssh.NewClientConn(first, t.host.Addr(), cfg)
 	if keys.unkept != nil {
 		m.o.Log.Warn("keeping a host key", "host", t.where(), "error", keys.unkept)
 	}
@@ -146,7 +148,7 @@ func (m *Manager) handshake(ctx context.Context, t *target, via *Conn, only []st
 		}
 		return nil, keys, asked, err
 	}
-	return newNative(ssh.NewClient(c, chans, reqs), conn), keys, asked, nil
+	return newNative(ssh.NewClient(c, chans, reqs), conn, first), keys, asked, nil
 }
 
 // connect makes the byte stream below SSH.
@@ -184,12 +186,14 @@ func (m *Manager) connect(ctx context.Context, t *target, via *Conn) (net.Conn, 
 	return dial(dctx)
 }
 
-// firstByte tells a watch when the server has said its first word, and hurries the first exchanges.
+// firstByte tells a watch when the server has said its first word, hurries the first exchanges, and notes when
+// something came.
 type firstByte struct {
 	net.Conn
 	w     *watch
 	once  sync.Once
 	reads int
+	heard atomic.Int64 // Unix nanoseconds
 }
 
 // hurried is how many reads are acknowledged at once: those of signing in and of the first request.
@@ -202,6 +206,7 @@ func (f *firstByte) Read(p []byte) (int, error) {
 		quickAck(f.Conn)
 	}
 	if n > 0 {
+		f.heard.Store(time.Now().UnixNano())
 		f.once.Do(func() { f.w.resume(signInLimit) })
 	}
 	return n, err

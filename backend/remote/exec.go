@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"berth/backend/api"
@@ -18,6 +19,11 @@ import (
 func (c *Conn) ServeExec(ctx context.Context, s *api.Stream, req api.ExecRequest) {
 	if len(req.Argv) == 0 || req.Argv[0] == "" {
 		s.Fail(api.Errorf(api.CodeUsage, "there is no command to run"))
+		return
+	}
+	if req.NoLinger {
+		s.Fail(api.Errorf(api.CodeUnsupported, "--no-linger needs the agent, and there is none on %s", c.t.where()).
+			WithHint("leave it out, or send the output of what runs on to a file"))
 		return
 	}
 	script := execScript(req.Argv, req.Dir, req.Env)
@@ -39,7 +45,7 @@ func (c *Conn) ServeTerminal(ctx context.Context, s *api.Stream, req api.Termina
 		s.Fail(api.Errorf(api.CodeNotFound, "there is no terminal %q: without the agent, terminals on %s do not outlive their client", req.ID, c.t.where()))
 		return
 	}
-	o := sessionOptions{TTY: true, Term: req.Term, Size: wire.Size{Rows: req.Rows, Cols: req.Cols}, Env: append(c.t.host.SetEnv, req.Env...)}
+	o := sessionOptions{TTY: true, Term: req.Term, Size: wire.Size{Rows: req.Rows, Cols: req.Cols}, Env: slices.Concat(c.t.host.SetEnv, req.Env)}
 	script := ""
 	switch {
 	case len(req.Argv) > 0:

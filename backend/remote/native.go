@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -20,10 +21,11 @@ type native struct {
 	done   chan struct{}
 	err    error // valid when done is closed
 	gate   *gate
+	first  *firstByte
 }
 
-func newNative(client *ssh.Client, raw net.Conn) *native {
-	n := &native{client: client, raw: raw, done: make(chan struct{}), gate: newGate()}
+func newNative(client *ssh.Client, raw net.Conn, first *firstByte) *native {
+	n := &native{client: client, raw: raw, done: make(chan struct{}), gate: newGate(), first: first}
 	go func() {
 		n.err = client.Wait()
 		_ = raw.Close()
@@ -34,6 +36,7 @@ func newNative(client *ssh.Client, raw net.Conn) *native {
 
 func (n *native) gone() <-chan struct{} { return n.done }
 func (n *native) why() error            { <-n.done; return n.err }
+func (n *native) heard() time.Time      { return time.Unix(0, n.first.heard.Load()) }
 
 func (n *native) close() {
 	_ = n.client.Close()

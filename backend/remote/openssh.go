@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -74,6 +75,8 @@ func (m *Manager) openOpenSSH(ctx context.Context, t *target) (transport, error)
 }
 
 func (o *openssh) gone() <-chan struct{} { return o.done }
+
+func (o *openssh) heard() time.Time { return time.Time{} }
 
 func (o *openssh) why() error {
 	o.mu.Lock()
@@ -157,7 +160,7 @@ func (o *openssh) start(ctx context.Context, command string, so sessionOptions) 
 		args = append(args, command)
 	}
 	cmd := exec.CommandContext(o.ctx, o.prog, args...)
-	cmd.Env = append(o.env, so.Env...)
+	cmd.Env = slices.Concat(o.env, so.Env) // o.env is every session's
 	cmd.WaitDelay = 2 * time.Second
 	p := &process{}
 	var wait, once sync.Once

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"time"
 
 	"berth/backend/wire"
 )
@@ -32,6 +33,8 @@ type transport interface {
 	dial(ctx context.Context, network, address string) (net.Conn, error)
 	// ping makes the host answer.
 	ping(ctx context.Context) error
+	// heard is when the host last sent anything, zero where the transport can't tell.
+	heard() time.Time
 	// gone is closed when the connection has ended; why says with what.
 	gone() <-chan struct{}
 	why() error

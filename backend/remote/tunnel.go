@@ -26,7 +26,8 @@ type tunnel struct {
 func muxConfig() *yamux.Config {
 	c := yamux.DefaultConfig()
 	c.EnableKeepAlive = false
-	c.ConnectionWriteTimeout = 2 * time.Minute // a busy line is not a broken one
+	// A slow line, or a client that reads later, is no broken one.
+	c.ConnectionWriteTimeout, c.StreamCloseTimeout = 24*time.Hour, 24*time.Hour
 	c.MaxStreamWindowSize = 4 << 20
 	c.LogOutput = io.Discard
 	return c

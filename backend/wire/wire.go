@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 )
 
 // Kind says what a frame carries.
@@ -34,6 +35,10 @@ const (
 	Window Kind = 'w'
 	// Detach is C→S: leave the terminal running and end the stream.
 	Detach Kind = 'd'
+	// Alive is C→S, empty: a client that promised it (Alive in its request) sends one every AliveEvery.
+	Alive Kind = 'a'
+	// Lingers is S→C: the command has ended, but others hold its output open; JSON of Lingering.
+	Lingers Kind = 'l'
 	// Exit is S→C, the last frame: JSON of ExitStatus.
 	Exit Kind = 'x'
 	// Error is S→C, the last frame: JSON of the API's error document.
@@ -70,6 +75,34 @@ type ExitStatus struct {
 	Code   int    `json:"code"`
 	Signal string `json:"signal,omitempty"`
 	Reason string `json:"reason,omitempty"`
+}
+
+// AliveEvery is how often a client that promised to be heard sends an Alive frame.
+const AliveEvery = 2 * time.Second
+
+// Lingering says which processes hold the output of a command open that has ended. It is empty where they can't be
+// seen: they are another user's, or the system does not tell.
+type Lingering struct {
+	Holders []Holder `json:"holders"`
+}
+
+// Holder is a process that could still write.
+type Holder struct {
+	PID     int    `json:"pid"`
+	Command string `json:"command"`
+}
+
+// String names the holders for people: "sleep 60 (process 17) and 2 more".
+func (l Lingering) String() string {
+	if len(l.Holders) == 0 {
+		return "a process that can't be seen from here"
+	}
+	h := l.Holders[0]
+	s := fmt.Sprintf("%.80s (process %d)", h.Command, h.PID)
+	if n := len(l.Holders) - 1; n > 0 {
+		s += fmt.Sprintf(" and %d more", n)
+	}
+	return s
 }
 
 // ErrTooLarge is returned for a frame whose payload exceeds MaxPayload.

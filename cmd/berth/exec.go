@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -11,15 +12,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/backend/api"
+	"berth/backend/wire"
 )
 
 func (a *app) execCmd() *cobra.Command {
-	var dir string
-	var env []string
+	var q api.ExecRequest
 	cmd := &cobra.Command{
 		Use:   "exec NAME -- CMD…",
 		Short: "Run a command on an instance, with its output, input, signals and exit code",
 		Long: "exec runs a command exactly as given, without a shell, in the instance's working directory and with its login environment.\n" +
+			"All that is written to its output arrives: exec ends when the last process that holds it open has closed it, as ssh does.\n" +
 			"It exits with the command's own code, or 128+N for signal N. Where Berth itself failed, it exits with Berth's code and the last\n" +
 			"line of stderr begins with \"berth:\"; --berth-error-code replaces that code.",
 		Example:           "  berth exec vision -- nvidia-smi\n  berth exec vision -- sh -c 'ls *.py | wc -l'\n  tar c . | berth exec vision -- tar x",
@@ -31,11 +33,13 @@ func (a *app) execCmd() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.exec(cmd.Context(), args[0], api.ExecRequest{Argv: args[1:], Dir: dir, Env: env})
+			q.Argv = args[1:]
+			return a.exec(cmd.Context(), args[0], q)
 		},
 	}
-	cmd.Flags().StringVarP(&dir, "workdir", "w", "", "directory to run it in")
-	cmd.Flags().StringArrayVarP(&env, "env", "e", nil, "K=V; may be repeated")
+	cmd.Flags().StringVarP(&q.Dir, "workdir", "w", "", "directory to run it in")
+	cmd.Flags().StringArrayVarP(&q.Env, "env", "e", nil, "K=V; may be repeated")
+	cmd.Flags().BoolVar(&q.NoLinger, "no-linger", false, "end 200 ms after the command, though something that it started may still write")
 	cmd.Flags().IntVar(&a.errCode, "berth-error-code", 0, "exit code where Berth itself failed")
 	return cmd
 }
@@ -45,6 +49,7 @@ func (a *app) exec(ctx context.Context, name string, q api.ExecRequest) error {
 	if err != nil {
 		return err
 	}
+	q.Alive = true
 	signals, stop := passSignals()
 	defer stop()
 	// The signals belong to the command now: an interrupt must not end this client first.
@@ -57,7 +62,7 @@ func (a *app) exec(ctx context.Context, name string, q api.ExecRequest) error {
 	if err != nil {
 		return err
 	}
-	x, err := s.Run(ctx, api.StreamIO{Stdin: a.in, Stdout: a.out, Stderr: a.err, Signals: signals})
+	x, err := s.Run(ctx, api.StreamIO{Stdin: a.in, Stdout: a.out, Stderr: a.err, Signals: signals, Alive: true, Lingers: a.lingers})
 	if err != nil {
 		if errors.Is(err, syscall.EPIPE) { // whoever read our output has gone, as in | head
 			a.exit = 128 + int(syscall.SIGPIPE)
@@ -70,6 +75,13 @@ func (a *app) exec(ctx context.Context, name string, q api.ExecRequest) error {
 	}
 	a.exit = x.Code
 	return nil
+}
+
+// lingers says on a terminal why exec does not end.
+func (a *app) lingers(l wire.Lingering) {
+	if terminal(a.err) {
+		fmt.Fprintf(a.err, "berth: the command has ended, but %s holds its output open; ctrl-C stops waiting\n", clean(l.String()))
+	}
 }
 
 // passSignals catches the signals that belong to the remote command. Their names come without SIG.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -38,22 +39,70 @@ func (c Caller) Command(verb string, args ...string) []string {
 	return append(append(out, verb), args...)
 }
 
-// ByHand is the command with which an administrator does the same.
-func (c Caller) ByHand(verb string, args ...string) string {
-	line := []string{"sudo"}
+// ByHand is the command with which an administrator does the same, and whether what it names is installed. It never
+// names a program that anybody but root can change: the user's own copy could be another program by then.
+func (c Caller) ByHand(verb string, args ...string) (line string, installed bool) {
+	words := []string{"sudo"}
 	if verb == "setup-step" { // whose step it is
-		line = append(line, "env", fmt.Sprintf("SUDO_UID=%d", os.Getuid()))
+		words = append(words, "env", fmt.Sprintf("SUDO_UID=%d", os.Getuid()))
 	}
-	for _, a := range append(append(append([]string{}, c.Program...), verb), args...) {
-		line = append(line, quoted(a))
+	program, installed := c.rootsCopy()
+	words = append(words, program...)
+	for _, a := range append([]string{verb}, args...) {
+		words = append(words, quoted(a))
 	}
-	return strings.Join(line, " ")
+	return strings.Join(words, " "), installed
+}
+
+// installAs is where an administrator would put a copy.
+const installAs = "/usr/local/bin/berth"
+
+// rootsCopy finds the command line before the verb with a program that only root can change.
+func (c Caller) rootsCopy() (words []string, installed bool) {
+	if len(c.Program) > 0 && onlyRoots(c.Program[0]) {
+		for _, a := range c.Program {
+			words = append(words, quoted(a))
+		}
+		return words, true
+	}
+	for _, dir := range filepath.SplitList(DefaultPath) {
+		if p := filepath.Join(dir, "berth"); onlyRoots(p) {
+			return []string{p, "agent", "root"}, true
+		}
+	}
+	return []string{installAs, "agent", "root"}, false
+}
+
+// onlyRoots reports whether nobody but root can change the program at path or put another one in its place.
+func onlyRoots(path string) bool {
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil || !filepath.IsAbs(path) {
+		return false
+	}
+	if fi, err := os.Stat(path); err != nil || !fi.Mode().IsRegular() || fi.Mode()&0o111 == 0 {
+		return false
+	}
+	for {
+		fi, err := os.Lstat(path)
+		if err != nil {
+			return false
+		}
+		st, ok := fi.Sys().(*syscall.Stat_t)
+		sticky := fi.IsDir() && fi.Mode()&os.ModeSticky != 0 // others can't replace what is root's in there
+		if !ok || st.Uid != 0 || (fi.Mode()&0o022 != 0 && !sticky) {
+			return false
+		}
+		if path == "/" {
+			return true
+		}
+		path = filepath.Dir(path)
+	}
 }
 
 // Run runs a verb and returns its output. what says for people what it is about: "signalling process 42".
 // CodeForbidden: root can't be had without a question. Other errors are the verb's.
 func (c Caller) Run(ctx context.Context, what, verb string, args ...string) ([]byte, error) {
-	return c.run(ctx, what, c.ByHand(verb, args...), verb, args...)
+	return c.run(ctx, what, append([]string{verb}, args...), verb, args...)
 }
 
 // Check finds out whether a verb could be run: what and the hint are those of its error.
@@ -61,18 +110,19 @@ func (c Caller) Check(ctx context.Context, what, verb string, args ...string) er
 	if len(c.Sudo) == 0 {
 		return nil
 	}
-	_, err := c.run(ctx, what, c.ByHand(verb, args...), "check")
+	_, err := c.run(ctx, what, append([]string{verb}, args...), "check")
 	return err
 }
 
-func (c Caller) run(ctx context.Context, what, byHand, verb string, args ...string) ([]byte, error) {
+// run runs a verb; wanted is the verb with its arguments that what is about.
+func (c Caller) run(ctx context.Context, what string, wanted []string, verb string, args ...string) ([]byte, error) {
 	argv := c.Command(verb, args...)
 	path, err := LookPath(argv[0], []string{"PATH=" + os.Getenv("PATH")})
 	if err != nil {
 		if len(c.Sudo) == 0 {
 			return nil, api.Errorf(api.CodeFailed, "%s: %w", what, err)
 		}
-		return nil, needsRoot(what, "sudo is not installed", byHand)
+		return nil, c.needsRoot(what, "sudo is not installed", wanted)
 	}
 	var out, said bytes.Buffer
 	cmd := exec.CommandContext(ctx, path, argv[1:]...)
@@ -88,11 +138,11 @@ func (c Caller) run(ctx context.Context, what, byHand, verb string, args ...stri
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("%s: %s did not end in time: %w", what, argv[0], ctx.Err())
 	}
-	return nil, c.explain(what, byHand, verb, said.String()+"\n"+out.String(), err)
+	return nil, c.explain(what, wanted, verb, said.String()+"\n"+out.String(), err)
 }
 
 // explain says why a verb failed: by the verb's own line, else it was sudo that did not run it.
-func (c Caller) explain(what, byHand, verb, said string, err error) error {
+func (c Caller) explain(what string, wanted []string, verb, said string, err error) error {
 	last := ""
 	for line := range strings.Lines(said) {
 		line = OneLine(strings.ToValidUTF8(line, "?"))
@@ -110,15 +160,20 @@ func (c Caller) explain(what, byHand, verb, said string, err error) error {
 		if last == "" {
 			last = "sudo: " + err.Error()
 		}
-		return needsRoot(what, last, byHand)
+		return c.needsRoot(what, last, wanted)
 	}
 	return api.Errorf(api.CodeFailed, "%s: %s ended with %w: %s", what, verb, err, last)
 }
 
 // needsRoot is the one error for all that sudo refuses.
-func needsRoot(what, why, byHand string) error {
+func (c Caller) needsRoot(what, why string, wanted []string) error {
+	line, installed := c.ByHand(wanted[0], wanted[1:]...)
+	first := ""
+	if !installed {
+		first = " once it is installed as " + installAs + ", which only root can change"
+	}
 	return api.Errorf(api.CodeForbidden, "%s needs root, which can't be had here without a question (%s)", what, why).
-		WithHint("an administrator can run it: %s; or let this user run sudo without a password", byHand)
+		WithHint("an administrator can run it%s: %s; or let this user run sudo without a password", first, line)
 }
 
 func quoted(s string) string {

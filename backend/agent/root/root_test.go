@@ -361,7 +361,7 @@ func TestWhatSudoSays(t *testing.T) {
 			require.Equal(t, api.CodeForbidden, e.Code)
 			require.Contains(t, e.Message, "needs root, which can't be had here without a question (")
 			require.Contains(t, e.Message, why)
-			require.Contains(t, e.Hint, "an administrator can run it: sudo "+c.Program[0]+" root ")
+			require.Regexp(t, "^an administrator can run it.*: sudo (/usr/local/bin/berth agent|"+regexp.QuoteMeta(c.Program[0])+") root (signal TERM|hostkey new)", e.Hint)
 		}
 	}
 	t.Setenv("PATH", "/nonexistent")
@@ -385,10 +385,53 @@ func TestWhatSudoSays(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
-func TestByHandIsACommandLine(t *testing.T) {
-	c := Caller{Program: []string{"/o'dd dir/berth-agent", "root"}}
-	require.Equal(t, `sudo '/o'\''dd dir/berth-agent' root hostkey new`, c.ByHand("hostkey", "new"))
-	require.Equal(t, fmt.Sprintf("sudo env SUDO_UID=%d '/o'\\''dd dir/berth-agent' root setup-step /a 0 1 run", os.Getuid()), c.ByHand("setup-step", StepArgs("/a", 0, 1, StepRun)...))
+// TestByHandNamesNoProgramOfAUsers: an administrator is never asked to run what somebody else can change.
+func TestByHandNamesNoProgramOfAUsers(t *testing.T) {
+	for _, dir := range filepath.SplitList(DefaultPath) {
+		if onlyRoots(filepath.Join(dir, "berth")) {
+			t.Skip("Berth is installed on this machine")
+		}
+	}
+	const elsewhere = "sudo /usr/local/bin/berth agent root hostkey new"
+	dir := filepath.Join(t.TempDir(), "o'dd dir")
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	program := filepath.Join(dir, "berth-agent")
+	c := Caller{Program: []string{program, "root"}}
+	line, installed := c.ByHand("hostkey", "new")
+	require.Equal(t, elsewhere, line, "it does not exist")
+	require.False(t, installed)
+
+	require.NoError(t, os.WriteFile(program, []byte("#!/bin/sh\n"), 0o755))
+	if os.Getuid() != 0 {
+		line, installed = c.ByHand("hostkey", "new")
+		require.Equal(t, elsewhere, line, "it is this user's")
+		require.False(t, installed)
+		return
+	}
+	own := "sudo '" + strings.ReplaceAll(program, "'", `'\''`) + "' root "
+	require.Contains(t, own, `/o'\''dd dir/berth-agent`)
+	line, installed = c.ByHand("hostkey", "new")
+	require.Equal(t, own+"hostkey new", line)
+	require.True(t, installed)
+	line, _ = c.ByHand("setup-step", StepArgs("/a", 0, 1, StepRun)...)
+	require.Equal(t, strings.Replace(own, "sudo", "sudo env SUDO_UID=0", 1)+"setup-step /a 0 1 run", line)
+
+	for name, change := range map[string]func() error{
+		"anybody may write it":         func() error { return os.Chmod(program, 0o777) },
+		"a group may write its folder": func() error { return os.Chmod(dir, 0o775) },
+		"it is a user's":               func() error { return os.Chown(program, 1, 1) },
+		"its folder is a user's":       func() error { return os.Chown(dir, 1, 1) },
+		"it can't be run":              func() error { return os.Chmod(program, 0o644) },
+	} {
+		require.NoError(t, change())
+		line, installed = c.ByHand("hostkey", "new")
+		require.Equal(t, elsewhere, line, name)
+		require.False(t, installed, name)
+		for path, mode := range map[string]os.FileMode{dir: 0o755, program: 0o755} {
+			require.NoError(t, os.Chown(path, 0, 0))
+			require.NoError(t, os.Chmod(path, mode))
+		}
+	}
 }
 
 // TestNothingElseIsRunBySudo looks for other ways to be root in Berth's sources.

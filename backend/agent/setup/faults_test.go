@@ -335,7 +335,7 @@ func TestWithoutRootTheCommandIsSaid(t *testing.T) {
 	require.Equal(t, api.CodeForbidden, st.Error.Code)
 	require.Contains(t, st.Error.Message, "needs root, which can't be had here without a question (sudo: a password is required)")
 	// The command that it names does what the step would have done.
-	_, line, ok := strings.Cut(st.Error.Hint, "an administrator can run it: sudo ")
+	_, line, ok := strings.Cut(st.Error.Hint, ": sudo ")
 	require.True(t, ok, st.Error.Hint)
 	line, _, _ = strings.Cut(line, ";")
 	out, err := exec.Command("env", "-i", "sh", "-c", line).CombinedOutput()

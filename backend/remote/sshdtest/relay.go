@@ -83,3 +83,72 @@ func Mute(t testing.TB) int {
 	})
 	return l.Addr().(*net.TCPAddr).Port
 }
+
+// Line is a relay whose speed can be set.
+type Line struct {
+	Port int
+	gate sync.RWMutex // held to write while the line is away
+}
+
+// Slow passes connections on to addr, and what the server sends at no more than rate bytes a second (0: at once).
+// The sockets hold little, so that the sender feels it.
+func Slow(t testing.TB, addr string, rate int) *Line {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	line := &Line{Port: l.Addr().(*net.TCPAddr).Port}
+	var mu sync.Mutex
+	var conns []net.Conn
+	var wg sync.WaitGroup
+	pump := func(to, from net.Conn, rate int) {
+		defer to.Close()
+		buf := make([]byte, 8<<10)
+		for {
+			n, err := from.Read(buf)
+			line.gate.RLock()
+			_, werr := to.Write(buf[:n])
+			line.gate.RUnlock()
+			if err != nil || werr != nil {
+				return
+			}
+			if rate > 0 {
+				time.Sleep(time.Duration(n) * time.Second / time.Duration(rate))
+			}
+		}
+	}
+	wg.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", addr)
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			_ = out.(*net.TCPConn).SetReadBuffer(64 << 10)
+			mu.Lock()
+			conns = append(conns, in, out)
+			mu.Unlock()
+			wg.Go(func() { pump(out, in, 0) })
+			wg.Go(func() { pump(in, out, rate) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		mu.Lock()
+		for _, c := range conns {
+			_ = c.Close()
+		}
+		mu.Unlock()
+		wg.Wait()
+	})
+	return line
+}
+
+// Away lets nothing pass, either way, until back is called.
+func (l *Line) Away() (back func()) {
+	l.gate.Lock()
+	return l.gate.Unlock
+}
