@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -50,7 +53,8 @@ func (a *app) exec(ctx context.Context, name string, q api.ExecRequest) error {
 		return err
 	}
 	q.Alive = true
-	signals, stop := passSignals()
+	out := &taker{w: a.out}
+	signals, stop := passSignals(out.giveUp)
 	defer stop()
 	// The signals belong to the command now: an interrupt must not end this client first.
 	ctx = context.WithoutCancel(ctx)
@@ -62,7 +66,7 @@ func (a *app) exec(ctx context.Context, name string, q api.ExecRequest) error {
 	if err != nil {
 		return err
 	}
-	x, err := s.Run(ctx, api.StreamIO{Stdin: a.in, Stdout: a.out, Stderr: a.err, Signals: signals, Alive: true, Lingers: a.lingers})
+	x, err := s.Run(ctx, api.StreamIO{Stdin: a.in, Stdout: out, Stderr: a.err, Signals: signals, Alive: true, Lingers: a.lingers})
 	if err != nil {
 		if errors.Is(err, syscall.EPIPE) { // whoever read our output has gone, as in | head
 			a.exit = 128 + int(syscall.SIGPIPE)
@@ -84,8 +88,39 @@ func (a *app) lingers(l wire.Lingering) {
 	}
 }
 
-// passSignals catches the signals that belong to the remote command. Their names come without SIG.
-func passSignals() (<-chan string, func()) {
+// takeLimit is how long whoever reads our output has to take some of it after a signal that ends us.
+const takeLimit = time.Second
+
+// taker knows whether somebody takes what is written.
+type taker struct {
+	w     io.Writer
+	since atomic.Pointer[time.Time] // when the Write under way began
+}
+
+func (o *taker) Write(p []byte) (int, error) {
+	now := time.Now()
+	o.since.Store(&now)
+	defer o.since.Store(nil)
+	return o.w.Write(p)
+}
+
+// giveUp ends this program after a signal as soon as nobody takes its output (`| less`, say): the signal has gone to
+// the command, too, but its end could not be seen. A write that waits can't be ended otherwise.
+func (o *taker) giveUp(s syscall.Signal) {
+	if s == syscall.SIGUSR1 || s == syscall.SIGUSR2 {
+		return
+	}
+	time.AfterFunc(takeLimit, func() {
+		if t := o.since.Load(); t != nil && time.Since(*t) >= takeLimit {
+			os.Exit(128 + int(s))
+		}
+		o.giveUp(s)
+	})
+}
+
+// passSignals catches the signals that belong to the remote command. Their names come without SIG; each is told to
+// passed, too.
+func passSignals(passed func(syscall.Signal)) (<-chan string, func()) {
 	got := make(chan os.Signal, 8)
 	signal.Notify(got, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
 	names := make(chan string)
@@ -103,6 +138,7 @@ func passSignals() (<-chan string, func()) {
 				name := unix.SignalName(s)
 				select {
 				case names <- name[len("SIG"):]:
+					passed(s)
 				case <-done:
 					return
 				}

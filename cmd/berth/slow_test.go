@@ -65,7 +65,7 @@ func TestExecOverASlowLine(t *testing.T) {
 					}
 					time.Sleep(hold.pause)
 				}
-				if err := readLate(w.cmd(t.Context(), "exec", "gpu1", "--", "sh", "-c", "echo begun >&2; exec head -c 3000000 /dev/zero"), away); err != nil {
+				if err := readLate(w.cmd(t.Context(), "exec", "gpu1", "--", "head", "-c", "3000000", "/dev/zero"), away); err != nil {
 					return fmt.Errorf("%s, %s: %w", way.name, hold.name, err)
 				}
 				return nil
@@ -75,29 +75,24 @@ func TestExecOverASlowLine(t *testing.T) {
 	require.NoError(t, all.Wait())
 }
 
-// readLate runs a command that says "begun" on stderr and writes 3,000,000 bytes; they are read after wait.
+// readLate runs a command that writes 3,000,000 bytes; all but the first are read after wait.
 func readLate(cmd *exec.Cmd, wait func()) error {
+	var said bytes.Buffer
+	cmd.Stderr = &said
 	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	said, err := cmd.StderrPipe()
 	if err != nil {
 		return err
 	}
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	if _, err = io.ReadFull(said, make([]byte, len("begun\n"))); err == nil {
+	n, err := io.ReadFull(out, make([]byte, 1))
+	if err == nil {
 		wait()
 	}
-	var rest bytes.Buffer
-	done := make(chan struct{})
-	go func() { defer close(done); _, _ = io.Copy(&rest, said) }()
-	n, cerr := io.Copy(io.Discard, out)
-	<-done
-	if err := errors.Join(err, cerr, cmd.Wait()); err != nil || n != 3000000 {
-		return fmt.Errorf("%d bytes came: %w: %s", n, err, rest.String())
+	rest, cerr := io.Copy(io.Discard, out)
+	if err := errors.Join(err, cerr, cmd.Wait()); err != nil || int64(n)+rest != 3000000 {
+		return fmt.Errorf("%d bytes came: %w: %s", int64(n)+rest, err, said.String())
 	}
 	return nil
 }
@@ -122,4 +117,20 @@ func TestExecSaysOnATerminalWhatHoldsIt(t *testing.T) {
 	require.NoError(t, err)
 	_ = cmd.Wait()
 	require.Equal(t, 130, cmd.ProcessState.ExitCode())
+}
+
+// TestExecInterruptedWhileNobodyReads interrupts an exec whose output waits for a reader that does not read.
+func TestExecInterruptedWhileNobodyReads(t *testing.T) {
+	w := newWorld(t)
+	w.ok("create", "box")
+	cmd := w.cmd(t.Context(), "exec", "box", "--", "head", "-c", "3000000", "/dev/zero")
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	_, err = io.ReadFull(out, make([]byte, 1))
+	require.NoError(t, err)
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	st, err := cmd.Process.Wait() // cmd.Wait would close the pipe
+	require.NoError(t, err)
+	require.Equal(t, 130, st.ExitCode())
 }
