@@ -171,7 +171,7 @@ func (a *Agent) guarded(l *net.UnixListener) *guard {
 
 // Serve serves until the agent is told to stop, or has handed over and its last stream has ended.
 func (a *Agent) Serve() error {
-	a.login = captureLogin(a.ctx, a.o, a.base, a.exe)
+	a.login = newLogin(a.ctx, a.o, a.base, a.exe)
 	a.facts.start(a.ctx)
 	a.terms.load()
 	a.runOnStart()
@@ -203,7 +203,7 @@ func (a *Agent) Serve() error {
 	}
 	a.streams.Wait()
 	a.cancel()
-	<-a.login.done
+	a.login.stop()
 	return nil
 }
 

@@ -335,7 +335,7 @@ func (k keepOpen) Close() error { return k.SetWriteDeadline(time.Unix(1, 0)) }
 
 // environment is what a command or terminal runs with.
 func (a *Agent) environment(ctx context.Context, over []string, tty bool, term string) []string {
-	env := merge(a.login.environment(ctx, a.base), berthEnv(a.o)...)
+	env := merge(a.login.environment(ctx), berthEnv(a.o)...)
 	if tty {
 		if term == "" {
 			term = "xterm-256color"
@@ -385,5 +385,5 @@ func lookPath(name, dir, path string) (string, error) {
 		}
 	}
 	return "", api.Errorf(api.CodeFailed, "the command %q was not found on the instance (PATH is %s)", name, path).
-		WithHint("give its full path, or set PATH in the login shell's profile")
+		WithHint("give its full path, or set PATH in a start-up file of your shell, as for its terminals")
 }

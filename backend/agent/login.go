@@ -1,29 +1,16 @@
 package agent
 
 import (
-	"bytes"
+	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
-	"path/filepath"
+	"maps"
 	"slices"
 	"strings"
-	"syscall"
+	"sync"
 	"time"
-)
 
-const (
-	// captureLimit is how long a login shell may take to print its environment.
-	captureLimit = 20 * time.Second
-	// captureWait is how long an exec waits for that; then it goes without.
-	captureWait = 5 * time.Second
-	// maxEnv bounds a captured environment, in bytes.
-	maxEnv = 4 << 20
+	"berth/backend/api"
 )
 
 // kept are the variables that a login keeps from the process that began it. Everything else belongs
@@ -98,144 +85,159 @@ func merge(env []string, over ...string) []string {
 	return out
 }
 
-// login is the environment of the user's login shell: asked for once, in the background.
+// login keeps the newest environment of the user's shell. It is captured at the agent's start, and again
+// when somebody asks and a start-up file has changed since.
 type login struct {
-	done chan struct{}
-	env  []string
-	warn string // why it could not be had
+	base []string
+	ask  func() captured
+	home string
+	// limit is how long the first one is waited for, and freshWait a newer one.
+	limit, freshWait time.Duration
+
+	mu      sync.Mutex
+	now     *captured     // nil: the first one is not there yet
+	files   stamps        // of the start-up files, from before they were read
+	running chan struct{} // closed when the capture under way has ended; nil: there is none
+	looking bool          // the files are being looked at
 }
 
-// captureLogin starts asking. ctx ends it; done is closed in any case.
-func captureLogin(ctx context.Context, o Options, base []string, exe string) *login {
-	l := &login{done: make(chan struct{})}
-	go func() {
-		defer close(l.done)
-		env, err := capture(ctx, o, base, exe)
-		if err != nil {
-			l.warn = fmt.Sprintf("the environment of the login shell %s is unknown, commands run with a plain one: %v", o.Shell, err)
-			env = base
-		}
-		l.env = env
-	}()
+const (
+	// freshWait is how long a command waits for the environment after a start-up file has changed: whoever
+	// ran `conda init` a moment ago means the new one. Then it takes the newest that is there.
+	freshWait = 2 * time.Second
+	// glanceWait is how long a command waits for the times of the start-up files: a home on a dead file
+	// server must not hold it up.
+	glanceWait = 100 * time.Millisecond
+	// retryAfter is when a capture that failed is tried again although no file has changed.
+	retryAfter = 10 * time.Minute
+)
+
+// newLogin begins with the first capture. ctx ends it.
+func newLogin(ctx context.Context, o Options, base []string, exe string) *login {
+	limit := cmp.Or(o.captureLimit, captureLimit)
+	l := &login{base: base, home: o.Home, limit: limit, freshWait: freshWait}
+	l.ask = func() captured { return capture(ctx, o, base, exe, limit) }
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.start()
 	return l
 }
 
-// environment waits for the login environment, a limited time, and returns it or the plain one.
-func (l *login) environment(ctx context.Context, base []string) []string {
-	select {
-	case <-l.done:
-		return l.env
-	default:
+// start captures in the background. l.mu must be held, and no capture under way.
+func (l *login) start() {
+	running := make(chan struct{})
+	l.running = running
+	env := l.base
+	if l.now != nil {
+		env = l.now.env
 	}
-	t := time.NewTimer(captureWait)
+	go func() {
+		defer close(running)
+		files := stampsOf(startFiles(l.home, env))
+		c := l.ask()
+		for path, s := range stampsOf(startFiles(l.home, c.env)) {
+			if _, ok := files[path]; !ok { // it was named by a start-up file only
+				files[path] = s
+			}
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.now, l.files, l.running = &c, files, nil
+	}()
+}
+
+// environment returns the newest environment. It waits for the first one, and a short time for one that is
+// under way or about to be because a start-up file has changed.
+func (l *login) environment(ctx context.Context) []string {
+	l.await(ctx)
+	glance := time.NewTimer(glanceWait)
+	defer glance.Stop()
+	select {
+	case <-l.look():
+		l.await(ctx)
+	case <-glance.C:
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.now == nil {
+		return l.base
+	}
+	return l.now.env
+}
+
+// await waits for the capture under way, a limited time.
+func (l *login) await(ctx context.Context) {
+	l.mu.Lock()
+	running, limit := l.running, l.freshWait
+	if l.now == nil {
+		limit = l.limit + time.Second // it ends by itself by then
+	}
+	l.mu.Unlock()
+	if running == nil {
+		return
+	}
+	t := time.NewTimer(limit)
 	defer t.Stop()
 	select {
-	case <-l.done:
-		return l.env
+	case <-running:
 	case <-t.C:
 	case <-ctx.Done():
 	}
-	return base
+}
+
+// look begins a capture if a start-up file has changed. The channel is closed once that is known.
+func (l *login) look() <-chan struct{} {
+	done := make(chan struct{})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.now == nil || l.running != nil || l.looking {
+		close(done)
+		return done
+	}
+	l.looking = true
+	now, before := l.now, l.files
+	go func() { // ends when the file system answers
+		defer close(done)
+		changed := !maps.Equal(before, stampsOf(startFiles(l.home, now.env)))
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.looking = false
+		failed := now.info.Error != "" && time.Since(now.info.CapturedAt) > retryAfter
+		if l.now == now && l.running == nil && (changed || failed) {
+			l.start()
+		}
+	}()
+	return done
+}
+
+// info says where the environment comes from; zero: it is not known yet.
+func (l *login) info() api.ShellEnvironment {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.now == nil {
+		return api.ShellEnvironment{}
+	}
+	return l.now.info
 }
 
 // warning says what is wrong with the environment, as far as it is known yet.
 func (l *login) warning() string {
-	select {
-	case <-l.done:
-		return l.warn
-	default:
+	i := l.info()
+	switch {
+	case i.Error == "":
 		return ""
+	case i.How == api.ShellLogin:
+		return fmt.Sprintf("commands run with the environment of %s as a login shell only: %s", i.Shell, i.Error)
 	}
+	return fmt.Sprintf("the environment of the login shell %s is unknown, commands run with a plain one: %s", i.Shell, i.Error)
 }
 
-// capture runs the login shell so that it runs this program, which prints the environment between
-// markers: the shell's own language matters little then, nor does what its start-up files print.
-// A leading dash in argv[0] is how login(1) asks for a login shell, which every shell understands;
-// `sh -l` is not known everywhere.
-func capture(ctx context.Context, o Options, base []string, exe string) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, captureLimit)
-	defer cancel()
-	var b [12]byte
-	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	mark := hex.EncodeToString(b[:])
-	words := Command(exe, "env", mark)
-	for i, w := range words {
-		if strings.ContainsAny(w, "'\\\n!") {
-			return nil, fmt.Errorf("the program's path %q can't be quoted for every shell", exe)
-		}
-		words[i] = "'" + w + "'"
+// stop waits for the capture under way, whose context has ended.
+func (l *login) stop() {
+	l.mu.Lock()
+	running := l.running
+	l.mu.Unlock()
+	if running != nil {
+		<-running
 	}
-	line := strings.Join(words, " ")
-	name := filepath.Base(o.Shell)
-	var errs []error
-	for _, argv := range [][]string{{"-" + name, "-c", line}, {name, "-l", "-c", line}, {name, "-c", line}} {
-		env, err := captureWith(ctx, o, base, argv, mark)
-		if err == nil {
-			return env, nil
-		}
-		errs = append(errs, err)
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("its start-up files took more than %v", captureLimit)
-		}
-	}
-	return nil, errors.Join(errs...)
-}
-
-func captureWith(ctx context.Context, o Options, base, argv []string, mark string) ([]string, error) {
-	var out limited
-	cmd := exec.CommandContext(ctx, o.Shell)
-	cmd.Args, cmd.Env, cmd.Dir, cmd.Stdout = argv, merge(base, berthEnv(o)...), o.Home, &out
-	if fi, err := os.Stat(o.Home); err != nil || !fi.IsDir() {
-		cmd.Dir = "/"
-	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it has nobody to ask
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second // what start-up files left in the background may hold the pipe
-	err := cmd.Run()
-	if env, ok := parseMarked(out.b.Bytes(), mark); ok {
-		return env, nil // also if the shell's own exit code is odd
-	}
-	if err == nil {
-		err = errors.New("it did not run the command")
-	}
-	return nil, fmt.Errorf("%s: %w", strings.Join(argv[:len(argv)-1], " "), err)
-}
-
-// limited keeps the first maxEnv bytes written to it.
-type limited struct{ b bytes.Buffer }
-
-func (l *limited) Write(p []byte) (int, error) {
-	if room := maxEnv - l.b.Len(); room > 0 {
-		l.b.Write(p[:min(room, len(p))])
-	}
-	return len(p), nil
-}
-
-// parseMarked finds NUL-separated variables between two marks in what a shell printed.
-func parseMarked(b []byte, mark string) ([]string, bool) {
-	_, b, ok := bytes.Cut(b, []byte(mark+"\x00"))
-	if !ok {
-		return nil, false
-	}
-	body, _, ok := bytes.Cut(b, []byte("\x00"+mark))
-	if !ok {
-		return nil, false
-	}
-	var env []string
-	for kv := range strings.SplitSeq(string(body), "\x00") {
-		k, _, ok := strings.Cut(kv, "=")
-		switch {
-		case !ok || k == "":
-		case k == "_" || k == "SHLVL" || k == "PWD" || k == "OLDPWD": // of that shell only
-		default:
-			env = append(env, kv)
-		}
-	}
-	return env, len(env) > 0
-}
-
-// printEnv is the hidden subcommand that capture lets the shell run.
-func printEnv(mark string, w io.Writer) error {
-	_, err := io.WriteString(w, "\n"+mark+"\x00"+strings.Join(os.Environ(), "\x00")+"\x00"+mark+"\n")
-	return err
 }

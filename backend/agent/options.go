@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"berth/backend/api"
 	"berth/backend/home"
@@ -26,6 +27,8 @@ type Options struct {
 	Shell      string // the login shell; empty: the user's
 	// AfterReboot is what happens after a reboot, in words, where whoever starts the agent knows.
 	AfterReboot string
+
+	captureLimit time.Duration // how long the user's shell may take to print its environment; 0: as long as is usual
 }
 
 // maxSocket is the longest path of a unix socket that works everywhere, in bytes; the terminals'

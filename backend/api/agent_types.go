@@ -32,13 +32,31 @@ type AgentInfo struct {
 	Execs        int       `json:"execs"`
 	Terminals    int       `json:"terminals"`
 	Warnings     []string  `json:"warnings,omitempty"`
+
+	Environment ShellEnvironment `json:"environment,omitzero"` // that commands run with; zero: not captured yet
 }
 
+// ShellEnvironment says where the environment comes from that commands on an instance run with.
+type ShellEnvironment struct {
+	CapturedAt time.Time `json:"captured_at"`
+	Shell      string    `json:"shell"`           // the user's shell, which was asked
+	How        string    `json:"how"`             // how it answered: ShellInteractive, ShellLogin, ShellPlain
+	Error      string    `json:"error,omitempty"` // why it is not that of a login and interactive shell
+}
+
+// How the environment was captured: from a login and interactive shell, as terminals have it; from a shell
+// that is not interactive, a login shell where it can be one; or not at all, so that it is a plain one.
+const (
+	ShellInteractive = "interactive"
+	ShellLogin       = "login"
+	ShellPlain       = "plain"
+)
+
 // ExecRequest is the first frame of an exec stream. Argv is run exactly, without a shell, in Dir
-// (empty: the working directory), with the login environment that the agent captured, changed by
-// Env ("K=V"). With TTY it gets a terminal of the given size and Stderr frames are not sent. The stream ends when
-// the last process that holds the output open has closed it; with NoLinger 200 ms after the command itself. Alive
-// promises an Alive frame every wire.AliveEvery, and takes Lingers frames.
+// (empty: the working directory), with the environment that the agent captured from a login and interactive shell,
+// changed by Env ("K=V"). With TTY it gets a terminal of the given size and Stderr frames are not sent. The stream
+// ends when the last process that holds the output open has closed it; with NoLinger 200 ms after the command itself.
+// Alive promises an Alive frame every wire.AliveEvery, and takes Lingers frames.
 type ExecRequest struct {
 	Argv []string `json:"argv"`
 	Dir  string   `json:"dir,omitempty"`

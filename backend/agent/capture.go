@@ -1,0 +1,504 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+
+	"berth/backend/agent/proc"
+	"berth/backend/api"
+)
+
+const (
+	// captureLimit is how long a user's shell may take to print its environment.
+	captureLimit = 10 * time.Second
+	// maxEnv bounds what is kept of what a shell prints, in bytes.
+	maxEnv = 4 << 20
+	// lookEvery is how often a shell is looked at that has not printed its environment yet, and
+	// lookFrom when that begins to have consequences: most shells are done by then.
+	lookEvery = 50 * time.Millisecond
+	lookFrom  = 200 * time.Millisecond
+	// keysLimit is how long a program of the start-up files may wait for single keys.
+	keysLimit = time.Second
+	// drainWait is how long the rest of the output is awaited that a daemon holds open.
+	drainWait = 2 * time.Second
+	// maxFollowed is how many shells may replace one another.
+	maxFollowed = 3
+)
+
+// captured is an environment, and where it comes from.
+type captured struct {
+	env  []string
+	info api.ShellEnvironment
+}
+
+// capture asks the user's shell for its environment: a login and interactive shell, as a terminal of the
+// instance has and as editors ask for it, since what conda and others write into start-up files stands
+// behind "not interactive: return". Where that gives nothing, the environment of a login shell that is not
+// interactive serves, else base. It takes no longer than limit.
+func capture(ctx context.Context, o Options, base []string, exe string, limit time.Duration) captured {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	c := captured{env: base, info: api.ShellEnvironment{Shell: o.Shell, How: api.ShellPlain}}
+	defer func() { c.info.CapturedAt = time.Now().UTC().Truncate(time.Second) }()
+	q, err := newQuestion(o, base, exe)
+	if err != nil {
+		c.info.Error = err.Error()
+		return c
+	}
+	name := filepath.Base(o.Shell)
+	// A leading dash in argv[0] is how login(1) asks for a login shell, which every shell understands;
+	// `sh -l` is not known everywhere.
+	interactive := q.tries(ctx, true, []string{"-" + name, "-i"}, []string{name, "-i", "-l"})
+	var login <-chan answer
+	askLogin := func() { login = q.tries(ctx, false, []string{"-" + name}, []string{name, "-l"}, []string{name}) }
+	var in answer
+	select {
+	case in = <-interactive:
+	case <-time.After(limit / 5): // so that the other answer is there when the limit is
+		askLogin()
+		in = <-interactive
+	}
+	if in.err == nil {
+		cancel()
+		if login != nil {
+			<-login
+		}
+		c.env, c.info.How = in.env, api.ShellInteractive
+		return c
+	}
+	if login == nil {
+		askLogin()
+	}
+	if in.limit(ctx) {
+		in.err = fmt.Errorf("its start-up files took more than %v%s", limit, in.lastWords)
+	}
+	c.info.Error = "as a login and interactive shell: " + in.err.Error()
+	if lo := <-login; lo.err == nil {
+		c.env, c.info.How = lo.env, api.ShellLogin
+	} else {
+		if lo.limit(ctx) {
+			lo.err = fmt.Errorf("its start-up files took more than %v%s", limit, lo.lastWords)
+		}
+		c.info.Error += "; as a login shell: " + lo.err.Error()
+	}
+	return c
+}
+
+// question is what a shell is asked.
+type question struct {
+	shell string
+	env   []string
+	dir   string
+	line  string // the command, in a language that every shell has
+	mark  string
+}
+
+func newQuestion(o Options, base []string, exe string) (question, error) {
+	var b [12]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	q := question{shell: o.Shell, mark: hex.EncodeToString(b[:]), dir: o.Home}
+	words := Command(exe, "env", q.mark)
+	for i, w := range words {
+		if strings.ContainsAny(w, "'\\\n!") {
+			return q, fmt.Errorf("the program's path %q can't be quoted for every shell", exe)
+		}
+		words[i] = "'" + w + "'"
+	}
+	q.line = strings.Join(words, " ")
+	if fi, err := os.Stat(o.Home); err != nil || !fi.IsDir() {
+		q.dir = "/"
+	}
+	q.env = merge(merge(base, berthEnv(o)...), resolving...)
+	return q, nil
+}
+
+// resolving is what start-up files can tell by that they are read for their environment only. The others
+// keep them from attaching to a tmux or screen that the user works in, or leaving one behind: that is
+// what their usual guards look at, and no server is found at these addresses.
+var resolving = []string{"BERTH_RESOLVING=1", "TMUX=/nonexistent/berth,0,0", "STY=0.berth", "ZELLIJ=0"}
+
+// answer is what came of one or more tries.
+type answer struct {
+	env       []string
+	err       error
+	lastWords string // what the shell wrote last, in words for an error
+}
+
+// limit reports whether there is no answer because the time was up.
+func (a answer) limit(ctx context.Context) bool {
+	return errors.Is(a.err, context.DeadlineExceeded) && ctx.Err() != nil
+}
+
+// tries asks with one argv after the other until one answers.
+func (q question) tries(ctx context.Context, terminal bool, argvs ...[]string) <-chan answer {
+	c := make(chan answer, 1)
+	go func() {
+		var why []string
+		for _, argv := range argvs {
+			try := q
+			a := answer{}
+			for range maxFollowed + 1 {
+				var next *follow
+				if a, next = try.ask(ctx, terminal, argv); next == nil {
+					break
+				}
+				try.shell, argv, try.env = next.path, next.argv, next.env
+			}
+			if a.err == nil || ctx.Err() != nil {
+				c <- a
+				return
+			}
+			why = append(why, fmt.Sprintf("%s: %v%s", strings.Join(argv, " "), a.err, a.lastWords))
+		}
+		c <- answer{err: errors.New(strings.Join(why, ", "))}
+	}()
+	return c
+}
+
+// ask runs a shell in a session of its own, with terminal on a terminal of its own, so that it runs this
+// program, which prints the environment between marks: what else the start-up files print matters
+// little then. All that is left of the session afterwards is ended. Where the start-up files put
+// another shell in place of this one, that is what is to be asked next.
+func (q question) ask(ctx context.Context, terminal bool, argv []string) (answer, *follow) {
+	cmd := &exec.Cmd{Path: q.shell, Args: append(slices.Clone(argv), "-c", q.line), Env: q.env, Dir: q.dir}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	out := newPrinted(q.mark)
+	w := &watched{q: q}
+	var theirs *os.File
+	var err error
+	if terminal {
+		if w.master, theirs, err = pty.Open(); err != nil {
+			return answer{err: fmt.Errorf("opening a terminal device: %w", err)}, nil
+		}
+		w.slave = theirs
+		_ = pty.Setsize(w.master, &pty.Winsize{Rows: 24, Cols: 80})
+		cmd.Env = merge(cmd.Env, "TERM=xterm-256color")
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs, theirs, theirs
+		cmd.SysProcAttr.Setctty = true
+	} else {
+		if w.master, theirs, err = os.Pipe(); err != nil {
+			return answer{err: fmt.Errorf("making a pipe: %w", err)}, nil
+		}
+		cmd.Stdout = theirs // it has nobody to ask: its input is /dev/null
+	}
+	device := theirs.Name()
+	err = cmd.Start()
+	if !terminal || err != nil {
+		_ = theirs.Close()
+	}
+	if err != nil {
+		_ = w.master.Close()
+		return answer{err: err}, nil
+	}
+	var reader sync.WaitGroup
+	ended := make(chan struct{})
+	reader.Go(func() {
+		defer close(ended)
+		_, _ = io.Copy(out, w.master)
+	})
+	w.pid = cmd.Process.Pid
+	next, err := w.wait(ctx, out.found, ended)
+	// Before Wait: as long as the shell has not been waited for, the number of its session is its own.
+	_, _ = proc.Set{Session: w.pid}.End(context.Background(), 0, nil)
+	state := cmd.Wait()
+	if terminal {
+		_ = theirs.Close() // now the reader comes to an end, unless a daemon of the user holds the terminal open
+	}
+	select {
+	case <-out.found:
+		_ = w.master.SetReadDeadline(time.Unix(1, 0))
+	default: // what was printed last is on its way
+		_ = w.master.SetReadDeadline(time.Now().Add(drainWait))
+	}
+	reader.Wait()
+	_ = w.master.Close()
+	if next != nil {
+		return answer{}, next
+	}
+	env, ok := parseMarked(out.buf, q.mark)
+	switch {
+	case ok: // also if the shell's own end is odd
+		return answer{env: own(env, device)}, nil
+	case err != nil:
+	case state != nil:
+		err = fmt.Errorf("it did not run the command (%w)", state)
+	default:
+		err = errors.New("it did not run the command")
+	}
+	return answer{err: err, lastWords: out.lastWords()}, nil
+}
+
+// follow is a shell that start-up files put in place of the one that was asked.
+type follow struct {
+	path string
+	argv []string
+	env  []string
+}
+
+// watched is a shell that runs its start-up files, and the terminal that it runs on (slave: nil where it
+// has none).
+type watched struct {
+	q             question
+	master, slave *os.File
+	pid           int
+	raw           time.Time // since when somebody waits for single keys
+}
+
+// wait returns once the environment was printed, the shell has ended, or nothing good can come any more.
+func (w *watched) wait(ctx context.Context, found, ended <-chan struct{}) (*follow, error) {
+	began := time.Now()
+	t := time.NewTicker(lookEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-found:
+			return nil, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-ended:
+			ended = nil // its output only: it may still do something by itself
+		case <-t.C:
+			if _, err := proc.Identify(w.pid); err != nil {
+				return nil, nil
+			}
+			if w.slave == nil || time.Since(began) < lookFrom {
+				continue
+			}
+			if next, err := w.look(); next != nil || err != nil {
+				return next, err
+			}
+		}
+	}
+}
+
+// look sees to a shell whose start-up files wait for somebody, or have started another program.
+func (w *watched) look() (*follow, error) {
+	argv, replaced := w.replaced()
+	if replaced {
+		if next := w.follow(argv); next != nil {
+			return next, nil
+		}
+	}
+	canonical, front := w.terminal()
+	if canonical {
+		w.raw = time.Time{}
+		if !replaced { // another program might hand on what is typed to a shell that somebody works in
+			w.typeEnd()
+		}
+		return nil, nil
+	}
+	if w.raw.IsZero() {
+		w.raw = time.Now()
+	}
+	if replaced && time.Since(w.raw) > keysLimit {
+		return nil, fmt.Errorf("its start-up files replaced it by %q", argv[0])
+	}
+	if replaced || time.Since(w.raw) < keysLimit {
+		return nil, nil
+	}
+	if front != w.pid && front > 0 {
+		_ = syscall.Kill(-front, syscall.SIGHUP) // as if its terminal was closed; the files then go on
+		w.raw = time.Now()
+		return nil, nil
+	}
+	if m, err := (proc.Set{Session: w.pid}).Members(); err == nil && len(m) == 1 {
+		w.typeEnd() // the shell itself asks for a key
+		return nil, nil
+	}
+	return nil, nil
+}
+
+// replaced reports whether the shell's process has become another program, by which the command is lost.
+func (w *watched) replaced() (argv []string, replaced bool) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(w.pid) + "/cmdline")
+	if err != nil || len(b) == 0 || bytes.Contains(b, []byte(w.q.mark)) {
+		return nil, false // or this system does not tell
+	}
+	return strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00"), true
+}
+
+var knownShells = []string{"bash", "zsh", "fish", "dash", "ash", "ksh", "ksh93", "mksh", "sh", "tcsh", "csh"}
+
+// follow says how to ask the shell in place of the first one, with the environment that it was started
+// with. nil: it is no shell, or one that runs a script.
+func (w *watched) follow(argv []string) *follow {
+	dir := "/proc/" + strconv.Itoa(w.pid)
+	path, err1 := os.Readlink(dir + "/exe")
+	env, err2 := os.ReadFile(dir + "/environ")
+	name := strings.TrimPrefix(filepath.Base(argv[0]), "-")
+	if err1 != nil || err2 != nil || !slices.Contains(knownShells, name) {
+		return nil
+	}
+	f := &follow{path: path, argv: []string{argv[0], "-i"}, env: strings.Split(strings.TrimSuffix(string(env), "\x00"), "\x00")}
+	for _, a := range argv[1:] {
+		if !strings.HasPrefix(a, "-") || strings.HasPrefix(a, "-c") {
+			return nil
+		}
+		f.argv = append(f.argv, a)
+	}
+	return f
+}
+
+// terminal reports whether the terminal gives whole lines to its reader, as it does unless a program wants
+// single keys, and which process group is in front.
+func (w *watched) terminal() (canonical bool, front int) {
+	c, err := w.slave.SyscallConn()
+	if err != nil {
+		return false, 0
+	}
+	_ = c.Control(func(fd uintptr) {
+		t, err := unix.IoctlGetTermios(int(fd), getTermios)
+		canonical = err == nil && t.Lflag&unix.ICANON != 0
+	})
+	if c, err = w.master.SyscallConn(); err == nil {
+		_ = c.Control(func(fd uintptr) { front, _ = unix.IoctlGetInt(int(fd), unix.TIOCGPGRP) })
+	}
+	return canonical, front
+}
+
+// typeEnd types ctrl-D, the end of input, unless one waits to be read: start-up files that ask something
+// get no answer, and go on.
+func (w *watched) typeEnd() {
+	c, err := w.slave.SyscallConn()
+	if err != nil {
+		return
+	}
+	waits := false
+	_ = c.Control(func(fd uintptr) {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		waits = err != nil || n > 0
+	})
+	if !waits {
+		_, _ = w.master.Write([]byte{4})
+	}
+}
+
+// printed takes what a shell prints: all from the first mark on, and before that only the end.
+type printed struct {
+	mark  []byte
+	buf   []byte
+	begun bool
+	found chan struct{} // closed once both marks are there
+	done  bool
+}
+
+func newPrinted(mark string) *printed {
+	return &printed{mark: []byte(mark), found: make(chan struct{})}
+}
+
+// Write implements io.Writer.
+func (p *printed) Write(b []byte) (int, error) {
+	if p.done || len(p.buf) > maxEnv {
+		return len(b), nil
+	}
+	p.buf = append(p.buf, b...)
+	if !p.begun {
+		if i := bytes.Index(p.buf, markBegin(p.mark)); i >= 0 {
+			p.begun, p.buf = true, p.buf[i:]
+		} else if keep := 1024; len(p.buf) > 2*keep {
+			p.buf = append(p.buf[:0], p.buf[len(p.buf)-keep:]...)
+		}
+	}
+	if p.begun && bytes.Contains(p.buf, markEnd(p.mark)) {
+		p.done = true
+		close(p.found)
+	}
+	return len(b), nil
+}
+
+// lastWords is the last line that was printed before the first mark, as the end of a sentence.
+func (p *printed) lastWords() string {
+	if p.begun {
+		return ""
+	}
+	lines := strings.FieldsFunc(string(p.buf), func(r rune) bool { return r == '\n' || r == '\r' })
+	for _, l := range slices.Backward(lines) {
+		l = strings.TrimSpace(strings.Map(func(r rune) rune {
+			if r < ' ' || r == 0x7f {
+				return -1
+			}
+			return r
+		}, strings.ToValidUTF8(l, "?")))
+		if r := []rune(l); len(r) > 0 {
+			return fmt.Sprintf("; it wrote last: %q", string(r[:min(len(r), 100)]))
+		}
+	}
+	return ""
+}
+
+func markBegin(mark []byte) []byte { return append(slices.Clone(mark), ':') }
+func markEnd(mark []byte) []byte   { return append([]byte{':'}, mark...) }
+
+// parseMarked finds variables between two marks in what a shell printed.
+func parseMarked(b []byte, mark string) ([]string, bool) {
+	_, b, ok := bytes.Cut(b, markBegin([]byte(mark)))
+	if !ok {
+		return nil, false
+	}
+	b, _, ok = bytes.Cut(b, markEnd([]byte(mark)))
+	if !ok {
+		return nil, false
+	}
+	body, err := base64.StdEncoding.Strict().DecodeString(string(b))
+	if err != nil {
+		return nil, false // something else was printed at the same time
+	}
+	var env []string
+	for kv := range strings.SplitSeq(string(body), "\x00") {
+		if k, _, ok := strings.Cut(kv, "="); ok && k != "" {
+			env = append(env, kv)
+		}
+	}
+	return env, len(env) > 0
+}
+
+// printEnv is the hidden subcommand that capture lets the shell run. It prints to the terminal of its
+// session, where there is one: start-up files may have sent the standard output elsewhere. That takes no
+// file, which a full disk would not have, and no inherited descriptor, which some shells close. What is
+// printed has no byte that a terminal changes, and is written at once, so that nothing comes between.
+func printEnv(mark string, w io.Writer) error {
+	text := "\n" + mark + ":" + base64.StdEncoding.EncodeToString([]byte(strings.Join(os.Environ(), "\x00"))) + ":" + mark + "\n"
+	// By the system call: os.OpenFile would make it not block, and write it in parts.
+	if fd, err := unix.Open("/dev/tty", unix.O_WRONLY|unix.O_NOCTTY|unix.O_CLOEXEC, 0); err == nil {
+		tty := os.NewFile(uintptr(fd), "/dev/tty")
+		defer tty.Close()
+		w = tty
+	}
+	_, err := io.WriteString(w, text)
+	return err
+}
+
+// shellsOwn are variables that belong to the shell that was asked, its terminal or its prompt.
+var shellsOwn = []string{"_", "SHLVL", "PWD", "OLDPWD", "SHELLOPTS", "BASHOPTS", "BASH_EXECUTION_STRING",
+	"TERM", "TERMCAP", "COLUMNS", "LINES", "TTY", "GPG_TTY", "SSH_TTY", "WINDOWID",
+	"BERTH_RESOLVING", "TMUX", "TMUX_PANE", "STY", "WINDOW", "ZELLIJ",
+	"PS0", "PS1", "PS2", "PS3", "PS4", "PROMPT", "PROMPT2", "PROMPT3", "PROMPT4", "RPROMPT", "RPROMPT2", "RPS1", "RPS2", "SPROMPT",
+	"PROMPT_COMMAND", "PROMPT_DIRTRIM", "STARSHIP_SHELL", "STARSHIP_SESSION_KEY"}
+
+// own drops from a shell's environment what is no variable of the user: the shell's own ones, exported
+// functions, and what names the device that the shell ran on.
+func own(env []string, device string) []string {
+	return slices.DeleteFunc(env, func(kv string) bool {
+		k, v, _ := strings.Cut(kv, "=")
+		return slices.Contains(shellsOwn, k) || v == device || strings.HasPrefix(v, "() {") ||
+			strings.HasPrefix(k, "BASH_FUNC_") || strings.HasPrefix(k, "P9K_") || strings.HasPrefix(k, "_P9K_")
+	})
+}
