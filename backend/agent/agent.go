@@ -203,7 +203,7 @@ func (a *Agent) Serve() error {
 	}
 	a.streams.Wait()
 	a.cancel()
-	a.login.stop()
+	a.login.await(context.Background())
 	return nil
 }
 

@@ -53,10 +53,10 @@ type captured struct {
 // instance has and as editors ask for it, since what conda and others write into start-up files stands
 // behind "not interactive: return". Where that gives nothing, the environment of a login shell that is not
 // interactive serves, else base. It takes no longer than limit.
-func capture(ctx context.Context, o Options, base []string, exe string, limit time.Duration) captured {
+func capture(ctx context.Context, o Options, base []string, exe string, limit time.Duration) (c captured) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	c := captured{env: base, info: api.ShellEnvironment{Shell: o.Shell, How: api.ShellPlain}}
+	c = captured{env: base, info: api.ShellEnvironment{Shell: o.Shell, How: api.ShellPlain}}
 	defer func() { c.info.CapturedAt = time.Now().UTC().Truncate(time.Second) }()
 	q, err := newQuestion(o, base, exe)
 	if err != nil {
@@ -68,7 +68,7 @@ func capture(ctx context.Context, o Options, base []string, exe string, limit ti
 	// `sh -l` is not known everywhere.
 	interactive := q.tries(ctx, true, []string{"-" + name, "-i"}, []string{name, "-i", "-l"})
 	var login <-chan answer
-	askLogin := func() { login = q.tries(ctx, false, []string{"-" + name}, []string{name, "-l"}, []string{name}) }
+	askLogin := func() { login = q.tries(ctx, false, []string{"-" + name}, []string{name, "-l"}) }
 	var in answer
 	select {
 	case in = <-interactive:
@@ -166,9 +166,11 @@ func (q question) tries(ctx context.Context, terminal bool, argvs ...[]string) <
 				c <- a
 				return
 			}
-			why = append(why, fmt.Sprintf("%s: %v%s", strings.Join(argv, " "), a.err, a.lastWords))
+			if w := a.err.Error() + a.lastWords; !slices.Contains(why, w) {
+				why = append(why, w)
+			}
 		}
-		c <- answer{err: errors.New(strings.Join(why, ", "))}
+		c <- answer{err: errors.New(strings.Join(why, "; then "))}
 	}()
 	return c
 }
@@ -190,6 +192,7 @@ func (q question) ask(ctx context.Context, terminal bool, argv []string) (answer
 		}
 		w.slave = theirs
 		_ = pty.Setsize(w.master, &pty.Winsize{Rows: 24, Cols: 80})
+		nonblocking(w.master)
 		cmd.Env = merge(cmd.Env, "TERM=xterm-256color")
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs, theirs, theirs
 		cmd.SysProcAttr.Setctty = true
@@ -239,11 +242,18 @@ func (q question) ask(ctx context.Context, terminal bool, argv []string) (answer
 		return answer{env: own(env, device)}, nil
 	case err != nil:
 	case state != nil:
-		err = fmt.Errorf("it did not run the command (%w)", state)
+		err = fmt.Errorf("it ended before it ran the command (%w)", state)
 	default:
-		err = errors.New("it did not run the command")
+		err = errors.New("it ended before it ran the command")
 	}
 	return answer{err: err, lastWords: out.lastWords()}, nil
+}
+
+// nonblocking makes deadlines work for a terminal: package pty asks for the descriptor, by which they cease to.
+func nonblocking(f *os.File) {
+	if c, err := f.SyscallConn(); err == nil {
+		_ = c.Control(func(fd uintptr) { _ = unix.SetNonblock(int(fd), true) })
+	}
 }
 
 // follow is a shell that start-up files put in place of the one that was asked.
@@ -305,23 +315,24 @@ func (w *watched) look() (*follow, error) {
 		}
 		return nil, nil
 	}
-	if w.raw.IsZero() {
-		w.raw = time.Now()
-	}
-	if replaced && time.Since(w.raw) > keysLimit {
-		return nil, fmt.Errorf("its start-up files replaced it by %q", argv[0])
-	}
-	if replaced || time.Since(w.raw) < keysLimit {
-		return nil, nil
-	}
-	if front != w.pid && front > 0 {
-		_ = syscall.Kill(-front, syscall.SIGHUP) // as if its terminal was closed; the files then go on
-		w.raw = time.Now()
-		return nil, nil
-	}
-	if m, err := (proc.Set{Session: w.pid}).Members(); err == nil && len(m) == 1 {
+	members, err := proc.Set{Session: w.pid}.Members()
+	if err == nil && len(members) == 1 && !replaced {
 		w.typeEnd() // the shell itself asks for a key
 		return nil, nil
+	}
+	switch {
+	case w.raw.IsZero():
+		w.raw = time.Now()
+	case time.Since(w.raw) < keysLimit:
+	case replaced:
+		return nil, fmt.Errorf("its start-up files replaced it by %q", argv[0])
+	default:
+		w.raw = time.Time{}
+		for _, p := range members {
+			if g, err := syscall.Getpgid(p.PID); err == nil && g == front && p.PID != w.pid {
+				_ = p.Signal(syscall.SIGHUP) // as if its terminal was closed; the files then go on
+			}
+		}
 	}
 	return nil, nil
 }

@@ -4,9 +4,9 @@
 // The way through: main.go has the subcommands (`berth agent run`, `start`, `dial`, …; the small main
 // cmd/berth-agent has the same), options.go what one agent is told, agent.go its life, routes.go its
 // API (documents in package api), exec.go and terminals.go the two kinds of byte streams, login.go the
-// environment of the user's login shell, start.go how one agent is kept per state folder and replaced by a
-// newer one, boot.go how it comes back after a reboot, dial.go how everything is carried over one
-// exec of an SSH connection.
+// environment that commands run with, capture.go how the user's shell is asked for it, start.go how one
+// agent is kept per state folder and replaced by a newer one, boot.go how it comes back after a reboot,
+// dial.go how everything is carried over one exec of an SSH connection.
 //
 // Packages below: shim holds a terminal and outlives the agent; supervise keeps the agent of a local
 // instance up and ends all of its processes; proc knows processes and sets of them; stdin is flow

@@ -97,6 +97,7 @@ type login struct {
 	mu      sync.Mutex
 	now     *captured     // nil: the first one is not there yet
 	files   stamps        // of the start-up files, from before they were read
+	tried   time.Time     // when the last capture ended
 	running chan struct{} // closed when the capture under way has ended; nil: there is none
 	looking bool          // the files are being looked at
 }
@@ -115,7 +116,7 @@ const (
 // newLogin begins with the first capture. ctx ends it.
 func newLogin(ctx context.Context, o Options, base []string, exe string) *login {
 	limit := cmp.Or(o.captureLimit, captureLimit)
-	l := &login{base: base, home: o.Home, limit: limit, freshWait: freshWait}
+	l := &login{base: base, home: o.Home, limit: limit, freshWait: cmp.Or(o.freshWait, freshWait)}
 	l.ask = func() captured { return capture(ctx, o, base, exe, limit) }
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -132,7 +133,7 @@ func (l *login) start() {
 		env = l.now.env
 	}
 	go func() {
-		defer close(running)
+		defer close(running) // after l.running is nil
 		files := stampsOf(startFiles(l.home, env))
 		c := l.ask()
 		for path, s := range stampsOf(startFiles(l.home, c.env)) {
@@ -142,13 +143,26 @@ func (l *login) start() {
 		}
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.now, l.files, l.running = &c, files, nil
+		if was := l.now; was != nil && c.info.How == api.ShellPlain && was.info.How != api.ShellPlain {
+			why := c.info.Error // what was known before is better than nothing
+			c = *was
+			c.info.Error = "it could not be captured again: " + why
+		}
+		l.now, l.files, l.running, l.tried = &c, files, nil, time.Now()
 	}()
 }
 
 // environment returns the newest environment. It waits for the first one, and a short time for one that is
 // under way or about to be because a start-up file has changed.
 func (l *login) environment(ctx context.Context) []string {
+	l.mu.Lock()
+	limit := l.freshWait
+	if l.now == nil {
+		limit = l.limit + l.freshWait // it ends by itself by then
+	}
+	l.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	l.await(ctx)
 	glance := time.NewTimer(glanceWait)
 	defer glance.Stop()
@@ -156,6 +170,7 @@ func (l *login) environment(ctx context.Context) []string {
 	case <-l.look():
 		l.await(ctx)
 	case <-glance.C:
+	case <-ctx.Done():
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -165,22 +180,16 @@ func (l *login) environment(ctx context.Context) []string {
 	return l.now.env
 }
 
-// await waits for the capture under way, a limited time.
+// await waits for the capture under way.
 func (l *login) await(ctx context.Context) {
 	l.mu.Lock()
-	running, limit := l.running, l.freshWait
-	if l.now == nil {
-		limit = l.limit + time.Second // it ends by itself by then
-	}
+	running := l.running
 	l.mu.Unlock()
 	if running == nil {
 		return
 	}
-	t := time.NewTimer(limit)
-	defer t.Stop()
 	select {
 	case <-running:
-	case <-t.C:
 	case <-ctx.Done():
 	}
 }
@@ -195,14 +204,14 @@ func (l *login) look() <-chan struct{} {
 		return done
 	}
 	l.looking = true
-	now, before := l.now, l.files
+	now, before, tried := l.now, l.files, l.tried
 	go func() { // ends when the file system answers
 		defer close(done)
 		changed := !maps.Equal(before, stampsOf(startFiles(l.home, now.env)))
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.looking = false
-		failed := now.info.Error != "" && time.Since(now.info.CapturedAt) > retryAfter
+		failed := now.info.Error != "" && time.Since(tried) > retryAfter
 		if l.now == now && l.running == nil && (changed || failed) {
 			l.start()
 		}
@@ -230,14 +239,4 @@ func (l *login) warning() string {
 		return fmt.Sprintf("commands run with the environment of %s as a login shell only: %s", i.Shell, i.Error)
 	}
 	return fmt.Sprintf("the environment of the login shell %s is unknown, commands run with a plain one: %s", i.Shell, i.Error)
-}
-
-// stop waits for the capture under way, whose context has ended.
-func (l *login) stop() {
-	l.mu.Lock()
-	running := l.running
-	l.mu.Unlock()
-	if running != nil {
-		<-running
-	}
 }

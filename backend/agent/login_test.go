@@ -63,16 +63,14 @@ func TestLoginShellThatIsOfNoUse(t *testing.T) {
 			o := testOptions(t)
 			o.Shell = filepath.Join(o.Home, "shell")
 			require.NoError(t, os.WriteFile(o.Shell, []byte(script), 0o700))
-			a, c := serve(t, o)
+			_, c := serve(t, o)
 			r, err := execute(t, c, sh("echo $HOME"), "")
 			require.NoError(t, err)
 			require.Equal(t, o.Home+"\n", r.stdout)
-			if name == "knows no login" {
-				require.Equal(t, api.ShellLogin, a.login.info().How)
-			}
 			info, err := c.AgentInfo(t.Context())
 			require.NoError(t, err)
 			require.Len(t, info.Warnings, 1)
+			require.Equal(t, map[bool]string{true: api.ShellLogin, false: api.ShellPlain}[name == "knows no login"], info.Environment.How)
 			require.Contains(t, info.Warnings[0], "login shell")
 		})
 	}

@@ -28,7 +28,7 @@ type Options struct {
 	// AfterReboot is what happens after a reboot, in words, where whoever starts the agent knows.
 	AfterReboot string
 
-	captureLimit time.Duration // how long the user's shell may take to print its environment; 0: as long as is usual
+	captureLimit, freshWait time.Duration // 0: those of the constants of these names
 }
 
 // maxSocket is the longest path of a unix socket that works everywhere, in bytes; the terminals'

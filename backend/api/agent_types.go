@@ -44,8 +44,8 @@ type ShellEnvironment struct {
 	Error      string    `json:"error,omitempty"` // why it is not that of a login and interactive shell
 }
 
-// How the environment was captured: from a login and interactive shell, as terminals have it; from a shell
-// that is not interactive, a login shell where it can be one; or not at all, so that it is a plain one.
+// How the environment was captured: from a login and interactive shell, as terminals have it; from a login
+// shell that is not interactive; or not at all, so that it is a plain one.
 const (
 	ShellInteractive = "interactive"
 	ShellLogin       = "login"

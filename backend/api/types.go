@@ -120,6 +120,8 @@ type AgentStatus struct {
 	Version     string `json:"version,omitempty"`
 	AfterReboot string `json:"after_reboot,omitempty"` // how the agent comes back, or what will not happen
 	Transport   string `json:"transport,omitempty"`    // unix, streamlocal, dial (yamux over exec), ssh (no agent)
+
+	Environment ShellEnvironment `json:"environment,omitzero"` // that commands run with; zero: not known
 }
 
 // OpState is the state of an operation.

@@ -136,7 +136,7 @@ func (s *Server) adopt(ctx context.Context, r *http.Request) (any, error) {
 
 func (s *Server) show(ctx context.Context, r *http.Request) (any, error) {
 	s.ws.Fresh(ctx)
-	return s.ws.Instance(r.PathValue("name"))
+	return s.ws.Show(ctx, r.PathValue("name"))
 }
 
 func (s *Server) refresh(ctx context.Context, r *http.Request) (any, error) {

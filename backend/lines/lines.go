@@ -49,7 +49,7 @@ func New(o Options) *Lines {
 		OnAgent: func(id string, s remote.AgentState, info *api.AgentInfo) {
 			st := &api.AgentStatus{State: s.State, Reason: s.Reason, Transport: s.Transport}
 			if info != nil {
-				st.Version, st.AfterReboot = info.Version, info.AfterReboot
+				st.Version, st.AfterReboot, st.Environment = info.Version, info.AfterReboot, info.Environment
 			}
 			o.State(id, true, st)
 		}})}

@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -114,7 +115,7 @@ func (w *Workspace) lookAtMachine(ctx context.Context, r *run) (store.Instance, 
 
 // agentSeen merges what an agent says into the record.
 func (w *Workspace) agentSeen(ctx context.Context, id string, info *api.AgentInfo) error {
-	st := &api.AgentStatus{State: "ready", Version: info.Version, AfterReboot: info.AfterReboot}
+	st := &api.AgentStatus{State: "ready", Version: info.Version, AfterReboot: info.AfterReboot, Environment: info.Environment}
 	if info.Capability < version.Capability {
 		st.Reason = "an older agent: what it lacks is greyed"
 	}
@@ -215,6 +216,7 @@ func (w *Workspace) LineState(id string, up bool, st *api.AgentStatus) {
 		next := *st
 		next.Version = orElse(next.Version, e.agent.Version)
 		next.AfterReboot = orElse(next.AfterReboot, e.agent.AfterReboot)
+		next.Environment = cmp.Or(next.Environment, e.agent.Environment)
 		st = &next
 	}
 	w.mu.Unlock()

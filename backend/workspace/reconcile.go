@@ -431,6 +431,37 @@ func (w *Workspace) lookAtAgent(ctx context.Context, id string) {
 	}
 }
 
+// showLimit is how long an agent may take to say something of itself for Show.
+const showLimit = 2 * time.Second
+
+// Show returns one instance with what its agent says of itself now, where the way to it is there already:
+// nobody is asked anything for it, and an agent that does not answer in time changes nothing.
+func (w *Workspace) Show(ctx context.Context, name string) (api.Instance, error) {
+	w.mu.Lock()
+	e, err := w.find(name)
+	if err != nil {
+		w.mu.Unlock()
+		return api.Instance{}, err
+	}
+	rec := e.rec
+	_, down := w.down[rec.ID]
+	ready := rec.Line.Socket != "" || e.agent != nil && e.agent.State == "ready"
+	ask := ready && !down && e.run == nil && rec.State == api.StateRunning
+	w.mu.Unlock()
+	if ask {
+		cctx, cancel := context.WithTimeout(w.inPlaceOf(ctx, rec.ID, false), showLimit)
+		defer cancel()
+		client := w.AgentClient(rec)
+		defer client.Close()
+		if info, err := client.AgentInfo(cctx); err == nil {
+			if err := w.agentSeen(ctx, rec.ID, &info); err != nil {
+				w.log.Warn("writing what an agent says", "instance", rec.Name, "error", err)
+			}
+		}
+	}
+	return w.Instance(rec.ID)
+}
+
 // Refresh asks the provider and the agent for one instance now and returns it.
 func (w *Workspace) Refresh(ctx context.Context, name string) (api.Instance, error) {
 	rec, err := w.Record(name)

@@ -61,7 +61,8 @@ func FuzzPrintInstance(f *testing.F) {
 			GPUs: []api.GPU{{Name: get(14)}, {Name: get(15)}}, StateSince: at, IdleSince: &at, ObservedAt: &at, CreatedAt: at,
 			PriceUSDPerHour: &price, RunningUSDPerHour: &price, StoppedUSDPerHour: &price, CostTodayUSD: &price, Adopted: n%2 == 0,
 			Tags: map[string]string{get(16): get(17)}, Notes: []string{get(18)}, Capabilities: api.Capabilities{Why: map[string]string{get(19): get(20)}},
-			Agent:     &api.AgentStatus{State: get(21), Version: get(22), Reason: get(23), AfterReboot: get(24)},
+			Agent: &api.AgentStatus{State: get(21), Version: get(22), Reason: get(23), AfterReboot: get(24),
+				Environment: api.ShellEnvironment{CapturedAt: time.Unix(1, 0), Shell: get(25), How: get(26), Error: get(27)}},
 			Operation: &api.Operation{Kind: get(25), Steps: []api.Step{{Name: get(26), Title: get(27), State: api.OpState(get(28)), Message: get(29)}}}}
 		var out, errOut bytes.Buffer
 		a := &app{out: &out, err: &errOut}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -103,6 +104,7 @@ func (a *app) printInstance(in *api.Instance) error {
 	if a := in.Agent; a != nil {
 		add("agent", strings.Join(slices.DeleteFunc([]string{a.State, a.Version, a.Reason}, func(s string) bool { return s == "" }), ", "))
 		add("after a reboot", a.AfterReboot)
+		add("environment", environmentText(&a.Environment))
 	}
 	add("created", in.CreatedAt.Local().Format("2006-01-02 15:04:05"))
 	if in.State == api.StateRunning {
@@ -126,6 +128,19 @@ func (a *app) printInstance(in *api.Instance) error {
 		add("no "+k, in.Capabilities.Why[k])
 	}
 	return table(a.out, rows)
+}
+
+// environmentText says where the environment comes from that commands run with.
+func environmentText(e *api.ShellEnvironment) string {
+	if e.CapturedAt.IsZero() {
+		return ""
+	}
+	how := map[string]string{api.ShellInteractive: "of " + e.Shell + " as in a terminal", api.ShellLogin: "of " + e.Shell + " as a login shell only"}[e.How]
+	s := cmp.Or(how, "a plain one") + ", captured " + e.CapturedAt.Local().Format("2006-01-02 15:04:05")
+	if e.Error != "" {
+		s += ": " + e.Error
+	}
+	return s
 }
 
 // seenText says how old the figures are.
