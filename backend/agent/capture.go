@@ -37,7 +37,8 @@ const (
 	lookFrom  = 200 * time.Millisecond
 	// keysLimit is how long a program of the start-up files may wait for single keys.
 	keysLimit = time.Second
-	// drainWait is how long the rest of the output is awaited that a daemon holds open.
+	// drainWait is how long the rest is awaited when a shell has ended, or is to: a daemon may hold its output
+	// open, and it may be a process that can't be ended.
 	drainWait = 2 * time.Second
 	// maxFollowed is how many shells may replace one another.
 	maxFollowed = 3
@@ -67,19 +68,19 @@ func capture(ctx context.Context, o Options, base []string, exe string, limit ti
 	// A leading dash in argv[0] is how login(1) asks for a login shell, which every shell understands;
 	// `sh -l` is not known everywhere.
 	interactive := q.tries(ctx, true, []string{"-" + name, "-i"}, []string{name, "-i", "-l"})
-	var login <-chan answer
+	var login answers
 	askLogin := func() { login = q.tries(ctx, false, []string{"-" + name}, []string{name, "-l"}) }
 	var in answer
 	select {
 	case in = <-interactive:
 	case <-time.After(limit / 5): // so that the other answer is there when the limit is
 		askLogin()
-		in = <-interactive
+		in = interactive.wait(ctx)
 	}
 	if in.err == nil {
 		cancel()
 		if login != nil {
-			<-login
+			login.wait(ctx)
 		}
 		c.env, c.info.How = in.env, api.ShellInteractive
 		return c
@@ -91,7 +92,7 @@ func capture(ctx context.Context, o Options, base []string, exe string, limit ti
 		in.err = fmt.Errorf("its start-up files took more than %v%s", limit, in.lastWords)
 	}
 	c.info.Error = "as a login and interactive shell: " + in.err.Error()
-	if lo := <-login; lo.err == nil {
+	if lo := login.wait(ctx); lo.err == nil {
 		c.env, c.info.How = lo.env, api.ShellLogin
 	} else {
 		if lo.limit(ctx) {
@@ -123,9 +124,6 @@ func newQuestion(o Options, base []string, exe string) (question, error) {
 		words[i] = "'" + w + "'"
 	}
 	q.line = strings.Join(words, " ")
-	if fi, err := os.Stat(o.Home); err != nil || !fi.IsDir() {
-		q.dir = "/"
-	}
 	q.env = merge(merge(base, berthEnv(o)...), resolving...)
 	return q, nil
 }
@@ -147,9 +145,28 @@ func (a answer) limit(ctx context.Context) bool {
 	return errors.Is(a.err, context.DeadlineExceeded) && ctx.Err() != nil
 }
 
+// answers is where an answer comes.
+type answers chan answer
+
+// wait waits for the answer, and when the time is up for what its shell did last: but not for long, since a
+// process that hangs in a dead file system can't be ended by anybody.
+func (c answers) wait(ctx context.Context) answer {
+	select {
+	case a := <-c:
+		return a
+	case <-ctx.Done():
+	}
+	select {
+	case a := <-c:
+		return a
+	case <-time.After(drainWait):
+		return answer{err: ctx.Err()}
+	}
+}
+
 // tries asks with one argv after the other until one answers.
-func (q question) tries(ctx context.Context, terminal bool, argvs ...[]string) <-chan answer {
-	c := make(chan answer, 1)
+func (q question) tries(ctx context.Context, terminal bool, argvs ...[]string) answers {
+	c := make(answers, 1)
 	go func() {
 		var why []string
 		for _, argv := range argvs {
@@ -180,6 +197,9 @@ func (q question) tries(ctx context.Context, terminal bool, argvs ...[]string) <
 // little then. All that is left of the session afterwards is ended. Where the start-up files put
 // another shell in place of this one, that is what is to be asked next.
 func (q question) ask(ctx context.Context, terminal bool, argv []string) (answer, *follow) {
+	if fi, err := os.Stat(q.dir); err != nil || !fi.IsDir() {
+		q.dir = "/"
+	}
 	cmd := &exec.Cmd{Path: q.shell, Args: append(slices.Clone(argv), "-c", q.line), Env: q.env, Dir: q.dir}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	out := newPrinted(q.mark)
@@ -499,8 +519,7 @@ func printEnv(mark string, w io.Writer) error {
 
 // shellsOwn are variables that belong to the shell that was asked, its terminal or its prompt.
 var shellsOwn = []string{"_", "SHLVL", "PWD", "OLDPWD", "SHELLOPTS", "BASHOPTS", "BASH_EXECUTION_STRING",
-	"TERM", "TERMCAP", "COLUMNS", "LINES", "TTY", "GPG_TTY", "SSH_TTY", "WINDOWID",
-	"BERTH_RESOLVING", "TMUX", "TMUX_PANE", "STY", "WINDOW", "ZELLIJ",
+	"TERM", "TERMCAP", "COLUMNS", "LINES", "TTY", "GPG_TTY", "BERTH_RESOLVING", "TMUX", "TMUX_PANE", "STY", "ZELLIJ",
 	"PS0", "PS1", "PS2", "PS3", "PS4", "PROMPT", "PROMPT2", "PROMPT3", "PROMPT4", "RPROMPT", "RPROMPT2", "RPS1", "RPS2", "SPROMPT",
 	"PROMPT_COMMAND", "PROMPT_DIRTRIM", "STARSHIP_SHELL", "STARSHIP_SESSION_KEY"}
 
