@@ -319,6 +319,25 @@ func TestStartFilesOfZshAndFish(t *testing.T) {
 	}
 }
 
+// TestOneEnvironmentForAll: exec, a terminal with a command and the scripts of a set-up have the same one.
+func TestOneEnvironmentForAll(t *testing.T) {
+	o := homeWith(t, "bash", map[string]string{".bashrc": debian + "export PATH=$HOME/miniconda3/bin:$PATH CONDA_PREFIX=$HOME/miniconda3\n"})
+	write(t, o, "miniconda3/bin/python", "#!/bin/sh\necho conda-python $CONDA_PREFIX $BERTH_RESOLVING\n")
+	require.NoError(t, os.Chmod(filepath.Join(o.Home, "miniconda3/bin/python"), 0o700))
+	_, c := serve(t, o)
+	want := "conda-python " + o.Home + "/miniconda3"
+	r, err := execute(t, c, api.ExecRequest{Argv: []string{"python", "train.py"}}, "")
+	require.NoError(t, err)
+	require.Equal(t, want+"\n", r.stdout)
+	attach(t, c, api.TerminalRequest{New: true, Argv: []string{"python"}}).sees(want + "\r\n")
+	_, err = c.PutSetup(t.Context(), api.SetupPlan{ID: "a", Steps: []api.SetupStep{{Name: "s", Once: true, Script: "python >out"}}})
+	require.NoError(t, err)
+	require.Equal(t, api.OpSucceeded, setupEnd(t, c, "a").State)
+	b, err := os.ReadFile(filepath.Join(o.Home, "out"))
+	require.NoError(t, err)
+	require.Equal(t, want+"\n", string(b))
+}
+
 // BenchmarkEnvironment is what a command waits for its environment when no start-up file has changed.
 func BenchmarkEnvironment(b *testing.B) {
 	o := homeWith(b, "bash", map[string]string{".bashrc": ""})
