@@ -55,7 +55,8 @@ const (
 	found  = "export MARK=found\n"
 )
 
-// TestCaptureSurvivesStartFiles: whatever start-up files do, the environment is that of the shell that a terminal has.
+// TestCaptureSurvivesStartFiles: whatever start-up files do, the environment is that of the shell that a
+// terminal has.
 func TestCaptureSurvivesStartFiles(t *testing.T) {
 	for name, tc := range map[string]struct {
 		shell, file, text, needs string
@@ -125,8 +126,8 @@ func TestCaptureSurvivesStartFiles(t *testing.T) {
 	}
 }
 
-// TestCaptureFallsBackToTheLoginShell: where an interactive shell gives nothing, it is said why, and the environment of
-// a login shell serves.
+// TestCaptureFallsBackToTheLoginShell: where an interactive shell gives nothing, it is said why, and the
+// environment of a login shell serves.
 func TestCaptureFallsBackToTheLoginShell(t *testing.T) {
 	for name, tc := range map[string]struct {
 		text, why, needs string
@@ -231,7 +232,7 @@ func TestCaptureLeavesALiveTmuxAlone(t *testing.T) {
 	}
 }
 
-// TestEnvironmentFollowsStartFiles: a file that is changed, made, removed or named by another is read again; who asks
+// TestEnvironmentFollowsStartFiles: a file that is changed, made, removed or replaced is read again; who asks
 // then has the new one.
 func TestEnvironmentFollowsStartFiles(t *testing.T) {
 	o := homeWith(t, "bash", map[string]string{".bashrc": debian + "export MARK=1\n"})
@@ -271,8 +272,8 @@ func TestEnvironmentFollowsStartFiles(t *testing.T) {
 	require.Empty(t, a.login.info().Error)
 }
 
-// TestSlowStartFilesHoldUpNobody: while a newer environment is on its way for long, the newest that is there serves,
-// and one that can't be had does not replace it.
+// TestSlowStartFilesHoldUpNobody: while a newer environment is on its way for long, the newest that is there
+// serves, and one that can't be had does not replace it.
 func TestSlowStartFilesHoldUpNobody(t *testing.T) {
 	o := homeWith(t, "bash", map[string]string{".bashrc": "export MARK=1\n"})
 	o.captureLimit, o.freshWait = time.Minute, 50*time.Millisecond
@@ -290,7 +291,7 @@ func TestSlowStartFilesHoldUpNobody(t *testing.T) {
 	write(t, o, "go", "")
 	eventually(t, "the end of the capture", func() bool { return a.login.info().Error != "" })
 	require.Equal(t, "1", run())
-	require.Contains(t, a.login.info().Error, "could not be captured again")
+	require.Contains(t, a.login.warning(), "an earlier environment of the login shell "+o.Shell+": it could not be captured again: ")
 }
 
 // TestStartFilesOfZshAndFish: the files are looked for where the shells look.

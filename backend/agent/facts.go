@@ -72,7 +72,7 @@ func (a *Agent) Info() api.AgentInfo {
 	}
 	f.mu.Unlock()
 	i.Environment = a.login.info()
-	a.login.look() // so that what is shown next is of today's start-up files
+	_, _ = a.login.look() // so that what is shown next is of today's start-up files
 	if w := a.login.warning(); w != "" {
 		i.Warnings = append(i.Warnings, w)
 	}

@@ -99,7 +99,7 @@ type login struct {
 	files   stamps        // of the start-up files, from before they were read
 	tried   time.Time     // when the last capture ended
 	running chan struct{} // closed when the capture under way has ended; nil: there is none
-	looking bool          // the files are being looked at
+	looking chan struct{} // the same of a look at the files
 }
 
 const (
@@ -166,11 +166,17 @@ func (l *login) environment(ctx context.Context) []string {
 	l.await(ctx)
 	glance := time.NewTimer(glanceWait)
 	defer glance.Stop()
-	select {
-	case <-l.look():
-		l.await(ctx)
-	case <-glance.C:
-	case <-ctx.Done():
+	for own, late := false, false; !own && !late; {
+		var done <-chan struct{}
+		done, own = l.look() // one that began earlier may have missed what changed since
+		select {
+		case <-done:
+			l.await(ctx)
+		case <-glance.C:
+			late = true
+		case <-ctx.Done():
+			late = true
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -194,29 +200,33 @@ func (l *login) await(ctx context.Context) {
 	}
 }
 
-// look begins a capture if a start-up file has changed. The channel is closed once that is known.
-func (l *login) look() <-chan struct{} {
-	done := make(chan struct{})
+// look begins a capture if a start-up file has changed. The channel is closed once that is known. own is
+// false where another look is under way.
+func (l *login) look() (done chan struct{}, own bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.now == nil || l.running != nil || l.looking {
-		close(done)
-		return done
+	if l.looking != nil {
+		return l.looking, false
 	}
-	l.looking = true
+	done = make(chan struct{})
+	if l.now == nil || l.running != nil {
+		close(done)
+		return done, true
+	}
+	l.looking = done
 	now, before, tried := l.now, l.files, l.tried
 	go func() { // ends when the file system answers
-		defer close(done)
+		defer close(done) // after l.looking is nil
 		changed := !maps.Equal(before, stampsOf(startFiles(l.home, now.env)))
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.looking = false
+		l.looking = nil
 		failed := now.info.Error != "" && time.Since(tried) > retryAfter
 		if l.now == now && l.running == nil && (changed || failed) {
 			l.start()
 		}
 	}()
-	return done
+	return done, true
 }
 
 // info says where the environment comes from; zero: it is not known yet.
@@ -235,8 +245,10 @@ func (l *login) warning() string {
 	switch {
 	case i.Error == "":
 		return ""
+	case i.How == api.ShellPlain:
+		return fmt.Sprintf("the environment of the login shell %s is unknown, commands run with a plain one: %s", i.Shell, i.Error)
 	case i.How == api.ShellLogin:
 		return fmt.Sprintf("commands run with the environment of %s as a login shell only: %s", i.Shell, i.Error)
 	}
-	return fmt.Sprintf("the environment of the login shell %s is unknown, commands run with a plain one: %s", i.Shell, i.Error)
+	return fmt.Sprintf("commands run with an earlier environment of the login shell %s: %s", i.Shell, i.Error)
 }
