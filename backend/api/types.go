@@ -134,10 +134,14 @@ const (
 	OpSucceeded OpState = "succeeded"
 	OpFailed    OpState = "failed"
 	OpCancelled OpState = "cancelled"
+	// OpSkipped is the state of a step that is not run: another build began the operation, with other steps.
+	OpSkipped OpState = "skipped"
 )
 
 // Done reports whether the operation has ended.
-func (s OpState) Done() bool { return s == OpSucceeded || s == OpFailed || s == OpCancelled }
+func (s OpState) Done() bool {
+	return s == OpSucceeded || s == OpFailed || s == OpCancelled || s == OpSkipped
+}
 
 // Step is one step of an operation. State is an OpState; Message is what it is doing or why it failed.
 // Parts are the steps of a set-up, where it is one. DoneBytes of TotalBytes (0: not known) are how

@@ -53,11 +53,9 @@ func noKey() error {
 
 // pin writes by which host keys the machine of r is known.
 func (w *Workspace) pin(ctx context.Context, r *run, prints string) error {
-	return w.persist(ctx, func() *store.Change {
-		rec := w.entries[r.op.InstanceID].rec
+	return w.keep(ctx, r.op.InstanceID, func(rec *store.Instance) {
 		rec.HostKeys = prints
-		rec.Line = w.lineOf(&rec, rec.Line)
-		return &store.Change{Instances: []store.Instance{rec}}
+		rec.Line = w.lineOf(rec, rec.Line)
 	})
 }
 

@@ -323,45 +323,37 @@ func (w *Workspace) Action(ctx context.Context, name, kind string, q api.ActionR
 	if !ok {
 		return api.Operation{}, api.Errorf(api.CodeUsage, "there is no action %q: start, stop, restart, delete", kind)
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for asked := false; ; {
-		w.mu.Lock()
 		e, err := w.find(name)
 		if err != nil {
-			w.mu.Unlock()
 			return api.Operation{}, err
 		}
 		if err := allowed(e, kind); err != nil {
-			w.mu.Unlock()
 			return api.Operation{}, err
 		}
 		if cur := e.run; cur != nil {
 			if cur.op.Kind == kind {
-				op := cur.snapshot()
-				w.mu.Unlock()
-				return op, nil
+				return cur.snapshot(), nil
 			}
 			if !supersedes(kind, cur.op.Kind) {
-				err := api.Errorf(api.CodeConflict, "%s of %s is under way since %s", cur.op.Kind, e.rec.Name, cur.op.CreatedAt.Local().Format("15:04:05")).
+				return api.Operation{}, api.Errorf(api.CodeConflict, "%s of %s is under way since %s", cur.op.Kind, e.rec.Name, cur.op.CreatedAt.Local().Format("15:04:05")).
 					WithHint("wait for it (berth show %s), or delete the instance", e.rec.Name)
-				w.mu.Unlock()
-				return api.Operation{}, err
 			}
-			w.mu.Unlock()
-			if err := cur.giveUp(ctx, kind); err != nil {
+			w.unlocked(func() { err = cur.giveUp(ctx, kind) })
+			if err != nil {
 				return api.Operation{}, err
 			}
 			continue
 		}
 		if id := e.rec.ID; !asked && slices.Contains(tr.noop, e.rec.State) {
 			// Nothing to do, by what was last seen: it may have been started elsewhere since, and be billed.
-			w.mu.Unlock()
-			w.observe(ctx, id, nil, true)
+			w.unlocked(func() { w.observe(ctx, id, nil, true) })
 			asked = true
 			continue
 		}
-		op, err := w.act(ctx, e, kind, tr.during, tr.noop, q)
-		w.mu.Unlock()
-		return op, err
+		return w.act(ctx, e, kind, tr.during, tr.noop, q)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"net"
 	"slices"
@@ -119,11 +118,19 @@ func (w *Workspace) agentSeen(ctx context.Context, id string, info *api.AgentInf
 	if info.Capability < version.Capability {
 		st.Reason = "an older agent: what it lacks is greyed"
 	}
+	if !w.agentIs(id, st, info) {
+		return nil
+	}
+	return w.keep(ctx, id, func(rec *store.Instance) { w.mergeAgent(rec, info) })
+}
+
+// agentIs shows st and reports whether info says something new.
+func (w *Workspace) agentIs(id string, st *api.AgentStatus, info *api.AgentInfo) bool {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	e := w.entries[id]
 	if e == nil {
-		w.mu.Unlock()
-		return nil
+		return false
 	}
 	if e.agent != nil {
 		st.Transport = e.agent.Transport
@@ -136,19 +143,7 @@ func (w *Workspace) agentSeen(ctx context.Context, id string, info *api.AgentInf
 	if same && changed {
 		w.publish(e)
 	}
-	w.mu.Unlock()
-	if same {
-		return nil
-	}
-	return w.persist(ctx, func() *store.Change {
-		e := w.entries[id]
-		if e == nil {
-			return &store.Change{} // deleted meanwhile
-		}
-		rec := e.rec // as it is now: an operation may have changed it
-		w.mergeAgent(&rec, info)
-		return &store.Change{Instances: []store.Instance{rec}}
-	})
+	return !same
 }
 
 // mergeAgent writes what an agent says of its host into the record.
@@ -279,11 +274,7 @@ func letGo(ctx context.Context, w *Workspace, r *run) error {
 	cctx, cancel := context.WithTimeout(ctx, min(w.limits.Agent, 15*time.Second))
 	defer cancel()
 	if err := w.opts.Lines.Forget(cctx, &rec, rec.Adopted); err != nil && ctx.Err() == nil {
-		return w.persist(ctx, func() *store.Change {
-			msg := fmt.Sprintf("the agent could not be removed from %s and stays there: %s", rec.Name, err)
-			r.op.Warnings = append(r.op.Warnings, msg)
-			return &store.Change{Operations: []store.Operation{r.record()}, Events: []*api.Event{w.event("agent.left", "warn", &rec, &r.op.Operation, "", "%s", msg)}}
-		})
+		return w.warn(ctx, r, "agent.left", "the agent could not be removed from %s and stays there: %s", rec.Name, err)
 	}
 	return ctx.Err()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"berth/backend"
@@ -27,12 +28,15 @@ const (
 	opImage    = "image"
 )
 
-// run is an operation under way. op is guarded by Workspace.mu; the other fields do not change.
+// run is an operation under way. op is guarded by Workspace.mu, and is what the store has of it: commit changes it
+// (and note what is only shown), while the operation's own goroutine may read it as it likes. The other fields do not
+// change.
 type run struct {
-	op     store.Operation
+	op     store.Operation // its first steps are those of plan
 	cancel context.CancelCauseFunc
 	done   chan struct{} // closed when the operation has ended or was left to the next daemon
 	plan   []step
+	said   []string // what another build's steps could not be matched to, to be written
 }
 
 // snapshot copies the operation's document. Workspace.mu must be held.
@@ -46,6 +50,7 @@ func (r *run) snapshot() api.Operation {
 func (r *run) record() store.Operation {
 	op := r.op
 	op.Operation = r.snapshot()
+	op.Warnings = slices.Clip(op.Warnings)
 	return op
 }
 
@@ -71,6 +76,9 @@ func supersedes(kind, underWay string) bool {
 // begin writes a new operation on e and starts it. rec is the record as it will be while it runs.
 // w.mu must be held; c may carry more to be written with it.
 func (w *Workspace) begin(ctx context.Context, rec store.Instance, op store.Operation) (*run, error) {
+	if w.ctx.Err() != nil {
+		return nil, api.Errorf(api.CodeUnreachable, "%w: %s of %s is not begun", errClosing, op.Kind, rec.Name)
+	}
 	plan := plans[op.Kind]
 	op.State = api.OpRunning
 	op.CreatedAt = w.now().UTC()
@@ -102,67 +110,44 @@ func (w *Workspace) launch(r *run, caller *backend.Caller) {
 	go func() {
 		defer w.wg.Done()
 		defer cancel(nil)
-		if w.onPanic != nil {
-			defer func() {
-				if v := recover(); v != nil {
-					w.onPanic(v)
-				}
-			}()
-		}
-		w.execute(ctx, r)
+		w.operate(ctx, r)
 	}()
 }
 
-// Resume goes on with the operations that the last daemon left unfinished.
-func (w *Workspace) Resume(ctx context.Context) error {
-	ops, err := w.opts.Store.Unfinished(ctx)
-	if err != nil {
-		return err
+// operate carries an operation out and ends it. A panic in it is a failure like others.
+func (w *Workspace) operate(ctx context.Context, r *run) {
+	what := r.op.Kind + " of " + r.op.Instance
+	err := w.guard(what, func() error { return w.execute(ctx, r) })
+	closing := err != nil && errors.Is(context.Cause(ctx), errClosing)
+	if !closing && w.guard("the end of the "+what, func() error { w.finish(ctx, r, err); return nil }) == nil {
+		return
 	}
+	// Unfinished in the store; the next daemon goes on.
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, op := range ops {
-		if w.runs[op.ID] != nil {
-			continue // begun since
-		}
-		if w.entries[op.InstanceID] == nil || plans[op.Kind] == nil {
-			// Its instance is gone: the end of a delete was written without this one's.
-			op.State, op.EndedAt = api.OpCancelled, ptr(w.now().UTC())
-			if err := w.commit(ctx, &store.Change{Operations: []store.Operation{op}}); err != nil {
-				return err
-			}
-			continue
-		}
-		w.log.Info("resuming an operation", "operation", op.ID, "kind", op.Kind, "instance", op.Instance)
-		w.launch(&run{op: op, done: make(chan struct{}), plan: plans[op.Kind]}, &backend.Caller{Actor: op.Actor, Env: w.env})
+	delete(w.runs, r.op.ID)
+	if e := w.entries[r.op.InstanceID]; e != nil && e.run == r {
+		e.run = nil
 	}
-	for _, e := range w.entries {
-		w.renewLater(e)
-	}
-	return nil
+	close(r.done)
 }
 
 func ptr[T any](v T) *T { return &v }
 
-// execute runs the steps that are not done yet and ends the operation.
-func (w *Workspace) execute(ctx context.Context, r *run) {
-	var err error
+// execute runs the steps that are not done yet.
+func (w *Workspace) execute(ctx context.Context, r *run) error {
+	if err := w.sayUnmatched(ctx, r); err != nil {
+		return err
+	}
 	for i := range r.plan {
-		if r.op.Steps[i].State == api.OpSucceeded {
-			continue // done before a crash
+		if st := r.op.Steps[i].State; st == api.OpSucceeded || st == api.OpSkipped {
+			continue // done before a crash, or passed over
 		}
-		if err = w.step(ctx, r, i); err != nil {
-			break
+		if err := w.step(ctx, r, i); err != nil {
+			return err
 		}
 	}
-	if err != nil && errors.Is(context.Cause(ctx), errClosing) {
-		w.mu.Lock()
-		delete(w.runs, r.op.ID)
-		w.mu.Unlock()
-		close(r.done)
-		return // unfinished in the store; the next daemon goes on
-	}
-	w.finish(ctx, r, err)
+	return nil
 }
 
 // step runs one step within its time limit.
@@ -195,45 +180,57 @@ func (w *Workspace) step(ctx context.Context, r *run, i int) error {
 // progress records that step i is now in state. It keeps trying while the store can't be written: an
 // operation whose progress is unknown must not go on.
 func (w *Workspace) progress(ctx context.Context, r *run, i int, state api.OpState, msg string) error {
-	w.mu.Lock()
-	st := &r.op.Steps[i]
-	now := w.now().UTC()
-	was := st.State
-	st.State, st.Message = state, msg
-	switch {
-	case state == api.OpRunning && st.StartedAt == nil:
-		st.StartedAt = &now
-	case state.Done():
-		st.EndedAt = &now
-	}
-	e := w.entries[r.op.InstanceID]
-	var evs []*api.Event
-	if was != state && e != nil {
+	return w.keepOp(ctx, r, func(rec *store.Instance, op *store.Operation) []*api.Event {
+		st := &op.Steps[i]
+		now := w.now().UTC()
+		was := st.State
+		st.State, st.Message = state, msg
+		switch {
+		case state == api.OpRunning:
+			st.EndedAt = nil
+			if st.StartedAt == nil {
+				st.StartedAt = &now
+			}
+		case state.Done():
+			st.EndedAt = &now
+		}
+		if was == state {
+			return nil
+		}
 		verb := map[api.OpState]string{api.OpRunning: "…", api.OpSucceeded: ": done"}[state]
-		evs = append(evs, w.event("operation.step", "info", &e.rec, &r.op.Operation, "", "%s%s", st.Title, verb))
-	}
-	op := r.record()
-	w.mu.Unlock()
-	return w.persist(ctx, func() *store.Change { return &store.Change{Operations: []store.Operation{op}, Events: evs} })
+		return []*api.Event{w.event("operation.step", "info", rec, &op.Operation, "", "%s%s", st.Title, verb)}
+	})
 }
 
-// persist commits what make returns (called with w.mu held), trying again while the store fails.
+// keepOp writes what change makes of a copy of r's operation, with the events that it returns. change sees the record
+// of the instance, and must leave it as it is.
+func (w *Workspace) keepOp(ctx context.Context, r *run, change func(*store.Instance, *store.Operation) []*api.Event) error {
+	return w.persist(ctx, func() *store.Change {
+		op, rec := r.record(), w.recordOf(r)
+		evs := change(&rec, &op)
+		return &store.Change{Operations: []store.Operation{op}, Events: evs}
+	})
+}
+
+// recordOf is a copy of the record of r's instance; of one that is gone, its names. w.mu must be held.
+func (w *Workspace) recordOf(r *run) store.Instance {
+	if e := w.entries[r.op.InstanceID]; e != nil {
+		return e.rec
+	}
+	return store.Instance{Instance: api.Instance{ID: r.op.InstanceID, Name: r.op.Instance}}
+}
+
+// persist commits what make returns, trying again while the store fails. make is called with w.mu held, for each try
+// anew, and works on copies: what is in memory changes when the store has accepted it (commit), and not before.
 func (w *Workspace) persist(ctx context.Context, make func() *store.Change) error {
+	try := func() error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.commit(ctx, make())
+	}
 	wait := 50 * time.Millisecond
 	for {
-		w.mu.Lock()
-		c := make()
-		err := w.commit(ctx, c)
-		for _, op := range c.Operations {
-			if err == nil {
-				pub := op.Operation
-				w.hub.publish(api.Change{Operation: &pub})
-				if e := w.entries[op.InstanceID]; e != nil {
-					w.publish(e)
-				}
-			}
-		}
-		w.mu.Unlock()
+		err := try()
 		if err == nil {
 			return nil
 		}
@@ -252,96 +249,93 @@ func (w *Workspace) finish(ctx context.Context, r *run, err error) {
 	var sup errSuperseded
 	cancelled := errors.As(err, &sup) || errors.As(context.Cause(ctx), &sup)
 	if err != nil && !cancelled {
-		w.observeAfterFailure(r)
+		_ = w.guard("looking at "+r.op.Instance, func() error { w.observeAfterFailure(r); return nil }) // it is in the log
 	}
 	// The end is written even though the operation's context may have ended; only Close stops the trying.
-	_ = w.persist(w.ctx, func() *store.Change {
-		c := &store.Change{}
-		now := w.now().UTC()
-		r.op.EndedAt = &now
-		e := w.entries[r.op.InstanceID]
-		rec := e.rec
-		switch {
-		case err == nil:
-			r.op.State = api.OpSucceeded
-			if (r.op.Kind == opStart || r.op.Kind == opRestart) && rec.State.Changing() {
-				w.setState(&rec, api.StateRunning, "")
-				if rec.SetupFailed != "" {
-					w.setState(&rec, api.StateSetupFailed, rec.SetupFailed)
-				}
-			}
-			c.Events = append(c.Events, w.event("operation.done", "info", &rec, &r.op.Operation, "", "%s: done in %s", r.op.Kind, brief(now.Sub(r.op.CreatedAt))))
-		case cancelled:
-			r.op.State = api.OpCancelled
-			r.op.Error = &api.Error{Code: api.CodeCancelled, Message: fmt.Sprintf("%s of %s: %s", r.op.Kind, rec.Name, sup.Error())}
-			level := "warn"
-			if r.op.Kind == opHostKey {
-				level = "info"
-			}
-			c.Events = append(c.Events, w.event("operation.done", level, &rec, &r.op.Operation, "", "%s: %s", r.op.Kind, sup.Error()))
-		default:
-			r.op.State = api.OpFailed
-			r.op.Error = api.AsError(err)
-			for i := range r.op.Steps {
-				if r.op.Steps[i].State == api.OpRunning {
-					r.op.Steps[i].State, r.op.Steps[i].Message, r.op.Steps[i].EndedAt = api.OpFailed, err.Error(), &now
-				}
-			}
-			level := "error"
-			if r.op.Kind == opHostKey { // nobody waits for it
-				level = "warn"
-			}
-			c.Events = append(c.Events, w.event("operation.done", level, &rec, &r.op.Operation, "", "%s failed: %s", r.op.Kind, err.Error()))
-			w.failed(r, &rec)
-		}
-		if rec.IdleSince != nil && r.op.Kind != opHostKey && r.op.Kind != opAdopt {
-			t := now.Truncate(time.Second) // somebody asked for it: that long it was not left alone
-			rec.IdleSince = &t
-		}
-		c.Operations = []store.Operation{r.op}
-		switch {
-		case r.op.Kind == opDelete && err == nil, r.op.Kind == opAdopt && err != nil && !cancelled:
-			c.RemoveInstances = []string{rec.ID} // gone, or never taken in
-		default:
-			c.Instances = []store.Instance{rec}
-		}
-		if e.run == r {
-			e.run = nil
-			if r.op.State == api.OpFailed && r.op.Kind != opHostKey {
-				e.lastOp = ptr(r.snapshot())
-			}
-		}
-		return c
-	})
+	_ = w.persist(w.ctx, func() *store.Change { return w.ending(r, err, cancelled, sup) })
 	w.opts.Fault(r.op.Kind + ".end.after")
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	delete(w.runs, r.op.ID)
 	if e := w.entries[r.op.InstanceID]; !cancelled && r.op.Kind != opHostKey && e != nil {
 		w.renewLater(e)
 	}
-	w.mu.Unlock()
 	close(r.done)
 }
 
-// failed sets the state that an instance has after its operation failed. w.mu is held.
-func (w *Workspace) failed(r *run, rec *store.Instance) {
-	msg := r.op.Error.Message
+// ending is the change that ends an operation. w.mu must be held.
+func (w *Workspace) ending(r *run, err error, cancelled bool, sup errSuperseded) *store.Change {
+	c := &store.Change{}
+	now := w.now().UTC()
+	op, rec := r.record(), w.recordOf(r)
+	op.EndedAt = &now
 	switch {
-	case r.stepFailed("setup"):
+	case err == nil:
+		op.State = api.OpSucceeded
+		if (op.Kind == opStart || op.Kind == opRestart) && rec.State.Changing() {
+			w.setState(&rec, api.StateRunning, "")
+			if rec.SetupFailed != "" {
+				w.setState(&rec, api.StateSetupFailed, rec.SetupFailed)
+			}
+		}
+		c.Events = append(c.Events, w.event("operation.done", "info", &rec, &op.Operation, "", "%s: done in %s", op.Kind, brief(now.Sub(op.CreatedAt))))
+	case cancelled:
+		op.State = api.OpCancelled
+		op.Error = &api.Error{Code: api.CodeCancelled, Message: fmt.Sprintf("%s of %s: %s", op.Kind, rec.Name, sup.Error())}
+		level := "warn"
+		if op.Kind == opHostKey {
+			level = "info"
+		}
+		c.Events = append(c.Events, w.event("operation.done", level, &rec, &op.Operation, "", "%s: %s", op.Kind, sup.Error()))
+	default:
+		op.State = api.OpFailed
+		op.Error = api.AsError(err)
+		for i := range op.Steps {
+			if op.Steps[i].State == api.OpRunning {
+				op.Steps[i].State, op.Steps[i].Message, op.Steps[i].EndedAt = api.OpFailed, err.Error(), &now
+			}
+		}
+		level := "error"
+		if op.Kind == opHostKey { // nobody waits for it
+			level = "warn"
+		}
+		c.Events = append(c.Events, w.event("operation.done", level, &rec, &op.Operation, "", "%s failed: %s", op.Kind, err.Error()))
+		w.failed(&op, &rec)
+	}
+	if rec.IdleSince != nil && op.Kind != opHostKey && op.Kind != opAdopt {
+		t := now.Truncate(time.Second) // somebody asked for it: that long it was not left alone
+		rec.IdleSince = &t
+	}
+	c.Operations = []store.Operation{op}
+	switch {
+	case w.entries[rec.ID] == nil: // it is gone already
+	case op.Kind == opDelete && err == nil, op.Kind == opAdopt && err != nil && !cancelled:
+		c.RemoveInstances = []string{rec.ID} // gone, or never taken in
+	default:
+		c.Instances = []store.Instance{rec}
+	}
+	return c
+}
+
+// failed sets the state that an instance has after its operation failed. w.mu is held.
+func (w *Workspace) failed(op *store.Operation, rec *store.Instance) {
+	msg := op.Error.Message
+	switch {
+	case stepFailed(op, "setup"):
 		rec.SetupFailed = msg
-		if r.scriptFailed() {
+		if scriptFailed(op) {
 			finished(rec) // scripts come last
 		}
 		w.setState(rec, api.StateSetupFailed, msg)
-	case r.stepFailed("onstart"):
+	case stepFailed(op, "onstart"):
 		if rec.SetupFailed == "" { // what --resume goes on with; an older failure comes first
-			setLast(rec, store.Setup{ID: startPlan(rec, r), Script: true, Failed: msg})
+			setLast(rec, store.Setup{ID: startPlan(rec, op), Script: true, Failed: msg})
 		}
 		w.setState(rec, api.StateSetupFailed, rec.SetupFailed)
-	case r.stepFailed("agent") && rec.ProviderID != "" && !rec.Adopted:
+	case stepFailed(op, "agent") && rec.ProviderID != "" && !rec.Adopted:
 		rec.Unreached = msg
 		w.setState(rec, api.StateUnusable, msg)
-	case r.op.Kind == opCreate:
+	case op.Kind == opCreate:
 		w.setState(rec, api.StateCreateFailed, msg)
 	case rec.State.Changing():
 		// The provider could not be asked what it is now.
@@ -349,8 +343,8 @@ func (w *Workspace) failed(r *run, rec *store.Instance) {
 	}
 }
 
-func (r *run) stepFailed(name string) bool {
-	for _, s := range r.op.Steps {
+func stepFailed(op *store.Operation, name string) bool {
+	for _, s := range op.Steps {
 		if s.Name == name && s.State == api.OpFailed {
 			return true
 		}
@@ -359,8 +353,8 @@ func (r *run) stepFailed(name string) bool {
 }
 
 // scriptFailed reports whether a set-up came as far as its scripts, which stand after the profiles' steps.
-func (r *run) scriptFailed() bool {
-	for _, s := range r.op.Steps {
+func scriptFailed(op *store.Operation) bool {
+	for _, s := range op.Steps {
 		for _, p := range s.Parts {
 			if s.Name == "setup" && p.State == api.OpFailed && (p.Name == "script" || p.Name == "onstart") {
 				return true
@@ -380,7 +374,7 @@ func (w *Workspace) observeAfterFailure(r *run) {
 	case opAdopt:
 		// It was not taken in after all: the backend forgets it as well.
 		if b, rec, err := w.target(r); err == nil && rec.ProviderID != "" {
-			if err := b.Delete(ctx, ref(&rec)); err != nil {
+			if _, err := within(ctx, w, "undoing the adoption of "+rec.Name, func(ctx context.Context) (struct{}, error) { return struct{}{}, b.Delete(ctx, ref(&rec)) }); err != nil {
 				w.log.Error("undoing an adoption", "instance", rec.Name, "error", err)
 			}
 		}

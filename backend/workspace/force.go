@@ -71,19 +71,16 @@ func (w *Workspace) force(ctx context.Context, r *run, rec *store.Instance) {
 		w.log.Warn("forcing a machine", "instance", rec.Name, "error", err)
 		return
 	}
-	w.warn(ctx, r, "machine.forced", "%s did not react to the %s for %s and was %s", rec.Name, r.op.Kind, brief(w.limits.Gentle), what)
+	// Where that can't be written the operation's own end can't, either, and is tried for longer.
+	_ = w.warn(ctx, r, "machine.forced", "%s did not react to the %s for %s and was %s", rec.Name, r.op.Kind, brief(w.limits.Gentle), what)
 }
 
 // warn adds a warning to an operation that goes on, durably, with an event.
-func (w *Workspace) warn(ctx context.Context, r *run, kind, format string, a ...any) {
-	_ = w.persist(ctx, func() *store.Change { // the operation's own end is written in any case
-		e := w.entries[r.op.InstanceID]
-		if e == nil {
-			return &store.Change{}
-		}
-		ev := w.event(kind, "warn", &e.rec, &r.op.Operation, "", format, a...)
-		r.op.Warnings = append(r.op.Warnings, ev.Message)
-		return &store.Change{Operations: []store.Operation{r.record()}, Events: []*api.Event{ev}}
+func (w *Workspace) warn(ctx context.Context, r *run, kind, format string, a ...any) error {
+	return w.keepOp(ctx, r, func(rec *store.Instance, op *store.Operation) []*api.Event {
+		ev := w.event(kind, "warn", rec, &op.Operation, "", format, a...)
+		op.Warnings = append(op.Warnings, ev.Message)
+		return []*api.Event{ev}
 	})
 }
 
@@ -102,8 +99,8 @@ func (w *Workspace) noteBoot(ctx context.Context, r *run, rec store.Instance) (d
 	if r.op.Boot != "" {
 		return info.BootID != r.op.Boot, nil // asked before a crash
 	}
-	return false, w.persist(ctx, func() *store.Change {
-		r.op.Boot = info.BootID
-		return &store.Change{Operations: []store.Operation{r.record()}}
+	return false, w.keepOp(ctx, r, func(_ *store.Instance, op *store.Operation) []*api.Event {
+		op.Boot = info.BootID
+		return nil
 	})
 }

@@ -53,10 +53,14 @@ func renewHostKey(ctx context.Context, w *Workspace, r *run) error {
 	}
 	kept := func(why string) error {
 		return w.persist(ctx, func() *store.Change {
-			rec := w.entries[r.op.InstanceID].rec
+			op, rec := r.record(), w.recordOf(r)
 			rec.KeyKept = why
-			r.op.Warnings = append(r.op.Warnings, why)
-			return &store.Change{Instances: []store.Instance{rec}, Operations: []store.Operation{r.record()}, Events: []*api.Event{w.event("hostkey.kept", "warn", &rec, &r.op.Operation, "", "%s", why)}}
+			op.Warnings = append(op.Warnings, why)
+			c := &store.Change{Operations: []store.Operation{op}, Events: []*api.Event{w.event("hostkey.kept", "warn", &rec, &op.Operation, "", "%s", why)}}
+			if w.entries[rec.ID] != nil {
+				c.Instances = []store.Instance{rec}
+			}
+			return c
 		})
 	}
 	if err := w.changeHostKey(ctx, r, &rec); err != nil {
@@ -71,11 +75,7 @@ func renewHostKey(ctx context.Context, w *Workspace, r *run) error {
 	if err := w.retry(ctx, "sealing "+rec.Name, func(ctx context.Context) error { return s.Seal(ctx, ref(&rec)) }); err != nil {
 		return fmt.Errorf("removing the first host key of %s, which is no longer used, from its backend: %w", rec.Name, err)
 	}
-	return w.persist(ctx, func() *store.Change {
-		rec := w.entries[r.op.InstanceID].rec
-		rec.Sealed = true
-		return &store.Change{Instances: []store.Instance{rec}}
-	})
+	return w.keep(ctx, r.op.InstanceID, func(rec *store.Instance) { rec.Sealed = true })
 }
 
 func (w *Workspace) hasSnapshots(ctx context.Context, b backend.Backend, rec *store.Instance) bool {

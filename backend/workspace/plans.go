@@ -257,6 +257,9 @@ func doRestart(ctx context.Context, w *Workspace, r *run) error {
 func (w *Workspace) store(ctx context.Context, r *run, m *backend.Machine) error {
 	return w.persist(ctx, func() *store.Change {
 		e := w.entries[r.op.InstanceID]
+		if e == nil {
+			return &store.Change{} // gone meanwhile
+		}
 		rec := e.rec
 		if !w.merge(&rec, m) { // a machine that is waited for says the same again and again
 			e.rec.ObservedAt = rec.ObservedAt

@@ -77,7 +77,8 @@ func (w *Workspace) Wake() {
 
 // Run reconciles until ctx or the workspace ends. While nobody looks it sleeps.
 func (w *Workspace) Run(ctx context.Context) {
-	w.Reconcile(w.background(ctx))
+	reconcile := func() error { w.Reconcile(w.background(ctx)); return nil }
+	_ = w.guard("reconciling", reconcile) // it is in the log
 	if err := w.opts.Store.Trim(ctx, keepEvents, w.now().Add(-keepOperations)); err != nil && ctx.Err() == nil {
 		w.log.Warn("trimming the store", "error", err)
 	}
@@ -102,7 +103,7 @@ func (w *Workspace) Run(ctx context.Context) {
 		case <-w.wake:
 		case <-tick:
 		}
-		w.Reconcile(w.background(ctx))
+		_ = w.guard("reconciling", reconcile)
 		suspects := w.takeSuspects()
 		w.each(suspects, func(id string) { w.observe(ctx, id, nil, false) })
 		w.lookLater(suspects)
@@ -189,7 +190,7 @@ func (w *Workspace) ask(ctx context.Context, limit func(name string, info backen
 			defer cancel()
 			w.whoamiOf(cctx, name, b)
 			began := w.now()
-			ms, err := b.List(cctx)
+			ms, err := guarded(w, "listing the machines of "+name, func() ([]backend.Machine, error) { return b.List(cctx) })
 			if ctx.Err() != nil || err != nil && most == glance {
 				return nil
 			}
@@ -324,8 +325,15 @@ func (w *Workspace) listFailed(ctx context.Context, name string, cause error) {
 // probeAll asks, one by one, the instances whose backend has no list, and the agents for how long
 // they have been idle.
 func (w *Workspace) probeAll(ctx context.Context) {
+	ids, agents := w.toProbe()
+	w.each(ids, func(id string) { w.observe(ctx, id, nil, false) })
+	w.each(agents, func(id string) { w.lookAtAgent(ctx, id) })
+}
+
+// toProbe are the instances whose provider is asked one by one, and those whose agent is asked.
+func (w *Workspace) toProbe() (ids, agents []string) {
 	w.mu.Lock()
-	var ids, agents []string
+	defer w.mu.Unlock()
 	for id, e := range w.entries {
 		b := w.opts.Backends[e.rec.Backend]
 		if b == nil || e.run != nil {
@@ -338,9 +346,7 @@ func (w *Workspace) probeAll(ctx context.Context) {
 			agents = append(agents, id)
 		}
 	}
-	w.mu.Unlock()
-	w.each(ids, func(id string) { w.observe(ctx, id, nil, false) })
-	w.each(agents, func(id string) { w.lookAtAgent(ctx, id) })
+	return ids, agents
 }
 
 // each runs f for every id, some at a time, and waits.
@@ -348,9 +354,9 @@ func (w *Workspace) each(ids []string, f func(id string)) {
 	var g errgroup.Group
 	g.SetLimit(parallelProbes)
 	for _, id := range ids {
-		g.Go(func() error { f(id); return nil })
+		g.Go(func() error { return w.guard("looking at an instance", func() error { f(id); return nil }) })
 	}
-	_ = g.Wait() // the functions report their own errors
+	_ = g.Wait() // the functions report their own errors, guard panics
 }
 
 // observe asks the provider for one machine and shows what it says, unless an operation other than own
@@ -370,7 +376,7 @@ func (w *Workspace) observe(ctx context.Context, id string, own *run, ask bool) 
 	}
 	ctx = w.inPlaceOf(ctx, id, ask)
 	cctx, cancel := context.WithTimeout(ctx, w.limits.Call)
-	m, err := b.Get(cctx, ref(&rec))
+	m, err := guarded(w, "looking at "+rec.Name, func() (backend.Machine, error) { return b.Get(cctx, ref(&rec)) })
 	cancel()
 	if ctx.Err() != nil {
 		return

@@ -108,10 +108,8 @@ func runSetup(ctx context.Context, w *Workspace, r *run) error {
 		}
 		plan.ID = r.op.ID
 		// Known before it is begun: a killed daemon's successor asks the agent for the same plan.
-		if err := w.persist(ctx, func() *store.Change {
-			rec := w.entries[r.op.InstanceID].rec
-			beginSetup(&rec, store.Setup{ID: r.op.ID, Profiles: profiles, Script: strings.TrimSpace(script+start) != ""})
-			return &store.Change{Instances: []store.Instance{rec}}
+		if err := w.keep(ctx, r.op.InstanceID, func(rec *store.Instance) {
+			beginSetup(rec, store.Setup{ID: r.op.ID, Profiles: profiles, Script: strings.TrimSpace(script+start) != ""})
 		}); err != nil {
 			return err
 		}
@@ -123,17 +121,21 @@ func runSetup(ctx context.Context, w *Workspace, r *run) error {
 		}
 	}
 	return w.persist(ctx, func() *store.Change {
-		rec := w.entries[r.op.InstanceID].rec
+		c := &store.Change{}
+		rec := w.recordOf(r)
+		if w.entries[rec.ID] == nil {
+			return c // gone meanwhile
+		}
 		if !resume {
 			endSetup(&rec)
 		}
-		c := &store.Change{}
 		if left := leftOver(&rec); left == "" {
 			w.setState(&rec, api.StateRunning, "")
 		} else {
 			w.setState(&rec, api.StateSetupFailed, rec.SetupFailed)
-			r.op.Warnings = append(r.op.Warnings, left)
-			c.Operations = []store.Operation{r.record()}
+			op := r.record()
+			op.Warnings = append(op.Warnings, left)
+			c.Operations = []store.Operation{op}
 		}
 		c.Instances = []store.Instance{rec}
 		return c
@@ -156,23 +158,23 @@ func runOnStart(ctx context.Context, w *Workspace, r *run) error {
 	if err != nil {
 		return noAgentForSetup(&rec, err)
 	}
-	if err := w.persist(ctx, func() *store.Change {
-		r.op.Boot = info.BootID
-		return &store.Change{Operations: []store.Operation{r.record()}}
+	if err := w.keepOp(ctx, r, func(_ *store.Instance, op *store.Operation) []*api.Event {
+		op.Boot = info.BootID
+		return nil
 	}); err != nil {
 		return err
 	}
 	w.keepOnStart(ctx, &rec)
-	return w.follow(ctx, r, rec, "onstart", api.SetupPlan{ID: startPlan(&rec, r), Steps: []api.SetupStep{onStartStep(rec.Spec.OnStart)}}, false)
+	return w.follow(ctx, r, rec, "onstart", api.SetupPlan{ID: startPlan(&rec, &r.op), Steps: []api.SetupStep{onStartStep(rec.Spec.OnStart)}}, false)
 }
 
 // startPlan is the id of the plan of a start script: one for each boot. On a host of several instances the
 // boot stays, and it is the start that counts.
-func startPlan(rec *store.Instance, r *run) string {
+func startPlan(rec *store.Instance, op *store.Operation) string {
 	if rec.Line.Socket != "" {
-		return "start-" + r.op.ID
+		return "start-" + op.ID
 	}
-	return api.OnStartID(r.op.Boot)
+	return api.OnStartID(op.Boot)
 }
 
 // keepOnStart has the agent run the start script of a machine at boots of which nobody here knows, too. An agent
@@ -267,13 +269,13 @@ func parts(st *api.SetupStatus) []api.StepPart {
 
 // persistParts keeps the parts of a step as they ended.
 func (w *Workspace) persistParts(ctx context.Context, r *run, step string, parts []api.StepPart) error {
-	return w.persist(ctx, func() *store.Change {
-		for i := range r.op.Steps {
-			if r.op.Steps[i].Name == step {
-				r.op.Steps[i].Parts = parts
+	return w.keepOp(ctx, r, func(_ *store.Instance, op *store.Operation) []*api.Event {
+		for i := range op.Steps {
+			if op.Steps[i].Name == step {
+				op.Steps[i].Parts = parts
 			}
 		}
-		return &store.Change{Operations: []store.Operation{r.record()}}
+		return nil
 	})
 }
 
@@ -359,9 +361,8 @@ func (w *Workspace) free(ctx context.Context, name, kind string) (*entry, error)
 	e, err := w.find(name)
 	for err == nil && e.run != nil && supersedes(kind, e.run.op.Kind) {
 		cur := e.run
-		w.mu.Unlock()
-		gerr := cur.giveUp(ctx, kind)
-		w.mu.Lock()
+		var gerr error
+		w.unlocked(func() { gerr = cur.giveUp(ctx, kind) })
 		if gerr != nil {
 			return nil, gerr
 		}

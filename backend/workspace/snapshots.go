@@ -171,11 +171,7 @@ func setClock(ctx context.Context, w *Workspace, r *run) error {
 	if behind > 0 {
 		why = fmt.Sprintf("the clock of %s is behind by %s, as it went on with the memory of the snapshot: %s", rec.Name, brief(behind), err)
 	}
-	return w.persist(ctx, func() *store.Change {
-		r.op.Warnings = append(r.op.Warnings, why)
-		rec := w.entries[r.op.InstanceID].rec
-		return &store.Change{Operations: []store.Operation{r.record()}, Events: []*api.Event{w.event("clock.behind", "warn", &rec, &r.op.Operation, "", "%s", why)}}
-	})
+	return w.warn(ctx, r, "clock.behind", "%s", why)
 }
 
 // putForward asks an instance for its time, and sets its clock where that is behind.

@@ -107,13 +107,7 @@ func profileName(p string) string {
 
 // resumeSetups goes on with what is unfinished, oldest first, until one fails.
 func (w *Workspace) resumeSetups(ctx context.Context, r *run, rec store.Instance) error {
-	change := func(f func(*store.Instance)) error {
-		return w.persist(ctx, func() *store.Change {
-			rec := w.entries[r.op.InstanceID].rec
-			f(&rec)
-			return &store.Change{Instances: []store.Instance{rec}}
-		})
-	}
+	change := func(f func(*store.Instance)) error { return w.keep(ctx, r.op.InstanceID, f) }
 	todo := unfinished(&rec)
 	if len(todo) == 0 { // it has not failed, but may be cut off from what followed it
 		todo = []store.Setup{lastSetup(&rec)}
@@ -218,9 +212,7 @@ func (w *Workspace) forgetSetups(ctx context.Context, name string, q api.SetupRe
 		w.publish(e)
 	}
 	if e.agent != nil && e.agent.State == "ready" {
-		w.mu.Unlock()
-		w.giveUpSetups(ctx, rec, given)
-		w.mu.Lock()
+		w.unlocked(func() { w.giveUpSetups(ctx, rec, given) })
 	}
 	return op, nil
 }

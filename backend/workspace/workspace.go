@@ -103,7 +103,7 @@ type Workspace struct {
 	homeID string
 	id     string
 
-	onPanic func(any) // set by tests that end an operation as a kill would
+	dies func(v any) bool // set by tests: whether the panic v ends its goroutine as a kill would
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelCauseFunc
@@ -312,10 +312,24 @@ func (w *Workspace) Record(name string) (store.Instance, error) {
 }
 
 // commit writes c and then makes it visible: memory and subscribers. w.mu must be held. Events may
-// be appended to c by the caller; their Seq is set.
+// be appended to c by the caller; their Seq is set. When it fails nothing has changed.
 func (w *Workspace) commit(ctx context.Context, c *store.Change) error {
 	if err := w.opts.Store.Apply(context.WithoutCancel(ctx), c); err != nil {
 		return err
+	}
+	for i := range c.Operations {
+		op := &c.Operations[i]
+		r := w.runs[op.ID]
+		if r == nil {
+			continue
+		}
+		r.op = *op
+		if e := w.entries[op.InstanceID]; op.State.Done() && e != nil && e.run == r {
+			e.run = nil
+			if op.State == api.OpFailed && op.Kind != opHostKey {
+				e.lastOp = ptr(r.snapshot())
+			}
+		}
 	}
 	for _, id := range c.RemoveInstances {
 		if e := w.entries[id]; e != nil {
@@ -337,6 +351,14 @@ func (w *Workspace) commit(ctx context.Context, c *store.Change) error {
 	}
 	for _, ev := range c.Events {
 		w.hub.publish(api.Change{Event: ev})
+	}
+	for i := range c.Operations {
+		if r := w.runs[c.Operations[i].ID]; r != nil {
+			w.hub.publish(api.Change{Operation: ptr(r.snapshot())})
+			if e := w.entries[r.op.InstanceID]; e != nil {
+				w.publish(e)
+			}
+		}
 	}
 	return nil
 }

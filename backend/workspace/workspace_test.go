@@ -506,10 +506,9 @@ func (d *dyingStore) Apply(ctx context.Context, c *store.Change) error {
 // openDying opens a workspace whose goroutines may end by errDied.
 func (e *env) openDying(died chan struct{}) (*Workspace, func()) {
 	w, done := e.open()
-	w.onPanic = func(v any) {
-		if _, ok := v.(errDied); !ok {
-			panic(v)
-		}
+	w.dies = func(v any) bool {
+		_, ok := v.(errDied)
+		return ok
 	}
 	return w, done
 }

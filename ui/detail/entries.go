@@ -193,7 +193,7 @@ func (d *Detail) operation(out []entry, op *api.Operation) []entry {
 			name = s.Name
 		}
 		out = append(out, entry{side: 1, label: "step", glyph: t.OpGlyph(s.State), gs: gs, value: name, tail: took, st: st, wrap: true, copy: name})
-		if msg := stepMessage(&s); msg != "" && (s.State == api.OpRunning && len(s.Parts) == 0 || s.State == api.OpFailed) {
+		if msg := stepMessage(&s); msg != "" && (s.State == api.OpRunning && len(s.Parts) == 0 || s.State == api.OpFailed || s.State == api.OpSkipped) {
 			out = append(out, entry{side: 1, label: "message", glyph: " ", value: msg, st: t.Dim, wrap: true, copy: msg})
 		}
 		for _, p := range s.Parts {

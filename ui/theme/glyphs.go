@@ -58,6 +58,8 @@ func (g *Glyphs) OpGlyph(s api.OpState) string {
 		return g.Cross
 	case api.OpRunning:
 		return g.Going
+	case api.OpSkipped:
+		return g.Dash
 	}
 	return g.Pending
 }
