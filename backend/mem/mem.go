@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -47,6 +49,18 @@ type machine struct {
 func New() *Backend { return &Backend{machines: map[string]*machine{}, calls: map[string]int{}} }
 
 var _ backend.Backend = (*Backend)(nil)
+
+// Add takes in machines as they are, as a provider has them that was there before.
+func (b *Backend) Add(ms ...backend.Machine) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, m := range ms {
+		b.machines[m.ID] = &machine{m: m}
+		if n, err := strconv.Atoi(strings.TrimPrefix(m.ID, "m-")); err == nil {
+			b.n = max(b.n, n)
+		}
+	}
+}
 
 // Calls returns how often each method took effect.
 func (b *Backend) Calls() map[string]int {

@@ -17,7 +17,9 @@ import (
 
 // AgentClient returns a client of the instance's agent that uses its line. Close it after use.
 func (w *Workspace) AgentClient(rec store.Instance) *api.Client {
-	return &api.Client{Dial: func(ctx context.Context) (net.Conn, error) { return w.opts.Lines.Agent(ctx, &rec) }}
+	return &api.Client{Dial: func(ctx context.Context) (net.Conn, error) { // in a goroutine of the HTTP client
+		return guarded(w, "reaching the agent of "+rec.Name, func() (net.Conn, error) { return w.opts.Lines.Agent(ctx, &rec) })
+	}}
 }
 
 // reachAgent waits until the agent answers and takes over what it says of its host. Where none can

@@ -9,7 +9,8 @@ import (
 	"berth/backend/api"
 )
 
-// fakeSetup is the set-up side of an agent: each step whose script begins with "fail" fails, once.
+// fakeSetup is the set-up side of an agent: each step whose script begins with "fail" fails, once; one whose script
+// begins with "hold" runs until it is let go.
 type fakeSetup struct {
 	mu    sync.Mutex
 	plans map[string]*api.SetupStatus
@@ -18,6 +19,8 @@ type fakeSetup struct {
 	resumed []string
 	// cancelled are the ids of those that were given up.
 	cancelled []string
+	// held is closed to let those go that are held: they fail.
+	held chan struct{}
 	// hostKey answers the steps of a host key's renewal; nil: as an older agent does.
 	hostKey func(step string) (api.HostKey, error)
 }
@@ -39,14 +42,41 @@ func (f *fakeSetup) routes(mux *http.ServeMux) {
 			st := &api.SetupStatus{ID: p.ID, State: api.OpSucceeded, Revision: 1}
 			for _, s := range p.Steps {
 				step := api.Step{Name: s.Name, Title: s.Title, State: api.OpSucceeded}
-				if strings.HasPrefix(s.Script, "fail") {
+				switch {
+				case strings.HasPrefix(s.Script, "fail"):
 					step.State, step.Message, st.State, st.Log = api.OpFailed, "ended with code 3", api.OpFailed, "no such package"
+				case strings.HasPrefix(s.Script, "hold"):
+					step.State, st.State = api.OpRunning, api.OpRunning
 				}
 				st.Steps = append(st.Steps, step)
 			}
 			f.plans[p.ID] = st
 		}
 		api.WriteJSON(w, 200, f.plans[p.ID])
+	})
+	mux.HandleFunc("GET /v1/setup/{id}", func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		st, held := f.plans[r.PathValue("id")], f.held
+		running := st != nil && st.State == api.OpRunning
+		f.mu.Unlock()
+		if running {
+			select {
+			case <-held:
+			case <-r.Context().Done():
+				return
+			}
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if running {
+			st.State, st.Revision = api.OpFailed, st.Revision+1
+			for i := range st.Steps {
+				if st.Steps[i].State == api.OpRunning {
+					st.Steps[i].State, st.Steps[i].Message = api.OpFailed, "ended with code 3"
+				}
+			}
+		}
+		api.WriteJSON(w, 200, st)
 	})
 	mux.HandleFunc("POST /v1/hostkey", func(w http.ResponseWriter, r *http.Request) {
 		var q api.HostKeyRequest
