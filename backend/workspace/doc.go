@@ -5,6 +5,10 @@
 // before the provider is called, run by the engine (engine.go), resumed by Resume after a crash. Each
 // step can be repeated, because backends are idempotent and find a machine by its client token.
 //
+// The daemon that resumes an operation may be of another build than the one that began it: the stored steps are matched
+// to the plan by name (resume.go), and what is not run is said. Memory follows the store: a change is computed on copies,
+// and shows when it is written (commit). A panic ends the operation, or the look at a machine, that it is in (guard.go).
+//
 // The state shown is the provider's: operations and the reconciler (reconcile.go) ask for it, and
 // what can't be reached is "unknown", never stale.
 //

@@ -218,6 +218,7 @@ func (f *fullStore) Apply(ctx context.Context, c *store.Change) error {
 // TestDeleteWhileTheStoreIsFull: the end of a stop can't be written, and the user deletes meanwhile. The stop is under
 // way until its end is written, and the delete comes after it.
 func TestDeleteWhileTheStoreIsFull(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	var full atomic.Bool
 	full.Store(true)
@@ -264,6 +265,7 @@ func TestDeleteWhileTheStoreIsFull(t *testing.T) {
 
 // TestMemoryIsWhatTheStoreHas refuses every other change, and compares at each what is in memory with what is written.
 func TestMemoryIsWhatTheStoreHas(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	var w *Workspace
 	var armed, odd bool // guarded by w.mu, which is held where changes are written

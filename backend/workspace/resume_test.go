@@ -26,6 +26,7 @@ import (
 // TestOperationsOfAnOlderBuild goes on with an operation at each point of each kind, as a released commit left it
 // (TestWriteUnderWay made the stores): each ends as it should.
 func TestOperationsOfAnOlderBuild(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("testdata/underway/*.db.gz")
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
@@ -112,6 +113,7 @@ var during = map[string]api.State{opCreate: api.StateSettingUp, opStart: api.Sta
 // TestOperationsWithOtherSteps goes on with operations whose steps are other ones than this build's, at each of their
 // steps: each ends, and what is not run is said.
 func TestOperationsWithOtherSteps(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	e.opts = func(o *Options) { o.Limits = Limits{Backoff: time.Millisecond} }
 	w, done := e.open()
@@ -153,7 +155,9 @@ func TestOperationsWithOtherSteps(t *testing.T) {
 				if kind == opImage && slices.Contains(names[:at], "stop") && !slices.Contains(names[:at], "start") {
 					require.NoError(t, e.mem.Stop(t.Context(), ref(&l.rec)))
 				}
-				known := func(name string) bool { return slices.ContainsFunc(plans[kind], func(p step) bool { return p.name == name }) }
+				known := func(name string) bool {
+					return slices.ContainsFunc(plans[kind], func(p step) bool { return p.name == name })
+				}
 				if slices.ContainsFunc(names[at:], known) { // the last step writes how it ends
 					w.setState(&l.rec, during[kind], "")
 				}
@@ -302,15 +306,20 @@ func TestCreateTakenOverInItsSetUp(t *testing.T) {
 	w, done := e.open()
 	op, err := w.Create(e.ctx(), api.CreateRequest{Name: "vision", Setup: "hold on"})
 	require.NoError(t, err)
-	held := func(w *Workspace) bool {
-		now, err := w.Operation(t.Context(), op.ID)
+	waits := func(w *Workspace) {
+		t.Helper()
+		var now api.Operation
+		var err error
+		require.Eventually(t, func() bool {
+			now, err = w.Operation(t.Context(), op.ID)
+			return err != nil || now.State.Done() || slices.ContainsFunc(now.Steps, func(s api.Step) bool {
+				return s.Name == "setup" && s.State == api.OpRunning && len(s.Parts) == 1 && s.Parts[0].State == api.OpRunning
+			})
+		}, time.Minute, time.Millisecond)
 		require.NoError(t, err)
-		require.False(t, now.State.Done(), "the script still runs")
-		return slices.ContainsFunc(now.Steps, func(s api.Step) bool {
-			return s.Name == "setup" && s.State == api.OpRunning && len(s.Parts) == 1 && s.Parts[0].State == api.OpRunning
-		})
+		require.False(t, now.State.Done(), "it is %s, and the script still runs", now.State)
 	}
-	require.Eventually(t, func() bool { return held(w) }, time.Minute, time.Millisecond)
+	waits(w)
 	done()
 	st, err := store.Open(t.Context(), e.path)
 	require.NoError(t, err)
@@ -323,7 +332,7 @@ func TestCreateTakenOverInItsSetUp(t *testing.T) {
 	require.NoError(t, st.Close())
 
 	w, _ = e.open()
-	require.Eventually(t, func() bool { return held(w) }, time.Minute, time.Millisecond)
+	waits(w)
 	in, err := w.Instance("vision")
 	require.NoError(t, err)
 	require.Equal(t, api.StateSettingUp, in.State)
