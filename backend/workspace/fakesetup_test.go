@@ -3,6 +3,7 @@ package workspace
 import (
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -57,7 +58,12 @@ func (f *fakeSetup) routes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /v1/setup/{id}", func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
 		st, held := f.plans[r.PathValue("id")], f.held
-		running := st != nil && st.State == api.OpRunning
+		if st == nil {
+			f.mu.Unlock()
+			api.WriteError(w, api.Errorf(api.CodeNotFound, "no set-up %q", r.PathValue("id")))
+			return
+		}
+		running := st.State == api.OpRunning && r.URL.Query().Get("after") == strconv.FormatInt(st.Revision, 10)
 		f.mu.Unlock()
 		if running {
 			select {

@@ -298,13 +298,23 @@ func TestAnyStoredSteps(t *testing.T) {
 }
 
 // TestCreateTakenOverInItsSetUp: the daemon of an older build, whose create had one more step, died while the script
-// ran. The create waits for the script, and its failure is what it ends with.
+// ran. The create waits for the script, and its failure is what it ends with; also where the profile of the set-up is
+// not known any more.
 func TestCreateTakenOverInItsSetUp(t *testing.T) {
 	e := newEnv(t)
-	e.opts = func(o *Options) { o.Limits = Limits{Backoff: time.Millisecond} }
+	known := true
+	e.opts = func(o *Options) {
+		o.Limits = Limits{Backoff: time.Millisecond}
+		o.Profiles = func(names []string, arch string) (api.SetupPlan, error) {
+			if !known {
+				return api.SetupPlan{}, api.Errorf(api.CodeNotFound, "there is no profile %q", names[0])
+			}
+			return profiles(names, arch)
+		}
+	}
 	e.lines.setup.held = make(chan struct{})
 	w, done := e.open()
-	op, err := w.Create(e.ctx(), api.CreateRequest{Name: "vision", Setup: "hold on"})
+	op, err := w.Create(e.ctx(), api.CreateRequest{Name: "vision", Profiles: []string{"r"}, Setup: "hold on"})
 	require.NoError(t, err)
 	waits := func(w *Workspace) {
 		t.Helper()
@@ -313,7 +323,7 @@ func TestCreateTakenOverInItsSetUp(t *testing.T) {
 		require.Eventually(t, func() bool {
 			now, err = w.Operation(t.Context(), op.ID)
 			return err != nil || now.State.Done() || slices.ContainsFunc(now.Steps, func(s api.Step) bool {
-				return s.Name == "setup" && s.State == api.OpRunning && len(s.Parts) == 1 && s.Parts[0].State == api.OpRunning
+				return s.Name == "setup" && s.State == api.OpRunning && len(s.Parts) == 2 && s.Parts[1].State == api.OpRunning
 			})
 		}, time.Minute, time.Millisecond)
 		require.NoError(t, err)
@@ -331,6 +341,7 @@ func TestCreateTakenOverInItsSetUp(t *testing.T) {
 	require.NoError(t, st.Apply(t.Context(), &store.Change{Operations: []store.Operation{was}}))
 	require.NoError(t, st.Close())
 
+	known = false
 	w, _ = e.open()
 	waits(w)
 	in, err := w.Instance("vision")

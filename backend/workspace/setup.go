@@ -94,16 +94,22 @@ func runSetup(ctx context.Context, w *Workspace, r *run) error {
 		}
 	} else if len(profiles) > 0 || strings.TrimSpace(script+start) != "" {
 		client := w.AgentClient(rec)
+		defer client.Close()
 		info, err := client.AgentInfo(ctx)
-		client.Close()
 		if err != nil {
 			return noAgentForSetup(&rec, err)
 		}
 		plan, err := w.setupPlan(profiles, script, info.Arch)
-		if err != nil {
+		switch {
+		case err != nil && rec.SetupID == r.op.ID:
+			// A daemon before this one began it: the agent carries out what was planned then, if it has it.
+			if _, none := client.Setup(ctx, r.op.ID, -1); none != nil {
+				return err
+			}
+			plan = api.SetupPlan{}
+		case err != nil:
 			return err
-		}
-		if strings.TrimSpace(start) != "" {
+		case strings.TrimSpace(start) != "":
 			plan.Steps = append(plan.Steps, onStartStep(start))
 		}
 		plan.ID = r.op.ID
@@ -199,13 +205,14 @@ func noAgentForSetup(rec *store.Instance, err error) error {
 	return err
 }
 
-// follow has the agent carry out a plan (or go on with one) and shows how far it is, until it has ended.
+// follow has the agent carry out a plan (or go on with one) and shows how far it is, until it has ended. A plan without
+// steps is one that the agent has already.
 // The agent does not need us for it: a line that breaks, a reboot of the machine, cost nothing.
 func (w *Workspace) follow(ctx context.Context, r *run, rec store.Instance, step string, plan api.SetupPlan, resume bool) error {
 	plan.MayReboot = !rec.Adopted && rec.Line.SSH != nil
 	client := w.AgentClient(rec)
 	defer client.Close()
-	begun, after := false, int64(-1)
+	begun, after := len(plan.Steps) == 0 && !resume, int64(-1)
 	var handover time.Time
 	wait := 20 * time.Millisecond
 	for {
