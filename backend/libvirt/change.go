@@ -2,7 +2,6 @@ package libvirt
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"time"
 
@@ -39,32 +38,34 @@ func (b *Backend) Start(ctx context.Context, ref backend.Ref) error {
 	}
 	defer unlock()
 	b.stops.Delete(dom.UUID)
-	s, err := b.state(ctx, dom)
-	if err != nil {
-		return err
-	}
-	switch golibvirt.DomainState(s.state) {
-	case golibvirt.DomainRunning, golibvirt.DomainBlocked:
-		if golibvirt.DomainRunningReason(s.reason) != golibvirt.DomainRunningCrashed {
-			return nil
+	return b.asItIs(ctx, dom, func(now stateAnswer) error { return b.perform(ctx, dom, e, forStart(now)) })
+}
+
+// perform does what forStart or forStop says.
+func (b *Backend) perform(ctx context.Context, dom golibvirt.Domain, e *entry, what deed) error {
+	switch what {
+	case runIt:
+		return b.run(ctx, dom, e)
+	case runAnew:
+		if err := b.destroy(ctx, dom, 0); err != nil {
+			return err
 		}
-		err = b.destroy(ctx, dom, 0)
-	case golibvirt.DomainShutdown:
-		return api.Errorf(api.CodeConflict, "%s is still shutting down", e.meta.Name).WithHint("start it when it is stopped")
-	case golibvirt.DomainPaused:
-		if golibvirt.DomainPausedReason(s.reason) != golibvirt.DomainPausedCrashed {
-			return b.do(ctx, "letting "+e.meta.Name+" go on", func(l *golibvirt.Libvirt) error { return l.DomainResume(dom) })
-		}
-		err = b.destroy(ctx, dom, 0)
-	case golibvirt.DomainPmsuspended:
+		return b.run(ctx, dom, e)
+	case letGoOn:
+		return b.do(ctx, "letting "+e.meta.Name+" go on", func(l *golibvirt.Libvirt) error { return l.DomainResume(dom) })
+	case wakeIt:
 		return b.do(ctx, "waking "+e.meta.Name, func(l *golibvirt.Libvirt) error { return l.DomainPmWakeup(dom, 0) })
-	case golibvirt.DomainCrashed:
-		err = b.destroy(ctx, dom, 0)
+	case pressButton:
+		return b.powerButton(ctx, dom)
+	case switchOff:
+		return b.destroy(ctx, dom, golibvirt.DomainDestroyGraceful)
+	case awaitOff:
+		return api.Errorf(api.CodeConflict, "%s is still shutting down", e.meta.Name).WithHint("start it when it is stopped")
+	case refusePaused:
+		return api.Errorf(api.CodeRefused, "%s is paused and can't shut down: switching it off would lose what it has not written", e.meta.Name).
+			WithHint("let it go on: berth start %s; or switch it off: berth stop %s --force", e.meta.Name, e.meta.Name)
 	}
-	if err != nil {
-		return err
-	}
-	return b.run(ctx, dom, e)
+	return nil
 }
 
 // run starts a domain that is switched off.
@@ -87,7 +88,7 @@ func (b *Backend) run(ctx context.Context, dom golibvirt.Domain, e *entry) error
 	port := e.meta.Port
 	for try := 1; ; try++ {
 		err := b.do(ctx, "starting "+e.meta.Name, func(l *golibvirt.Libvirt) error { return l.DomainCreate(dom) })
-		if err == nil || says(err, "is already running", "already active") {
+		if err == nil {
 			return nil
 		}
 		switch {
@@ -157,26 +158,18 @@ func (b *Backend) Stop(ctx context.Context, ref backend.Ref) error {
 		return err
 	}
 	defer unlock()
-	s, err := b.state(ctx, dom)
-	if err != nil {
+	var last deed
+	err = b.asItIs(ctx, dom, func(now stateAnswer) error {
+		last = forStop(now)
+		return b.perform(ctx, dom, e, last)
+	})
+	if last != pressButton {
 		return err
 	}
-	switch golibvirt.DomainState(s.state) {
-	case golibvirt.DomainShutoff, golibvirt.DomainShutdown:
-		return nil
-	case golibvirt.DomainCrashed, golibvirt.DomainPmsuspended:
-		return b.destroy(ctx, dom, golibvirt.DomainDestroyGraceful)
-	case golibvirt.DomainPaused:
-		if slices.Contains([]golibvirt.DomainPausedReason{golibvirt.DomainPausedCrashed, golibvirt.DomainPausedWatchdog}, golibvirt.DomainPausedReason(s.reason)) {
-			return b.destroy(ctx, dom, golibvirt.DomainDestroyGraceful)
-		}
-		return api.Errorf(api.CodeRefused, "%s is paused and can't shut down: switching it off would lose what it has not written", e.meta.Name).
-			WithHint("let it go on: berth start %s; or switch it off: berth stop %s --force", e.meta.Name, e.meta.Name)
+	if says(err, "is not running") { // it stays paused
+		return b.perform(ctx, dom, e, refusePaused)
 	}
-	if err := b.powerButton(ctx, dom); err != nil {
-		if says(err, "is not running") {
-			return nil
-		}
+	if err != nil {
 		return err
 	}
 	now := time.Now()
@@ -192,8 +185,10 @@ func (b *Backend) Restart(ctx context.Context, ref backend.Ref) error {
 	}
 	defer unlock()
 	b.stops.Delete(dom.UUID)
-	return b.do(ctx, "asking "+dom.Name+" to restart", func(l *golibvirt.Libvirt) error {
-		return l.DomainReboot(dom, golibvirt.DomainRebootAcpiPowerBtn)
+	return b.asItIs(ctx, dom, func(stateAnswer) error {
+		return b.do(ctx, "asking "+dom.Name+" to restart", func(l *golibvirt.Libvirt) error {
+			return l.DomainReboot(dom, golibvirt.DomainRebootAcpiPowerBtn)
+		})
 	})
 }
 

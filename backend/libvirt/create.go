@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"slices"
 	"time"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
@@ -43,16 +42,20 @@ func (b *Backend) Create(ctx context.Context, spec backend.Spec) (backend.Machin
 	if err != nil {
 		return backend.Machine{}, err
 	}
-	s, err := b.state(ctx, dom)
-	if err != nil {
-		return backend.Machine{}, err
-	}
-	// A domain that was switched off since it was made is left so.
-	if golibvirt.DomainState(s.state) == golibvirt.DomainShutoff && slices.Contains([]golibvirt.DomainShutoffReason{golibvirt.DomainShutoffUnknown, golibvirt.DomainShutoffFailed}, golibvirt.DomainShutoffReason(s.reason)) {
-		if err := b.run(ctx, dom, e); err != nil {
-			return backend.Machine{}, err
+	err = b.asItIs(ctx, dom, func(now stateAnswer) error {
+		// A domain that was switched off since it was made is left so.
+		never := now.is(golibvirt.DomainShutoff, int32(golibvirt.DomainShutoffUnknown), int32(golibvirt.DomainShutoffFailed), int32(golibvirt.DomainShutoffDaemon))
+		if !never && !now.is(golibvirt.DomainPaused, int32(golibvirt.DomainPausedStartingUp)) {
+			return nil
+		}
+		if err := b.perform(ctx, dom, e, forStart(now)); err != nil {
+			return err
 		}
 		b.fault("libvirt.create.started")
+		return nil
+	})
+	if err != nil {
+		return backend.Machine{}, err
 	}
 	return b.Get(ctx, ref)
 }

@@ -37,7 +37,7 @@ func stateOf(state, reason int32) (api.State, string) {
 			return api.StateStopping, ""
 		case golibvirt.DomainPausedSnapshot, golibvirt.DomainPausedSave, golibvirt.DomainPausedDump:
 			return api.StateRunning, "held for a moment while libvirt saves its state"
-		case golibvirt.DomainPausedMigration:
+		case golibvirt.DomainPausedMigration, golibvirt.DomainPausedPostcopy:
 			return api.StateRunning, "libvirt moves it to another host"
 		}
 		return api.StateUnusable, "paused in libvirt; start it: it goes on"
@@ -51,6 +51,8 @@ func stateOf(state, reason int32) (api.State, string) {
 			return api.StateStopped, "libvirt could not start it"
 		case golibvirt.DomainShutoffMigrated:
 			return api.StateStopped, "libvirt has moved it to another host"
+		case golibvirt.DomainShutoffDaemon:
+			return api.StateStopped, "libvirtd was cut off in the middle of a change of it, and switched it off when it came back"
 		case golibvirt.DomainShutoffSaved:
 			return api.StateStopped, "its memory is saved; a start goes on from there"
 		}

@@ -78,6 +78,12 @@ func (d *Daemon) Kill() {
 	d.stop()
 }
 
+// Launch starts the daemon again after Kill and does not wait until it answers.
+func (d *Daemon) Launch() {
+	d.t.Helper()
+	d.launch()
+}
+
 // Restart starts the daemon again, killing it before if it runs.
 func (d *Daemon) Restart() {
 	d.t.Helper()
@@ -138,7 +144,7 @@ func (d *Daemon) prepare() error {
 	})
 }
 
-func (d *Daemon) start() {
+func (d *Daemon) launch() {
 	d.t.Helper()
 	program, err := look("libvirtd")
 	if err != nil {
@@ -160,6 +166,11 @@ func (d *Daemon) start() {
 	}
 	d.done = make(chan struct{})
 	go func(cmd *exec.Cmd, done chan struct{}) { _ = cmd.Wait(); close(done) }(d.cmd, d.done)
+}
+
+func (d *Daemon) start() {
+	d.t.Helper()
+	d.launch()
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
 	for {
