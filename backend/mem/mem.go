@@ -77,6 +77,15 @@ func (b *Backend) Len() int {
 	return len(b.machines)
 }
 
+// Put brings every machine into a state at once, as a provider may at any time.
+func (b *Backend) Put(s api.State) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, m := range b.machines {
+		m.m.State, m.until = s, time.Time{}
+	}
+}
+
 // Info implements backend.Backend.
 func (b *Backend) Info() backend.Info {
 	return backend.Info{Name: "mem", Title: "In memory", QuietRestart: b.Quiet, Capabilities: api.Capabilities{Create: true, Start: true, Stop: true, Restart: true, Delete: true,

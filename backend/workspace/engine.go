@@ -37,6 +37,8 @@ type run struct {
 	done   chan struct{} // closed when the operation has ended or was left to the next daemon
 	plan   []step
 	said   []string // what another build's steps could not be matched to, to be written
+	// resumed: a daemon before this one began it.
+	resumed bool
 }
 
 // snapshot copies the operation's document. Workspace.mu must be held.

@@ -76,11 +76,7 @@ func (w *Workspace) DeleteImage(ctx context.Context, backendName, name string) e
 }
 
 func stopForImage(ctx context.Context, w *Workspace, r *run) error {
-	b, rec, err := w.target(r)
-	if err != nil {
-		return err
-	}
-	if err := w.retry(ctx, "stop of "+rec.Name, func(ctx context.Context) error { return b.Stop(ctx, ref(&rec)) }); err != nil {
+	if err := w.change(ctx, r, opStop, backend.Backend.Stop); err != nil {
 		return err
 	}
 	return waitStopped(ctx, w, r)
@@ -115,11 +111,7 @@ func startAfterImage(ctx context.Context, w *Workspace, r *run) error {
 	if !r.op.WasRunning {
 		return nil
 	}
-	b, rec, err := w.target(r)
-	if err != nil {
-		return err
-	}
-	if err := w.retry(ctx, "start of "+rec.Name, func(ctx context.Context) error { return b.Start(ctx, ref(&rec)) }); err != nil {
+	if err := w.change(ctx, r, opStart, backend.Backend.Start); err != nil {
 		return err
 	}
 	if err := waitFor(api.StateRunning)(ctx, w, r); err != nil {

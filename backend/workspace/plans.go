@@ -152,13 +152,9 @@ func (w *Workspace) retry(ctx context.Context, what string, f func(context.Conte
 }
 
 // call makes a step of one provider call.
-func call(f func(backend.Backend, context.Context, backend.Ref) error) func(context.Context, *Workspace, *run) error {
+func call(f providerCall) func(context.Context, *Workspace, *run) error {
 	return func(ctx context.Context, w *Workspace, r *run) error {
-		b, rec, err := w.target(r)
-		if err != nil {
-			return err
-		}
-		err = w.retry(ctx, r.op.Kind+" of "+rec.Name, func(ctx context.Context) error { return f(b, ctx, ref(&rec)) })
+		err := w.change(ctx, r, r.op.Kind, f)
 		if r.op.Kind == opDelete && errors.Is(err, backend.ErrNotFound) {
 			err = nil
 		}
@@ -167,6 +163,55 @@ func call(f func(backend.Backend, context.Context, backend.Ref) error) func(cont
 		}
 		return err
 	}
+}
+
+type providerCall func(backend.Backend, context.Context, backend.Ref) error
+
+// change makes the provider call of a start, stop, restart or delete. A step that is resumed looks first whether
+// that is done, and each looks again after an error: the call before it, whose answer nobody heard, may have had
+// its effect meanwhile.
+func (w *Workspace) change(ctx context.Context, r *run, kind string, f providerCall) error {
+	b, rec, err := w.target(r)
+	if err != nil {
+		return err
+	}
+	goal, way := wanted(kind)
+	if r.resumed {
+		if _, ok := w.isNow(ctx, b, &rec, goal); ok {
+			return nil
+		}
+	}
+	err = w.retry(ctx, kind+" of "+rec.Name, func(ctx context.Context) error { return f(b, ctx, ref(&rec)) })
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	if _, ok := w.isNow(ctx, b, &rec, goal, way); ok {
+		w.log.Warn("an error of the provider is none: the machine is as it should be", "asked", kind, "instance", rec.Name, "error", err)
+		return nil
+	}
+	return err
+}
+
+// wanted says which state an action wants, and which its machine has on the way there. That a restart is over can't be
+// seen by the state, and of a deletion the provider alone knows whether all is gone.
+func wanted(kind string) (goal, way api.State) {
+	switch kind {
+	case opStart, opCreate:
+		return api.StateRunning, api.StateStarting
+	case opStop:
+		return api.StateStopped, api.StateStopping
+	case opRestart:
+		return "", api.StateRestarting
+	}
+	return "", ""
+}
+
+// isNow asks the provider for a machine and reports whether it has one of the states.
+func (w *Workspace) isNow(ctx context.Context, b backend.Backend, rec *store.Instance, states ...api.State) (backend.Machine, bool) {
+	cctx, cancel := context.WithTimeout(ctx, w.limits.Call)
+	defer cancel()
+	m, err := b.Get(cctx, ref(rec))
+	return m, err == nil && m.State != "" && slices.Contains(states, m.State)
 }
 
 func doCreate(ctx context.Context, w *Workspace, r *run) error {
@@ -183,6 +228,13 @@ func doCreate(ctx context.Context, w *Workspace, r *run) error {
 		m, err = b.Create(ctx, spec)
 		return err
 	})
+	if err != nil && ctx.Err() == nil {
+		goal, way := wanted(opCreate)
+		if made, ok := w.isNow(ctx, b, &rec, goal, way, api.StateCreating); ok {
+			w.log.Warn("an error of the provider is none: the machine is there", "instance", rec.Name, "error", err)
+			m, err = made, nil
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -239,18 +291,24 @@ func doRestart(ctx context.Context, w *Workspace, r *run) error {
 	if err != nil {
 		return err
 	}
-	if m, err := b.Get(ctx, ref(&rec)); err == nil && m.State == api.StateRestarting {
+	m, err := b.Get(ctx, ref(&rec))
+	if err == nil && m.State == api.StateRestarting {
 		return nil
 	}
-	if b.Info().QuietRestart {
+	off := err == nil && m.State == api.StateStopped
+	if b.Info().QuietRestart && !off {
 		if done, err := w.noteBoot(ctx, r, rec); err != nil || done {
 			return err
 		}
 	}
+	restart := backend.Backend.Restart
 	if f, ok := b.(backend.Forcer); ok && r.op.Force {
-		return call(func(_ backend.Backend, ctx context.Context, ref backend.Ref) error { return f.ForceRestart(ctx, ref) })(ctx, w, r)
+		restart = func(_ backend.Backend, ctx context.Context, ref backend.Ref) error { return f.ForceRestart(ctx, ref) }
 	}
-	return call(backend.Backend.Restart)(ctx, w, r)
+	if off && r.resumed {
+		restart = backend.Backend.Start // it went off in the middle of it
+	}
+	return call(restart)(ctx, w, r)
 }
 
 // store merges what the provider said into the record, durably.
@@ -272,13 +330,20 @@ func (w *Workspace) store(ctx context.Context, r *run, m *backend.Machine) error
 // waitFor waits until the provider says that the machine has the state.
 func waitFor(want api.State) func(context.Context, *Workspace, *run) error {
 	return func(ctx context.Context, w *Workspace, r *run) error {
+		asked, was, again := time.Now(), api.State(""), false
 		return w.poll(ctx, r, func(m *backend.Machine, err error) (bool, error) {
 			if err != nil {
 				return false, err
 			}
+			fell := was == api.StateStarting && !again || time.Since(asked) > askAgain
+			was = m.State
 			switch {
 			case m.State == want:
 				return true, nil
+			case r.op.Kind == opStart && m.State == api.StateStopped && fell:
+				// The start that was under way has come to nothing: to another the provider says why.
+				asked, again = time.Now(), true
+				return false, w.change(ctx, r, opStart, backend.Backend.Start)
 			case m.State == api.StateCreateFailed || m.State == api.StateUnusable,
 				want == api.StateRunning && m.State == api.StateStopped && r.op.Kind == opCreate:
 				return false, api.Errorf(api.CodeFailed, "the machine of %s is %s: %s", r.op.Instance, m.State, orElse(m.Reason, "the provider gives no reason"))

@@ -42,7 +42,7 @@ func (w *Workspace) resume(op store.Operation) error {
 		return api.Errorf(api.CodeFailed, "%s of %s was begun by another build of Berth: this one has no such operation", op.Kind, op.Instance).
 			WithHint("look what has become of it: berth show %s", op.Instance)
 	}
-	r := &run{op: op, done: make(chan struct{}), plan: plan}
+	r := &run{op: op, done: make(chan struct{}), plan: plan, resumed: true}
 	r.op.State = api.OpRunning
 	r.op.Steps, r.said = takeOver(op.Steps, plan)
 	w.log.Info("resuming an operation", "operation", op.ID, "kind", op.Kind, "instance", op.Instance)

@@ -1,0 +1,151 @@
+package workspace
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"berth/backend"
+	"berth/backend/api"
+)
+
+// TestErrorsOfWhatIsSo lets the provider refuse calls whose effect is there: none fails. Refusals of what is not so
+// remain.
+func TestErrorsOfWhatIsSo(t *testing.T) {
+	already := api.Errorf(api.CodeConflict, "the domain is so already")
+	e := newEnv(t)
+	var lie, refuse atomic.Bool
+	e.mem.After = func(_ context.Context, method string) error {
+		if lie.Load() && (method == "Create" || method == "Start" || method == "Stop" || method == "Restart") {
+			return already
+		}
+		return nil
+	}
+	e.mem.Hook = func(_ context.Context, method string) error {
+		if refuse.Load() && (method == "Start" || method == "Stop") {
+			return already
+		}
+		return nil
+	}
+	for _, delay := range []time.Duration{0, 50 * time.Millisecond} { // it is there, and on its way
+		e.mem.Delay = delay
+		lie.Store(true)
+		w, done := e.open()
+		e.create(w, "vision")
+		for _, kind := range []string{opStop, opStart} {
+			refuse.Store(true)
+			op, err := w.Action(e.ctx(), "vision", kind, api.ActionRequest{})
+			require.NoError(t, err)
+			op = ended(t, w, op)
+			require.Equal(t, api.OpFailed, op.State, kind)
+			require.Contains(t, op.Error.Message, already.Message)
+			refuse.Store(false)
+			op, err = w.Action(e.ctx(), "vision", kind, api.ActionRequest{})
+			require.NoError(t, err)
+			op = ended(t, w, op)
+			require.Equal(t, api.OpSucceeded, op.State, "%s: %v", kind, op.Error)
+		}
+		lie.Store(false)
+		op, err := w.Action(e.ctx(), "vision", opDelete, api.ActionRequest{})
+		require.NoError(t, err)
+		require.Equal(t, api.OpSucceeded, ended(t, w, op).State)
+		done()
+	}
+}
+
+// cut begins an action and ends the daemon once the provider has taken the call, before that is written.
+func (e *env) cut(kind string) {
+	e.t.Helper()
+	called := make(chan struct{})
+	e.mem.After = func(ctx context.Context, method string) error {
+		if method != map[string]string{opStart: "Start", opStop: "Stop", opRestart: "Restart"}[kind] {
+			return nil
+		}
+		close(called)
+		<-ctx.Done() // nobody hears the answer
+		return ctx.Err()
+	}
+	w, done := e.open()
+	_, err := w.Action(e.ctx(), "vision", kind, api.ActionRequest{})
+	require.NoError(e.t, err)
+	select {
+	case <-called:
+	case <-time.After(20 * time.Second):
+		e.t.Fatal("the provider is not asked")
+	}
+	done()
+	e.mem.After = nil
+}
+
+// TestResumedStepLooks ends the daemon in the middle of a call: the next one looks before it asks again.
+func TestResumedStepLooks(t *testing.T) {
+	e := newEnv(t)
+	w, done := e.open()
+	e.create(w, "vision")
+	done()
+	for _, kind := range []string{opStop, opStart} {
+		before := e.mem.Calls()
+		e.cut(kind)
+		w, done := e.open()
+		ops := w.Operations()
+		for _, op := range ops {
+			require.Equal(t, api.OpSucceeded, ended(t, w, op).State)
+		}
+		in, err := w.Instance("vision")
+		require.NoError(t, err)
+		require.Equal(t, map[string]api.State{opStop: api.StateStopped, opStart: api.StateRunning}[kind], in.State)
+		after := e.mem.Calls()
+		for _, method := range []string{"Start", "Stop"} {
+			require.LessOrEqual(t, after[method]-before[method], 1, "%s is asked for once", method)
+		}
+		done()
+	}
+
+	// A machine that went off in the middle of a restart is started.
+	e.cut(opRestart)
+	in, err := e.mem.List(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, e.mem.Stop(t.Context(), backend.Ref{ID: in[0].ID}))
+	w, _ = e.open()
+	for _, op := range w.Operations() {
+		op = ended(t, w, op)
+		require.Equal(t, api.OpSucceeded, op.State, op.Error)
+	}
+	got, err := w.Instance("vision")
+	require.NoError(t, err)
+	require.Equal(t, api.StateRunning, got.State)
+}
+
+// TestStartThatComesToNothing has a machine that is off again after it was starting: it is asked once more.
+func TestStartThatComesToNothing(t *testing.T) {
+	e := newEnv(t)
+	w, _ := e.open()
+	e.create(w, "vision")
+	op, err := w.Action(e.ctx(), "vision", opStop, api.ActionRequest{})
+	require.NoError(t, err)
+	require.Equal(t, api.OpSucceeded, ended(t, w, op).State)
+	e.mem.Delay = time.Hour
+	var starts atomic.Int32
+	var looked atomic.Bool
+	e.mem.After = func(ctx context.Context, method string) error {
+		switch method {
+		case "Start":
+			if starts.Add(1) == 2 {
+				e.mem.Put(api.StateRunning)
+			}
+		case "Get":
+			if starts.Load() == 1 && !looked.Swap(true) {
+				e.mem.Put(api.StateStopped)
+			}
+		}
+		return nil
+	}
+	op, err = w.Action(e.ctx(), "vision", opStart, api.ActionRequest{})
+	require.NoError(t, err)
+	op = ended(t, w, op)
+	require.Equal(t, api.OpSucceeded, op.State, op.Error)
+	require.EqualValues(t, 2, starts.Load())
+}
