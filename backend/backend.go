@@ -87,6 +87,7 @@ type Spec struct {
 	Subnet    string            // a network of the backend's; empty: its default
 	PublicIP  bool              // an address that can be reached from outside
 	From      *Ref              // the machine whose disk is copied; nil: Image
+	Plan      json.RawMessage   `json:",omitempty"` // what Planner.Plan returned; none where an older build began it
 	Tags      map[string]string // Berth's tags (Tag… constants) included
 	Access    *Access           `json:"-"` // how the workspace gets in; set for each call of Create, kept nowhere
 }

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"context"
+	"encoding/json"
 
 	"berth/backend/api"
 )
@@ -12,6 +13,13 @@ type Validator interface {
 	// anything. It is asked before anything is written down, so that a wrong word leaves nothing behind.
 	// Spec.Access is not set.
 	Validate(ctx context.Context, spec Spec) error
+}
+
+// Planner is a backend whose sizes and images are described in files that may be edited at any time.
+type Planner interface {
+	// Plan returns what Size and Image of a new spec mean now. It becomes Spec.Plan, is kept with the operation, and
+	// is what Validate, Prepare and Create go by: an edit between them changes nothing.
+	Plan(ctx context.Context, spec Spec) (json.RawMessage, error)
 }
 
 // Preparer is a backend that needs something on its side before Create.

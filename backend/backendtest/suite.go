@@ -230,6 +230,34 @@ func (s Suite) TestLifecycle(t *testing.T) {
 	}
 }
 
+// TestCutOff repeats calls that were cut off, from another process: what the first one has begun is no reason to refuse
+// the second.
+func (s Suite) TestCutOff(t *testing.T) {
+	b := s.Open(t)
+	if c := b.Info().Capabilities; !c.Create || !c.Stop || !c.Start {
+		return // TestUnsupportedIsSaid has checked that it says so
+	}
+	m := s.machine(t, b)
+	type calls = func(b backend.Backend, ctx context.Context) error
+	stop := func(b backend.Backend, ctx context.Context) error { return b.Stop(ctx, ref(m)) }
+	start := func(b backend.Backend, ctx context.Context) error { return b.Start(ctx, ref(m)) }
+	for _, c := range []struct {
+		name        string
+		first, then calls
+		want        api.State
+	}{
+		{"stop after a stop", stop, stop, api.StateStopped}, {"start after a start", start, start, api.StateRunning},
+		{"stop", stop, stop, api.StateStopped}, {"stop after a start", start, stop, api.StateStopped}, {"start", start, start, api.StateRunning},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		_ = c.first(b, ctx) // whose answer nobody hears
+		cancel()
+		other := s.Open(t)
+		require.NoError(t, c.then(other, t.Context()), c.name)
+		s.await(t, other, ref(m), c.want)
+	}
+}
+
 // TestCreateIsIdempotent repeats a create with its token, also from another process and at once.
 func (s Suite) TestCreateIsIdempotent(t *testing.T) {
 	b := s.Open(t)

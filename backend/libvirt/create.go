@@ -84,7 +84,7 @@ func (b *Backend) define(ctx context.Context, spec backend.Spec) (golibvirt.Doma
 	if err := possible(spec); err != nil {
 		return none, err
 	}
-	z, err := b.size(spec.Size)
+	z, err := b.sizeOf(spec)
 	if err != nil {
 		return none, err
 	}

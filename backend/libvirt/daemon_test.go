@@ -48,7 +48,7 @@ func TestAgainstADaemon(t *testing.T) {
 	for name, f := range map[string]func(*testing.T, *bench){
 		"whole": testWhole, "foreign": testForeign, "behind": testBehind, "leftovers": testLeftovers, "cut": testCut, "earlier": testEarlier,
 		"names": testNames, "refusals": testRefusals, "sealed": testSealed, "checks": testChecks, "change": testChange,
-		"remote": testRemote, "pool": testPool, "wrongpool": testWrongPool, "otherpool": testOtherPool, "space": testNoSpace,
+		"remote": testRemote, "pool": testPool, "wrongpool": testWrongPool, "otherpool": testOtherPool, "space": testNoSpace, "planned": testPlanned,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, b) })
 	}
@@ -387,4 +387,60 @@ func testChange(t *testing.T, b *bench) {
 	require.NoError(t, err)
 	require.Equal(t, port, e.meta.Port)
 	require.NoError(t, b.Delete(t.Context(), refOf(s)))
+}
+
+// testPlanned edits the files of sizes and images between the steps of a create: it goes on with what it was planned
+// with. One that an older build began looks them up again.
+func testPlanned(t *testing.T, b *bench) {
+	s := b.spec("empty")
+	var err error
+	s.Plan, err = b.Plan(t.Context(), s)
+	require.NoError(t, err)
+	old := b.spec("empty")
+	kept := map[string][]byte{}
+	for _, f := range []string{b.cfg.images, b.cfg.sizes} {
+		kept[f], err = os.ReadFile(f)
+		require.NoError(t, err)
+	}
+	defer func() {
+		for f, text := range kept {
+			require.NoError(t, os.WriteFile(f, text, 0o600))
+		}
+	}()
+	write := func(images, sizes string) {
+		require.NoError(t, os.WriteFile(b.cfg.images, []byte(images), 0o600))
+		require.NoError(t, os.WriteFile(b.cfg.sizes, []byte(sizes), 0o600))
+	}
+	other := filepath.Join(t.TempDir(), "other.qcow2")
+	out, err := exec.Command("qemu-img", "create", "-q", "-f", "qcow2", other, "2G").CombinedOutput()
+	require.NoError(t, err, string(out))
+
+	require.NoError(t, b.Prepare(t.Context(), s, nil))
+	for name, edit := range map[string]func(){
+		"removed": func() { write("", "") },
+		"broken":  func() { write("[[image]]\ncolour = 1\n", "[[size]]\n") },
+		"replaced": func() {
+			write(fmt.Sprintf("[[image]]\nname = 'empty'\narch = 'amd64'\nuser = 'eve'\npath = %q\n", other), "[[size]]\nname='t1'\nvcpus=2\nmemory='256MiB'\n")
+		},
+	} {
+		edit()
+		n := b.again(t) // another daemon
+		require.NoError(t, n.Prepare(t.Context(), s, nil), name)
+		_, err = n.define(t.Context(), s)
+		require.NoError(t, err, name)
+		m, err := n.Get(t.Context(), refOf(s))
+		require.NoError(t, err)
+		require.Equal(t, []any{"empty", "berth", "t1", 1, int64(128 << 20), int64(1 << 30)}, []any{m.Image, m.User, m.Size, m.VCPUs, m.MemoryBytes, m.DiskBytes}, name)
+		require.NoError(t, b.Delete(t.Context(), refOf(s)))
+		if name == "removed" {
+			require.ErrorContains(t, n.Prepare(t.Context(), old, nil), `no size "t1"`)
+		}
+	}
+	for f, text := range kept {
+		require.NoError(t, os.WriteFile(f, text, 0o600))
+	}
+	require.NoError(t, b.Prepare(t.Context(), old, nil))
+	old.Plan = []byte("{")
+	require.ErrorContains(t, b.Prepare(t.Context(), old, nil), "what "+old.Name+" was planned with")
+	b.gone(t)
 }

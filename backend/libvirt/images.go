@@ -130,14 +130,12 @@ func (b *Backend) source(ctx context.Context, p pool, spec backend.Spec, say fun
 	if err != nil {
 		return made{}, err
 	}
-	entries, err := b.offeredImages(h)
+	e, err := b.catalogueImage(h, spec)
 	if err != nil {
 		return made{}, err
 	}
-	for _, e := range entries {
-		if e.Name == spec.Image {
-			return b.fromCatalogue(ctx, p, e, say)
-		}
+	if e != nil {
+		return b.fromCatalogue(ctx, p, *e, say)
 	}
 	vols, err := b.volumes(ctx, p)
 	if err != nil {

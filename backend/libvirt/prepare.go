@@ -44,20 +44,17 @@ func (b *Backend) foreseen(ctx context.Context, h hostFacts, p pool, none bool, 
 		}
 		return made{clone: true, virtual: e.meta.Disk}, nil
 	}
-	entries, err := b.offeredImages(h)
+	e, err := b.catalogueImage(h, spec)
 	if err != nil {
 		return made{}, err
 	}
 	m := made{name: spec.Image}
-	for _, e := range entries {
-		if e.Name != spec.Image {
-			continue
-		}
+	if e != nil {
 		m.virtual = e.MinDisk
 		if none {
 			return m, nil
 		}
-		mark, err := b.markOf(e)
+		mark, err := b.markOf(*e)
 		if err != nil {
 			return m, err
 		}
@@ -84,7 +81,7 @@ func (b *Backend) foreseen(ctx context.Context, h hostFacts, p pool, none bool, 
 // fits refuses what no libvirt can do, and a size that is larger than the host.
 func (b *Backend) fits(ctx context.Context, spec backend.Spec) (z size, h hostFacts, err error) {
 	if err = possible(spec); err == nil {
-		z, err = b.size(spec.Size)
+		z, err = b.sizeOf(spec)
 	}
 	if err == nil {
 		h, err = b.hostFacts(ctx)

@@ -29,6 +29,8 @@ type Backend struct {
 	Deaf bool
 	// Quiet machines stay running while they restart (Info.QuietRestart).
 	Quiet bool
+	// Edition is that of the images. A machine has what it was planned with in its Data.
+	Edition string
 
 	mu       sync.Mutex
 	n        int
@@ -169,7 +171,7 @@ func (b *Backend) Create(ctx context.Context, s backend.Spec) (out backend.Machi
 		b.n++
 		b.calls["made"]++
 		m := &machine{m: backend.Machine{ID: fmt.Sprintf("m-%d", b.n), Name: s.Name, Token: s.Token, Size: s.Size, Image: s.Image, Owner: "me", AssignedTo: s.AssignTo,
-			SSHEnabled: s.SSH, Tags: s.Tags, Capabilities: b.Info().Capabilities, CreatedAt: time.Now().UTC(), Line: b.Line}}
+			SSHEnabled: s.SSH, Tags: s.Tags, Capabilities: b.Info().Capabilities, CreatedAt: time.Now().UTC(), Line: b.Line, Data: s.Plan}}
 		b.machines[m.m.ID] = m
 		b.pass(m, api.StateCreating, api.StateRunning)
 		out = m.m

@@ -2,6 +2,7 @@ package mem
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 )
 
 var (
+	_ backend.Planner     = (*Backend)(nil)
 	_ backend.Preparer    = (*Backend)(nil)
 	_ backend.Forcer      = (*Backend)(nil)
 	_ backend.Validator   = (*Backend)(nil)
@@ -19,6 +21,15 @@ var (
 	_ backend.Checker     = (*Backend)(nil)
 	_ backend.Sweeper     = (*Backend)(nil)
 )
+
+// Plan implements backend.Planner: it is the name and the edition of the image.
+func (b *Backend) Plan(ctx context.Context, s backend.Spec) (plan json.RawMessage, err error) {
+	err = b.do(ctx, "Plan", func() error {
+		plan, err = json.Marshal(s.Image + " " + b.Edition)
+		return err
+	})
+	return plan, err
+}
 
 // Validate implements backend.Validator.
 func (b *Backend) Validate(ctx context.Context, _ backend.Spec) error {

@@ -73,6 +73,8 @@ type Operation struct {
 	Adopt  *api.AdoptRequest  `json:"adopt,omitempty"`
 	Force  bool               `json:"force,omitempty"`
 	Setup  *api.SetupRequest  `json:"setup,omitempty"`
+	// Profiled is what the profiles of Create or Setup came to when it was asked for.
+	Profiled *api.SetupPlan `json:"profiled,omitempty"`
 	// Boot is the boot that was seen before a restart.
 	Boot string `json:"boot,omitempty"`
 	// Snapshot is the name of the snapshot to take or to go back to.

@@ -3,6 +3,7 @@ package workspace
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -44,7 +45,8 @@ func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operat
 	if err := honoured(&q, &caps); err != nil {
 		return api.Operation{}, err
 	}
-	if err := w.checkProfiles(q.Profiles, &caps, q.Backend); err != nil {
+	profiled, err := w.profiled(q.Profiles, &caps, q.Backend)
+	if err != nil {
 		return api.Operation{}, err
 	}
 	from, has, err := w.cloned(ctx, &q)
@@ -79,11 +81,16 @@ func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operat
 	if size.PriceUSD != nil && *size.PriceUSD == 0 {
 		rec.StoppedUSDPerHour = size.PriceUSD // this host costs nothing either way
 	}
+	if p, ok := b.(backend.Planner); ok {
+		if rec.Spec.Plan, err = within(ctx, w, "create of "+q.Name, func(ctx context.Context) (json.RawMessage, error) { return p.Plan(ctx, *rec.Spec) }); err != nil {
+			return api.Operation{}, err
+		}
+	}
 	if err := w.validate(ctx, b, rec.Spec); err != nil {
 		return api.Operation{}, err
 	}
 	w.setState(&rec, api.StateCreating, "")
-	return w.beginNew(ctx, rec, store.Operation{Operation: api.Operation{ID: opID, Kind: opCreate}, Create: &q})
+	return w.beginNew(ctx, rec, store.Operation{Operation: api.Operation{ID: opID, Kind: opCreate}, Create: &q, Profiled: profiled})
 }
 
 // validate refuses what could only fail, before anything is written down. What keeps it from being known is left to

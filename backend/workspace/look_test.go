@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -117,6 +118,54 @@ func TestResumedStepLooks(t *testing.T) {
 	got, err := w.Instance("vision")
 	require.NoError(t, err)
 	require.Equal(t, api.StateRunning, got.State)
+}
+
+// TestCreateCarriesWhatItWasPlannedWith edits images and profiles between the steps of a create, in the middle of which
+// the daemon ends.
+func TestCreateCarriesWhatItWasPlannedWith(t *testing.T) {
+	e := newEnv(t)
+	e.mem.Edition = "one"
+	var gone atomic.Bool
+	e.opts = func(o *Options) {
+		o.Profiles = func([]string, string) (api.SetupPlan, error) {
+			if gone.Load() {
+				return api.SetupPlan{}, api.Errorf(api.CodeNotFound, "there is no such profile any more")
+			}
+			return api.SetupPlan{Steps: []api.SetupStep{{Name: "tool.install", Script: "as planned"}}}, nil
+		}
+	}
+	prepared := make(chan struct{})
+	var once sync.Once
+	e.mem.After = func(ctx context.Context, method string) error {
+		if method == "Prepare" {
+			once.Do(func() {
+				close(prepared)
+				<-ctx.Done()
+			})
+		}
+		return ctx.Err()
+	}
+	w, done := e.open()
+	op, err := w.Create(e.ctx(), api.CreateRequest{Name: "vision", Profiles: []string{"tool"}})
+	require.NoError(t, err)
+	select {
+	case <-prepared:
+	case <-time.After(20 * time.Second):
+		t.Fatal("nothing is prepared")
+	}
+	done()
+	e.mem.Edition = "two"
+	gone.Store(true)
+	w, _ = e.open()
+	op = ended(t, w, op)
+	require.Equal(t, api.OpSucceeded, op.State, op.Error)
+	rec, err := w.Record("vision")
+	require.NoError(t, err)
+	require.JSONEq(t, `"base one"`, string(rec.Data))
+	require.Equal(t, "as planned", e.lines.setup.begun[len(e.lines.setup.begun)-1].Steps[0].Script)
+	stored, err := w.opts.Store.Operation(t.Context(), op.ID)
+	require.NoError(t, err)
+	require.Nil(t, stored.Profiled, "what is done needs no plan any more")
 }
 
 // TestStartThatComesToNothing has a machine that is off again after it was starting: it is asked once more.

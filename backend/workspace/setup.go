@@ -3,6 +3,7 @@ package workspace
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,30 +41,38 @@ func (w *Workspace) Setup(ctx context.Context, name string, q api.SetupRequest) 
 		case rec.State != api.StateRunning && rec.State != api.StateSetupFailed:
 			return api.Errorf(api.CodeConflict, "%s is %s: only a running instance can be set up", rec.Name, rec.State).WithHint("berth start %s", rec.Name)
 		}
-		return w.checkProfiles(q.Profiles, &e.rec.Capabilities, e.rec.Backend)
+		var err error
+		op.Profiled, err = w.profiled(q.Profiles, &e.rec.Capabilities, e.rec.Backend)
+		return err
 	}, func(rec *store.Instance) { w.setState(rec, api.StateSettingUp, "") })
 }
 
-// checkProfiles refuses profiles that are not known, and those of a backend whose instances have no root.
-func (w *Workspace) checkProfiles(names []string, caps *api.Capabilities, backendName string) error {
+// profiled is what profiles come to. It refuses those that are not known, and all on a backend whose instances have no
+// root.
+func (w *Workspace) profiled(names []string, caps *api.Capabilities, backendName string) (*api.SetupPlan, error) {
 	if len(names) == 0 {
-		return nil
+		return nil, nil
 	}
 	if !caps.Profiles || w.opts.Profiles == nil {
-		return api.Errorf(api.CodeUnsupported, "set-up profiles can't be applied on backend %s: %s", backendName, orElse(caps.Why["profiles"], "they need root on the instance"))
+		return nil, api.Errorf(api.CodeUnsupported, "set-up profiles can't be applied on backend %s: %s", backendName, orElse(caps.Why["profiles"], "they need root on the instance"))
 	}
-	_, err := w.opts.Profiles(names, "")
+	plan, err := w.opts.Profiles(names, "")
 	if errors.Is(err, backend.ErrNotFound) { // the call is wrong, no instance is missing
 		e := *api.AsError(err)
 		e.Code = api.CodeUsage
 		err = &e
 	}
-	return err
+	return &plan, err
 }
 
-// setupPlan is what a set-up carries out: the profiles' steps, then the user's script, run once.
-func (w *Workspace) setupPlan(profiles []string, script, arch string) (plan api.SetupPlan, err error) {
-	if len(profiles) > 0 {
+// setupPlan is what a set-up carries out: the profiles' steps as they were when it was asked for, whatever was edited
+// since, then the user's script, run once.
+func (w *Workspace) setupPlan(profiled *api.SetupPlan, profiles []string, script, arch string) (plan api.SetupPlan, err error) {
+	switch {
+	case profiled != nil:
+		plan = *profiled
+		plan.Steps = slices.Clone(plan.Steps)
+	case len(profiles) > 0: // asked of a build that did not keep them
 		if plan, err = w.opts.Profiles(profiles, arch); err != nil {
 			return plan, err
 		}
@@ -99,7 +108,7 @@ func runSetup(ctx context.Context, w *Workspace, r *run) error {
 		if err != nil {
 			return noAgentForSetup(&rec, err)
 		}
-		plan, err := w.setupPlan(profiles, script, info.Arch)
+		plan, err := w.setupPlan(r.op.Profiled, profiles, script, info.Arch)
 		switch {
 		case err != nil && rec.SetupID == r.op.ID:
 			// A daemon before this one began it: the agent carries out what was planned then, if it has it.
@@ -128,10 +137,11 @@ func runSetup(ctx context.Context, w *Workspace, r *run) error {
 	}
 	return w.persist(ctx, func() *store.Change {
 		c := &store.Change{}
-		rec := w.recordOf(r)
+		op, rec := r.record(), w.recordOf(r)
 		if w.entries[rec.ID] == nil {
 			return c // gone meanwhile
 		}
+		op.Profiled = nil // of use no longer
 		if !resume {
 			endSetup(&rec)
 		}
@@ -139,11 +149,9 @@ func runSetup(ctx context.Context, w *Workspace, r *run) error {
 			w.setState(&rec, api.StateRunning, "")
 		} else {
 			w.setState(&rec, api.StateSetupFailed, rec.SetupFailed)
-			op := r.record()
 			op.Warnings = append(op.Warnings, left)
-			c.Operations = []store.Operation{op}
 		}
-		c.Instances = []store.Instance{rec}
+		c.Operations, c.Instances = []store.Operation{op}, []store.Instance{rec}
 		return c
 	})
 }

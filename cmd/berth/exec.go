@@ -23,12 +23,9 @@ func (a *app) execCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "exec NAME -- CMD…",
 		Short: "Run a command on an instance, with its output, input, signals and exit code",
-		Long: "exec runs a command exactly as given, without a shell, in the instance's working directory and with the environment
-" +
-			"of a shell there (berth help shell).
-" +
-			"All that is written to its output arrives: exec ends when the last process that holds it open has closed it, as ssh does.
-" +
+		Long: "exec runs a command exactly as given, without a shell, in the instance's working directory and with the environment\n" +
+			"of a shell there (berth help shell).\n" +
+			"All that is written to its output arrives: exec ends when the last process that holds it open has closed it, as ssh does.\n" +
 			"It exits with the command's own code, or 128+N for signal N. Where Berth itself failed, it exits with Berth's code and the last\n" +
 			"line of stderr begins with \"berth:\"; --berth-error-code replaces that code.",
 		Example:           "  berth exec vision -- nvidia-smi\n  berth exec vision -- sh -c 'ls *.py | wc -l'\n  tar c . | berth exec vision -- tar x",

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -123,6 +125,67 @@ func TestVMDaemonKilledOnDisks(t *testing.T) {
 	}
 	w.t = t
 	w.clean()
+}
+
+// TestVMStartKilled kills libvirtd, and the daemon, in the middle of a start: the machine runs, and the start has
+// succeeded.
+func TestVMStartKilled(t *testing.T) {
+	t.Parallel()
+	w := newVMWorld(t, libvirttest.Tiny)
+	w.does("create", "vision")
+	const ms = time.Millisecond
+	moments := []time.Duration{150 * ms, 250 * ms, 350 * ms}
+	if text := os.Getenv("BERTH_TEST_CUTS"); text != "" {
+		n, err := strconv.Atoi(text)
+		require.NoError(t, err, "BERTH_TEST_CUTS is a number")
+		moments = nil
+		for i := range n {
+			moments = append(moments, 50*ms+time.Duration(i)*1450*ms/time.Duration(n))
+		}
+	}
+	for _, after := range moments {
+		for name, kill := range map[string]func(){
+			"libvirtd": func() { w.virt.Kill(); w.virt.Launch() },
+			"daemon":   func() { require.NoError(t, syscall.Kill(w.pid(), syscall.SIGKILL)) },
+		} {
+			w.does("stop", "vision", "--force")
+			done := make(chan result, 1)
+			go func() { done <- w.patient("start", "vision") }()
+			time.Sleep(after)
+			kill()
+			r := <-done
+			require.Zero(t, r.code, "the %s killed %s after the start was asked for: %s", name, after, r.err)
+			require.Equal(t, api.StateRunning, w.show("vision").State)
+			w.does("exec", "vision", "--", "true")
+		}
+	}
+	w.clean()
+}
+
+// TestVMPlanHolds edits the files of images and sizes while no daemon runs, in the middle of a create.
+func TestVMPlanHolds(t *testing.T) {
+	t.Parallel()
+	base := newVMWorld(t, libvirttest.Tiny)
+	for _, point := range []string{"create.prepare.before", "create.prepare.after"} {
+		w := base.beside(t)
+		w.run("daemon", "stop")
+		mark := filepath.Join(t.TempDir(), "struck")
+		w.env = []string{"BERTH_TEST_FAULT=" + point + " " + mark}
+		w.run("create", "vision", "--no-wait") // its daemon may have ended before the answer
+		w.env = nil
+		eventuallyLong(t, "the point is reached", func() bool { _, err := os.Stat(mark); return err == nil })
+		require.NoError(t, os.Remove(filepath.Join(w.home, "images.toml")))
+		w.sizes("[[size]]\nname = \"other\"\nvcpus = 1\nmemory = \"512MiB\"\n")
+		eventuallyLong(t, "it runs", func() bool {
+			ins := w.ls()
+			require.False(t, len(ins) == 1 && ins[0].State == api.StateCreateFailed, "it has failed: %v", ins)
+			return len(ins) == 1 && ins[0].State == api.StateRunning
+		})
+		in := w.show("vision")
+		require.Equal(t, []any{libvirttest.Tiny, "test", int64(768 << 20)}, []any{in.Image, in.Size, in.MemoryBytes})
+		w.does("rm", "-y", "vision")
+		w.nothingLeft()
+	}
 }
 
 // TestVMClientKilled kills clients while a machine is made and deleted: both go on.
