@@ -58,12 +58,12 @@ func TestStartCutOff(t *testing.T) {
 	require.NoError(t, err)
 	ref := refOf(s)
 	const ms = time.Millisecond
-	for _, after := range cuts(t, 20*ms, 60*ms, 120*ms, 200*ms, 350*ms) {
+	for _, after := range cuts(t, 20*ms, 120*ms, 220*ms) {
 		require.NoError(t, b.ForceStop(t.Context(), ref))
 		b.cutOff(t, after, func() error { return b.Start(t.Context(), ref) })
 		b.await(t, ref, api.StateRunning)
 	}
-	for _, after := range cuts(t, 10*ms, 50*ms, 100*ms, 200*ms, 400*ms) {
+	for _, after := range cuts(t, 10*ms, 100*ms, 250*ms) {
 		for name, next := range map[string]func(*Backend) error{
 			"start": func(n *Backend) error { return n.Start(t.Context(), ref) },
 			"stop":  func(n *Backend) error { return n.Stop(t.Context(), ref) },

@@ -134,7 +134,7 @@ func TestVMStartKilled(t *testing.T) {
 	w := newVMWorld(t, libvirttest.Tiny)
 	w.does("create", "vision")
 	const ms = time.Millisecond
-	moments := []time.Duration{150 * ms, 250 * ms, 350 * ms}
+	moments := []time.Duration{150 * ms, 300 * ms}
 	if text := os.Getenv("BERTH_TEST_CUTS"); text != "" {
 		n, err := strconv.Atoi(text)
 		require.NoError(t, err, "BERTH_TEST_CUTS is a number")
