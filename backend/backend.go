@@ -14,7 +14,8 @@ import (
 //     sleep and never retry. They end soon after ctx ends, with its error.
 //   - Calls may come from several goroutines at once, also for the same machine.
 //   - Create with a Token that was used before returns the machine of the first call.
-//   - Start of what runs, Stop of what is stopped and Delete of what is gone succeed.
+//   - Start of what runs, Stop of what is stopped and Delete of what is gone succeed, as do those of what an earlier
+//     call, whose answer nobody heard, has brought on its way.
 //   - A machine that is gone is ErrNotFound; what the provider says stands in the error's text.
 //   - What the backend did not make, or adopt, it never changes.
 type Backend interface {

@@ -340,7 +340,7 @@ func waitFor(want api.State) func(context.Context, *Workspace, *run) error {
 			switch {
 			case m.State == want:
 				return true, nil
-			case r.op.Kind == opStart && m.State == api.StateStopped && fell:
+			case (r.op.Kind == opStart || r.op.Kind == opImage) && m.State == api.StateStopped && fell:
 				// The start that was under way has come to nothing: to another the provider says why.
 				asked, again = time.Now(), true
 				return false, w.change(ctx, r, opStart, backend.Backend.Start)
