@@ -261,6 +261,8 @@ func (q question) ask(ctx context.Context, terminal bool, argv []string) (answer
 	case ok: // also if the shell's own end is odd
 		return answer{env: own(env, device)}, nil
 	case err != nil:
+	case out.done:
+		err = errors.New("its environment was mixed with what others printed")
 	case state != nil:
 		err = fmt.Errorf("it ended before it ran the command (%w)", state)
 	default:

@@ -193,7 +193,7 @@ unset HISTFILE; local=1
 
 // TestCaptureLeavesDaemonsAlone: what start-up files start on purpose and is a daemon, as ssh-agent, goes on.
 func TestCaptureLeavesDaemonsAlone(t *testing.T) {
-	needs(t, "setsid")
+	needs(t, "setsid ps")
 	o := homeWith(t, "bash", map[string]string{".bashrc": debian + "setsid sleep 1000 & echo $! >daemon; disown\nuntil [ \"$(ps -o sid= -p $!)\" -eq $! ]; do :; done\n" + found})
 	c := capture(t.Context(), o, baseEnv(o, os.Environ()), testProgram(t), time.Minute)
 	require.Equal(t, "found", lookup(c.env, "MARK"), c.info.Error)
@@ -218,7 +218,7 @@ func TestCaptureLeavesALiveTmuxAlone(t *testing.T) {
 				return exec.Command("tmux", append([]string{"-f", "/dev/null", "-L", o.InstanceID}, args...)...)
 			}
 			t.Cleanup(func() { _ = tmux("kill-server").Run() })
-			require.NoError(t, tmux("new", "-d", "-s", "work", "stty raw -echo; touch "+typed+"; exec dd bs=1 of="+typed+" 2>/dev/null").Run())
+			require.NoError(t, tmux("new", "-d", "-s", "work", "stty raw -echo; touch '"+typed+"'; exec dd bs=1 of='"+typed+"' 2>/dev/null").Run())
 			eventually(t, "the session to take keys", func() bool { _, err := os.Stat(typed); return err == nil })
 			c := capture(t.Context(), o, baseEnv(o, os.Environ()), testProgram(t), time.Minute)
 			require.Equal(t, "1", lookup(c.env, "FROM_PROFILE"))
