@@ -19,7 +19,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 
 	"berth/backend/agent/proc"
@@ -207,12 +206,10 @@ func (q question) ask(ctx context.Context, terminal bool, argv []string) (answer
 	var theirs *os.File
 	var err error
 	if terminal {
-		if w.master, theirs, err = pty.Open(); err != nil {
+		if w.master, theirs, err = openTTY(24, 80); err != nil {
 			return answer{err: fmt.Errorf("opening a terminal device: %w", err)}, nil
 		}
 		w.slave = theirs
-		_ = pty.Setsize(w.master, &pty.Winsize{Rows: 24, Cols: 80})
-		nonblocking(w.master)
 		cmd.Env = merge(cmd.Env, "TERM=xterm-256color")
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs, theirs, theirs
 		cmd.SysProcAttr.Setctty = true
@@ -269,13 +266,6 @@ func (q question) ask(ctx context.Context, terminal bool, argv []string) (answer
 		err = errors.New("it ended before it ran the command")
 	}
 	return answer{err: err, lastWords: out.lastWords()}, nil
-}
-
-// nonblocking makes deadlines work for a terminal: package pty asks for the descriptor, by which they cease to.
-func nonblocking(f *os.File) {
-	if c, err := f.SyscallConn(); err == nil {
-		_ = c.Control(func(fd uintptr) { _ = unix.SetNonblock(int(fd), true) })
-	}
 }
 
 // follow is a shell that start-up files put in place of the one that was asked.
