@@ -206,6 +206,21 @@ func TestProcesses(t *testing.T) {
 	require.Contains(t, d.Screen(), "zombie: its GPU memory is held")
 }
 
+// The filter finds processes that are not among those that an agent sends by itself.
+func TestTheFilterSearchesAllProcesses(t *testing.T) {
+	d := topOf(t, "train-1", 120, 40)
+	d.WS.PutBeside("i-0001", gpu.Process{PID: 31337, User: "eve", Command: "sleep 86400", State: "sleeping"})
+	d.Press("/")
+	d.Type("eve sleep")
+	require.NotContains(t, d.Screen(), "31337")
+	d.Pass(time.Second)
+	require.Contains(t, d.Screen(), "31337")
+	d.Press("esc")
+	d.Pass(time.Second)
+	require.NotContains(t, d.Screen(), "31337")
+	require.Contains(t, d.Screen(), "python train.py")
+}
+
 func TestSignals(t *testing.T) {
 	d := topOf(t, "train-1", 120, 40)
 	d.Press("x")

@@ -36,7 +36,7 @@ type figures struct {
 func (a *Agent) startFigures() *figures {
 	find := func() ([][]string, error) { return probe.Commands(Command(a.exe, "probe"), a.exe, a.o.binDir()) }
 	f := &figures{probe: probe.New(probe.Options{Find: find, Every: monitor.Idle, Log: a.log}), done: make(chan struct{})}
-	o := monitor.Options{GPU: newXIDs(f.probe, filepath.Join(a.o.State, "xids.json"), a.log), History: filepath.Join(a.o.State, "history"), Attributor: owners{a, f.probe}, Log: a.log}
+	o := monitor.Options{GPU: newXIDs(f.probe, filepath.Join(a.o.State, "xids.json"), a.log), History: filepath.Join(a.o.State, "history"), Attributor: owners{a, f.probe}, Keep: a.ownProcesses, Log: a.log}
 	if rules, err := attention.Builtin(); err != nil {
 		a.log.Error("nothing is looked after", "err", err) // a build whose rules no test has read
 	} else {
@@ -88,12 +88,35 @@ func (o owners) Owner(c procs.Candidate) (gpu.Owner, bool) {
 	return gpu.Owner{}, false
 }
 
+// ownProcesses are those below which all is of this instance: the agent, with the commands that it runs, and the
+// shims and shells of terminals.
+func (a *Agent) ownProcesses() []int {
+	pids := []int{os.Getpid()}
+	for _, r := range a.terms.records() {
+		pids = append(pids, r.Shim.PID, r.Child.PID)
+	}
+	return pids
+}
+
 func (a *Agent) handleFigures(w http.ResponseWriter, r *http.Request) {
-	serveSamples(a, w, r, func() func(*gpu.Sample) any { return func(s *gpu.Sample) any { return s } })
+	q := r.URL.Query()
+	var search *procs.Search
+	if match := gpu.ProcessFilter(q.Get("filter")); match != nil || q.Has("pid") {
+		search = &procs.Search{Match: match}
+	}
+	for _, v := range q["pid"] {
+		pid, err := strconv.Atoi(v)
+		if err != nil || pid <= 0 {
+			api.WriteError(w, api.Errorf(api.CodeUsage, "pid=%.30q is no process", v))
+			return
+		}
+		search.PIDs = append(search.PIDs, pid)
+	}
+	serveSamples(a, w, r, search, func() func(*gpu.Sample) any { return func(s *gpu.Sample) any { return s } })
 }
 
 func (a *Agent) handleSummary(w http.ResponseWriter, r *http.Request) {
-	serveSamples(a, w, r, func() func(*gpu.Sample) any {
+	serveSamples(a, w, r, nil, func() func(*gpu.Sample) any {
 		var last *gpu.Summary
 		return func(s *gpu.Sample) any {
 			next := a.figures.Summary(s)
@@ -107,8 +130,9 @@ func (a *Agent) handleSummary(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// serveSamples answers with one sample, or with watch=true with a stream of them; what a line is, form says.
-func serveSamples(a *Agent, w http.ResponseWriter, r *http.Request, form func() func(*gpu.Sample) any) {
+// serveSamples answers with one sample, or with watch=true with a stream of them, in which is what search asks
+// for; what a line is, form says.
+func serveSamples(a *Agent, w http.ResponseWriter, r *http.Request, search *procs.Search, form func() func(*gpu.Sample) any) {
 	q := r.URL.Query()
 	watch, err := strconv.ParseBool(cmp.Or(q.Get("watch"), "false"))
 	if err != nil {
@@ -121,7 +145,7 @@ func serveSamples(a *Agent, w http.ResponseWriter, r *http.Request, form func() 
 		return
 	}
 	line := form()
-	if !watch {
+	if !watch && search == nil {
 		s, err := a.figures.Sample(r.Context())
 		if err != nil {
 			api.WriteError(w, api.Errorf(api.CodeUnreachable, "%w", err))
@@ -130,8 +154,20 @@ func serveSamples(a *Agent, w http.ResponseWriter, r *http.Request, form func() 
 		api.WriteJSON(w, http.StatusOK, line(s))
 		return
 	}
-	samples, cancel := a.figures.Watch(every)
+	samples, cancel := a.figures.Search(every, search)
 	defer cancel()
+	if !watch {
+		select {
+		case <-r.Context().Done():
+		case s, ok := <-samples:
+			if !ok {
+				api.WriteError(w, api.Errorf(api.CodeUnreachable, "%w", monitor.ErrClosed))
+				return
+			}
+			api.WriteJSON(w, http.StatusOK, line(s))
+		}
+		return
+	}
 	out := api.NewNDJSON(w)
 	for {
 		select {

@@ -9,6 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -32,7 +35,7 @@ func TestFiguresOfAnAgent(t *testing.T) {
 	defer s.Close()
 	var job int
 	eventually(t, "the command runs", func() bool {
-		f, err := c.Figures(t.Context())
+		f, err := c.Figures(t.Context(), api.ProcessSearch{})
 		require.NoError(t, err)
 		for _, p := range f.Processes {
 			if p.Command == "sleep 1000" && p.Owner.Kind == "exec" {
@@ -48,7 +51,7 @@ func TestFiguresOfAnAgent(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	stop := errors.New("enough")
-	err = c.WatchFigures(ctx, time.Second, func(s gpu.Sample) error {
+	err = c.WatchFigures(ctx, time.Second, api.ProcessSearch{}, func(s gpu.Sample) error {
 		if len(s.GPUs) != 8 || s.GPUs[3].Temperature == nil || *s.GPUs[3].Temperature != 91 {
 			return nil
 		}
@@ -97,7 +100,7 @@ func TestFiguresOfAnAgent(t *testing.T) {
 	a.activity.Store(0)
 	fake.Change(func(s *nvmltest.Scenario) { s.GPUs[5].Set(nvmltest.Utilization, 90) })
 	eventually(t, "it is active", func() bool {
-		_, err := c.Figures(t.Context())
+		_, err := c.Figures(t.Context(), api.ProcessSearch{})
 		require.NoError(t, err)
 		return time.Since(a.Info().LastActivity) < time.Minute
 	})
@@ -105,7 +108,7 @@ func TestFiguresOfAnAgent(t *testing.T) {
 	// The driver tells an error once; it is remembered beyond the agent's end.
 	fake.Change(func(s *nvmltest.Scenario) { s.Events = append(s.Events, nvmltest.Event{GPU: 2, Code: 79}) })
 	eventually(t, "the error is seen", func() bool {
-		s, err := c.Figures(t.Context())
+		s, err := c.Figures(t.Context(), api.ProcessSearch{})
 		require.NoError(t, err)
 		return s.GPUs[2].LastXID != nil && s.GPUs[2].LastXID.Code == 79
 	})
@@ -121,6 +124,53 @@ func TestFiguresOfAnAgent(t *testing.T) {
 	eventually(t, "another probe", func() bool { st := a.figures.probe.Latest(); return st.PID != 0 && st.PID != pid && st.Reason == "" })
 }
 
+// What belongs to the instance is always listed, and a search finds every process, however many use more.
+func TestProcessesBesideManyOthers(t *testing.T) {
+	// Their parent ends, so that they are nobody's; they are as large as those that are looked for, and older.
+	out, err := exec.Command("sh", "-c", `for i in $(seq 60); do sleep 4321 >/dev/null 2>&1 & echo $!; done`).Output()
+	var others []int
+	for _, f := range strings.Fields(string(out)) {
+		pid, err := strconv.Atoi(f)
+		require.NoError(t, err)
+		others = append(others, pid)
+	}
+	t.Cleanup(func() {
+		for _, pid := range others {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	})
+	require.NoError(t, err)
+	_, c := serve(t, testOptions(t))
+	s, err := c.OpenStream(t.Context(), "/v1/exec", sh("sleep 1234 & exec sleep 1233"))
+	require.NoError(t, err)
+	defer s.Close()
+	owned := func(v gpu.Sample, command string) bool {
+		return slices.ContainsFunc(v.Processes, func(p gpu.Process) bool { return p.Command == command && p.Owner.Kind == "exec" })
+	}
+	eventually(t, "what the command runs is listed", func() bool {
+		v, err := c.Figures(t.Context(), api.ProcessSearch{})
+		require.NoError(t, err)
+		return owned(v, "sleep 1233") && owned(v, "sleep 1234")
+	})
+	for _, search := range []api.ProcessSearch{{Filter: "sleep 4321"}, {PIDs: others}} {
+		v, err := c.Figures(t.Context(), search)
+		require.NoError(t, err)
+		pids := map[int]bool{}
+		for _, p := range v.Processes {
+			pids[p.PID] = true
+		}
+		for _, pid := range others {
+			require.True(t, pids[pid], "%d in %+v", pid, search)
+		}
+	}
+	stop := errors.New("enough")
+	err = c.WatchFigures(t.Context(), time.Second, api.ProcessSearch{PIDs: others[59:]}, func(v gpu.Sample) error {
+		require.True(t, slices.ContainsFunc(v.Processes, func(p gpu.Process) bool { return p.PID == others[59] }))
+		return stop
+	})
+	require.ErrorIs(t, err, stop)
+}
+
 // stateOf is a driver that says one thing.
 type stateOf struct{ probe.State }
 
@@ -132,7 +182,7 @@ func TestFiguresWithoutGPUs(t *testing.T) {
 		t.Skip("this host has GPUs")
 	}
 	_, c := serve(t, testOptions(t))
-	s, err := c.Figures(t.Context())
+	s, err := c.Figures(t.Context(), api.ProcessSearch{})
 	require.NoError(t, err)
 	require.Empty(t, s.GPUs)
 	require.Contains(t, s.GPUError, "driver")
@@ -140,7 +190,7 @@ func TestFiguresWithoutGPUs(t *testing.T) {
 	require.NotNil(t, s.CPU)
 	h := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return c.Dial(ctx) }}}
 	defer h.CloseIdleConnections()
-	for _, path := range []string{"figures?watch=maybe", "summary?watch=true&every=soon", "history?since=yesterday", "history?points=-1"} {
+	for _, path := range []string{"figures?watch=maybe", "figures?pid=me", "summary?watch=true&every=soon", "history?since=yesterday", "history?points=-1"} {
 		res, err := h.Get("http://berth/v1/" + path)
 		require.NoError(t, err)
 		_ = res.Body.Close()
@@ -154,7 +204,7 @@ func TestSignalsToProcesses(t *testing.T) {
 	require.NoError(t, cmd.Start())
 	began := time.Time{}
 	eventually(t, "it is listed", func() bool {
-		s, err := c.Figures(t.Context())
+		s, err := c.Figures(t.Context(), api.ProcessSearch{})
 		require.NoError(t, err)
 		for _, p := range s.Processes {
 			if p.PID == cmd.Process.Pid {
@@ -188,7 +238,7 @@ func TestHistoryOutlivesTheAgent(t *testing.T) {
 	watched := make(chan struct{})
 	go func() { // each second is kept
 		defer close(watched)
-		_ = c.WatchFigures(ctx, time.Second, func(gpu.Sample) error { return nil })
+		_ = c.WatchFigures(ctx, time.Second, api.ProcessSearch{}, func(gpu.Sample) error { return nil })
 	}()
 	defer func() { cancel(); <-watched }()
 	points := func(c *api.Client) int {

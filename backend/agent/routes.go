@@ -24,7 +24,7 @@ func Routes(a *Agent) []api.Route {
 		{Method: "POST", Path: "/v1/setup/{id}/resume", Summary: "Run the failed step of a set-up again and go on", Response: api.SetupStatus{}, Handler: a.handleResumeSetup},
 		{Method: "DELETE", Path: "/v1/setup/{id}", Summary: "Cancel a set-up and end the step that runs", Response: api.SetupStatus{}, Handler: a.handleCancelSetup},
 		{Method: "GET", Path: "/v1/inventory", Summary: "What is installed on the instance; takes up to 10 s", Response: api.Inventory{}, Handler: a.handleInventory},
-		{Method: "GET", Path: "/v1/figures", Summary: "What the host shows now; with watch=true a stream of it", Query: []string{"watch", "every"}, Response: gpu.Sample{}, Handler: a.handleFigures},
+		{Method: "GET", Path: "/v1/figures", Summary: "What the host shows now; with watch=true a stream of it. Processes are those of the instance and those that use most; filter (words, ! for not) and pid ask for more", Query: []string{"watch", "every", "filter", "pid"}, Response: gpu.Sample{}, Handler: a.handleFigures},
 		{Method: "GET", Path: "/v1/summary", Summary: "The same made small", Query: []string{"watch", "every"}, Response: gpu.Summary{}, Handler: a.handleSummary},
 		{Method: "GET", Path: "/v1/history", Summary: "What was measured", Query: []string{"metric", "subject", "since", "until", "points"}, Response: []gpu.Series{}, Handler: a.handleHistory},
 		{Method: "GET", Path: "/v1/metrics", Summary: "The figures in Prometheus' text format", Handler: a.handleMetrics},

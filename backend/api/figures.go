@@ -5,22 +5,52 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
 	"berth/gpu"
 )
 
+// ProcessSearch asks for processes beside those that a sample shows anyway: those of the instance's terminals and
+// commands, those on GPUs, and those that use most. An agent from before it sends only these.
+type ProcessSearch struct {
+	Filter string // words that must all occur in what is shown of a process, or, with "!" before them, must not
+	PIDs   []int
+}
+
+func (s ProcessSearch) add(q url.Values) string {
+	if s.Filter != "" {
+		q.Set("filter", s.Filter)
+	}
+	for _, pid := range s.PIDs {
+		q.Add("pid", strconv.Itoa(pid))
+	}
+	if len(q) == 0 {
+		return ""
+	}
+	return "?" + q.Encode()
+}
+
+// Match reports whether a process is one that is searched for; without a search, each is.
+func (s ProcessSearch) Match() func(*gpu.Process) bool {
+	filter := gpu.ProcessFilter(s.Filter)
+	return func(p *gpu.Process) bool {
+		return filter == nil && len(s.PIDs) == 0 || slices.Contains(s.PIDs, p.PID) || filter != nil && filter(p)
+	}
+}
+
 // Figures returns one sample of the host that the agent runs on (a client for an agent: Client.Agent).
-func (c *Client) Figures(ctx context.Context) (gpu.Sample, error) {
+func (c *Client) Figures(ctx context.Context, search ProcessSearch) (gpu.Sample, error) {
 	var v gpu.Sample
-	return v, c.call(ctx, http.MethodGet, "/v1/figures", nil, &v)
+	return v, c.call(ctx, http.MethodGet, "/v1/figures"+search.add(url.Values{}), nil, &v)
 }
 
 // WatchFigures calls each with a sample now and then every so often (at least a second), until ctx ends or
 // each fails. While it lasts the agent samples at that pace.
-func (c *Client) WatchFigures(ctx context.Context, every time.Duration, each func(gpu.Sample) error) error {
-	res, err := c.open(ctx, http.MethodGet, "/v1/figures?watch=true&every="+url.QueryEscape(every.String()), nil)
+func (c *Client) WatchFigures(ctx context.Context, every time.Duration, search ProcessSearch, each func(gpu.Sample) error) error {
+	q := url.Values{"watch": {"true"}, "every": {every.String()}}
+	res, err := c.open(ctx, http.MethodGet, "/v1/figures"+search.add(q), nil)
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ func (h *Hub) Check(ctx context.Context) []api.Check {
 	h.eachUsable(ctx, func(all []api.Instance) { checks = make([]*api.Check, len(all)) }, func(i int, in *api.Instance, client *api.Client) {
 		c := &api.Check{Area: "figures", Name: in.Name, Status: "ok"}
 		checks[i] = c
-		s, err := client.Figures(ctx)
+		s, err := client.Figures(ctx, api.ProcessSearch{})
 		if err != nil {
 			c.Status, c.Message = "warn", "its agent gives no figures: "+api.AsError(err).Message
 			return

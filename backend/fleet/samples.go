@@ -21,7 +21,7 @@ func (h *Hub) Samples(ctx context.Context) []prom.Target {
 			out[i] = prom.Target{Hostname: all[i].Name, Instance: all[i].Name, Up: new(bool)}
 		}
 	}, func(i int, _ *api.Instance, client *api.Client) {
-		if s, err := client.Figures(ctx); err == nil {
+		if s, err := client.Figures(ctx, api.ProcessSearch{}); err == nil {
 			out[i].Sample, *out[i].Up = &s, true
 		}
 	})

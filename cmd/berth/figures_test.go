@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -48,6 +49,14 @@ func TestFigures(t *testing.T) {
 	text := w.ok("top", "vision")
 	require.Contains(t, text, "A100")
 	require.Contains(t, text, "DISK")
+
+	// A search finds each process, and prints nothing else.
+	me := strconv.Itoa(os.Getpid())
+	require.NoError(t, json.Unmarshal([]byte(w.ok("top", "vision", "--once", "--json", "--pid", me)), &s))
+	require.Len(t, s.Processes, 1)
+	require.Equal(t, os.Getpid(), s.Processes[0].PID)
+	text = w.ok("top", "vision", "--once", "--filter", me)
+	require.Contains(t, text, "\n"+me+" ")
 
 	// Live: what changes is seen.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

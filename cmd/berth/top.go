@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,12 +20,15 @@ import (
 func (a *app) topCmd() *cobra.Command {
 	var once, watch bool
 	var every time.Duration
+	var search api.ProcessSearch
 	cmd := &cobra.Command{
 		Use:   "top NAME",
 		Short: "GPUs, processes, CPU, memory and disks of an instance, live",
 		Long: "top opens the dashboard on one instance's figures. With --once, or without a terminal, it prints them and ends;\n" +
-			"with --watch it prints them again and again (with --json a document a line).",
-		Example:           "  berth top vision\n  berth top vision --once --json\n  berth top vision --watch --json --every 5s",
+			"with --watch it prints them again and again (with --json a document a line).\n\n" +
+			"The processes are those of its terminals and commands, those on GPUs, and those that use most. --filter and --pid\n" +
+			"print only what they name, of all processes.",
+		Example:           "  berth top vision\n  berth top vision --once --json\n  berth top vision --watch --json --every 5s\n  berth top vision --once --filter \"ann python\"",
 		Args:              exactArgs("NAME"),
 		ValidArgsFunction: a.completeNames(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -34,42 +38,54 @@ func (a *app) topCmd() *cobra.Command {
 			if once && watch {
 				return api.Errorf(api.CodeUsage, "--once and --watch exclude each other")
 			}
-			if !once && !watch && !a.json && terminal(a.in) && terminal(a.out) {
+			if !once && !watch && !a.json && search.Filter == "" && len(search.PIDs) == 0 && terminal(a.in) && terminal(a.out) {
 				return a.dashboardOn(cmd, args[0])
 			}
-			return a.top(cmd.Context(), args[0], watch, every)
+			return a.top(cmd.Context(), args[0], watch, every, search)
 		},
 	}
 	cmd.Flags().BoolVar(&once, "once", false, "print the figures once")
 	cmd.Flags().BoolVar(&watch, "watch", false, "print the figures again and again")
 	cmd.Flags().DurationVar(&every, "every", time.Second, "how often --watch prints them")
+	cmd.Flags().StringVar(&search.Filter, "filter", "", "only processes in whose line all of these words are, or, with ! before them, are not")
+	cmd.Flags().IntSliceVar(&search.PIDs, "pid", nil, "only these processes")
 	a.jsonFlag(cmd)
 	return cmd
 }
 
 // top prints an instance's figures once, or until it is interrupted.
-func (a *app) top(ctx context.Context, name string, watch bool, every time.Duration) error {
+func (a *app) top(ctx context.Context, name string, watch bool, every time.Duration, search api.ProcessSearch) error {
 	c, err := a.client()
 	if err != nil {
 		return err
 	}
+	limit := topProcesses
+	if search.Filter != "" || len(search.PIDs) > 0 {
+		limit = math.MaxInt
+	}
+	match := search.Match()
+	only := func(s *gpu.Sample) {
+		s.Processes = slices.DeleteFunc(s.Processes, func(p gpu.Process) bool { return !match(&p) })
+	}
 	return c.WithQuestions(ctx, func(ctx context.Context) error {
 		if !watch {
-			s, err := c.Agent(name).Figures(ctx)
+			s, err := c.Agent(name).Figures(ctx, search)
 			if err != nil {
 				return err
 			}
+			only(&s)
 			if a.json {
 				return a.printJSON(s)
 			}
-			return a.printSample(name, &s)
+			return a.printSample(name, &s, limit)
 		}
 		enc := json.NewEncoder(jsonOut(a.out))
-		return c.Agent(name).WatchFigures(ctx, every, func(s gpu.Sample) error {
+		return c.Agent(name).WatchFigures(ctx, every, search, func(s gpu.Sample) error {
+			only(&s)
 			if a.json {
 				return enc.Encode(s)
 			}
-			if err := a.printSample(name, &s); err != nil {
+			if err := a.printSample(name, &s, limit); err != nil {
 				return err
 			}
 			_, err := fmt.Fprintln(a.out)
@@ -100,7 +116,8 @@ func of[T int64 | float64](used, total *T, form func(T) string) string {
 	return form(*used) + "/" + form(*total)
 }
 
-func (a *app) printSample(name string, s *gpu.Sample) error {
+// printSample prints a sample, with at most limit processes that are on no GPU.
+func (a *app) printSample(name string, s *gpu.Sample, limit int) error {
 	head := fmt.Sprintf("%s  %s", name, s.SampledAt.Local().Format(time.TimeOnly))
 	head += fmt.Sprintf("  CPU %s  load %s  memory %s", figure(s.CPU, percent), figure(s.Load1, func(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) }),
 		of(s.MemoryUsed, s.MemoryTotal, bytesText))
@@ -129,7 +146,7 @@ func (a *app) printSample(name string, s *gpu.Sample) error {
 		}
 		tables = append(tables, rows)
 	}
-	if rows := processRows(s.Processes); len(rows) > 1 {
+	if rows := processRows(s.Processes, limit); len(rows) > 1 {
 		tables = append(tables, rows)
 	}
 	disks := [][]string{{"DISK", "FILE SYSTEM", "USED", "AVAILABLE", "FULL", "FILES", "FULL IN"}}
@@ -155,13 +172,13 @@ func (a *app) printSample(name string, s *gpu.Sample) error {
 }
 
 const (
-	// topProcesses is how many processes are printed that are on no GPU.
+	// topProcesses is how many processes are printed that are on no GPU, where nothing is searched for.
 	topProcesses = 10
 	// commandWidth is how much is printed of a command line.
 	commandWidth = 80
 )
 
-func processRows(list []gpu.Process) [][]string {
+func processRows(list []gpu.Process, limit int) [][]string {
 	rows := [][]string{{"PID", "USER", "GPU", "GPU MEMORY", "SM", "CPU", "MEMORY", "OF", "COMMAND"}}
 	others := 0
 	for i := range list {
@@ -169,7 +186,7 @@ func processRows(list []gpu.Process) [][]string {
 		on := dash
 		if p.GPUIndex != nil {
 			on = strconv.Itoa(*p.GPUIndex)
-		} else if others++; others > topProcesses {
+		} else if others++; others > limit {
 			continue
 		}
 		command := p.Command

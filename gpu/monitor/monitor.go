@@ -35,6 +35,8 @@ type Options struct {
 	History string
 	// Attributor says whose a process is; nil: only containers are known.
 	Attributor procs.Attributor
+	// Keep gives processes that each sample shows, with all below them: see procs.Options.
+	Keep func() []int
 	// Findings says what wants attention in a sample; it is called with each, in order. nil: nothing does.
 	Findings func(*gpu.Sample) []gpu.Finding
 	Log      *slog.Logger
@@ -83,9 +85,10 @@ type Monitor struct {
 }
 
 type watcher struct {
-	every time.Duration
-	due   time.Duration
-	c     chan *gpu.Sample
+	every  time.Duration
+	due    time.Duration
+	c      chan *gpu.Sample
+	search *procs.Search // what its samples show beside what all show; nil: nothing
 }
 
 // New prepares a Monitor; nothing is measured until Run.
@@ -99,6 +102,9 @@ func New(o Options) *Monitor {
 	o.Host.Now, o.Procs.Now = o.Now, o.Now
 	if o.Attributor != nil {
 		o.Procs.Attributor = o.Attributor
+	}
+	if o.Keep != nil {
+		o.Procs.Keep = o.Keep
 	}
 	return &Monitor{o: o, start: time.Now(), host: host.New(o.Host), table: procs.New(o.Procs), history: history.Open(o.History, o.Now),
 		phase: 0.1 + 0.8*rand.Float64(), wake: make(chan struct{}, 1), ended: make(chan struct{}), watchers: map[*watcher]struct{}{},
@@ -189,7 +195,13 @@ func (m *Monitor) untilNext(every time.Duration) time.Duration {
 // tick takes one sample.
 func (m *Monitor) tick(ctx context.Context) {
 	m.mu.Lock()
-	watched := len(m.watchers) > 0
+	watched := len(m.watchers) > 0 || m.wanted
+	searches := map[*watcher]procs.Search{}
+	for w := range m.watchers {
+		if w.search != nil {
+			searches[w] = *w.search
+		}
+	}
 	m.mu.Unlock()
 	s := m.measure(ctx, watched)
 	m.guard("attention", func() {
@@ -197,8 +209,33 @@ func (m *Monitor) tick(ctx context.Context) {
 			s.Attention = m.o.Findings(s)
 		}
 	})
+	own := map[*watcher]*gpu.Sample{}
+	for w, q := range searches {
+		own[w] = s
+		m.guard("a search", func() {
+			found, err := m.table.Find(ctx, q)
+			m.problem("a search", err)
+			own[w] = with(s, found)
+		})
+	}
 	m.keep(s)
-	m.publish(s)
+	m.publish(s, own)
+}
+
+// with is a sample that has these processes, too.
+func with(s *gpu.Sample, found []gpu.Process) *gpu.Sample {
+	has := map[int]bool{}
+	for i := range s.Processes {
+		has[s.Processes[i].PID] = true
+	}
+	out := *s
+	out.Processes = slices.Clip(s.Processes)
+	for _, p := range found {
+		if !has[p.PID] {
+			out.Processes = append(out.Processes, p)
+		}
+	}
+	return &out
 }
 
 func (m *Monitor) measure(ctx context.Context, watched bool) *gpu.Sample {
@@ -242,7 +279,8 @@ func (m *Monitor) gpus(s *gpu.Sample) []gpu.GPUProcess {
 	return r.Processes
 }
 
-func (m *Monitor) publish(s *gpu.Sample) {
+// publish gives a sample to those that wait and watch; own is what those that search get instead.
+func (m *Monitor) publish(s *gpu.Sample, own map[*watcher]*gpu.Sample) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.idle.see(s)
@@ -250,9 +288,17 @@ func (m *Monitor) publish(s *gpu.Sample) {
 	close(m.next)
 	m.next = make(chan struct{})
 	for w := range m.watchers {
+		give := s
+		if w.search != nil {
+			if give = own[w]; give == nil { // it came while this sample was taken
+				m.wanted = true
+				m.poke()
+				continue
+			}
+		}
 		if m.lastAt >= w.due {
 			w.due = m.lastAt + w.every*9/10
-			w.give(s)
+			w.give(give)
 		}
 	}
 }
@@ -275,7 +321,12 @@ func (w *watcher) give(s *gpu.Sample) {
 // Watch gives a sample now and then every so often (at least Fastest), dropping those that are not taken in time,
 // until cancel is called or Run ends; the channel is closed then. The samples may not be changed.
 func (m *Monitor) Watch(every time.Duration) (samples <-chan *gpu.Sample, cancel func()) {
-	w := &watcher{every: max(every, Fastest), c: make(chan *gpu.Sample, 1)}
+	return m.Search(every, nil)
+}
+
+// Search is Watch with samples that have the processes of a search, too; nil: none.
+func (m *Monitor) Search(every time.Duration, search *procs.Search) (samples <-chan *gpu.Sample, cancel func()) {
+	w := &watcher{every: max(every, Fastest), c: make(chan *gpu.Sample, 1), search: search}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.watchers == nil {
@@ -283,7 +334,7 @@ func (m *Monitor) Watch(every time.Duration) (samples <-chan *gpu.Sample, cancel
 		return w.c, func() {}
 	}
 	m.watchers[w] = struct{}{}
-	if m.last != nil && m.elapsed()-m.lastAt < fresh {
+	if search == nil && m.last != nil && m.elapsed()-m.lastAt < fresh {
 		w.due = m.lastAt + w.every*9/10
 		w.give(m.last)
 	} else {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -120,6 +121,24 @@ func TestSampleOfThisHost(t *testing.T) {
 	require.Contains(t, string(b), `"utilization_percent":90`)
 }
 
+// Who searches gets what is not among those that use most; nobody else does.
+func TestSearch(t *testing.T) {
+	small := exec.CommandContext(t.Context(), "sleep", "1000")
+	require.NoError(t, small.Start())
+	defer func() { _ = small.Process.Kill(); _ = small.Wait() }()
+	m := run(t, Options{Procs: procs.Options{Foreign: p(false), Top: 1}})
+	has := func(s *gpu.Sample) bool {
+		return slices.ContainsFunc(s.Processes, func(p gpu.Process) bool { return p.PID == small.Process.Pid })
+	}
+	c, stop := m.Search(time.Second, &procs.Search{PIDs: []int{small.Process.Pid}})
+	defer stop()
+	require.True(t, has(<-c))
+	require.True(t, has(<-c))
+	s, err := m.Sample(t.Context())
+	require.NoError(t, err)
+	require.False(t, has(s))
+}
+
 func TestPaceFollowsWhoWatches(t *testing.T) {
 	f := &fakeGPUs{state: eight(0)}
 	m := run(t, Options{GPU: f})
@@ -157,7 +176,7 @@ func TestSlowReadersGetTheNewest(t *testing.T) {
 		for w := range m.watchers {
 			w.due = 0
 		}
-		m.publish(&gpu.Sample{ProcessCount: i})
+		m.publish(&gpu.Sample{ProcessCount: i}, nil)
 	}
 	require.Equal(t, 4, (<-c).ProcessCount)
 	select {

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -261,6 +262,55 @@ func TestTopAndShares(t *testing.T) {
 	require.Nil(t, list[0].CPU)
 	_, _, err = New(Options{Proc: dir + "-not", Foreign: &no}).Scan(t.Context(), nil, true)
 	require.ErrorContains(t, err, dir+"-not")
+}
+
+// What is kept is in the list however many others use more, also after it left its parent.
+func TestWhatIsKeptIsAlwaysShown(t *testing.T) {
+	dir := fakeProc(t, 400)
+	for pid := 1; pid <= 50; pid++ {
+		writeProc(t, dir, pid, pid/2, 0, 10000)
+	}
+	no := false
+	var mono time.Duration
+	tb := New(Options{Proc: dir, Foreign: &no, Top: 10, Elapsed: func() time.Duration { return mono }, Keep: func() []int { return []int{100, 4242} }})
+	pids := func() (out []int) {
+		mono += time.Minute
+		for _, p := range settled(t, tb) {
+			if p.PID >= 100 {
+				out = append(out, p.PID)
+			}
+		}
+		slices.Sort(out)
+		return out
+	}
+	require.Equal(t, []int{100, 200, 201, 400}, pids())
+	writeProc(t, dir, 201, 1, 0, 1)
+	writeProc(t, dir, 500, 201, 0, 1)
+	require.NoError(t, os.RemoveAll(filepath.Join(dir, "400")))
+	require.Equal(t, []int{100, 200, 201, 500}, pids())
+}
+
+// A search looks at all processes, and finds one that has begun since the last look.
+func TestFind(t *testing.T) {
+	dir := fakeProc(t, 400)
+	no := false
+	tb := New(Options{Proc: dir, Foreign: &no, Top: 10, Elapsed: func() time.Duration { return time.Second }})
+	list := settled(t, tb)
+	require.Len(t, list, 10)
+	require.Nil(t, find(list, 7))
+	writeProc(t, dir, 500, 1, 0, 1)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "500", "cmdline"), []byte("new\x00"), 0o600))
+	found, err := tb.Find(t.Context(), Search{PIDs: []int{500, 7, 4242, 7}})
+	require.NoError(t, err)
+	require.Len(t, found, 2)
+	require.Equal(t, "python train.py", found[0].Command)
+	require.Equal(t, "new", found[1].Command)
+	writeProc(t, dir, 501, 1, 0, 1)
+	tb.at++ // the next look
+	found, err = tb.Find(t.Context(), Search{PIDs: []int{500}, Match: gpu.ProcessFilter("train")})
+	require.NoError(t, err)
+	require.Len(t, found, 402)
+	require.NotNil(t, find(found, 501))
 }
 
 // TestManyProcessesAreScannedLessOften: what looking at all costs decides how often it is done.

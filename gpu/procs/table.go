@@ -3,6 +3,7 @@ package procs
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -16,7 +17,9 @@ type Options struct {
 	Proc string // where the processes are found; "": /proc
 	// Attributor says whose a process is; nil: only containers are known.
 	Attributor Attributor
-	// Top is how many processes are shown apart from those on GPUs; 0: 40.
+	// Keep gives processes that are always shown, with all below them; nil: none. It must not block.
+	Keep func() []int
+	// Top is how many processes are shown apart from those and from those on GPUs; 0: 40.
 	Top     int
 	Now     func() time.Time
 	Elapsed func() time.Duration // a clock that is never set
@@ -34,6 +37,7 @@ type Table struct {
 	byPID map[int]*entry
 	shown []*entry
 	round uint64
+	at    time.Duration // of the last Scan
 	users users
 
 	wall    time.Time // when starts were told, and the same moment on the other clock
@@ -72,6 +76,7 @@ type entry struct {
 	comm      string
 	state     byte
 	kernel    bool
+	kept      bool // it was at or below one of Keep's
 	threads   int
 	memory    int64
 	cpu       time.Duration
@@ -98,7 +103,10 @@ const (
 	detailsAgain    = 30 * time.Second
 	// detailsPatience is how long a sample waits for arguments; they take microseconds, or for ever.
 	detailsPatience = 50 * time.Millisecond
-	maxLoading      = 64
+	// searchPatience is how long a search waits for the arguments of all processes.
+	searchPatience = 2 * time.Second
+	maxLoading     = 64
+	maxAncestors   = 256
 	// askOwner is how often it is asked whose a process is, each time its details were read: a terminal's record may be
 	// written a moment after its shell started.
 	askOwner      = 3
@@ -130,23 +138,16 @@ func New(o Options) *Table {
 }
 
 // Scan looks at the processes and returns those that are shown: each that onGPU names, once for each GPU, then
-// those that use most of the processors and of the memory. count is how many the host has. While nobody watches
-// it costs less.
+// those below Keep's and those that use most of the processors and of the memory. count is how many the host has.
+// While nobody watches it costs less.
 func (t *Table) Scan(ctx context.Context, onGPU []gpu.GPUProcess, watched bool) (list []gpu.Process, count int, err error) {
 	now := t.o.Elapsed()
+	t.at = now
 	t.round++
 	t.followClock(now)
 	if t.due(now, watched) {
 		cpu := threadTime()
-		err = t.src.all(func(s stat) { t.update(s, now) })
-		if err == nil {
-			for pid, e := range t.byPID {
-				if e.round != t.round {
-					delete(t.byPID, pid)
-				}
-			}
-			t.scanned, t.lastAll = true, now
-		}
+		err = t.scanAll(now)
 		t.cost = threadTime() - cpu
 		threadDone()
 		t.choose()
@@ -172,7 +173,7 @@ func (t *Table) Scan(ctx context.Context, onGPU []gpu.GPUProcess, watched bool) 
 			show = append(show, e)
 		}
 	}
-	t.load(ctx, show, now)
+	t.load(ctx, show, now, detailsPatience)
 	list = make([]gpu.Process, 0, len(show)+len(onGPU))
 	for _, p := range onGPU {
 		list = append(list, t.joined(p))
@@ -186,6 +187,45 @@ func (t *Table) Scan(ctx context.Context, onGPU []gpu.GPUProcess, watched bool) 
 		}
 	}
 	return list, len(t.byPID), err
+}
+
+// Search says which processes are wanted beside those that are shown.
+type Search struct {
+	PIDs  []int
+	Match func(*gpu.Process) bool // nil: only those of PIDs
+}
+
+// Find returns each process that q asks for, shown by the last Scan or not, in the order of their PIDs; GPUs are
+// not said. With Match it looks at all processes, whatever that costs.
+func (t *Table) Find(ctx context.Context, q Search) ([]gpu.Process, error) {
+	var list []*entry
+	var err error
+	if q.Match != nil {
+		if t.lastAll != t.at || !t.scanned {
+			err = t.scanAll(t.at)
+		}
+		list = slices.Collect(maps.Values(t.byPID))
+	} else {
+		for _, pid := range q.PIDs {
+			if e := t.refresh(pid, t.at); e != nil {
+				list = append(list, e)
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b *entry) int { return a.pid - b.pid })
+	list = slices.Compact(list)
+	ctx, cancel := context.WithTimeout(ctx, searchPatience)
+	defer cancel()
+	for part := range slices.Chunk(list, maxLoading) {
+		t.load(ctx, part, t.at, searchPatience)
+	}
+	var out []gpu.Process
+	for _, e := range list {
+		if p := t.process(e); slices.Contains(q.PIDs, p.PID) || q.Match != nil && q.Match(&p) {
+			out = append(out, p)
+		}
+	}
+	return out, err
 }
 
 // followClock tells all starts anew when the wall clock was set, so that Signal, which asks by it, agrees.
@@ -212,6 +252,20 @@ func (t *Table) due(now time.Duration, watched bool) bool {
 	}
 	pause := min(time.Duration(float64(t.cost)/budget), longestPause)
 	return now-t.lastAll >= pause*9/10 // a tick that comes a little early counts
+}
+
+// scanAll looks at every process, and forgets those that are gone.
+func (t *Table) scanAll(now time.Duration) error {
+	if err := t.src.all(func(s stat) { t.update(s, now) }); err != nil {
+		return err
+	}
+	for pid, e := range t.byPID {
+		if e.round != t.round {
+			delete(t.byPID, pid)
+		}
+	}
+	t.scanned, t.lastAll = true, now
+	return nil
 }
 
 func (t *Table) refresh(pid int, now time.Duration) *entry {
@@ -248,7 +302,7 @@ func (t *Table) update(s stat, now time.Duration) *entry {
 
 func percent(cpu, passed time.Duration) float64 { return 100 * float64(cpu) / float64(passed) }
 
-// choose finds those that use most: half of them by CPU, the rest by memory.
+// choose finds those that use most, half of them by CPU, the rest by memory, and adds those that are always shown.
 func (t *Table) choose() {
 	all := make([]*entry, 0, len(t.byPID))
 	for _, e := range t.byPID {
@@ -271,11 +325,43 @@ func (t *Table) choose() {
 			chosen[e] = true
 		}
 	}
+	for e := range t.kept() {
+		chosen[e] = true
+	}
 	t.shown = t.shown[:0]
 	for e := range chosen {
 		t.shown = append(t.shown, e)
 	}
 	slices.SortFunc(t.shown, byCPU)
+}
+
+// kept are the processes that are always shown: those at and below Keep's, and what was seen there before it left
+// for another parent.
+func (t *Table) kept() map[*entry]bool {
+	in := map[*entry]bool{}
+	if t.o.Keep == nil {
+		return in
+	}
+	for _, pid := range t.o.Keep() {
+		if e := t.byPID[pid]; e != nil {
+			in[e] = true
+		}
+	}
+	var way []*entry
+	for _, e := range t.byPID {
+		way = way[:0]
+		keep := false
+		for p := e; p != nil && !keep && len(way) < maxAncestors; p = t.byPID[p.ppid] {
+			keep = p.kept || in[p]
+			way = append(way, p)
+		}
+		if keep {
+			for _, p := range way {
+				p.kept, in[p] = true, true
+			}
+		}
+	}
+	return in
 }
 
 // top returns the first n of list in order, without sorting all of it.
@@ -294,8 +380,8 @@ func top(list []*entry, n int, order func(a, b *entry) int) []*entry {
 	return out
 }
 
-// load gets details of the processes that have none, or old ones.
-func (t *Table) load(ctx context.Context, show []*entry, now time.Duration) {
+// load gets details of the processes that have none, or old ones, and waits so long for them.
+func (t *Table) load(ctx context.Context, show []*entry, now, patience time.Duration) {
 	var wait []*entry
 	for _, e := range show {
 		if e.loading != nil {
@@ -325,7 +411,7 @@ func (t *Table) load(ctx context.Context, show []*entry, now time.Duration) {
 	if len(wait) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, detailsPatience)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for _, e := range wait {
 		select {
@@ -349,7 +435,7 @@ func (t *Table) attribute(e *entry) {
 	if t.o.Attributor != nil && !e.owned && e.asked < askOwner {
 		e.asked++
 		c := Candidate{PID: e.pid, Cgroup: e.details.cgroup, Environ: e.details.environ}
-		for p := t.byPID[e.ppid]; p != nil && len(c.Ancestors) < 256; p = t.byPID[p.ppid] {
+		for p := t.byPID[e.ppid]; p != nil && len(c.Ancestors) < maxAncestors; p = t.byPID[p.ppid] {
 			c.Ancestors = append(c.Ancestors, p.pid)
 			if p.pid == p.ppid {
 				break

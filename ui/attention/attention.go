@@ -10,13 +10,13 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/backend/api"
+	"berth/gpu"
 	"berth/ui/act"
 	"berth/ui/data"
 	"berth/ui/dialog"
 	"berth/ui/form"
 	"berth/ui/key"
 	"berth/ui/screen"
-	"berth/ui/text"
 )
 
 // finding is one line.
@@ -88,7 +88,7 @@ func (s *Attention) build() {
 	if s.at < len(s.rows) {
 		was = s.rows[s.at]
 	}
-	match := text.Matcher(s.in.Value())
+	match := gpu.Words(s.in.Value())
 	now := s.e.Now()
 	s.rows, s.hidden = s.rows[:0], 0
 	s.e.Store.Each(func(r *data.Row) {

@@ -10,12 +10,12 @@ import (
 	"berth/backend/home"
 	"berth/backend/inventory"
 	"berth/backend/profile"
+	"berth/gpu"
 	"berth/ui/data"
 	"berth/ui/dialog"
 	"berth/ui/form"
 	"berth/ui/key"
 	"berth/ui/screen"
-	"berth/ui/text"
 )
 
 // Reader is a workspace that can be asked for inventories; *api.Client is one.
@@ -205,7 +205,7 @@ func (s *Inventory) filter() {
 	if s.at < len(s.rows) {
 		was = s.rows[s.at]
 	}
-	match := text.Matcher(s.in.Value())
+	match := gpu.Words(s.in.Value())
 	s.rows, s.at = nil, 0
 	for _, r := range s.all {
 		if s.only && !r.Drifts() && !r.Differs {

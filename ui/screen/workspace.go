@@ -38,7 +38,7 @@ type Workspace interface {
 
 // Agent is what the dashboard asks of one instance's agent; the client that api.Client.Agent returns is one.
 type Agent interface {
-	WatchFigures(ctx context.Context, every time.Duration, each func(gpu.Sample) error) error
+	WatchFigures(ctx context.Context, every time.Duration, search api.ProcessSearch, each func(gpu.Sample) error) error
 	History(ctx context.Context, o api.HistoryOptions) ([]gpu.Series, error)
 	SignalProcess(ctx context.Context, pid int, r api.SignalRequest) error
 }

@@ -2,25 +2,6 @@ package text
 
 import "strings"
 
-// Matcher reads a search line: words that must all occur, or, with "!" before them, must not all occur, without
-// regard to case. It returns nil where nothing is asked for: everything matches.
-func Matcher(query string) func(hay string) bool {
-	q, not := strings.CutPrefix(strings.ToLower(strings.TrimSpace(query)), "!")
-	words := strings.Fields(q)
-	if len(words) == 0 {
-		return nil
-	}
-	return func(hay string) bool {
-		hay = strings.ToLower(hay)
-		for _, w := range words {
-			if !strings.Contains(hay, w) {
-				return not
-			}
-		}
-		return !not
-	}
-}
-
 // Natural compares without regard to case, and numbers by their value: gpu-2 before gpu-10.
 func Natural(a, b string) int {
 	for a != "" && b != "" {

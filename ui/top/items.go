@@ -8,7 +8,6 @@ import (
 
 	"berth/gpu"
 	"berth/ui/data"
-	"berth/ui/text"
 )
 
 // kind is what a line of the screen is about.
@@ -204,11 +203,11 @@ func worstFirst(disks []gpu.Disk) []int {
 
 // processes adds those that pass the filter, sorted, or as a tree.
 func (s *Top) processes(list []gpu.Process) {
-	match := text.Matcher(s.in.Value())
+	match := gpu.ProcessFilter(s.in.Value())
 	idx := make([]int, 0, len(list))
 	for i := range list {
 		p := &list[i]
-		if match == nil || match(strconv.Itoa(p.PID)+" "+p.User+" "+p.Command+" "+p.State+" "+p.Owner.Kind+" "+p.Owner.Name+" "+p.Owner.ID) {
+		if match == nil || match(p) {
 			idx = append(idx, i)
 		}
 	}

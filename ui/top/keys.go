@@ -47,7 +47,7 @@ func (s *Top) Keys() []key.Binding {
 		{Keys: []string{"enter"}, Label: "all of it", Group: look, Desc: "Everything that is known of the thing under the cursor.", Why: none, Do: func() tea.Cmd { return s.open(facts) }},
 		{Keys: []string{"h"}, Label: "history", Group: look, Desc: "Its history: 15 minutes, 6 hours, 30 days.", Why: noPast, Do: func() tea.Cmd { return s.open(graph) }},
 		{Keys: []string{"x"}, Label: "signal", Group: procs, Desc: "Send a signal to the process; asks first.", Why: noProc, Do: s.signal},
-		{Keys: []string{"/"}, Label: "filter", Group: procs, Desc: "Show only processes that match: words, ! for not.", Do: do(func() { s.page, s.typing = overview, true })},
+		{Keys: []string{"/"}, Label: "filter", Group: procs, Desc: "Show only processes that match, of all on the host: words, ! for not.", Do: do(func() { s.page, s.typing = overview, true })},
 		{Keys: []string{"o"}, Label: "sort", Group: procs, Desc: "Sort processes by GPU memory, SM, CPU, memory, GPU, age, user, PID, command.", Do: do(func() { s.sorted = (s.sorted + 1) % len(sortings); s.build() })},
 		{Keys: []string{"i"}, Group: procs, Desc: "Turn their order round.", Do: do(func() { s.reversed = !s.reversed; s.build() })},
 		{Keys: []string{"T"}, Label: "tree", Group: procs, Desc: "Show processes below their parents, or not.", Do: do(func() { s.tree = !s.tree; s.build() })},
@@ -105,7 +105,7 @@ func (s *Top) Keys() []key.Binding {
 		}
 		bs = append(bs, key.Binding{Keys: []string{"esc", "q"}, Show: "esc", Group: look, Desc: "Back to the overview.", Do: s.up})
 	case s.past.cursor >= 0 || s.in.Value() != "":
-		bs = append(bs, key.Binding{Keys: []string{"esc"}, Label: "clear", Group: look, Desc: "Take away the filter and the graph's cursor.", Do: do(func() { s.past.cursor = -1; s.in.Set(""); s.build() })})
+		bs = append(bs, key.Binding{Keys: []string{"esc"}, Label: "clear", Group: look, Desc: "Take away the filter and the graph's cursor.", Do: func() tea.Cmd { s.past.cursor = -1; s.in.Set(""); return s.refilter() }})
 	}
 	return bs
 }

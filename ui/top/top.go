@@ -19,6 +19,8 @@ const (
 	pace        = time.Second      // between two samples while somebody looks
 	blurredPace = 15 * time.Second // and while nobody does
 	retry       = 5 * time.Second  // after the agent could not be reached
+	// settled is how long a filter must stand before the agent searches all processes for it.
+	settled = 300 * time.Millisecond
 )
 
 // page is what the screen shows of the instance.
@@ -42,6 +44,7 @@ type Top struct {
 	gen    int // of the watch under way
 	stop   context.CancelFunc
 	asked  bool        // a watch runs, or is about to be tried again
+	search string      // the filter that it searches with
 	sample *gpu.Sample // the last one, or what the fleet knows
 	own    bool        // sample came from the agent
 	came   time.Time   // when
@@ -81,6 +84,10 @@ type (
 	againMsg struct {
 		of  *Top
 		gen int
+	}
+	searchMsg struct {
+		of     *Top
+		filter string
 	}
 )
 
@@ -164,17 +171,25 @@ func (s *Top) watch() tea.Cmd {
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	s.stop = cancel
-	gen, every := s.gen, pace
+	s.search = s.in.Value()
+	gen, every, search := s.gen, pace, api.ProcessSearch{Filter: s.search}
 	if s.e.Blurred {
 		every = blurredPace
 	}
 	return func() tea.Msg {
-		err := a.WatchFigures(ctx, every, func(v gpu.Sample) error {
+		err := a.WatchFigures(ctx, every, search, func(v gpu.Sample) error {
 			s.e.Post(sampleMsg{s, gen, v})
 			return ctx.Err()
 		})
 		return endedMsg{s, gen, err}
 	}
+}
+
+// refilter shows what passes the filter, and lets the agent search for it where it stays as it is.
+func (s *Top) refilter() tea.Cmd {
+	s.build()
+	filter := s.in.Value()
+	return s.e.Tick(settled, func(time.Time) tea.Msg { return searchMsg{s, filter} })
 }
 
 // fallback takes what the fleet knows, as long as the agent has sent nothing.
@@ -209,6 +224,10 @@ func (s *Top) Update(msg tea.Msg) tea.Cmd {
 		if m.of == s && m.gen == s.gen && s.ctx.Err() == nil {
 			return s.watch()
 		}
+	case searchMsg:
+		if m.of == s && m.filter == s.in.Value() && m.filter != s.search && s.asked {
+			return s.watch()
+		}
 	case screen.Changed:
 		s.resolve()
 		if a, _ := s.agent(); a != nil && !s.asked {
@@ -232,7 +251,7 @@ func (s *Top) Update(msg tea.Msg) tea.Cmd {
 		if s.typing {
 			var changed bool
 			if s.typing, changed = s.in.Search(m); changed {
-				s.build()
+				return s.refilter()
 			}
 		}
 	}

@@ -15,6 +15,7 @@ import (
 type measured struct {
 	figures map[string]api.FleetFigures // by id, the last ones
 	samples map[string]gpu.Sample
+	beside  map[string][]gpu.Process
 	streams map[*stream]struct{}
 	fleets  map[chan api.FleetFigures]struct{}
 	blocked int           // streams that have given all and wait
@@ -24,13 +25,36 @@ type measured struct {
 // stream is one WatchFigures under way.
 type stream struct {
 	id      string
+	search  api.ProcessSearch
 	pending []gpu.Sample
 	waits   bool
 	wake    chan struct{}
 }
 
 func newMeasured() measured {
-	return measured{figures: map[string]api.FleetFigures{}, samples: map[string]gpu.Sample{}, streams: map[*stream]struct{}{}, fleets: map[chan api.FleetFigures]struct{}{}, rest: make(chan struct{}, 1)}
+	return measured{figures: map[string]api.FleetFigures{}, samples: map[string]gpu.Sample{}, beside: map[string][]gpu.Process{}, streams: map[*stream]struct{}{}, fleets: map[chan api.FleetFigures]struct{}{}, rest: make(chan struct{}, 1)}
+}
+
+// PutBeside sets processes of an instance that its agent sends only to who searches for them.
+func (w *Workspace) PutBeside(id string, list ...gpu.Process) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.beside[id] = list
+}
+
+// found is a sample with what a stream searches for.
+func (w *Workspace) found(st *stream, s gpu.Sample) gpu.Sample {
+	if st.search.Filter == "" {
+		return s
+	}
+	match := st.search.Match()
+	s.Processes = slices.Clone(s.Processes)
+	for _, p := range w.beside[st.id] {
+		if match(&p) {
+			s.Processes = append(s.Processes, p)
+		}
+	}
+	return s
 }
 
 // PutSample sets what an instance's agent measures now and tells whoever watches.
@@ -42,7 +66,7 @@ func (w *Workspace) PutSample(id string, s gpu.Sample) {
 		if st.id != id {
 			continue
 		}
-		st.pending = append(st.pending, s)
+		st.pending = append(st.pending, w.found(st, s))
 		if st.waits {
 			st.waits = false
 			w.blocked--
@@ -152,7 +176,7 @@ type agent struct {
 func (w *Workspace) AgentOf(ref string) screen.Agent { return agent{w, ref} }
 
 // WatchFigures implements screen.Agent.
-func (a agent) WatchFigures(ctx context.Context, _ time.Duration, each func(gpu.Sample) error) error {
+func (a agent) WatchFigures(ctx context.Context, _ time.Duration, search api.ProcessSearch, each func(gpu.Sample) error) error {
 	w := a.w
 	w.mu.Lock()
 	in, err := w.find(a.ref)
@@ -163,9 +187,9 @@ func (a agent) WatchFigures(ctx context.Context, _ time.Duration, each func(gpu.
 		w.mu.Unlock()
 		return err
 	}
-	st := &stream{id: in.ID, wake: make(chan struct{}, 1)}
+	st := &stream{id: in.ID, search: search, wake: make(chan struct{}, 1)}
 	if s, ok := w.samples[in.ID]; ok {
-		st.pending = append(st.pending, s)
+		st.pending = append(st.pending, w.found(st, s))
 	}
 	w.streams[st] = struct{}{}
 	w.mu.Unlock()

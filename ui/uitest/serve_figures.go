@@ -27,7 +27,7 @@ func (s *Server) figureRoutes() []api.Route {
 		}},
 		{Method: "GET", Path: "/v1/instances/{name}/agent/v1/figures", Handler: func(w http.ResponseWriter, r *http.Request) {
 			out := api.NewNDJSON(w)
-			_ = agent(r).WatchFigures(r.Context(), 0, func(v gpu.Sample) error { return out.Write(v) })
+			_ = agent(r).WatchFigures(r.Context(), 0, api.ProcessSearch{Filter: r.FormValue("filter")}, func(v gpu.Sample) error { return out.Write(v) })
 		}},
 		{Method: "GET", Path: "/v1/instances/{name}/agent/v1/history", Handler: func(w http.ResponseWriter, r *http.Request) {
 			since, _ := time.Parse(time.RFC3339Nano, r.FormValue("since"))

@@ -135,7 +135,7 @@ func (s *Wall) build() {
 	if has {
 		was = s.tiles[s.at]
 	}
-	match := text.Matcher(s.in.Value())
+	match := gpu.Words(s.in.Value())
 	s.tiles = s.tiles[:0]
 	owner := map[string]string{} // of GPUs that instances on one host share: the first by name has them here
 	s.e.Store.Each(func(r *data.Row) {
