@@ -88,7 +88,7 @@ func (c *console) forget() {
 
 func (c *console) sees(s string) {
 	c.t.Helper()
-	require.Eventually(c.t, func() bool { return strings.Contains(c.output(), s) }, 10*time.Second, 2*time.Millisecond, "%q", s)
+	require.Eventually(c.t, func() bool { return strings.Contains(c.output(), s) }, 2*time.Minute, 2*time.Millisecond, "%q", s)
 }
 
 func (c *console) types(s string) {
@@ -104,7 +104,7 @@ func (c *console) ends() error {
 		require.NoError(c.t, e)
 		require.Equal(c.t, c.old, now, "the terminal is as it was")
 		return err
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * time.Minute):
 		c.t.Fatal("the dashboard does not end")
 		return nil
 	}
@@ -159,7 +159,7 @@ func TestNothingIsWrittenWhileNothingChanges(t *testing.T) {
 		same := now == last
 		last = now
 		return same
-	}, 10*time.Second, 200*time.Millisecond)
+	}, 2*time.Minute, 200*time.Millisecond)
 	time.Sleep(1500 * time.Millisecond)
 	require.Equal(t, last, c.output())
 	c.types("q")
@@ -230,7 +230,7 @@ func TestATerminalThatIsStuck(t *testing.T) {
 	select {
 	case err := <-done:
 		require.NoError(t, err)
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("it does not end")
 	}
 }
@@ -256,7 +256,7 @@ func TestTheContextEndsIt(t *testing.T) {
 	select {
 	case err := <-done:
 		require.NoError(t, err)
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("it does not end")
 	}
 }

@@ -92,7 +92,7 @@ func TestOverARealClient(t *testing.T) {
 	c.sees("notebook")
 
 	// A question of the service becomes a dialog, and its answer goes back.
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	got := make(chan api.Answer, 1)
 	ask := func(q api.Question) {
@@ -129,7 +129,7 @@ func TestOverARealClient(t *testing.T) {
 	c.sees("Stop notebook?")
 	c.types("y")
 	c.sees("stopping")
-	require.Eventually(t, func() bool { return strings.Contains(strings.Join(s.WS.Log(), "\n"), "stop notebook") }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(strings.Join(s.WS.Log(), "\n"), "stop notebook") }, 2*time.Minute, time.Millisecond)
 	ask(api.Question{ID: "q3", Kind: "confirm", Title: "The last question"})
 	c.types("\x1b")
 	require.Equal(t, api.Answer{Refused: true}, <-got)
@@ -156,7 +156,7 @@ func TestFiguresOverARealClient(t *testing.T) {
 	c.sees("⣿")
 	logged := func(what string) {
 		t.Helper()
-		require.Eventually(t, func() bool { return strings.Contains(strings.Join(ws.Log(), "\n"), what) }, 10*time.Second, time.Millisecond, what)
+		require.Eventually(t, func() bool { return strings.Contains(strings.Join(ws.Log(), "\n"), what) }, 2*time.Minute, time.Millisecond, what)
 	}
 	logged("history train-1 [gpu_utilization_percent]")
 	c.types("\x1b")

@@ -70,7 +70,7 @@ func TestGarbageFrames(t *testing.T) {
 				conn, err := net.Dial("unix", o.Socket)
 				require.NoError(t, err)
 				defer conn.Close()
-				require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+				require.NoError(t, conn.SetDeadline(time.Now().Add(2*time.Minute)))
 				_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: berth\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", path, api.StreamProtocol)
 				require.NoError(t, err)
 				written := make(chan struct{})

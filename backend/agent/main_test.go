@@ -91,7 +91,7 @@ func sh(script string) api.ExecRequest { return api.ExecRequest{Argv: []string{"
 // eventually polls until ok holds; what names what was awaited.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for !ok() {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain for: %s", what)

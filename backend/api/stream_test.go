@@ -278,7 +278,7 @@ func FuzzStreamFromServer(f *testing.F) {
 			_, _ = there.Write(b)
 			_ = there.Close()
 		}()
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		_, err := NewStream(here, nil).Run(ctx, StreamIO{Stdin: strings.NewReader("in"), Stdout: io.Discard, Stderr: io.Discard, Started: func(wire.Start) {}})
 		require.NotErrorIs(t, err, context.DeadlineExceeded)

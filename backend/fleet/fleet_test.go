@@ -168,7 +168,7 @@ func open(t *testing.T, a *agents, hook func(context.Context, *api.Instance, *ap
 
 func until(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	require.Eventually(t, f, 20*time.Second, 5*time.Millisecond, what)
+	require.Eventually(t, f, 2*time.Minute, 5*time.Millisecond, what)
 }
 
 // watch follows the fleet and returns what is known of an instance by name.

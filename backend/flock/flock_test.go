@@ -24,7 +24,9 @@ func TestWait(t *testing.T) {
 	said := 0
 	require.ErrorIs(t, Wait(ctx, second, func() { said++; cancel() }), context.Canceled)
 	require.Equal(t, 1, said)
-	time.AfterFunc(20*time.Millisecond, func() { _ = first.Close() })
+	closed := make(chan struct{})
+	time.AfterFunc(20*time.Millisecond, func() { _ = first.Close(); close(closed) })
 	require.NoError(t, Wait(t.Context(), second, nil), "it goes with the file that has it")
+	<-closed
 	require.Error(t, Wait(t.Context(), first, nil), "a closed file")
 }

@@ -35,7 +35,7 @@ func TestSpawn(t *testing.T) {
 			require.Greater(t, pid, 1)
 			require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
 		}
-		require.Eventually(t, func() bool { return os.RemoveAll(dir) == nil }, 10*time.Second, 50*time.Millisecond)
+		require.Eventually(t, func() bool { return os.RemoveAll(dir) == nil }, 2*time.Minute, 50*time.Millisecond)
 	})
 	self, err := os.Executable()
 	require.NoError(t, err)

@@ -27,7 +27,7 @@ func itself(o *Options) {
 func agentClient(t testing.TB, c *Conn) *api.Client {
 	client := &api.Client{Dial: c.Agent}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		client.Close()
 		p, _ := c.agent.known()

@@ -34,7 +34,7 @@ func TestHedgedTakesTheFirstThatSpeaks(t *testing.T) {
 	}()
 	var d net.Dialer
 	dial := func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "tcp", l.Addr().String()) }
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	c, err := hedged(ctx, 20*time.Millisecond, dial)
 	require.NoError(t, err)

@@ -107,7 +107,7 @@ func (w *world) ctx(a *asked, env ...string) context.Context {
 	if a != nil {
 		c.Ask = a.ask
 	}
-	ctx, cancel := context.WithTimeout(backend.WithCaller(context.Background(), c), 60*time.Second)
+	ctx, cancel := context.WithTimeout(backend.WithCaller(context.Background(), c), 2*time.Minute)
 	w.t.Cleanup(cancel)
 	return ctx
 }
@@ -139,9 +139,9 @@ type writer func([]byte)
 
 func (w writer) Write(p []byte) (int, error) { w(p); return len(p), nil }
 
-// poll repeats f until it succeeds, for up to 20 s.
+// poll repeats f until it succeeds, or it takes too long.
 func poll(f func() error) error {
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		err := f()
 		if err == nil || time.Now().After(deadline) {
@@ -154,10 +154,10 @@ func poll(f func() error) error {
 // eventually polls until f is true.
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for !f() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 20 s: %s", what)
+			t.Fatalf("waited in vain for: %s", what)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

@@ -33,10 +33,16 @@ func (s *screen) String() string {
 
 func (s *screen) wait(t *testing.T, text string) {
 	t.Helper()
+	defer func() {
+		if t.Failed() {
+			t.Logf("the terminal shows %q", s)
+		}
+	}()
 	eventually(t, "the terminal shows "+text, func() bool { return strings.Contains(s.String(), text) })
 }
 
 func TestTerminalOverPlainSSH(t *testing.T) {
+	sshdtest.NeedTerminals(t)
 	t.Parallel()
 	srv := sshdtest.Start(t, sshdtest.Options{})
 	w := newWorld(t).trust(srv)

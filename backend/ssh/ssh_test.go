@@ -25,7 +25,7 @@ func open(t *testing.T, config string) (backend.Backend, context.Context) {
 	t.Cleanup(m.Close)
 	b, err := backend.Open(Name, backend.Env{Home: h, Remote: m})
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return b, ctx
 }
@@ -60,7 +60,7 @@ func TestAdoptAndGet(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err = b.Get(ctx, backend.Ref{ID: m.ID, Data: m.Data})
 		return err != nil
-	}, 10*time.Second, 10*time.Millisecond)
+	}, 2*time.Minute, 10*time.Millisecond)
 	require.ErrorIs(t, err, backend.ErrUnreachable)
 }
 

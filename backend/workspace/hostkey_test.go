@@ -82,7 +82,7 @@ func TestHostKeyIsRenewed(t *testing.T) {
 					}
 				}
 				return end != nil
-			}, 20*time.Second, 10*time.Millisecond)
+			}, 2*time.Minute, 10*time.Millisecond)
 			require.Equal(t, c.level, end.Level, end.Message)
 			rec, err := w.Record(in.ID)
 			require.NoError(t, err)

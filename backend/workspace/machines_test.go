@@ -142,14 +142,14 @@ func TestPrepareShowsHowFarItIs(t *testing.T) {
 	require.Eventually(t, func() bool {
 		in, err := w.Instance("waits")
 		return err == nil && in.Operation != nil && in.Operation.Steps[0].Message == "no route to the image"
-	}, 5*time.Second, time.Millisecond, "why it waits is said")
+	}, 2*time.Minute, time.Millisecond, "why it waits is said")
 	away.Store(false)
 	op, err := w.Create(e.ctx(), api.CreateRequest{Name: "vision"})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		in, err := w.Instance("vision")
 		return err == nil && in.Operation != nil && in.Operation.Steps[0].Message == "fetching base" && in.Operation.Steps[0].TotalBytes == 100
-	}, 5*time.Second, time.Millisecond)
+	}, 2*time.Minute, time.Millisecond)
 	close(gate)
 	op = ended(t, w, op)
 	require.Equal(t, api.OpSucceeded, op.State, op.Error)
@@ -190,7 +190,7 @@ func TestQuietRestartIsSeenByTheBoot(t *testing.T) {
 	e.lines.mu.Unlock()
 	op, err := w.Action(e.ctx(), "vision", "restart", api.ActionRequest{})
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return e.mem.Calls()["ForceRestart"] == 1 }, 5*time.Second, time.Millisecond, "the old boot went on answering")
+	require.Eventually(t, func() bool { return e.mem.Calls()["ForceRestart"] == 1 }, 2*time.Minute, time.Millisecond, "the old boot went on answering")
 	require.Equal(t, 1, w.Busy(), "and the restart is not over for that")
 	e.lines.mu.Lock()
 	e.lines.boot = "two"
@@ -237,14 +237,14 @@ func TestMachineOnItsWayDownIsLookedAtAgain(t *testing.T) {
 	go w.Run(ctx)
 	w.LineState(in.ID, false, nil) // its line breaks; the provider still calls it running
 	gets := e.mem.Calls()["Get"]
-	require.Eventually(t, func() bool { return e.mem.Calls()["Get"] > gets }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return e.mem.Calls()["Get"] > gets }, 2*time.Minute, time.Millisecond)
 	rec, err := w.Record(in.ID)
 	require.NoError(t, err)
 	require.NoError(t, e.mem.Stop(t.Context(), ref(&rec)))
 	require.Eventually(t, func() bool {
 		in, err := w.Instance("vision")
 		return err == nil && in.State == api.StateStopped
-	}, 20*time.Second, 10*time.Millisecond, "nobody watches, and no line tells any more")
+	}, 2*time.Minute, 10*time.Millisecond, "nobody watches, and no line tells any more")
 }
 
 // The renewal of a host key is begun by itself once a machine can be used, makes way for whatever somebody
@@ -275,11 +275,11 @@ func TestHostKeyRenewalMakesWay(t *testing.T) {
 	act(w, "stop")
 	require.False(t, renewing(w))
 	act(w, "start")
-	require.Eventually(t, func() bool { return renewing(w) }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return renewing(w) }, 2*time.Minute, time.Millisecond)
 	op, err := w.Snapshot(e.ctx(), "vision", api.SnapshotRequest{Name: "before"})
 	require.NoError(t, err, "it makes way")
 	require.Equal(t, api.OpSucceeded, ended(t, w, op).State)
-	require.Eventually(t, func() bool { return renewing(w) }, 5*time.Second, time.Millisecond, "and begins again")
+	require.Eventually(t, func() bool { return renewing(w) }, 2*time.Minute, time.Millisecond, "and begins again")
 	done()
 	w, _ = e.open()
 	require.True(t, renewing(w), "the next daemon goes on with it")

@@ -131,7 +131,7 @@ func ended(t *testing.T, w *Workspace, op api.Operation) api.Operation {
 	if r != nil {
 		select {
 		case <-r.done:
-		case <-time.After(20 * time.Second):
+		case <-time.After(2 * time.Minute):
 			t.Fatalf("operation %s does not end", op.Kind)
 		}
 	}
@@ -443,7 +443,7 @@ func TestEveryFaultPoint(t *testing.T) {
 			id := e.actDying(w, kind)
 			select {
 			case <-died:
-			case <-time.After(10 * time.Second):
+			case <-time.After(2 * time.Minute):
 				t.Fatal("the point was not reached")
 			}
 

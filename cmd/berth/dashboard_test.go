@@ -139,7 +139,7 @@ func (s *screen) typed(text string) { s.tmux("send-keys", "-l", text) }
 // sees waits until the terminal shows all of the texts.
 func (s *screen) sees(texts ...string) {
 	s.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		now := s.text()
 		missing := ""

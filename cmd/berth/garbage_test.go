@@ -60,7 +60,7 @@ func TestGarbageToTheDaemon(t *testing.T) {
 			conn, err := net.Dial("unix", w.at().DaemonSocket())
 			require.NoError(t, err)
 			defer conn.Close()
-			require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+			require.NoError(t, conn.SetDeadline(time.Now().Add(2*time.Minute)))
 			written := make(chan struct{})
 			go func() {
 				defer close(written)

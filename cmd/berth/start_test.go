@@ -291,7 +291,7 @@ func TestAChangedConfigurationCounts(t *testing.T) {
 	require.Equal(t, second, w.pid())
 
 	started := filepath.Join(t.TempDir(), "started")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := w.cmd(ctx, "exec", "vision", "--", "sh", "-c", "touch "+started+"; read line; echo got $line")
 	in, err := cmd.StdinPipe()

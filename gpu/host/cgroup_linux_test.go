@@ -58,7 +58,7 @@ func TestRealControlGroups(t *testing.T) {
 			t.Skipf("no control group can be made here: %v", err)
 		}
 		t.Cleanup(func() {
-			require.Eventually(t, func() bool { return os.Remove(dir) == nil }, 10*time.Second, 10*time.Millisecond)
+			require.Eventually(t, func() bool { return os.Remove(dir) == nil }, 2*time.Minute, 10*time.Millisecond)
 		})
 		for f, v := range files {
 			if err := os.WriteFile(filepath.Join(dir, f), []byte(v), 0o600); err != nil {

@@ -114,7 +114,7 @@ func TestSampleOfThisHost(t *testing.T) {
 		series, err := m.Series(history.Query{Metrics: []string{"gpu_power_watts"}, Since: s.SampledAt.Add(-time.Minute)})
 		require.NoError(t, err)
 		return len(series) == 8
-	}, 10*time.Second, time.Millisecond)
+	}, 2*time.Minute, time.Millisecond)
 
 	b, err := json.Marshal(s)
 	require.NoError(t, err)
@@ -164,7 +164,7 @@ func TestPaceFollowsWhoWatches(t *testing.T) {
 	stop()
 	hold := m.Hold(2 * time.Second)
 	defer hold()
-	require.Eventually(t, func() bool { e := f.paces(); return e[len(e)-1] == 2*time.Second }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { e := f.paces(); return e[len(e)-1] == 2*time.Second }, 2*time.Minute, time.Millisecond)
 	require.Subset(t, f.paces(), []time.Duration{5 * time.Second, Fastest, 2 * time.Second})
 }
 

@@ -104,7 +104,7 @@ func open(t *testing.T, o Options) *Probe {
 func until(t *testing.T, p *Probe, why string, fits func(State) bool) State {
 	t.Helper()
 	var s State
-	require.Eventually(t, func() bool { s = p.Latest(); return fits(s) }, 30*time.Second, 5*time.Millisecond, "%s; the last state is %s", why, describe{p})
+	require.Eventually(t, func() bool { s = p.Latest(); return fits(s) }, 2*time.Minute, 5*time.Millisecond, "%s; the last state is %s", why, describe{p})
 	return s
 }
 
@@ -200,7 +200,7 @@ func TestKilled100Times(t *testing.T) {
 	}
 	s := until(t, p, "figures", fresh)
 	require.GreaterOrEqual(t, s.Restarts, 100)
-	require.Eventually(t, func() bool { return descriptors(t) <= files+8 }, 10*time.Second, 10*time.Millisecond, "descriptors leak")
+	require.Eventually(t, func() bool { return descriptors(t) <= files+8 }, 2*time.Minute, 10*time.Millisecond, "descriptors leak")
 }
 
 func descriptors(t *testing.T) int {
@@ -321,7 +321,7 @@ func TestNotify(t *testing.T) {
 		}
 	}
 	open(t, o)
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for {
 		select {
 		case s := <-states:
@@ -350,7 +350,7 @@ func TestEndsWithItsParent(t *testing.T) {
 	select {
 	case err := <-done:
 		require.NoError(t, err)
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		cmd.Process.Kill()
 		t.Fatal("it lives on")
 	}

@@ -72,7 +72,7 @@ func (u *user) types(s string) {
 // sees waits until the terminal has shown a text.
 func (u *user) sees(s string) {
 	u.t.Helper()
-	require.Eventually(u.t, func() bool { return strings.Contains(u.screen(), s) }, 10*time.Second, 5*time.Millisecond, "%q in %q", s, u.screen)
+	require.Eventually(u.t, func() bool { return strings.Contains(u.screen(), s) }, 2*time.Minute, 5*time.Millisecond, "%q in %q", s, u.screen)
 }
 
 type outcome struct {
@@ -97,7 +97,7 @@ func (u *user) ends(ch <-chan outcome) outcome {
 		require.NoError(u.t, err)
 		require.Equal(u.t, u.old, now, "the terminal is as it was")
 		return o
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * time.Minute):
 		u.t.Fatalf("the session does not end; on the screen: %q", u.screen())
 		return outcome{}
 	}
@@ -129,7 +129,7 @@ func TestResize(t *testing.T) {
 	require.Eventually(t, func() bool {
 		u.types("stty size\r")
 		return strings.Contains(u.screen(), "50 132")
-	}, 10*time.Second, 50*time.Millisecond)
+	}, 2*time.Minute, 50*time.Millisecond)
 	u.types("exit\r")
 	require.NoError(t, u.ends(ch).err)
 }

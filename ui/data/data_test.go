@@ -40,7 +40,7 @@ func list(names ...string) []api.Instance {
 // follow runs a feed into a store until done says so.
 func follow(t *testing.T, w Watcher, done func(*Store) bool) *Store {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	deltas := make(chan Delta)
 	f := NewFeed(w, func(d Delta) {

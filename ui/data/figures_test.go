@@ -227,7 +227,7 @@ func (w *fleets) paces() []time.Duration {
 // While nobody looks the feed asks for less, and for all again when somebody does; a stream that ends is
 // begun again, and said to be down meanwhile.
 func TestTheFeedOfFigures(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	w := &fleets{f: func(n int, ctx context.Context, each func(api.FleetFigures) error) error {
 		if n == 0 {

@@ -41,7 +41,7 @@ func TestIdentity(t *testing.T) {
 	require.False(t, other.Alive())
 	require.True(t, id.Alive())
 	require.NoError(t, id.Signal(syscall.SIGKILL))
-	for deadline := time.Now().Add(10 * time.Second); id.Alive(); time.Sleep(time.Millisecond) { // a zombie does not live
+	for deadline := time.Now().Add(2 * time.Minute); id.Alive(); time.Sleep(time.Millisecond) { // a zombie does not live
 		require.True(t, time.Now().Before(deadline))
 	}
 	require.ErrorIs(t, id.Signal(syscall.SIGKILL), ErrGone)
@@ -69,7 +69,7 @@ func TestEndEndsASessionAndNothingElse(t *testing.T) {
 func TestEndWaitsForWhatEndsGently(t *testing.T) {
 	dir := t.TempDir()
 	cmd := start(t, "sh", "-c", `trap 'sleep 0.1; echo saved > "$0/saved"; exit' TERM; echo > "$0/ready"; while :; do sleep 0.01; done`, dir)
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Millisecond) {
 		if _, err := os.Stat(dir + "/ready"); err == nil {
 			break
 		}

@@ -109,7 +109,7 @@ func open(t *testing.T, o Options) *Engine {
 // wait follows a set-up until ok holds.
 func wait(t *testing.T, e *Engine, id string, ok func(api.SetupStatus) bool) api.SetupStatus {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	after := int64(0)
 	for {
@@ -316,7 +316,7 @@ func TestCancelEndsTheStep(t *testing.T) {
 	require.NoError(t, err)
 	_, err = e.Put(plan1("b", api.SetupStep{Script: "echo b >>$OUT/log"}))
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return lines(t, dir, "pid") != nil }, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return lines(t, dir, "pid") != nil }, 2*time.Minute, 5*time.Millisecond)
 	st, err := e.Cancel(t.Context(), "a")
 	require.NoError(t, err)
 	require.Equal(t, api.OpCancelled, st.State)

@@ -14,7 +14,7 @@ import (
 // endAgents ends what outlives the server's sessions by design: agents and shims that were put in
 // its home, or serve it. A test that could not reach its server any more could not end them either.
 func (s *Server) endAgents() {
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		left := agentsOf(s.Home)
 		if len(left) == 0 {

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/creack/pty"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -64,6 +65,25 @@ func Find(t testing.TB) string {
 	}
 	t.Skip("no sshd on this machine: install openssh-server")
 	return ""
+}
+
+// NeedTerminals skips a test whose server can't give a terminal: without root, sshd can't hand one to the group tty,
+// and in some containers new terminals don't belong to it by themselves.
+func NeedTerminals(t testing.TB) {
+	t.Helper()
+	tty, err := user.LookupGroup("tty")
+	if os.Getuid() == 0 || err != nil {
+		return
+	}
+	p, own, err := pty.Open()
+	must(t, err)
+	defer p.Close()
+	defer own.Close()
+	fi, err := own.Stat()
+	must(t, err)
+	if gid := fmt.Sprint(fi.Sys().(*syscall.Stat_t).Gid); gid != tty.Gid {
+		t.Skipf("needs root: %s belongs to the group %s and not to tty, so that sshd can't give a terminal", own.Name(), gid)
+	}
 }
 
 // Start starts a server and waits until it listens.
@@ -166,7 +186,7 @@ func (s *Server) Restart() {
 	done := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(done) }()
 	s.cmd, s.done = cmd, done
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		c, err := net.DialTimeout("tcp", s.Addr(), time.Second)
 		if err == nil {

@@ -88,7 +88,7 @@ func start(t *testing.T, f *nvmltest.Fake, source string) *reader {
 // until waits for a reading that fits.
 func (r *reader) until(fits func(gpu.Reading) bool) gpu.Reading {
 	r.t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	var last gpu.Reading
 	for {
 		select {
