@@ -12,7 +12,7 @@ PROBES  := gpu/probe/embedded
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test e2e e2e-vm e2e-vm-programs e2e-vm-libvirt e2e-vm-profiles guests bench fuzz lint shots dist agents probes gpu-check generate man clean
+.PHONY: help build run vet test e2e e2e-vm e2e-vm-programs e2e-vm-libvirt e2e-vm-profiles guests bench fuzz lint shots dist agents probes gpu-check generate man clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  %-12s %s\n' "$$t" "$$d"; done
@@ -25,14 +25,19 @@ build: ## build bin/berth for this machine (static, as releases are: it starts f
 run: ## open the dashboard on the embedded default
 	$(GO) run ./cmd/berth
 
-# With the race detector where it works, which it is asked for; RACE=0 switches it off. A program that it watches
-# sleeps for a second when it ends, and the tests start thousands of them: not so here.
+# The race detector needs a C compiler and a platform that it knows; RACE=0 switches it off, RACE=1 insists.
+RACE ?= $(shell $(GO) test -race -run '^$$' ./backend/flock >/dev/null 2>&1 && echo 1 || echo 0)
+race  = $(eval race := $(if $(filter 0,$(RACE)),,-race))$(race)
+PKGS ?= ./...
+
+vet: ## go vet
+	$(GO) vet $(race) $(PKGS)
+
+# A program under the race detector sleeps for a second at its end, and the tests start thousands of them: not here.
 test: export GORACE ?= atexit_sleep_ms=0
-test: ## run the tests (what CI and the README run)
-	@race=; if [ "$(RACE)" != 0 ]; then \
-	  if why=$$($(GO) test -race -run '^$$' ./backend/flock 2>&1); then race=-race; \
-	  else echo "tested without the race detector, which does not work here: $$why"; fi; fi; \
-	set -ex; $(GO) vet $$race ./...; $(GO) test $$race $(TESTFLAGS) -timeout 10m ./...
+test: vet ## run the tests, with the race detector where it works (what CI and the README run)
+	@[ "$(race)" ] || echo "without the race detector"
+	$(GO) test $(race) $(TESTFLAGS) -timeout 10m $(PKGS)
 
 # tagged are the tests of the packages in $(2) that the build tag $(1) adds: make test runs the others.
 tagged = -tags $(1) -run '^($(shell grep -hoE '^func Test\w+' $$(grep -l '^//go:build.*\<$(1)\>' $(2:%=%/*_test.go)) | sed 's/func //' | paste -sd '|' -))$$' $(2)

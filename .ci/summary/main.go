@@ -1,14 +1,18 @@
 // Command summary reads `go test -json` from its input, prints what failed and what was skipped, and
 // fails on a failure or on a skip that is not expected. With -failed it writes down which tests to run
-// once more: where a few failed, and nothing else is wrong.
+// once more: where a few failed, and nothing else is wrong. With -root it writes down which ones were
+// skipped because they need root, which is no failure then; with -times how long each took.
 package main
 
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -24,6 +28,8 @@ type event struct {
 func main() {
 	expected := flag.String("expected", "", "file of tests that may skip, PACKAGE.TEST a line")
 	again := flag.String("failed", "", "file that gets the failing tests, PACKAGE TEST a line, if they are few and all that is wrong")
+	root := flag.String("root", "", "file that gets the tests that need root, PACKAGE TEST a line")
+	times := flag.String("times", "", "file to which SECONDS PACKAGE TEST is added, a test a line")
 	flag.Parse()
 	allowed := map[string]bool{}
 	if b, err := os.ReadFile(*expected); err == nil {
@@ -37,6 +43,8 @@ func main() {
 	output := map[string][]string{}
 	failures := map[string]map[string]bool{} // by package: the failing tests, without their parts
 	var broken, died bool
+	forRoot := map[string]bool{}
+	var took strings.Builder
 	in := bufio.NewScanner(os.Stdin)
 	in.Buffer(nil, 16<<20)
 	for in.Scan() {
@@ -50,6 +58,10 @@ func main() {
 			continue
 		}
 		key := e.Package + "." + e.Test
+		top, _, part := strings.Cut(e.Test, "/")
+		if (e.Action == "pass" || e.Action == "fail") && e.Test != "" && !part {
+			fmt.Fprintf(&took, "%.1f %s %s\n", e.Elapsed, e.Package, e.Test)
+		}
 		switch e.Action {
 		case "output", "build-output":
 			output[key] = append(output[key], e.Output)
@@ -70,7 +82,12 @@ func main() {
 			}
 			skipped++
 			mark := "skip "
-			if !allowed[key] {
+			switch {
+			case allowed[key]:
+			case *root != "" && strings.Contains(strings.Join(output[key], ""), "needs root"):
+				forRoot[e.Package+" "+top+"\n"] = true
+				mark = "later, as root:"
+			default:
 				bad++
 				mark = "SKIP (not expected)"
 			}
@@ -82,7 +99,6 @@ func main() {
 			}
 			if e.Test != "" {
 				failed++
-				top, _, _ := strings.Cut(e.Test, "/")
 				failures[e.Package][top] = true
 			}
 			fmt.Printf("FAIL  %s\n%s", key, strings.Join(output[key], ""))
@@ -92,12 +108,28 @@ func main() {
 	if bad > 0 {
 		fmt.Printf("%d tests skipped that should run here\n", bad)
 	}
+	if *root != "" {
+		write(*root, strings.Join(slices.Sorted(maps.Keys(forRoot)), ""), os.O_TRUNC)
+	}
+	if *times != "" {
+		write(*times, took.String(), os.O_APPEND)
+	}
 	if *again != "" && !died && bad == 0 && passed > 0 && in.Err() == nil {
-		if err := os.WriteFile(*again, []byte(few(failures)), 0o600); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-		}
+		write(*again, few(failures), os.O_TRUNC)
 	}
 	if broken || bad > 0 || passed == 0 || in.Err() != nil {
+		os.Exit(1)
+	}
+}
+
+func write(file, text string, how int) {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY|how, 0o600)
+	if err == nil {
+		_, err = f.WriteString(text)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }

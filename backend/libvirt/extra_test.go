@@ -1,6 +1,7 @@
 package libvirt
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -160,7 +161,7 @@ func testNoSpace(t *testing.T, b *bench) {
 	dir := filepath.Join(b.d.Dir, "small")
 	require.NoError(t, os.Mkdir(dir, 0o755))
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=4m,mode=755,uid=%d", b.d.UID), "tmpfs", dir).CombinedOutput(); err != nil {
-		t.Skipf("can't mount here: %s", out)
+		t.Skipf("needs root: to mount a small file system: %s", bytes.TrimSpace(out))
 	}
 	t.Cleanup(func() { require.NoError(t, exec.Command("umount", dir).Run()) })
 	env := b.env

@@ -237,7 +237,7 @@ func TestStopEndsEveryProcess(t *testing.T) {
 			if kind != "tree" {
 				g, err := proc.NewCgroup("berth-test-probe", kind)
 				if err != nil {
-					t.Skipf("no control group of kind %s can be made here: %v", kind, err)
+					t.Skipf("needs root, or a control group of its own: none of kind %s can be made here: %v", kind, err)
 				}
 				require.NoError(t, g.Remove())
 			}

@@ -16,7 +16,7 @@ import (
 func TestFullDiskAndReadOnlyFolder(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=400k"); err != nil {
-		t.Skipf("needs the right to mount a small tmpfs: %v", err)
+		t.Skipf("needs root: to mount a small tmpfs: %v", err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
 	path := filepath.Join(dir, "x.db")

@@ -13,7 +13,7 @@ func TestFullDiskForTheHome(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, os.MkdirAll(w.home, 0o700))
 	if err := syscall.Mount("tmpfs", w.home, "tmpfs", 0, "size=64k"); err != nil {
-		t.Skipf("needs the right to mount a small tmpfs: %v", err)
+		t.Skipf("needs root: to mount a small tmpfs: %v", err)
 	}
 	defer syscall.Unmount(w.home, syscall.MNT_DETACH) //nolint:errcheck // the test ends
 	r := w.run("ls")

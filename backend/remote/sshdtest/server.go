@@ -3,6 +3,7 @@ package sshdtest
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -180,6 +181,8 @@ func (s *Server) Restart() {
 	log, err := os.OpenFile(filepath.Join(s.Dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	must(s.t, err)
 	defer log.Close()
+	before, err := log.Seek(0, io.SeekEnd)
+	must(s.t, err)
 	cmd := exec.Command(Find(s.t), "-D", "-e", "-f", filepath.Join(s.Dir, "sshd_config"))
 	cmd.Stderr = log
 	must(s.t, cmd.Start())
@@ -187,19 +190,15 @@ func (s *Server) Restart() {
 	go func() { _ = cmd.Wait(); close(done) }()
 	s.cmd, s.done = cmd, done
 	deadline := time.Now().Add(2 * time.Minute)
-	for {
-		c, err := net.DialTimeout("tcp", s.Addr(), time.Second)
-		if err == nil {
-			_ = c.Close()
-			return
-		}
+	// It says so itself: who answers on the port may be somebody else.
+	for !strings.Contains(s.Log()[before:], "Server listening on "+s.Host) {
 		select {
 		case <-done:
 			s.t.Fatalf("sshd ended at once: %s", s.Log())
 		case <-time.After(5 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
-			s.t.Fatalf("sshd does not listen on %s: %v\n%s", s.Addr(), err, s.Log())
+			s.t.Fatalf("sshd does not listen on %s:\n%s", s.Addr(), s.Log())
 		}
 	}
 }
@@ -211,11 +210,24 @@ func (s *Server) Kill() {
 	if s.cmd == nil {
 		return
 	}
-	for _, pid := range sshds(s.cmd.Process.Pid) {
+	all := sshds(s.cmd.Process.Pid)
+	for _, pid := range all {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 	<-s.done
 	s.cmd = nil
+	// A child that has just been forked has the port open until it is gone, too: the next server could not take it.
+	deadline := time.Now().Add(2 * time.Minute)
+	for _, pid := range all {
+		for lives(pid) && time.Now().Before(deadline) {
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+func lives(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !bytes.Contains(b, []byte(") Z "))
 }
 
 // Disconnect ends all connections with SIGKILL; the server goes on listening.
