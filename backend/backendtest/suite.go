@@ -23,14 +23,14 @@ type Suite struct {
 	Open func(t *testing.T) backend.Backend
 	// Adopt says what to adopt where the backend makes no machines of its own.
 	Adopt func(t *testing.T) backend.AdoptSpec
-	// Wait is how long a machine may take to reach a state; 0: 30 s.
+	// Wait is how long a machine may take to reach a state; 0: 2 minutes.
 	Wait time.Duration
 }
 
 // Run runs every test of the suite.
 func (s Suite) Run(t *testing.T) {
 	if s.Wait == 0 {
-		s.Wait = 30 * time.Second
+		s.Wait = 2 * time.Minute
 	}
 	v := reflect.ValueOf(s)
 	for i := range v.NumMethod() {

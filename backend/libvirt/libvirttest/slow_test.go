@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestDeaf(t *testing.T)  { throughLife(t, Deaf, time.Minute) }
-func TestFast(t *testing.T)  { throughLife(t, Fast, 2*time.Minute) }
+func TestDeaf(t *testing.T)  { throughLife(t, Deaf, 4*time.Minute) }
+func TestFast(t *testing.T)  { throughLife(t, Fast, 4*time.Minute) }
 func TestCloud(t *testing.T) { throughLife(t, Cloud, 6*time.Minute) }
 
 // TestCron sees that a line for reboots in the user's crontab is run, as the agent installs one.

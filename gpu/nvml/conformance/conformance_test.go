@@ -126,11 +126,10 @@ func plain(r gpu.Reading) gpu.Reading {
 	r.GPUs = append([]gpu.GPU(nil), r.GPUs...)
 	for i := range r.GPUs {
 		g := &r.GPUs[i]
-		// The rate of a counter that is read twice: equal but for rounding.
+		// The rate of a counter that moves between two looks, which are not at the same time: only whether there is one.
 		for _, v := range []**int64{&g.NVLinkRx, &g.NVLinkTx} {
-			if *v != nil {
-				n := (**v + 5_000_000) / 10_000_000
-				*v = &n
+			if *v != nil && **v > 0 {
+				*v = new(int64)
 			}
 		}
 	}
