@@ -23,6 +23,11 @@ const (
 	// killLimit is how long End goes on killing what does not die: a process in an uninterruptible
 	// wait of the kernel can't be ended by anybody.
 	killLimit = 10 * time.Second
+	// emptyPasses is how many passes in a row must find no process. What forks a successor and ends can slip through
+	// one: the successor came after the list was read, and it ended before its turn. The kernel's own list of a control
+	// group has no such gap, but one that is just being moved there.
+	emptyPasses       = 5
+	emptyGroupsPasses = 2
 )
 
 // Members lists the living processes of the set.
@@ -85,7 +90,7 @@ func (s Set) scan() ([]stat, error) {
 }
 
 // End ends every process of the set: SIGTERM (and SIGHUP to what has a terminal, since a shell
-// ignores SIGTERM there), then after grace SIGKILL, until two passes in a row find none. It returns
+// ignores SIGTERM there), then after grace SIGKILL, until some passes in a row find none. It returns
 // the processes that even that did not end. reap, if not nil, is called in each pass, for a caller
 // that is the parent of what ends.
 func (s Set) End(ctx context.Context, grace time.Duration, reap func()) (left []Identity, err error) {
@@ -120,9 +125,13 @@ func (s Set) End(ctx context.Context, grace time.Duration, reap func()) (left []
 	return s.kill(ctx, reap)
 }
 
-// kill stops the set from growing and kills it, until two passes in a row find none.
+// kill stops the set from growing and kills it, until some passes in a row find none.
 func (s Set) kill(ctx context.Context, reap func()) ([]Identity, error) {
 	deadline := time.Now().Add(killLimit)
+	enough := emptyPasses
+	if s.Cgroup != nil {
+		enough = emptyGroupsPasses
+	}
 	for empty := 0; ; {
 		reap()
 		sts, err := s.scan()
@@ -130,9 +139,10 @@ func (s Set) kill(ctx context.Context, reap func()) ([]Identity, error) {
 			return nil, err
 		}
 		if len(sts) == 0 {
-			if empty++; empty == 2 {
+			if empty++; empty == enough {
 				return nil, nil
 			}
+			time.Sleep(pollEnd)
 			continue
 		}
 		empty = 0
