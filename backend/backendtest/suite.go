@@ -374,13 +374,16 @@ func (s Suite) TestConcurrentCalls(t *testing.T) {
 	wg.Wait()
 	if c.Stop {
 		// Whatever came last, a stop is still obeyed.
-		require.Eventually(t, func() bool {
-			if b.Stop(t.Context(), ref(m)) != nil {
-				return false
-			}
+		deadline := time.Now().Add(s.Wait)
+		for {
+			stopped := b.Stop(t.Context(), ref(m))
 			got, err := b.Get(t.Context(), ref(m))
-			return err == nil && got.State == api.StateStopped
-		}, s.Wait, 20*time.Millisecond)
+			if err == nil && stopped == nil && got.State == api.StateStopped {
+				break
+			}
+			require.True(t, time.Now().Before(deadline), "state %s (%s, %v); the last stop said: %v", got.State, got.Reason, err, stopped)
+			time.Sleep(20 * time.Millisecond)
+		}
 	}
 }
 

@@ -270,7 +270,7 @@ func hungMount(t *testing.T) (dir string, fuse int) {
 // df asks the real one. -P keeps each on one line.
 func df(t *testing.T, mount string) (total, used, available int64, percent float64, inodes string) {
 	t.Helper()
-	out, err := exec.Command("df", "-B1", "--output=size,used,avail,pcent,ipcent", mount).Output()
+	out, err := exec.Command("env", "LC_ALL=C", "df", "-B1", "--output=size,used,avail,pcent,ipcent", mount).Output()
 	require.NoError(t, err)
 	f := strings.Fields(strings.Split(strings.TrimSpace(string(out)), "\n")[1])
 	num := func(s string) int64 {
@@ -320,7 +320,7 @@ func TestAgainstDf(t *testing.T) {
 	if _, err := exec.LookPath("df"); err != nil {
 		t.Skip("needs df of coreutils")
 	}
-	out, err := exec.Command("df", "-B1", "--output=target,fstype,size").Output()
+	out, err := exec.Command("env", "LC_ALL=C", "df", "-B1", "--output=target,fstype,size").Output()
 	require.NoError(t, err)
 	r := New(Options{})
 	defer r.Close()

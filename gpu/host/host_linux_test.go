@@ -238,7 +238,7 @@ func TestAgainstFree(t *testing.T) {
 	defer r.Close()
 	near := func(a, b int64) bool { return max(a-b, b-a) < 64<<20 }
 	for try := 0; ; try++ {
-		out, err := exec.Command("free", "-b").Output()
+		out, err := exec.Command("env", "LC_ALL=C", "free", "-b").Output()
 		require.NoError(t, err)
 		h := r.Host()
 		if h.Container {

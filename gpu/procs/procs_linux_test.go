@@ -94,7 +94,7 @@ func TestRealProcesses(t *testing.T) {
 	require.Equal(t, Totals{Processes: 1, CPU: *p.CPU, Memory: *p.Memory, GPUMemory: 12}, Sum(list, func(q gpu.Process) bool { return q.PID == pid }))
 
 	if ps, err := exec.LookPath("ps"); err == nil {
-		out, err := exec.Command(ps, "-o", "user:64=,rss=,nlwp=,ppid=", "-p", strconv.Itoa(pid)).Output()
+		out, err := exec.Command("env", "LC_ALL=C", ps, "-o", "user:64=,rss=,nlwp=,ppid=", "-p", strconv.Itoa(pid)).Output()
 		require.NoError(t, err)
 		f := strings.Fields(string(out))
 		require.Equal(t, f[0], p.User)

@@ -118,11 +118,12 @@ func (d Dir) exclusively(f func() error) error {
 	return f()
 }
 
-// settle runs f if done is still what is asked for; if something else is by now, again is true.
+// settle runs f if done is still what is asked for; if something else is by now, again is true. The same asked once
+// more is done, too: nothing was started meanwhile, and who asks again and again would never get it otherwise.
 // Whoever asks after f finds what f did.
 func (d Dir) settle(done Request, f func() error) (again bool, err error) {
 	err = d.exclusively(func() error {
-		if now, ok, err := d.Request(); err == nil && ok && (now.Action != done.Action || !now.At.Equal(done.At)) {
+		if now, ok, err := d.Request(); err == nil && ok && now.Action != done.Action {
 			again = true
 			return nil
 		}

@@ -134,13 +134,22 @@ func Start(t testing.TB, o Options) *Server {
 	return s
 }
 
+// race is for sessions what the tests themselves run with: a program under the race detector would sleep for a second
+// when it ends, and be in use meanwhile.
+func race() string {
+	if v := os.Getenv("GORACE"); v != "" && !strings.ContainsAny(v, " \"") {
+		return " GORACE=" + v
+	}
+	return ""
+}
+
 func (s *Server) config(o Options) string {
 	// The first value of a keyword counts.
 	lines := append(append([]string(nil), o.Lines...),
 		"ListenAddress "+s.Host, "Port "+strconv.Itoa(s.Port), "PidFile none", "UsePAM no", "StrictModes no",
 		"HostKey "+s.HostKey.File, "AuthorizedKeysFile "+filepath.Join(s.Dir, "authorized_keys"),
 		"PasswordAuthentication no", "KbdInteractiveAuthentication no", "PermitRootLogin yes", "PrintMotd no",
-		"LogLevel VERBOSE", "MaxStartups 100:30:200", "SetEnv HOME="+s.Home+" XDG_STATE_HOME="+filepath.Join(s.Home, "state"),
+		"LogLevel VERBOSE", "MaxStartups 100:30:200", "SetEnv HOME="+s.Home+" XDG_STATE_HOME="+filepath.Join(s.Home, "state")+race(),
 	)
 	if !o.NoSFTP {
 		lines = append(lines, "Subsystem sftp internal-sftp")
