@@ -39,6 +39,10 @@ const (
 	// drainWait is how long the rest is awaited when a shell has ended, or is to: a daemon may hold its output
 	// open, and it may be a process that can't be ended.
 	drainWait = 2 * time.Second
+	// endWait is how long a shell that has answered has to end by itself, and endGrace how long what is left has
+	// from SIGTERM to SIGKILL.
+	endWait  = time.Second
+	endGrace = 1500 * time.Millisecond
 	// maxFollowed is how many shells may replace one another.
 	maxFollowed = 3
 )
@@ -54,6 +58,7 @@ type captured struct {
 // behind "not interactive: return". Where that gives nothing, the environment of a login shell that is not
 // interactive serves, else base. It takes no longer than limit.
 func capture(ctx context.Context, o Options, base []string, exe string, limit time.Duration) (c captured) {
+	agent := ctx
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	c = captured{env: base, info: api.ShellEnvironment{Shell: o.Shell, How: api.ShellPlain}}
@@ -68,7 +73,13 @@ func capture(ctx context.Context, o Options, base []string, exe string, limit ti
 	// `sh -l` is not known everywhere.
 	interactive := q.tries(ctx, true, []string{"-" + name, "-i"}, []string{name, "-i", "-l"})
 	var login answers
-	askLogin := func() { login = q.tries(ctx, false, []string{"-" + name}, []string{name, "-l"}) }
+	askLogin := func() {
+		// It is not ended when the other one has answered: start-up files that are cut off leave locks behind, on
+		// which every later shell waits.
+		ctx, cancel := context.WithTimeout(agent, limit)
+		login = q.tries(ctx, false, []string{"-" + name}, []string{name, "-l"})
+		context.AfterFunc(ctx, cancel)
+	}
 	var in answer
 	select {
 	case in = <-interactive:
@@ -77,10 +88,6 @@ func capture(ctx context.Context, o Options, base []string, exe string, limit ti
 		in = interactive.wait(ctx)
 	}
 	if in.err == nil {
-		cancel()
-		if login != nil {
-			login.wait(ctx)
-		}
 		c.env, c.info.How = in.env, api.ShellInteractive
 		return c
 	}
@@ -237,7 +244,7 @@ func (q question) ask(ctx context.Context, terminal bool, argv []string) (answer
 	w.pid = cmd.Process.Pid
 	next, err := w.wait(ctx, out.found, ended)
 	// Before Wait: as long as the shell has not been waited for, the number of its session is its own.
-	_, _ = proc.Set{Session: w.pid}.End(context.Background(), 0, nil)
+	w.end(err == nil && next == nil)
 	state := cmd.Wait()
 	if terminal {
 		_ = theirs.Close() // now the reader comes to an end, unless a daemon of the user holds the terminal open
@@ -266,6 +273,22 @@ func (q question) ask(ctx context.Context, terminal bool, argv []string) (answer
 		err = errors.New("it ended before it ran the command")
 	}
 	return answer{err: err, lastWords: out.lastWords()}, nil
+}
+
+// end ends what is left of the session: gently, since start-up files may hold a lock, as pyenv's do, or write a file.
+func (w *watched) end(answered bool) {
+	if answered { // the shell has only to end
+		exited := make(chan struct{})
+		go func() {
+			defer close(exited)
+			_ = proc.AwaitExit(w.pid)
+		}()
+		select {
+		case <-exited:
+		case <-time.After(endWait):
+		}
+	}
+	_, _ = proc.Set{Session: w.pid}.End(context.Background(), endGrace, nil)
 }
 
 // follow is a shell that start-up files put in place of the one that was asked.

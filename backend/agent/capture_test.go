@@ -348,3 +348,31 @@ func BenchmarkEnvironment(b *testing.B) {
 		l.environment(b.Context())
 	}
 }
+
+// TestCaptureLeavesNoLocks: start-up files that hold a lock give it back, when they are cut off and when another
+// shell has answered meanwhile. One that stays behind makes every later shell wait.
+func TestCaptureLeavesNoLocks(t *testing.T) {
+	lock := func(o Options) bool { _, err := os.Stat(filepath.Join(o.Home, "lock")); return err == nil }
+	t.Run("cut off", func(t *testing.T) {
+		t.Parallel()
+		o := homeWith(t, "bash", map[string]string{".bashrc": `bash -c 'trap "rm -f ~/lock" EXIT; touch ~/lock ~/was; sleep 1000'`})
+		c := capture(t.Context(), o, baseEnv(o, os.Environ()), testProgram(t), time.Second)
+		require.NotEmpty(t, c.info.Error)
+		require.FileExists(t, filepath.Join(o.Home, "was"))
+		eventually(t, "the lock to be given back", func() bool { return !lock(o) })
+	})
+	t.Run("answered by another", func(t *testing.T) {
+		t.Parallel()
+		const limit = 5 * time.Second // after a fifth of it the other shell is asked
+		o := homeWith(t, "bash", map[string]string{".bashrc": `case $- in
+*i*) until [ -e ~/lock ]; do sleep 0.01; done ;;
+*) touch ~/lock; until [ -e ~/answered ]; do sleep 0.01; done; touch ~/whole; rm ~/lock ;;
+esac
+` + found})
+		c := capture(t.Context(), o, baseEnv(o, os.Environ()), testProgram(t), limit)
+		require.Equal(t, api.ShellInteractive, c.info.How, c.info.Error)
+		write(t, o, "answered", "")
+		eventually(t, "the other shell to come to its end", func() bool { return !lock(o) })
+		require.FileExists(t, filepath.Join(o.Home, "whole"))
+	})
+}

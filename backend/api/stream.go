@@ -91,6 +91,9 @@ type StreamIO struct {
 	Signals <-chan string    // names without SIG
 	Detach  <-chan struct{}  // closed to leave a terminal running
 	Started func(wire.Start) // called once, before any output is written
+	// StdinFailed is told that Stdin could not be read to its end; what runs sees the end. Without it, the input is
+	// just silent from then on.
+	StdinFailed func(error)
 	// Alive sends what the request promised by its Alive.
 	Alive bool
 	// Lingers is told who holds the output open of a command that has ended. It may be nil.
@@ -108,7 +111,7 @@ func (s *Stream) Run(ctx context.Context, sio StreamIO) (wire.ExitStatus, error)
 	win := newWindow(wire.InitialWindow)
 	defer win.close()
 	if sio.Stdin != nil {
-		go s.sendStdin(sio.Stdin, win)
+		go s.sendStdin(sio, win)
 	} else {
 		_ = s.Writer.Write(wire.StdinEOF, nil) // a server that refused has said why, and hung up: that is read below
 	}
@@ -162,10 +165,10 @@ func (s *Stream) Run(ctx context.Context, sio StreamIO) (wire.ExitStatus, error)
 	}
 }
 
-func (s *Stream) sendStdin(r io.Reader, win *window) {
+func (s *Stream) sendStdin(sio StreamIO, win *window) {
 	buf := make([]byte, 64<<10)
 	for {
-		n, err := r.Read(buf)
+		n, err := sio.Stdin.Read(buf)
 		for p := buf[:n]; len(p) > 0; {
 			k := win.take(len(p))
 			if k == 0 {
@@ -177,9 +180,13 @@ func (s *Stream) sendStdin(r io.Reader, win *window) {
 			p = p[k:]
 		}
 		if err != nil {
-			if errors.Is(err, io.EOF) {
-				_ = s.Writer.Write(wire.StdinEOF, nil)
+			if !errors.Is(err, io.EOF) {
+				if sio.StdinFailed == nil {
+					return
+				}
+				sio.StdinFailed(err)
 			}
+			_ = s.Writer.Write(wire.StdinEOF, nil)
 			return
 		}
 	}

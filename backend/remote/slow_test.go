@@ -39,6 +39,7 @@ func TestASlowLineIsNoDeadOne(t *testing.T) {
 // TestSessionsHaveTheirOwnVariables starts many at once. Before, they wrote into one slice: the race detector sees
 // it, and so does a session that gets another one's variable.
 func TestSessionsHaveTheirOwnVariables(t *testing.T) {
+	sshdtest.NeedTerminals(t)
 	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{Lines: []string{"AcceptEnv *"}})
 	w := newWorld(t).trust(s)

@@ -67,7 +67,13 @@ func (a *app) exec(ctx context.Context, name string, q api.ExecRequest) error {
 	if err != nil {
 		return err
 	}
-	x, err := s.Run(ctx, api.StreamIO{Stdin: a.in, Stdout: out, Stderr: a.err, Signals: signals, Alive: true, Lingers: a.lingers})
+	var unread atomic.Pointer[error]
+	x, err := s.Run(ctx, api.StreamIO{Stdin: a.in, Stdout: out, Stderr: a.err, Signals: signals, Alive: true, Lingers: a.lingers,
+		StdinFailed: func(err error) {
+			if !errors.Is(err, syscall.EBADF) && !errors.Is(err, syscall.EIO) { // no input, or a terminal that is gone: that is its end
+				unread.Store(&err)
+			}
+		}})
 	if err != nil {
 		if errors.Is(err, syscall.EPIPE) { // whoever read our output has gone, as in | head
 			a.exit = 128 + int(syscall.SIGPIPE)
@@ -79,6 +85,9 @@ func (a *app) exec(ctx context.Context, name string, q api.ExecRequest) error {
 		return err
 	}
 	a.exit = x.Code
+	if e := unread.Load(); e != nil && x.Code == 0 {
+		return api.Errorf(api.CodeFailed, "the command has ended, but its input was not whole: %w", *e)
+	}
 	return nil
 }
 
@@ -105,17 +114,17 @@ func (o *taker) Write(p []byte) (int, error) {
 	return o.w.Write(p)
 }
 
-// giveUp ends this program after a signal as soon as nobody takes its output (`| less`, say): the signal has gone to
-// the command, too, but its end could not be seen. A write that waits can't be ended otherwise.
+// giveUp ends this program some time after a signal if nobody has taken its output since (`| less`, say): the signal
+// has gone to the command, too, but its end could not be seen. A write that waits can't be ended otherwise.
 func (o *taker) giveUp(s syscall.Signal) {
-	if s == syscall.SIGUSR1 || s == syscall.SIGUSR2 {
+	waits := o.since.Load()
+	if waits == nil || s == syscall.SIGUSR1 || s == syscall.SIGUSR2 {
 		return
 	}
 	time.AfterFunc(takeLimit, func() {
-		if t := o.since.Load(); t != nil && time.Since(*t) >= takeLimit {
+		if o.since.Load() == waits {
 			os.Exit(128 + int(s))
 		}
-		o.giveUp(s)
 	})
 }
 
