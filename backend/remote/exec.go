@@ -132,10 +132,12 @@ func (e *served) run(ctx context.Context) (wire.ExitStatus, error) {
 	in := newInput(e.p.stdin, e.s.Writer)
 	var wg sync.WaitGroup
 	wg.Go(in.run)
-	wg.Go(func() { e.output(e.p.stderr, wire.Stderr) })
+	var stderr sync.WaitGroup
+	stderr.Go(func() { e.output(e.p.stderr, wire.Stderr) })
 	// The reader of frames ends with the stream, which its owner closes after this.
 	go e.control(in)
 	e.output(e.p.stdout, wire.Stdout)
+	stderr.Wait() // wait closes what was not read
 	status, err := e.p.wait()
 	e.sig.end() // its number may be another process's from now on
 	in.close()

@@ -91,3 +91,28 @@ func TestOpenSSHSessionsHaveTheirOwnVariables(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// TestStderrIsReadToItsEnd has the user's own ssh, which here runs the command itself, end while much of its stderr is
+// still to be passed on.
+func TestStderrIsReadToItsEnd(t *testing.T) {
+	t.Parallel()
+	ssh := filepath.Join(t.TempDir(), "ssh")
+	require.NoError(t, os.WriteFile(ssh, []byte("#!/bin/sh\nfor last; do :; done\nexec sh -c \"$last\"\n"), 0o700))
+	w := newWorld(t)
+	w.hosts("Host box\n    HostName 127.0.0.1\n")
+	ctx := w.ctx(nil, "PATH="+filepath.Dir(ssh)+":/usr/bin:/bin")
+	c, err := w.m.Conn(ctx, "i-box", openSSHTarget("box"))
+	require.NoError(t, err)
+	// How much the buffers on the way hold is the kernel's: with one of these sizes some is left in ssh's pipe.
+	for size := 100_000; size < 500_000; size += 30_000 {
+		s := stream(t, func(s *api.Stream) {
+			c.ServeExec(ctx, s, api.ExecRequest{Argv: []string{"sh", "-c", fmt.Sprintf("head -c %d /dev/zero >&2", size)}})
+		})
+		time.Sleep(100 * time.Millisecond) // nobody reads
+		var out bytes.Buffer
+		x, err := s.Run(ctx, api.StreamIO{Stdout: io.Discard, Stderr: &out})
+		require.NoError(t, err)
+		require.Zero(t, x.Code)
+		require.Equal(t, size, out.Len())
+	}
+}

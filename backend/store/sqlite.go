@@ -223,7 +223,28 @@ func (s *SQLite) Instances(ctx context.Context) ([]Instance, error) {
 
 // Unfinished implements Store.
 func (s *SQLite) Unfinished(ctx context.Context) ([]Operation, error) {
-	return queryDocs[Operation](ctx, s, "SELECT doc FROM operations WHERE done = 0 ORDER BY created, id")
+	docs, err := queryDocs[json.RawMessage](ctx, s, "SELECT doc FROM operations WHERE done = 0 ORDER BY created, id")
+	var out []Operation
+	for _, doc := range docs {
+		var op Operation
+		if err := json.Unmarshal(doc, &op); err != nil {
+			op = outline(doc)
+			op.Unreadable = fmt.Errorf("%w in %.300q", err, doc)
+		}
+		out = append(out, op)
+	}
+	return out, err
+}
+
+// outline reads what tells an operation from others, of a document that another build wrote in another form.
+func outline(doc []byte) (op Operation) {
+	var fields map[string]json.RawMessage
+	_ = json.Unmarshal(doc, &fields) // queryDocs has found it to be JSON; what is no object has no fields
+	for name, to := range map[string]any{"id": &op.ID, "kind": &op.Kind, "instance_id": &op.InstanceID, "instance": &op.Instance,
+		"actor": &op.Actor, "created_at": &op.CreatedAt} {
+		_ = json.Unmarshal(fields[name], to) // stays empty
+	}
+	return op
 }
 
 // Operation implements Store.

@@ -73,6 +73,9 @@ type Operation struct {
 	Adopt  *api.AdoptRequest  `json:"adopt,omitempty"`
 	Force  bool               `json:"force,omitempty"`
 	Setup  *api.SetupRequest  `json:"setup,omitempty"`
+	// Unreadable is why the stored document can't be read, where another build wrote it in another form. Then only
+	// what tells the operation from others is there: id, kind, instance, actor, time.
+	Unreadable error `json:"-"`
 	// Profiled is what the profiles of Create or Setup came to when it was asked for.
 	Profiled *api.SetupPlan `json:"profiled,omitempty"`
 	// Boot is the boot that was seen before a restart.

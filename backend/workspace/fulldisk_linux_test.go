@@ -33,7 +33,7 @@ func (f failures) Handle(_ context.Context, r slog.Record) error {
 func TestDeleteAfterAFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skipf("needs the right to mount a small tmpfs: %v", err)
+		t.Skipf("needs root: to mount a small file system: %v", err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
 	t.Parallel()

@@ -3,6 +3,7 @@ package workspace
 import (
 	"compress/gzip"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -384,6 +385,31 @@ func TestAnOperationOfAnUnknownKind(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, slices.ContainsFunc(evs, func(ev api.Event) bool { return ev.OperationID == op.ID && ev.Level == "warn" }))
 	w.Reconcile(t.Context())
+	in, err = w.Instance("vision")
+	require.NoError(t, err)
+	require.Equal(t, api.StateRunning, in.State)
+}
+
+// TestAnOperationOfAnotherForm: one document that this build can't read ends that operation, and keeps nothing else
+// from working.
+func TestAnOperationOfAnotherForm(t *testing.T) {
+	e := newEnv(t)
+	w, done := e.open()
+	in := e.create(w, "vision")
+	op := store.Operation{Operation: api.Operation{ID: "op-newer", Kind: opStop, InstanceID: in.ID, Instance: in.Name, State: api.OpRunning, CreatedAt: time.Now()}}
+	require.NoError(t, w.opts.Store.Apply(t.Context(), &store.Change{Operations: []store.Operation{op}}))
+	done()
+	db, err := sql.Open("sqlite", e.path)
+	require.NoError(t, err)
+	_, err = db.Exec(`UPDATE operations SET doc = json_set(doc, '$.steps', 'nonsense', '$.created_at', 7) WHERE id = 'op-newer'`)
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
+
+	w, _ = e.open()
+	got, err := w.Operation(t.Context(), op.ID)
+	require.NoError(t, err)
+	require.Equal(t, api.OpFailed, got.State)
+	require.Contains(t, got.Error.Message, "stop of vision was begun by another build of Berth and can't be read by this one")
 	in, err = w.Instance("vision")
 	require.NoError(t, err)
 	require.Equal(t, api.StateRunning, in.State)
