@@ -178,9 +178,13 @@ func (q question) tries(ctx context.Context, terminal bool, argvs ...[]string) a
 		for _, argv := range argvs {
 			try := q
 			a := answer{}
-			for range maxFollowed + 1 {
+			for i := 0; ; i++ {
 				var next *follow
 				if a, next = try.ask(ctx, terminal, argv); next == nil {
+					break
+				}
+				if i == maxFollowed {
+					a.err = errors.New("its start-up files put one shell after another in its place")
 					break
 				}
 				try.shell, argv, try.env = next.path, next.argv, next.env
@@ -390,7 +394,7 @@ func (w *watched) follow(argv []string) *follow {
 	path, err1 := os.Readlink(dir + "/exe")
 	env, err2 := os.ReadFile(dir + "/environ")
 	name := strings.TrimPrefix(filepath.Base(argv[0]), "-")
-	if err1 != nil || err2 != nil || !slices.Contains(knownShells, name) {
+	if err1 != nil || err2 != nil || len(env) == 0 || !slices.Contains(knownShells, name) {
 		return nil
 	}
 	f := &follow{path: path, argv: []string{argv[0], "-i"}, env: strings.Split(strings.TrimSuffix(string(env), "\x00"), "\x00")}

@@ -133,14 +133,15 @@ func TestCaptureFallsBackToTheLoginShell(t *testing.T) {
 		text, why, needs string
 		limit            bool
 	}{
-		"exit":            {"exit\n", "it ended before it ran the command", "", false},
-		"fail":            {"echo no licence >&2; exit 3\n", `(exit status 3); it wrote last: "no licence"`, "", false},
-		"hang":            {"echo waiting for the server; sleep 1000\n", `; it wrote last: "waiting for the server"`, "", true},
-		"ask for ever":    {"until read -p 'Agree? ' a && [ $a = y ]; do :; done\n", `; it wrote last: "Agree? `, "", true},
-		"become a pager":  {"exec less /etc/passwd\n", `its start-up files replaced it by "less"`, "less", false},
-		"become a tmux":   {"exec tmux -L $BERTH_INSTANCE_ID new -A -s main cat\n", `its start-up files replaced it by "tmux"`, "tmux", false},
-		"become a script": {"exec bash -c 'echo menu'\n", "it ended before it ran the command", "", false},
-		"stop themselves": {"kill -STOP $$\n", "took more than", "", true},
+		"exit":                  {"exit\n", "it ended before it ran the command", "", false},
+		"fail":                  {"echo no licence >&2; exit 3\n", `(exit status 3); it wrote last: "no licence"`, "", false},
+		"hang":                  {"echo waiting for the server; sleep 1000\n", `; it wrote last: "waiting for the server"`, "", true},
+		"ask for ever":          {"until read -p 'Agree? ' a && [ $a = y ]; do :; done\n", `; it wrote last: "Agree? `, "", true},
+		"become a pager":        {"exec less /etc/passwd\n", `its start-up files replaced it by "less"`, "less", false},
+		"become a tmux":         {"exec tmux -L $BERTH_INSTANCE_ID new -A -s main cat\n", `its start-up files replaced it by "tmux"`, "tmux", false},
+		"become a script":       {"exec bash -c 'echo menu'\n", "it ended before it ran the command", "", false},
+		"start again and again": {"exec bash -i\n", "one shell after another", "", false},
+		"stop themselves":       {"kill -STOP $$\n", "took more than", "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

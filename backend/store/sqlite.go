@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -223,24 +224,34 @@ func (s *SQLite) Instances(ctx context.Context) ([]Instance, error) {
 
 // Unfinished implements Store.
 func (s *SQLite) Unfinished(ctx context.Context) ([]Operation, error) {
-	docs, err := queryDocs[json.RawMessage](ctx, s, "SELECT doc FROM operations WHERE done = 0 ORDER BY created, id")
+	rows, err := s.db.QueryContext(ctx, "SELECT id, doc FROM operations WHERE done = 0 ORDER BY created, id")
+	if err != nil {
+		return nil, explain(s.path, "reading", err)
+	}
+	defer rows.Close()
 	var out []Operation
-	for _, doc := range docs {
+	for rows.Next() {
+		var id string
+		var doc sql.RawBytes
+		if err := rows.Scan(&id, &doc); err != nil {
+			return nil, explain(s.path, "reading", err)
+		}
 		var op Operation
-		if err := json.Unmarshal(doc, &op); err != nil {
+		if err := json.Unmarshal(doc, &op); err != nil || op.ID != id {
 			op = outline(doc)
-			op.Unreadable = fmt.Errorf("%w in %.300q", err, doc)
+			op.ID = id
+			op.Unreadable = fmt.Errorf("%.300q is not what this build writes (%w)", doc, cmp.Or(err, errCorrupt))
 		}
 		out = append(out, op)
 	}
-	return out, err
+	return out, explain(s.path, "reading", rows.Err())
 }
 
 // outline reads what tells an operation from others, of a document that another build wrote in another form.
 func outline(doc []byte) (op Operation) {
 	var fields map[string]json.RawMessage
-	_ = json.Unmarshal(doc, &fields) // queryDocs has found it to be JSON; what is no object has no fields
-	for name, to := range map[string]any{"id": &op.ID, "kind": &op.Kind, "instance_id": &op.InstanceID, "instance": &op.Instance,
+	_ = json.Unmarshal(doc, &fields) // what is no object has no fields
+	for name, to := range map[string]any{"kind": &op.Kind, "instance_id": &op.InstanceID, "instance": &op.Instance,
 		"actor": &op.Actor, "created_at": &op.CreatedAt} {
 		_ = json.Unmarshal(fields[name], to) // stays empty
 	}

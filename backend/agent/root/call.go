@@ -59,43 +59,46 @@ const installAs = "/usr/local/bin/berth"
 
 // rootsCopy finds the command line before the verb with a program that only root can change.
 func (c Caller) rootsCopy() (words []string, installed bool) {
-	if len(c.Program) > 0 && onlyRoots(c.Program[0]) {
-		for _, a := range c.Program {
-			words = append(words, quoted(a))
+	if len(c.Program) > 0 {
+		if p := onlyRoots(c.Program[0]); p != "" {
+			words = append(words, quoted(p))
+			for _, a := range c.Program[1:] {
+				words = append(words, quoted(a))
+			}
+			return words, true
 		}
-		return words, true
 	}
 	for _, dir := range filepath.SplitList(DefaultPath) {
-		if p := filepath.Join(dir, "berth"); onlyRoots(p) {
-			return []string{p, "agent", "root"}, true
+		if p := onlyRoots(filepath.Join(dir, "berth")); p != "" {
+			return []string{quoted(p), "agent", "root"}, true
 		}
 	}
 	return []string{installAs, "agent", "root"}, false
 }
 
-// onlyRoots reports whether nobody but root can change the program at path or put another one in its place.
-func onlyRoots(path string) bool {
-	path, err := filepath.EvalSymlinks(path)
-	if err != nil || !filepath.IsAbs(path) {
-		return false
+// onlyRoots returns the program at path, links followed, if nobody but root can change it or put another one in its
+// place, else "".
+func onlyRoots(path string) string {
+	program, err := filepath.EvalSymlinks(path)
+	if err != nil || !filepath.IsAbs(program) {
+		return ""
 	}
-	if fi, err := os.Stat(path); err != nil || !fi.Mode().IsRegular() || fi.Mode()&0o111 == 0 {
-		return false
+	if fi, err := os.Stat(program); err != nil || !fi.Mode().IsRegular() || fi.Mode()&0o111 == 0 {
+		return ""
 	}
-	for {
-		fi, err := os.Lstat(path)
+	for p := program; ; p = filepath.Dir(p) {
+		fi, err := os.Lstat(p)
 		if err != nil {
-			return false
+			return ""
 		}
 		st, ok := fi.Sys().(*syscall.Stat_t)
 		sticky := fi.IsDir() && fi.Mode()&os.ModeSticky != 0 // others can't replace what is root's in there
 		if !ok || st.Uid != 0 || (fi.Mode()&0o022 != 0 && !sticky) {
-			return false
+			return ""
 		}
-		if path == "/" {
-			return true
+		if p == "/" {
+			return program
 		}
-		path = filepath.Dir(path)
 	}
 }
 

@@ -388,7 +388,7 @@ func TestWhatSudoSays(t *testing.T) {
 // TestByHandNamesNoProgramOfAUsers: an administrator is never asked to run what somebody else can change.
 func TestByHandNamesNoProgramOfAUsers(t *testing.T) {
 	for _, dir := range filepath.SplitList(DefaultPath) {
-		if onlyRoots(filepath.Join(dir, "berth")) {
+		if onlyRoots(filepath.Join(dir, "berth")) != "" {
 			t.Skip("Berth is installed on this machine")
 		}
 	}
@@ -415,6 +415,11 @@ func TestByHandNamesNoProgramOfAUsers(t *testing.T) {
 	require.True(t, installed)
 	line, _ = c.ByHand("setup-step", StepArgs("/a", 0, 1, StepRun)...)
 	require.Equal(t, strings.Replace(own, "sudo", "sudo env SUDO_UID=0", 1)+"setup-step /a 0 1 run", line)
+
+	link := filepath.Join(t.TempDir(), "link")
+	require.NoError(t, os.Symlink(program, link))
+	line, _ = Caller{Program: []string{link, "root"}}.ByHand("hostkey", "new")
+	require.Equal(t, own+"hostkey new", line, "a link may be changed by whoever owns its folder")
 
 	for name, change := range map[string]func() error{
 		"anybody may write it":         func() error { return os.Chmod(program, 0o777) },
