@@ -8,6 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +26,10 @@ import (
 // TestMain makes the test binary play berth when it is called by that name: by a script, by a test, as
 // the daemon, as an agent.
 func TestMain(m *testing.M) {
+	// Most of these tests wait for programs, and more of them than processors can.
+	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "-test.") {
+		os.Args = slices.Insert(os.Args, 1, "-test.parallel="+strconv.Itoa(3*runtime.GOMAXPROCS(0)))
+	}
 	testscript.Main(m, map[string]func(){"berth": func() { os.Exit(run()) }})
 }
 
@@ -31,6 +38,7 @@ type world struct {
 	t    *testing.T
 	home string
 	env  []string
+	user string // HOME; "": that of who runs the tests
 }
 
 // newWorld makes an empty home; all that was started in it is ended after the test.
@@ -71,6 +79,9 @@ func (w *world) cmd(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, exe, args...)
 	cmd.Args[0] = "berth"
 	cmd.Env = append(os.Environ(), "BERTH_HOME="+w.home, "GOCOVERDIR="+os.TempDir())
+	if w.user != "" {
+		cmd.Env = append(cmd.Env, "HOME="+w.user)
+	}
 	cmd.Env = append(cmd.Env, w.env...)
 	return cmd
 }

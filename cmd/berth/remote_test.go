@@ -195,6 +195,7 @@ func TestUnknownHostKeyIsAsked(t *testing.T) {
 // TestRefusedAdoptLeavesNothing takes in this host twice: the second is refused and never appears.
 func TestRefusedAdoptLeavesNothing(t *testing.T) {
 	w := newWorld(t)
+	w.user = t.TempDir() // nothing is put into the home of who runs the tests
 	w.ok("adopt", "here", "--local")
 	r := w.run("adopt", "here2", "--local")
 	require.Equal(t, 1, r.code)
