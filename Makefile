@@ -33,11 +33,15 @@ PKGS ?= ./...
 vet: ## go vet
 	$(GO) vet $(race) $(PKGS)
 
-# A program under the race detector sleeps for a second at its end, and the tests start thousands of them: not here.
+# What the tests of cmd do is start programs, whose parts have tests of their own: watching them would only cost.
+# A program under the race detector sleeps for a second when it ends, and the tests start thousands of them: not here.
 test: export GORACE ?= atexit_sleep_ms=0
 test: vet ## run the tests, with the race detector where it works (what CI and the README run)
-	@[ "$(race)" ] || echo "without the race detector"
-	$(GO) test $(race) $(TESTFLAGS) -timeout 10m $(PKGS)
+	@$(if $(race),,echo "without the race detector")
+	$(if $(all),$(GO) test $(race) $(TESTFLAGS) -timeout 10m $(all))
+	$(if $(programs),$(GO) test $(TESTFLAGS) -timeout 10m $(programs))
+all      = $(eval all := $(filter-out berth/cmd/%,$(shell $(GO) list $(PKGS))))$(all)
+programs = $(filter-out $(all),$(shell $(GO) list $(PKGS)))
 
 # tagged are the tests of the packages in $(2) that the build tag $(1) adds: make test runs the others.
 tagged = -tags $(1) -run '^($(shell grep -hoE '^func Test\w+' $$(grep -l '^//go:build.*\<$(1)\>' $(2:%=%/*_test.go)) | sed 's/func //' | paste -sd '|' -))$$' $(2)

@@ -23,6 +23,7 @@ import (
 // TestFigures goes the way of somebody who wants to know what an instance does: once, live, its past, for
 // Prometheus. The driver is a fake one with two GPUs.
 func TestFigures(t *testing.T) {
+	t.Parallel()
 	fake := nvmltest.New(t, nvmltest.Scenario{GPUs: nvmltest.A100s(2)})
 	w := newWorld(t)
 	w.env = fake.Env()

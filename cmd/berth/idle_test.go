@@ -16,6 +16,7 @@ import (
 // The daemon reads from a real agent's history when its GPUs were idle today. With BERTH_LONG=1 it is waited for
 // minutes to pass, and for the GPU that works not to count.
 func TestIdleToday(t *testing.T) {
+	t.Parallel()
 	gpus := nvmltest.A100s(2)
 	gpus[0].Set(nvmltest.Utilization, 0)
 	gpus[1].Set(nvmltest.Utilization, 90)

@@ -123,6 +123,7 @@ func TestDeleteCutShort(t *testing.T) {
 
 // TestClientKilledWhileAdopting kills the client that waits: what it asked for goes on.
 func TestClientKilledWhileAdopting(t *testing.T) {
+	t.Parallel()
 	w, s := remoteWorld(t, sshdtest.Options{})
 	w.ok("ls")
 	before := len(w.events())
@@ -187,6 +188,7 @@ func TestServerKilledWhileAdopting(t *testing.T) {
 // TestServerKilledDuringShell loses the line under `berth ssh` on a real terminal: the shell on the
 // machine goes on, what is typed next reaches it, and its exit code is berth's.
 func TestServerKilledDuringShell(t *testing.T) {
+	t.Parallel()
 	w, s := remoteWorld(t, sshdtest.Options{})
 	w.ok("adopt", "gpu1", "gpu1", "--host-key", fingerprint(s))
 	cmd := w.cmd(t.Context(), "ssh", "gpu1")

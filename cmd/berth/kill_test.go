@@ -135,6 +135,7 @@ func (w *world) events() []api.Event {
 
 // TestInterruptedCreateGoesOn presses ctrl-C on a waiting create.
 func TestInterruptedCreateGoesOn(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	script := filepath.Join(t.TempDir(), "setup.sh")
 	gate := filepath.Join(t.TempDir(), "gate")
@@ -157,6 +158,7 @@ func TestInterruptedCreateGoesOn(t *testing.T) {
 
 // TestInstancesOutliveTheDaemon kills the daemon: instances, and what runs in them, go on.
 func TestInstancesOutliveTheDaemon(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.ok("create", "vision")
 	w.ok("exec", "vision", "--", "sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 & echo $! > pid")

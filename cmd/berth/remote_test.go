@@ -35,6 +35,7 @@ func fingerprint(s *sshdtest.Server) string { return ssh.FingerprintSHA256(s.Hos
 
 // TestAdoptOverSSH is the everyday road: a machine that exists, taken in, used, forgotten.
 func TestAdoptOverSSH(t *testing.T) {
+	t.Parallel()
 	w, s := remoteWorld(t, sshdtest.Options{})
 	r := w.run("adopt", "gpu1", "gpu1")
 	require.Equal(t, 6, r.code, "an unknown host key needs somebody to look at it")
@@ -78,6 +79,7 @@ func TestAdoptOverSSH(t *testing.T) {
 
 // TestDaemonKilledKeepsRemote kills the daemon; the next one reaches the same agent.
 func TestDaemonKilledKeepsRemote(t *testing.T) {
+	t.Parallel()
 	w, s := remoteWorld(t, sshdtest.Options{})
 	w.ok("adopt", "gpu1", "gpu1", "--host-key", fingerprint(s))
 	w.ok("exec", "gpu1", "--", "true")
@@ -87,6 +89,7 @@ func TestDaemonKilledKeepsRemote(t *testing.T) {
 
 // TestClearErrors tries to take in what can't be reached: each says what, where and why, with exit 6.
 func TestClearErrors(t *testing.T) {
+	t.Parallel()
 	good := sshdtest.Start(t, sshdtest.Options{})
 	mute := sshdtest.Mute(t)
 	for name, c := range map[string]struct {
@@ -112,6 +115,7 @@ func TestClearErrors(t *testing.T) {
 
 // TestChangedHostKeyIsRefused changes the server's key between two connections.
 func TestChangedHostKeyIsRefused(t *testing.T) {
+	t.Parallel()
 	w, s := remoteWorld(t, sshdtest.Options{})
 	w.ok("adopt", "gpu1", "gpu1", "--host-key", fingerprint(s))
 	w.ok("daemon", "stop")
@@ -124,6 +128,7 @@ func TestChangedHostKeyIsRefused(t *testing.T) {
 
 // TestServerKilledDuringExec loses the line in the middle; afterwards all works again.
 func TestServerKilledDuringExec(t *testing.T) {
+	t.Parallel()
 	w, s := remoteWorld(t, sshdtest.Options{})
 	w.ok("adopt", "gpu1", "gpu1", "--host-key", fingerprint(s))
 	cmd := w.cmd(context.Background(), "exec", "gpu1", "--", "sh", "-c", "echo started; sleep 1000")
@@ -145,6 +150,7 @@ func TestServerKilledDuringExec(t *testing.T) {
 
 // TestLostMachineIsUnknown loses a machine and finds it again, without being asked.
 func TestLostMachineIsUnknown(t *testing.T) {
+	t.Parallel()
 	w, s := remoteWorld(t, sshdtest.Options{})
 	w.ok("adopt", "gpu1", "gpu1", "--host-key", fingerprint(s))
 	s.Kill()
@@ -158,6 +164,7 @@ func TestLostMachineIsUnknown(t *testing.T) {
 
 // TestUnknownHostKeyIsAsked answers the question on a terminal.
 func TestUnknownHostKeyIsAsked(t *testing.T) {
+	t.Parallel()
 	w, s := remoteWorld(t, sshdtest.Options{})
 	adopt := func(answer string) (string, int) {
 		cmd := w.cmd(t.Context(), "adopt", "gpu1", "gpu1")
@@ -194,6 +201,7 @@ func TestUnknownHostKeyIsAsked(t *testing.T) {
 
 // TestRefusedAdoptLeavesNothing takes in this host twice: the second is refused and never appears.
 func TestRefusedAdoptLeavesNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.user = t.TempDir() // nothing is put into the home of who runs the tests
 	w.ok("adopt", "here", "--local")
@@ -211,6 +219,7 @@ func TestRefusedAdoptLeavesNothing(t *testing.T) {
 // TestWhatStaysThereIsSaid forgets a machine that can't be reached: it is forgotten, and the user is
 // told what stays on it.
 func TestWhatStaysThereIsSaid(t *testing.T) {
+	t.Parallel()
 	w, s := remoteWorld(t, sshdtest.Options{})
 	w.ok("adopt", "gpu1", "gpu1", "--host-key", fingerprint(s))
 	w.ok("daemon", "stop")

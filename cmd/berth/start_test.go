@@ -273,6 +273,7 @@ func TestIdleDaemonEnds(t *testing.T) {
 
 // TestAChangedConfigurationCounts at the next call, and interrupts nobody for that.
 func TestAChangedConfigurationCounts(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.ok("create", "vision")
 	first := w.pid()
