@@ -12,7 +12,7 @@ PROBES  := gpu/probe/embedded
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 
 .DEFAULT_GOAL := help
-.PHONY: help build run vet test e2e e2e-vm e2e-vm-programs e2e-vm-libvirt e2e-vm-profiles guests bench fuzz lint shots dist agents probes gpu-check generate man clean
+.PHONY: help build run vet test test-parts test-programs e2e e2e-vm e2e-vm-programs e2e-vm-libvirt e2e-vm-profiles guests bench fuzz lint shots dist agents probes gpu-check generate man clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  %-12s %s\n' "$$t" "$$d"; done
@@ -33,15 +33,20 @@ PKGS ?= ./...
 vet: ## go vet
 	$(GO) vet $(race) $(PKGS)
 
-# What the tests of cmd do is start programs, whose parts have tests of their own: watching them would only cost.
 # A program under the race detector sleeps for a second when it ends, and the tests start thousands of them: not here.
 test: export GORACE ?= atexit_sleep_ms=0
-test: vet ## run the tests, with the race detector where it works (what CI and the README run)
-	@$(if $(race),,echo "without the race detector")
-	$(if $(all),$(GO) test $(race) $(TESTFLAGS) -timeout 10m $(all))
+test: vet test-parts test-programs ## run the tests, with the race detector where it works (what CI and the README run)
+
+parts    = $(eval parts := $(filter-out berth/cmd/%,$(shell $(GO) list $(PKGS))))$(parts)
+programs = $(filter berth/cmd/%,$(shell $(GO) list $(PKGS)))
+
+test-parts:
+	@echo "$(GO) test $(race), $(words $(parts)) packages$(if $(race),,: without the race detector)"
+	@$(if $(parts),$(GO) test $(race) $(TESTFLAGS) -timeout 10m $(parts))
+
+# What the tests of cmd do is start programs, whose parts have tests of their own: watching them would only cost.
+test-programs:
 	$(if $(programs),$(GO) test $(TESTFLAGS) -timeout 10m $(programs))
-all      = $(eval all := $(filter-out berth/cmd/%,$(shell $(GO) list $(PKGS))))$(all)
-programs = $(filter-out $(all),$(shell $(GO) list $(PKGS)))
 
 # tagged are the tests of the packages in $(2) that the build tag $(1) adds: make test runs the others.
 tagged = -tags $(1) -run '^($(shell grep -hoE '^func Test\w+' $$(grep -l '^//go:build.*\<$(1)\>' $(2:%=%/*_test.go)) | sed 's/func //' | paste -sd '|' -))$$' $(2)
