@@ -160,7 +160,7 @@ func (s *Stream) Run(ctx context.Context, sio StreamIO) (wire.ExitStatus, error)
 			return wire.ExitStatus{}, &e
 		}
 		if err != nil {
-			return wire.ExitStatus{}, fmt.Errorf("passing on what the stream sent: %w", err)
+			return wire.ExitStatus{}, fmt.Errorf("its output can't be written here: %w", err)
 		}
 	}
 }

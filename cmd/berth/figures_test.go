@@ -174,3 +174,15 @@ func TestMoments(t *testing.T) {
 		require.Error(t, err, s)
 	}
 }
+
+// TestProcessesOfTheInstanceArePrinted has one behind many busier ones.
+func TestProcessesOfTheInstanceArePrinted(t *testing.T) {
+	var list []gpu.Process
+	for pid := range 30 {
+		list = append(list, gpu.Process{PID: 100 + pid, Command: "stranger"})
+	}
+	list = append(list, gpu.Process{PID: 999, Command: "sleep 333", Owner: gpu.Owner{Kind: "exec"}})
+	rows := processRows(list, topProcesses)
+	require.Len(t, rows, 1+topProcesses+1)
+	require.Equal(t, "999", rows[len(rows)-1][0])
+}

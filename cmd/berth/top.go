@@ -116,7 +116,7 @@ func of[T int64 | float64](used, total *T, form func(T) string) string {
 	return form(*used) + "/" + form(*total)
 }
 
-// printSample prints a sample, with at most limit processes that are on no GPU.
+// printSample prints a sample, with at most limit processes that are on no GPU and not of the instance.
 func (a *app) printSample(name string, s *gpu.Sample, limit int) error {
 	head := fmt.Sprintf("%s  %s", name, s.SampledAt.Local().Format(time.TimeOnly))
 	head += fmt.Sprintf("  CPU %s  load %s  memory %s", figure(s.CPU, percent), figure(s.Load1, func(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) }),
@@ -172,7 +172,8 @@ func (a *app) printSample(name string, s *gpu.Sample, limit int) error {
 }
 
 const (
-	// topProcesses is how many processes are printed that are on no GPU, where nothing is searched for.
+	// topProcesses is how many processes are printed that are on no GPU and not of the instance, where nothing is
+	// searched for.
 	topProcesses = 10
 	// commandWidth is how much is printed of a command line.
 	commandWidth = 80
@@ -186,8 +187,10 @@ func processRows(list []gpu.Process, limit int) [][]string {
 		on := dash
 		if p.GPUIndex != nil {
 			on = strconv.Itoa(*p.GPUIndex)
-		} else if others++; others > limit {
-			continue
+		} else if p.Owner.Kind == "" { // what belongs to the instance is always printed
+			if others++; others > limit {
+				continue
+			}
 		}
 		command := p.Command
 		if r := []rune(command); len(r) > commandWidth {

@@ -135,7 +135,10 @@ func (h *Help) Draw(p *draw.Page) {
 // keys writes the keys, in groups, in two columns where there is room.
 func (h *Help) keys(pg *draw.Page, w int) {
 	t := h.e.Theme
-	group := ""
+	group, at := "", 14
+	for _, k := range h.doc.Keys {
+		at = max(at, 4+text.Width(ascii(t, k.Name))+1)
+	}
 	for _, k := range grouped(h.doc.Keys) {
 		if k.Group != group {
 			group = k.Group
@@ -145,7 +148,6 @@ func (h *Help) keys(pg *draw.Page, w int) {
 			l := pg.Line(theme.Ground).Space(2).Text(t.Title, group).Space(1)
 			l.Repeat(t.Rule, t.H, w-l.Col())
 		}
-		const at = 14
 		for i, s := range text.Wrap(k.Desc, w-at) {
 			l := pg.Line(theme.Ground)
 			if i == 0 {
