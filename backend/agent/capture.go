@@ -39,9 +39,7 @@ const (
 	// drainWait is how long the rest is awaited when a shell has ended, or is to: a daemon may hold its output
 	// open, and it may be a process that can't be ended.
 	drainWait = 2 * time.Second
-	// endWait is how long a shell that has answered has to end by itself, and endGrace how long what is left has
-	// from SIGTERM to SIGKILL.
-	endWait  = time.Second
+	// endGrace is how long what is left of a shell's session has from SIGTERM to SIGKILL.
 	endGrace = 1500 * time.Millisecond
 	// maxFollowed is how many shells may replace one another.
 	maxFollowed = 3
@@ -51,6 +49,7 @@ const (
 type captured struct {
 	env  []string
 	info api.ShellEnvironment
+	why  string // info.Error as it was then, without what went wrong later
 }
 
 // capture asks the user's shell for its environment: a login and interactive shell, as a terminal of the
@@ -58,9 +57,9 @@ type captured struct {
 // behind "not interactive: return". Where that gives nothing, the environment of a login shell that is not
 // interactive serves, else base. It takes no longer than limit.
 func capture(ctx context.Context, o Options, base []string, exe string, limit time.Duration) (c captured) {
-	agent := ctx
+	// Not ended with the answer: start-up files that are cut off leave locks behind, on which every later shell waits.
 	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+	context.AfterFunc(ctx, cancel)
 	c = captured{env: base, info: api.ShellEnvironment{Shell: o.Shell, How: api.ShellPlain}}
 	defer func() { c.info.CapturedAt = time.Now().UTC().Truncate(time.Second) }()
 	q, err := newQuestion(o, base, exe)
@@ -73,13 +72,7 @@ func capture(ctx context.Context, o Options, base []string, exe string, limit ti
 	// `sh -l` is not known everywhere.
 	interactive := q.tries(ctx, true, []string{"-" + name, "-i"}, []string{name, "-i", "-l"})
 	var login answers
-	askLogin := func() {
-		// It is not ended when the other one has answered: start-up files that are cut off leave locks behind, on
-		// which every later shell waits.
-		ctx, cancel := context.WithTimeout(agent, limit)
-		login = q.tries(ctx, false, []string{"-" + name}, []string{name, "-l"})
-		context.AfterFunc(ctx, cancel)
-	}
+	askLogin := func() { login = q.tries(ctx, false, []string{"-" + name}, []string{name, "-l"}) }
 	var in answer
 	select {
 	case in = <-interactive:
@@ -180,7 +173,7 @@ func (q question) tries(ctx context.Context, terminal bool, argvs ...[]string) a
 			a := answer{}
 			for i := 0; ; i++ {
 				var next *follow
-				if a, next = try.ask(ctx, terminal, argv); next == nil {
+				if a, next = try.ask(ctx, terminal, argv, func(a answer) { c <- a }); next == nil {
 					break
 				}
 				if i == maxFollowed {
@@ -189,7 +182,10 @@ func (q question) tries(ctx context.Context, terminal bool, argvs ...[]string) a
 				}
 				try.shell, argv, try.env = next.path, next.argv, next.env
 			}
-			if a.err == nil || ctx.Err() != nil {
+			switch {
+			case a.err == nil:
+				return // it was told
+			case ctx.Err() != nil:
 				c <- a
 				return
 			}
@@ -206,7 +202,7 @@ func (q question) tries(ctx context.Context, terminal bool, argvs ...[]string) a
 // program, which prints the environment between marks: what else the start-up files print matters
 // little then. All that is left of the session afterwards is ended. Where the start-up files put
 // another shell in place of this one, that is what is to be asked next.
-func (q question) ask(ctx context.Context, terminal bool, argv []string) (answer, *follow) {
+func (q question) ask(ctx context.Context, terminal bool, argv []string, tell func(answer)) (answer, *follow) {
 	if fi, err := os.Stat(q.dir); err != nil || !fi.IsDir() {
 		q.dir = "/"
 	}
@@ -247,8 +243,17 @@ func (q question) ask(ctx context.Context, terminal bool, argv []string) (answer
 	})
 	w.pid = cmd.Process.Pid
 	next, err := w.wait(ctx, out.found, ended)
+	told := false
+	select {
+	case <-out.found:
+		var env []string
+		if env, told = parseMarked(out.buf, q.mark); told {
+			tell(answer{env: own(env, device)})
+		}
+	default:
+	}
 	// Before Wait: as long as the shell has not been waited for, the number of its session is its own.
-	w.end(err == nil && next == nil)
+	w.end(ctx, told)
 	state := cmd.Wait()
 	if terminal {
 		_ = theirs.Close() // now the reader comes to an end, unless a daemon of the user holds the terminal open
@@ -264,10 +269,9 @@ func (q question) ask(ctx context.Context, terminal bool, argv []string) (answer
 	if next != nil {
 		return answer{}, next
 	}
-	env, ok := parseMarked(out.buf, q.mark)
 	switch {
-	case ok: // also if the shell's own end is odd
-		return answer{env: own(env, device)}, nil
+	case told: // also if the shell's own end is odd
+		return answer{}, nil
 	case err != nil:
 	case out.done:
 		err = errors.New("its environment was mixed with what others printed")
@@ -280,19 +284,21 @@ func (q question) ask(ctx context.Context, terminal bool, argv []string) (answer
 }
 
 // end ends what is left of the session: gently, since start-up files may hold a lock, as pyenv's do, or write a file.
-func (w *watched) end(answered bool) {
-	if answered { // the shell has only to end
-		exited := make(chan struct{})
-		go func() {
-			defer close(exited)
-			_ = proc.AwaitExit(w.pid)
-		}()
-		select {
-		case <-exited:
-		case <-time.After(endWait):
+// What an answered shell has left in the background has the time of the capture for it.
+func (w *watched) end(ctx context.Context, answered bool) {
+	set := proc.Set{Session: w.pid}
+	for pause := time.Millisecond; answered; pause = min(2*pause, time.Second) {
+		if empty, err := set.Empty(); empty || err != nil {
+			break
 		}
+		select {
+		case <-time.After(pause):
+			continue
+		case <-ctx.Done():
+		}
+		break
 	}
-	_, _ = proc.Set{Session: w.pid}.End(context.Background(), endGrace, nil)
+	_, _ = set.End(context.Background(), endGrace, nil)
 }
 
 // follow is a shell that start-up files put in place of the one that was asked.

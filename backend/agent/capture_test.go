@@ -292,7 +292,7 @@ func TestSlowStartFilesHoldUpNobody(t *testing.T) {
 	write(t, o, "go", "")
 	eventually(t, "the end of the capture", func() bool { return a.login.info().Error != "" })
 	require.Equal(t, "1", run())
-	require.Contains(t, a.login.warning(), "an earlier environment of the login shell "+o.Shell+": it could not be captured again: ")
+	require.Contains(t, a.login.warning(), "an earlier environment of the login shell "+o.Shell+": at ")
 }
 
 // TestStartFilesOfZshAndFish: the files are looked for where the shells look.

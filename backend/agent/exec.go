@@ -92,7 +92,6 @@ func (a *Agent) exec(s *api.Stream, req api.ExecRequest) error {
 		_ = p.reap()
 		return nil
 	}
-	p.heard.Store(time.Now().UnixNano())
 	var ours sync.WaitGroup
 	ours.Go(func() {
 		defer close(p.exited)
@@ -146,7 +145,7 @@ func (a *Agent) readExec(s *api.Stream, p *execProc) {
 		if err != nil {
 			return
 		}
-		p.heard.Store(time.Now().UnixNano())
+		p.heard.Store(int64(time.Since(p.began)))
 		switch k {
 		case wire.Stdin:
 			a.active()
@@ -203,7 +202,8 @@ type execProc struct {
 	drained chan struct{}       // closed when all of its output was passed on
 	gone    chan struct{}       // closed when the client's side has ended
 	stopped chan syscall.Signal // a signal that ends the wait for output, once the main process has ended
-	heard   atomic.Int64        // Unix nanoseconds of the client's last frame
+	began   time.Time
+	heard   atomic.Int64 // nanoseconds from began to the client's last frame: a clock may jump
 
 	mu     sync.Mutex
 	reaped bool // the number of the process may be another one's
@@ -281,7 +281,7 @@ func (a *Agent) startExec(req api.ExecRequest) (_ *execProc, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &execProc{cmd: &exec.Cmd{Path: path, Args: req.Argv, Dir: dir, Env: env}, exited: make(chan struct{}), drained: make(chan struct{}),
+	p := &execProc{began: time.Now(), cmd: &exec.Cmd{Path: path, Args: req.Argv, Dir: dir, Env: env}, exited: make(chan struct{}), drained: make(chan struct{}),
 		gone: make(chan struct{}), stopped: make(chan syscall.Signal, 1)}
 	var theirs []io.Closer
 	defer func() {

@@ -78,7 +78,7 @@ func (a *Agent) linger(s *api.Stream, p *execProc, req api.ExecRequest) (by sysc
 			_ = s.Conn.SetWriteDeadline(time.Now().Add(leaveLimit))
 			p.enter(outputCut)
 		case now := <-tick.C:
-			silent := now.Sub(time.Unix(0, p.heard.Load()))
+			silent := time.Since(p.began) - time.Duration(p.heard.Load())
 			if !req.Alive || lost != nil || !p.held() {
 				continue
 			}
@@ -150,7 +150,7 @@ func (o *output) enter(st outputState) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if st > o.st {
-		o.st, o.rest = st, pipeSize
+		o.st, o.rest = st, pipeRoom(o.File)
 		o.arm()
 	}
 }

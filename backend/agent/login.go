@@ -134,9 +134,10 @@ func (l *login) start() {
 	}
 	go func() {
 		defer close(running) // after l.running is nil
-		files := stampsOf(startFiles(l.home, env))
+		files := stampsWithin(startFiles(l.home, env))
 		c := l.ask()
-		for path, s := range stampsOf(startFiles(l.home, c.env)) {
+		c.why = c.info.Error
+		for path, s := range stampsWithin(startFiles(l.home, c.env)) {
 			if _, ok := files[path]; !ok { // it was named by a start-up file only
 				files[path] = s
 			}
@@ -144,9 +145,12 @@ func (l *login) start() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if was := l.now; was != nil && c.info.How == api.ShellPlain && was.info.How != api.ShellPlain {
-			why := c.info.Error // what was known before is better than nothing
-			c = *was
-			c.info.Error = "it could not be captured again: " + why
+			why := fmt.Sprintf("at %s it could not be captured again: %s", c.info.CapturedAt.Format(time.TimeOnly), c.info.Error)
+			c = *was // what was known before is better than nothing
+			c.info.Error = why
+			if c.why != "" {
+				c.info.Error = c.why + "; " + why
+			}
 		}
 		l.now, l.files, l.running, l.tried = &c, files, nil, time.Now()
 	}()

@@ -5,3 +5,5 @@ package agent
 import "os"
 
 func growPipe(*os.File) {} // there is no such call here
+
+func pipeRoom(*os.File) int { return pipeSize }

@@ -59,11 +59,34 @@ func (a *app) exec(ctx context.Context, name string, q api.ExecRequest) error {
 	defer stop()
 	// The signals belong to the command now: an interrupt must not end this client first.
 	ctx = context.WithoutCancel(ctx)
+	// Until it runs they end the waiting for it.
+	opening, cancel := context.WithCancelCause(ctx)
+	opened := make(chan struct{})
+	waited := make(chan struct{})
+	go func() {
+		defer close(waited)
+		select {
+		case name := <-signals:
+			cancel(signalled(name))
+		case <-opened:
+		}
+	}()
 	var s *api.Stream
-	err = c.WithQuestions(ctx, func(ctx context.Context) error {
+	err = c.WithQuestions(opening, func(ctx context.Context) error {
 		s, err = c.OpenStream(ctx, "/v1/instances/"+escape(name)+"/exec", q)
 		return err
 	})
+	close(opened)
+	<-waited
+	var by signalled
+	if errors.As(context.Cause(opening), &by) {
+		if err == nil {
+			_ = s.Close()
+		}
+		a.exit = 128 + int(unix.SignalNum("SIG"+string(by)))
+		return nil
+	}
+	cancel(nil)
 	if err != nil {
 		return err
 	}
@@ -91,10 +114,15 @@ func (a *app) exec(ctx context.Context, name string, q api.ExecRequest) error {
 	return nil
 }
 
+// signalled is the name, without SIG, of a signal that ended the waiting for a command's start.
+type signalled string
+
+func (s signalled) Error() string { return "ended by SIG" + string(s) }
+
 // lingers says on a terminal why exec does not end.
 func (a *app) lingers(l wire.Lingering) {
 	if terminal(a.err) {
-		fmt.Fprintf(a.err, "berth: the command has ended, but %s holds its output open; ctrl-C stops waiting\n", clean(l.String()))
+		fmt.Fprintf(a.err, "berth: the command has ended, but its output is held open by %s; ctrl-C stops waiting\n", clean(l.String()))
 	}
 }
 

@@ -112,7 +112,7 @@ func TestExecSaysOnATerminalWhatHoldsIt(t *testing.T) {
 		require.NoError(t, err, said.String())
 		said.Write(buf[:n])
 	}
-	require.Regexp(t, `begun\r\nberth: the command has ended, but sleep 1000 \(process \d+\) holds its output open`, said.String())
+	require.Regexp(t, `begun\r\nberth: the command has ended, but its output is held open by sleep 1000 \(process \d+\); ctrl-C`, said.String())
 	_, err = tty.Write([]byte{3})
 	require.NoError(t, err)
 	_ = cmd.Wait()
