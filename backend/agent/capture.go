@@ -39,8 +39,10 @@ const (
 	// drainWait is how long the rest is awaited when a shell has ended, or is to: a daemon may hold its output
 	// open, and it may be a process that can't be ended.
 	drainWait = 2 * time.Second
-	// endGrace is how long what is left of a shell's session has from SIGTERM to SIGKILL.
-	endGrace = 1500 * time.Millisecond
+	// leftLimit is how long what an answered shell has left in the background has for its work (a cache, an update), and
+	// endGrace how long what is left of a session has from SIGTERM to SIGKILL.
+	leftLimit = 3 * time.Second
+	endGrace  = 1500 * time.Millisecond
 	// maxFollowed is how many shells may replace one another.
 	maxFollowed = 3
 )
@@ -284,9 +286,10 @@ func (q question) ask(ctx context.Context, terminal bool, argv []string, tell fu
 }
 
 // end ends what is left of the session: gently, since start-up files may hold a lock, as pyenv's do, or write a file.
-// What an answered shell has left in the background has the time of the capture for it.
 func (w *watched) end(ctx context.Context, answered bool) {
 	set := proc.Set{Session: w.pid}
+	ctx, cancel := context.WithTimeout(ctx, leftLimit)
+	defer cancel()
 	for pause := time.Millisecond; answered; pause = min(2*pause, time.Second) {
 		if empty, err := set.Empty(); empty || err != nil {
 			break

@@ -324,7 +324,7 @@ func TestStartFilesOfZshAndFish(t *testing.T) {
 // TestOneEnvironmentForAll: exec, a terminal with a command and the scripts of a set-up have the same one.
 func TestOneEnvironmentForAll(t *testing.T) {
 	o := homeWith(t, "bash", map[string]string{".bashrc": debian + "export PATH=$HOME/miniconda3/bin:$PATH CONDA_PREFIX=$HOME/miniconda3\n"})
-	write(t, o, "miniconda3/bin/python", "#!/bin/sh\necho conda-python $CONDA_PREFIX $BERTH_RESOLVING\n")
+	write(t, o, "miniconda3/bin/python", "#!/bin/sh\necho conda-python $CONDA_PREFIX $BERTH_RESOLVING\n[ ! -t 0 ] || read x # until it was seen\n")
 	require.NoError(t, os.Chmod(filepath.Join(o.Home, "miniconda3/bin/python"), 0o700))
 	_, c := serve(t, o)
 	want := "conda-python " + o.Home + "/miniconda3"

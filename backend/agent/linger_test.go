@@ -118,6 +118,7 @@ func TestExecWithoutLingeringLosesNothing(t *testing.T) {
 
 // TestExecGivesASlowReaderAllTheTime lets a reader pause for longer than any time limit of before.
 func TestExecGivesASlowReaderAllTheTime(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes 12 s")
 	}
