@@ -3,6 +3,7 @@
 # each: vmlinuz, initrd, disk.qcow2, cmdline, user, arch, sha256 (of the disk). A guest that was built by
 # these same scripts is not built again. Exit 77: a program that is needed is missing.
 set -eu
+export LC_ALL=C # the words of tools are read
 here=$(cd "$(dirname "$0")" && pwd)
 PATH=$PATH:/usr/sbin:/sbin
 if [ -n "${BERTH_GUESTS:-}" ]; then cache=$BERTH_GUESTS
