@@ -26,7 +26,7 @@ run: ## open the dashboard on the embedded default
 	$(GO) run ./cmd/berth
 
 # The race detector needs a C compiler and a platform that it knows; RACE=0 switches it off, RACE=1 insists.
-RACE ?= $(shell $(GO) test -race -run '^$$' ./backend/flock >/dev/null 2>&1 && echo 1 || echo 0)
+RACE ?= $(shell $(GO) test -race -run '^$$' ./backend/base/flock >/dev/null 2>&1 && echo 1 || echo 0)
 race  = $(eval race := $(if $(filter 0,$(RACE)),,-race))$(race)
 PKGS ?= ./...
 
@@ -90,7 +90,7 @@ shots: ## pictures of every screen into shots/
 man: ## manual pages into bin/man
 	$(GO) run -tags man ./cmd/berth man $(BIN)/man
 
-STRIP := -trimpath -ldflags "-s -w -X berth/backend/version.number=$(VERSION) -X berth/backend/version.built=$(BUILT)"
+STRIP := -trimpath -ldflags "-s -w -X berth/backend/base/version.number=$(VERSION) -X berth/backend/base/version.built=$(BUILT)"
 
 # The probe with NVIDIA's bindings needs a C compiler for its architecture; where there is none, the other one serves.
 CC_amd64 ?= x86_64-linux-gnu-gcc

@@ -8,12 +8,12 @@ import (
 	"slices"
 	"sync"
 
-	"berth/backend/home"
+	"berth/backend/base/paths"
 )
 
 // Env is what a backend is given when it is opened.
 type Env struct {
-	Home     home.Home         // where the backend may keep its state
+	Home     paths.Home        // where the backend may keep its state
 	Settings map[string]string // the [backend.NAME] section of the configuration
 	Log      *slog.Logger
 	// Executable returns the path of a content-addressed copy of this program, which no upgrade

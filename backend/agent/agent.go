@@ -15,12 +15,12 @@ import (
 	"syscall"
 	"time"
 
-	"berth/backend/agent/durable"
 	"berth/backend/agent/proc"
 	"berth/backend/agent/setup"
 	"berth/backend/api"
+	"berth/backend/base/atomicfile"
+	"berth/backend/base/version"
 	"berth/backend/inventory"
-	"berth/backend/version"
 )
 
 // Agent is one running agent. New makes it ready, Serve runs it.
@@ -110,7 +110,7 @@ func New(ctx context.Context, o Options, takeover bool, log *slog.Logger) (_ *Ag
 	self, err := proc.Self()
 	if err == nil {
 		v := version.Current()
-		err = durable.Write(o.recordPath(), record{Identity: self, Socket: o.Socket, Version: v.Number, Built: v.Built, Exe: exe})
+		err = atomicfile.Write(o.recordPath(), record{Identity: self, Socket: o.Socket, Version: v.Number, Built: v.Built, Exe: exe})
 	}
 	if err != nil {
 		_ = l.Close()

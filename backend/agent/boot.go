@@ -16,7 +16,7 @@ import (
 
 	"mvdan.cc/sh/v3/syntax"
 
-	"berth/backend/agent/durable"
+	"berth/backend/base/atomicfile"
 )
 
 // How an agent comes back after a reboot: a systemd user unit where the user's services are started
@@ -47,7 +47,7 @@ func afterReboot(o Options) string {
 		return o.AfterReboot
 	}
 	var r bootRecord
-	if err := durable.Read(o.bootPath(), &r); err != nil {
+	if err := atomicfile.Read(o.bootPath(), &r); err != nil {
 		why := ownFolders(o)
 		if why == "" {
 			return "not arranged yet; Berth starts the agent when it connects"
@@ -90,10 +90,10 @@ func ensureBoot(ctx context.Context, o Options, exe string) (bootRecord, error) 
 			". An administrator can change that: with a cron daemon that runs, or with systemd and loginctl enable-linger " + userName()
 	}
 	var old bootRecord
-	if durable.Read(o.bootPath(), &old) == nil && old == rec {
+	if atomicfile.Read(o.bootPath(), &old) == nil && old == rec {
 		return rec, nil
 	}
-	return rec, durable.Write(o.bootPath(), rec)
+	return rec, atomicfile.Write(o.bootPath(), rec)
 }
 
 // tool runs a program of the system for at most toolLimit and returns its output.

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
-	"berth/backend/home"
+	"berth/backend/base/paths"
 )
 
 func TestCrontabKeepsEverythingElse(t *testing.T) {
@@ -39,7 +39,7 @@ func TestCrontabKeepsEverythingElse(t *testing.T) {
 }
 
 func TestAStateFolderOfAnotherMachine(t *testing.T) {
-	require.NoError(t, ofThisMachine("/home/u/.local/state/berth/hosts/"+home.MachineID()+"/agent"))
+	require.NoError(t, ofThisMachine("/home/u/.local/state/berth/hosts/"+paths.MachineID()+"/agent"))
 	require.NoError(t, ofThisMachine("/srv/hosts/gpu1/agent"))
 	require.NoError(t, ofThisMachine("/srv/hosts"))
 	dir := t.TempDir()
@@ -47,7 +47,7 @@ func TestAStateFolderOfAnotherMachine(t *testing.T) {
 	var out, said bytes.Buffer
 	code := Main([]string{"start", "--no-boot", "--state=" + state, "--socket=" + filepath.Join(dir, "s")}, Stdio{Out: &out, Err: &said})
 	require.NotZero(t, code)
-	require.Contains(t, said.String(), "belongs to another machine (0123456789ab, this one is "+home.MachineID()+")")
+	require.Contains(t, said.String(), "belongs to another machine (0123456789ab, this one is "+paths.MachineID()+")")
 	require.NoDirExists(t, state)
 }
 

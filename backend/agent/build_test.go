@@ -29,7 +29,7 @@ func goTool(t *testing.T, env []string, args ...string) string {
 func TestSmallMainsImportNothingLarge(t *testing.T) {
 	agentForbids := []string{"modernc.org/", "github.com/charmbracelet/", "github.com/spf13/", "golang.org/x/crypto/ssh", "berth/ui", "berth/backend/store",
 		"berth/backend/workspace", "berth/backend/remote", "berth/backend/local", "github.com/aws/", "github.com/Azure/", "cloud.google.com/", "google.golang.org/grpc"}
-	shimForbids := append([]string{"net/http", "crypto/tls", "berth/backend/api", "berth/backend/home", "github.com/hashicorp/"}, agentForbids...)
+	shimForbids := append([]string{"net/http", "crypto/tls", "berth/backend/api", "berth/backend/base/paths", "github.com/hashicorp/"}, agentForbids...)
 	for main, forbidden := range map[string][]string{"berth/cmd/berth-agent": agentForbids, "berth/cmd/berth-shim": shimForbids} {
 		for dep := range strings.FieldsSeq(goTool(t, nil, "list", "-deps", main)) {
 			for _, f := range forbidden {

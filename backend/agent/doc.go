@@ -10,7 +10,7 @@
 //
 // Packages below: shim holds a terminal and outlives the agent; supervise keeps the agent of a local
 // instance up and ends all of its processes; proc knows processes and sets of them; stdin is flow
-// control; durable writes records.
+// control.
 //
 // What is under way here belongs to somebody else: an exec to its client, a terminal to its shim. So
 // the agent may be killed or replaced at any moment, and keeps no state but what the shims write.

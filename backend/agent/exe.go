@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"berth/backend/home"
+	"berth/backend/base/paths"
 )
 
 // Command is the command line that makes the program exe play a part of the agent: the small main
@@ -22,7 +22,7 @@ func Command(exe string, sub ...string) []string {
 
 // hashOf is the SHA-256 of a program, from its path where that tells.
 func hashOf(exe string) string {
-	if h := home.ContentHash(exe); h != "" {
+	if h := paths.ContentHash(exe); h != "" {
 		return h
 	}
 	f, err := os.Open(exe)

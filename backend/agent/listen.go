@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"berth/backend/api"
-	"berth/backend/home"
-	"berth/backend/peer"
+	"berth/backend/base/paths"
+	"berth/backend/base/peercred"
 )
 
 // listen makes the agent's socket: 0600, in a folder that belongs to this user alone. The caller
@@ -43,12 +43,12 @@ func listen(path string) (*net.UnixListener, error) {
 // have made first, that one is checked as well.
 func privateSocketDir(path string) error {
 	dir := filepath.Dir(path)
-	if filepath.Dir(dir) == home.RunBase() {
-		if err := home.PrivateDir(home.RunBase()); err != nil {
+	if filepath.Dir(dir) == paths.RunBase() {
+		if err := paths.PrivateDir(paths.RunBase()); err != nil {
 			return err
 		}
 	}
-	return home.PrivateDir(dir)
+	return paths.PrivateDir(dir)
 }
 
 // guard lets only this user's connections through. Accept is called by one goroutine at a time.
@@ -85,7 +85,7 @@ func (g *guard) Accept() (net.Conn, error) {
 			<-g.slots
 			return nil, err
 		}
-		uid, err := peer.UID(c)
+		uid, err := peercred.UID(c)
 		if err == nil && uid == g.uid {
 			return &counted{UnixConn: c, slots: g.slots}, nil
 		}

@@ -23,7 +23,7 @@ import (
 	"berth/backend/agent/shim"
 	"berth/backend/agent/supervise"
 	"berth/backend/api"
-	"berth/backend/home"
+	"berth/backend/base/paths"
 	"berth/gpu/probe/child"
 )
 
@@ -179,14 +179,14 @@ func startCommand(ctx context.Context, args []string, stdio Stdio) error {
 func ofThisMachine(state string) error {
 	words := strings.Split(filepath.ToSlash(state), "/")
 	i := slices.Index(words, "hosts")
-	if i < 0 || i+1 == len(words) || words[i+1] == home.MachineID() || !machineID().MatchString(words[i+1]) {
+	if i < 0 || i+1 == len(words) || words[i+1] == paths.MachineID() || !machineID().MatchString(words[i+1]) {
 		return nil
 	}
-	return api.Errorf(api.CodeConflict, "the folder %s belongs to another machine (%s, this one is %s): it was copied from there", state, words[i+1], home.MachineID()).
+	return api.Errorf(api.CodeConflict, "the folder %s belongs to another machine (%s, this one is %s): it was copied from there", state, words[i+1], paths.MachineID()).
 		WithHint("Berth starts an agent of this machine's own when it connects")
 }
 
-// machineID is the form of home.MachineID.
+// machineID is the form of paths.MachineID.
 var machineID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-f]{12}$`) })
 
 func infoCommand(ctx context.Context, args []string, stdio Stdio) error {

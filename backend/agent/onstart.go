@@ -6,9 +6,9 @@ import (
 	"net/http"
 	"path/filepath"
 
-	"berth/backend/agent/durable"
 	"berth/backend/agent/proc"
 	"berth/backend/api"
+	"berth/backend/base/atomicfile"
 )
 
 // onStart is what is kept of the start script: a machine may boot while nobody is connected who would ask for it.
@@ -28,7 +28,7 @@ func (a *Agent) handleOnStart(w http.ResponseWriter, r *http.Request) {
 		err = a.setups.Check(plan)
 	}
 	if err == nil {
-		if err = durable.Write(a.o.onStartPath(), onStart{Boot: proc.BootID(), Plan: plan}); err != nil {
+		if err = atomicfile.Write(a.o.onStartPath(), onStart{Boot: proc.BootID(), Plan: plan}); err != nil {
 			err = api.Errorf(api.CodeFailed, "keeping the start script on the instance: %w", err)
 		}
 	}
@@ -43,7 +43,7 @@ func (a *Agent) handleOnStart(w http.ResponseWriter, r *http.Request) {
 // same start finds it under way: the plan is known by the boot.
 func (a *Agent) runOnStart() {
 	var kept onStart
-	switch err := durable.Read(a.o.onStartPath(), &kept); {
+	switch err := atomicfile.Read(a.o.onStartPath(), &kept); {
 	case errors.Is(err, fs.ErrNotExist):
 		return
 	case err != nil:
@@ -58,7 +58,7 @@ func (a *Agent) runOnStart() {
 	kept.Plan.ID = api.OnStartID(kept.Boot)
 	_, err := a.setups.Put(kept.Plan)
 	if err == nil {
-		err = durable.Write(a.o.onStartPath(), kept)
+		err = atomicfile.Write(a.o.onStartPath(), kept)
 	}
 	if err != nil {
 		a.log.Error("beginning the start script", "err", err)

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"berth/backend/api"
-	"berth/backend/home"
+	"berth/backend/base/paths"
 )
 
 // Options is what one agent is told when it is started.
@@ -38,7 +38,7 @@ const maxSocket = 100 - len(".t12345")
 // defaults are those of the one agent that a user has on a host.
 func (o *Options) defaults() error {
 	if o.State == "" || o.Socket == "" || o.Scratch == "" {
-		h, err := home.Find()
+		h, err := paths.Find()
 		if err != nil {
 			return err
 		}

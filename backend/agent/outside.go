@@ -6,7 +6,7 @@ import (
 	"syscall"
 	"time"
 
-	"berth/backend/agent/durable"
+	"berth/backend/base/atomicfile"
 )
 
 // What those who keep an agent (the local backend) may know of it without calling it.
@@ -22,7 +22,7 @@ func UserHome() string { return userHome() }
 
 func recordOf(state string) (record, error) {
 	var r record
-	err := durable.Read(filepath.Join(state, "agent.json"), &r)
+	err := atomicfile.Read(filepath.Join(state, "agent.json"), &r)
 	return r, err
 }
 

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"berth/backend/api"
-	"berth/backend/version"
+	"berth/backend/base/version"
 	"berth/gpu"
 )
 

@@ -10,9 +10,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"berth/backend/agent/durable"
 	"berth/backend/agent/proc"
 	"berth/backend/api"
+	"berth/backend/base/atomicfile"
 )
 
 func setupEnd(t *testing.T, c *api.Client, id string) api.SetupStatus {
@@ -130,9 +130,9 @@ func TestTheStartScriptOfABoot(t *testing.T) {
 	require.ErrorIs(t, err, &api.Error{Code: api.CodeNotFound}, "this boot's start is what it was kept at")
 
 	var kept onStart
-	require.NoError(t, durable.Read(o.onStartPath(), &kept))
+	require.NoError(t, atomicfile.Read(o.onStartPath(), &kept))
 	kept.Boot = "before"
-	require.NoError(t, durable.Write(o.onStartPath(), kept))
+	require.NoError(t, atomicfile.Write(o.onStartPath(), kept))
 	again()
 	require.Equal(t, api.OpSucceeded, setupEnd(t, c, api.OnStartID(proc.BootID())).State)
 	again()

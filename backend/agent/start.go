@@ -15,11 +15,11 @@ import (
 	"syscall"
 	"time"
 
-	"berth/backend/agent/durable"
 	"berth/backend/agent/proc"
 	"berth/backend/api"
-	"berth/backend/home"
-	"berth/backend/version"
+	"berth/backend/base/atomicfile"
+	"berth/backend/base/paths"
+	"berth/backend/base/version"
 )
 
 const (
@@ -135,7 +135,7 @@ func reviveOrLaunch(ctx context.Context, o Options, boot bool) (api.AgentInfo, e
 			return api.AgentInfo{}, err
 		}
 		var rec record
-		if durable.Read(o.recordPath(), &rec) == nil && rec.Identity != signalled && rec.Signal(syscall.SIGUSR1) == nil {
+		if atomicfile.Read(o.recordPath(), &rec) == nil && rec.Identity != signalled && rec.Signal(syscall.SIGUSR1) == nil {
 			signalled = rec.Identity // it makes its socket again
 		}
 		info, err := askInfo(wctx, o.Socket)
@@ -163,7 +163,7 @@ func launch(ctx context.Context, o Options, old int, boot bool) (api.AgentInfo, 
 	if err != nil {
 		return none, fmt.Errorf("finding this program: %w", err)
 	}
-	if exe, err = home.CopyProgram(exe, o.binDir(), filepath.Base(exe)); err != nil {
+	if exe, err = paths.CopyProgram(exe, o.binDir(), filepath.Base(exe)); err != nil {
 		return none, err
 	}
 	rotate(o.logPath())
@@ -210,7 +210,7 @@ func launch(ctx context.Context, o Options, old int, boot bool) (api.AgentInfo, 
 func arrangeBoot(ctx context.Context, o Options, exe string) string {
 	if exe == "" {
 		var rec record
-		if err := durable.Read(o.recordPath(), &rec); err != nil {
+		if err := atomicfile.Read(o.recordPath(), &rec); err != nil {
 			return afterReboot(o)
 		}
 		exe = rec.Exe

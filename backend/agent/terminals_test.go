@@ -16,10 +16,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"berth/backend/agent/durable"
 	"berth/backend/agent/proc"
 	"berth/backend/agent/shim"
 	"berth/backend/api"
+	"berth/backend/base/atomicfile"
 	"berth/backend/wire"
 )
 
@@ -299,7 +299,7 @@ func TestTerminalsLostToARebootOrAKilledShimAreSaid(t *testing.T) {
 	dir := filepath.Join(o.terminalsDir(), "7")
 	require.NoError(t, os.MkdirAll(dir, 0o700))
 	rec := shim.Record{ID: "7", Command: "/bin/bash", Socket: o.terminalSocket("7"), Shim: proc.Identity{PID: 1, Start: 1, Boot: "an earlier one"}}
-	require.NoError(t, durable.Write(shim.RecordPath(dir), rec))
+	require.NoError(t, atomicfile.Write(shim.RecordPath(dir), rec))
 	_, c := serve(t, o)
 	err := c.KillTerminal(t.Context(), "7")
 	require.ErrorContains(t, err, "lost when the host was restarted")

@@ -11,9 +11,9 @@ import (
 	"strings"
 	"time"
 
-	"berth/backend/agent/durable"
 	"berth/backend/api"
-	"berth/backend/home"
+	"berth/backend/base/atomicfile"
+	"berth/backend/base/paths"
 )
 
 // Uninstall ends the agent of the options' state folder and removes what it put on this host: its
@@ -33,7 +33,7 @@ func Uninstall(ctx context.Context, o Options, end bool) error {
 		}
 	}
 	var rec record
-	_ = durable.Read(o.recordPath(), &rec) // gone, where it stopped in order
+	_ = atomicfile.Read(o.recordPath(), &rec) // gone, where it stopped in order
 	l, err := lockWithin(ctx, o.lockPath(), 10*time.Second)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -46,7 +46,7 @@ func Uninstall(ctx context.Context, o Options, end bool) error {
 	// Only then were units or a crontab ever touched; where the folder is gone nobody knows.
 	var boot bootRecord
 	_, gone := os.Stat(o.State)
-	if durable.Read(o.bootPath(), &boot) == nil || errors.Is(gone, os.ErrNotExist) {
+	if atomicfile.Read(o.bootPath(), &boot) == nil || errors.Is(gone, os.ErrNotExist) {
 		errs = append(errs, removeUnit(ctx, o))
 		if err := removeCron(ctx, o); err != nil && boot.Method == bootCron {
 			errs = append(errs, err)
@@ -64,9 +64,9 @@ func Uninstall(ctx context.Context, o Options, end bool) error {
 	_ = os.Remove(o.binDir())
 	errs = append(errs, os.RemoveAll(o.State))
 	_ = os.Remove(o.Scratch) // stays if there is something in it: that is the user's
-	if run := filepath.Dir(o.Socket); filepath.Dir(run) == home.RunBase() {
+	if run := filepath.Dir(o.Socket); filepath.Dir(run) == paths.RunBase() {
 		_ = os.Remove(run) // stays with a daemon's socket in it
-		_ = os.Remove(home.RunBase())
+		_ = os.Remove(paths.RunBase())
 	}
 	if err := errors.Join(errs...); err != nil {
 		return api.Errorf(api.CodeFailed, "removing the agent: %w", err)

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"berth/backend/agent/durable"
+	"berth/backend/base/atomicfile"
 	"berth/gpu"
 	"berth/gpu/monitor"
 	"berth/gpu/probe"
@@ -26,7 +26,7 @@ type xids struct {
 
 func newXIDs(g monitor.GPUs, path string, log *slog.Logger) *xids {
 	x := &xids{GPUs: g, path: path, log: log}
-	if err := durable.Read(path, &x.last); err != nil || x.last == nil {
+	if err := atomicfile.Read(path, &x.last); err != nil || x.last == nil {
 		x.last = map[string]gpu.XID{} // none yet, or not to be read: what comes is kept
 	}
 	return x
@@ -51,7 +51,7 @@ func (x *xids) Latest() probe.State {
 	}
 	if news {
 		maps.DeleteFunc(x.last, func(_ string, e gpu.XID) bool { return time.Since(e.At) > xidsFor })
-		if err := durable.Write(x.path, x.last); err != nil {
+		if err := atomicfile.Write(x.path, x.last); err != nil {
 			x.log.Warn("keeping the last errors of GPUs", "err", err) // a full disk: they are kept until the agent ends
 		}
 	}

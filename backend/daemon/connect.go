@@ -15,9 +15,9 @@ import (
 	"time"
 
 	"berth/backend/api"
-	"berth/backend/flock"
-	"berth/backend/home"
-	"berth/backend/version"
+	"berth/backend/base/flock"
+	"berth/backend/base/paths"
+	"berth/backend/base/version"
 )
 
 // ReadyEnv names the file descriptor on which a started daemon reports: "ok", or an error document.
@@ -28,7 +28,7 @@ const startLimit = 20 * time.Second
 
 // Connector is how a client finds the daemon of its home. Its Dial is the Dial of an api.Client.
 type Connector struct {
-	Home home.Home
+	Home paths.Home
 	// Args start the daemon when given to a copy of this program: "daemon", "run".
 	Args []string
 	// Existing makes Dial fail where no daemon runs instead of starting one.
@@ -100,7 +100,7 @@ func (c *Connector) replaceOlder(ctx context.Context) bool {
 	case client.StopDaemon(ctx) != nil:
 		return false // it goes on serving: an older daemon still serves this client
 	}
-	for home.Exists(c.Home.DaemonSocket()) && ctx.Err() == nil {
+	for paths.Exists(c.Home.DaemonSocket()) && ctx.Err() == nil {
 		time.Sleep(5 * time.Millisecond)
 	}
 	return true
@@ -185,7 +185,7 @@ func (c *Connector) spawn(ctx context.Context) error {
 }
 
 // awaitReady reads a started daemon's report.
-func awaitReady(ctx context.Context, r *os.File, h home.Home) error {
+func awaitReady(ctx context.Context, r *os.File, h paths.Home) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = r.SetReadDeadline(time.Now()) })

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/backend/api"
-	"berth/backend/home"
-	"berth/backend/peer"
+	"berth/backend/base/paths"
+	"berth/backend/base/peercred"
 )
 
 // maxSocketPath is the shortest limit of the systems that Berth runs on (macOS: 104 with the NUL).
@@ -24,7 +24,7 @@ const lockLimit = 15 * time.Second
 
 // lock takes the home's daemon lock for the life of the process. Where another daemon answers it
 // fails at once; one that is ending is waited for.
-func lock(ctx context.Context, h home.Home) (*os.File, error) {
+func lock(ctx context.Context, h paths.Home) (*os.File, error) {
 	f, err := os.OpenFile(h.DaemonLock(), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, storeError(err, h)
@@ -57,7 +57,7 @@ func lock(ctx context.Context, h home.Home) (*os.File, error) {
 // errRunning says that the home has a daemon already.
 var errRunning = api.Errorf(api.CodeConflict, "a daemon of this home is running already")
 
-func storeError(err error, h home.Home) error {
+func storeError(err error, h paths.Home) error {
 	e := api.Errorf(api.CodeStore, "Berth can't write its state under %s: %w", h.State, err)
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
@@ -69,7 +69,7 @@ func storeError(err error, h home.Home) error {
 
 // listen opens the home's socket, 0600 in a 0700 folder. The lock must be held: a socket that is
 // there is a leftover.
-func listen(h home.Home) (*net.UnixListener, error) {
+func listen(h paths.Home) (*net.UnixListener, error) {
 	path := h.DaemonSocket()
 	if len(path) > maxSocketPath {
 		return nil, api.Errorf(api.CodeFailed, "the socket's path %s has %d characters, the system allows %d", path, len(path), maxSocketPath)
@@ -105,7 +105,7 @@ func (o ownOnly) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		uid, err := peer.UID(c)
+		uid, err := peercred.UID(c)
 		if err == nil && (uid == os.Getuid() || uid == 0) {
 			return c, nil
 		}

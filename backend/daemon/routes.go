@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"berth/backend/api"
-	"berth/backend/version"
+	"berth/backend/base/version"
 )
 
 // Routes is the table of what the workspace serves. It is also the source of the OpenAPI description,

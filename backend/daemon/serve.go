@@ -20,16 +20,16 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/base/paths"
+	"berth/backend/base/version"
 	"berth/backend/fleet"
-	"berth/backend/home"
 	"berth/backend/store"
-	"berth/backend/version"
 	"berth/backend/workspace"
 )
 
 // Config is what a daemon runs with.
 type Config struct {
-	Home     home.Home
+	Home     paths.Home
 	Idle     time.Duration                // ends after so long without a client or work; 0: never
 	Settings map[string]map[string]string // backend name → its section of the configuration
 	Service  string                       // identifies the part of the configuration that this daemon works by
@@ -71,7 +71,7 @@ type Note struct {
 const restAfter = 3 * time.Second
 
 // notePath is where the note stands.
-func notePath(h home.Home) string { return filepath.Join(h.Run, "daemon.json") }
+func notePath(h paths.Home) string { return filepath.Join(h.Run, "daemon.json") }
 
 // Server is a running daemon.
 type Server struct {

@@ -22,7 +22,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
-	"berth/backend/flock"
+	"berth/backend/base/flock"
 )
 
 // Cache keeps fetched images in a folder, which several processes may share. Its zero Client and limits

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"berth/backend"
-	"berth/backend/home"
+	"berth/backend/base/paths"
 	"berth/backend/libvirt/libvirttest"
 )
 
@@ -60,7 +60,7 @@ func environment(t testing.TB, d *libvirttest.Daemon, catalogue string) backend.
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(config, "images.toml"), b, 0o600))
 	}
-	return backend.Env{Home: home.Home{Root: dir, Config: config, State: filepath.Join(dir, "state")}, HomeID: "0123456789abcdef",
+	return backend.Env{Home: paths.Home{Root: dir, Config: config, State: filepath.Join(dir, "state")}, HomeID: "0123456789abcdef",
 		Settings: map[string]string{"uri": d.URI, "pool_path": d.Pool, "accel": "emulate"}}
 }
 

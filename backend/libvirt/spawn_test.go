@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend"
-	"berth/backend/home"
+	"berth/backend/base/paths"
 )
 
 // TestSpawn asks for qemu:///session where no daemon runs: one is started. A root daemon would be the
@@ -59,7 +59,7 @@ func TestSpawn(t *testing.T) {
 
 func spawned(t *testing.T) {
 	dir := t.TempDir()
-	b, err := New(backend.Env{Home: home.Home{Config: dir, State: dir}, Settings: map[string]string{"uri": "qemu:///session", "accel": "emulate"}})
+	b, err := New(backend.Env{Home: paths.Home{Config: dir, State: dir}, Settings: map[string]string{"uri": "qemu:///session", "accel": "emulate"}})
 	require.NoError(t, err)
 	list, err := b.List(t.Context())
 	require.NoError(t, err)

@@ -21,7 +21,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
-	"berth/backend/home"
+	"berth/backend/base/paths"
 )
 
 func TestSettings(t *testing.T) {
@@ -119,7 +119,7 @@ func TestErrors(t *testing.T) {
 // TestAbsent has no libvirtd: without a setting this is an empty list and nothing else is noise.
 func TestAbsent(t *testing.T) {
 	dir := t.TempDir()
-	b, err := New(backend.Env{Home: home.Home{Config: dir, State: dir}})
+	b, err := New(backend.Env{Home: paths.Home{Config: dir, State: dir}})
 	require.NoError(t, err)
 	b.cfg.uri.socket = filepath.Join(dir, "none")
 	list, err := b.List(t.Context())
@@ -184,7 +184,7 @@ func TestSilentDaemon(t *testing.T) {
 			go func() { _, _ = io.Copy(io.Discard, c) }()
 		}
 	}()
-	b, err := New(backend.Env{Home: home.Home{Config: dir, State: dir}, Settings: map[string]string{"uri": "qemu:///system?socket=" + sock}})
+	b, err := New(backend.Env{Home: paths.Home{Config: dir, State: dir}, Settings: map[string]string{"uri": "qemu:///system?socket=" + sock}})
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()

@@ -11,7 +11,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
-	"berth/backend/home"
+	"berth/backend/base/paths"
 	"berth/backend/remote"
 	"berth/backend/store"
 	"berth/backend/workspace"
@@ -19,7 +19,7 @@ import (
 
 // Options of the lines.
 type Options struct {
-	Home home.Home
+	Home paths.Home
 	Log  *slog.Logger
 	// State is told when the way to an instance changes (up or lost), and what is then known of its
 	// agent (nil: nothing new).

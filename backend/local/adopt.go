@@ -15,7 +15,7 @@ import (
 	"berth/backend"
 	"berth/backend/agent"
 	"berth/backend/api"
-	"berth/backend/home"
+	"berth/backend/base/paths"
 )
 
 // Adopt implements backend.Adopter: it takes in this very host, with the user's own home. The agent
@@ -40,7 +40,7 @@ func (b *Backend) Adopt(ctx context.Context, spec backend.AdoptSpec) (backend.Ma
 	defer unlock()
 	in, err := b.load(id)
 	if errors.Is(err, fs.ErrNotExist) {
-		in = instance{Token: spec.Token, Machine: home.MachineID(), Name: spec.Name, Share: spec.Share, Adopted: true, Tags: spec.Tags, CreatedAt: time.Now().UTC()}
+		in = instance{Token: spec.Token, Machine: paths.MachineID(), Name: spec.Name, Share: spec.Share, Adopted: true, Tags: spec.Tags, CreatedAt: time.Now().UTC()}
 		in.ID = id
 		info, serr := b.startHostAgent(ctx, in)
 		if serr != nil {

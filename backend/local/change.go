@@ -12,8 +12,8 @@ import (
 	"berth/backend/agent/proc"
 	"berth/backend/agent/supervise"
 	"berth/backend/api"
-	"berth/backend/flock"
-	"berth/backend/home"
+	"berth/backend/base/flock"
+	"berth/backend/base/paths"
 )
 
 // lock keeps others, also other processes, from changing the instance meanwhile. It is held for
@@ -274,7 +274,7 @@ func (b *Backend) ask(ctx context.Context, in instance, action string) error {
 		}
 	}
 	err = b.spawn(ctx, in, true)
-	if action == supervise.ActionDelete && ctx.Err() == nil && !b.deleting(in.ID) && !home.Exists(b.folder(in.ID)) {
+	if action == supervise.ActionDelete && ctx.Err() == nil && !b.deleting(in.ID) && !paths.Exists(b.folder(in.ID)) {
 		return b.forget(in.ID) // done meanwhile
 	}
 	return err

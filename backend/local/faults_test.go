@@ -15,11 +15,11 @@ import (
 
 	"berth/backend"
 	"berth/backend/agent"
-	"berth/backend/agent/durable"
 	"berth/backend/agent/proc"
 	"berth/backend/agent/supervise"
 	"berth/backend/api"
-	"berth/backend/home"
+	"berth/backend/base/atomicfile"
+	"berth/backend/base/paths"
 )
 
 // stopped makes an instance and stops it.
@@ -96,7 +96,7 @@ func TestARebootStopsAnInstance(t *testing.T) {
 	self, err := proc.Self()
 	require.NoError(t, err)
 	self.Boot = "an earlier one"
-	require.NoError(t, durable.Write(filepath.Join(string(b.dir(ref.ID)), "supervisor.json"), supervise.Status{Identity: self}))
+	require.NoError(t, atomicfile.Write(filepath.Join(string(b.dir(ref.ID)), "supervisor.json"), supervise.Status{Identity: self}))
 	m := waitState(t, b, ref, api.StateStopped)
 	require.Equal(t, "this computer was restarted", m.Reason)
 	// What was being stopped is stopped too.
@@ -109,7 +109,7 @@ func TestARebootStopsAnInstance(t *testing.T) {
 	// What was being deleted is deleted.
 	require.NoError(t, b.Stop(t.Context(), ref))
 	waitState(t, b, ref, api.StateStopped)
-	require.NoError(t, durable.Write(filepath.Join(string(b.dir(ref.ID)), "supervisor.json"), supervise.Status{Identity: self}))
+	require.NoError(t, atomicfile.Write(filepath.Join(string(b.dir(ref.ID)), "supervisor.json"), supervise.Status{Identity: self}))
 	require.NoError(t, b.dir(ref.ID).Ask(supervise.ActionDelete))
 	waitGone(t, b, ref)
 }
@@ -298,5 +298,5 @@ func TestWhatTheBackendSaysOfItself(t *testing.T) {
 	}
 	_, err = New(backend.Env{Settings: map[string]string{"process_group": "magic"}})
 	require.Error(t, err)
-	require.NotEmpty(t, home.MachineID())
+	require.NotEmpty(t, paths.MachineID())
 }

@@ -15,9 +15,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"berth/backend/agent/durable"
 	"berth/backend/agent/supervise"
-	"berth/backend/home"
+	"berth/backend/base/atomicfile"
+	"berth/backend/base/paths"
 )
 
 // instance is the marker in an instance's folder: what delete checks, and all that is known of it.
@@ -69,7 +69,7 @@ func (b *Backend) load(id string) (instance, error) {
 	if !fi.IsDir() {
 		return in, fmt.Errorf("%s is not a folder", path)
 	}
-	err = durable.Read(filepath.Join(path, supervise.MarkerName), &in)
+	err = atomicfile.Read(filepath.Join(path, supervise.MarkerName), &in)
 	if errors.Is(err, fs.ErrNotExist) {
 		return in, fmt.Errorf("the folder %s has no marker %s", path, supervise.MarkerName)
 	}
@@ -99,7 +99,7 @@ func (b *Backend) lay(in instance) error {
 	}
 	if err == nil {
 		in.Dev, in.Inode = uint64(st.Dev), st.Ino
-		err = durable.Write(filepath.Join(staging, supervise.MarkerName), in)
+		err = atomicfile.Write(filepath.Join(staging, supervise.MarkerName), in)
 	}
 	if err == nil {
 		err = os.Rename(staging, path)
@@ -108,7 +108,7 @@ func (b *Backend) lay(in instance) error {
 		_ = os.RemoveAll(staging)
 		return fmt.Errorf("making the instance's folder %s: %w", path, err)
 	}
-	return durable.SyncDir(b.env.Home.Data)
+	return atomicfile.SyncDir(b.env.Home.Data)
 }
 
 // data is what the workspace keeps and hands back: nothing that the marker does not say.
@@ -116,7 +116,7 @@ func (in instance) data() json.RawMessage { return nil }
 
 // foreign says that an instance belongs to another host that shares the folder, or "".
 func (in instance) foreign() string {
-	if in.Machine != home.MachineID() {
+	if in.Machine != paths.MachineID() {
 		return fmt.Sprintf("it belongs to another host (%s) that shares this folder", in.Machine)
 	}
 	return ""

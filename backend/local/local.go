@@ -19,7 +19,7 @@ import (
 	"berth/backend"
 	"berth/backend/agent"
 	"berth/backend/api"
-	"berth/backend/home"
+	"berth/backend/base/paths"
 )
 
 func init() {
@@ -152,7 +152,7 @@ func (b *Backend) Create(ctx context.Context, spec backend.Spec) (backend.Machin
 	case errors.Is(err, fs.ErrNotExist) && b.deleting(id):
 		err = api.Errorf(api.CodeConflict, "creating %q: the instance of this token is just being deleted", spec.Name)
 	case errors.Is(err, fs.ErrNotExist):
-		in = instance{Token: spec.Token, Machine: home.MachineID(), Name: spec.Name, Size: hostSize, Image: hostImage, Share: share, Tags: spec.Tags, CreatedAt: time.Now().UTC()}
+		in = instance{Token: spec.Token, Machine: paths.MachineID(), Name: spec.Name, Size: hostSize, Image: hostImage, Share: share, Tags: spec.Tags, CreatedAt: time.Now().UTC()}
 		in.ID = id
 		if err := b.lay(in); err != nil {
 			return backend.Machine{}, err

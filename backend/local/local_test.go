@@ -23,7 +23,7 @@ import (
 	"berth/backend/agent/proc"
 	"berth/backend/agent/supervise"
 	"berth/backend/api"
-	"berth/backend/home"
+	"berth/backend/base/paths"
 	"berth/backend/wire"
 )
 
@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 func open(t testing.TB, settings map[string]string) *Backend {
 	t.Helper()
 	root := t.TempDir()
-	h, err := home.At(root)
+	h, err := paths.At(root)
 	require.NoError(t, err)
 	require.NoError(t, h.Prepare())
 	t.Cleanup(func() { _ = os.RemoveAll(h.Run) })
@@ -112,7 +112,7 @@ func waitGone(t testing.TB, b *Backend, ref backend.Ref) {
 	t.Helper()
 	eventually(t, "the instance to be gone", func() bool {
 		_, err := b.Get(context.Background(), ref)
-		return errors.Is(err, backend.ErrNotFound) && !home.Exists(string(b.dir(ref.ID))+".gone")
+		return errors.Is(err, backend.ErrNotFound) && !paths.Exists(string(b.dir(ref.ID))+".gone")
 	})
 }
 
@@ -187,7 +187,7 @@ func TestLifeOfAnInstance(t *testing.T) {
 	waitGone(t, b, ref)
 	require.NoError(t, b.Delete(t.Context(), ref), "delete of what is gone succeeds")
 	require.NoDirExists(t, b.folder(ref.ID))
-	eventually(t, "its records to be gone", func() bool { return !home.Exists(string(b.dir(ref.ID))) })
+	eventually(t, "its records to be gone", func() bool { return !paths.Exists(string(b.dir(ref.ID))) })
 }
 
 // stubborn starts, inside an instance, processes of every kind that is hard to end, and returns

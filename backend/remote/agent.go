@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"berth/backend/api"
-	"berth/backend/version"
+	"berth/backend/base/version"
 )
 
 // agentSlot is what a Conn knows of its agent. turn is held by whoever looks for it or places it.

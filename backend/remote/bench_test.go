@@ -13,7 +13,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
-	"berth/backend/home"
+	"berth/backend/base/paths"
 	"berth/backend/remote/sshdtest"
 )
 
@@ -44,7 +44,7 @@ func newRig(b *testing.B) *rig {
 	}
 	b.Cleanup(func() { _ = os.RemoveAll(dir) })
 	r.config = sshdtest.Config(b, r.s.Stanza("box", known), r.s.Stanza("master", known, "ControlMaster auto", "ControlPath "+dir+"/s", "ControlPersist 600"))
-	h, err := home.At(b.TempDir())
+	h, err := paths.At(b.TempDir())
 	if err != nil {
 		b.Fatal(err)
 	}

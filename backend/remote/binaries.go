@@ -15,7 +15,7 @@ import (
 	"sync"
 	"time"
 
-	"berth/backend/home"
+	"berth/backend/base/paths"
 )
 
 // Binaries finds the program that is copied to instances, in this order: Embedded; this executable,
@@ -23,7 +23,7 @@ import (
 // go tool, where the sources of this build are at hand; this executable although it needs a C library,
 // which the host may have. What was found is kept. It is safe for concurrent use.
 type Binaries struct {
-	Home home.Home
+	Home paths.Home
 	// Embedded returns the agent that this build carries for a system, as a file; ok is false where
 	// it carries none. It may be nil.
 	Embedded func(ctx context.Context, goos, goarch string) (path string, ok bool, err error)

@@ -9,12 +9,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"berth/backend/home"
+	"berth/backend/base/paths"
 )
 
 func TestBinaries(t *testing.T) {
 	t.Parallel()
-	h, err := home.At(t.TempDir())
+	h, err := paths.At(t.TempDir())
 	require.NoError(t, err)
 	other := map[string]string{"amd64": "arm64", "arm64": "amd64"}[runtime.GOARCH]
 	if other == "" {
@@ -44,7 +44,7 @@ func TestBinariesBuild(t *testing.T) {
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("a cross-build needs the go tool")
 	}
-	h, err := home.At(t.TempDir())
+	h, err := paths.At(t.TempDir())
 	require.NoError(t, err)
 	b := &Binaries{Home: h}
 	p, err := b.Find(t.Context(), "linux", "arm64")

@@ -16,7 +16,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
-	"berth/backend/home"
+	"berth/backend/base/paths"
 	"berth/backend/remote/sshdtest"
 	"berth/backend/wire"
 )
@@ -36,7 +36,7 @@ type world struct {
 func newWorld(t *testing.T, set ...func(*Options)) *world {
 	t.Helper()
 	w := &world{t: t, known: filepath.Join(t.TempDir(), "known_hosts")}
-	h, err := home.At(t.TempDir())
+	h, err := paths.At(t.TempDir())
 	require.NoError(t, err)
 	o := Options{Home: h, Backoff: 20 * time.Millisecond, OnState: func(_ string, s State) {
 		w.mu.Lock()

@@ -10,12 +10,12 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
-	"berth/backend/home"
+	"berth/backend/base/paths"
 )
 
 // Options of a Manager. Only Home must be set.
 type Options struct {
-	Home home.Home
+	Home paths.Home
 	Log  *slog.Logger
 	// AgentBinary returns the program to run on hosts of that system and architecture (in Go's
 	// names). A program whose name begins with berth-agent takes the agent's subcommands (start,

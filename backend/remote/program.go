@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"berth/backend"
-	"berth/backend/version"
+	"berth/backend/base/version"
 )
 
 // program is a build of the agent on this computer.

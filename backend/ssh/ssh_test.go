@@ -12,14 +12,14 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
-	"berth/backend/home"
+	"berth/backend/base/paths"
 	"berth/backend/remote"
 	"berth/backend/remote/sshdtest"
 )
 
 func open(t *testing.T, config string) (backend.Backend, context.Context) {
 	t.Helper()
-	h, err := home.At(t.TempDir())
+	h, err := paths.At(t.TempDir())
 	require.NoError(t, err)
 	m := remote.NewManager(remote.Options{Home: h, SSHConfig: config})
 	t.Cleanup(m.Close)

@@ -11,8 +11,8 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/base/version"
 	"berth/backend/store"
-	"berth/backend/version"
 )
 
 // AgentClient returns a client of the instance's agent that uses its line. Close it after use.

@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/backend/agent"
-	"berth/backend/home"
+	"berth/backend/base/paths"
 	"berth/backend/remote"
 )
 
@@ -24,6 +24,6 @@ func (a *app) agentCmd() *cobra.Command {
 }
 
 // binaries finds the programs to put on other hosts.
-func binaries(h home.Home) *remote.Binaries {
+func binaries(h paths.Home) *remote.Binaries {
 	return &remote.Binaries{Home: h, Executable: func() (string, error) { return h.Program("berth") }, Embedded: embeddedAgent(h)}
 }

@@ -15,9 +15,9 @@ import (
 
 	"berth/assets"
 	"berth/backend/api"
+	"berth/backend/base/paths"
 	"berth/backend/config"
 	"berth/backend/daemon"
-	"berth/backend/home"
 )
 
 // app is what the verbs share.
@@ -30,7 +30,7 @@ type app struct {
 	onScreen bool // the dashboard has the terminal
 	errCode  int  // replaces Berth's own exit code where set (exec)
 	silenced bool // the error was printed already
-	home     home.Home
+	home     paths.Home
 	conf     *config.Config
 	conn     *api.Client
 }
@@ -186,7 +186,7 @@ func (a *app) setup() error {
 	if a.conf != nil {
 		return nil
 	}
-	h, err := home.Find()
+	h, err := paths.Find()
 	if err != nil {
 		return api.Errorf(api.CodeFailed, "%w", err)
 	}

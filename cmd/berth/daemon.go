@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/backend/api"
+	"berth/backend/base/paths"
 	"berth/backend/daemon"
-	"berth/backend/home"
 	"berth/backend/lines"
 	"berth/backend/workspace"
 )
@@ -82,7 +82,7 @@ func (a *app) daemonStop(ctx context.Context) error {
 		}
 		return err
 	}
-	for home.Exists(a.home.DaemonSocket()) {
+	for paths.Exists(a.home.DaemonSocket()) {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

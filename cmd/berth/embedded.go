@@ -10,12 +10,12 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"berth/assets"
-	"berth/backend/home"
+	"berth/backend/base/paths"
 )
 
 // embeddedAgent unpacks the agent that a release build carries for a system. It is unpacked once for
 // each build of this program.
-func embeddedAgent(h home.Home) func(context.Context, string, string) (string, bool, error) {
+func embeddedAgent(h paths.Home) func(context.Context, string, string) (string, bool, error) {
 	return func(_ context.Context, goos, goarch string) (string, bool, error) {
 		packed, ok := assets.Agent(goos, goarch)
 		if !ok {

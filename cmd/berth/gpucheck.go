@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"berth/backend/home"
+	"berth/backend/base/paths"
 	"berth/gpu/check"
 	"berth/gpu/nvml/loader"
 	"berth/gpu/probe"
@@ -47,7 +47,7 @@ func (a *app) gpuCheckCmd() *cobra.Command {
 
 // probeProgram is the best of the small programs that this build has for asking the driver; "" for none.
 func probeProgram() (string, error) {
-	h, err := home.Find()
+	h, err := paths.Find()
 	if err != nil {
 		return "", err
 	}

@@ -19,8 +19,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
+	"berth/backend/base/paths"
 	"berth/backend/daemon"
-	"berth/backend/home"
 )
 
 // TestMain makes the test binary play berth when it is called by that name: by a script, by a test, as
@@ -54,7 +54,7 @@ func newWorld(t *testing.T) *world {
 
 // end deletes every instance and ends the daemon.
 func (w *world) end() {
-	if !home.Exists(w.home) {
+	if !paths.Exists(w.home) {
 		return
 	}
 	var ins []api.Instance
@@ -133,9 +133,9 @@ func (w *world) ls() []api.Instance {
 }
 
 // at returns the paths of the home.
-func (w *world) at() home.Home {
+func (w *world) at() paths.Home {
 	w.t.Helper()
-	h, err := home.At(w.home)
+	h, err := paths.At(w.home)
 	require.NoError(w.t, err)
 	return h
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/backend/api"
-	"berth/backend/home"
+	"berth/backend/base/paths"
 	"berth/backend/profile"
 )
 
@@ -25,7 +25,7 @@ func (a *app) profileCmd() *cobra.Command {
 
 // profiles reads the built-in profiles and the user's; no daemon is needed.
 func (a *app) profiles() (*profile.Set, error) {
-	h, err := home.Find()
+	h, err := paths.Find()
 	if err != nil {
 		return nil, api.Errorf(api.CodeFailed, "%w", err)
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
-	"berth/backend/home"
+	"berth/backend/base/paths"
 )
 
 // TestTenClientsStartOneDaemon lets ten clients find no daemon at once.
@@ -300,7 +300,7 @@ func TestAChangedConfigurationCounts(t *testing.T) {
 	var out bytes.Buffer
 	cmd.Stdout = &out
 	require.NoError(t, cmd.Start())
-	eventually(t, "the command runs", func() bool { return home.Exists(started) })
+	eventually(t, "the command runs", func() bool { return paths.Exists(started) })
 	write("[limits]\ncall = \"4m\"\n")
 	r := w.run("ls")
 	require.Zero(t, r.code, r.err)

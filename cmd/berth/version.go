@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"berth/backend/version"
+	"berth/backend/base/version"
 )
 
 func (a *app) versionCmd() *cobra.Command {

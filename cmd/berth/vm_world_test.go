@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
-	"berth/backend/home"
+	"berth/backend/base/paths"
 	"berth/backend/libvirt/libvirttest"
 )
 
@@ -34,7 +34,7 @@ func newVMWorld(t *testing.T, guests ...string) *vmWorld {
 	w := &vmWorld{virt: libvirttest.Start(t)}
 	w.world = newWorld(t) // ended before the libvirtd
 	t.Cleanup(func() {    // before the world ends
-		if t.Failed() && home.Exists(w.home) {
+		if t.Failed() && paths.Exists(w.home) {
 			t.Logf("what happened:\n%s\nthe daemon's log:\n%s", w.run("events").out, w.run("daemon", "logs").out)
 		}
 	})

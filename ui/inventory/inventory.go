@@ -7,7 +7,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/backend/api"
-	"berth/backend/home"
+	"berth/backend/base/paths"
 	"berth/backend/inventory"
 	"berth/backend/profile"
 	"berth/gpu"
@@ -68,7 +68,7 @@ func New(e *screen.Env, arg string) screen.Screen {
 	s := &Inventory{e: e}
 	s.ctx, s.cancel = context.WithCancel(e.Ctx)
 	s.in.Hint = "words"
-	if h, err := home.Find(); err == nil {
+	if h, err := paths.Find(); err == nil {
 		s.dir = profile.Dir(h.Config)
 	}
 	for a := range strings.FieldsSeq(arg) {

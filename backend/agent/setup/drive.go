@@ -11,9 +11,9 @@ import (
 	"strconv"
 	"time"
 
-	"berth/backend/agent/durable"
 	"berth/backend/agent/root"
 	"berth/backend/api"
+	"berth/backend/base/atomicfile"
 )
 
 // errCancelled says that the plan was cancelled while its step ran.
@@ -132,7 +132,7 @@ func (e *Engine) attempt(p *plan, i, k int) (result, error) {
 	told := false
 	for {
 		var who started
-		err := durable.Read(run, &who)
+		err := atomicfile.Read(run, &who)
 		if r, ok := readResult(code); ok {
 			outside := r.Why == whyEnded || r.Signal != ""
 			switch {
@@ -352,7 +352,7 @@ func (e *Engine) begin(p *plan, i, k int) (<-chan error, error) {
 	}
 	err := writeFiles(files)
 	if err == nil {
-		err = durable.Write(stepFile(p.dir, i, k, "json"), sp)
+		err = atomicfile.Write(stepFile(p.dir, i, k, "json"), sp)
 	}
 	if err == nil {
 		var child <-chan error

@@ -10,10 +10,10 @@ import (
 	"github.com/dustin/go-humanize"
 	"golang.org/x/sys/unix"
 
-	"berth/backend/agent/durable"
 	"berth/backend/agent/proc"
 	"berth/backend/agent/root"
 	"berth/backend/api"
+	"berth/backend/base/atomicfile"
 )
 
 // endAll ends a set of processes: SIGTERM, and SIGKILL after a grace. Those of root are signalled as root,
@@ -56,7 +56,7 @@ func endAll(ctx context.Context, set proc.Set, grace time.Duration, by *root.Cal
 // endRunner tells the runner of a step to end it, and waits until it has.
 func (e *Engine) endRunner(ctx context.Context, p *plan, i, k int) {
 	var who started
-	if durable.Read(stepFile(p.dir, i, k, "run"), &who) != nil || who.Boot != e.o.Boot || !who.alive() {
+	if atomicfile.Read(stepFile(p.dir, i, k, "run"), &who) != nil || who.Boot != e.o.Boot || !who.alive() {
 		return
 	}
 	who.Identity.Boot = proc.BootID() // the system's own, also where a test says otherwise

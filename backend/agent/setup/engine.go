@@ -12,10 +12,10 @@ import (
 	"sync"
 	"time"
 
-	"berth/backend/agent/durable"
 	"berth/backend/agent/proc"
 	"berth/backend/agent/root"
 	"berth/backend/api"
+	"berth/backend/base/atomicfile"
 )
 
 const (
@@ -161,13 +161,13 @@ func (e *Engine) Put(pl api.SetupPlan) (api.SetupStatus, error) {
 	p := &plan{dir: filepath.Join(e.o.Dir, pl.ID), plan: pl, rec: newRecord(&pl), changed: make(chan struct{})}
 	err := os.MkdirAll(p.dir, 0o700)
 	if err == nil {
-		err = durable.Write(filepath.Join(p.dir, statusFile), p.rec)
+		err = atomicfile.Write(filepath.Join(p.dir, statusFile), p.rec)
 	}
 	if err == nil { // last: a folder with a plan is a plan
-		err = durable.Write(filepath.Join(p.dir, planFile), pl)
+		err = atomicfile.Write(filepath.Join(p.dir, planFile), pl)
 	}
 	if err == nil {
-		err = durable.SyncDir(e.o.Dir)
+		err = atomicfile.SyncDir(e.o.Dir)
 	}
 	if err != nil {
 		_ = os.RemoveAll(p.dir)
@@ -323,7 +323,7 @@ func (e *Engine) change(p *plan, keep bool, f func(*record)) {
 }
 
 func (e *Engine) write(p *plan) {
-	err := durable.Write(filepath.Join(p.dir, statusFile), p.rec)
+	err := atomicfile.Write(filepath.Join(p.dir, statusFile), p.rec)
 	if err != nil && !p.dirty {
 		e.o.Log.Warn("how far a set-up is can't be written", "setup", p.plan.ID, "err", err)
 	}

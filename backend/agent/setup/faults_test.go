@@ -14,10 +14,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"berth/backend/agent/durable"
 	"berth/backend/agent/proc"
 	"berth/backend/agent/root"
 	"berth/backend/api"
+	"berth/backend/base/atomicfile"
 )
 
 // TestTheAgentIsKilledInEachPhase kills the agent before, in and after a step; the next one goes on, and
@@ -117,7 +117,7 @@ func TestTheMachineRestartsInAStep(t *testing.T) {
 func lose(t *testing.T, dir string, attempt int) {
 	t.Helper()
 	var who started
-	require.NoError(t, durable.Read(stepFile(filepath.Join(dir, "a"), 0, attempt, "run"), &who))
+	require.NoError(t, atomicfile.Read(stepFile(filepath.Join(dir, "a"), 0, attempt, "run"), &who))
 	require.NoError(t, syscall.Kill(who.PID, syscall.SIGKILL))
 	_, err := proc.Set{Mark: "OUT=" + filepath.Dir(dir)}.End(t.Context(), 0, nil)
 	require.NoError(t, err)
@@ -131,7 +131,7 @@ func TestTheMachineShutsDownInAStep(t *testing.T) {
 		a := startAgent(t, dir, "b1")
 		require.Eventually(t, func() bool { return lines(t, dir, "log") != nil }, 2*time.Minute, time.Millisecond)
 		var who started
-		require.NoError(t, durable.Read(stepFile(filepath.Join(dir, "a"), 0, 1, "run"), &who))
+		require.NoError(t, atomicfile.Read(stepFile(filepath.Join(dir, "a"), 0, 1, "run"), &who))
 		require.NoError(t, a.cmd.Process.Signal(syscall.SIGSTOP)) // it sees nothing of this
 		if outer {
 			require.NoError(t, syscall.Kill(who.PID, syscall.SIGTERM))
@@ -174,7 +174,7 @@ func TestAKilledRunnerIsACutOff(t *testing.T) {
 		require.NoError(t, err)
 		require.Eventually(t, func() bool { return lines(t, dir, "second") != nil }, 2*time.Minute, time.Millisecond)
 		var who started
-		require.NoError(t, durable.Read(stepFile(filepath.Join(dir, "a"), 0, 1, "run"), &who))
+		require.NoError(t, atomicfile.Read(stepFile(filepath.Join(dir, "a"), 0, 1, "run"), &who))
 		require.NoError(t, syscall.Kill(who.PID, syscall.SIGKILL))
 		st := wait(t, e, "a", done)
 		var pid int
@@ -283,9 +283,9 @@ func TestACancelOutlivesTheAgent(t *testing.T) {
 	a.kill()
 	path := filepath.Join(dir, "a", statusFile)
 	var r record
-	require.NoError(t, durable.Read(path, &r))
+	require.NoError(t, atomicfile.Read(path, &r))
 	r.Cancel = true // as it stands just before the runner is told
-	require.NoError(t, durable.Write(path, r))
+	require.NoError(t, atomicfile.Write(path, r))
 	st := startAgent(t, dir, "b1").until(t, done)
 	require.Equal(t, api.OpCancelled, st.State)
 	var pid int
@@ -389,7 +389,7 @@ func TestARealSudo(t *testing.T) {
 	require.NoError(t, writeFiles(map[string]string{stepFile(folder, 0, 0, "sh"): run + "; echo $$ >$OUT/pid; trap '' TERM; while :; do sleep 1; done",
 		stepFile(folder, 0, 1, "env"): string(vars)}))
 	sp.Argv = by.Command("setup-step", root.StepArgs(folder, 0, 1, root.StepRun)...)
-	require.NoError(t, durable.Write(stepFile(folder, 0, 1, "json"), sp))
+	require.NoError(t, atomicfile.Write(stepFile(folder, 0, 1, "json"), sp))
 	require.NoError(t, filepath.Walk(folder, func(p string, _ os.FileInfo, _ error) error { return os.Chown(p, 65534, 65534) }))
 	cmd := exec.Command(own, "setup-step", folder, step, "1")
 	cmd.Dir = "/"

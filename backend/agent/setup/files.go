@@ -10,10 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"berth/backend/agent/durable"
 	"berth/backend/agent/proc"
 	"berth/backend/agent/root"
 	"berth/backend/api"
+	"berth/backend/base/atomicfile"
 )
 
 // What lies in the folder of a plan; N is the step's number, K the attempt's:
@@ -145,7 +145,7 @@ func readResult(path string) (r result, ok bool) {
 	return r, len(b) > 0 && json.Unmarshal(b, &r) == nil
 }
 
-// maxPlan bounds a plan on disk, in bytes: as much as package durable reads.
+// maxPlan bounds a plan on disk, in bytes: as much as package atomicfile reads.
 const maxPlan = 1 << 20
 
 // checkPlan says what is wrong with a plan.
@@ -203,13 +203,13 @@ func plainName(s string) bool {
 // left tells how far it was.
 func loadPlan(dir string) (*plan, error) {
 	p := &plan{dir: dir, changed: make(chan struct{})}
-	if err := durable.Read(filepath.Join(dir, planFile), &p.plan); err != nil {
+	if err := atomicfile.Read(filepath.Join(dir, planFile), &p.plan); err != nil {
 		return nil, err
 	}
 	if err := checkPlan(&p.plan); err != nil {
 		return nil, err
 	}
-	err := durable.Read(filepath.Join(dir, statusFile), &p.rec)
+	err := atomicfile.Read(filepath.Join(dir, statusFile), &p.rec)
 	if err != nil || p.rec.ID != p.plan.ID || len(p.rec.Steps) != len(p.plan.Steps) {
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			p.dirty = true

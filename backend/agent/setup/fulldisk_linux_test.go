@@ -8,8 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"berth/backend/agent/durable"
 	"berth/backend/api"
+	"berth/backend/base/atomicfile"
 )
 
 // TestAFullDisk fills the file system under the agent's folder, by the step and before it.
@@ -48,5 +48,5 @@ func TestAFullDisk(t *testing.T) {
 	st = wait(t, e, "a", done)
 	require.Contains(t, st.Error.Message, "ended with code 5")
 	var r record
-	require.NoError(t, durable.Read(filepath.Join(dir, "a", statusFile), &r))
+	require.NoError(t, atomicfile.Read(filepath.Join(dir, "a", statusFile), &r))
 }

@@ -15,9 +15,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"berth/backend/agent/durable"
 	"berth/backend/agent/proc"
 	"berth/backend/agent/root"
+	"berth/backend/base/atomicfile"
 )
 
 const (
@@ -74,7 +74,7 @@ func (r *runner) path(ext string) string { return stepFile(r.dir, r.step, r.atte
 
 // begin makes ready all that could fail, and last says durably that the attempt has begun.
 func (r *runner) begin() error {
-	if err := durable.Read(r.path("json"), &r.spec); err != nil {
+	if err := atomicfile.Read(r.path("json"), &r.spec); err != nil {
 		return err
 	}
 	var err error
@@ -109,7 +109,7 @@ func (r *runner) begin() error {
 		return err
 	}
 	self.Boot = r.spec.Boot
-	return durable.Write(r.path("run"), started{Identity: self, At: time.Now().UTC(), Log: before.Size()})
+	return atomicfile.Write(r.path("run"), started{Identity: self, At: time.Now().UTC(), Log: before.Size()})
 }
 
 func (r *runner) run() result {

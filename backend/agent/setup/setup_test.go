@@ -18,10 +18,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"berth/backend/agent/durable"
 	"berth/backend/agent/proc"
 	"berth/backend/agent/root"
 	"berth/backend/api"
+	"berth/backend/base/atomicfile"
 )
 
 // The test binary plays the runner, and the agent that is killed.
@@ -258,15 +258,15 @@ func TestALogIsOfTheLastAttempt(t *testing.T) {
 	// One that was begun by an agent that did not note it.
 	var who started
 	run := stepFile(filepath.Join(dir, "a"), 0, 3, "run")
-	require.NoError(t, durable.Read(run, &who))
+	require.NoError(t, atomicfile.Read(run, &who))
 	require.EqualValues(t, len(b), who.Log)
 	who.Log = 0
-	require.NoError(t, durable.Write(run, who))
+	require.NoError(t, atomicfile.Write(run, who))
 	text, _ := attemptTail(filepath.Join(dir, "a"), 0, 3)
 	require.Equal(t, "try 1\ntry 2", text)
 	require.NoError(t, os.Truncate(st.LogPath, 6))
 	who.Log = 12
-	require.NoError(t, durable.Write(run, who))
+	require.NoError(t, atomicfile.Write(run, who))
 	text, _ = attemptTail(filepath.Join(dir, "a"), 0, 3)
 	require.Equal(t, "try 1", text, "of a log that was shortened")
 }

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"unicode"
 
-	"berth/backend/agent/durable"
 	"berth/backend/agent/root"
+	"berth/backend/base/atomicfile"
 )
 
 // tailSize is how much of a log a status carries, in bytes.
@@ -17,7 +17,7 @@ const tailSize = 4 << 10
 // attemptTail is tail of what an attempt of a step has said. One that has not begun has said nothing.
 func attemptTail(dir string, step, attempt int) (string, int64) {
 	var who started
-	if durable.Read(stepFile(dir, step, attempt, "run"), &who) != nil {
+	if atomicfile.Read(stepFile(dir, step, attempt, "run"), &who) != nil {
 		return "", 0
 	}
 	return tail(stepFile(dir, step, 0, "log"), who.Log)

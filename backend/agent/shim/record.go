@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"berth/backend/agent/durable"
 	"berth/backend/agent/proc"
+	"berth/backend/base/atomicfile"
 	"berth/backend/wire"
 )
 
@@ -64,7 +64,7 @@ func ResultPath(dir string) string { return filepath.Join(dir, "exit.json") }
 // ReadRecord reads the record in a terminal's folder.
 func ReadRecord(dir string) (Record, error) {
 	var r Record
-	if err := durable.Read(RecordPath(dir), &r); err != nil {
+	if err := atomicfile.Read(RecordPath(dir), &r); err != nil {
 		return r, err
 	}
 	if r.ID == "" || r.Shim.PID <= 0 || r.Socket == "" {
@@ -75,7 +75,7 @@ func ReadRecord(dir string) (Record, error) {
 
 // ReadResult reads how the terminal in dir ended; ok is false while it has not.
 func ReadResult(dir string) (res Result, ok bool, err error) {
-	err = durable.Read(ResultPath(dir), &res)
+	err = atomicfile.Read(ResultPath(dir), &res)
 	if errors.Is(err, fs.ErrNotExist) {
 		return res, false, nil
 	}

@@ -17,9 +17,9 @@ import (
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 
-	"berth/backend/agent/durable"
 	"berth/backend/agent/proc"
 	"berth/backend/agent/stdin"
+	"berth/backend/base/atomicfile"
 	"berth/backend/wire"
 )
 
@@ -124,7 +124,7 @@ func open(spec Spec) (_ *term, err error) {
 	self, err := proc.Self()
 	if err == nil {
 		t.rec = Record{Protocol: Protocol, ID: spec.ID, Shim: self, Child: t.child, Command: spec.Path, Mark: spec.Mark, Socket: spec.Socket, TTY: tty.Name(), StartedAt: started}
-		err = durable.Write(RecordPath(spec.Dir), t.rec)
+		err = atomicfile.Write(RecordPath(spec.Dir), t.rec)
 	}
 	if err != nil {
 		// Without a record no agent would find the terminal again: better none.
@@ -195,7 +195,7 @@ func (t *term) finish(x wire.ExitStatus, eof <-chan struct{}) {
 	t.lmu.Unlock()
 	t.kills.Wait() // the shell goes first, and what ignores the request last
 	// The result first: what a client was told must be found by an agent that comes later.
-	if err := durable.Write(ResultPath(t.spec.Dir), Result{ExitStatus: x, EndedAt: time.Now().UTC()}); err != nil {
+	if err := atomicfile.Write(ResultPath(t.spec.Dir), Result{ExitStatus: x, EndedAt: time.Now().UTC()}); err != nil {
 		fmt.Fprintf(os.Stderr, "berth shim %s: the shell ended with %+v, which could not be written: %v\n", t.spec.ID, x, err)
 	}
 	t.hub.end(x)

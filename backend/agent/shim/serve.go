@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/backend/agent/proc"
-	"berth/backend/peer"
+	"berth/backend/base/peercred"
 	"berth/backend/wire"
 )
 
@@ -40,7 +40,7 @@ func (t *term) accept(l net.Listener) {
 			// The socket and its folder are closed to others; should somebody have opened them, a
 			// terminal is still its user's alone.
 			if uc, ok := c.(*net.UnixConn); ok {
-				if uid, err := peer.UID(uc); err == nil && uid == os.Getuid() {
+				if uid, err := peercred.UID(uc); err == nil && uid == os.Getuid() {
 					t.serve(c)
 				}
 			}

@@ -8,8 +8,8 @@ import (
 	"os"
 	"time"
 
-	"berth/backend/agent/durable"
 	"berth/backend/agent/proc"
+	"berth/backend/base/atomicfile"
 )
 
 const defaultGrace = 5 * time.Second
@@ -106,7 +106,7 @@ func (s *supervisor) reapAll() {
 // there, what is seen is that the instance is being ended.
 func (s *supervisor) close(res Result) error {
 	res.At = time.Now().UTC()
-	err := durable.Write(s.dir.path("result.json"), res)
+	err := atomicfile.Write(s.dir.path("result.json"), res)
 	if cerr := s.status.Cgroup.Remove(); cerr != nil {
 		s.log.Warn("the control group can't be removed", "err", cerr)
 	}

@@ -9,8 +9,8 @@ import (
 	"syscall"
 	"time"
 
-	"berth/backend/agent/durable"
 	"berth/backend/agent/proc"
+	"berth/backend/base/atomicfile"
 )
 
 // Config is config.json: what is supervised. It is written before each start.
@@ -69,12 +69,12 @@ func (d Dir) AgentState() string { return d.path("agent") }
 func (d Dir) Make() error { return os.MkdirAll(string(d), 0o700) }
 
 // WriteConfig writes what is to be supervised.
-func (d Dir) WriteConfig(c Config) error { return durable.Write(d.path("config.json"), c) }
+func (d Dir) WriteConfig(c Config) error { return atomicfile.Write(d.path("config.json"), c) }
 
 // Config reads what is supervised.
 func (d Dir) Config() (Config, error) {
 	var c Config
-	err := durable.Read(d.path("config.json"), &c)
+	err := atomicfile.Read(d.path("config.json"), &c)
 	if err == nil && (c.ID == "" || len(c.Agent) == 0) {
 		err = fmt.Errorf("%s names no instance", d.path("config.json"))
 	}
@@ -85,7 +85,7 @@ func (d Dir) Config() (Config, error) {
 // spawned, sees it.
 func (d Dir) Ask(action string) error {
 	return d.exclusively(func() error {
-		return durable.Write(d.path("request.json"), Request{Action: action, At: time.Now().UTC()})
+		return atomicfile.Write(d.path("request.json"), Request{Action: action, At: time.Now().UTC()})
 	})
 }
 
@@ -96,7 +96,7 @@ func (d Dir) drop() error {
 	if err := os.Remove(d.path("request.json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return durable.SyncDir(string(d))
+	return atomicfile.SyncDir(string(d))
 }
 
 // exclusively runs f while nobody else writes or drops a request.
@@ -147,7 +147,7 @@ func (d Dir) Status() (s Status, ok bool, err error) {
 }
 
 func readIf[T any](path string) (v T, ok bool, err error) {
-	err = durable.Read(path, &v)
+	err = atomicfile.Read(path, &v)
 	if errors.Is(err, fs.ErrNotExist) {
 		return v, false, nil
 	}

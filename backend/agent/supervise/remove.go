@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"berth/backend/agent/durable"
+	"berth/backend/base/atomicfile"
 )
 
 // MarkerName is the file in an instance's folder without which nothing of it is deleted.
@@ -68,7 +68,7 @@ func RemoveInstance(path, id string) error {
 	if err := removeTree(parent, hidden, filepath.Dir(path)); err != nil {
 		return err
 	}
-	return durable.SyncDir(filepath.Dir(path))
+	return atomicfile.SyncDir(filepath.Dir(path))
 }
 
 // CheckInstance says whether the folder may be deleted as instance id: nil, an error that wraps

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"berth/backend/agent/durable"
+	"berth/backend/base/atomicfile"
 )
 
 // instance lays an instance's folder with a marker and some files, and returns its path.
@@ -25,7 +25,7 @@ func mark(t *testing.T, dir, id string) {
 	t.Helper()
 	var st unix.Stat_t
 	require.NoError(t, unix.Stat(dir, &st))
-	require.NoError(t, durable.Write(filepath.Join(dir, MarkerName), Marker{ID: id, Dev: uint64(st.Dev), Inode: st.Ino}))
+	require.NoError(t, atomicfile.Write(filepath.Join(dir, MarkerName), Marker{ID: id, Dev: uint64(st.Dev), Inode: st.Ino}))
 }
 
 // precious is a folder with a file that nothing may touch.

@@ -11,8 +11,8 @@ import (
 	"syscall"
 	"time"
 
-	"berth/backend/agent/durable"
 	"berth/backend/agent/proc"
+	"berth/backend/base/atomicfile"
 )
 
 const (
@@ -103,7 +103,7 @@ func begin(d Dir, finish bool, log *slog.Logger) (*supervisor, error) {
 	if err := proc.BecomeSubreaper(); err != nil {
 		log.Warn("orphaned processes are found by their mark only", "why", err)
 	}
-	return s, durable.Write(d.path("supervisor.json"), s.status)
+	return s, atomicfile.Write(d.path("supervisor.json"), s.status)
 }
 
 func groupName(id string) string { return fmt.Sprintf("berth-%d-%s", os.Getuid(), id) }

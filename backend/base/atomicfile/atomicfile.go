@@ -1,6 +1,6 @@
-// Package durable writes small JSON records that survive a crash at any moment: a reader finds the
+// Package atomicfile writes small JSON records that survive a crash at any moment: a reader finds the
 // old record or the new one, never half of one.
-package durable
+package atomicfile
 
 import (
 	"encoding/json"

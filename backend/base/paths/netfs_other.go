@@ -1,6 +1,6 @@
 //go:build !linux
 
-package home
+package paths
 
 // networkFS is not answered outside Linux: a Mac's home is local, and SQLite's own locking guards the rest.
 func networkFS(string) string { return "" }

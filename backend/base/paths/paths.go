@@ -1,4 +1,4 @@
-package home
+package paths
 
 import (
 	"crypto/sha256"

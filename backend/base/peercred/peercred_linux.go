@@ -1,4 +1,4 @@
-package peer
+package peercred
 
 import "golang.org/x/sys/unix"
 

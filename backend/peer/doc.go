@@ -1,3 +1,0 @@
-// Package peer tells who is at the other end of a unix socket, so that services refuse other users even
-// where a folder was left open.
-package peer
