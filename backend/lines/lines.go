@@ -1,5 +1,5 @@
 // Package lines is the daemon's way to the agents of all instances: unix sockets for those on this
-// host, SSH (package remote) for the others.
+// host, SSH (package transport/ssh) for the others.
 package lines
 
 import (
@@ -12,8 +12,8 @@ import (
 	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/base/paths"
-	"berth/backend/remote"
 	"berth/backend/store"
+	"berth/backend/transport/ssh"
 	"berth/backend/workspace"
 )
 
@@ -30,23 +30,23 @@ type Options struct {
 
 // Lines reaches agents. It implements workspace.Lines and daemon.Lines.
 type Lines struct {
-	remote *remote.Manager
+	remote *ssh.Manager
 }
 
 // New returns lines with nothing open. Close them.
 func New(o Options) *Lines {
-	return &Lines{remote: remote.NewManager(remote.Options{Home: o.Home, Log: o.Log, AgentBinary: o.AgentBinary,
-		OnState: func(id string, s remote.State) {
+	return &Lines{remote: ssh.NewManager(ssh.Options{Home: o.Home, Log: o.Log, AgentBinary: o.AgentBinary,
+		OnState: func(id string, s ssh.State) {
 			switch s.Phase {
-			case remote.Ready:
+			case ssh.Ready:
 				o.State(id, true, nil)
-			case remote.Lost:
+			case ssh.Lost:
 				o.State(id, false, &api.AgentStatus{State: "connecting", Reason: s.Reason})
-			case remote.NeedsYou:
+			case ssh.NeedsYou:
 				o.State(id, false, &api.AgentStatus{State: "needs_you", Reason: s.Reason})
 			}
 		},
-		OnAgent: func(id string, s remote.AgentState, info *api.AgentInfo) {
+		OnAgent: func(id string, s ssh.AgentState, info *api.AgentInfo) {
 			st := &api.AgentStatus{State: s.State, Reason: s.Reason, Transport: s.Transport}
 			if info != nil {
 				st.Version, st.AfterReboot, st.Environment = info.Version, info.AfterReboot, info.Environment
@@ -56,7 +56,7 @@ func New(o Options) *Lines {
 }
 
 // Remote is the manager of the SSH connections.
-func (l *Lines) Remote() *remote.Manager { return l.remote }
+func (l *Lines) Remote() *ssh.Manager { return l.remote }
 
 // Close ends all connections.
 func (l *Lines) Close() { l.remote.Close() }
@@ -77,7 +77,7 @@ func (l *Lines) Agent(ctx context.Context, in *store.Instance) (net.Conn, error)
 			return nil, err
 		}
 		c, err := conn.Agent(ctx)
-		var un *remote.AgentUnavailable
+		var un *ssh.AgentUnavailable
 		if errors.As(err, &un) {
 			return nil, &workspace.AgentUnavailable{Reason: un.Reason}
 		}

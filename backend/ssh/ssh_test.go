@@ -13,15 +13,15 @@ import (
 	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/base/paths"
-	"berth/backend/remote"
-	"berth/backend/remote/sshdtest"
+	"berth/backend/transport/ssh"
+	"berth/backend/transport/ssh/sshdtest"
 )
 
 func open(t *testing.T, config string) (backend.Backend, context.Context) {
 	t.Helper()
 	h, err := paths.At(t.TempDir())
 	require.NoError(t, err)
-	m := remote.NewManager(remote.Options{Home: h, SSHConfig: config})
+	m := ssh.NewManager(ssh.Options{Home: h, SSHConfig: config})
 	t.Cleanup(m.Close)
 	b, err := backend.Open(Name, backend.Env{Home: h, Remote: m})
 	require.NoError(t, err)

@@ -6,7 +6,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/backendtest"
-	"berth/backend/remote/sshdtest"
+	"berth/backend/transport/ssh/sshdtest"
 )
 
 func TestSuite(t *testing.T) {

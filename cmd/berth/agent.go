@@ -7,7 +7,7 @@ import (
 
 	"berth/backend/agent"
 	"berth/backend/base/paths"
-	"berth/backend/remote"
+	"berth/backend/transport/ssh"
 )
 
 // agentCmd runs the agent and its parts in a development build, where the whole program plays them.
@@ -24,6 +24,6 @@ func (a *app) agentCmd() *cobra.Command {
 }
 
 // binaries finds the programs to put on other hosts.
-func binaries(h paths.Home) *remote.Binaries {
-	return &remote.Binaries{Home: h, Executable: func() (string, error) { return h.Program("berth") }, Embedded: embeddedAgent(h)}
+func binaries(h paths.Home) *ssh.Binaries {
+	return &ssh.Binaries{Home: h, Executable: func() (string, error) { return h.Program("berth") }, Embedded: embeddedAgent(h)}
 }

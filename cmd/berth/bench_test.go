@@ -20,8 +20,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
-	"berth/backend/remote/sshdtest"
 	"berth/backend/store"
+	"berth/backend/transport/ssh/sshdtest"
 )
 
 // The benchmarks of whole programs: what a user waits for, beside what they would use instead. They

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
-	"berth/backend/remote/sshdtest"
+	"berth/backend/transport/ssh/sshdtest"
 	"berth/backend/workspace"
 )
 

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"berth/backend/api"
-	"berth/backend/remote/sshdtest"
+	"berth/backend/transport/ssh/sshdtest"
 )
 
 // remoteWorld is a world whose ssh configuration reaches a real sshd as gpu1.

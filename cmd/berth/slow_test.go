@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
-	"berth/backend/remote/sshdtest"
+	"berth/backend/transport/ssh/sshdtest"
 )
 
 // TestExecOverASlowLine reads what a command wrote over a line, or at a reader, that takes much longer than the

@@ -15,7 +15,7 @@ import (
 
 	"berth/backend/api"
 	"berth/backend/libvirt/libvirttest"
-	"berth/backend/remote/sshdtest"
+	"berth/backend/transport/ssh/sshdtest"
 	"berth/gpu"
 )
 

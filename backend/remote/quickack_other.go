@@ -1,8 +1,0 @@
-//go:build !linux
-
-package remote
-
-import "net"
-
-// quickAck is for Linux: other systems have no such setting.
-func quickAck(net.Conn) {}

@@ -1,0 +1,80 @@
+package ssh
+
+import (
+	"fmt"
+	"strings"
+)
+
+// sshd hands a command line to the user's login shell, whatever that is. What we send is understood
+// alike by sh, bash, dash, zsh, ksh, fish, csh and tcsh: `exec sh -c '…'`, where no quote, bang,
+// newline or backslash stands between the quotes except backslashes before a digit.
+
+// plainBytes may stand between single quotes in every shell.
+func plainByte(c byte) bool {
+	return c >= 0x20 && c < 0x7f && c != '\'' && c != '!' && c != '\\'
+}
+
+// shellLine is the command line that runs a POSIX shell script under any login shell.
+func shellLine(script string) string {
+	plain := true
+	for i := 0; i < len(script); i++ {
+		if !plainByte(script[i]) {
+			plain = false
+			break
+		}
+	}
+	if plain {
+		return "exec sh -c '" + script + "'"
+	}
+	// printf's %b turns \0ooo back into the byte.
+	var b strings.Builder
+	b.WriteString(`exec sh -c 'eval "$(printf %b "`)
+	for i := 0; i < len(script); i++ {
+		c := script[i]
+		if plainByte(c) && c != '"' && c != '$' && c != '`' {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, `\0%03o`, c)
+		}
+	}
+	b.WriteString(`")"'`)
+	return b.String()
+}
+
+// quote makes one word of s for a POSIX shell.
+func quote(s string) string {
+	if s != "" && strings.IndexFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-./:=,@%+", r))
+	}) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// words quotes a command line for a POSIX shell.
+func words(argv []string) string {
+	q := make([]string, len(argv))
+	for i, a := range argv {
+		q[i] = quote(a)
+	}
+	return strings.Join(q, " ")
+}
+
+// execScript is the script that runs argv in dir with env added. It fails with 127 or 126 as a shell
+// does, and with 1 where dir can't be entered.
+func execScript(argv []string, dir string, env []string) string {
+	var b strings.Builder
+	if dir != "" {
+		fmt.Fprintf(&b, "cd -- %s || exit 1; ", quote(dir))
+	}
+	b.WriteString("exec ")
+	// Without env the shell itself finds argv[0]; a name with = or a leading dash is no option to it.
+	if len(env) > 0 || strings.HasPrefix(argv[0], "-") {
+		b.WriteString("env ")
+		for _, kv := range env {
+			b.WriteString(quote(kv) + " ")
+		}
+	}
+	b.WriteString(words(argv))
+	return b.String()
+}

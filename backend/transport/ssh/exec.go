@@ -1,0 +1,299 @@
+package ssh
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+
+	"berth/backend/api"
+	"berth/backend/wire"
+)
+
+// ServeExec runs a command over a plain SSH session, for a host without an agent: it is the server's
+// side of an exec stream whose request was read. It returns when the stream has ended; the stream is
+// not closed. Without the agent the environment is the one that sshd gives to commands.
+func (c *Conn) ServeExec(ctx context.Context, s *api.Stream, req api.ExecRequest) {
+	if len(req.Argv) == 0 || req.Argv[0] == "" {
+		s.Fail(api.Errorf(api.CodeUsage, "there is no command to run"))
+		return
+	}
+	if req.NoLinger {
+		s.Fail(api.Errorf(api.CodeUnsupported, "--no-linger needs the agent, and there is none on %s", c.t.where()).
+			WithHint("leave it out, or send the output of what runs on to a file"))
+		return
+	}
+	script := execScript(req.Argv, req.Dir, req.Env)
+	o := sessionOptions{TTY: req.TTY, Term: req.Term, Size: wire.Size{Rows: req.Rows, Cols: req.Cols}, Env: c.t.host.SetEnv}
+	mark := ""
+	if !req.TTY {
+		// What start-up files print is no output of the command.
+		mark = newMark()
+		// The numbers of the process, which stays the same, and of the user are for signals.
+		script = "echo " + mark + " $$ $(id -u); " + script
+	}
+	c.serve(ctx, s, script, mark, o)
+}
+
+// ServeTerminal is ServeExec for a terminal. Without the agent it does not outlive the stream: a
+// detached or broken stream hangs up.
+func (c *Conn) ServeTerminal(ctx context.Context, s *api.Stream, req api.TerminalRequest) {
+	if req.ID != "" {
+		s.Fail(api.Errorf(api.CodeNotFound, "there is no terminal %q: without the agent, terminals on %s do not outlive their client", req.ID, c.t.where()))
+		return
+	}
+	o := sessionOptions{TTY: true, Term: req.Term, Size: wire.Size{Rows: req.Rows, Cols: req.Cols}, Env: slices.Concat(c.t.host.SetEnv, req.Env)}
+	script := ""
+	switch {
+	case len(req.Argv) > 0:
+		script = execScript(req.Argv, req.Dir, req.Env)
+	case req.Dir != "":
+		// A login shell, as the session without a command has it, but in another folder.
+		script = execScript([]string{"sh", "-c", `case $SHELL in */csh|*/tcsh) exec "$SHELL" -l ;; esac; exec "${SHELL:-sh}" -l`}, req.Dir, req.Env)
+	}
+	c.serve(ctx, s, script, "", o)
+}
+
+// serve runs a script (or the login shell) and connects it to a stream.
+func (c *Conn) serve(ctx context.Context, s *api.Stream, script, mark string, o sessionOptions) {
+	command := ""
+	if script != "" {
+		command = shellLine(script)
+	}
+	if n := len(command); n > maxCommand {
+		s.Fail(api.Errorf(api.CodeUsage, "the command is too long for plain SSH: %d bytes, the limit is %d", n, maxCommand))
+		return
+	}
+	o.NoWait = true
+	p, err := c.tr.start(ctx, command, o)
+	if errors.Is(err, errFull) {
+		p, err = c.startElsewhere(ctx, command, o)
+	}
+	if err != nil {
+		s.Fail(c.lineError(ctx, fmt.Errorf("starting the command on %s: %w", c.t.where(), err)))
+		return
+	}
+	e := &served{c: c, p: p, s: s, mark: mark, tty: o.TTY}
+	status, err := e.run(ctx)
+	switch {
+	case err != nil:
+		s.Fail(c.lineError(ctx, err))
+	default:
+		_ = s.Writer.WriteJSON(wire.Exit, status) // the client may be gone
+	}
+}
+
+// startElsewhere starts a command on a further connection, which ends with it: for servers that allow
+// fewer sessions (MaxSessions) than there are commands and terminals.
+func (c *Conn) startElsewhere(ctx context.Context, command string, o sessionOptions) (*process, error) {
+	tr, err := c.m.open(ctx, c.t, c.via)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(c.ctx, tr.close)
+	end := func() { stop(); tr.close() }
+	p, err := tr.start(ctx, command, o)
+	if err != nil {
+		end()
+		return nil, err
+	}
+	p.close = end
+	return p, nil
+}
+
+// maxCommand bounds a command line: Linux takes 128 KiB in one argument.
+const maxCommand = 120 << 10
+
+// served is a process on the host connected to a stream.
+type served struct {
+	c    *Conn
+	p    *process
+	s    *api.Stream
+	mark string
+	tty  bool
+
+	mu     sync.Mutex
+	leave  string // why the client's side ended: "detached" or "hung up"
+	closed bool
+	sig    signaller
+}
+
+func (e *served) run(ctx context.Context) (wire.ExitStatus, error) {
+	defer e.p.close()
+	if err := e.s.Writer.WriteJSON(wire.Started, wire.Start{}); err != nil {
+		return wire.ExitStatus{}, err
+	}
+	stop := context.AfterFunc(ctx, func() { e.hangUp("cancelled") })
+	defer stop()
+	e.sig.init(e)
+	in := newInput(e.p.stdin, e.s.Writer)
+	var wg sync.WaitGroup
+	wg.Go(in.run)
+	var stderr sync.WaitGroup
+	stderr.Go(func() { e.output(e.p.stderr, wire.Stderr) })
+	// The reader of frames ends with the stream, which its owner closes after this.
+	go e.control(in)
+	e.output(e.p.stdout, wire.Stdout)
+	stderr.Wait() // wait closes what was not read
+	status, err := e.p.wait()
+	e.sig.end() // its number may be another process's from now on
+	in.close()
+	e.p.close()
+	wg.Wait()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.leave != "" {
+		return wire.ExitStatus{Code: 0, Reason: e.leave}, nil
+	}
+	return status, err
+}
+
+// output passes a stream of the process on as frames, from the mark on if there is one.
+func (e *served) output(r io.Reader, k wire.Kind) {
+	w := e.s.Writer
+	buf := make([]byte, 64<<10)
+	if k == wire.Stdout && e.mark != "" {
+		rest, line, instead, err := afterMark(r, e.mark, 64<<10)
+		e.sig.known(line)
+		if err != nil {
+			_ = w.Write(k, instead) // a forced command: its output is what there is
+		} else {
+			r = rest
+		}
+	}
+	if k == wire.Stderr && e.tty {
+		k = wire.Stdout // a terminal has one stream; what ssh itself says belongs there too
+	}
+	for {
+		n, err := r.Read(buf)
+		if n > 0 && w.Write(k, buf[:n]) != nil {
+			e.hangUp("hung up")
+			_, _ = io.Copy(io.Discard, r)
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// control carries out what the client sends.
+func (e *served) control(in *input) {
+	for {
+		k, p, err := e.s.Reader.Next()
+		if err != nil {
+			e.hangUp("hung up")
+			return
+		}
+		switch k {
+		case wire.Stdin:
+			if !in.put(p) {
+				e.hangUp("hung up")
+				return
+			}
+		case wire.StdinEOF:
+			in.eof()
+		case wire.Resize:
+			if z, err := parseSize(p); err == nil {
+				_ = e.p.resize(z)
+			}
+		case wire.Signal:
+			if name := string(p); signalNumbers[name] != 0 {
+				e.sig.send(name)
+			}
+		case wire.Detach:
+			e.hangUp("detached")
+			return
+		}
+	}
+}
+
+// hangUp ends the process as a terminal that goes away does.
+func (e *served) hangUp(why string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return
+	}
+	e.closed, e.leave = true, why
+	e.sig.send("HUP")
+	e.p.close()
+}
+
+// input passes a client's Stdin on. What waits is bounded by the window that the client was given, so
+// that frames of control are read while the process reads nothing.
+type input struct {
+	w     io.WriteCloser
+	out   *wire.Writer
+	mu    sync.Mutex
+	cond  *sync.Cond
+	buf   bytes.Buffer
+	ended bool // no more will come
+	gone  bool // nobody reads
+}
+
+func newInput(w io.WriteCloser, out *wire.Writer) *input {
+	in := &input{w: w, out: out}
+	in.cond = sync.NewCond(&in.mu)
+	return in
+}
+
+// put takes bytes; false if the client sent more than its window.
+func (in *input) put(p []byte) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.gone || in.ended {
+		return true
+	}
+	if in.buf.Len()+len(p) > wire.InitialWindow {
+		return false
+	}
+	in.buf.Write(p)
+	in.cond.Signal()
+	return true
+}
+
+func (in *input) eof() {
+	in.mu.Lock()
+	in.ended = true
+	in.mu.Unlock()
+	in.cond.Signal()
+}
+
+func (in *input) close() {
+	in.mu.Lock()
+	in.gone = true
+	in.mu.Unlock()
+	in.cond.Signal()
+}
+
+func (in *input) run() {
+	buf := make([]byte, 64<<10)
+	var to io.Writer = in.w
+	for {
+		in.mu.Lock()
+		for in.buf.Len() == 0 && !in.ended && !in.gone {
+			in.cond.Wait()
+		}
+		n, _ := in.buf.Read(buf)
+		gone := in.gone
+		in.mu.Unlock()
+		if gone {
+			return
+		}
+		if n == 0 {
+			_ = in.w.Close()
+			return
+		}
+		// A process that reads no more still lets its client send: the bytes have nowhere to go.
+		if _, err := to.Write(buf[:n]); err != nil {
+			to = io.Discard
+		}
+		if in.out.WriteWindow(uint32(n)) != nil {
+			return
+		}
+	}
+}

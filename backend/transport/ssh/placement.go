@@ -1,0 +1,73 @@
+package ssh
+
+import (
+	"encoding/json"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+
+	"github.com/google/renameio/v2"
+)
+
+// placement is where the agent is on a host. It is kept in the home, so that the next daemon's first
+// call costs no look around.
+type placement struct {
+	Program string `json:"program"` // the agent's program
+	Socket  string `json:"socket"`
+	State   string `json:"state"` // the agent's folder
+	Hash    string `json:"hash"`  // SHA-256 of the program
+	ViaExec bool   `json:"via_exec,omitempty"`
+
+	exec atomic.Bool
+}
+
+// viaExec reports that the agent is reached by running its program (`dial`), not by its socket.
+func (p *placement) viaExec() bool { return p.exec.Load() }
+func (p *placement) setViaExec()   { p.exec.Store(true) }
+
+// command is the script that runs a subcommand of the agent's program.
+func (p *placement) command(sub string) string { return agentCommand(p.Program, sub) }
+
+// agentCommand is the script that runs a subcommand of a program: the whole binary takes `agent` first.
+func agentCommand(program, sub string) string {
+	if strings.HasPrefix(path.Base(program), "berth-agent") {
+		return quote(program) + " " + sub
+	}
+	return quote(program) + " agent " + sub
+}
+
+func (c *Conn) placementFile() string {
+	return filepath.Join(c.m.o.Home.State, "remote", c.t.digest()+".json")
+}
+
+// loadPlacement returns what is remembered, or nil.
+func (c *Conn) loadPlacement() *placement {
+	b, err := os.ReadFile(c.placementFile())
+	if err != nil {
+		return nil
+	}
+	p := &placement{}
+	if json.Unmarshal(b, p) != nil || !path.IsAbs(p.Program) || !path.IsAbs(p.Socket) {
+		return nil
+	}
+	p.exec.Store(p.ViaExec)
+	return p
+}
+
+// savePlacement remembers p; without it the next first call is slower, no more.
+func (c *Conn) savePlacement(p *placement) {
+	doc := placement{Program: p.Program, Socket: p.Socket, State: p.State, Hash: p.Hash, ViaExec: p.viaExec()}
+	b, err := json.Marshal(&doc)
+	if err == nil {
+		if err = os.MkdirAll(filepath.Dir(c.placementFile()), 0o700); err == nil {
+			err = renameio.WriteFile(c.placementFile(), b, 0o600)
+		}
+	}
+	if err != nil {
+		c.m.o.Log.Warn("remembering where the agent is", "host", c.t.where(), "error", err)
+	}
+}
+
+func (c *Conn) forgetPlacement() { _ = os.Remove(c.placementFile()) }

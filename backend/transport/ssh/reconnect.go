@@ -1,0 +1,167 @@
+package ssh
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"berth/backend"
+	"berth/backend/api"
+)
+
+// keepaliveMisses is how many unanswered keepalives end a line.
+const keepaliveMisses = 3
+
+// wakeLimit is how long a line may take to answer after this computer slept.
+const wakeLimit = 5 * time.Second
+
+// wallTime is the time without Go's monotonic reading, which stands still while a computer sleeps.
+func wallTime() time.Time { return time.Now().Round(0) }
+
+// tend watches over a connection until it ends, and then over what was built on it.
+func (m *Manager) tend(c *Conn) {
+	tick := time.NewTicker(m.o.Keepalive)
+	defer tick.Stop()
+	misses := 0
+	last := wallTime()
+	for c.alive() {
+		select {
+		case <-c.tr.gone():
+		case <-m.ctx.Done():
+			c.tr.close()
+		case <-tick.C:
+			// After a sleep of this computer most lines are dead: one try tells.
+			allowed, limit := keepaliveMisses, m.o.Keepalive
+			if now := wallTime(); now.Sub(last) > 3*m.o.Keepalive {
+				allowed, limit = 1, min(limit, wakeLimit)
+			}
+			began := time.Now()
+			ctx, cancel := context.WithTimeout(m.ctx, limit)
+			err := c.tr.ping(ctx)
+			cancel()
+			last = wallTime()
+			switch {
+			case err == nil, c.tr.heard().After(began): // on a slow line the answer stands behind what comes meanwhile
+				misses = 0
+			case errors.Is(err, context.DeadlineExceeded):
+				if misses++; misses >= allowed {
+					c.silent.Store(true)
+					c.tr.close()
+				}
+			}
+		}
+	}
+	c.end()
+	m.mu.Lock()
+	if m.conns[c.t.id] == c {
+		delete(m.conns, c.t.id)
+	}
+	if c.linger != nil {
+		c.linger.Stop()
+	}
+	if c.via != nil {
+		m.unref(c.via)
+	}
+	m.mu.Unlock()
+	m.lost(c)
+}
+
+// lost starts the reconnection of the lines that were on c.
+func (m *Manager) lost(c *Conn) {
+	m.mu.Lock()
+	var lines []*line
+	for _, l := range m.lines {
+		if l.conn == c {
+			l.conn = nil
+			lines = append(lines, l)
+		}
+	}
+	closed := m.closed
+	m.mu.Unlock()
+	if closed {
+		return
+	}
+	reason := c.reason()
+	m.o.Log.Info("line lost", "host", c.t.where(), "reason", reason)
+	for _, l := range lines {
+		m.setState(l, State{Phase: Lost, Reason: reason})
+		m.reconnect(l)
+	}
+}
+
+// reconnect makes a lost line again, in the background.
+func (m *Manager) reconnect(l *line) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed || l.retry != nil || m.lines[l.key] != l {
+		return
+	}
+	ctx, cancel := context.WithCancel(backend.WithCaller(m.ctx, &backend.Caller{Actor: "berth", Env: l.env}))
+	l.retry = cancel
+	t := l.target
+	m.wg.Go(func() {
+		defer cancel()
+		m.retry(ctx, l, t)
+	})
+}
+
+// stopRetry ends a reconnection; m.mu is held.
+func (m *Manager) stopRetry(l *line) {
+	if l.retry != nil {
+		l.retry()
+		l.retry = nil
+	}
+}
+
+func (m *Manager) retry(ctx context.Context, l *line, t backend.SSHTarget) {
+	for n := 0; ; n++ {
+		// Up to half as long again, so that a rebooted jump host does not meet everybody at once.
+		pause := m.o.Backoff << min(n, 7)
+		pause += rand.N(pause/2 + 1)
+		reason := m.State(l.key).Reason
+		m.setStateUnless(ctx, l, State{Phase: Lost, Reason: reason, Retry: time.Now().Add(pause)})
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+		m.setStateUnless(ctx, l, State{Phase: Connecting, Reason: reason})
+		c, err := m.acquire(ctx, t)
+		if ctx.Err() != nil {
+			if err == nil {
+				m.mu.Lock()
+				m.unref(c)
+				m.mu.Unlock()
+			}
+			return
+		}
+		if err == nil || !worthRetrying(err) {
+			m.mu.Lock()
+			if ctx.Err() == nil {
+				l.retry = nil
+			}
+			m.mu.Unlock()
+			_, _ = m.settle(l, t, c, err) // the state tells
+			return
+		}
+		m.setStateUnless(ctx, l, failure(err))
+	}
+}
+
+func (m *Manager) setStateUnless(ctx context.Context, l *line, s State) {
+	if ctx.Err() == nil {
+		m.setState(l, s)
+	}
+}
+
+// worthRetrying reports whether time alone may cure err. A refused key does not get better by itself,
+// and knocking on would lock the user out.
+func worthRetrying(err error) bool {
+	var p *needsPerson
+	if errors.As(err, &p) {
+		return false
+	}
+	var e *api.Error
+	return !errors.As(err, &e) || e.Code == api.CodeUnreachable
+}

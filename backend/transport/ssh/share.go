@@ -1,0 +1,135 @@
+package ssh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"berth/backend"
+)
+
+// acquire returns a connection to t that the caller must unref.
+func (m *Manager) acquire(ctx context.Context, t backend.SSHTarget) (*Conn, error) {
+	tgt, err := m.resolve(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	return m.shared(ctx, tgt)
+}
+
+// shared returns the one connection to a target, making it if there is none; the caller must unref it.
+func (m *Manager) shared(ctx context.Context, t *target) (*Conn, error) {
+	for {
+		m.mu.Lock()
+		if m.closed {
+			m.mu.Unlock()
+			return nil, errClosed
+		}
+		if c := m.conns[t.id]; c != nil && c.alive() {
+			m.ref(c)
+			m.mu.Unlock()
+			return c, nil
+		}
+		a := m.attempts[t.id]
+		mine := a == nil
+		if mine {
+			a = &attempt{done: make(chan struct{}), asking: someoneThere(ctx)}
+			m.attempts[t.id] = a
+		}
+		m.mu.Unlock()
+		if mine {
+			m.make(ctx, t, a)
+			return a.conn, a.err
+		}
+		select {
+		case <-a.done:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		// What stopped another caller need not stop this one: its context, or nobody to ask.
+		var p *needsPerson
+		switch {
+		case a.err == nil, errors.Is(a.err, context.Canceled), errors.Is(a.err, context.DeadlineExceeded):
+		case errors.As(a.err, &p) && !a.asking && someoneThere(ctx):
+		default:
+			return nil, a.err
+		}
+	}
+}
+
+func (m *Manager) make(ctx context.Context, t *target, a *attempt) {
+	defer close(a.done)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(m.ctx, cancel)()
+	c, err := m.build(ctx, t)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.attempts, t.id)
+	switch {
+	case m.closed && err == nil:
+		// Close did not see it. Nobody waits for it, so that holding the lock meanwhile harms nobody.
+		c.tr.close()
+		fallthrough
+	case m.closed:
+		a.err = errClosed
+	case err != nil:
+		a.err = err
+	default:
+		m.conns[t.id] = c
+		m.ref(c)
+		a.conn = c
+		m.wg.Go(func() { m.tend(c) })
+	}
+}
+
+// build makes a connection, with that to its jump host first.
+func (m *Manager) build(ctx context.Context, t *target) (*Conn, error) {
+	var via *Conn
+	if t.via != nil {
+		var err error
+		if via, err = m.shared(ctx, t.via); err != nil {
+			return nil, fmt.Errorf("reaching the jump host: %w", err)
+		}
+	}
+	begun := time.Now()
+	tr, err := m.open(ctx, t, via)
+	if err != nil {
+		if via != nil {
+			m.mu.Lock()
+			m.unref(via)
+			m.mu.Unlock()
+		}
+		return nil, err
+	}
+	m.o.Log.Debug("connected", "host", t.where(), "took", time.Since(begun))
+	return newConn(m, t, tr, via), nil
+}
+
+// ref and unref count the users of a connection; m.mu is held. One without users is closed after a
+// while: what follows a first look (adopt, then place the agent) finds it warm.
+func (m *Manager) ref(c *Conn) {
+	c.refs++
+	if c.linger != nil {
+		c.linger.Stop()
+		c.linger = nil
+	}
+}
+
+const lingerTime = time.Minute
+
+func (m *Manager) unref(c *Conn) {
+	c.refs--
+	if c.refs > 0 || m.closed || c.linger != nil {
+		return
+	}
+	c.linger = time.AfterFunc(lingerTime, func() {
+		m.mu.Lock()
+		idle := c.refs == 0
+		m.mu.Unlock()
+		if idle {
+			c.tr.close()
+		}
+	})
+}
