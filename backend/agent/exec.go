@@ -19,7 +19,7 @@ import (
 	"berth/backend/agent/shim"
 	"berth/backend/agent/stdin"
 	"berth/backend/api"
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 const (

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 func TestExecPassesArgumentsStreamsAndStatus(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 // frame makes the bytes of one frame.

@@ -13,7 +13,7 @@ import (
 
 	"berth/backend/agent/proc"
 	"berth/backend/api"
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 // What a command leaves in the background holds its output open. As with ssh, the stream of an exec ends when

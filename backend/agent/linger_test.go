@@ -16,7 +16,7 @@ import (
 
 	"berth/backend/agent/proc"
 	"berth/backend/api"
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 // left runs a command that leaves a process behind, which holds the output open until its FIFO is opened for

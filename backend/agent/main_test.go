@@ -15,7 +15,7 @@ import (
 
 	"berth/backend/agent/proc"
 	"berth/backend/api"
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 // The test binary plays the agent's parts, as a development build of berth does.

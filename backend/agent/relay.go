@@ -9,7 +9,7 @@ import (
 
 	"berth/backend/agent/shim"
 	"berth/backend/api"
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 func (a *Agent) handleTerminal(w http.ResponseWriter, r *http.Request) {

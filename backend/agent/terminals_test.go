@@ -20,7 +20,7 @@ import (
 	"berth/backend/agent/shim"
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 // person is a client attached to a terminal.

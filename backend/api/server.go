@@ -9,7 +9,7 @@ import (
 	"io"
 	"net/http"
 
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 // maxBody bounds the JSON body of a request, in bytes.

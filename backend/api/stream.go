@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 // StreamProtocol is the protocol named in the HTTP upgrade of a byte stream.

@@ -20,7 +20,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 // service serves streams at /v1/exec on a unix socket, with f as what serves one.

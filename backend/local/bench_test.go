@@ -10,7 +10,7 @@ import (
 	"berth/backend"
 	"berth/backend/agent"
 	"berth/backend/api"
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 // BenchmarkCreate measures from Create until a shell on the instance has printed something.

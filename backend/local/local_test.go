@@ -24,7 +24,7 @@ import (
 	"berth/backend/agent/supervise"
 	"berth/backend/api"
 	"berth/backend/base/paths"
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 // The test binary plays the agent's parts, as a development build of berth does.

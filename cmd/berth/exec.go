@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/backend/api"
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 func (a *app) execCmd() *cobra.Command {

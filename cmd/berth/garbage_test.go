@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 // TestGarbageToTheDaemon speaks to the daemon as no client does: bytes that are no HTTP, odd requests,

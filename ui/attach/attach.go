@@ -16,7 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"berth/backend/api"
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 	"berth/ui/text"
 )
 

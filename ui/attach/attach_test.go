@@ -15,7 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"berth/backend/api"
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 // user is somebody before a real terminal.

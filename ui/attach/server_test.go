@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 // service serves terminals: real shells on real PTYs, which outlive their connections.

@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 // Conn is the agent's connection to a shim.

@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 const (

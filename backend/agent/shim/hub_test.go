@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 func newTestHub(resized *[]wire.Size) *hub {

@@ -9,7 +9,7 @@ import (
 
 	"berth/backend/agent/proc"
 	"berth/backend/base/atomicfile"
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 // Protocol numbers what shims speak; an agent serves every number that was ever released.

@@ -20,7 +20,7 @@ import (
 	"berth/backend/agent/proc"
 	"berth/backend/agent/stdin"
 	"berth/backend/base/atomicfile"
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 // Ready is the line that a shim prints once, on descriptor 3: what was started, or why it was not.

@@ -15,7 +15,7 @@ import (
 
 	"berth/backend/agent/proc"
 	"berth/backend/base/peercred"
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 const (

@@ -7,7 +7,7 @@ import (
 	"io"
 	"sync"
 
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 // Queue writes the input of one or several sources, in the order in which it came, to one writer.

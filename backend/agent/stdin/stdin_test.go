@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 // sink is a writer that can be made to fail.

@@ -10,7 +10,7 @@ import (
 	"sync"
 
 	"berth/backend/api"
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 // ServeExec runs a command over a plain SSH session, for a host without an agent: it is the server's

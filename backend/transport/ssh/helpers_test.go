@@ -18,7 +18,7 @@ import (
 	"berth/backend/api"
 	"berth/backend/base/paths"
 	"berth/backend/transport/ssh/sshdtest"
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 // world is a manager with an ssh configuration and a file of known hosts of its own.

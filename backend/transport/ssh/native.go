@@ -11,7 +11,7 @@ import (
 
 	gossh "golang.org/x/crypto/ssh"
 
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 // native is a transport of our own SSH client.

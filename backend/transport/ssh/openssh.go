@@ -19,7 +19,7 @@ import (
 	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/transport/sshconfig"
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 // openssh is a transport of the user's own ssh program, one process for each command: for GSSAPI,

@@ -3,7 +3,7 @@ package ssh
 import (
 	"encoding/json"
 
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 // parseSize reads a Resize frame; a terminal has at least one cell.

@@ -10,7 +10,7 @@ import (
 
 	"berth/backend/api"
 	"berth/backend/transport/ssh/sshdtest"
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 // screen collects a terminal's output and waits for text in it.

@@ -7,7 +7,7 @@ import (
 	"net"
 	"time"
 
-	"berth/backend/wire"
+	"berth/backend/transport/wire"
 )
 
 var (
