@@ -18,7 +18,7 @@ import (
 	"berth/backend/store"
 )
 
-// Lines reaches agents; it is implemented over unix sockets and SSH by package lines.
+// Lines reaches agents; it is implemented over unix sockets and SSH by package dial.
 type Lines interface {
 	// Agent opens a connection to the instance's agent, putting the agent in place if need be.
 	// Where no agent can run it returns *AgentUnavailable.

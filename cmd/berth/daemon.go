@@ -16,7 +16,7 @@ import (
 	"berth/backend/api"
 	"berth/backend/base/paths"
 	"berth/backend/daemon"
-	"berth/backend/lines"
+	"berth/backend/transport/dial"
 	"berth/backend/workspace"
 )
 
@@ -138,7 +138,7 @@ func (a *app) serve(ctx context.Context, ready func()) error {
 		Env:      callerEnv(os.Environ()),
 		Log:      log,
 		NewLines: func(state func(string, bool, *api.AgentStatus)) daemon.Lines {
-			return lines.New(lines.Options{Home: a.home, Log: log, State: state, AgentBinary: binaries(a.home).Find})
+			return dial.New(dial.Options{Home: a.home, Log: log, State: state, AgentBinary: binaries(a.home).Find})
 		},
 		Ready: ready,
 	})

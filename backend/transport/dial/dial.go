@@ -1,6 +1,6 @@
-// Package lines is the daemon's way to the agents of all instances: unix sockets for those on this
+// Package dial is the daemon's way to the agents of all instances: unix sockets for those on this
 // host, SSH (package transport/ssh) for the others.
-package lines
+package dial
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 	"berth/backend/workspace"
 )
 
-// Options of the lines.
+// Options of a Dialer.
 type Options struct {
 	Home paths.Home
 	Log  *slog.Logger
@@ -28,14 +28,14 @@ type Options struct {
 	AgentBinary func(ctx context.Context, goos, goarch string) (string, error)
 }
 
-// Lines reaches agents. It implements workspace.Lines and daemon.Lines.
-type Lines struct {
+// Dialer reaches agents. It implements workspace.Lines and daemon.Lines.
+type Dialer struct {
 	remote *ssh.Manager
 }
 
-// New returns lines with nothing open. Close them.
-func New(o Options) *Lines {
-	return &Lines{remote: ssh.NewManager(ssh.Options{Home: o.Home, Log: o.Log, AgentBinary: o.AgentBinary,
+// New returns a Dialer with nothing open. Close it.
+func New(o Options) *Dialer {
+	return &Dialer{remote: ssh.NewManager(ssh.Options{Home: o.Home, Log: o.Log, AgentBinary: o.AgentBinary,
 		OnState: func(id string, s ssh.State) {
 			switch s.Phase {
 			case ssh.Ready:
@@ -56,13 +56,13 @@ func New(o Options) *Lines {
 }
 
 // Remote is the manager of the SSH connections.
-func (l *Lines) Remote() *ssh.Manager { return l.remote }
+func (l *Dialer) Remote() *ssh.Manager { return l.remote }
 
 // Close ends all connections.
-func (l *Lines) Close() { l.remote.Close() }
+func (l *Dialer) Close() { l.remote.Close() }
 
 // Agent implements workspace.Lines.
-func (l *Lines) Agent(ctx context.Context, in *store.Instance) (net.Conn, error) {
+func (l *Dialer) Agent(ctx context.Context, in *store.Instance) (net.Conn, error) {
 	switch {
 	case in.Line.Socket != "":
 		var d net.Dialer
@@ -87,7 +87,7 @@ func (l *Lines) Agent(ctx context.Context, in *store.Instance) (net.Conn, error)
 }
 
 // Forget implements workspace.Lines.
-func (l *Lines) Forget(ctx context.Context, in *store.Instance, uninstall bool) error {
+func (l *Dialer) Forget(ctx context.Context, in *store.Instance, uninstall bool) error {
 	if in.Line.SSH == nil {
 		return nil // what is on this host, its backend removes
 	}
@@ -103,7 +103,7 @@ func (l *Lines) Forget(ctx context.Context, in *store.Instance, uninstall bool) 
 }
 
 // ServePlain implements daemon.Lines.
-func (l *Lines) ServePlain(ctx context.Context, in *store.Instance, path string, s *api.Stream) error {
+func (l *Dialer) ServePlain(ctx context.Context, in *store.Instance, path string, s *api.Stream) error {
 	if in.Line.SSH == nil {
 		return api.Errorf(api.CodeUnreachable, "%s has no agent and no SSH", in.Name)
 	}
@@ -131,7 +131,7 @@ func (l *Lines) ServePlain(ctx context.Context, in *store.Instance, path string,
 }
 
 // OpenBackend opens a registered backend and gives it the SSH connections.
-func (l *Lines) OpenBackend(env backend.Env, name string) (backend.Backend, error) {
+func (l *Dialer) OpenBackend(env backend.Env, name string) (backend.Backend, error) {
 	env.Remote, env.Agent = l.remote, l.remote.Agent
 	b, err := backend.Open(name, env)
 	if err != nil {
