@@ -61,7 +61,7 @@ e2e-vm-programs:
 e2e-vm-libvirt:
 	$(GO) test $(TESTFLAGS) -count=1 -timeout 15m -p 1 $(call tagged,vm,./backend/libvirt ./backend/libvirt/libvirttest)
 e2e-vm-profiles:
-	$(GO) test $(TESTFLAGS) -count=1 -timeout 10m -tags vm -run FreshDebian ./backend/profile
+	$(GO) test $(TESTFLAGS) -count=1 -timeout 10m -tags vm -run FreshDebian ./backend/machine/profile
 
 bench: ## benchmarks, side by side with what a user would pick instead
 	$(GO) test -run '^$$' -bench . -benchtime 300ms -timeout 20m ./backend/... ./ui/... ./gpu/...

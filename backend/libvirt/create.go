@@ -12,7 +12,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
-	"berth/backend/cloudinit"
+	"berth/backend/machine/cloudinit"
 )
 
 // attempts bounds how often a machine is started with another port because qemu found the one taken.

@@ -15,7 +15,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
-	"berth/backend/image"
+	"berth/backend/machine/image"
 )
 
 func sortDown(s []string) {

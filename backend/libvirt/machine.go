@@ -7,7 +7,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
-	"berth/backend/cloudinit"
+	"berth/backend/machine/cloudinit"
 )
 
 // stateOf says in Berth's words what libvirt says of a domain.

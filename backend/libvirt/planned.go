@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"berth/backend"
-	"berth/backend/image"
+	"berth/backend/machine/image"
 )
 
 // planned is what a create was planned with: sizes.toml and images.toml may be edited between its steps.

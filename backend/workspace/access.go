@@ -5,7 +5,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
-	"berth/backend/keys"
+	"berth/backend/machine/keys"
 	"berth/backend/store"
 )
 

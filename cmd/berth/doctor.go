@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/backend/api"
-	"berth/backend/profile"
+	"berth/backend/machine/profile"
 	"berth/gpu"
 )
 

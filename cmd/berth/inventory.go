@@ -9,7 +9,7 @@ import (
 
 	"berth/backend/api"
 	"berth/backend/inventory"
-	"berth/backend/profile"
+	"berth/backend/machine/profile"
 )
 
 func (a *app) inventoryCmd() *cobra.Command {

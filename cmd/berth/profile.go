@@ -8,7 +8,7 @@ import (
 
 	"berth/backend/api"
 	"berth/backend/base/paths"
-	"berth/backend/profile"
+	"berth/backend/machine/profile"
 )
 
 func (a *app) profileCmd() *cobra.Command {

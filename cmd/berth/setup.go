@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/backend/api"
-	"berth/backend/profile"
+	"berth/backend/machine/profile"
 )
 
 func (a *app) setupCmd() *cobra.Command {

@@ -18,9 +18,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
-	"berth/backend/cloudinit"
-	"berth/backend/keys"
 	"berth/backend/libvirt/libvirttest"
+	"berth/backend/machine/cloudinit"
+	"berth/backend/machine/keys"
 )
 
 // TestBenchVMCreate measures create until the shell is ready beside the same guest started by hand: disk

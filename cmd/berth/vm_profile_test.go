@@ -19,7 +19,7 @@ import (
 // restarted once, by its agent, and the steps after that are run.
 func TestVMProfileThatRestartsTheMachine(t *testing.T) {
 	w := newVMWorld(t, libvirttest.Fast)
-	b, err := os.ReadFile("../../backend/profile/testdata/restart.toml")
+	b, err := os.ReadFile("../../backend/machine/profile/testdata/restart.toml")
 	require.NoError(t, err)
 	require.NoError(t, os.MkdirAll(filepath.Join(w.home, "profiles"), 0o700))
 	require.NoError(t, os.WriteFile(filepath.Join(w.home, "profiles", "restart.toml"), append(b, "\n[[promises]]\ncomponent = \"nginx\"\n"...), 0o600))

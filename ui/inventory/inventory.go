@@ -9,7 +9,7 @@ import (
 	"berth/backend/api"
 	"berth/backend/base/paths"
 	"berth/backend/inventory"
-	"berth/backend/profile"
+	"berth/backend/machine/profile"
 	"berth/gpu"
 	"berth/ui/data"
 	"berth/ui/dialog"

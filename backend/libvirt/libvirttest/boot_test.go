@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/ssh"
 
-	"berth/backend/cloudinit"
+	"berth/backend/machine/cloudinit"
 )
 
 // vm is a guest defined by hand.
