@@ -15,12 +15,12 @@ import (
 	"syscall"
 	"time"
 
-	"berth/backend/agent/proc"
+	"berth/backend/agent/inventory"
+	"berth/backend/agent/process"
 	"berth/backend/agent/setup"
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
 	"berth/backend/base/version"
-	"berth/backend/inventory"
 )
 
 // Agent is one running agent. New makes it ready, Serve runs it.
@@ -62,7 +62,7 @@ type Agent struct {
 
 // record is agent.json: who runs.
 type record struct {
-	proc.Identity
+	process.Identity
 	Socket  string    `json:"socket"`
 	Version string    `json:"version"`
 	Built   time.Time `json:"built"`
@@ -107,7 +107,7 @@ func New(ctx context.Context, o Options, takeover bool, log *slog.Logger) (_ *Ag
 		return nil, err
 	}
 	a.lis = a.guarded(l)
-	self, err := proc.Self()
+	self, err := process.Self()
 	if err == nil {
 		v := version.Current()
 		err = atomicfile.Write(o.recordPath(), record{Identity: self, Socket: o.Socket, Version: v.Number, Built: v.Built, Exe: exe})

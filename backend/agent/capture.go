@@ -21,7 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"berth/backend/agent/proc"
+	"berth/backend/agent/process"
 	"berth/backend/api"
 )
 
@@ -287,7 +287,7 @@ func (q question) ask(ctx context.Context, terminal bool, argv []string, tell fu
 
 // end ends what is left of the session: gently, since start-up files may hold a lock, as pyenv's do, or write a file.
 func (w *watched) end(ctx context.Context, answered bool) {
-	set := proc.Set{Session: w.pid}
+	set := process.Set{Session: w.pid}
 	ctx, cancel := context.WithTimeout(ctx, leftLimit)
 	defer cancel()
 	for pause := time.Millisecond; answered; pause = min(2*pause, time.Second) {
@@ -334,7 +334,7 @@ func (w *watched) wait(ctx context.Context, found, ended <-chan struct{}) (*foll
 		case <-ended:
 			ended = nil // its output only: it may still do something by itself
 		case <-t.C:
-			if _, err := proc.Identify(w.pid); err != nil {
+			if _, err := process.Identify(w.pid); err != nil {
 				return nil, nil
 			}
 			if w.slave == nil || time.Since(began) < lookFrom {
@@ -363,7 +363,7 @@ func (w *watched) look() (*follow, error) {
 		}
 		return nil, nil
 	}
-	members, err := proc.Set{Session: w.pid}.Members()
+	members, err := process.Set{Session: w.pid}.Members()
 	if err == nil && len(members) == 1 && !replaced {
 		w.typeEnd() // the shell itself asks for a key
 		return nil, nil

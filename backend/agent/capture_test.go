@@ -12,7 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"berth/backend/agent/proc"
+	"berth/backend/agent/process"
 	"berth/backend/api"
 )
 
@@ -119,7 +119,7 @@ func TestCaptureSurvivesStartFiles(t *testing.T) {
 			_ = exec.Command("tmux", "-L", o.InstanceID, "kill-server").Run()
 			// Nothing of it is left but what made itself a daemon.
 			eventually(t, "nothing to be left", func() bool {
-				empty, err := proc.Set{Mark: "BERTH_INSTANCE_ID=" + o.InstanceID}.Empty()
+				empty, err := process.Set{Mark: "BERTH_INSTANCE_ID=" + o.InstanceID}.Empty()
 				return err == nil && empty
 			})
 		})

@@ -9,8 +9,8 @@
 // dial.go how everything is carried over one exec of an SSH connection.
 //
 // Packages below: shim holds a terminal and outlives the agent; supervise keeps the agent of a local
-// instance up and ends all of its processes; proc knows processes and sets of them; stdin is flow
-// control.
+// instance up and ends all of its processes; process knows processes and sets of them; flowcontrol
+// queues what clients send for standard input; inventory reads what is installed.
 //
 // What is under way here belongs to somebody else: an exec to its client, a terminal to its shim. So
 // the agent may be killed or replaced at any moment, and keeps no state but what the shims write.

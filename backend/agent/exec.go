@@ -15,9 +15,9 @@ import (
 	"syscall"
 	"time"
 
-	"berth/backend/agent/proc"
+	"berth/backend/agent/flowcontrol"
+	"berth/backend/agent/process"
 	"berth/backend/agent/shim"
-	"berth/backend/agent/stdin"
 	"berth/backend/api"
 	"berth/backend/transport/wire"
 )
@@ -95,7 +95,7 @@ func (a *Agent) exec(s *api.Stream, req api.ExecRequest) error {
 	var ours sync.WaitGroup
 	ours.Go(func() {
 		defer close(p.exited)
-		_ = proc.AwaitExit(p.cmd.Process.Pid) // reap has the error, too
+		_ = process.AwaitExit(p.cmd.Process.Pid) // reap has the error, too
 	})
 	ours.Go(func() {
 		defer close(p.gone)
@@ -194,7 +194,7 @@ func (a *Agent) pump(w *wire.Writer, k wire.Kind, r *output) {
 // execProc is a command that was started.
 type execProc struct {
 	cmd *exec.Cmd
-	in  *stdin.Queue
+	in  *flowcontrol.Queue
 	tty *os.File
 	out []execOut
 
@@ -250,7 +250,7 @@ func (p *execProc) hangUp(grace time.Duration) {
 	pid := p.cmd.Process.Pid
 	_ = syscall.Kill(-pid, syscall.SIGHUP)
 	_ = syscall.Kill(-pid, syscall.SIGCONT)
-	set := proc.Set{Session: pid}
+	set := process.Set{Session: pid}
 	deadline := time.Now().Add(grace)
 	for time.Now().Before(deadline) {
 		if empty, err := set.Empty(); err != nil || empty {
@@ -299,7 +299,7 @@ func (a *Agent) startExec(req api.ExecRequest) (_ *execProc, err error) {
 		p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = tty, tty, tty
 		p.cmd.SysProcAttr.Setctty = true
 		p.tty = master
-		p.in = stdin.New(keepOpen{master})
+		p.in = flowcontrol.New(keepOpen{master})
 		p.out = []execOut{{wire.Stdout, &output{File: master, tty: true}}}
 	} else {
 		files := [3]*os.File{} // the command's ends
@@ -317,7 +317,7 @@ func (a *Agent) startExec(req api.ExecRequest) (_ *execProc, err error) {
 			theirs = append(theirs, files[i])
 		}
 		p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = files[0], files[1], files[2]
-		p.in = stdin.New(ours[0])
+		p.in = flowcontrol.New(ours[0])
 		p.out = []execOut{{wire.Stdout, &output{File: ours[1]}}, {wire.Stderr, &output{File: ours[2]}}}
 	}
 	if err := p.cmd.Start(); err != nil {

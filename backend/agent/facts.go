@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"berth/backend/agent/proc"
+	"berth/backend/agent/process"
 	"berth/backend/api"
 	"berth/backend/base/paths"
 	"berth/backend/base/version"
@@ -61,7 +61,7 @@ func (a *Agent) Info() api.AgentInfo {
 	f, v := a.facts, version.Current()
 	i := api.AgentInfo{
 		Version: v.Number, Built: v.Built, Hash: f.hash(), Capability: version.Capability, PID: os.Getpid(), Now: time.Now().UTC(), StartedAt: a.started,
-		BootID: proc.BootID(), MachineID: paths.MachineID(), Hostname: f.host, OS: runtime.GOOS, Arch: runtime.GOARCH, Kernel: f.kernel,
+		BootID: process.BootID(), MachineID: paths.MachineID(), Hostname: f.host, OS: runtime.GOOS, Arch: runtime.GOARCH, Kernel: f.kernel,
 		User: f.user, Home: a.o.Home, Shell: a.o.Shell, Workdir: a.o.Workdir, StateDir: a.o.State, Socket: a.o.Socket,
 		VCPUs: runtime.NumCPU(), MemoryBytes: f.memory, DiskBytes: diskBytes(a.o.Home), Execs: int(a.execs.Load()),
 	}

@@ -17,7 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"berth/backend/agent/proc"
+	"berth/backend/agent/process"
 	"berth/backend/api"
 )
 
@@ -187,8 +187,8 @@ func TestStopEndsTerminalsAndCommandsOnlyIfAsked(t *testing.T) {
 	p := attach(t, c, api.TerminalRequest{New: true})
 	require.NoError(t, c.StopAgent(t.Context(), api.StopRequest{}))
 	<-p.done
-	eventually(t, "the agent to end", func() bool { _, err := proc.Identify(info.PID); return errors.Is(err, proc.ErrGone) })
-	shell, err := proc.Identify(p.pid)
+	eventually(t, "the agent to end", func() bool { _, err := process.Identify(info.PID); return errors.Is(err, process.ErrGone) })
+	shell, err := process.Identify(p.pid)
 	require.NoError(t, err, "the terminal goes on")
 
 	info, c = startDetached(t, o)
@@ -197,7 +197,7 @@ func TestStopEndsTerminalsAndCommandsOnlyIfAsked(t *testing.T) {
 	defer s.Close()
 	require.NoError(t, c.StopAgent(t.Context(), api.StopRequest{End: true, GraceSeconds: 0.3}))
 	require.False(t, shell.Alive())
-	eventually(t, "the agent to end", func() bool { _, err := proc.Identify(info.PID); return errors.Is(err, proc.ErrGone) })
+	eventually(t, "the agent to end", func() bool { _, err := process.Identify(info.PID); return errors.Is(err, process.ErrGone) })
 	require.NoFileExists(t, o.Socket)
 }
 
@@ -210,7 +210,7 @@ func TestUninstallRemovesWhatIsItsOwn(t *testing.T) {
 	require.ErrorIs(t, err, &api.Error{Code: api.CodeRefused})
 	require.NoError(t, Uninstall(t.Context(), o, true))
 	<-p.done
-	eventually(t, "the agent to end", func() bool { _, err := proc.Identify(info.PID); return errors.Is(err, proc.ErrGone) })
+	eventually(t, "the agent to end", func() bool { _, err := process.Identify(info.PID); return errors.Is(err, process.ErrGone) })
 	require.NoDirExists(t, o.State)
 	require.FileExists(t, filepath.Join(o.Home, "file"))
 	require.NoError(t, Uninstall(t.Context(), o, true), "twice is fine")

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"berth/backend/agent/proc"
+	"berth/backend/agent/process"
 	"berth/backend/agent/root"
 	"berth/backend/api"
 	"berth/gpu"
@@ -239,7 +239,7 @@ func (a *Agent) handleSignal(w http.ResponseWriter, r *http.Request) {
 	}
 	q.Signal = strings.TrimPrefix(strings.ToUpper(strings.TrimSpace(q.Signal)), "SIG")
 	sig, err := procs.ParseSignal(q.Signal)
-	id, _ := proc.Identify(pid) // before it is looked at, so that root signals no other one
+	id, _ := process.Identify(pid) // before it is looked at, so that root signals no other one
 	if err == nil {
 		err = procs.Signal(pid, q.StartedAt, sig, q.Other)
 	}

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"berth/backend/agent/proc"
+	"berth/backend/agent/process"
 	"berth/backend/api"
 	"berth/backend/transport/wire"
 )
@@ -120,8 +120,8 @@ func (p *execProc) writers() []wire.Holder {
 		}
 	}
 	var out []wire.Holder
-	for _, pid := range proc.Holders(pipes) {
-		out = append(out, wire.Holder{PID: pid, Command: proc.CommandOf(pid)})
+	for _, pid := range process.Holders(pipes) {
+		out = append(out, wire.Holder{PID: pid, Command: process.CommandOf(pid)})
 	}
 	return out
 }

@@ -14,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"berth/backend/agent/proc"
+	"berth/backend/agent/process"
 	"berth/backend/api"
 	"berth/backend/transport/wire"
 )
@@ -259,5 +259,5 @@ func TestHoldersOfAPipe(t *testing.T) {
 	defer w.Close()
 	fi, err := r.Stat()
 	require.NoError(t, err)
-	require.Empty(t, proc.Holders([]os.FileInfo{fi}), "this process does not count")
+	require.Empty(t, process.Holders([]os.FileInfo{fi}), "this process does not count")
 }

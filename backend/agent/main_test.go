@@ -13,7 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"berth/backend/agent/proc"
+	"berth/backend/agent/process"
 	"berth/backend/api"
 	"berth/backend/transport/wire"
 )
@@ -67,7 +67,7 @@ func startDetached(t testing.TB, o Options) (api.AgentInfo, *api.Client) {
 		_ = NewClient(o.Socket).StopAgent(context.Background(), api.StopRequest{End: true, GraceSeconds: 0.2})
 		c.Close()
 		// What a failed test left without an agent.
-		_, _ = proc.Set{Mark: "BERTH_INSTANCE_ID=" + o.InstanceID}.End(context.Background(), 0, nil)
+		_, _ = process.Set{Mark: "BERTH_INSTANCE_ID=" + o.InstanceID}.End(context.Background(), 0, nil)
 	})
 	return info, c
 }

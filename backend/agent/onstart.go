@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"path/filepath"
 
-	"berth/backend/agent/proc"
+	"berth/backend/agent/process"
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
 )
@@ -23,12 +23,12 @@ func (o Options) onStartPath() string { return filepath.Join(o.State, "onstart.j
 func (a *Agent) handleOnStart(w http.ResponseWriter, r *http.Request) {
 	var plan api.SetupPlan
 	err := api.ReadJSON(r, &plan)
-	plan.ID = api.OnStartID(proc.BootID())
+	plan.ID = api.OnStartID(process.BootID())
 	if err == nil && len(plan.Steps) > 0 {
 		err = a.setups.Check(plan)
 	}
 	if err == nil {
-		if err = atomicfile.Write(a.o.onStartPath(), onStart{Boot: proc.BootID(), Plan: plan}); err != nil {
+		if err = atomicfile.Write(a.o.onStartPath(), onStart{Boot: process.BootID(), Plan: plan}); err != nil {
 			err = api.Errorf(api.CodeFailed, "keeping the start script on the instance: %w", err)
 		}
 	}
@@ -51,10 +51,10 @@ func (a *Agent) runOnStart() {
 		a.events.add("setup.failed", "error", "the start script was not run: "+err.Error())
 		return
 	}
-	if kept.Boot == proc.BootID() || len(kept.Plan.Steps) == 0 {
+	if kept.Boot == process.BootID() || len(kept.Plan.Steps) == 0 {
 		return
 	}
-	kept.Boot = proc.BootID()
+	kept.Boot = process.BootID()
 	kept.Plan.ID = api.OnStartID(kept.Boot)
 	_, err := a.setups.Put(kept.Plan)
 	if err == nil {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"berth/backend/agent/proc"
+	"berth/backend/agent/process"
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
 )
@@ -45,7 +45,7 @@ func TestASetupOutlivesTheAgent(t *testing.T) {
 	require.NoError(t, err)
 	eventually(t, "the step to begin", func() bool { _, err := os.Stat(log); return err == nil })
 	require.NoError(t, syscall.Kill(info.PID, syscall.SIGKILL))
-	eventually(t, "the agent to end", func() bool { _, err := proc.Identify(info.PID); return err != nil })
+	eventually(t, "the agent to end", func() bool { _, err := process.Identify(info.PID); return err != nil })
 	require.NoError(t, os.WriteFile(release, nil, 0o600))
 	_, c = startDetached(t, o)
 	st := setupEnd(t, c, "a")
@@ -78,9 +78,9 @@ func TestStopEndsASetup(t *testing.T) {
 		return err == nil && strings.HasSuffix(string(b), "\n")
 	})
 	require.NoError(t, c.StopAgent(t.Context(), api.StopRequest{End: true, GraceSeconds: 0.2}))
-	_, err = proc.Identify(pid)
-	require.ErrorIs(t, err, proc.ErrGone)
-	eventually(t, "the agent to end", func() bool { _, err := proc.Identify(info.PID); return err != nil })
+	_, err = process.Identify(pid)
+	require.ErrorIs(t, err, process.ErrGone)
+	eventually(t, "the agent to end", func() bool { _, err := process.Identify(info.PID); return err != nil })
 	_, c = startDetached(t, o)
 	st := setupEnd(t, c, "a")
 	require.Equal(t, api.OpFailed, st.State)
@@ -126,7 +126,7 @@ func TestTheStartScriptOfABoot(t *testing.T) {
 		_, c = startDetached(t, o)
 	}
 	again()
-	_, err := c.Setup(t.Context(), api.OnStartID(proc.BootID()), 0)
+	_, err := c.Setup(t.Context(), api.OnStartID(process.BootID()), 0)
 	require.ErrorIs(t, err, &api.Error{Code: api.CodeNotFound}, "this boot's start is what it was kept at")
 
 	var kept onStart
@@ -134,9 +134,9 @@ func TestTheStartScriptOfABoot(t *testing.T) {
 	kept.Boot = "before"
 	require.NoError(t, atomicfile.Write(o.onStartPath(), kept))
 	again()
-	require.Equal(t, api.OpSucceeded, setupEnd(t, c, api.OnStartID(proc.BootID())).State)
+	require.Equal(t, api.OpSucceeded, setupEnd(t, c, api.OnStartID(process.BootID())).State)
 	again()
-	plan.ID = api.OnStartID(proc.BootID())
+	plan.ID = api.OnStartID(process.BootID())
 	st, err := c.PutSetup(t.Context(), plan)
 	require.NoError(t, err)
 	require.Equal(t, api.OpSucceeded, st.State, "whoever asks for the start finds it done")

@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"berth/backend/agent/proc"
+	"berth/backend/agent/process"
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
 	"berth/backend/base/paths"
@@ -124,7 +124,7 @@ func start(ctx context.Context, o Options, replace, boot bool) (api.AgentInfo, e
 func reviveOrLaunch(ctx context.Context, o Options, boot bool) (api.AgentInfo, error) {
 	wctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
-	signalled := proc.Identity{}
+	signalled := process.Identity{}
 	for {
 		held, err := lock(o.lockPath(), false)
 		if err == nil {

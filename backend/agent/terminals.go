@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"berth/backend/agent/proc"
+	"berth/backend/agent/process"
 	"berth/backend/agent/shim"
 	"berth/backend/api"
 )
@@ -101,7 +101,7 @@ func (ts *terminals) forget(id, dir string, rec shim.Record) {
 		how = fmt.Sprintf("terminal %s ended with exit code %d at %s", id, res.Code, res.EndedAt.Format(time.RFC3339))
 	case err != nil:
 		how, level = fmt.Sprintf("terminal %s ended, and how can't be read: %v", id, err), "warn"
-	case rec.Shim.Boot != proc.BootID():
+	case rec.Shim.Boot != process.BootID():
 		how, level = fmt.Sprintf("terminal %s (%s) was lost when the host was restarted", id, rec.Command), "warn"
 	default:
 		how, level = fmt.Sprintf("terminal %s (%s) was lost: its shim was killed", id, rec.Command), "warn"

@@ -16,7 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"berth/backend/agent/proc"
+	"berth/backend/agent/process"
 	"berth/backend/agent/shim"
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
@@ -166,8 +166,8 @@ func TestKillTerminalEndsItsProcesses(t *testing.T) {
 	require.NoError(t, c.KillTerminal(t.Context(), p.id))
 	<-p.done
 	require.NotNil(t, p.end)
-	_, err := proc.Identify(pid)
-	require.ErrorIs(t, err, proc.ErrGone)
+	_, err := process.Identify(pid)
+	require.ErrorIs(t, err, process.ErrGone)
 	require.Error(t, c.KillTerminal(t.Context(), p.id))
 }
 
@@ -250,7 +250,7 @@ func TestUpgradeInPlace(t *testing.T) {
 	p.types("echo af''ter\n")
 	p.sees("after")
 	p.leave()
-	eventually(t, "the old agent to leave", func() bool { _, err := proc.Identify(info.PID); return err != nil })
+	eventually(t, "the old agent to leave", func() bool { _, err := process.Identify(info.PID); return err != nil })
 	eventually(t, "the terminal to be free", func() bool {
 		l, err := c.Terminals(t.Context())
 		return err == nil && len(l) == 1 && l[0].Attached == 0
@@ -298,7 +298,7 @@ func TestTerminalsLostToARebootOrAKilledShimAreSaid(t *testing.T) {
 	o := testOptions(t)
 	dir := filepath.Join(o.terminalsDir(), "7")
 	require.NoError(t, os.MkdirAll(dir, 0o700))
-	rec := shim.Record{ID: "7", Command: "/bin/bash", Socket: o.terminalSocket("7"), Shim: proc.Identity{PID: 1, Start: 1, Boot: "an earlier one"}}
+	rec := shim.Record{ID: "7", Command: "/bin/bash", Socket: o.terminalSocket("7"), Shim: process.Identity{PID: 1, Start: 1, Boot: "an earlier one"}}
 	require.NoError(t, atomicfile.Write(shim.RecordPath(dir), rec))
 	_, c := serve(t, o)
 	err := c.KillTerminal(t.Context(), "7")

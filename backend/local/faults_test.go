@@ -15,7 +15,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/agent"
-	"berth/backend/agent/proc"
+	"berth/backend/agent/process"
 	"berth/backend/agent/supervise"
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
@@ -69,8 +69,8 @@ func TestConcurrentCallsMakeOneInstance(t *testing.T) {
 	}
 	wg.Wait()
 	waitGone(t, b, ref)
-	_, err := proc.Identify(info.PID)
-	require.ErrorIs(t, err, proc.ErrGone)
+	_, err := process.Identify(info.PID)
+	require.ErrorIs(t, err, process.ErrGone)
 }
 
 func TestACancelledContextEndsCallsAtOnce(t *testing.T) {
@@ -93,7 +93,7 @@ func TestARebootStopsAnInstance(t *testing.T) {
 	b := open(t, nil)
 	ref := stopped(t, b, "one")
 	// As an earlier boot left it, which this process's own PID and start time must not be taken for.
-	self, err := proc.Self()
+	self, err := process.Self()
 	require.NoError(t, err)
 	self.Boot = "an earlier one"
 	require.NoError(t, atomicfile.Write(filepath.Join(string(b.dir(ref.ID)), "supervisor.json"), supervise.Status{Identity: self}))
@@ -185,7 +185,7 @@ for i in 1 2 3 4 5 6 7 8; do setsid /bin/sh ./bomb.sh </dev/null >/dev/null 2>&1
 	require.NoError(t, b.Stop(t.Context(), ref))
 	m := waitState(t, b, ref, api.StateStopped)
 	require.Empty(t, m.Reason)
-	set := proc.Set{Mark: supervise.MarkVariable + "=" + ref.ID}
+	set := process.Set{Mark: supervise.MarkVariable + "=" + ref.ID}
 	empty, err := set.Empty()
 	require.NoError(t, err)
 	require.True(t, empty)

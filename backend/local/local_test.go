@@ -20,7 +20,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/agent"
-	"berth/backend/agent/proc"
+	"berth/backend/agent/process"
 	"berth/backend/agent/supervise"
 	"berth/backend/api"
 	"berth/backend/base/paths"
@@ -166,8 +166,8 @@ func TestLifeOfAnInstance(t *testing.T) {
 	c, _ = client(t, b, ref)
 	require.Equal(t, "kept\n", output(t, c, "cat file"))
 
-	old, err := proc.Identify(info.PID)
-	require.ErrorIs(t, err, proc.ErrGone, "%v", old)
+	old, err := process.Identify(info.PID)
+	require.ErrorIs(t, err, process.ErrGone, "%v", old)
 	_, info = client(t, b, ref)
 	require.NoError(t, b.Restart(t.Context(), ref))
 	eventually(t, "another agent", func() bool {
@@ -224,7 +224,7 @@ func stubborn(t *testing.T, c *api.Client) []int {
 
 func living(pids []int) (out []int) {
 	for _, p := range pids {
-		if id, err := proc.Identify(p); err == nil && id.Alive() {
+		if id, err := process.Identify(p); err == nil && id.Alive() {
 			out = append(out, p)
 		}
 	}
@@ -235,7 +235,7 @@ func TestStopEndsEveryProcess(t *testing.T) {
 	for _, kind := range []string{"v2", "freezer", "tree"} {
 		t.Run(kind, func(t *testing.T) {
 			if kind != "tree" {
-				g, err := proc.NewCgroup("berth-test-probe", kind)
+				g, err := process.NewCgroup("berth-test-probe", kind)
 				if err != nil {
 					t.Skipf("needs root, or a control group of its own: none of kind %s can be made here: %v", kind, err)
 				}
@@ -266,7 +266,7 @@ func TestSupervisorKilled(t *testing.T) {
 	v := b.look(ref.ID)
 	set := v.status.Set(ref.ID)
 	if set.Cgroup == nil { // by the tree, nobody finds what has no mark and whose supervisor was killed
-		marked, err := proc.Set{Mark: set.Mark}.Members()
+		marked, err := process.Set{Mark: set.Mark}.Members()
 		require.NoError(t, err)
 		has := map[int]bool{}
 		for _, id := range marked {

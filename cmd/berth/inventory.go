@@ -7,8 +7,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"berth/backend/agent/inventory"
 	"berth/backend/api"
-	"berth/backend/inventory"
 	"berth/backend/machine/profile"
 )
 

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"berth/backend/agent/inventory"
 	"berth/backend/api"
-	"berth/backend/inventory"
 	"berth/ui/dialog"
 	"berth/ui/draw"
 	"berth/ui/form"

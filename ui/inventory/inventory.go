@@ -6,9 +6,9 @@ import (
 
 	tea "github.com/charmbracelet/bubbletea"
 
+	"berth/backend/agent/inventory"
 	"berth/backend/api"
 	"berth/backend/base/paths"
-	"berth/backend/inventory"
 	"berth/backend/machine/profile"
 	"berth/gpu"
 	"berth/ui/data"

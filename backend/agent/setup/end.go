@@ -10,7 +10,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"golang.org/x/sys/unix"
 
-	"berth/backend/agent/proc"
+	"berth/backend/agent/process"
 	"berth/backend/agent/root"
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
@@ -18,7 +18,7 @@ import (
 
 // endAll ends a set of processes: SIGTERM, and SIGKILL after a grace. Those of root are signalled as root,
 // where by says how. It returns how many were left.
-func endAll(ctx context.Context, set proc.Set, grace time.Duration, by *root.Caller) int {
+func endAll(ctx context.Context, set process.Set, grace time.Duration, by *root.Caller) int {
 	if by == nil {
 		left, _ := set.End(ctx, grace, nil)
 		return len(left)
@@ -30,13 +30,13 @@ func endAll(ctx context.Context, set proc.Set, grace time.Duration, by *root.Cal
 		wait time.Duration
 	}{{"TERM", syscall.SIGTERM, grace}, {"KILL", syscall.SIGKILL, grace}} {
 		deadline := time.Now().Add(sig.wait)
-		told := map[proc.Identity]bool{}
+		told := map[process.Identity]bool{}
 		for len(members) > 0 && time.Now().Before(deadline) && ctx.Err() == nil {
 			var others []root.Target
 			for _, m := range members {
 				if !told[m] {
 					told[m] = true
-					if err := m.Signal(sig.sig); err != nil && !errors.Is(err, proc.ErrGone) {
+					if err := m.Signal(sig.sig); err != nil && !errors.Is(err, process.ErrGone) {
 						others = append(others, root.Target{PID: m.PID, StartedAt: m.StartedAt()})
 					}
 				}
@@ -59,7 +59,7 @@ func (e *Engine) endRunner(ctx context.Context, p *plan, i, k int) {
 	if atomicfile.Read(stepFile(p.dir, i, k, "run"), &who) != nil || who.Boot != e.o.Boot || !who.alive() {
 		return
 	}
-	who.Identity.Boot = proc.BootID() // the system's own, also where a test says otherwise
+	who.Identity.Boot = process.BootID() // the system's own, also where a test says otherwise
 	if who.Identity.Signal(syscall.SIGTERM) != nil {
 		return
 	}
@@ -71,7 +71,7 @@ func (e *Engine) endRunner(ctx context.Context, p *plan, i, k int) {
 
 func (s started) alive() bool {
 	id := s.Identity
-	id.Boot = proc.BootID()
+	id.Boot = process.BootID()
 	return id.Alive()
 }
 
@@ -81,7 +81,7 @@ func (e *Engine) endRest(ctx context.Context, session int, ofRoot bool) {
 	if ofRoot && len(e.o.Root.Sudo) > 0 {
 		by = &e.o.Root
 	}
-	endAll(ctx, proc.Set{Session: session}, e.o.Grace, by)
+	endAll(ctx, process.Set{Session: session}, e.o.Grace, by)
 }
 
 // restartMachine asks the system to restart.

@@ -14,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"berth/backend/agent/proc"
+	"berth/backend/agent/process"
 	"berth/backend/agent/root"
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
@@ -119,7 +119,7 @@ func lose(t *testing.T, dir string, attempt int) {
 	var who started
 	require.NoError(t, atomicfile.Read(stepFile(filepath.Join(dir, "a"), 0, attempt, "run"), &who))
 	require.NoError(t, syscall.Kill(who.PID, syscall.SIGKILL))
-	_, err := proc.Set{Mark: "OUT=" + filepath.Dir(dir)}.End(t.Context(), 0, nil)
+	_, err := process.Set{Mark: "OUT=" + filepath.Dir(dir)}.End(t.Context(), 0, nil)
 	require.NoError(t, err)
 }
 
@@ -136,7 +136,7 @@ func TestTheMachineShutsDownInAStep(t *testing.T) {
 		if outer {
 			require.NoError(t, syscall.Kill(who.PID, syscall.SIGTERM))
 		} else {
-			_, err := proc.Set{Mark: "OUT=" + filepath.Dir(dir)}.End(t.Context(), time.Second, nil)
+			_, err := process.Set{Mark: "OUT=" + filepath.Dir(dir)}.End(t.Context(), time.Second, nil)
 			require.NoError(t, err)
 		}
 		require.Eventually(t, func() bool { _, ok := readResult(stepFile(filepath.Join(dir, "a"), 0, 1, "code")); return ok }, 2*time.Minute, time.Millisecond)
@@ -180,8 +180,8 @@ func TestAKilledRunnerIsACutOff(t *testing.T) {
 		var pid int
 		_, err = fmt.Sscan(lines(t, dir, "log")[0], &pid)
 		require.NoError(t, err)
-		_, err = proc.Identify(pid)
-		require.ErrorIs(t, err, proc.ErrGone, "what the runner left was ended first")
+		_, err = process.Identify(pid)
+		require.ErrorIs(t, err, process.ErrGone, "what the runner left was ended first")
 		if once {
 			require.Contains(t, st.Error.Message, "is not run a second time")
 			continue
@@ -291,8 +291,8 @@ func TestACancelOutlivesTheAgent(t *testing.T) {
 	var pid int
 	_, err := fmt.Sscan(lines(t, dir, "pid")[0], &pid)
 	require.NoError(t, err)
-	_, err = proc.Identify(pid)
-	require.ErrorIs(t, err, proc.ErrGone)
+	_, err = process.Identify(pid)
+	require.ErrorIs(t, err, process.ErrGone)
 }
 
 // fakeSudo is a program that does what sudo does, as far as a test can tell.
@@ -320,8 +320,8 @@ func TestRootByCommand(t *testing.T) {
 	var pid int
 	_, err = fmt.Sscan(lines(t, dir, "pid")[0], &pid)
 	require.NoError(t, err)
-	_, err = proc.Identify(pid)
-	require.ErrorIs(t, err, proc.ErrGone)
+	_, err = process.Identify(pid)
+	require.ErrorIs(t, err, process.ErrGone)
 	all, err := filepath.Glob(filepath.Join(dir, "a", "*.env"))
 	require.NoError(t, err)
 	require.Empty(t, all)
@@ -408,8 +408,8 @@ func TestARealSudo(t *testing.T) {
 	require.NoError(t, err)
 	_, err = fmt.Sscan(string(text), &pid)
 	require.NoError(t, err)
-	_, err = proc.Identify(pid)
-	require.ErrorIs(t, err, proc.ErrGone, "the process of root")
+	_, err = process.Identify(pid)
+	require.ErrorIs(t, err, process.ErrGone, "the process of root")
 }
 
 func TestOddFoldersDoNotStopTheEngine(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"berth/backend/agent/proc"
+	"berth/backend/agent/process"
 	"berth/backend/agent/root"
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
@@ -59,7 +59,7 @@ type spec struct {
 
 // started is N.K.run.
 type started struct {
-	proc.Identity
+	process.Identity
 	At time.Time `json:"at"`
 	// Log is how long the step's log was then, in bytes: what follows is of this attempt.
 	Log int64 `json:"log,omitempty"`

@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"berth/backend/agent/proc"
+	"berth/backend/agent/process"
 	"berth/backend/agent/root"
 	"berth/backend/base/atomicfile"
 )
@@ -104,7 +104,7 @@ func (r *runner) begin() error {
 	if err != nil {
 		return err
 	}
-	self, err := proc.Self()
+	self, err := process.Self()
 	if err != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ func (r *runner) command(argv []string, out *os.File, limit time.Duration) resul
 			shorten(r.log)
 		}
 	}
-	set := proc.Set{Root: os.Getpid(), Session: os.Getpid()}
+	set := process.Set{Root: os.Getpid(), Session: os.Getpid()}
 	left := endAll(context.Background(), set, time.Duration(r.spec.Grace*float64(time.Second)), r.spec.Root)
 	if left == 0 {
 		<-ended

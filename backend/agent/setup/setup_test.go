@@ -18,7 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"berth/backend/agent/proc"
+	"berth/backend/agent/process"
 	"berth/backend/agent/root"
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
@@ -92,7 +92,7 @@ func folder(t *testing.T) string {
 	dir := filepath.Join(t.TempDir(), "setup")
 	require.NoError(t, os.Mkdir(dir, 0o700))
 	t.Cleanup(func() { // whatever a failed test left
-		_, _ = proc.Set{Mark: "OUT=" + filepath.Dir(dir)}.End(context.Background(), 0, nil)
+		_, _ = process.Set{Mark: "OUT=" + filepath.Dir(dir)}.End(context.Background(), 0, nil)
 	})
 	return dir
 }
@@ -290,8 +290,8 @@ func TestAStepThatHangsIsEndedWithItsChildren(t *testing.T) {
 		var pid int
 		_, err := fmt.Sscan(lines(t, dir, f)[0], &pid)
 		require.NoError(t, err)
-		_, err = proc.Identify(pid)
-		require.ErrorIs(t, err, proc.ErrGone, "the process of %s", f)
+		_, err = process.Identify(pid)
+		require.ErrorIs(t, err, process.ErrGone, "the process of %s", f)
 	}
 }
 
@@ -304,7 +304,7 @@ func TestWhatAStepLeavesInTheBackgroundGoesOn(t *testing.T) {
 	var pid int
 	_, err = fmt.Sscan(lines(t, dir, "pid")[0], &pid)
 	require.NoError(t, err)
-	id, err := proc.Identify(pid)
+	id, err := process.Identify(pid)
 	require.NoError(t, err)
 	require.NoError(t, id.Signal(syscall.SIGKILL))
 }
@@ -324,8 +324,8 @@ func TestCancelEndsTheStep(t *testing.T) {
 	var pid int
 	_, err = fmt.Sscan(lines(t, dir, "pid")[0], &pid)
 	require.NoError(t, err)
-	_, err = proc.Identify(pid)
-	require.ErrorIs(t, err, proc.ErrGone)
+	_, err = process.Identify(pid)
+	require.ErrorIs(t, err, process.ErrGone)
 	require.Equal(t, api.OpSucceeded, wait(t, e, "b", done).State)
 	require.Equal(t, []string{"b"}, lines(t, dir, "log"))
 }

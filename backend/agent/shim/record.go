@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"berth/backend/agent/proc"
+	"berth/backend/agent/process"
 	"berth/backend/base/atomicfile"
 	"berth/backend/transport/wire"
 )
@@ -33,15 +33,15 @@ type Spec struct {
 
 // Record is terminal.json: what an agent needs to find the terminal again.
 type Record struct {
-	Protocol  int           `json:"protocol"`
-	ID        string        `json:"id"`
-	Shim      proc.Identity `json:"shim"`
-	Child     proc.Identity `json:"child"`
-	Command   string        `json:"command"`
-	Mark      string        `json:"mark"`
-	Socket    string        `json:"socket"`
-	TTY       string        `json:"tty"`
-	StartedAt time.Time     `json:"started_at"`
+	Protocol  int              `json:"protocol"`
+	ID        string           `json:"id"`
+	Shim      process.Identity `json:"shim"`
+	Child     process.Identity `json:"child"`
+	Command   string           `json:"command"`
+	Mark      string           `json:"mark"`
+	Socket    string           `json:"socket"`
+	TTY       string           `json:"tty"`
+	StartedAt time.Time        `json:"started_at"`
 }
 
 // Result is exit.json: how the terminal's process ended.
@@ -51,8 +51,8 @@ type Result struct {
 }
 
 // Set is every process of the terminal, but for the shim itself.
-func (r Record) Set() proc.Set {
-	return proc.Set{Session: r.Child.PID, Mark: r.Mark, Except: r.Shim.PID}
+func (r Record) Set() process.Set {
+	return process.Set{Session: r.Child.PID, Mark: r.Mark, Except: r.Shim.PID}
 }
 
 // RecordPath and ResultPath are the files of a terminal's folder.

@@ -17,8 +17,8 @@ import (
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 
-	"berth/backend/agent/proc"
-	"berth/backend/agent/stdin"
+	"berth/backend/agent/flowcontrol"
+	"berth/backend/agent/process"
 	"berth/backend/base/atomicfile"
 	"berth/backend/transport/wire"
 )
@@ -71,9 +71,9 @@ type term struct {
 	rec   Record
 	cmd   *exec.Cmd
 	pty   *os.File
-	child proc.Identity
+	child process.Identity
 	hub   *hub
-	in    *stdin.Queue
+	in    *flowcontrol.Queue
 	lmu   sync.Mutex
 	lis   net.Listener
 	conns sync.WaitGroup
@@ -113,15 +113,15 @@ func open(spec Spec) (_ *term, err error) {
 	if err := t.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", spec.Path, err)
 	}
-	if t.child, err = proc.Identify(t.cmd.Process.Pid); err != nil {
+	if t.child, err = process.Identify(t.cmd.Process.Pid); err != nil {
 		// It ended already; nothing else has its number before we wait for it.
-		t.child, err = proc.Identity{PID: t.cmd.Process.Pid, Boot: proc.BootID()}, nil
+		t.child, err = process.Identity{PID: t.cmd.Process.Pid, Boot: process.BootID()}, nil
 	}
-	t.in = stdin.New(master)
+	t.in = flowcontrol.New(master)
 	t.hub = newHub(&Ring{}, size, func(z wire.Size) {
 		_ = pty.Setsize(master, &pty.Winsize{Rows: z.Rows, Cols: z.Cols})
 	})
-	self, err := proc.Self()
+	self, err := process.Self()
 	if err == nil {
 		t.rec = Record{Protocol: Protocol, ID: spec.ID, Shim: self, Child: t.child, Command: spec.Path, Mark: spec.Mark, Socket: spec.Socket, TTY: tty.Name(), StartedAt: started}
 		err = atomicfile.Write(RecordPath(spec.Dir), t.rec)

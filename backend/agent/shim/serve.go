@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"berth/backend/agent/proc"
+	"berth/backend/agent/process"
 	"berth/backend/base/peercred"
 	"berth/backend/transport/wire"
 )
@@ -211,7 +211,7 @@ func (t *term) kill(grace time.Duration) {
 	}
 	left, err := t.rec.Set().End(context.Background(), grace, nil)
 	for _, p := range left {
-		fmt.Fprintf(os.Stderr, "berth shim %s: process %d could not be ended: %s\n", t.spec.ID, p.PID, proc.CommandOf(p.PID))
+		fmt.Fprintf(os.Stderr, "berth shim %s: process %d could not be ended: %s\n", t.spec.ID, p.PID, process.CommandOf(p.PID))
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "berth shim %s: ending its processes: %v\n", t.spec.ID, err)

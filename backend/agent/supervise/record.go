@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"time"
 
-	"berth/backend/agent/proc"
+	"berth/backend/agent/process"
 	"berth/backend/base/atomicfile"
 )
 
@@ -21,7 +21,7 @@ type Config struct {
 	Home     string   `json:"home"`  // $HOME of what runs, which is started there
 	Agent    []string `json:"agent"` // the agent's command line
 	AgentLog string   `json:"agent_log"`
-	Group    string   `json:"group"`         // kind of process set, proc.Kind…; empty: the best that works
+	Group    string   `json:"group"`         // kind of process set, process.Kind…; empty: the best that works
 	Grace    float64  `json:"grace_seconds"` // between asking processes to end and forcing them
 }
 
@@ -49,9 +49,9 @@ type Result struct {
 
 // Status is supervisor.json: who supervises, and how it finds the instance's processes.
 type Status struct {
-	proc.Identity
-	Cgroup *proc.Cgroup `json:"cgroup,omitempty"`
-	Group  string       `json:"group"` // for people: how processes are found
+	process.Identity
+	Cgroup *process.Cgroup `json:"cgroup,omitempty"`
+	Group  string          `json:"group"` // for people: how processes are found
 }
 
 // Dir is the folder of one supervisor.
@@ -158,6 +158,6 @@ func readIf[T any](path string) (v T, ok bool, err error) {
 const MarkVariable = "BERTH_INSTANCE_ID"
 
 // Set is every process of the instance, seen from outside its supervisor.
-func (s Status) Set(id string) proc.Set {
-	return proc.Set{Cgroup: s.Cgroup, Mark: MarkVariable + "=" + id, Except: s.PID}
+func (s Status) Set(id string) process.Set {
+	return process.Set{Cgroup: s.Cgroup, Mark: MarkVariable + "=" + id, Except: s.PID}
 }

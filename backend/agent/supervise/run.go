@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"berth/backend/agent/proc"
+	"berth/backend/agent/process"
 	"berth/backend/base/atomicfile"
 )
 
@@ -89,18 +89,18 @@ func begin(d Dir, finish bool, log *slog.Logger) (*supervisor, error) {
 	if _, ok, err := d.Request(); finish && !ok && err == nil {
 		return nil, errSupervised // the last supervisor has just finished it
 	}
-	if s.status.Identity, err = proc.Self(); err != nil {
+	if s.status.Identity, err = process.Self(); err != nil {
 		return nil, err
 	}
 	// An earlier supervisor that was killed left its group behind, with processes in it.
-	if s.status.Cgroup, err = proc.NewCgroup(groupName(s.conf.ID), s.conf.Group); err != nil {
+	if s.status.Cgroup, err = process.NewCgroup(groupName(s.conf.ID), s.conf.Group); err != nil {
 		log.Info("processes are found by descent and mark, not by control group", "why", err)
 	}
 	s.status.Group = "descent and mark"
 	if c := s.status.Cgroup; c != nil {
 		s.status.Group = "control group " + c.Path
 	}
-	if err := proc.BecomeSubreaper(); err != nil {
+	if err := process.BecomeSubreaper(); err != nil {
 		log.Warn("orphaned processes are found by their mark only", "why", err)
 	}
 	return s, atomicfile.Write(d.path("supervisor.json"), s.status)

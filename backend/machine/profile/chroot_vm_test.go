@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"berth/backend/agent/inventory"
 	"berth/backend/api"
-	"berth/backend/inventory"
 )
 
 // TestProfilesInAFreshDebian applies profiles to a Debian made for it, really: every step runs, its check

@@ -3,8 +3,8 @@ package profile
 import (
 	"slices"
 
+	"berth/backend/agent/inventory"
 	"berth/backend/api"
-	"berth/backend/inventory"
 )
 
 // Hold holds an inventory against what the profiles with which its instance was set up promise: Drift is

@@ -14,8 +14,8 @@ import (
 
 	"mvdan.cc/sh/v3/syntax"
 
+	"berth/backend/agent/inventory"
 	"berth/backend/api"
-	"berth/backend/inventory"
 )
 
 // Problem is something wrong with a profile. Line and Column count from 1; 0 is unknown.

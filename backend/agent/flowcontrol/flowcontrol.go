@@ -1,7 +1,7 @@
-// Package stdin queues what clients send for a process's standard input, so that the reader of a
+// Package flowcontrol queues what clients send for a process's standard input, so that the reader of a
 // client's stream never waits for a process that does not read. See package wire for the window that
 // bounds the queue.
-package stdin
+package flowcontrol
 
 import (
 	"io"

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
-	"berth/backend/agent/proc"
+	"berth/backend/agent/process"
 	"berth/backend/api"
 )
 
@@ -216,7 +216,7 @@ func TestAProgramThatHangsIsKilled(t *testing.T) {
 	_, err = fmt.Sscan(string(b), &pid)
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { // neither it nor its child is left
-		empty, err := proc.Set{Session: pid}.Empty()
+		empty, err := process.Set{Session: pid}.Empty()
 		return err == nil && empty
 	}, 2*time.Minute, 5*time.Millisecond)
 }

@@ -1,4 +1,4 @@
-// Package proc knows processes by more than their number, and ends whole sets of them.
+// Package process knows processes by more than their number, and ends whole sets of them.
 //
 // A PID is reused, so a process is an Identity: PID, start time and boot. None of these follows the
 // wall clock, so a clock that jumps changes nothing. A Group is the set of all processes of an
@@ -6,4 +6,4 @@
 // in their environment, and ends them gently and then by force.
 //
 // Start with identity.go, then group.go. It imports no net/http: the shim uses it.
-package proc
+package process

@@ -1,4 +1,4 @@
-package stdin
+package flowcontrol
 
 import (
 	"bytes"
