@@ -19,8 +19,8 @@ import (
 	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/mem"
-	"berth/backend/store"
-	"berth/backend/workspace"
+	"berth/backend/service/store"
+	"berth/backend/service/workspace"
 	"berth/gpu"
 	"berth/gpu/history"
 )

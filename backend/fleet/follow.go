@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"berth/backend/api"
-	"berth/backend/workspace"
+	"berth/backend/service/workspace"
 	"berth/gpu"
 )
 

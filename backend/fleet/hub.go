@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"berth/backend/api"
-	"berth/backend/store"
-	"berth/backend/workspace"
+	"berth/backend/service/store"
+	"berth/backend/service/workspace"
 	"berth/gpu"
 	"berth/gpu/idle"
 )

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"berth/backend/api"
-	"berth/backend/store"
+	"berth/backend/service/store"
 	"berth/gpu"
 	"berth/gpu/idle"
 )

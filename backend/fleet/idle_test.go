@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
-	"berth/backend/store"
-	"berth/backend/workspace"
+	"berth/backend/service/store"
+	"berth/backend/service/workspace"
 	"berth/gpu"
 	"berth/gpu/history"
 )

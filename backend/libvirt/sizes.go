@@ -14,7 +14,7 @@ import (
 
 	"berth/assets"
 	"berth/backend/api"
-	"berth/backend/config"
+	"berth/backend/service/config"
 )
 
 // size is an entry of a sizes file.

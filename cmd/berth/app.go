@@ -16,8 +16,8 @@ import (
 	"berth/assets"
 	"berth/backend/api"
 	"berth/backend/base/paths"
-	"berth/backend/config"
-	"berth/backend/daemon"
+	"berth/backend/service/config"
+	"berth/backend/service/daemon"
 )
 
 // app is what the verbs share.

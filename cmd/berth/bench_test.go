@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
-	"berth/backend/store"
+	"berth/backend/service/store"
 	"berth/backend/transport/ssh/sshdtest"
 )
 

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/backend/api"
-	"berth/backend/config"
+	"berth/backend/service/config"
 )
 
 // template is what -f reads. A flag overrides its key.

@@ -15,9 +15,9 @@ import (
 
 	"berth/backend/api"
 	"berth/backend/base/paths"
-	"berth/backend/daemon"
+	"berth/backend/service/daemon"
+	"berth/backend/service/workspace"
 	"berth/backend/transport/dial"
-	"berth/backend/workspace"
 )
 
 func (a *app) daemonCmd() *cobra.Command {

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
+	"berth/backend/service/workspace"
 	"berth/backend/transport/ssh/sshdtest"
-	"berth/backend/workspace"
 )
 
 // agents returns the processes that run from the server's home: there should be one agent.

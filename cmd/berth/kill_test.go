@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
-	"berth/backend/workspace"
+	"berth/backend/service/workspace"
 )
 
 // TestDaemonKilledAtEachPoint kills the daemon with SIGKILL at every fault point of every operation

@@ -20,7 +20,7 @@ import (
 
 	"berth/backend/api"
 	"berth/backend/base/paths"
-	"berth/backend/daemon"
+	"berth/backend/service/daemon"
 )
 
 // TestMain makes the test binary play berth when it is called by that name: by a script, by a test, as

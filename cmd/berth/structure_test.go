@@ -91,9 +91,9 @@ func TestSmallProgramsStaySmall(t *testing.T) {
 		never   []string
 		why     string
 	}{
-		{"berth/cmd/berth-agent", []string{"modernc.org/sqlite", "github.com/charmbracelet/bubbletea", "berth/ui", "berth/backend/workspace", "github.com/spf13/cobra", "golang.org/x/crypto/ssh"}, "the agent is copied to instances"},
+		{"berth/cmd/berth-agent", []string{"modernc.org/sqlite", "github.com/charmbracelet/bubbletea", "berth/ui", "berth/backend/service/workspace", "github.com/spf13/cobra", "golang.org/x/crypto/ssh"}, "the agent is copied to instances"},
 		{"berth/cmd/berth-shim", []string{"net/http", "modernc.org/sqlite", "berth/backend/api", "berth/ui"}, "there is a shim for each terminal"},
-		{"berth/ui", []string{"modernc.org/sqlite", "berth/backend/workspace", "berth/backend/transport/ssh", "berth/backend/transport/sshconfig", "berth/backend/transport/knownhosts"}, "the dashboard holds no state"},
+		{"berth/ui", []string{"modernc.org/sqlite", "berth/backend/service/workspace", "berth/backend/transport/ssh", "berth/backend/transport/sshconfig", "berth/backend/transport/knownhosts"}, "the dashboard holds no state"},
 		{"berth/backend/api", []string{"modernc.org/sqlite", "github.com/getkin/kin-openapi"}, "programs import the client"},
 		{"berth/cmd/berth", []string{"github.com/getkin/kin-openapi", "github.com/russross/blackfriday", "testing", "berth/backend/mem"}, "every verb pays for what is linked in"},
 	} {

@@ -18,7 +18,7 @@ import (
 	"berth/backend/api"
 	"berth/backend/libvirt"
 	"berth/backend/libvirt/libvirttest"
-	"berth/backend/workspace"
+	"berth/backend/service/workspace"
 )
 
 // beside makes a further home on the same libvirtd, for one subtest.

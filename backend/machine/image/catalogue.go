@@ -18,7 +18,7 @@ import (
 
 	"berth/assets"
 	"berth/backend/api"
-	"berth/backend/config"
+	"berth/backend/service/config"
 )
 
 // The origins of entries, as api.Image has them.

@@ -17,7 +17,7 @@ import (
 
 	"berth/assets"
 	"berth/backend/api"
-	"berth/backend/config"
+	"berth/backend/service/config"
 )
 
 const (

@@ -12,9 +12,9 @@ import (
 	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/base/paths"
-	"berth/backend/store"
+	"berth/backend/service/store"
+	"berth/backend/service/workspace"
 	"berth/backend/transport/ssh"
-	"berth/backend/workspace"
 )
 
 // Options of a Dialer.

@@ -1,0 +1,323 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"berth/backend"
+	"berth/backend/api"
+	"berth/backend/base/paths"
+	"berth/backend/base/version"
+	"berth/backend/fleet"
+	"berth/backend/service/store"
+	"berth/backend/service/workspace"
+)
+
+// Config is what a daemon runs with.
+type Config struct {
+	Home     paths.Home
+	Idle     time.Duration                // ends after so long without a client or work; 0: never
+	Settings map[string]map[string]string // backend name → its section of the configuration
+	Service  string                       // identifies the part of the configuration that this daemon works by
+	Defaults workspace.Defaults
+	Fault    func(point string)
+	Limits   workspace.Limits // zero fields take the defaults
+	// Hook is a command line of sh that is run for what newly wants attention; empty: none.
+	Hook string
+	// Profiles is workspace.Options.Profiles.
+	Profiles func(names []string, arch string) (api.SetupPlan, error)
+	Env      map[string]string // environment of background work until a client has called
+	Log      *slog.Logger
+	// NewLines makes the ways to the instances; state is to be told of their changes.
+	NewLines func(state func(id string, up bool, st *api.AgentStatus)) Lines
+	Ready    func() // called once when the socket answers
+}
+
+// Lines is what the daemon needs of the ways to instances.
+type Lines interface {
+	workspace.Lines
+	// ServePlain serves an exec or terminal stream of an instance that has no agent.
+	ServePlain(ctx context.Context, in *store.Instance, path string, s *api.Stream) error
+	// OpenBackend opens a registered backend.
+	OpenBackend(env backend.Env, name string) (backend.Backend, error)
+	Close()
+}
+
+// Note is what the daemon writes beside its socket, for clients to see which version runs without
+// asking it.
+type Note struct {
+	version.Version
+	Program string `json:"program"`
+	PID     int    `json:"pid"`
+	Service string `json:"service,omitempty"` // Config.Service
+}
+
+// restAfter is how long after the start, or after a stream, memory that is no longer needed is given back:
+// loading the store and carrying bytes take much more of it than resting does.
+const restAfter = 3 * time.Second
+
+// notePath is where the note stands.
+func notePath(h paths.Home) string { return filepath.Join(h.Run, "daemon.json") }
+
+// Server is a running daemon.
+type Server struct {
+	cfg       Config
+	ws        *workspace.Workspace
+	fleet     *fleet.Hub
+	workspace atomic.Pointer[workspace.Workspace] // for the lines, which begin before there is one
+	lines     Lines
+	store     *store.SQLite
+	questions *questions
+	started   time.Time
+	stop      context.CancelFunc
+	active    atomic.Int64 // requests under way
+	lastAsked atomic.Int64 // unix nanoseconds
+	actor     string
+	failed    map[string]error // backends that could not be opened
+	conns     sync.WaitGroup   // hijacked connections
+	rest      *time.Timer      // gives memory back when it has been quiet for a while
+	ctx       context.Context
+}
+
+// Serve runs the daemon until ctx ends, it is told to stop, or it has been idle long enough. It
+// returns errRunning's error where the home has one already.
+func Serve(ctx context.Context, cfg Config) (err error) {
+	h := cfg.Home
+	if err := h.Prepare(); err != nil {
+		return storeError(err, h)
+	}
+	lk, err := lock(ctx, h)
+	if err != nil {
+		return err
+	}
+	defer lk.Close() // the lock goes with it
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	s := &Server{cfg: cfg, questions: newQuestions(), started: time.Now(), stop: stop, actor: username(), failed: map[string]error{}, ctx: ctx}
+	s.touch()
+	s.rest = time.AfterFunc(restAfter, limitMemory)
+	defer s.rest.Stop()
+	if s.store, err = store.Open(ctx, h.Store()); err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := s.store.Close(); err == nil && cerr != nil {
+			err = fmt.Errorf("closing the store: %w", cerr)
+		}
+	}()
+	s.lines = cfg.NewLines(func(id string, up bool, st *api.AgentStatus) {
+		if ws := s.workspace.Load(); ws != nil {
+			ws.LineState(id, up, st)
+		}
+	})
+	defer s.lines.Close()
+	homeID, err := workspace.HomeID(ctx, s.store)
+	if err != nil {
+		return err
+	}
+	backends := s.openBackends(homeID)
+	defer closeBackends(backends)
+	s.ws, err = workspace.Open(ctx, workspace.Options{Store: s.store, Backends: backends, Lines: s.lines, Log: cfg.Log, Fault: cfg.Fault, Defaults: cfg.Defaults, Env: cfg.Env,
+		Failed: s.failed, KeyPath: h.Key(), Profiles: cfg.Profiles, Limits: cfg.Limits})
+	if err != nil {
+		return err
+	}
+	s.workspace.Store(s.ws)
+	hub := fleet.Options{Workspace: s.ws, Log: cfg.Log}
+	if cfg.Hook != "" {
+		hub.Hook = fleet.Hook(cfg.Hook, cfg.Log)
+	}
+	s.fleet = fleet.New(hub)
+	defer s.fleet.Close()
+	limitMemory()
+	defer s.ws.Close()
+	l, err := listen(h)
+	if err != nil {
+		return err
+	}
+	return s.serve(ctx, l)
+}
+
+func (s *Server) serve(ctx context.Context, l *net.UnixListener) error {
+	log := s.cfg.Log
+	srv := &http.Server{
+		Handler:     s.counted(api.Mux(s.Routes())),
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		Protocols:   new(http.Protocols),
+	}
+	srv.Protocols.SetHTTP1(true)
+	srv.Protocols.SetUnencryptedHTTP2(true)
+	if err := s.writeNote(); err != nil {
+		return err
+	}
+	// Clients wait in the socket's backlog until what the last daemon left is under way again.
+	if err := s.ws.Resume(ctx); err != nil {
+		return err
+	}
+	served := make(chan error, 1)
+	go func() {
+		served <- srv.Serve(ownOnly{l, func(uid int) { log.Warn("refused a connection of another user", "uid", uid) }})
+	}()
+	var wg sync.WaitGroup
+	wg.Add(2)
+	go func() { defer wg.Done(); s.ws.Run(ctx) }()
+	go func() { defer wg.Done(); s.endWhenIdle(ctx) }()
+	log.Info("serving", "home", s.cfg.Home.Root, "pid", os.Getpid(), "instances", s.ws.Len())
+	if s.cfg.Ready != nil {
+		s.cfg.Ready()
+	}
+	var err error
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+	}
+	s.stop()
+	// No new connections: clients start the next daemon, which waits for the lock.
+	_ = os.Remove(s.cfg.Home.DaemonSocket())
+	_ = os.Remove(notePath(s.cfg.Home))
+	_ = os.Remove(s.cfg.Home.Run) // stays while an agent's socket is in it
+	s.fleet.Close()
+	s.ws.Close() // ends streams of changes; unfinished operations stay in the store
+	sctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if srv.Shutdown(sctx) != nil {
+		_ = srv.Close()
+	}
+	wg.Wait()
+	s.conns.Wait()
+	log.Info("ended", "pid", os.Getpid())
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
+	}
+	return err
+}
+
+// limitMemory gives back what is not needed and lets the heap grow to 64 MB, or to twice what the fleet
+// itself takes where that is more, before garbage is collected: SSH makes a buffer for each packet, and by
+// Go's default a busy line of a small daemon would collect every few megabytes.
+func limitMemory() {
+	debug.FreeOSMemory()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	debug.SetMemoryLimit(max(64<<20, 2*int64(m.HeapAlloc)))
+	debug.SetGCPercent(-1) // the limit decides
+}
+
+func (s *Server) writeNote() error {
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	b, err := json.Marshal(Note{Version: version.Current(), Program: exe, PID: os.Getpid(), Service: s.cfg.Service})
+	if err != nil {
+		return err
+	}
+	tmp := notePath(s.cfg.Home) + ".new"
+	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, notePath(s.cfg.Home))
+}
+
+// openBackends opens every registered backend; one that can't be used is shown with its error.
+func (s *Server) openBackends(homeID string) map[string]backend.Backend {
+	out := map[string]backend.Backend{}
+	for _, name := range backend.Registered() {
+		env := backend.Env{Home: s.cfg.Home, Settings: s.cfg.Settings[name], Log: s.cfg.Log.With("backend", name),
+			Executable: func() (string, error) { return s.cfg.Home.Program("berth") }, HomeID: homeID, Fault: s.cfg.Fault}
+		b, err := s.lines.OpenBackend(env, name)
+		if err != nil {
+			s.failed[name] = err
+			s.cfg.Log.Warn("backend can't be used", "backend", name, "error", err)
+			continue
+		}
+		out[name] = b
+	}
+	return out
+}
+
+// closeBackends lets those that hold connections end them.
+func closeBackends(backends map[string]backend.Backend) {
+	for _, b := range backends {
+		if c, ok := b.(io.Closer); ok {
+			_ = c.Close() // the process ends
+		}
+	}
+}
+
+func (s *Server) touch() { s.lastAsked.Store(time.Now().UnixNano()) }
+
+// counted counts the requests under way and remembers when somebody last asked.
+func (s *Server) counted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.active.Add(1)
+		s.touch()
+		defer func() {
+			s.touch()
+			s.active.Add(-1)
+		}()
+		w.Header().Set(api.CapabilityHeader, fmt.Sprint(version.Capability))
+		next.ServeHTTP(w, r)
+	})
+}
+
+// endWhenIdle ends the daemon when nobody has asked and nothing was under way for cfg.Idle. It wakes
+// only when that could be so.
+func (s *Server) endWhenIdle(ctx context.Context) {
+	if s.cfg.Idle <= 0 {
+		return
+	}
+	for {
+		quiet := time.Since(time.Unix(0, s.lastAsked.Load()))
+		busy := s.active.Load() > 0 || s.ws.Busy() > 0
+		wait := s.cfg.Idle - quiet
+		if busy {
+			wait = s.cfg.Idle
+		} else if wait <= 0 {
+			s.cfg.Log.Info("ending: idle", "for", quiet)
+			s.stop()
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+func username() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return fmt.Sprint(os.Getuid())
+}
+
+// caller returns ctx with who asks: the person, their environment, and a way to ask them.
+func (s *Server) caller(r *http.Request) (context.Context, error) {
+	d, err := api.ReadCaller(r)
+	if err != nil {
+		return nil, err
+	}
+	s.ws.Remember(d.Env, "")
+	c := &backend.Caller{Actor: s.actor, Env: d.Env}
+	if d.Interactive && d.ClientID != "" {
+		c.Ask = func(ctx context.Context, q api.Question) (string, error) { return s.questions.ask(ctx, d.ClientID, q) }
+	}
+	return backend.WithCaller(r.Context(), c), nil
+}

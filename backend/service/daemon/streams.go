@@ -1,0 +1,182 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+	"sync"
+	"time"
+
+	"berth/backend"
+	"berth/backend/api"
+	"berth/backend/service/store"
+	"berth/backend/service/workspace"
+)
+
+// reachable returns the record of the named instance if the caller may use it and it can have an agent.
+func (s *Server) reachable(name string) (store.Instance, error) {
+	rec, err := s.ws.Record(name)
+	if err != nil {
+		return rec, err
+	}
+	if err := s.ws.MayOpen(&rec); err != nil {
+		return rec, err
+	}
+	switch rec.State {
+	case api.StateStopped, api.StateStopping:
+		return rec, api.Errorf(api.CodeUnreachable, "%s is %s", rec.Name, rec.State).WithHint("berth start %s", rec.Name)
+	case api.StateCreateFailed, api.StateDeleting:
+		return rec, api.Errorf(api.CodeUnreachable, "%s is %s: %s", rec.Name, rec.State, rec.StateReason).WithHint("berth show %s", rec.Name)
+	}
+	if rec.Line == (backend.Line{}) {
+		return rec, api.Errorf(api.CodeUnreachable, "%s has no address yet: it is %s", rec.Name, rec.State).WithHint("berth show %s", rec.Name)
+	}
+	return rec, nil
+}
+
+// relay passes a byte stream on to the instance's agent at path, or serves it over plain SSH where
+// there is no agent. The daemon does not look into the frames.
+func (s *Server) relay(path string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, err := s.caller(r)
+		if err != nil {
+			api.WriteError(w, err)
+			return
+		}
+		rec, err := s.reachable(r.PathValue("name"))
+		if err != nil {
+			api.WriteError(w, err)
+			return
+		}
+		conn, err := s.lines.Agent(ctx, &rec)
+		var un *workspace.AgentUnavailable
+		switch {
+		case errors.As(err, &un):
+			s.plain(ctx, w, r, &rec, path)
+		case err != nil:
+			api.WriteError(w, err)
+		default:
+			s.ws.Remember(backend.CallerFrom(ctx).Env, rec.ID)
+			s.splice(w, r, conn, path)
+			s.rest.Reset(restAfter)
+		}
+	}
+}
+
+// plain serves a stream without an agent.
+func (s *Server) plain(ctx context.Context, w http.ResponseWriter, r *http.Request, rec *store.Instance, path string) {
+	st, err := api.Upgrade(w, r)
+	if err != nil {
+		return // it has answered
+	}
+	s.conns.Add(1)
+	defer s.conns.Done()
+	defer st.Close()
+	// A hijacked request's context does not end with its connection.
+	ctx, cancel := context.WithCancel(backend.WithCaller(s.ctx, backend.CallerFrom(ctx)))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { _ = st.Close() })()
+	if err := s.lines.ServePlain(ctx, rec, path, st); err != nil {
+		st.Fail(err)
+	}
+}
+
+// splice hands the client's connection and the agent's to each other. The agent answers the upgrade.
+func (s *Server) splice(w http.ResponseWriter, r *http.Request, agent net.Conn, path string) {
+	client, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		_ = agent.Close()
+		api.WriteError(w, fmt.Errorf("taking over the connection: %w", err))
+		return
+	}
+	s.conns.Add(1)
+	defer s.conns.Done()
+	closeBoth := sync.OnceFunc(func() {
+		_ = client.Close()
+		_ = agent.Close()
+	})
+	defer closeBoth()
+	defer context.AfterFunc(s.ctx, closeBoth)()
+	head := fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: berth\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", path, api.StreamProtocol)
+	if n := rw.Reader.Buffered(); n > 0 { // what the client sent after its header goes in the same write
+		b, _ := rw.Reader.Peek(n)
+		head = append(head, b...)
+	}
+	if _, err := agent.Write(head); err != nil {
+		return
+	}
+	var up sync.WaitGroup
+	up.Go(func() {
+		// The agent may end the stream while input is still on its way: a failed write to it means
+		// nothing, its last frames are still to be passed on. A client that goes ends the stream.
+		if err := pass(agent, client); err == nil || isRead(err) {
+			closeBoth()
+		}
+	})
+	_ = pass(client, agent) // either side's end is the stream's
+	closeBoth()
+	up.Wait()
+}
+
+// pass copies until an end. The connections' own ReadFrom would use small buffers, so it is hidden.
+func pass(dst io.Writer, src io.Reader) error {
+	_, err := io.CopyBuffer(struct{ io.Writer }{dst}, struct{ io.Reader }{src}, make([]byte, 256<<10))
+	return err
+}
+
+// isRead reports whether a copy ended because its source failed.
+func isRead(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "read"
+}
+
+// agent passes any other call on to the instance's agent.
+func (s *Server) agent(w http.ResponseWriter, r *http.Request) {
+	ctx, err := s.caller(r)
+	if err != nil {
+		api.WriteError(w, err)
+		return
+	}
+	rec, err := s.reachable(r.PathValue("name"))
+	if err != nil {
+		api.WriteError(w, err)
+		return
+	}
+	if r.Header.Get("Upgrade") != "" {
+		s.relay("/"+r.PathValue("path"))(w, r)
+		return
+	}
+	caller := backend.CallerFrom(ctx)
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.Out.URL.Scheme, p.Out.URL.Host = "http", "berth"
+			p.Out.URL.Path, p.Out.URL.RawPath = "/"+strings.TrimPrefix(r.PathValue("path"), "/"), ""
+			p.Out.Header.Del(api.CallerHeader) // the environment stays on this side
+		},
+		Transport: &http.Transport{DisableKeepAlives: true, ResponseHeaderTimeout: time.Minute,
+			DialContext: func(dctx context.Context, _, _ string) (net.Conn, error) {
+				return s.lines.Agent(backend.WithCaller(dctx, caller), &rec)
+			}},
+		FlushInterval: -1, // event streams
+		ErrorHandler:  func(w http.ResponseWriter, _ *http.Request, err error) { api.WriteError(w, unreachable(&rec, err)) },
+	}
+	proxy.ServeHTTP(w, r)
+}
+
+// unreachable makes an error of a failed way to an agent, keeping one that says its kind.
+func unreachable(rec *store.Instance, err error) error {
+	var e *api.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	var un *workspace.AgentUnavailable
+	if errors.As(err, &un) {
+		return api.Errorf(api.CodeUnreachable, "%s has no agent: %s", rec.Name, un.Reason).WithHint("berth exec and berth ssh still work, over plain SSH")
+	}
+	return api.Errorf(api.CodeUnreachable, "the agent of %s does not answer: %w", rec.Name, err).WithHint("berth show %s", rec.Name)
+}

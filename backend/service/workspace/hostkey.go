@@ -1,0 +1,159 @@
+package workspace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"berth/backend"
+	"berth/backend/api"
+	"berth/backend/service/store"
+)
+
+// settle is how long a machine that can be used is left to what it was made for before it is asked for
+// another host key.
+const settle = 2 * time.Second
+
+// renewLater begins the renewal of a host key that was handed in, if e's machine has one still and nothing
+// is under way. w.mu must be held.
+func (w *Workspace) renewLater(e *entry) {
+	rec := e.rec
+	usable := rec.State == api.StateRunning || rec.State == api.StateSetupFailed
+	if e.run != nil || w.ctx.Err() != nil || !usable || rec.Sealed || rec.KeyKept != "" || rec.HostKeys == "" || rec.Line.SSH == nil || !rec.Line.SSH.Made {
+		return
+	}
+	if _, ok := w.opts.Backends[rec.Backend].(backend.Sealer); !ok {
+		return
+	}
+	ctx := backend.WithCaller(w.ctx, &backend.Caller{Actor: "berth", Env: w.env})
+	if _, err := w.begin(ctx, rec, store.Operation{Operation: api.Operation{ID: newID("op-"), Kind: opHostKey}}); err != nil {
+		w.log.Error("beginning the renewal of a host key", "instance", rec.Name, "error", err)
+	}
+}
+
+// renewHostKey has a machine that Berth made replace its first host key, pins the new one, and has the old
+// one removed from the provider. What can't be done is an event: the line is verified either way.
+func renewHostKey(ctx context.Context, w *Workspace, r *run) error {
+	select {
+	case <-time.After(settle):
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	b, rec, err := w.target(r)
+	if err != nil {
+		return err
+	}
+	s, ok := b.(backend.Sealer)
+	if !ok || w.hasSnapshots(ctx, b, &rec) { // a disk that goes back would show a key that is known no longer
+		return nil
+	}
+	kept := func(why string) error {
+		return w.persist(ctx, func() *store.Change {
+			op, rec := r.record(), w.recordOf(r)
+			rec.KeyKept = why
+			op.Warnings = append(op.Warnings, why)
+			c := &store.Change{Operations: []store.Operation{op}, Events: []*api.Event{w.event("hostkey.kept", "warn", &rec, &op.Operation, "", "%s", why)}}
+			if w.entries[rec.ID] != nil {
+				c.Instances = []store.Instance{rec}
+			}
+			return c
+		})
+	}
+	if err := w.changeHostKey(ctx, r, &rec); err != nil {
+		var refused *keyRefused
+		var none *AgentUnavailable
+		if errors.As(err, &refused) || errors.As(err, &none) {
+			return kept(fmt.Sprintf("%s keeps the host key that was handed in with its first boot: %s", rec.Name, err))
+		}
+		return err // begun again later
+	}
+	w.opts.Fault(keyChanged)
+	if err := w.retry(ctx, "sealing "+rec.Name, func(ctx context.Context) error { return s.Seal(ctx, ref(&rec)) }); err != nil {
+		return fmt.Errorf("removing the first host key of %s, which is no longer used, from its backend: %w", rec.Name, err)
+	}
+	return w.keep(ctx, r.op.InstanceID, func(rec *store.Instance) { rec.Sealed = true })
+}
+
+func (w *Workspace) hasSnapshots(ctx context.Context, b backend.Backend, rec *store.Instance) bool {
+	s, ok := b.(backend.Snapshotter)
+	if !ok {
+		return false
+	}
+	list, err := within(ctx, w, "backend "+rec.Backend, func(ctx context.Context) ([]api.Snapshot, error) { return s.Snapshots(ctx, ref(rec)) })
+	return err != nil || len(list) > 0
+}
+
+// changeHostKey: the host key that was handed in with the first boot is known to the provider, so the machine
+// makes one of its own, and takes it into use once it is pinned.
+func (w *Workspace) changeHostKey(ctx context.Context, r *run, rec *store.Instance) error {
+	made, err := w.hostKeyStep(ctx, rec, api.HostKeyNew)
+	if err != nil {
+		return err
+	}
+	pub, _, _, _, err := ssh.ParseAuthorizedKey([]byte(made.PublicKey))
+	if err != nil {
+		return api.Errorf(api.CodeFailed, "the machine does not show its new key: %w", err)
+	}
+	print := ssh.FingerprintSHA256(pub)
+	// Both count until the new one is in use, whoever is killed meanwhile.
+	if !strings.Contains(rec.HostKeys, print) {
+		if err := w.pin(ctx, r, rec.HostKeys+","+print); err != nil {
+			return err
+		}
+	}
+	if _, err := w.hostKeyStep(ctx, rec, api.HostKeyUse); err != nil {
+		return err
+	}
+	both := rec.HostKeys + "," + print
+	if err := w.pin(ctx, r, print); err != nil {
+		return err
+	}
+	// A new connection, which knows the new key only, tells that it is in use.
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		_, now, err := w.target(r)
+		if err != nil {
+			return err
+		}
+		client := w.AgentClient(now)
+		_, err = client.AgentInfo(ctx)
+		client.Close()
+		var un *AgentUnavailable
+		if err == nil || errors.As(err, &un) {
+			return nil
+		}
+		if ctx.Err() != nil || time.Now().After(deadline) {
+			if perr := w.pin(context.WithoutCancel(ctx), r, both); perr != nil {
+				return perr
+			}
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// hostKeyStep has the machine do one step of the renewal. What it can't do is a *keyRefused; other errors may
+// pass: an agent that does not answer, is being replaced, or is too old and will be.
+func (w *Workspace) hostKeyStep(ctx context.Context, rec *store.Instance, step string) (api.HostKey, error) {
+	client := w.AgentClient(*rec)
+	defer client.Close()
+	k, err := client.RenewHostKey(ctx, step)
+	if err != nil && ctx.Err() == nil {
+		if code := api.AsError(err).Code; code == api.CodeForbidden || code == api.CodeFailed {
+			err = &keyRefused{err}
+		}
+	}
+	return k, err
+}
+
+// keyRefused is why a machine can't have another host key.
+type keyRefused struct{ error }
+
+func (e *keyRefused) Unwrap() error { return e.error }

@@ -1,0 +1,401 @@
+package workspace
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"berth/backend"
+	"berth/backend/api"
+	"berth/backend/service/store"
+)
+
+// Setup begins a set-up of a running instance: the rest of the one that failed, profiles, or a script.
+func (w *Workspace) Setup(ctx context.Context, name string, q api.SetupRequest) (api.Operation, error) {
+	if op, ok := w.repeated(ctx, q.RequestID); ok {
+		return op, nil
+	}
+	kinds := 0
+	for _, asked := range []bool{q.Resume, q.Forget, len(q.Profiles) > 0 || strings.TrimSpace(q.Setup) != ""} {
+		if asked {
+			kinds++
+		}
+	}
+	if kinds != 1 {
+		return api.Operation{}, api.Errorf(api.CodeUsage, "setup takes one of --resume, --forget, and what to set up: --profile, --setup")
+	}
+	if q.Forget {
+		return w.forgetSetups(ctx, name, q)
+	}
+	if q.Resume {
+		if op, idle, err := w.nothingUnfinished(ctx, name, q); idle || err != nil {
+			return op, err
+		}
+	}
+	return w.other(ctx, name, opSetup, q.RequestID, func(e *entry, op *store.Operation) error {
+		op.Setup = &q
+		switch rec := &e.rec; {
+		case rec.State != api.StateRunning && rec.State != api.StateSetupFailed:
+			return api.Errorf(api.CodeConflict, "%s is %s: only a running instance can be set up", rec.Name, rec.State).WithHint("berth start %s", rec.Name)
+		}
+		var err error
+		op.Profiled, err = w.profiled(q.Profiles, &e.rec.Capabilities, e.rec.Backend)
+		return err
+	}, func(rec *store.Instance) { w.setState(rec, api.StateSettingUp, "") })
+}
+
+// profiled is what profiles come to. It refuses those that are not known, and all on a backend whose instances have no
+// root.
+func (w *Workspace) profiled(names []string, caps *api.Capabilities, backendName string) (*api.SetupPlan, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	if !caps.Profiles || w.opts.Profiles == nil {
+		return nil, api.Errorf(api.CodeUnsupported, "set-up profiles can't be applied on backend %s: %s", backendName, orElse(caps.Why["profiles"], "they need root on the instance"))
+	}
+	plan, err := w.opts.Profiles(names, "")
+	if errors.Is(err, backend.ErrNotFound) { // the call is wrong, no instance is missing
+		e := *api.AsError(err)
+		e.Code = api.CodeUsage
+		err = &e
+	}
+	return &plan, err
+}
+
+// setupPlan is what a set-up carries out: the profiles' steps as they were when it was asked for, whatever was edited
+// since, then the user's script, run once.
+func (w *Workspace) setupPlan(profiled *api.SetupPlan, profiles []string, script, arch string) (plan api.SetupPlan, err error) {
+	switch {
+	case profiled != nil:
+		plan = *profiled
+		plan.Steps = slices.Clone(plan.Steps)
+	case len(profiles) > 0: // asked of a build that did not keep them
+		if plan, err = w.opts.Profiles(profiles, arch); err != nil {
+			return plan, err
+		}
+	}
+	if strings.TrimSpace(script) != "" {
+		plan.Steps = append(plan.Steps, api.SetupStep{Name: "script", Title: "the set-up script", Script: script, Once: true})
+	}
+	return plan, nil
+}
+
+// runSetup sets up a fresh instance, or carries out a set-up operation, and calls the instance running.
+func runSetup(ctx context.Context, w *Workspace, r *run) error {
+	_, rec, err := w.target(r)
+	if err != nil {
+		return err
+	}
+	profiles, script, start := []string(nil), "", ""
+	resume := false
+	switch {
+	case r.op.Setup != nil:
+		profiles, script, resume = r.op.Setup.Profiles, r.op.Setup.Setup, r.op.Setup.Resume
+	case rec.Spec != nil:
+		profiles, script, start = rec.Spec.Profiles, rec.Spec.Setup, rec.Spec.OnStart
+	}
+	if resume {
+		if err := w.resumeSetups(ctx, r, rec); err != nil {
+			return err
+		}
+	} else if len(profiles) > 0 || strings.TrimSpace(script+start) != "" {
+		client := w.AgentClient(rec)
+		defer client.Close()
+		info, err := client.AgentInfo(ctx)
+		if err != nil {
+			return noAgentForSetup(&rec, err)
+		}
+		plan, err := w.setupPlan(r.op.Profiled, profiles, script, info.Arch)
+		switch {
+		case err != nil && rec.SetupID == r.op.ID:
+			// A daemon before this one began it: the agent carries out what was planned then, if it has it.
+			if _, none := client.Setup(ctx, r.op.ID, -1); none != nil {
+				return err
+			}
+			plan = api.SetupPlan{}
+		case err != nil:
+			return err
+		case strings.TrimSpace(start) != "":
+			plan.Steps = append(plan.Steps, onStartStep(start))
+		}
+		plan.ID = r.op.ID
+		// Known before it is begun: a killed daemon's successor asks the agent for the same plan.
+		if err := w.keep(ctx, r.op.InstanceID, func(rec *store.Instance) {
+			beginSetup(rec, store.Setup{ID: r.op.ID, Profiles: profiles, Script: strings.TrimSpace(script+start) != ""})
+		}); err != nil {
+			return err
+		}
+		if err := w.follow(ctx, r, rec, "setup", plan, false); err != nil {
+			return err
+		}
+		if strings.TrimSpace(start) != "" {
+			w.keepOnStart(ctx, &rec)
+		}
+	}
+	return w.persist(ctx, func() *store.Change {
+		c := &store.Change{}
+		op, rec := r.record(), w.recordOf(r)
+		if w.entries[rec.ID] == nil {
+			return c // gone meanwhile
+		}
+		op.Profiled = nil // of use no longer
+		if !resume {
+			endSetup(&rec)
+		}
+		if left := leftOver(&rec); left == "" {
+			w.setState(&rec, api.StateRunning, "")
+		} else {
+			w.setState(&rec, api.StateSetupFailed, rec.SetupFailed)
+			op.Warnings = append(op.Warnings, left)
+		}
+		c.Operations, c.Instances = []store.Operation{op}, []store.Instance{rec}
+		return c
+	})
+}
+
+func onStartStep(script string) api.SetupStep {
+	return api.SetupStep{Name: "onstart", Title: "the start script", Script: script, Once: true}
+}
+
+// runOnStart runs the instance's start script, once for each boot.
+func runOnStart(ctx context.Context, w *Workspace, r *run) error {
+	_, rec, err := w.target(r)
+	if err != nil || rec.Spec == nil || strings.TrimSpace(rec.Spec.OnStart) == "" {
+		return err
+	}
+	client := w.AgentClient(rec)
+	info, err := client.AgentInfo(ctx)
+	client.Close()
+	if err != nil {
+		return noAgentForSetup(&rec, err)
+	}
+	if err := w.keepOp(ctx, r, func(_ *store.Instance, op *store.Operation) []*api.Event {
+		op.Boot = info.BootID
+		return nil
+	}); err != nil {
+		return err
+	}
+	w.keepOnStart(ctx, &rec)
+	return w.follow(ctx, r, rec, "onstart", api.SetupPlan{ID: startPlan(&rec, &r.op), Steps: []api.SetupStep{onStartStep(rec.Spec.OnStart)}}, false)
+}
+
+// startPlan is the id of the plan of a start script: one for each boot. On a host of several instances the
+// boot stays, and it is the start that counts.
+func startPlan(rec *store.Instance, op *store.Operation) string {
+	if rec.Line.Socket != "" {
+		return "start-" + op.ID
+	}
+	return api.OnStartID(op.Boot)
+}
+
+// keepOnStart has the agent run the start script of a machine at boots of which nobody here knows, too. An agent
+// that can't is no reason to fail: the script is run at the starts that Berth does.
+func (w *Workspace) keepOnStart(ctx context.Context, rec *store.Instance) {
+	if rec.Line.SSH == nil || rec.Adopted { // instances of this host do not boot
+		return
+	}
+	client := w.AgentClient(*rec)
+	defer client.Close()
+	if err := client.KeepOnStart(ctx, api.SetupPlan{Steps: []api.SetupStep{onStartStep(rec.Spec.OnStart)}}); err != nil {
+		w.log.Warn("the start script is not kept on the instance", "instance", rec.Name, "error", err)
+	}
+}
+
+// noAgentForSetup explains why nothing can be set up without an agent.
+func noAgentForSetup(rec *store.Instance, err error) error {
+	var un *AgentUnavailable
+	if errors.As(err, &un) {
+		return api.Errorf(api.CodeUnsupported, "%s can't be set up: no agent runs there (%s)", rec.Name, un.Reason)
+	}
+	return err
+}
+
+// follow has the agent carry out a plan (or go on with one) and shows how far it is, until it has ended. A plan without
+// steps is one that the agent has already.
+// The agent does not need us for it: a line that breaks, a reboot of the machine, cost nothing.
+func (w *Workspace) follow(ctx context.Context, r *run, rec store.Instance, step string, plan api.SetupPlan, resume bool) error {
+	plan.MayReboot = !rec.Adopted && rec.Line.SSH != nil
+	client := w.AgentClient(rec)
+	defer client.Close()
+	begun, after := len(plan.Steps) == 0 && !resume, int64(-1)
+	var handover time.Time
+	wait := 20 * time.Millisecond
+	for {
+		var st api.SetupStatus
+		var err error
+		switch {
+		case begun:
+			st, err = client.Setup(ctx, plan.ID, after)
+		case resume:
+			st, err = client.ResumeSetup(ctx, plan.ID)
+		default:
+			st, err = client.PutSetup(ctx, plan)
+		}
+		if err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			code := api.AsError(err).Code
+			if code == api.CodeConflict && handover.IsZero() {
+				handover = time.Now().Add(30 * time.Second) // an agent that is being replaced says so
+			}
+			replaced := code == api.CodeConflict && time.Now().Before(handover)
+			if code != api.CodeUnreachable && !replaced || errors.As(err, new(*AgentUnavailable)) {
+				return noAgentForSetup(&rec, err)
+			}
+			w.note(r, step, func(s *api.Step) { s.Message = "waiting for the instance: " + err.Error() })
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-time.After(wait):
+				wait = min(2*wait, 2*time.Second)
+			}
+			continue
+		}
+		begun, after, wait = true, st.Revision, 20*time.Millisecond
+		w.note(r, step, func(s *api.Step) {
+			s.Parts = parts(&st)
+			s.Message = setupMessage(&st)
+		})
+		if !st.State.Done() {
+			continue
+		}
+		if err := w.persistParts(ctx, r, step, parts(&st)); err != nil {
+			return err
+		}
+		if st.State != api.OpSucceeded {
+			return setupError(&rec, &st)
+		}
+		return nil
+	}
+}
+
+// parts are the steps of a set-up as the parts of one step.
+func parts(st *api.SetupStatus) []api.StepPart {
+	var out []api.StepPart
+	for _, s := range st.Steps {
+		out = append(out, api.StepPart{Name: s.Name, Title: s.Title, State: s.State, StartedAt: s.StartedAt, EndedAt: s.EndedAt, Message: s.Message})
+	}
+	return out
+}
+
+// persistParts keeps the parts of a step as they ended.
+func (w *Workspace) persistParts(ctx context.Context, r *run, step string, parts []api.StepPart) error {
+	return w.keepOp(ctx, r, func(_ *store.Instance, op *store.Operation) []*api.Event {
+		for i := range op.Steps {
+			if op.Steps[i].Name == step {
+				op.Steps[i].Parts = parts
+			}
+		}
+		return nil
+	})
+}
+
+// setupMessage says in a line what is being set up.
+func setupMessage(st *api.SetupStatus) string {
+	done, title := 0, ""
+	for _, s := range st.Steps {
+		switch {
+		case s.State == api.OpSucceeded:
+			done++
+		case s.State == api.OpRunning || s.State == api.OpFailed:
+			title = s.Title
+		}
+	}
+	if st.Rebooting {
+		return "restarting the machine"
+	}
+	if title == "" || len(st.Steps) < 2 {
+		return title
+	}
+	return title + " (" + strconv.Itoa(done+1) + " of " + strconv.Itoa(len(st.Steps)) + ")"
+}
+
+// setupError is the error of a set-up that failed, with the last lines of its log.
+func setupError(rec *store.Instance, st *api.SetupStatus) error {
+	what, why := "the set-up", "it was cancelled"
+	for _, s := range st.Steps {
+		if s.State == api.OpFailed || s.State == api.OpCancelled {
+			what, why = s.Title, orElse(s.Message, "failed")
+		}
+	}
+	log := strings.TrimSpace(strings.ToValidUTF8(st.Log, "?"))
+	if n := len(log) - 2<<10; n > 0 {
+		log = log[n:]
+	}
+	if log != "" {
+		log = "; its last lines:\n" + log
+	}
+	e := api.Errorf(api.CodeFailed, "%s: %s%s", what, why, log).
+		WithHint("mend it (berth ssh %s), then go on with: berth setup %s --resume; or let go of it: berth setup %s --forget", rec.Name, rec.Name, rec.Name)
+	if st.Error != nil && st.Error.Code != "" {
+		e.Code = st.Error.Code
+		if st.Error.Hint != "" {
+			e.Hint = st.Error.Hint + "; then: berth setup " + rec.Name + " --resume (or let go of it: --forget)"
+		}
+	}
+	return e
+}
+
+// other begins an operation that is none of the four actions. check sees the instance as it is and
+// completes the operation; change sets what is shown while it runs.
+func (w *Workspace) other(ctx context.Context, name, kind, requestID string, check func(*entry, *store.Operation) error, change func(*store.Instance)) (api.Operation, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e, err := w.free(ctx, name, kind)
+	if err != nil {
+		return api.Operation{}, err
+	}
+	if cur := e.run; cur != nil {
+		if requestID != "" && cur.op.ID == requestID {
+			return cur.snapshot(), nil // repeated at the same moment
+		}
+		return api.Operation{}, underWay(e)
+	}
+	if e.rec.State == api.StateCreateFailed {
+		return api.Operation{}, neverMade(&e.rec)
+	}
+	op := store.Operation{Operation: api.Operation{ID: operationID(requestID), Kind: kind}}
+	if err := check(e, &op); err != nil {
+		return api.Operation{}, err
+	}
+	rec := e.rec
+	change(&rec)
+	r, err := w.begin(ctx, rec, op)
+	if err != nil {
+		return api.Operation{}, err
+	}
+	return r.snapshot(), nil
+}
+
+// free finds an instance, without an operation that one of this kind ends. w.mu is held, and let go of meanwhile.
+func (w *Workspace) free(ctx context.Context, name, kind string) (*entry, error) {
+	e, err := w.find(name)
+	for err == nil && e.run != nil && supersedes(kind, e.run.op.Kind) {
+		cur := e.run
+		var gerr error
+		w.unlocked(func() { gerr = cur.giveUp(ctx, kind) })
+		if gerr != nil {
+			return nil, gerr
+		}
+		e, err = w.find(name)
+	}
+	return e, err
+}
+
+func underWay(e *entry) error {
+	cur := e.run.op
+	return api.Errorf(api.CodeConflict, "%s of %s is under way since %s", cur.Kind, e.rec.Name, cur.CreatedAt.Local().Format("15:04:05")).
+		WithHint("wait for it: berth show %s", e.rec.Name)
+}
+
+// capable is the error for what an instance can't do.
+func capable(can bool, rec *store.Instance, what, name string) error {
+	if can {
+		return nil
+	}
+	return api.Errorf(api.CodeUnsupported, "%s can't be %s: %s", rec.Name, what, orElse(rec.Capabilities.Why[name], "backend "+rec.Backend+" has no such thing"))
+}

@@ -1,0 +1,401 @@
+package workspace
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"berth/backend"
+	"berth/backend/api"
+	"berth/backend/service/store"
+)
+
+// Lines reaches agents; it is implemented over unix sockets and SSH by package dial.
+type Lines interface {
+	// Agent opens a connection to the instance's agent, putting the agent in place if need be.
+	// Where no agent can run it returns *AgentUnavailable.
+	Agent(ctx context.Context, in *store.Instance) (net.Conn, error)
+	// Forget closes what is open to the instance; with uninstall it first removes the agent and its
+	// folder from the instance.
+	Forget(ctx context.Context, in *store.Instance, uninstall bool) error
+}
+
+// AgentUnavailable says that an instance can be reached but no agent can run there: exec and ssh
+// still work over plain SSH.
+type AgentUnavailable struct{ Reason string }
+
+// Error implements error.
+func (e *AgentUnavailable) Error() string { return "no agent: " + e.Reason }
+
+// Options are what a Workspace is made of. Store, Backends and Lines must be set.
+type Options struct {
+	Store    store.Store
+	Backends map[string]backend.Backend
+	// Failed are the backends that could not be opened, and why.
+	Failed   map[string]error
+	Lines    Lines
+	Log      *slog.Logger
+	Now      func() time.Time
+	Fault    func(point string)
+	Limits   Limits
+	Defaults Defaults
+	Env      map[string]string // environment of background work until a client has called
+	// KeyPath is the file of the workspace's SSH key, made when the first machine needs it.
+	KeyPath string
+	// Profiles turns the names of set-up profiles into a plan without an id, for an architecture (as Go names
+	// it; empty: not known yet). It refuses what it does not know.
+	Profiles func(names []string, arch string) (api.SetupPlan, error)
+}
+
+// Defaults fill the empty fields of a create request.
+type Defaults struct {
+	Backend string
+	Size    string
+	Image   string
+}
+
+// Limits are the time limits of an operation's parts; zero fields take the defaults.
+type Limits struct {
+	Call    time.Duration // one call of a provider: 2 min
+	Machine time.Duration // a machine's way to a state: 20 min
+	Agent   time.Duration // the agent's first answer on a new machine: 5 min
+	Prepare time.Duration // fetching what a backend needs before it can create: 6 h
+	Setup   time.Duration // all set-up profiles and scripts: 12 h
+	Gentle  time.Duration // a machine's reaction to a stop or restart before it is forced: 90 s
+	Tries   int           // of a provider call that can't reach the provider: 4
+	Backoff time.Duration // before the second try, then doubled: 500 ms
+}
+
+func (l Limits) withDefaults() Limits {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	def(&l.Call, 2*time.Minute)
+	def(&l.Machine, 20*time.Minute)
+	def(&l.Agent, 5*time.Minute)
+	def(&l.Prepare, 6*time.Hour)
+	def(&l.Setup, 12*time.Hour)
+	def(&l.Gentle, 90*time.Second)
+	def(&l.Backoff, 500*time.Millisecond)
+	if l.Tries == 0 {
+		l.Tries = 4
+	}
+	return l
+}
+
+// Workspace is the fleet of one home. It is safe for concurrent use.
+type Workspace struct {
+	opts   Options
+	log    *slog.Logger
+	now    func() time.Time
+	limits Limits
+	hub    *hub
+	homeID string
+	id     string
+
+	dies func(v any) bool // set by tests: whether the panic v ends its goroutine as a kill would
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup
+
+	reconciling   chan struct{} // has room for the one who asks the providers
+	lastReconcile time.Time     // guarded by reconciling
+
+	mu       sync.Mutex
+	entries  map[string]*entry // by instance id
+	runs     map[string]*run   // operations under way, by id
+	whoami   map[string]string // by backend
+	env      map[string]string // of the last call: background work runs with it
+	watchers int
+	gone     map[string]time.Time // when records were removed, by BACKEND/ID and BACKEND/TOKEN of the machine
+	suspects map[string]bool      // instances to look at, because their line has changed
+	down     map[string]int       // instances whose line is down, and how often they were looked at since
+	wake     chan struct{}        // wakes the reconciler
+}
+
+// entry is one instance in memory.
+type entry struct {
+	rec    store.Instance
+	run    *run           // the operation under way, if any
+	lastOp *api.Operation // the last one, if it failed
+	agent  *api.AgentStatus
+	env    map[string]string // of the caller who last reached it
+}
+
+// errClosing is the cause with which Close ends what is under way: it stays unfinished in the store.
+var errClosing = fmt.Errorf("the daemon is ending")
+
+// Open loads the workspace from its store. Nothing runs until Resume.
+func Open(ctx context.Context, o Options) (*Workspace, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Fault == nil {
+		o.Fault = func(string) {}
+	}
+	w := &Workspace{opts: o, env: o.Env, log: o.Log, now: o.Now, limits: o.Limits.withDefaults(), hub: newHub(),
+		entries: map[string]*entry{}, runs: map[string]*run{}, whoami: map[string]string{}, suspects: map[string]bool{}, down: map[string]int{}, gone: map[string]time.Time{}, wake: make(chan struct{}, 1), reconciling: make(chan struct{}, 1)}
+	w.ctx, w.cancel = context.WithCancelCause(context.Background())
+	var err error
+	if w.homeID, err = HomeID(ctx, o.Store); err != nil {
+		return nil, err
+	}
+	if w.id, err = setting(ctx, o.Store, "workspace_id"); err != nil {
+		return nil, err
+	}
+	recs, err := o.Store.Instances(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range recs {
+		w.entries[recs[i].ID] = &entry{rec: recs[i]}
+	}
+	return w, nil
+}
+
+// HomeID is the random id of a store, which is made at the first start.
+func HomeID(ctx context.Context, s store.Store) (string, error) { return setting(ctx, s, "home_id") }
+
+// setting reads a random id of the store, making it at the first start.
+func setting(ctx context.Context, s store.Store, key string) (string, error) {
+	v, err := s.Setting(ctx, key)
+	if err != nil || v != "" {
+		return v, err
+	}
+	v = newID("")
+	return v, s.Apply(ctx, &store.Change{Settings: map[string]string{key: v}})
+}
+
+// newID returns prefix and 16 random hex digits.
+func newID(prefix string) string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // crypto/rand.Read never fails
+	return prefix + hex.EncodeToString(b[:])
+}
+
+// Close stops what runs, leaving operations unfinished in the store for the next daemon, and waits
+// for it. The store stays open.
+func (w *Workspace) Close() {
+	w.cancel(errClosing)
+	w.wg.Wait()
+	w.hub.close()
+}
+
+// IDs returns the random ids of the workspace and of this home.
+func (w *Workspace) IDs() (workspace, home string) { return w.id, w.homeID }
+
+// Remember keeps a caller's environment (its ssh-agent, its credentials) for the work that nobody asks
+// for: reconnecting, looking how machines are. With an instance's id it is what that instance was
+// reached with; otherwise it is for those that were not reached yet. What a later caller lacks stays: a
+// script without an ssh-agent does not take it away.
+func (w *Workspace) Remember(env map[string]string, id string) {
+	if len(env) == 0 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if id == "" {
+		w.env = overlay(w.env, env)
+	} else if e := w.entries[id]; e != nil {
+		e.env = overlay(e.env, env)
+	}
+}
+
+func overlay(under, over map[string]string) map[string]string {
+	out := maps.Clone(under)
+	if out == nil {
+		out = map[string]string{}
+	}
+	maps.Copy(out, over)
+	return out
+}
+
+// background returns ctx for work that nobody asked for: nobody is there to answer a question.
+func (w *Workspace) background(ctx context.Context) context.Context {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return backend.WithCaller(ctx, &backend.Caller{Actor: "berth", Env: w.env})
+}
+
+// inPlaceOf returns ctx for work on an instance: with the environment that it was last reached with,
+// where the caller brings none or, without ask, whoever calls.
+func (w *Workspace) inPlaceOf(ctx context.Context, id string, ask bool) context.Context {
+	c := *backend.CallerFrom(ctx)
+	if ask && len(c.Env) > 0 && c.Actor != "berth" {
+		return ctx
+	}
+	if !ask {
+		c.Ask = nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c.Env = w.env
+	if e := w.entries[id]; e != nil && e.env != nil {
+		c.Env = e.env
+	}
+	return backend.WithCaller(ctx, &c)
+}
+
+// Busy counts the operations under way.
+func (w *Workspace) Busy() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.runs)
+}
+
+// Len counts the instances.
+func (w *Workspace) Len() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.entries)
+}
+
+// Instances lists the fleet in name order.
+func (w *Workspace) Instances(o api.ListOptions) []api.Instance {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := make([]api.Instance, 0, len(w.entries))
+	for _, e := range w.entries {
+		r := &e.rec
+		if (o.Backend != "" && r.Backend != o.Backend) || (o.State != "" && r.State != o.State) {
+			continue
+		}
+		in := w.public(e)
+		if o.Mine && !in.Mine {
+			continue
+		}
+		out = append(out, in)
+	}
+	slices.SortFunc(out, func(a, b api.Instance) int {
+		if c := strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Backend, b.Backend)
+	})
+	return out
+}
+
+// Instance returns one instance by name, BACKEND/NAME or id.
+func (w *Workspace) Instance(name string) (api.Instance, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e, err := w.find(name)
+	if err != nil {
+		return api.Instance{}, err
+	}
+	return w.public(e), nil
+}
+
+// Record returns a copy of the durable record of an instance, for the lines and the daemon.
+func (w *Workspace) Record(name string) (store.Instance, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e, err := w.find(name)
+	if err != nil {
+		return store.Instance{}, err
+	}
+	return e.rec, nil
+}
+
+// commit writes c and then makes it visible: memory and subscribers. w.mu must be held. Events may
+// be appended to c by the caller; their Seq is set. When it fails nothing has changed.
+func (w *Workspace) commit(ctx context.Context, c *store.Change) error {
+	if err := w.opts.Store.Apply(context.WithoutCancel(ctx), c); err != nil {
+		return err
+	}
+	for i := range c.Operations {
+		op := &c.Operations[i]
+		r := w.runs[op.ID]
+		if r == nil {
+			continue
+		}
+		r.op = *op
+		if e := w.entries[op.InstanceID]; op.State.Done() && e != nil && e.run == r {
+			e.run = nil
+			if op.State == api.OpFailed && op.Kind != opHostKey {
+				e.lastOp = ptr(r.snapshot())
+			}
+		}
+	}
+	for _, id := range c.RemoveInstances {
+		if e := w.entries[id]; e != nil {
+			w.gone[e.rec.Backend+"/"+e.rec.ProviderID], w.gone[e.rec.Backend+"/"+e.rec.Token] = w.now(), w.now()
+		}
+		delete(w.entries, id)
+		delete(w.down, id)
+		w.hub.publish(api.Change{Removed: id})
+	}
+	for i := range c.Instances {
+		rec := c.Instances[i]
+		e := w.entries[rec.ID]
+		if e == nil {
+			e = &entry{}
+			w.entries[rec.ID] = e
+		}
+		e.rec = rec
+		w.publish(e)
+	}
+	for _, ev := range c.Events {
+		w.hub.publish(api.Change{Event: ev})
+	}
+	for i := range c.Operations {
+		if r := w.runs[c.Operations[i].ID]; r != nil {
+			w.hub.publish(api.Change{Operation: ptr(r.snapshot())})
+			if e := w.entries[r.op.InstanceID]; e != nil {
+				w.publish(e)
+			}
+		}
+	}
+	return nil
+}
+
+// publish shows an instance to the subscribers. w.mu must be held.
+func (w *Workspace) publish(e *entry) {
+	if w.hub.empty() {
+		return
+	}
+	in := w.public(e)
+	w.hub.publish(api.Change{Instance: &in})
+}
+
+// event makes an event about e; level is "info", "warn" or "error".
+func (w *Workspace) event(kind, level string, rec *store.Instance, op *api.Operation, actor, format string, a ...any) *api.Event {
+	ev := &api.Event{Time: w.now().UTC(), Kind: kind, Level: level, Actor: actor, Message: fmt.Sprintf(format, a...)}
+	if rec != nil {
+		ev.InstanceID, ev.Instance = rec.ID, rec.Name
+	}
+	if op != nil {
+		ev.OperationID = op.ID
+		if actor == "" {
+			ev.Actor = op.Actor
+		}
+	}
+	return ev
+}
+
+// Events returns recorded events; instance may be a name, or the name of one that is gone.
+func (w *Workspace) Events(ctx context.Context, o api.EventOptions) ([]api.Event, error) {
+	q := store.EventQuery{Since: o.Since, Limit: o.Limit}
+	if o.Instance != "" {
+		rec, err := w.Record(o.Instance)
+		if err != nil {
+			return nil, err
+		}
+		q.InstanceID = rec.ID
+	}
+	return w.opts.Store.Events(ctx, q)
+}
