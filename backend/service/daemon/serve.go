@@ -22,8 +22,8 @@ import (
 	"berth/backend/api"
 	"berth/backend/base/paths"
 	"berth/backend/base/version"
-	"berth/backend/fleet"
 	"berth/backend/service/store"
+	"berth/backend/service/telemetry"
 	"berth/backend/service/workspace"
 )
 
@@ -77,7 +77,7 @@ func notePath(h paths.Home) string { return filepath.Join(h.Run, "daemon.json") 
 type Server struct {
 	cfg       Config
 	ws        *workspace.Workspace
-	fleet     *fleet.Hub
+	fleet     *telemetry.Hub
 	workspace atomic.Pointer[workspace.Workspace] // for the lines, which begin before there is one
 	lines     Lines
 	store     *store.SQLite
@@ -137,11 +137,11 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	s.workspace.Store(s.ws)
-	hub := fleet.Options{Workspace: s.ws, Log: cfg.Log}
+	hub := telemetry.Options{Workspace: s.ws, Log: cfg.Log}
 	if cfg.Hook != "" {
-		hub.Hook = fleet.Hook(cfg.Hook, cfg.Log)
+		hub.Hook = telemetry.Hook(cfg.Hook, cfg.Log)
 	}
-	s.fleet = fleet.New(hub)
+	s.fleet = telemetry.New(hub)
 	defer s.fleet.Close()
 	limitMemory()
 	defer s.ws.Close()
