@@ -6,7 +6,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/backend/api"
-	"berth/ui/act"
+	"berth/ui/action"
 	"berth/ui/screen"
 )
 
@@ -44,7 +44,7 @@ func (m *Model) checkAfter() tea.Cmd {
 		return nil
 	}
 	m.after = nil
-	if why := act.Why(m.e, r, act.Shell); why != "" {
+	if why := action.Why(m.e, r, action.Shell); why != "" {
 		return screen.Warn(why)
 	}
 	return m.openShell(r.ID)

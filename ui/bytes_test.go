@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"berth/backend/api"
-	"berth/ui/paint"
+	"berth/ui/renderer"
 	"berth/ui/uitest"
 )
 
@@ -19,7 +19,7 @@ func BenchmarkBytes(b *testing.B) {
 	for b.Loop() {
 		d := uitest.Drive(uitest.Options{Width: 120, Height: 40, Look: truecolor}, uitest.Many(uitest.Epoch.Add(-48*time.Hour), 500)...)
 		var out counted
-		p := paint.New(&out)
+		p := renderer.New(&out)
 		p.Resume()
 		step := func(name string, f func()) {
 			f()

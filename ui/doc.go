@@ -11,5 +11,5 @@
 // screen follows its agent directly.
 //
 // Everything that comes from outside is cleaned where it is drawn (packages text and draw). Before
-// bubbletea is imported, package early must have been initialised: see there.
+// bubbletea is imported, package noquery must have been initialised: see there.
 package ui

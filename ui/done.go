@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"berth/backend/api"
-	"berth/ui/act"
+	"berth/ui/action"
 	"berth/ui/data"
 	"berth/ui/dialog"
 	"berth/ui/screen"
@@ -74,27 +74,27 @@ func (f *failure) add(m *Model, d screen.Done, e *api.Error) {
 	if more := len(f.refs) - len(f.texts); more > 0 {
 		n.Text += fmt.Sprintf("\nand %d more", more)
 	}
-	if r := m.e.Store.ByName(d.Ref); e.Code == api.CodeRefused && r != nil && act.Forcible(d.Verb) {
+	if r := m.e.Store.ByName(d.Ref); e.Code == api.CodeRefused && r != nil && action.Forcible(d.Verb) {
 		f.force = append(f.force, r)
 	}
 	if len(f.force) > 0 {
 		n.Verb = "Do it anyway"
-		n.Do = act.Run(m.e, d.Verb, f.force, api.ActionRequest{Force: true})
+		n.Do = action.Run(m.e, d.Verb, f.force, api.ActionRequest{Force: true})
 	}
 	f.Notice = n
 }
 
 func verbFor(v string) string {
 	switch v {
-	case act.Delete:
+	case action.Delete:
 		return "delete"
-	case act.Shell:
+	case action.Shell:
 		return "open a shell on"
-	case act.Snapshot:
+	case action.Snapshot:
 		return "take a snapshot of"
-	case act.Restore:
+	case action.Restore:
 		return "restore a snapshot of"
-	case act.DropSnapshot:
+	case action.DropSnapshot:
 		return "delete a snapshot of"
 	}
 	return v

@@ -15,9 +15,9 @@ import (
 
 	"berth/backend/api"
 	"berth/ui/data"
-	"berth/ui/paint"
+	"berth/ui/renderer"
 	"berth/ui/screen"
-	"berth/ui/tap"
+	"berth/ui/termquery"
 	"berth/ui/theme"
 )
 
@@ -82,7 +82,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	e := &screen.Env{Ctx: ctx, WS: o.Workspace, Store: data.NewStore(), Config: o.Config, Now: time.Now,
 		MouseOn: o.Config.Mouse, LocalGPUs: o.LocalGPUs, CanShell: client != nil}
-	t := &terminal{in: o.In, out: o.Out, Painter: paint.New(o.Out)}
+	t := &terminal{in: o.In, out: o.Out, Renderer: renderer.New(o.Out)}
 	if err := t.take(); err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func Run(ctx context.Context, o Options) error {
 		hooks.Shell = shellOpener(ctx, client, t, o.Getenv, o.Config.Escape, q)
 	}
 	m := NewModel(e, theme.Detect(o.Getenv, o.Config.Theme, o.Config.ASCII), hooks, w, h)
-	in := &tap.Tap{File: o.In}
+	in := &termquery.Reader{File: o.In}
 	p = tea.NewProgram(&painted{m, t}, tea.WithInput(in), tea.WithOutput(o.Out), tea.WithoutRenderer(), tea.WithFilter(t.filter))
 	in.Dark = func(dark bool) { go p.Send(darkMsg(dark)) } // the reader must not wait for the loop
 	in.Gone = cancel
@@ -111,7 +111,7 @@ func Run(ctx context.Context, o Options) error {
 	t.Start(o.Config.Mouse)
 	defer t.Stop()
 	if asks(o.Getenv, o.Config.Theme) {
-		_ = t.Write(tap.Query) // a terminal that is gone is noticed by the reader
+		_ = t.Write(termquery.Query) // a terminal that is gone is noticed by the reader
 	}
 	var wg sync.WaitGroup
 	background := func(f func()) {

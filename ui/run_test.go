@@ -16,7 +16,7 @@ import (
 
 	"berth/backend/api"
 	"berth/ui"
-	_ "berth/ui/early"
+	_ "berth/ui/noquery"
 	"berth/ui/uitest"
 )
 

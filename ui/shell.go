@@ -8,7 +8,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/backend/api"
-	"berth/ui/act"
+	"berth/ui/action"
 	"berth/ui/attach"
 	"berth/ui/dialog"
 	"berth/ui/screen"
@@ -69,7 +69,7 @@ func (m *Model) opened(msg openedMsg) tea.Cmd {
 		return nil
 	case msg.err != nil:
 		m.closeDialog(d)
-		m.done(screen.Done{Verb: act.Shell, Ref: msg.ref, Err: msg.err})
+		m.done(screen.Done{Verb: action.Shell, Ref: msg.ref, Err: msg.err})
 		return nil
 	}
 	d.Dialog.(*connecting).taken = true
@@ -95,7 +95,7 @@ func (m *Model) shellDone(msg shellDoneMsg) tea.Cmd {
 		err = msg.err
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {
-		m.done(screen.Done{Verb: act.Shell, Ref: msg.ref, Err: err})
+		m.done(screen.Done{Verb: action.Shell, Ref: msg.ref, Err: err})
 	} else {
 		m.say(screen.Toast{Level: "info", Text: msg.ref + ": " + text})
 	}

@@ -13,14 +13,14 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 	"golang.org/x/term"
 
-	"berth/ui/paint"
+	"berth/ui/renderer"
 )
 
-// terminal is the user's terminal while the dashboard has it: raw, and painted by a Painter instead
+// terminal is the user's terminal while the dashboard has it: raw, and painted by a Renderer instead
 // of bubbletea's renderer.
 type terminal struct {
 	in, out *os.File
-	*paint.Painter
+	*renderer.Renderer
 
 	mu  sync.Mutex
 	old *term.State // how it was; nil while it is not raw
@@ -51,7 +51,7 @@ func (t *terminal) give() {
 	}
 }
 
-// The messages by which a model asks bubbletea's renderer for something; they are the Painter's.
+// The messages by which a model asks bubbletea's renderer for something; they are the Renderer's.
 var (
 	mouseOnMsg  = reflect.TypeOf(tea.EnableMouseCellMotion())
 	mouseOffMsg = reflect.TypeOf(tea.DisableMouse())

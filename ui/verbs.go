@@ -7,7 +7,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/assets"
-	"berth/ui/act"
+	"berth/ui/action"
 	"berth/ui/data"
 	"berth/ui/fleet"
 	"berth/ui/palette"
@@ -45,9 +45,9 @@ func (m *Model) verbs() []palette.Verb {
 			return f(rows)
 		}
 	}
-	action := func(verb, desc string) palette.Verb {
-		v := palette.Verb{Name: verb, Desc: desc, Args: names, Do: on(func(rows []*data.Row) tea.Cmd { return act.Do(e, verb, rows) })}
-		if e.ReadOnly && verb != act.Shell && verb != act.Console {
+	entry := func(verb, desc string) palette.Verb {
+		v := palette.Verb{Name: verb, Desc: desc, Args: names, Do: on(func(rows []*data.Row) tea.Cmd { return action.Do(e, verb, rows) })}
+		if e.ReadOnly && verb != action.Shell && verb != action.Console {
 			v.Why = "read-only (R switches it off)"
 		}
 		return v
@@ -57,7 +57,7 @@ func (m *Model) verbs() []palette.Verb {
 	}
 	free := func() []string { return nil }
 	verbs := []palette.Verb{
-		action(act.Shell, "a shell on an instance"),
+		entry(action.Shell, "a shell on an instance"),
 		{Name: "show", Desc: "everything about an instance", Args: names, Do: on(func(rows []*data.Row) tea.Cmd {
 			return e.Send(screen.Open{Name: "detail", Arg: rows[0].ID})
 		})},
@@ -66,14 +66,14 @@ func (m *Model) verbs() []palette.Verb {
 		})},
 		open("wall", "wall", "all GPUs of the fleet", free),
 		open("attention", "attention", "what wants attention, and what to do", free),
-		action(act.Start, "start instances"),
-		action(act.Stop, "stop instances"),
-		action(act.Restart, "restart instances"),
-		action(act.Delete, "delete instances, or forget adopted ones"),
-		action(act.Console, "the console's last output"),
-		action(act.Setup, "go on with a set-up that failed"),
-		action(act.LetGo, "do without a set-up that failed"),
-		action(act.Snapshot, "keep the disk of an instance as it is now"),
+		entry(action.Start, "start instances"),
+		entry(action.Stop, "stop instances"),
+		entry(action.Restart, "restart instances"),
+		entry(action.Delete, "delete instances, or forget adopted ones"),
+		entry(action.Console, "the console's last output"),
+		entry(action.Setup, "go on with a set-up that failed"),
+		entry(action.LetGo, "do without a set-up that failed"),
+		entry(action.Snapshot, "keep the disk of an instance as it is now"),
 		{Name: "snapshots", Desc: "the snapshots of an instance: take, restore, delete", Args: names, Do: on(func(rows []*data.Row) tea.Cmd {
 			return e.Send(screen.Open{Name: "snapshots", Arg: rows[0].ID})
 		})},
@@ -88,8 +88,8 @@ func (m *Model) verbs() []palette.Verb {
 		open("adopt", "adopt", "take in a machine that exists", func() []string { return []string{"local"} }),
 		open("events", "events", "what happened", names),
 		open("help", "help", "help, by page", assets.HelpTopics),
-		{Name: "refresh", Desc: "ask the provider how instances are", Args: names, Do: on(func(rows []*data.Row) tea.Cmd { return act.Refresh(e, rows) })},
-		{Name: "copy", Desc: "copy a value of an instance", Args: names, Do: on(func(rows []*data.Row) tea.Cmd { return act.CopyMenu(e, rows[0]) })},
+		{Name: "refresh", Desc: "ask the provider how instances are", Args: names, Do: on(func(rows []*data.Row) tea.Cmd { return action.Refresh(e, rows) })},
+		{Name: "copy", Desc: "copy a value of an instance", Args: names, Do: on(func(rows []*data.Row) tea.Cmd { return action.CopyMenu(e, rows[0]) })},
 		{Name: "sort", Desc: "sort the fleet by a column; - turns it round", Args: sortNames, Do: m.onFleet(func(f *fleet.Fleet, arg string) tea.Cmd {
 			if !f.SortBy(arg) {
 				return screen.Warn("there is no column " + arg + ": " + strings.Join(fleet.ColumnNames(), ", "))
@@ -110,33 +110,33 @@ func (m *Model) verbs() []palette.Verb {
 
 // otherWords are what people call the commands who know other tools.
 var otherWords = map[string][]string{
-	act.Shell:    {"shell", "terminal", "bash", "attach", "connect", "login"},
-	"show":       {"details", "info", "describe", "address", "ip"},
-	"top":        {"htop", "gpu", "nvtop", "nvitop", "nvidia-smi", "df", "ps", "figures", "metrics", "monitor", "history", "graph", "processes", "kill", "signal", "cpu", "memory", "disk", "usage"},
-	"wall":       {"gpus", "all", "grid", "idle"},
-	"attention":  {"alerts", "alarms", "problems", "warnings", "findings", "acknowledge", "mute"},
-	act.Start:    {"run", "boot", "resume", "up"},
-	act.Stop:     {"halt", "shutdown", "deallocate", "pause", "down"},
-	act.Restart:  {"reboot", "reset"},
-	act.Delete:   {"delete", "remove", "terminate", "destroy", "forget"},
-	act.Console:  {"serial", "dmesg", "bootlog", "output"},
-	act.Setup:    {"install", "profiles", "provision"},
-	act.LetGo:    {"dismiss", "abandon"},
-	act.Snapshot: {"backup", "save"},
-	"snapshots":  {"restore", "rollback", "revert", "undo"},
-	"inventory":  {"packages", "versions", "software", "cuda", "driver", "compare", "diff"},
-	"create":     {"new", "add", "launch", "make"},
-	"adopt":      {"import", "register", "take"},
-	"events":     {"log", "logs", "audit", "journal"},
-	"help":       {"man", "manual", "docs", "keys"},
-	"refresh":    {"reload", "update", "sync"},
-	"copy":       {"clipboard", "yank"},
-	"sort":       {"order", "cost", "costs", "money", "price", "spend", "bill"},
-	"filter":     {"search", "find", "grep", "mine"},
-	"theme":      {"colours", "colors", "dark", "light"},
-	"readonly":   {"safe", "lock"},
-	"mouse":      {"select"},
-	"quit":       {"exit", "leave", "bye"},
+	action.Shell:    {"shell", "terminal", "bash", "attach", "connect", "login"},
+	"show":          {"details", "info", "describe", "address", "ip"},
+	"top":           {"htop", "gpu", "nvtop", "nvitop", "nvidia-smi", "df", "ps", "figures", "metrics", "monitor", "history", "graph", "processes", "kill", "signal", "cpu", "memory", "disk", "usage"},
+	"wall":          {"gpus", "all", "grid", "idle"},
+	"attention":     {"alerts", "alarms", "problems", "warnings", "findings", "acknowledge", "mute"},
+	action.Start:    {"run", "boot", "resume", "up"},
+	action.Stop:     {"halt", "shutdown", "deallocate", "pause", "down"},
+	action.Restart:  {"reboot", "reset"},
+	action.Delete:   {"delete", "remove", "terminate", "destroy", "forget"},
+	action.Console:  {"serial", "dmesg", "bootlog", "output"},
+	action.Setup:    {"install", "profiles", "provision"},
+	action.LetGo:    {"dismiss", "abandon"},
+	action.Snapshot: {"backup", "save"},
+	"snapshots":     {"restore", "rollback", "revert", "undo"},
+	"inventory":     {"packages", "versions", "software", "cuda", "driver", "compare", "diff"},
+	"create":        {"new", "add", "launch", "make"},
+	"adopt":         {"import", "register", "take"},
+	"events":        {"log", "logs", "audit", "journal"},
+	"help":          {"man", "manual", "docs", "keys"},
+	"refresh":       {"reload", "update", "sync"},
+	"copy":          {"clipboard", "yank"},
+	"sort":          {"order", "cost", "costs", "money", "price", "spend", "bill"},
+	"filter":        {"search", "find", "grep", "mine"},
+	"theme":         {"colours", "colors", "dark", "light"},
+	"readonly":      {"safe", "lock"},
+	"mouse":         {"select"},
+	"quit":          {"exit", "leave", "bye"},
 }
 
 func sortNames() []string {

@@ -6,7 +6,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	_ "berth/ui/early" // before bubbletea, so that no verb waits for a terminal's answer
+	_ "berth/ui/noquery" // before bubbletea, so that no verb waits for a terminal's answer
 )
 
 func main() { os.Exit(run()) }

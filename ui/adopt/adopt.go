@@ -7,7 +7,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/backend/api"
-	"berth/ui/act"
+	"berth/ui/action"
 	"berth/ui/create"
 	"berth/ui/draw"
 	"berth/ui/form"
@@ -260,23 +260,23 @@ func (a *Adopt) Command() string {
 	if r.Name == "" {
 		r.Name = "NAME"
 	}
-	s += act.Quote(r.Name)
+	s += action.Quote(r.Name)
 	switch {
 	case r.Local:
 		s += " --local"
 	case r.Target == "":
 		s += " USER@HOST"
 	default:
-		s += " " + act.Quote(r.Target)
+		s += " " + action.Quote(r.Target)
 	}
 	if r.HostKey != "" {
-		s += " --host-key " + act.Quote(r.HostKey)
+		s += " --host-key " + action.Quote(r.HostKey)
 	}
 	if r.Share != "" {
-		s += " --share " + act.Quote(r.Share)
+		s += " --share " + action.Quote(r.Share)
 	}
 	if x := a.f.Fields[fShell]; x.On && x.Off == "" {
-		s += " && berth ssh " + act.Quote(r.Name)
+		s += " && berth ssh " + action.Quote(r.Name)
 	}
 	return s
 }

@@ -11,7 +11,7 @@ import (
 
 	"berth/backend/api"
 	"berth/gpu"
-	"berth/ui/act"
+	"berth/ui/action"
 	"berth/ui/data"
 	"berth/ui/dialog"
 	"berth/ui/form"
@@ -226,11 +226,11 @@ func (s *Attention) Keys() []key.Binding {
 		}},
 		{Keys: []string{"t"}, Group: acts, Desc: "Give this terminal to a shell on the instance; enter ~ . comes back.", Why: none, Do: func() tea.Cmd {
 			if r := s.Subjects(); len(r) > 0 {
-				if why := act.Why(s.e, r[0], act.Shell); why != "" {
+				if why := action.Why(s.e, r[0], action.Shell); why != "" {
 					return screen.Warn(why)
 				}
 			}
-			return act.Do(s.e, act.Shell, s.Subjects())
+			return action.Do(s.e, action.Shell, s.Subjects())
 		}},
 		{Keys: []string{"down", "j"}, Show: "↓ j", Group: move, Desc: "Down.", Do: step(1)},
 		{Keys: []string{"up", "k"}, Show: "↑ k", Group: move, Desc: "Up.", Do: step(-1)},

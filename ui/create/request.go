@@ -9,7 +9,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/backend/api"
-	"berth/ui/act"
+	"berth/ui/action"
 	"berth/ui/money"
 	"berth/ui/screen"
 )
@@ -92,30 +92,30 @@ func (c *Create) Command() string {
 	if name == "" {
 		name = "NAME"
 	}
-	s := "berth create " + act.Quote(name)
+	s := "berth create " + action.Quote(name)
 	if v(fBackend) != "" {
-		s += " --backend " + act.Quote(v(fBackend))
+		s += " --backend " + action.Quote(v(fBackend))
 	}
 	if v(fSize) != "" {
-		s += " --size " + act.Quote(v(fSize))
+		s += " --size " + action.Quote(v(fSize))
 	}
 	if v(fImage) != "" {
-		s += " --image " + act.Quote(v(fImage))
+		s += " --image " + action.Quote(v(fImage))
 	}
 	if c.f.Fields[fSSH].Off == "" && c.f.Fields[fSSH].On {
 		s += " --ssh"
 	}
 	if n := c.f.Fields[fNetwork]; n.Off == "" && n.Value() != "" {
-		s += " --subnet " + act.Quote(n.Value())
+		s += " --subnet " + action.Quote(n.Value())
 	}
 	if p := c.f.Fields[fProfiles]; p.Off == "" && p.Value() != "" {
-		s += " --profile " + act.Quote(strings.Join(split(p.Value()), ","))
+		s += " --profile " + action.Quote(strings.Join(split(p.Value()), ","))
 	}
 	if v(fSetup) != "" {
-		s += " --setup " + act.Quote(v(fSetup))
+		s += " --setup " + action.Quote(v(fSetup))
 	}
 	if c.shell() {
-		s += " && berth ssh " + act.Quote(name)
+		s += " && berth ssh " + action.Quote(name)
 	}
 	return s
 }

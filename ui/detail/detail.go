@@ -6,7 +6,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/backend/api"
-	"berth/ui/act"
+	"berth/ui/action"
 	"berth/ui/data"
 	"berth/ui/key"
 	"berth/ui/screen"
@@ -106,38 +106,38 @@ func (d *Detail) Keys() []key.Binding {
 	if r == nil {
 		gone = d.name + " is gone"
 	}
-	verb := act.Stop
+	verb := action.Stop
 	if r != nil {
-		verb = act.Toggle(r)
+		verb = action.Toggle(r)
 	}
 	why := func(v string) string {
 		if gone != "" {
 			return gone
 		}
-		return act.Why(d.e, r, v)
+		return action.Why(d.e, r, v)
 	}
 	on := func(v string) func() tea.Cmd {
-		return func() tea.Cmd { return act.Do(d.e, v, d.Subjects()) }
+		return func() tea.Cmd { return action.Do(d.e, v, d.Subjects()) }
 	}
 	const acts, move = "Acting", "Moving"
 	step := func(n int) func() tea.Cmd {
 		return func() tea.Cmd { d.move(n); return nil }
 	}
 	return []key.Binding{
-		{Keys: []string{"t"}, Label: "shell", Group: acts, Desc: "Give this terminal to a shell on the instance; enter ~ . comes back.", Why: why(act.Shell), Do: on(act.Shell)},
+		{Keys: []string{"t"}, Label: "shell", Group: acts, Desc: "Give this terminal to a shell on the instance; enter ~ . comes back.", Why: why(action.Shell), Do: on(action.Shell)},
 		{Keys: []string{"f"}, Label: "figures", Group: acts, Desc: "Its GPUs, processes, disks and their history, live.", Why: gone, Do: func() tea.Cmd { return d.e.Send(screen.Open{Name: "top", Arg: d.id}) }},
 		{Keys: []string{"s"}, Label: verb, Group: acts, Desc: "Start what is stopped, stop what runs.", Why: why(verb), Do: on(verb)},
-		{Keys: []string{"r"}, Label: "restart", Group: acts, Desc: "Restart the instance.", Why: why(act.Restart), Do: on(act.Restart)},
-		{Keys: []string{"d"}, Label: "delete", Group: acts, Desc: "Delete the instance and its disk, or forget an adopted one; asks first.", Why: why(act.Delete), Do: on(act.Delete)},
-		{Keys: []string{"u"}, Label: labelIf(r != nil && r.State == api.StateSetupFailed, "set up"), Group: acts, Desc: "Go on with a set-up that failed, from the step that failed.", Why: why(act.Setup), Do: on(act.Setup)},
-		{Keys: []string{"U"}, Group: acts, Desc: "Let go of a set-up that failed: the instance is used as it is.", Why: why(act.LetGo), Do: on(act.LetGo)},
+		{Keys: []string{"r"}, Label: "restart", Group: acts, Desc: "Restart the instance.", Why: why(action.Restart), Do: on(action.Restart)},
+		{Keys: []string{"d"}, Label: "delete", Group: acts, Desc: "Delete the instance and its disk, or forget an adopted one; asks first.", Why: why(action.Delete), Do: on(action.Delete)},
+		{Keys: []string{"u"}, Label: labelIf(r != nil && r.State == api.StateSetupFailed, "set up"), Group: acts, Desc: "Go on with a set-up that failed, from the step that failed.", Why: why(action.Setup), Do: on(action.Setup)},
+		{Keys: []string{"U"}, Group: acts, Desc: "Let go of a set-up that failed: the instance is used as it is.", Why: why(action.LetGo), Do: on(action.LetGo)},
 		{Keys: []string{"b"}, Label: labelIf(r != nil && r.Capabilities.Snapshots, "snapshots"), Group: acts, Desc: "Its snapshots: take one, go back to one, delete one.", Why: gone, Do: func() tea.Cmd { return d.e.Send(screen.Open{Name: "snapshots", Arg: d.id}) }},
-		{Keys: []string{"o"}, Label: "console", Group: acts, Desc: "The last output of its console or supervisor.", Why: why(act.Console), Do: on(act.Console)},
+		{Keys: []string{"o"}, Label: "console", Group: acts, Desc: "The last output of its console or supervisor.", Why: why(action.Console), Do: on(action.Console)},
 		{Keys: []string{"y"}, Label: "copy", Group: acts, Desc: "Copy the value under the cursor.", Do: d.copy},
-		{Keys: []string{"c", "Y"}, Show: "c", Label: "commands", Group: acts, Desc: "Show and copy the command lines that do the same.", Why: gone, Do: func() tea.Cmd { return act.Commands(d.e, d.Subjects()) }},
+		{Keys: []string{"c", "Y"}, Show: "c", Label: "commands", Group: acts, Desc: "Show and copy the command lines that do the same.", Why: gone, Do: func() tea.Cmd { return action.Commands(d.e, d.Subjects()) }},
 		{Keys: []string{"e"}, Label: "events", Group: acts, Desc: "What happened to this instance.", Do: func() tea.Cmd { return d.e.Send(screen.Open{Name: "events", Arg: d.name}) }},
 		{Keys: []string{"i"}, Group: acts, Desc: "What is really installed on it, against what its profiles promise.", Why: gone, Do: func() tea.Cmd { return d.e.Send(screen.Open{Name: "inventory", Arg: d.id}) }},
-		{Keys: []string{"ctrl+r"}, Group: acts, Desc: "Ask the provider how the instance is now.", Why: gone, Do: func() tea.Cmd { return act.Refresh(d.e, d.Subjects()) }},
+		{Keys: []string{"ctrl+r"}, Group: acts, Desc: "Ask the provider how the instance is now.", Why: gone, Do: func() tea.Cmd { return action.Refresh(d.e, d.Subjects()) }},
 		{Keys: []string{"down", "j"}, Show: "↓ j", Group: move, Desc: "To the next value.", Do: step(1)},
 		{Keys: []string{"up", "k"}, Show: "↑ k", Group: move, Desc: "To the value before.", Do: step(-1)},
 		{Keys: []string{"g", "home"}, Show: "g", Group: move, Desc: "To the first value.", Do: step(-1 << 20)},

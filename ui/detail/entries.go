@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"berth/backend/api"
-	"berth/ui/act"
+	"berth/ui/action"
 	"berth/ui/data"
 	"berth/ui/money"
 	"berth/ui/theme"
@@ -70,7 +70,7 @@ func (d *Detail) build() []entry {
 				ago = " for " + a
 			}
 		}
-		out = append(out, entry{label: "state", glyph: t.StateGlyph(in.State), gs: t.State(in.State), value: act.Word(in.State) + ago, st: t.State(in.State), copy: string(in.State)})
+		out = append(out, entry{label: "state", glyph: t.StateGlyph(in.State), gs: t.State(in.State), value: action.Word(in.State) + ago, st: t.State(in.State), copy: string(in.State)})
 	}
 	field("reason", in.StateReason)
 	if in.ObservedAt != nil && !gone {

@@ -5,7 +5,7 @@ import (
 
 	tea "github.com/charmbracelet/bubbletea"
 
-	"berth/ui/act"
+	"berth/ui/action"
 	"berth/ui/key"
 	"berth/ui/screen"
 )
@@ -28,21 +28,21 @@ func (f *Fleet) Keys() []key.Binding {
 	if r == nil {
 		none = "there is no instance here"
 	}
-	verb := act.Stop
+	verb := action.Stop
 	if r != nil {
-		verb = act.Toggle(r)
+		verb = action.Toggle(r)
 	}
 	on := func(v string) func() tea.Cmd {
-		return func() tea.Cmd { return act.Do(e, v, f.Subjects()) }
+		return func() tea.Cmd { return action.Do(e, v, f.Subjects()) }
 	}
 	// With marks, an action is offered if it can be done to any of them.
 	why := func(v string) string {
 		if len(f.marks) == 0 {
-			return act.Why(e, r, v)
+			return action.Why(e, r, v)
 		}
 		w := ""
 		for _, s := range f.Subjects() {
-			if w = act.Why(e, s, v); w == "" {
+			if w = action.Why(e, s, v); w == "" {
 				return ""
 			}
 		}
@@ -58,22 +58,22 @@ func (f *Fleet) Keys() []key.Binding {
 			Do: func() tea.Cmd { return e.Send(screen.Open{Name: "detail", Arg: r.ID}) }},
 		{Keys: []string{"n"}, Label: "new", Group: acts, Desc: "Make an instance.", Why: readOnly,
 			Do: func() tea.Cmd { return e.Send(screen.Open{Name: "create"}) }},
-		{Keys: []string{"t"}, Label: "shell", Group: acts, Desc: "Give this terminal to a shell on the instance; enter ~ . comes back.", Why: act.Why(e, r, act.Shell), Do: on(act.Shell)},
+		{Keys: []string{"t"}, Label: "shell", Group: acts, Desc: "Give this terminal to a shell on the instance; enter ~ . comes back.", Why: action.Why(e, r, action.Shell), Do: on(action.Shell)},
 		{Keys: []string{"f"}, Label: "figures", Group: view, Desc: "Its GPUs, processes, disks and their history, live.", Why: none,
 			Do: func() tea.Cmd { return e.Send(screen.Open{Name: "top", Arg: r.ID}) }},
 		{Keys: []string{"s"}, Label: verb, Group: acts, Desc: "Start what is stopped, stop what runs.", Why: why(verb),
-			Do: func() tea.Cmd { return act.Do(e, verb, f.Subjects()) }},
+			Do: func() tea.Cmd { return action.Do(e, verb, f.Subjects()) }},
 		{Keys: []string{"w"}, Label: "wall", Group: view, Desc: "All GPUs of the fleet on one screen.", Do: func() tea.Cmd { return e.Send(screen.Open{Name: "wall"}) }},
-		{Keys: []string{"r"}, Label: "restart", Group: acts, Desc: "Restart the instance.", Why: why(act.Restart), Do: on(act.Restart)},
-		{Keys: []string{"d"}, Label: "delete", Group: acts, Desc: "Delete the instance and its disk, or forget an adopted one; asks first.", Why: why(act.Delete), Do: on(act.Delete)},
+		{Keys: []string{"r"}, Label: "restart", Group: acts, Desc: "Restart the instance.", Why: why(action.Restart), Do: on(action.Restart)},
+		{Keys: []string{"d"}, Label: "delete", Group: acts, Desc: "Delete the instance and its disk, or forget an adopted one; asks first.", Why: why(action.Delete), Do: on(action.Delete)},
 		{Keys: []string{"/"}, Label: "filter", Group: view, Desc: "Show only what matches: words, ~ for fuzzy, ! for not.", Do: do(func() { f.typing = true })},
 		{Keys: []string{" "}, Show: "space", Group: acts, Desc: "Mark the instance; actions then go to all marked ones.", Why: none, Do: do(f.toggleMark)},
 		{Keys: []string{"*"}, Group: acts, Desc: "Mark all that are shown, or none.", Why: none, Do: do(f.markAll)},
 		{Keys: []string{"a"}, Label: "adopt", Group: acts, Desc: "Take in a machine that exists: over SSH, or this computer.", Why: readOnly,
 			Do: func() tea.Cmd { return e.Send(screen.Open{Name: "adopt"}) }},
 		{Keys: []string{"c", "Y"}, Show: "c", Group: acts, Desc: "Show and copy the command lines that do the same.", Why: none,
-			Do: func() tea.Cmd { return act.Commands(e, f.Subjects()) }},
-		{Keys: []string{"y"}, Label: "copy", Group: acts, Desc: "Copy a value of the instance to the clipboard.", Why: none, Do: func() tea.Cmd { return act.CopyMenu(e, r) }},
+			Do: func() tea.Cmd { return action.Commands(e, f.Subjects()) }},
+		{Keys: []string{"y"}, Label: "copy", Group: acts, Desc: "Copy a value of the instance to the clipboard.", Why: none, Do: func() tea.Cmd { return action.CopyMenu(e, r) }},
 		{Keys: []string{"e"}, Label: "events", Group: view, Desc: "What happened, as it happens.", Do: func() tea.Cmd { return e.Send(screen.Open{Name: "events"}) }},
 		{Keys: []string{"b"}, Group: view, Desc: "The snapshots of the instance: take one, go back to one, delete one.", Why: none,
 			Do: func() tea.Cmd { return e.Send(screen.Open{Name: "snapshots", Arg: r.ID}) }},
@@ -82,7 +82,7 @@ func (f *Fleet) Keys() []key.Binding {
 		{Keys: []string{"1", "2", "3", "4", "5", "6", "7", "8", "9"}, Show: "1-9", Group: view, Desc: "Sort by the first, second … column; again turns it round.", Do: nil},
 		{Keys: []string{"<", ">"}, Show: "< >", Group: view, Desc: "Sort by the column to the left or right.", Do: nil},
 		{Keys: []string{"i"}, Group: view, Desc: "Turn the order round.", Do: do(func() { f.sortDown = !f.sortDown; f.rebuild() })},
-		{Keys: []string{"ctrl+r"}, Group: view, Desc: "Ask the provider how the instances are now.", Why: none, Do: func() tea.Cmd { return act.Refresh(e, f.Subjects()) }},
+		{Keys: []string{"ctrl+r"}, Group: view, Desc: "Ask the provider how the instances are now.", Why: none, Do: func() tea.Cmd { return action.Refresh(e, f.Subjects()) }},
 		{Keys: []string{"down", "j"}, Show: "↓ j", Group: move, Desc: "Down.", Do: do(func() { f.move(1) })},
 		{Keys: []string{"up", "k"}, Show: "↑ k", Group: move, Desc: "Up.", Do: do(func() { f.move(-1) })},
 		{Keys: []string{"g", "home"}, Show: "g", Group: move, Desc: "To the first.", Do: do(func() { f.move(-len(f.rows)) })},

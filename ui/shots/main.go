@@ -1,7 +1,7 @@
 package main
 
 import (
-	_ "berth/ui/early"
+	_ "berth/ui/noquery"
 
 	"context"
 	"flag"

@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"berth/backend/api"
-	"berth/ui/act"
+	"berth/ui/action"
 	"berth/ui/draw"
 	"berth/ui/form"
 	"berth/ui/text"
@@ -35,8 +35,8 @@ func (s *Snapshots) Draw(p *draw.Page) {
 	case r == nil:
 		say(t.Dim, s.name+" is gone, and its snapshots are not Berth's to show any more.")
 		return
-	case act.NoSnapshots(r) != "":
-		say(t.Text, "No snapshots can be taken of "+s.name+": "+strings.TrimSuffix(act.NoSnapshots(r), ".")+".")
+	case action.NoSnapshots(r) != "":
+		say(t.Text, "No snapshots can be taken of "+s.name+": "+strings.TrimSuffix(action.NoSnapshots(r), ".")+".")
 		return
 	case s.loaded && len(s.list) > 0:
 		s.table(p)
@@ -44,7 +44,7 @@ func (s *Snapshots) Draw(p *draw.Page) {
 	case s.loaded:
 		p.Blank(1)
 		l := p.Line(theme.Ground).Space(3).Text(t.Text, "No snapshots yet")
-		if s.why(act.Snapshot) == "" {
+		if s.why(action.Snapshot) == "" {
 			l.Text(t.Text, "; ").Text(t.Key, "n").Text(t.Text, " takes one.")
 		} else {
 			l.Text(t.Text, ".")

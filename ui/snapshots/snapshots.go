@@ -10,7 +10,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/backend/api"
-	"berth/ui/act"
+	"berth/ui/action"
 	"berth/ui/create"
 	"berth/ui/data"
 	"berth/ui/dialog"
@@ -66,7 +66,7 @@ func New(e *screen.Env, arg string) screen.Screen {
 	s := &Snapshots{e: e, id: arg, name: arg, dropping: map[string]bool{}, connected: e.Store.Connected}
 	s.ctx, s.cancel = context.WithCancel(e.Ctx)
 	if r := s.row(); r != nil {
-		s.name, s.supported = r.Name, act.NoSnapshots(r) == ""
+		s.name, s.supported = r.Name, action.NoSnapshots(r) == ""
 	}
 	if op := e.Store.Op(arg); op != nil && op.State.Done() {
 		s.ended = op.ID
@@ -99,7 +99,7 @@ func (s *Snapshots) row() *data.Row { return s.e.Store.Row(s.id) }
 // ask fetches the list. A question that was not answered yet is given up: its answer may be old.
 func (s *Snapshots) ask() tea.Cmd {
 	r := s.row()
-	if r == nil || act.NoSnapshots(r) != "" {
+	if r == nil || action.NoSnapshots(r) != "" {
 		return nil
 	}
 	if s.stop != nil {
@@ -175,7 +175,7 @@ func (s *Snapshots) changed() tea.Cmd {
 	}
 	if r := s.row(); r != nil {
 		s.name = r.Name
-		can := act.NoSnapshots(r) == ""
+		can := action.NoSnapshots(r) == ""
 		again = again || can && !s.supported
 		s.supported = can
 	}
@@ -191,10 +191,10 @@ func (s *Snapshots) why(verb string) string {
 	if r == nil {
 		return s.name + " is gone"
 	}
-	if w := act.Why(s.e, r, verb); w != "" {
+	if w := action.Why(s.e, r, verb); w != "" {
 		return w
 	}
-	if verb == act.Snapshot {
+	if verb == action.Snapshot {
 		return ""
 	}
 	if s.at >= len(s.list) {
@@ -218,14 +218,14 @@ func (s *Snapshots) Keys() []key.Binding {
 		gone = s.name + " is gone"
 	}
 	return []key.Binding{
-		{Keys: []string{"n"}, Label: "take one", Group: acts, Desc: "Keep the instance as it is now; asks for a name.", Why: s.why(act.Snapshot), Do: s.take},
-		{Keys: []string{"enter", "r"}, Show: "enter", Label: "restore", Group: acts, Desc: "Go back to the snapshot; asks first.", Why: s.why(act.Restore), Do: s.restore},
-		{Keys: []string{"d"}, Label: "delete", Group: acts, Desc: "Delete the snapshot; asks first.", Why: s.why(act.DropSnapshot), Do: s.drop},
+		{Keys: []string{"n"}, Label: "take one", Group: acts, Desc: "Keep the instance as it is now; asks for a name.", Why: s.why(action.Snapshot), Do: s.take},
+		{Keys: []string{"enter", "r"}, Show: "enter", Label: "restore", Group: acts, Desc: "Go back to the snapshot; asks first.", Why: s.why(action.Restore), Do: s.restore},
+		{Keys: []string{"d"}, Label: "delete", Group: acts, Desc: "Delete the snapshot; asks first.", Why: s.why(action.DropSnapshot), Do: s.drop},
 		{Keys: []string{"y"}, Label: "copy", Group: look, Desc: "Copy the snapshot's name.", Why: none, Do: func() tea.Cmd {
 			return s.e.Send(screen.Copy{What: "the name", Text: s.list[s.at].Name})
 		}},
 		{Keys: []string{"c", "Y"}, Show: "c", Group: look, Desc: "Copy the command line that shows the same.", Why: gone, Do: func() tea.Cmd {
-			return s.e.Send(screen.Copy{What: "the command line", Text: act.Command(s.e, "snapshot ls", s.Subjects())})
+			return s.e.Send(screen.Copy{What: "the command line", Text: action.Command(s.e, "snapshot ls", s.Subjects())})
 		}},
 		{Keys: []string{"ctrl+r"}, Group: look, Desc: "Ask for the list again.", Why: gone, Do: s.ask},
 		{Keys: []string{"down", "j"}, Show: "↓ j", Group: move, Desc: "Down.", Do: step(1)},
@@ -273,7 +273,7 @@ func (s *Snapshots) meantBy(verb, name string) tea.Cmd {
 func (s *Snapshots) take() tea.Cmd {
 	r := s.row()
 	p := &dialog.Prompt{Title: "Take a snapshot of " + s.name, Label: "name", Verb: "Take it", Fault: s.fault,
-		Text: "Its disk is kept as it is now.", Do: func(name string) tea.Cmd { return s.meantBy(act.Snapshot, name) }}
+		Text: "Its disk is kept as it is now.", Do: func(name string) tea.Cmd { return s.meantBy(action.Snapshot, name) }}
 	if r.State != api.StateStopped {
 		p.Text = "Its disk is kept as it is now, and its memory where it runs: it stands still until that is written."
 	}
@@ -292,7 +292,7 @@ func (s *Snapshots) restore() tea.Cmd {
 	}
 	c := &dialog.Confirm{Title: "Take " + s.name + " back to " + x.Name + "?", Verb: "Restore", Danger: true,
 		Lost:    []string{"Everything that was written since " + since + " is lost for good."},
-		Command: act.SnapshotCommand(s.e, act.Restore, r, x.Name), Do: s.meantBy(act.Restore, x.Name)}
+		Command: action.SnapshotCommand(s.e, action.Restore, r, x.Name), Do: s.meantBy(action.Restore, x.Name)}
 	if r.State != api.StateStopped {
 		c.Lost = append(c.Lost, "What runs there now ends: shells, kernels, jobs.")
 	}
@@ -310,7 +310,7 @@ func (s *Snapshots) drop() tea.Cmd {
 	return s.e.Send(screen.Show{Dialog: &dialog.Confirm{Title: "Delete the snapshot " + x.Name + "?", Verb: "Delete", Danger: true,
 		Lost:    []string{"There is no going back to " + x.Name + " any more."},
 		Kept:    []string{s.name + " and its other snapshots stay as they are."},
-		Command: act.SnapshotCommand(s.e, act.DropSnapshot, s.row(), x.Name), Do: s.meantBy(act.DropSnapshot, x.Name)}})
+		Command: action.SnapshotCommand(s.e, action.DropSnapshot, s.row(), x.Name), Do: s.meantBy(action.DropSnapshot, x.Name)}})
 }
 
 // meant does what was confirmed, if that can still be done: what the dialog was about may have gone.
@@ -319,18 +319,18 @@ func (s *Snapshots) meant(m meantMsg) tea.Cmd {
 	if r == nil {
 		return screen.Warn(s.name + " is gone")
 	}
-	if w := act.Why(s.e, r, m.verb); w != "" {
+	if w := action.Why(s.e, r, m.verb); w != "" {
 		return screen.Warn(w)
 	}
 	var then func(error) tea.Msg
 	switch m.verb {
-	case act.Snapshot:
+	case action.Snapshot:
 		s.want = m.name
-	case act.DropSnapshot:
+	case action.DropSnapshot:
 		s.dropping[m.name] = true
 		then = func(err error) tea.Msg { return droppedMsg{s, m.name, err} }
 	}
-	return act.OnSnapshot(s.e, m.verb, r, m.name, then)
+	return action.OnSnapshot(s.e, m.verb, r, m.name, then)
 }
 
 // Mouse implements screen.Mouser.

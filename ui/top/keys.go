@@ -3,7 +3,7 @@ package top
 import (
 	tea "github.com/charmbracelet/bubbletea"
 
-	"berth/ui/act"
+	"berth/ui/action"
 	"berth/ui/key"
 	"berth/ui/screen"
 )
@@ -59,7 +59,7 @@ func (s *Top) Keys() []key.Binding {
 		{Keys: []string{"right"}, Do: cursor(-1)},
 		{Keys: []string{"shift+left"}, Show: "shift+← →", Group: look, Desc: "The same, ten steps at once.", Do: cursor(10)},
 		{Keys: []string{"shift+right"}, Do: cursor(-10)},
-		{Keys: []string{"t"}, Group: look, Desc: "Give this terminal to a shell on the instance; enter ~ . comes back.", Why: act.Why(s.e, s.e.Store.Row(s.id), act.Shell), Do: func() tea.Cmd { return act.Do(s.e, act.Shell, s.Subjects()) }},
+		{Keys: []string{"t"}, Group: look, Desc: "Give this terminal to a shell on the instance; enter ~ . comes back.", Why: action.Why(s.e, s.e.Store.Row(s.id), action.Shell), Do: func() tea.Cmd { return action.Do(s.e, action.Shell, s.Subjects()) }},
 		{Keys: []string{"c", "Y"}, Show: "c", Group: look, Desc: "Copy the command line that shows the same.", Do: s.copyLine},
 		{Keys: []string{"y"}, Group: look, Desc: "Copy what the thing under the cursor is called.", Why: none, Do: func() tea.Cmd {
 			return s.e.Send(screen.Copy{What: "its name", Text: s.nameOf(k)})
@@ -175,9 +175,9 @@ func (s *Top) jump(d int) {
 }
 
 func (s *Top) copyLine() tea.Cmd {
-	line := "berth top " + act.Quote(s.name)
+	line := "berth top " + action.Quote(s.name)
 	if r := s.e.Store.Row(s.id); r != nil {
-		line = "berth top " + act.Quote(s.e.Store.Ref(r))
+		line = "berth top " + action.Quote(s.e.Store.Ref(r))
 	}
 	return s.e.Send(screen.Copy{What: "the command line", Text: line})
 }

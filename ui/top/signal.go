@@ -8,7 +8,7 @@ import (
 
 	"berth/backend/api"
 	"berth/gpu"
-	"berth/ui/act"
+	"berth/ui/action"
 	"berth/ui/dialog"
 	"berth/ui/screen"
 	"berth/ui/text"
@@ -83,7 +83,7 @@ func (s *Top) foreign(p *gpu.Process) bool {
 func (s *Top) confirm(p gpu.Process, name, what string) tea.Cmd {
 	pid := strconv.Itoa(p.PID)
 	c := &dialog.Confirm{Title: "Send " + name + " to " + pid + "?", Verb: "Send " + name, Danger: name == "KILL",
-		Text: text.Clean(p.Command), Lost: []string{name + ": " + what}, Command: "berth exec " + act.Quote(s.name) + " -- kill -" + name + " " + pid}
+		Text: text.Clean(p.Command), Lost: []string{name + ": " + what}, Command: "berth exec " + action.Quote(s.name) + " -- kill -" + name + " " + pid}
 	if o := owner(&p); o != "" {
 		c.Lost = append(c.Lost, "it belongs to "+o)
 	}

@@ -1,4 +1,4 @@
-package tap
+package termquery
 
 import (
 	"bytes"
@@ -27,7 +27,7 @@ func TestAnswerIsTakenOut(t *testing.T) {
 				continue // a lone ESC at the end of a read is the escape key
 			}
 			var said []bool
-			tp := &Tap{Dark: func(d bool) { said = append(said, d) }}
+			tp := &Reader{Dark: func(d bool) { said = append(said, d) }}
 			now := time.Unix(0, 0)
 			out := append([]byte(nil), tp.filter(bytes.Clone(in[:cut]), now)...)
 			out = append(out, tp.filter(bytes.Clone(in[cut:]), now)...)
@@ -38,7 +38,7 @@ func TestAnswerIsTakenOut(t *testing.T) {
 }
 
 func TestWhatOnlyLooksLikeAnAnswerIsPassedOn(t *testing.T) {
-	tp := &Tap{}
+	tp := &Reader{}
 	now := time.Unix(0, 0)
 	require.Empty(t, tp.filter([]byte("\x1b]11;abc"), now))
 	require.Equal(t, "\x1b]11;abcx", string(tp.filter([]byte("x"), now.Add(time.Second))))
@@ -48,7 +48,7 @@ func FuzzFilter(f *testing.F) {
 	f.Add([]byte("a\x1b]11;rgb:00/00/00\x07b"), 5)
 	f.Add([]byte("\x1b]11;\x1b]11;\x1b]11;"), 3)
 	f.Fuzz(func(t *testing.T, b []byte, cut int) {
-		tp := &Tap{}
+		tp := &Reader{}
 		now := time.Unix(0, 0)
 		cut = max(0, min(cut, len(b)))
 		n := len(tp.filter(bytes.Clone(b[:cut]), now)) + len(tp.filter(bytes.Clone(b[cut:]), now))

@@ -1,4 +1,4 @@
-package paint
+package renderer
 
 import (
 	"strconv"
@@ -9,7 +9,7 @@ import (
 
 // scroll finds out whether most of the screen has moved by one line, as lists and logs do, and lets
 // the terminal move it: that is a few bytes instead of all lines.
-func (p *Painter) scroll(b []byte, lines []string) []byte {
+func (p *Renderer) scroll(b []byte, lines []string) []byte {
 	old := p.lines
 	if len(old) != len(lines) || len(lines) < 8 {
 		return b

@@ -1,4 +1,4 @@
-package paint
+package renderer
 
 import (
 	"io"
@@ -30,8 +30,8 @@ const between = time.Second / 120
 // many is from how many changed lines a frame is worth to be shown in one go.
 const many = 4
 
-// Painter owns a terminal's screen between Start and Stop. Its methods may be called from any goroutine.
-type Painter struct {
+// Renderer owns a terminal's screen between Start and Stop. Its methods may be called from any goroutine.
+type Renderer struct {
 	w    io.Writer
 	wake chan struct{}
 	quit chan struct{}
@@ -52,12 +52,12 @@ type Painter struct {
 }
 
 // New makes a painter for a terminal.
-func New(w io.Writer) *Painter {
-	return &Painter{w: w, wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{})}
+func New(w io.Writer) *Renderer {
+	return &Renderer{w: w, wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{})}
 }
 
 // Start takes the screen, with the mouse if asked to, and begins to paint.
-func (p *Painter) Start(mouse bool) {
+func (p *Renderer) Start(mouse bool) {
 	p.mouse = mouse
 	p.Resume()
 	go p.loop()
@@ -68,7 +68,7 @@ const stuck = time.Second
 
 // Stop ends painting and gives the screen back. A terminal that takes no output can't keep the program
 // from ending.
-func (p *Painter) Stop() {
+func (p *Renderer) Stop() {
 	close(p.quit)
 	t := time.NewTimer(stuck)
 	defer t.Stop()
@@ -80,7 +80,7 @@ func (p *Painter) Stop() {
 }
 
 // Pause gives the screen back for another program. It waits for a frame that is being written.
-func (p *Painter) Pause() {
+func (p *Renderer) Pause() {
 	p.out.Lock()
 	defer p.out.Unlock()
 	if !p.active {
@@ -95,7 +95,7 @@ func (p *Painter) Pause() {
 }
 
 // Resume takes the screen again and draws all of it.
-func (p *Painter) Resume() {
+func (p *Renderer) Resume() {
 	p.out.Lock()
 	if !p.active {
 		p.active = true
@@ -111,7 +111,7 @@ func (p *Painter) Resume() {
 }
 
 // Mouse takes the mouse or lets it go.
-func (p *Painter) Mouse(on bool) {
+func (p *Renderer) Mouse(on bool) {
 	p.out.Lock()
 	defer p.out.Unlock()
 	if p.mouse == on {
@@ -129,7 +129,7 @@ func (p *Painter) Mouse(on bool) {
 }
 
 // Write sends a sequence of its own (a clipboard, a question) between two frames.
-func (p *Painter) Write(s string) error {
+func (p *Renderer) Write(s string) error {
 	p.out.Lock()
 	defer p.out.Unlock()
 	_, err := io.WriteString(p.w, s)
@@ -137,21 +137,21 @@ func (p *Painter) Write(s string) error {
 }
 
 // Repaint draws the whole screen anew.
-func (p *Painter) Repaint() {
+func (p *Renderer) Repaint() {
 	p.out.Lock()
 	p.lines = nil
 	p.out.Unlock()
 	p.again()
 }
 
-func (p *Painter) again() {
+func (p *Renderer) again() {
 	p.mu.Lock()
 	p.fresh = p.frame != ""
 	p.mu.Unlock()
 	p.poke()
 }
 
-func (p *Painter) poke() {
+func (p *Renderer) poke() {
 	select {
 	case p.wake <- struct{}{}:
 	default:
@@ -159,7 +159,7 @@ func (p *Painter) poke() {
 }
 
 // Frame gives the newest frame, lines joined by line ends, for a screen of w by h cells.
-func (p *Painter) Frame(frame string, w, h int) {
+func (p *Renderer) Frame(frame string, w, h int) {
 	p.mu.Lock()
 	if frame == p.frame && w == p.width && h == p.height {
 		p.mu.Unlock()
@@ -170,7 +170,7 @@ func (p *Painter) Frame(frame string, w, h int) {
 	p.poke()
 }
 
-func (p *Painter) loop() {
+func (p *Renderer) loop() {
 	defer close(p.done)
 	var last time.Time
 	for {
@@ -193,8 +193,8 @@ func (p *Painter) loop() {
 	}
 }
 
-// Paint writes the newest frame now, for whoever runs a Painter without Start.
-func (p *Painter) Paint() {
+// Paint writes the newest frame now, for whoever runs a Renderer without Start.
+func (p *Renderer) Paint() {
 	p.out.Lock()
 	defer p.out.Unlock()
 	if !p.active {

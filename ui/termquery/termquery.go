@@ -1,4 +1,4 @@
-package tap
+package termquery
 
 import (
 	"bytes"
@@ -20,9 +20,9 @@ const waiting = 500 * time.Millisecond
 
 var begin = []byte("\x1b]11;")
 
-// Tap is an input whose Read leaves out answers. It keeps the file's descriptor visible, so that raw
+// Reader is an input whose Read leaves out answers. It keeps the file's descriptor visible, so that raw
 // mode and cancelling work as with the file itself.
-type Tap struct {
+type Reader struct {
 	*os.File
 	// Dark is called, in the reader's goroutine, when the terminal has said whether it is dark.
 	Dark func(dark bool)
@@ -36,7 +36,7 @@ type Tap struct {
 }
 
 // Read implements io.Reader. It may return 0 and no error where only an answer came.
-func (t *Tap) Read(p []byte) (int, error) {
+func (t *Reader) Read(p []byte) (int, error) {
 	if len(t.rest) > 0 {
 		n := copy(p, t.rest)
 		t.rest = t.rest[n:]
@@ -56,7 +56,7 @@ func (t *Tap) Read(p []byte) (int, error) {
 }
 
 // filter takes answers out of what was read.
-func (t *Tap) filter(b []byte, now time.Time) []byte {
+func (t *Reader) filter(b []byte, now time.Time) []byte {
 	if len(t.held) == 0 && bytes.IndexByte(b, 0x1b) < 0 {
 		return b
 	}
@@ -102,7 +102,7 @@ func (t *Tap) filter(b []byte, now time.Time) []byte {
 	return out
 }
 
-func (t *Tap) hold(b []byte, now time.Time) {
+func (t *Reader) hold(b []byte, now time.Time) {
 	t.held = append([]byte(nil), b...)
 	t.since = now
 }

@@ -1,4 +1,4 @@
-package early_test
+package noquery_test
 
 import (
 	"fmt"
@@ -12,19 +12,19 @@ import (
 	"github.com/creack/pty"
 	"github.com/stretchr/testify/require"
 
-	_ "berth/ui/early"
+	_ "berth/ui/noquery"
 )
 
 // TestNothingIsAsked starts this very binary, which imports bubbletea, on a terminal that never
 // answers: it must say its word without asking for anything first.
 func TestNothingIsAsked(t *testing.T) {
-	if os.Getenv("EARLY_CHILD") != "" {
+	if os.Getenv("NOQUERY_CHILD") != "" {
 		_ = tea.Quit // bubbletea is linked in, and its init has run
 		fmt.Println("here I am")
 		return
 	}
 	cmd := exec.Command(os.Args[0], "-test.run=TestNothingIsAsked")
-	cmd.Env = append(os.Environ(), "EARLY_CHILD=1", "TERM=xterm-256color", "COLORTERM=truecolor")
+	cmd.Env = append(os.Environ(), "NOQUERY_CHILD=1", "TERM=xterm-256color", "COLORTERM=truecolor")
 	ptm, err := pty.Start(cmd)
 	require.NoError(t, err)
 	defer ptm.Close()

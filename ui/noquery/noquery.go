@@ -1,4 +1,4 @@
-package early
+package noquery
 
 import "github.com/charmbracelet/lipgloss"
 

@@ -1,4 +1,4 @@
-package paint
+package renderer
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// screen is a terminal that knows just what a Painter writes: cells with their style.
+// screen is a terminal that knows just what a Renderer writes: cells with their style.
 type screen struct {
 	mu       sync.Mutex
 	w, h     int
@@ -109,13 +109,13 @@ func (s *screen) text() string {
 }
 
 // still is a painter that is painted by hand.
-func still(s *screen) *Painter {
+func still(s *screen) *Renderer {
 	p := New(s)
 	p.active = true
 	return p
 }
 
-func paintOn(p *Painter, f string, w, h int) {
+func paintOn(p *Renderer, f string, w, h int) {
 	p.Frame(f, w, h)
 	p.Paint()
 }
