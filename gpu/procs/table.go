@@ -403,8 +403,9 @@ func (t *Table) load(ctx context.Context, show []*entry, now, patience time.Dura
 		c, pid, src, slots := make(chan details, 1), e.pid, t.src, t.loading
 		e.loading = c
 		go func() {
-			defer func() { <-slots }()
-			c <- src.details(pid)
+			d := src.details(pid)
+			<-slots // first: who has the details may ask for the next
+			c <- d
 		}()
 		wait = append(wait, e)
 	}

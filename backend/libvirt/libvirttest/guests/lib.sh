@@ -58,7 +58,7 @@ system() {
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/i18n/*' \
     --customize-hook='rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*.bin "$1"/etc/ssh/ssh_host_* "$1"/etc/machine-id; : > "$1"/etc/machine-id' \
-    --customize-hook="here=$here base=$base v=$v sh $3 \"\$1\"" "${BERTH_GUEST_SUITE:-$VERSION_CODENAME}" root.tar
+    --customize-hook="here='$here' base='$base' v=$v sh '$3' \"\$1\"" "${BERTH_GUEST_SUITE:-$VERSION_CODENAME}" root.tar
   export base v
   $helper sh -eu -c '
     mkdir r
