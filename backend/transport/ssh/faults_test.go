@@ -57,7 +57,7 @@ func TestUnreachable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t).trust(s)
 			w.hosts(stanzaFor(s, w, "box", c.port, c.more...))
-			_, err := w.m.Conn(w.ctx(nil), "i", backend.SSHTarget{Host: "box"})
+			_, err := w.m.Conn(w.ctx(nil, "PATH=/usr/bin:/bin"), "i", backend.SSHTarget{Host: "box"}) // of the user's own, some may be closed to him
 			require.Equal(t, api.CodeUnreachable, code(t, err), err)
 			require.Equal(t, 6, api.ExitCode(err))
 			require.Contains(t, err.Error(), c.want)
