@@ -42,6 +42,7 @@ func TestSmallMainsImportNothingLarge(t *testing.T) {
 }
 
 func TestSmallMainsAreStaticAndSmall(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("builds two programs")
 	}

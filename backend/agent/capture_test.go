@@ -236,6 +236,7 @@ func TestCaptureLeavesALiveTmuxAlone(t *testing.T) {
 // TestEnvironmentFollowsStartFiles: a file that is changed, made, removed or replaced is read again; who asks
 // then has the new one.
 func TestEnvironmentFollowsStartFiles(t *testing.T) {
+	t.Parallel()
 	o := homeWith(t, "bash", map[string]string{".bashrc": debian + "export MARK=1\n"})
 	o.freshWait = time.Minute
 	a, c := serve(t, o)
@@ -276,6 +277,7 @@ func TestEnvironmentFollowsStartFiles(t *testing.T) {
 // TestSlowStartFilesHoldUpNobody: while a newer environment is on its way for long, the newest that is there
 // serves, and one that can't be had does not replace it.
 func TestSlowStartFilesHoldUpNobody(t *testing.T) {
+	t.Parallel()
 	o := homeWith(t, "bash", map[string]string{".bashrc": "export MARK=1\n"})
 	o.captureLimit, o.freshWait = time.Minute, 50*time.Millisecond
 	a, c := serve(t, o)
@@ -323,6 +325,7 @@ func TestStartFilesOfZshAndFish(t *testing.T) {
 
 // TestOneEnvironmentForAll: exec, a terminal with a command and the scripts of a set-up have the same one.
 func TestOneEnvironmentForAll(t *testing.T) {
+	t.Parallel()
 	o := homeWith(t, "bash", map[string]string{".bashrc": debian + "export PATH=$HOME/miniconda3/bin:$PATH CONDA_PREFIX=$HOME/miniconda3\n"})
 	write(t, o, "miniconda3/bin/python", "#!/bin/sh\necho conda-python $CONDA_PREFIX $BERTH_RESOLVING\n[ ! -t 0 ] || read x # until it was seen\n")
 	require.NoError(t, os.Chmod(filepath.Join(o.Home, "miniconda3/bin/python"), 0o700))

@@ -128,6 +128,7 @@ func TestAnotherUserIsRefused(t *testing.T) {
 // TestAnotherUserTriesATerminal connects to a terminal's own socket, first as it is and then opened to
 // all: its screen, and what is typed there, are nobody else's.
 func TestAnotherUserTriesATerminal(t *testing.T) {
+	t.Parallel()
 	needRoot(t, "to become another user")
 	if _, err := exec.LookPath("curl"); err != nil {
 		t.Skip("curl is not installed")

@@ -233,6 +233,7 @@ func TestSignalsToProcesses(t *testing.T) {
 
 // A newer agent takes over the history, and the older one lets go of its probe.
 func TestHistoryOutlivesTheAgent(t *testing.T) {
+	t.Parallel()
 	o := testOptions(t)
 	_, c := startDetached(t, o)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -24,6 +24,7 @@ func frame(k wire.Kind, p string) []byte {
 // TestGarbageFrames sends the agent's streams what no client sends, then what any client sends. Each
 // stream ends when its client goes, no command of it is left, and the agent serves on.
 func TestGarbageFrames(t *testing.T) {
+	t.Parallel()
 	o := testOptions(t)
 	a, c := serve(t, o)
 	rnd := rand.New(rand.NewPCG(1, 2))

@@ -158,6 +158,7 @@ func TestExecSaysWhoHoldsTheOutput(t *testing.T) {
 // TestExecInterruptedWhileItLingers ends the wait at once. What was left ignores the interrupt, as a shell's
 // background processes do, and is left alone.
 func TestExecInterruptedWhileItLingers(t *testing.T) {
+	t.Parallel()
 	for _, sig := range []string{"INT", "TERM", "HUP", "QUIT"} {
 		t.Run(sig, func(t *testing.T) {
 			o := testOptions(t)

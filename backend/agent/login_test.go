@@ -25,6 +25,7 @@ var profiles = map[string]struct{ file, text string }{
 }
 
 func TestLoginEnvironmentOfEveryShell(t *testing.T) {
+	t.Parallel()
 	for shell, p := range profiles {
 		t.Run(shell, func(t *testing.T) {
 			path, err := exec.LookPath(shell)

@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"context"
+	"flag"
 	"io"
 	"log/slog"
 	"os"
@@ -23,6 +24,8 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "agent" {
 		os.Exit(Main(os.Args[2:], Stdio{os.Stdin, os.Stdout, os.Stderr}))
 	}
+	flag.Parse()
+	_ = flag.Set("test.parallel", "4") // they wait more than they work
 	os.Exit(m.Run())
 }
 

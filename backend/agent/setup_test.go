@@ -67,6 +67,7 @@ func TestASetupOutlivesTheAgent(t *testing.T) {
 
 // TestStopEndsASetup: what is stopped with all that runs on it has no step left, and the next agent says so.
 func TestStopEndsASetup(t *testing.T) {
+	t.Parallel()
 	o := testOptions(t)
 	info, c := startDetached(t, o)
 	_, err := c.PutSetup(t.Context(), api.SetupPlan{ID: "a", Steps: []api.SetupStep{{Name: "s", Once: true, Script: "echo $$ >pid; sleep 1000"}}})

@@ -93,6 +93,7 @@ func (p *person) sees(what string) {
 }
 
 func TestTerminalOutlivesItsClient(t *testing.T) {
+	t.Parallel()
 	_, c := serve(t, testOptions(t))
 	a := attach(t, c, api.TerminalRequest{Rows: 20, Cols: 70})
 	a.types("echo $((40+2)) $TERM $(stty size); shopt -q login_shell && echo login\n")
@@ -153,6 +154,7 @@ func TestTheTerminalThatWasLeftLastIsTaken(t *testing.T) {
 }
 
 func TestKillTerminalEndsItsProcesses(t *testing.T) {
+	t.Parallel()
 	o := testOptions(t)
 	_, c := serve(t, o)
 	p := attach(t, c, api.TerminalRequest{New: true})
