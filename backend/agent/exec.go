@@ -281,8 +281,9 @@ func (a *Agent) startExec(req api.ExecRequest) (_ *execProc, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &execProc{began: time.Now(), cmd: &exec.Cmd{Path: path, Args: req.Argv, Dir: dir, Env: env}, exited: make(chan struct{}), drained: make(chan struct{}),
-		gone: make(chan struct{}), stopped: make(chan syscall.Signal, 1)}
+	p := &execProc{began: time.Now(), cmd: &exec.Cmd{Path: path, Args: req.Argv, Dir: dir, Env: env},
+		exited: make(chan struct{}), drained: make(chan struct{}), gone: make(chan struct{}),
+		stopped: make(chan syscall.Signal, 1)}
 	var theirs []io.Closer
 	defer func() {
 		for _, c := range theirs {

@@ -83,7 +83,8 @@ func (a *Agent) linger(s *api.Stream, p *execProc, req api.ExecRequest) (by sysc
 				continue
 			}
 			if silent > a.patience.silent {
-				lost = api.Errorf(api.CodeFailed, "the output is not whole: nothing was heard of this client for %v, while %s held it open",
+				lost = api.Errorf(api.CodeFailed,
+					"the output is not whole: nothing was heard of this client for %v, while %s held it open",
 					silent.Round(time.Second), wire.Lingering{Holders: p.writers()})
 				p.enter(outputCut)
 			} else if now.Sub(ended) >= a.patience.name && !named {
@@ -227,5 +228,6 @@ func (o *output) held() bool {
 
 // interrupted is the status of a command whose client stopped waiting by a signal.
 func interrupted(by syscall.Signal) wire.ExitStatus {
-	return wire.ExitStatus{Code: 128 + int(by), Signal: strings.TrimPrefix(unix.SignalName(by), "SIG"), Reason: "interrupted"}
+	name := strings.TrimPrefix(unix.SignalName(by), "SIG")
+	return wire.ExitStatus{Code: 128 + int(by), Signal: name, Reason: "interrupted"}
 }

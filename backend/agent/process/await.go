@@ -14,7 +14,8 @@ func AwaitExit(pid int) error {
 	const byPID = 1          // P_PID of sys/wait.h
 	var info [128 / 8]uint64 // a siginfo_t, which nothing is read of
 	for {
-		_, _, e := unix.Syscall6(unix.SYS_WAITID, byPID, uintptr(pid), uintptr(unsafe.Pointer(&info)), unix.WEXITED|unix.WNOWAIT, 0, 0)
+		_, _, e := unix.Syscall6(unix.SYS_WAITID, byPID, uintptr(pid), uintptr(unsafe.Pointer(&info)),
+			unix.WEXITED|unix.WNOWAIT, 0, 0)
 		runtime.KeepAlive(&info)
 		switch e {
 		case 0:

@@ -39,10 +39,12 @@ func (w *Workspace) resume(op store.Operation) error {
 	case w.entries[op.InstanceID] == nil:
 		return api.Errorf(api.CodeCancelled, "%s of %s: the instance is gone", op.Kind, op.Instance)
 	case op.Unreadable != nil:
-		return api.Errorf(api.CodeFailed, "%s of %s was begun by another build of Berth and can't be read by this one: %w", orElse(op.Kind, "an operation"), op.Instance, op.Unreadable).
+		return api.Errorf(api.CodeFailed, "%s of %s was begun by another build of Berth and can't be read by this one: %w",
+			orElse(op.Kind, "an operation"), op.Instance, op.Unreadable).
 			WithHint("look what has become of it: berth show %s", op.Instance)
 	case plan == nil:
-		return api.Errorf(api.CodeFailed, "%s of %s was begun by another build of Berth: this one has no such operation", op.Kind, op.Instance).
+		return api.Errorf(api.CodeFailed, "%s of %s was begun by another build of Berth: this one has no such operation",
+			op.Kind, op.Instance).
 			WithHint("look what has become of it: berth show %s", op.Instance)
 	}
 	r := &run{op: op, done: make(chan struct{}), plan: plan, resumed: true}
