@@ -57,7 +57,7 @@ func TestVMThatDoesNotComeUp(t *testing.T) {
 	conf := filepath.Join(w.home, "config.toml")
 	b, err := os.ReadFile(conf)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(conf, []byte(strings.Replace(string(b), `agent = "3m"`, `agent = "10s"`, 1)), 0o600))
+	require.NoError(t, os.WriteFile(conf, []byte(strings.Replace(string(b), `agent = "3m"`, `agent = "20s"`, 1)), 0o600))
 	for _, fault := range []string{"panic", "hang", "nonet", "nossh"} {
 		w.addImage(fault, libvirttest.Tiny, func(e map[string]any) { e["cmdline"] = e["cmdline"].(string) + " berth.test=" + fault })
 		r := w.patient("create", "vision", "--image", fault)
