@@ -25,7 +25,7 @@ func left(t *testing.T, o Options, c *api.Client, more string, over func(*api.Ex
 	t.Helper()
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	require.NoError(t, syscall.Mkfifo(fifo, 0o600))
-	t.Cleanup(func() { release(fifo) })
+	t.Cleanup(func() { release(fifo, 0) })
 	q := sh(more + "(read x <" + fifo + "; echo late) & echo first $!")
 	if over != nil {
 		over(&q)
@@ -36,11 +36,17 @@ func left(t *testing.T, o Options, c *api.Client, more string, over func(*api.Ex
 	return s, fifo
 }
 
-// release lets what waits at the FIFO go on, if anything does.
-func release(fifo string) {
-	if f, err := os.OpenFile(fifo, os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil {
-		_, _ = f.WriteString("\n")
-		_ = f.Close()
+// release lets what waits at the FIFO go on. It may not have come there yet: that is waited for.
+func release(fifo string, limit time.Duration) {
+	for end := time.Now().Add(limit); ; time.Sleep(5 * time.Millisecond) {
+		f, err := os.OpenFile(fifo, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+		if err == nil {
+			_, _ = f.WriteString("\n")
+			_ = f.Close()
+		}
+		if err == nil || !time.Now().Before(end) {
+			return
+		}
 	}
 }
 
@@ -68,7 +74,7 @@ func TestExecWaitsForTheLastWriter(t *testing.T) {
 	out := &firstLine{got: got}
 	go func() {
 		<-got
-		release(fifo)
+		release(fifo, time.Minute)
 	}()
 	x, err := s.Run(t.Context(), api.StreamIO{Stdout: out, Stderr: io.Discard})
 	require.NoError(t, err)
@@ -146,7 +152,7 @@ func TestExecSaysWhoHoldsTheOutput(t *testing.T) {
 	var said wire.Lingering
 	_, err := s.Run(t.Context(), api.StreamIO{Stdout: out, Stderr: io.Discard, Alive: true, Lingers: func(l wire.Lingering) {
 		said = l
-		release(fifo)
+		release(fifo, time.Minute)
 	}})
 	require.NoError(t, err)
 	require.Len(t, said.Holders, 1)
@@ -190,7 +196,7 @@ func TestExecKeepsTheNumberOfWhatItSignals(t *testing.T) {
 			b, _ := os.ReadFile("/proc/" + strconv.Itoa(main) + "/stat")
 			_, rest, _ := strings.Cut(string(b), ") ")
 			state = rest[:min(1, len(rest))]
-			release(fifo)
+			release(fifo, time.Minute)
 		}})
 	require.NoError(t, err)
 	require.Equal(t, "Z", state)
