@@ -2,6 +2,7 @@ package ssh
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -62,16 +63,23 @@ func TestSessionsHaveTheirOwnVariables(t *testing.T) {
 	all.Wait()
 }
 
-// TestOpenSSHSessionsHaveTheirOwnVariables is the same for the user's own ssh, which here prints its environment.
-func TestOpenSSHSessionsHaveTheirOwnVariables(t *testing.T) {
-	t.Parallel()
+// scriptAsSSH is a connection by the user's own ssh, which is a shell script.
+func scriptAsSSH(t *testing.T, script string) (context.Context, *Conn) {
+	t.Helper()
 	ssh := filepath.Join(t.TempDir(), "ssh")
-	require.NoError(t, os.WriteFile(ssh, []byte("#!/bin/sh\nenv\n"), 0o700))
+	require.NoError(t, os.WriteFile(ssh, []byte("#!/bin/sh\n"+script), 0o700))
 	w := newWorld(t)
 	w.hosts("Host box\n    HostName 127.0.0.1\n")
 	ctx := w.ctx(nil, "PATH="+filepath.Dir(ssh)+":/usr/bin:/bin")
 	c, err := w.m.Conn(ctx, "i-box", openSSHTarget("box"))
 	require.NoError(t, err)
+	return ctx, c
+}
+
+// TestOpenSSHSessionsHaveTheirOwnVariables is the same for the user's own ssh, which here prints its environment.
+func TestOpenSSHSessionsHaveTheirOwnVariables(t *testing.T) {
+	t.Parallel()
+	ctx, c := scriptAsSSH(t, "env\n")
 	o := c.tr.(*openssh)
 	o.env = append(make([]string, 0, 100), o.env...) // with room, as it may have
 	var all sync.WaitGroup
@@ -96,13 +104,7 @@ func TestOpenSSHSessionsHaveTheirOwnVariables(t *testing.T) {
 // still to be passed on.
 func TestStderrIsReadToItsEnd(t *testing.T) {
 	t.Parallel()
-	ssh := filepath.Join(t.TempDir(), "ssh")
-	require.NoError(t, os.WriteFile(ssh, []byte("#!/bin/sh\nfor last; do :; done\nexec sh -c \"$last\"\n"), 0o700))
-	w := newWorld(t)
-	w.hosts("Host box\n    HostName 127.0.0.1\n")
-	ctx := w.ctx(nil, "PATH="+filepath.Dir(ssh)+":/usr/bin:/bin")
-	c, err := w.m.Conn(ctx, "i-box", openSSHTarget("box"))
-	require.NoError(t, err)
+	ctx, c := scriptAsSSH(t, "for last; do :; done\nexec sh -c \"$last\"\n")
 	// How much the buffers on the way hold is the kernel's: with one of these sizes some is left in ssh's pipe.
 	for size := 100_000; size < 500_000; size += 30_000 {
 		s := stream(t, func(s *api.Stream) {
