@@ -12,7 +12,8 @@ import (
 	"berth/backend/base/version"
 )
 
-// agentSlot is what a Conn knows of its agent. turn is held by whoever looks for it or places it.
+// agentSlot is what a Conn knows of its agent. turn is held by whoever looks for it or places it. mu guards memory
+// only: nobody waits for the host while he holds it.
 type agentSlot struct {
 	turn chan struct{}
 
@@ -22,9 +23,11 @@ type agentSlot struct {
 	broken  *AgentUnavailable
 	tunnel  *tunnel
 	checked bool // the running agent was compared with ours
+
+	starting chan struct{} // held by whoever starts the tunnel
 }
 
-func (a *agentSlot) init() { a.turn = make(chan struct{}, 1) }
+func (a *agentSlot) init() { a.turn, a.starting = make(chan struct{}, 1), make(chan struct{}, 1) }
 
 func (a *agentSlot) close() {
 	a.mu.Lock()

@@ -16,8 +16,10 @@ type Conn struct {
 	via    *Conn
 	silent atomic.Bool // it was given up for want of an answer
 
-	refs   int         // users; guarded by m.mu
-	linger *time.Timer // guarded by m.mu
+	// Guarded by m.mu.
+	refs    int         // users
+	linger  *time.Timer // closes it when it has had no user for a while
+	retired bool        // it is being closed, and not handed out any more
 
 	ctx    context.Context // of the connection's life
 	cancel context.CancelFunc

@@ -37,6 +37,8 @@ type Options struct {
 	StartFlags []string
 	// Backoff is the first pause before a lost line is tried again; it doubles up to 128 times. 0 is 1 s.
 	Backoff time.Duration
+
+	closing func() // for tests: called before a connection that is not handed out any more is closed
 }
 
 // Manager owns the SSH connections: one for each target, shared by the instances that have the same.
@@ -127,7 +129,7 @@ func (m *Manager) Conn(ctx context.Context, key string, t backend.SSHTarget) (*C
 		l = &line{key: key}
 		m.lines[key] = l
 	}
-	if l.conn != nil && l.target == t && l.conn.alive() {
+	if l.conn != nil && l.target == t && !l.conn.retired && l.conn.alive() {
 		c := l.conn
 		m.mu.Unlock()
 		return c, nil
@@ -197,12 +199,13 @@ func (m *Manager) Drop(key string) {
 		c.refs--
 		if c.refs == 0 {
 			last = c
+			m.retire(c)
 			delete(m.secrets, c.t.id)
 		}
 	}
 	m.mu.Unlock()
 	if last != nil {
-		last.tr.close()
+		m.closeRetired(last)
 	}
 }
 

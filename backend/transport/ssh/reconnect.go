@@ -47,7 +47,10 @@ func (m *Manager) tend(c *Conn) {
 			case errors.Is(err, context.DeadlineExceeded):
 				if misses++; misses >= allowed {
 					c.silent.Store(true)
-					c.tr.close()
+					m.mu.Lock()
+					m.retire(c)
+					m.mu.Unlock()
+					m.closeRetired(c)
 				}
 			}
 		}

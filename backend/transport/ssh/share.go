@@ -64,13 +64,18 @@ func (m *Manager) make(ctx context.Context, t *target, a *attempt) {
 	defer cancel()
 	defer context.AfterFunc(m.ctx, cancel)()
 	c, err := m.build(ctx, t)
+	var unseen *Conn
+	defer func() {
+		if unseen != nil {
+			unseen.tr.close()
+		}
+	}()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.attempts, t.id)
 	switch {
 	case m.closed && err == nil:
-		// Close did not see it. Nobody waits for it, so that holding the lock meanwhile harms nobody.
-		c.tr.close()
+		unseen = c // Close did not see it
 		fallthrough
 	case m.closed:
 		a.err = errClosed
@@ -121,15 +126,38 @@ const lingerTime = time.Minute
 
 func (m *Manager) unref(c *Conn) {
 	c.refs--
-	if c.refs > 0 || m.closed || c.linger != nil {
+	if c.refs > 0 || m.closed || c.retired || c.linger != nil {
 		return
 	}
-	c.linger = time.AfterFunc(lingerTime, func() {
-		m.mu.Lock()
-		idle := c.refs == 0
-		m.mu.Unlock()
-		if idle {
-			c.tr.close()
-		}
-	})
+	c.linger = time.AfterFunc(lingerTime, func() { m.closeUnused(c) })
+}
+
+// closeUnused closes a connection that nobody uses.
+func (m *Manager) closeUnused(c *Conn) {
+	m.mu.Lock()
+	unused := c.refs == 0
+	if unused {
+		m.retire(c)
+	}
+	m.mu.Unlock()
+	if unused {
+		m.closeRetired(c)
+	}
+}
+
+// retire takes a connection that is to be closed away from those that are handed out. Closing takes a while and is
+// done without the lock: whoever asks for the target meanwhile gets another connection, not one that ends in his
+// hands. m.mu is held; closeRetired must follow.
+func (m *Manager) retire(c *Conn) {
+	c.retired = true
+	if m.conns[c.t.id] == c {
+		delete(m.conns, c.t.id)
+	}
+}
+
+func (m *Manager) closeRetired(c *Conn) {
+	if m.o.closing != nil {
+		m.o.closing()
+	}
+	c.tr.close()
 }

@@ -35,21 +35,31 @@ func muxConfig() *yamux.Config {
 
 // getTunnel returns the connection's tunnel, starting it if there is none.
 func (c *Conn) getTunnel(ctx context.Context, p *placement) (*tunnel, error) {
+	select {
+	case c.agent.starting <- struct{}{}:
+		defer func() { <-c.agent.starting }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	c.agent.mu.Lock()
-	defer c.agent.mu.Unlock()
-	if t := c.agent.tunnel; t != nil {
+	t := c.agent.tunnel
+	c.agent.mu.Unlock()
+	if t != nil {
 		if !t.mux.IsClosed() {
 			return t, nil
 		}
 		t.close()
-		c.agent.tunnel = nil
-	}
-	if c.ctx.Err() != nil {
-		return nil, errLineBroke
 	}
 	t, err := c.startTunnel(ctx, p)
-	if err == nil {
-		c.agent.tunnel = t
+	if err != nil {
+		t = nil
+	}
+	c.agent.mu.Lock()
+	c.agent.tunnel = t
+	c.agent.mu.Unlock()
+	if t != nil && c.ctx.Err() != nil { // end may not have seen it
+		t.close()
+		return nil, errLineBroke
 	}
 	return t, err
 }
