@@ -57,6 +57,6 @@ func (s *Server) attend(ctx context.Context, r *http.Request) (any, error) {
 	if err := s.ws.Attend(ctx, rec.ID, f, q); err != nil {
 		return nil, err
 	}
-	s.fleet.Again(context.WithoutCancel(ctx), rec.ID)
+	s.fleet.Again(rec.ID)
 	return nil, nil
 }

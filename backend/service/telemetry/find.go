@@ -1,9 +1,7 @@
 package telemetry
 
 import (
-	"context"
 	"fmt"
-	"maps"
 	"time"
 
 	"berth/backend/api"
@@ -22,7 +20,7 @@ const (
 
 // find brings together what the agent finds and what only the workspace can find, with what people said of
 // it, and calls the hook for what is new. h.mu must be held.
-func (h *Hub) find(ctx context.Context, x *host) {
+func (h *Hub) find(x *host) {
 	now := h.o.Now().UTC()
 	var all []gpu.Finding
 	if usable(x.in.State) {
@@ -42,7 +40,6 @@ func (h *Hub) find(ctx context.Context, x *host) {
 		return // deleted meanwhile
 	}
 	x.found = nil
-	news := false
 	for _, f := range all {
 		a := api.Attention{Finding: f}
 		if a.Advice == "" { // a long line leaves it out
@@ -59,28 +56,18 @@ func (h *Hub) find(ctx context.Context, x *host) {
 			if x.told == nil {
 				x.told = map[string]time.Time{}
 			}
-			x.told[f.ID], news = f.Since, true
-			in := x.in
-			h.wg.Go(func() { h.o.Hook(ctx, &in, &a) })
+			x.told[f.ID] = f.Since
+			h.callHook(hookCall{host: x, in: x.in, finding: a})
 		}
-	}
-	if news { // the next daemon does not tell it again
-		maps.DeleteFunc(x.told, func(_ string, since time.Time) bool { return now.Sub(since) > toldFor })
-		id, told := x.in.ID, maps.Clone(x.told)
-		h.wg.Go(func() {
-			if err := h.o.Workspace.KeepTold(ctx, id, told); err != nil && ctx.Err() == nil {
-				h.o.Log.Warn("noting what the hook was called for", "instance", x.in.Name, "error", err)
-			}
-		})
 	}
 }
 
 // Again looks at an instance's findings again, after somebody said something of them.
-func (h *Hub) Again(ctx context.Context, id string) {
+func (h *Hub) Again(id string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if x := h.hosts[id]; x != nil {
-		h.find(ctx, x)
+		h.find(x)
 		h.publish(x)
 	}
 }

@@ -18,7 +18,8 @@ type host struct {
 	silent *time.Time
 	why    string
 	found  []api.Attention
-	told   map[string]time.Time // findings that the hook was called for, with when each began
+	told   map[string]time.Time // findings that the hook is called for, with when each began
+	kept   map[string]time.Time // those of them for which it was called
 	stop   context.CancelFunc   // of its following; nil: it is not followed
 	again  chan struct{}        // has a value when its line has come up
 	idleness
@@ -91,7 +92,7 @@ func (h *Hub) see(ctx context.Context, in *api.Instance) {
 	if x == nil {
 		x = h.newHost()
 		if rec, err := h.o.Workspace.Record(in.ID); err == nil {
-			x.last, x.told = rec.LastFigures, maps.Clone(rec.Told)
+			x.last, x.told, x.kept = rec.LastFigures, maps.Clone(rec.Told), maps.Clone(rec.Told)
 			if d := rec.IdleDay; d != nil && d.Same(h.today) {
 				x.day = d.Clone()
 			}
@@ -136,7 +137,7 @@ func (h *Hub) see(ctx context.Context, in *api.Instance) {
 		}
 	}
 	if news {
-		h.find(ctx, x)
+		h.find(x)
 		h.publish(x)
 	}
 }
@@ -275,7 +276,7 @@ func (h *Hub) take(ctx context.Context, id string, s *gpu.Summary) {
 	h.roll()
 	x.noteIdle(s, h.o.Now())
 	x.last, x.silent, x.why = s, nil, ""
-	h.find(ctx, x)
+	h.find(x)
 	h.publish(x)
 }
 
@@ -294,6 +295,6 @@ func (h *Hub) silence(ctx context.Context, id string, err error) {
 		h.keepIdle(ctx, x)
 	}
 	x.why = api.AsError(err).Message
-	h.find(ctx, x)
+	h.find(x)
 	h.publish(x)
 }

@@ -33,15 +33,17 @@ type Workspace interface {
 type Options struct {
 	Workspace Workspace
 	Log       *slog.Logger
-	// Hook, if not nil, is called once for each finding that is new and neither acknowledged nor muted, from
-	// a goroutine of its own for each instance; it must end with ctx.
+	// Hook, if not nil, is called once for each finding that is new and neither acknowledged nor muted, a few at
+	// a time and in the order in which they were found; it must end with ctx.
 	Hook func(ctx context.Context, in *api.Instance, f *api.Attention)
 	Now  func() time.Time // nil: time.Now
 }
 
 // Hub follows instances for its watchers.
 type Hub struct {
-	o Options
+	o      Options
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
 
 	mu       sync.Mutex
 	hosts    map[string]*host // by instance id
@@ -53,6 +55,8 @@ type Hub struct {
 	wg       sync.WaitGroup
 	today    *idle.Day     // of which nothing is known: only when it begins and ends
 	readers  chan struct{} // has room for those who read a history at once
+	calls    []hookCall    // for which the hook is still to be called
+	calling  int           // how many goroutines call it
 }
 
 // New returns a hub that follows nothing yet. Close it.
@@ -60,13 +64,16 @@ func New(o Options) *Hub {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Hub{o: o, hosts: map[string]*host{}, watchers: map[*watcher]struct{}{}, changed: make(chan struct{}),
+	h := &Hub{o: o, hosts: map[string]*host{}, watchers: map[*watcher]struct{}{}, changed: make(chan struct{}),
 		today: idle.New(o.Now()), readers: make(chan struct{}, readParallel)}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	return h
 }
 
 // Close ends all following and waits for it. Watch must have returned.
 func (h *Hub) Close() {
 	h.mu.Lock()
+	h.cancel()
 	if h.stop != nil {
 		h.stop()
 		h.stop = nil

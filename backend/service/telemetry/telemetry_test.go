@@ -325,7 +325,7 @@ func TestAttentionIsAcknowledgedAndMuted(t *testing.T) {
 		f, ok := h.Finding(rec.ID, "disk-full:/")
 		require.True(t, ok)
 		require.NoError(t, w.Attend(t.Context(), "vision", f, q))
-		h.Again(t.Context(), rec.ID)
+		h.Again(rec.ID)
 	}
 	attend(api.AttentionRequest{Acknowledge: true})
 	until(t, "it is acknowledged", func() bool { return known("vision").Attention[0].Acknowledged })
@@ -353,7 +353,7 @@ func TestWhatOnlyTheWorkspaceFinds(t *testing.T) {
 	h := New(Options{Workspace: records{}, Now: func() time.Time { return now }})
 	x := &host{in: api.Instance{Name: "vision", State: api.StateRunning, RunningUSDPerHour: ptr(3.06)},
 		last: &gpu.Summary{At: now, GPUs: make([]gpu.GPUSummary, 8), GPUIdleSince: ptr(now.Add(-95 * time.Minute))}}
-	h.find(t.Context(), x)
+	h.find(x)
 	require.Len(t, x.found, 1)
 	require.Equal(t, "gpu-idle", x.found[0].Rule)
 	require.Equal(t, "its 8 GPUs have done nothing for 1 h 35 min, at $3.06 an hour", x.found[0].Text)
@@ -363,14 +363,14 @@ func TestWhatOnlyTheWorkspaceFinds(t *testing.T) {
 	} {
 		x.in.State, x.in.RunningUSDPerHour, x.last.GPUIdleSince = api.StateRunning, ptr(3.06), ptr(now.Add(-95*time.Minute))
 		change()
-		h.find(t.Context(), x)
+		h.find(x)
 		require.Empty(t, x.found)
 	}
 	x.in.State, x.silent, x.why = api.StateRunning, ptr(now.Add(-30*time.Second)), "no route"
-	h.find(t.Context(), x)
+	h.find(x)
 	require.Empty(t, x.found, "a moment's silence is none")
 	x.silent = ptr(now.Add(-2 * time.Minute))
-	h.find(t.Context(), x)
+	h.find(x)
 	require.Equal(t, "agent-silent", x.found[0].Rule)
 	require.Contains(t, x.found[0].Text, "no route")
 }
