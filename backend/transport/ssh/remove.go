@@ -14,8 +14,9 @@ import (
 // removeScript ends the agent by its own program, which knows what it made, and removes the program,
 // which came from here: %[1]s, by the command %[2]s; its state is below %[3]s. It prints `absent` where
 // the program is gone and something of the agent is not. On a file system that other hosts share, their
-// agents may run the program too, and on this host another agent of the user's may: then it
-// stays. What uploads left that broke goes too. Folders go as far up as they are ours and empty.
+// agents may run the program too, and on this host another agent of the user's may: then it stays, once
+// what was told to end has had two seconds to do so. What broken uploads left goes too. Folders go as
+// far up as they are ours and empty.
 const removeScript = `f=%[1]s
 d=%[3]s
 if [ ! -x "$f" ]; then
@@ -27,8 +28,10 @@ fi
 p=${f%%/*}
 b=${p%%/*}
 case $(stat -f -c %%T "$f" 2>/dev/null) in nfs*|smb*|cifs*|lustre|fuse*|ceph|afs|gpfs) exit 0 ;; esac
-for e in /proc/[0-9]*/exe; do
-	[ "$e" -ef "$f" ] 2>/dev/null && exit 0
+n=0
+while for e in /proc/[0-9]*/exe; do [ "$e" -ef "$f" ] 2>/dev/null && break; done; [ "$e" -ef "$f" ] 2>/dev/null; do
+	[ $((n += 1)) -gt 20 ] && exit 0
+	sleep 0.1 2>/dev/null || sleep 1
 done
 rm -f "$f" "$b"/.berth-*.tmp
 rmdir "$p" "$b" 2>/dev/null
