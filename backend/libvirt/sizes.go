@@ -14,7 +14,7 @@ import (
 
 	"berth/assets"
 	"berth/backend/api"
-	"berth/backend/service/config"
+	"berth/backend/base/tomltext"
 )
 
 // size is an entry of a sizes file.
@@ -38,13 +38,13 @@ func parseSizes(b []byte, file string) ([]size, error) {
 		Size []size `toml:"size"`
 	}
 	if err := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(&doc); err != nil {
-		return nil, config.TOMLError(file, err)
+		return nil, tomltext.Explain(file, err)
 	}
 	seen := map[string]bool{}
 	for i := range doc.Size {
 		z := &doc.Size[i]
 		fail := func(why string) error {
-			return api.Errorf(api.CodeUsage, "%s: the size %q: %s", config.TOMLTable(file, b, "size", i), z.Name, why)
+			return api.Errorf(api.CodeUsage, "%s: the size %q: %s", tomltext.Table(file, b, "size", i), z.Name, why)
 		}
 		mem, merr := humanize.ParseBytes(z.Memory)
 		disk, derr := humanize.ParseBytes(or(z.Disk, "0"))

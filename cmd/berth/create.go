@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/backend/api"
-	"berth/backend/service/config"
+	"berth/backend/base/tomltext"
 )
 
 // template is what -f reads. A flag overrides its key.
@@ -46,7 +46,7 @@ func readTemplate(path string) (template, error) {
 
 func parseTemplate(b []byte, path string, t *template) error {
 	if err := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(t); err != nil {
-		e := config.TOMLError(path, err)
+		e := tomltext.Explain(path, err)
 		return api.AsError(e).WithHint("a template has the keys name, backend, size, region, image, disk, ssh, for, setup, on_start, profile, subnet, public_ip, tags")
 	}
 	return nil

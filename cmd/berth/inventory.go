@@ -7,9 +7,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"berth/backend/agent/inventory"
 	"berth/backend/api"
 	"berth/backend/machine/profile"
+	"berth/backend/machine/software"
 )
 
 func (a *app) inventoryCmd() *cobra.Command {
@@ -80,7 +80,7 @@ func (a *app) printInventories(names []string, invs []*api.Inventory) error {
 	}
 	rows := [][]string{append(head, "")}
 	section := ""
-	for _, r := range inventory.Rows(invs...) {
+	for _, r := range software.Rows(invs...) {
 		if r.Section != section {
 			section = r.Section
 			rows = append(rows, []string{section})
@@ -96,7 +96,7 @@ func (a *app) printInventories(names []string, invs []*api.Inventory) error {
 			}
 			line = append(line, v)
 			if d := r.Drift[i]; d != nil && note == "" {
-				note = "! " + inventory.DriftText(d)
+				note = "! " + software.DriftText(d)
 			}
 		}
 		if note == "" && r.Differs {

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"berth/backend/agent/inventory"
 	"berth/backend/api"
+	"berth/backend/machine/software"
 	"berth/ui/dialog"
 	"berth/ui/draw"
 	"berth/ui/form"
@@ -112,7 +112,7 @@ func (s *Inventory) Draw(p *draw.Page) {
 }
 
 // row draws one row.
-func (s *Inventory) row(p *draw.Page, r *inventory.Row, on bool, name, col, note int) {
+func (s *Inventory) row(p *draw.Page, r *software.Row, on bool, name, col, note int) {
 	t := s.e.Theme
 	back := theme.Ground
 	if on {
@@ -132,7 +132,7 @@ func (s *Inventory) row(p *draw.Page, r *inventory.Row, on bool, name, col, note
 			if v == "" {
 				v = "missing"
 			}
-			said = cmp.Or(said, "! "+inventory.DriftText(d))
+			said = cmp.Or(said, "! "+software.DriftText(d))
 		case v == "":
 			v, st = "-", t.Dim
 		case r.Differs:
@@ -166,9 +166,9 @@ func (s *Inventory) foot(w, room int) []footLine {
 			switch {
 			case d == nil:
 			case d.Kind == "missing":
-				add(t.Bad, fmt.Sprintf("%s: %s is missing; %s", s.sides[i].name, r.Name, inventory.DriftText(d)))
+				add(t.Bad, fmt.Sprintf("%s: %s is missing; %s", s.sides[i].name, r.Name, software.DriftText(d)))
 			default:
-				add(t.Bad, fmt.Sprintf("%s: %s is %s; %s", s.sides[i].name, r.Name, cmp.Or(d.Found, "of an unknown version"), inventory.DriftText(d)))
+				add(t.Bad, fmt.Sprintf("%s: %s is %s; %s", s.sides[i].name, r.Name, cmp.Or(d.Found, "of an unknown version"), software.DriftText(d)))
 			}
 		}
 		for i, v := range r.Values {

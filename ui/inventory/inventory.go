@@ -6,10 +6,10 @@ import (
 
 	tea "github.com/charmbracelet/bubbletea"
 
-	"berth/backend/agent/inventory"
 	"berth/backend/api"
 	"berth/backend/base/paths"
 	"berth/backend/machine/profile"
+	"berth/backend/machine/software"
 	"berth/gpu"
 	"berth/ui/data"
 	"berth/ui/dialog"
@@ -40,8 +40,8 @@ type Inventory struct {
 	dir     string // of the user's profiles
 	sides   []*side
 	unknown string // what was asked for and is no instance
-	all     []inventory.Row
-	rows    []inventory.Row // that pass the filter
+	all     []software.Row
+	rows    []software.Row // that pass the filter
 	at, top int
 	view    int
 	only    bool // drift and differences only
@@ -191,7 +191,7 @@ func (s *Inventory) lay() {
 	}
 	s.all = nil
 	if len(invs) > 0 {
-		s.all = inventory.Rows(invs...)
+		s.all = software.Rows(invs...)
 	}
 	for i := range s.all {
 		s.all[i].Differs = s.all[i].Differs && whole
@@ -201,7 +201,7 @@ func (s *Inventory) lay() {
 
 // filter keeps what matches, and the cursor on the same row.
 func (s *Inventory) filter() {
-	var was inventory.Row
+	var was software.Row
 	if s.at < len(s.rows) {
 		was = s.rows[s.at]
 	}

@@ -3,6 +3,6 @@
 // that is possible, else asked from the programs themselves, each within a limit; what hangs (a dead
 // network mount) is left out and said.
 //
-// Start with read.go; components.go names what is known, compare.go holds it against what set-up profiles
-// promise.
+// Start with read.go; tools.go are the programs that are asked for their version. The names of what is looked for, and
+// what set-up profiles promise, are in machine/software.
 package inventory

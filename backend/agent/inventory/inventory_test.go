@@ -15,10 +15,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
-	"pgregory.net/rapid"
 
 	"berth/backend/agent/process"
 	"berth/backend/api"
+	"berth/backend/machine/software"
 )
 
 // tree makes the files of a host.
@@ -117,7 +117,7 @@ func TestWhatIsInstalledIsFound(t *testing.T) {
 	require.Equal(t, []string{"Pythons and Jupyter kernels: /usr/share/jupyter/kernels/broken/kernel.json can't be read",
 		"az: /usr/bin/az --version: exit status 1", "git: /usr/bin/git --version: exit status 1"}, inv.Errors)
 
-	drift := Compare(&inv, []api.Promise{
+	drift := software.Compare(&inv, []api.Promise{
 		{Component: "nvidia-driver", Version: "550", Profile: "d"}, {Component: "cuda", Version: "12.4", Profile: "c"}, {Component: "cuda", Version: "12.6", Profile: "c"},
 		{Component: "torch", Version: "2.5.1", Profile: "p"}, {Component: "torch", Version: "2.6", Profile: "p"}, {Component: "torch", Version: "2", Profile: "p"},
 		{Component: "tensorflow", Profile: "t"}, {Component: "tensorflow", Profile: "t"}, {Component: "kernel:IR", Profile: "r"}, {Component: "kernel:julia", Profile: "j"},
@@ -142,7 +142,7 @@ func TestThisHost(t *testing.T) {
 	require.NotEmpty(t, inv.System)
 	for _, c := range inv.Components {
 		require.NotEmpty(t, c.Title, c.Name)
-		require.True(t, Known(c.Name), c.Name)
+		require.True(t, software.Known(c.Name), c.Name)
 	}
 }
 
@@ -167,7 +167,7 @@ func TestWhatHangsIsLeftOut(t *testing.T) {
 	require.Contains(t, inv.Unread, "git")
 	promises := []api.Promise{{Component: "git", Profile: "n"}, {Component: "torch", Profile: "t"}, {Component: "nvidia-driver", Version: "550", Profile: "d"}, {Component: "cuda", Profile: "c"}}
 	inv.Components = slices.DeleteFunc(inv.Components, func(c api.Component) bool { return c.Name == "git" })
-	for _, d := range Compare(&inv, promises) {
+	for _, d := range software.Compare(&inv, promises) {
 		require.NotEqual(t, "git", d.Component, "what could not be read is not missing")
 	}
 }
@@ -249,22 +249,6 @@ func TestParsers(t *testing.T) {
 	}
 }
 
-func TestKeepingAVersion(t *testing.T) {
-	for _, c := range []struct {
-		version, promised string
-		keeps             bool
-	}{{"12.6.3", "12.6", true}, {"12.61", "12.6", false}, {"12.6", "12.6", true}, {"12", "12.6", false}, {"", "1", false}, {"", "", true}, {"2.6.0+cu124", "2.6.0", true}} {
-		require.Equal(t, c.keeps, Keeps(c.version, c.promised), "%+v", c)
-	}
-	rapid.Check(t, func(t *rapid.T) {
-		v := rapid.StringMatching(`[0-9]{1,3}(\.[0-9]{1,3}){0,3}`).Draw(t, "version")
-		more := v + rapid.SampledFrom([]string{".", "-", "+"}).Draw(t, "sep") + rapid.StringMatching(`[0-9a-z]{1,5}`).Draw(t, "more")
-		if !Keeps(v, v) || !Keeps(more, v) || Keeps(v, more) || Keeps(v+"0", v) {
-			t.Fatalf("%s and %s", v, more)
-		}
-	})
-}
-
 func FuzzParsers(f *testing.F) {
 	for _, s := range []string{gpuDriver, openDriver, "#define CUDNN_MAJOR 9", "Package: a\nVersion: 1:2-3\nStatus: install ok installed\n\n", "ID=\"debian\nVERSION_ID", "numpy-1.2-py_0.json", `{"cuda":{"version":"12"}}`, `{"argv":["x"]}`, "a-1.dist-info"} {
 		f.Add([]byte(s))
@@ -286,32 +270,4 @@ func FuzzParsers(f *testing.F) {
 		}
 		kernelJSON(b)
 	})
-}
-
-func TestRowsSideBySide(t *testing.T) {
-	a := api.Inventory{System: "Debian 12", Kernel: "6.1", Arch: "amd64",
-		Components: []api.Component{{Name: "cuda", Title: "CUDA toolkit", Version: "11.8"}, {Name: "cuda", Title: "CUDA toolkit", Version: "12.4"}, {Name: "git", Title: "git"}},
-		Conda:      []api.Conda{{Name: "pt", Python: "3.11", Packages: map[string]string{"torch": "2.5.1", "numpy": "1.26"}}},
-		Kernels:    []api.KernelSpec{{Name: "ir", Title: "R"}},
-		Drift: []api.Drift{{Component: "nginx", Kind: "missing", Profile: "nginx"}, {Component: "torch", Kind: "version", Promised: "2.6", Found: "2.5.1", Profile: "pytorch"},
-			{Component: "tensorflow", Kind: "missing", Promised: "2.18", Profile: "tf"}, {Component: "kernel:julia", Kind: "missing", Profile: "j"}}}
-	b := api.Inventory{System: "Debian 12", Kernel: "6.5", Arch: "amd64", Conda: []api.Conda{{Name: "pt", Python: "3.11", Packages: map[string]string{"torch": "2.6.0"}}}}
-	var got []string
-	for _, r := range Rows(&a, &b) {
-		mark := ""
-		if r.Differs {
-			mark += " differs"
-		}
-		if r.Drifts() {
-			mark += " ! " + DriftText(r.Drift[0])
-		}
-		got = append(got, r.Section+" | "+r.Name+" | "+strings.Join(r.Values, " | ")+mark)
-	}
-	require.Equal(t, []string{
-		"System | system | Debian 12 | Debian 12", "System | kernel | 6.1 | 6.5 differs", "System | architecture | amd64 | amd64",
-		"Components | CUDA toolkit | 11.8, 12.4 |  differs", "Components | git | ? |  differs", "Components | Nginx |  |  ! nginx promises it",
-		"conda pt | Python | 3.11 | 3.11", "conda pt | numpy | 1.26 |  differs", "conda pt | torch | 2.5.1 | 2.6.0 differs ! pytorch promises 2.6",
-		"Promised packages | tensorflow |  |  ! tf promises 2.18",
-		"Jupyter kernels | ir | R |  differs", "Jupyter kernels | julia |  |  ! j promises it"}, got)
-	require.False(t, Rows(&a)[1].Differs)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"berth/backend/api"
+	"berth/backend/machine/software"
 )
 
 // maxEnvs bounds the environments that are looked at.
@@ -98,7 +99,7 @@ func (h *Host) condaEnv(prefix string) (c api.Conda, manager string) {
 			c.Python = version
 		case name == "conda" || name == "mamba" && manager == "":
 			manager = version
-		case packages[name]:
+		case software.Package(name):
 			c.Packages[name] = version
 		}
 	}
@@ -113,7 +114,7 @@ func (h *Host) sitePackages(to map[string]string, lib string) {
 		}
 		for _, d := range []string{"site-packages", "dist-packages"} {
 			for _, n := range h.names(filepath.Join(lib, py, d)) {
-				if name, version, ok := distInfo(n); ok && packages[name] {
+				if name, version, ok := distInfo(n); ok && software.Package(name) {
 					to[name] = version
 				}
 			}

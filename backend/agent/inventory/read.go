@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/backend/api"
+	"berth/backend/machine/software"
 )
 
 const (
@@ -81,7 +82,7 @@ type found struct {
 }
 
 func (f *found) add(name, version, path, note string) {
-	f.components = append(f.components, api.Component{Name: name, Title: titles[name], Version: version, Path: path, Note: note})
+	f.components = append(f.components, api.Component{Name: name, Title: software.Title(name), Version: version, Path: path, Note: note})
 }
 
 func (f *found) fail(format string, a ...any) { f.errs = append(f.errs, fmt.Sprintf(format, a...)) }
@@ -187,9 +188,9 @@ func tellsOf(part string) []string {
 	case partLibraries:
 		return []string{"cudnn", "nccl"}
 	case partPythons:
-		return []string{unreadPackages, kernelPrefix}
+		return []string{software.UnreadPackages, software.KernelPrefix}
 	case partVenvs:
-		return []string{unreadPackages}
+		return []string{software.UnreadPackages}
 	}
 	return []string{part} // of one program
 }

@@ -18,7 +18,7 @@ import (
 
 	"berth/assets"
 	"berth/backend/api"
-	"berth/backend/service/config"
+	"berth/backend/base/tomltext"
 )
 
 // The origins of entries, as api.Image has them.
@@ -116,7 +116,7 @@ func parse(b []byte, from, origin string) ([]Entry, error) {
 		}
 		return nil, api.Errorf(api.CodeUsage, "%s: %w", where, err)
 	}
-	at := func(i int) string { return config.TOMLTable(from, b, "image", i) }
+	at := func(i int) string { return tomltext.Table(from, b, "image", i) }
 	seen := map[string]bool{}
 	defaults := map[string]string{}
 	for i := range c.Image {

@@ -16,6 +16,7 @@ import (
 
 	"berth/backend/agent/inventory"
 	"berth/backend/api"
+	"berth/backend/machine/software"
 )
 
 // TestProfilesInAFreshDebian applies profiles to a Debian made for it, really: every step runs, its check
@@ -80,7 +81,7 @@ func TestProfilesInAFreshDebian(t *testing.T) {
 		return exec.CommandContext(ctx, "chroot", append([]string{root, path[len(root):]}, args...)...).CombinedOutput()
 	}}).Read(ctx)
 	require.Empty(t, inv.Errors)
-	require.Empty(t, inventory.Compare(&inv, c.Promises), "%+v", inv.Components)
+	require.Empty(t, software.Compare(&inv, c.Promises), "%+v", inv.Components)
 	for _, comp := range inv.Components {
 		t.Logf("%s %s", comp.Name, comp.Version)
 	}

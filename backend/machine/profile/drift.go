@@ -3,8 +3,8 @@ package profile
 import (
 	"slices"
 
-	"berth/backend/agent/inventory"
 	"berth/backend/api"
+	"berth/backend/machine/software"
 )
 
 // Hold holds an inventory against what the profiles with which its instance was set up promise: Drift is
@@ -19,7 +19,7 @@ func (s *Set) Hold(inv *api.Inventory, profiles []string) {
 		inv.Errors = append(inv.Errors, "what its set-up profiles promise is not known: "+err.Error())
 		return
 	}
-	inv.Drift = inventory.Compare(inv, c.Promises)
+	inv.Drift = software.Compare(inv, c.Promises)
 }
 
 // newest leaves of several values of a variable the last: an instance may have been set up more than once.

@@ -14,8 +14,8 @@ import (
 
 	"mvdan.cc/sh/v3/syntax"
 
-	"berth/backend/agent/inventory"
 	"berth/backend/api"
+	"berth/backend/machine/software"
 )
 
 // Problem is something wrong with a profile. Line and Column count from 1; 0 is unknown.
@@ -224,7 +224,7 @@ func (s *Set) lint(p *source) (out []Problem) {
 	for _, e := range p.Promises {
 		name := fillIn(p, given, e.Component)
 		switch {
-		case !inventory.Known(name):
+		case !software.Known(name):
 			warn(p.lines.of("component"), "it promises %q, which the inventory does not know", name)
 		case strings.Contains(fillIn(p, given, e.Version), "{"):
 			say(p.lines.of("component"), "the version %q of %s names a variable that does not exist", e.Version, name)

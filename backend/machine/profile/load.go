@@ -17,7 +17,7 @@ import (
 
 	"berth/assets"
 	"berth/backend/api"
-	"berth/backend/service/config"
+	"berth/backend/base/tomltext"
 )
 
 const (
@@ -174,7 +174,7 @@ func decodeProblem(file string, err error) *Problem {
 		pr.Text = fmt.Sprintf("there is no key %q", strings.Join(d.Key(), "."))
 	case errors.As(err, &dec):
 		pr.Line, pr.Column = dec.Position()
-		_, text, _ := strings.Cut(config.TOMLError("", err).Error(), ": ")
+		_, text, _ := strings.Cut(tomltext.Explain("", err).Error(), ": ")
 		pr.Text = text
 	default:
 		pr.Text = err.Error()

@@ -13,15 +13,14 @@ import (
 	"fmt"
 	"os"
 	"reflect"
-	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
 
 	"berth/backend/api"
+	"berth/backend/base/tomltext"
 )
 
 // Config is the configuration. The zero value is not useful: see Default.
@@ -197,11 +196,11 @@ func (c *Config) sum() string {
 func (c *Config) parse(b []byte, path string) error {
 	dec := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields()
 	if err := dec.Decode(c); err != nil {
-		return TOMLError(path, err)
+		return tomltext.Explain(path, err)
 	}
 	var have map[string]any
 	if err := toml.Unmarshal(b, &have); err != nil {
-		return TOMLError(path, err)
+		return tomltext.Explain(path, err)
 	}
 	for _, k := range c.Keys() {
 		if _, ok := lookup(have, strings.Split(k.Name, ".")); ok {
@@ -221,59 +220,6 @@ func lookup(m map[string]any, path []string) (any, bool) {
 		return nil, false
 	}
 	return lookup(sub, path[1:])
-}
-
-// TOMLError turns an error of the TOML decoder into one that names file, line, column and key.
-func TOMLError(path string, err error) error {
-	var missing *toml.StrictMissingError
-	if errors.As(err, &missing) && len(missing.Errors) > 0 {
-		d := missing.Errors[0]
-		row, col := d.Position()
-		return api.Errorf(api.CodeUsage, "%s:%d:%d: there is no key %q", path, row, col, strings.Join(d.Key(), ".")).WithHint("look for a typing mistake; berth config show lists the configuration's keys")
-	}
-	var dec *toml.DecodeError
-	if errors.As(err, &dec) {
-		row, col := dec.Position()
-		return api.Errorf(api.CodeUsage, "%s:%d:%d: %s", path, row, col, plain(dec))
-	}
-	return api.Errorf(api.CodeUsage, "%s: %w", path, err)
-}
-
-// TOMLTable is where the n-th (from 0) table of an array stands in a file, as "FILE:LINE"; the file alone where it is
-// not written as [[name]].
-func TOMLTable(path string, text []byte, name string, n int) string {
-	line := 0
-	for l := range bytes.Lines(text) {
-		line++
-		head, _, _ := strings.Cut(string(l), "#")
-		if strings.Join(strings.Fields(head), "") != "[["+name+"]]" {
-			continue
-		}
-		if n == 0 {
-			return path + ":" + strconv.Itoa(line)
-		}
-		n--
-	}
-	return path
-}
-
-var mismatch = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`cannot decode TOML (\S+) into .* of type (\S+)`) })
-
-// plain says a decoder's error without the words of Go.
-func plain(dec *toml.DecodeError) string {
-	text := strings.TrimPrefix(dec.Error(), "toml: ")
-	m := mismatch().FindStringSubmatch(text)
-	if m == nil {
-		if k := strings.Join(dec.Key(), "."); k != "" && !strings.Contains(text, k) {
-			return k + ": " + text
-		}
-		return text
-	}
-	want := map[string]string{"string": "text in quotes", "bool": "true or false", "*bool": "true or false", "[]string": "a list of texts", "config.Duration": "a duration as \"10m\""}[m[2]]
-	if want == "" {
-		want = m[2]
-	}
-	return fmt.Sprintf("%s must be %s, not %s", strings.Join(dec.Key(), "."), want, m[1])
 }
 
 func (c *Config) validate() error {

@@ -1,4 +1,4 @@
-package inventory
+package software
 
 import (
 	"slices"
@@ -7,14 +7,14 @@ import (
 	"berth/backend/api"
 )
 
-// unreadPackages stands in Unread for the packages of all environments.
-const unreadPackages = "packages"
+// UnreadPackages stands in Unread for the packages of all environments.
+const UnreadPackages = "packages"
 
 // notRead reports whether a component may be there without the inventory's knowing.
 func notRead(inv *api.Inventory, component string) bool {
 	return slices.ContainsFunc(inv.Unread, func(u string) bool {
-		return u == component || u == kernelPrefix && strings.HasPrefix(component, kernelPrefix) ||
-			u == unreadPackages && packages[component]
+		return u == component || u == KernelPrefix && strings.HasPrefix(component, KernelPrefix) ||
+			u == UnreadPackages && packages[component]
 	})
 }
 
@@ -61,7 +61,7 @@ func Versions(inv *api.Inventory, name string) []string {
 			out = append(out, v)
 		}
 	}
-	if k, ok := strings.CutPrefix(name, kernelPrefix); ok {
+	if k, ok := strings.CutPrefix(name, KernelPrefix); ok {
 		for _, s := range inv.Kernels {
 			if strings.EqualFold(s.Name, k) {
 				add("")

@@ -1,4 +1,4 @@
-package inventory
+package software
 
 import (
 	"cmp"
@@ -73,7 +73,7 @@ func Rows(invs ...*api.Inventory) []Row {
 				}
 			}
 			for j := range inv.Drift {
-				if d := &inv.Drift[j]; d.Component == name && !packages[name] && !strings.HasPrefix(name, kernelPrefix) {
+				if d := &inv.Drift[j]; d.Component == name && !packages[name] && !strings.HasPrefix(name, KernelPrefix) {
 					r := t.set(i, "Components", cmp.Or(titles[name], name), "")
 					r.Drift[i] = d
 				}
@@ -171,7 +171,7 @@ func (t *table) kernels(invs []*api.Inventory) {
 			t.set(i, "Jupyter kernels", k.Name, cmp.Or(k.Title, k.Language, "?"))
 		}
 		for j := range inv.Drift {
-			if name, ok := strings.CutPrefix(inv.Drift[j].Component, kernelPrefix); ok {
+			if name, ok := strings.CutPrefix(inv.Drift[j].Component, KernelPrefix); ok {
 				t.set(i, "Jupyter kernels", name, "").Drift[i] = &inv.Drift[j]
 			}
 		}
