@@ -55,7 +55,7 @@ func (q *questions) answer(ctx context.Context, ask api.Question) (api.Answer, e
 const maxQuestionsBackoff = 5 * time.Second
 
 // listen keeps the stream of questions open until ctx ends.
-func listen(ctx context.Context, c *api.Client) {
+func listen(ctx context.Context, c *api.WorkspaceClient) {
 	wait := 100 * time.Millisecond
 	for ctx.Err() == nil {
 		from := time.Now()

@@ -21,7 +21,7 @@ import (
 	"berth/ui/theme"
 )
 
-// Workspace is what the dashboard asks of the service; *api.Client is one.
+// Workspace is what the dashboard asks of the service; *api.WorkspaceClient is one.
 type Workspace = screen.Workspace
 
 // Config is the dashboard's part of the configuration.
@@ -35,7 +35,7 @@ type Options struct {
 	// NewClient makes the client of the workspace; its Answer must be the function given. The
 	// dashboard keeps the client's stream of questions open, attaches shells through it, and asks it
 	// all else if Workspace is nil.
-	NewClient func(answer func(context.Context, api.Question) (api.Answer, error)) *api.Client
+	NewClient func(answer func(context.Context, api.Question) (api.Answer, error)) *api.WorkspaceClient
 	Workspace Workspace
 	Config    Config
 	In        *os.File            // a terminal; nil: standard input
@@ -69,7 +69,7 @@ func Run(ctx context.Context, o Options) error {
 	defer cancel()
 
 	q := &questions{}
-	var client *api.Client
+	var client *api.WorkspaceClient
 	if o.NewClient != nil {
 		client = o.NewClient(q.answer)
 		defer client.Close()

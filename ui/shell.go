@@ -132,7 +132,8 @@ func (a *attachShell) Close() error { return a.s.Close() }
 func (a *attachShell) Result() (string, error) { return a.res.String(), a.err }
 
 // shellOpener opens shells through a client on a terminal.
-func shellOpener(ctx context.Context, c *api.Client, t *terminal, getenv func(string) string, escape string, q *questions) func(context.Context, string, int, int) (Shell, error) {
+func shellOpener(ctx context.Context, c *api.WorkspaceClient, t *terminal, getenv func(string) string, escape string,
+	q *questions) func(context.Context, string, int, int) (Shell, error) {
 	return func(opening context.Context, ref string, rows, cols int) (Shell, error) {
 		req := api.TerminalRequest{Rows: uint16(rows), Cols: uint16(cols), Term: getenv("TERM")}
 		for _, k := range []string{"COLORTERM", "LANG", "LC_ALL", "LC_CTYPE"} {

@@ -84,10 +84,10 @@ func TestAnAgentWithoutRootAsksSudo(t *testing.T) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	c := &api.Client{Dial: func(context.Context) (net.Conn, error) { return dialAs(uid, socket) }}
+	c := &api.AgentClient{Dial: func(context.Context) (net.Conn, error) { return dialAs(uid, socket) }}
 	t.Cleanup(c.Close)
-	t.Cleanup(func() { _ = c.StopAgent(context.Background(), api.StopRequest{End: true, GraceSeconds: 0.2}) })
-	eventually(t, "the agent to answer", func() bool { _, err := c.AgentInfo(t.Context()); return err == nil })
+	t.Cleanup(func() { _ = c.Stop(context.Background(), api.StopRequest{End: true, GraceSeconds: 0.2}) })
+	eventually(t, "the agent to answer", func() bool { _, err := c.Info(t.Context()); return err == nil })
 
 	victim := exec.Command("sleep", "1000") // root's
 	require.NoError(t, victim.Start())

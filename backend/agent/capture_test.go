@@ -266,7 +266,7 @@ func TestEnvironmentFollowsStartFiles(t *testing.T) {
 	term.sees("it is five")
 	write(t, o, ".bashrc", debian+"exit 7\n")
 	eventually(t, "the reason to be shown", func() bool {
-		info, err := c.AgentInfo(t.Context())
+		info, err := c.Info(t.Context())
 		return err == nil && strings.Contains(info.Environment.Error, "exit status 7") && info.Environment.How == api.ShellLogin && len(info.Warnings) > 0
 	})
 	write(t, o, ".bashrc", debian+"export MARK=six\n")

@@ -54,13 +54,13 @@ func TestDialCarriesTheAgentsStreams(t *testing.T) {
 	o := testOptions(t)
 	serve(t, o)
 	s := dialer(t, o)
-	c := &api.Client{Dial: func(context.Context) (net.Conn, error) {
+	c := &api.AgentClient{Dial: func(context.Context) (net.Conn, error) {
 		c, r, answer := openTarget(t, s, "agent")
 		require.Equal(t, "ok", answer)
 		require.Zero(t, r.Buffered())
 		return c, nil
 	}}
-	info, err := c.AgentInfo(t.Context())
+	info, err := c.Info(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, o.State, info.StateDir)
 	big := strings.Repeat("x", 3<<20)

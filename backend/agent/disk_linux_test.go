@@ -69,7 +69,7 @@ func TestFullDisk(t *testing.T) {
 	r, err := execute(t, c, sh("echo ok"), "")
 	require.NoError(t, err)
 	require.Equal(t, "ok\n", r.stdout)
-	s, err := c.OpenStream(t.Context(), "/v1/terminal", api.TerminalRequest{New: true})
+	s, err := c.OpenTerminal(t.Context(), api.TerminalRequest{New: true})
 	require.NoError(t, err)
 	_, err = s.Run(t.Context(), api.StreamIO{Stdout: io.Discard})
 	require.ErrorContains(t, err, "no space left on device")

@@ -71,7 +71,7 @@ func TestExecThatCannotStartSaysWhy(t *testing.T) {
 
 func TestExecHangUpEndsTheCommand(t *testing.T) {
 	a, c := serve(t, testOptions(t))
-	s, err := c.OpenStream(t.Context(), "/v1/exec", sh("echo ready; sleep 1000"))
+	s, err := c.OpenExec(t.Context(), sh("echo ready; sleep 1000"))
 	require.NoError(t, err)
 	for {
 		k, _, err := s.Reader.Next()
@@ -87,7 +87,7 @@ func TestExecHangUpEndsTheCommand(t *testing.T) {
 
 func TestExecSignalsReachAProcessThatDoesNotRead(t *testing.T) {
 	_, c := serve(t, testOptions(t))
-	s, err := c.OpenStream(t.Context(), "/v1/exec", sh("trap 'echo got; exit 3' INT; echo ready; while :; do sleep 0.01; done"))
+	s, err := c.OpenExec(t.Context(), sh("trap 'echo got; exit 3' INT; echo ready; while :; do sleep 0.01; done"))
 	require.NoError(t, err)
 	pr, pw := io.Pipe()
 	defer pw.Close()
@@ -155,7 +155,7 @@ func BenchmarkExecStdout(b *testing.B) {
 	const size = 1 << 30
 	b.SetBytes(size)
 	for b.Loop() {
-		s, err := c.OpenStream(b.Context(), "/v1/exec", api.ExecRequest{Argv: []string{"head", "-c", strconv.Itoa(size), "/dev/zero"}})
+		s, err := c.OpenExec(b.Context(), api.ExecRequest{Argv: []string{"head", "-c", strconv.Itoa(size), "/dev/zero"}})
 		require.NoError(b, err)
 		var n counter
 		_, err = s.Run(b.Context(), api.StreamIO{Stdout: &n, Stderr: io.Discard})

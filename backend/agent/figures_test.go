@@ -31,7 +31,7 @@ func TestFiguresOfAnAgent(t *testing.T) {
 	fake.Setenv(t)
 	a, c := serve(t, testOptions(t))
 	defer a.figures.Hold(time.Second)() // nobody would see a change for up to 10 s otherwise
-	s, err := c.OpenStream(t.Context(), "/v1/exec", sh("exec sleep 1000"))
+	s, err := c.OpenExec(t.Context(), sh("exec sleep 1000"))
 	require.NoError(t, err)
 	defer s.Close()
 	var job int
@@ -142,7 +142,7 @@ func TestProcessesBesideManyOthers(t *testing.T) {
 	})
 	require.NoError(t, err)
 	_, c := serve(t, testOptions(t))
-	s, err := c.OpenStream(t.Context(), "/v1/exec", sh("sleep 1234 & exec sleep 1233"))
+	s, err := c.OpenExec(t.Context(), sh("sleep 1234 & exec sleep 1233"))
 	require.NoError(t, err)
 	defer s.Close()
 	owned := func(v gpu.Sample, command string) bool {
@@ -243,7 +243,7 @@ func TestHistoryOutlivesTheAgent(t *testing.T) {
 		_ = c.WatchFigures(ctx, time.Second, api.ProcessSearch{}, func(gpu.Sample) error { return nil })
 	}()
 	defer func() { cancel(); <-watched }()
-	points := func(c *api.Client) int {
+	points := func(c *api.AgentClient) int {
 		h, err := c.History(t.Context(), api.HistoryOptions{Metrics: []string{"cpu_percent"}, Since: time.Now().Add(-time.Minute), Points: 10000})
 		require.NoError(t, err)
 		if len(h) == 0 {
@@ -252,10 +252,10 @@ func TestHistoryOutlivesTheAgent(t *testing.T) {
 		return len(h[0].Points)
 	}
 	eventually(t, "some seconds are in the history", func() bool { return points(c) >= 3 })
-	info, err := c.AgentInfo(t.Context())
+	info, err := c.Info(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, syscall.Kill(info.PID, syscall.SIGKILL))
-	eventually(t, "it is dead", func() bool { _, err := c.AgentInfo(t.Context()); return err != nil })
+	eventually(t, "it is dead", func() bool { _, err := c.Info(t.Context()); return err != nil })
 	_, c = startDetached(t, o)
 	require.GreaterOrEqual(t, points(c), 1, "what was measured before")
 }

@@ -21,7 +21,7 @@ import (
 
 // left runs a command that leaves a process behind, which holds the output open until its FIFO is opened for
 // writing and then says "late". It returns the stream, and the FIFO.
-func left(t *testing.T, o Options, c *api.Client, more string, over func(*api.ExecRequest)) (*api.Stream, string) {
+func left(t *testing.T, o Options, c *api.AgentClient, more string, over func(*api.ExecRequest)) (*api.Stream, string) {
 	t.Helper()
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	require.NoError(t, syscall.Mkfifo(fifo, 0o600))
@@ -30,7 +30,7 @@ func left(t *testing.T, o Options, c *api.Client, more string, over func(*api.Ex
 	if over != nil {
 		over(&q)
 	}
-	s, err := c.OpenStream(t.Context(), "/v1/exec", q)
+	s, err := c.OpenExec(t.Context(), q)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.Close() })
 	return s, fifo
@@ -102,7 +102,7 @@ func TestExecWithoutLingeringLeavesAlone(t *testing.T) {
 func TestExecWithoutLingeringLosesNothing(t *testing.T) {
 	_, c := serve(t, testOptions(t))
 	q := api.ExecRequest{Argv: []string{"bash", "-c", "(exec >&2; exec yes) & head -c 900000 /dev/zero"}, NoLinger: true}
-	s, err := c.OpenStream(t.Context(), "/v1/exec", q)
+	s, err := c.OpenExec(t.Context(), q)
 	require.NoError(t, err)
 	k, p, err := s.Reader.Next()
 	require.NoError(t, err)
@@ -129,7 +129,7 @@ func TestExecGivesASlowReaderAllTheTime(t *testing.T) {
 		t.Skip("takes 12 s")
 	}
 	_, c := serve(t, testOptions(t))
-	s, err := c.OpenStream(t.Context(), "/v1/exec", api.ExecRequest{Argv: []string{"head", "-c", "3000000", "/dev/zero"}, Alive: true})
+	s, err := c.OpenExec(t.Context(), api.ExecRequest{Argv: []string{"head", "-c", "3000000", "/dev/zero"}, Alive: true})
 	require.NoError(t, err)
 	_, p, err := s.Reader.Next()
 	require.NoError(t, err)
@@ -228,7 +228,7 @@ func TestExecOfASilentClient(t *testing.T) {
 	eventually(t, "the stream to end", func() bool { return a.execs.Load() == 0 })
 
 	// Without a writer there is nothing to wait for: what was written is delivered.
-	s, err = c.OpenStream(t.Context(), "/v1/exec", api.ExecRequest{Argv: []string{"head", "-c", "900000", "/dev/zero"}, Alive: true})
+	s, err = c.OpenExec(t.Context(), api.ExecRequest{Argv: []string{"head", "-c", "900000", "/dev/zero"}, Alive: true})
 	require.NoError(t, err)
 	time.Sleep(8 * a.patience.silent)
 	var n counter

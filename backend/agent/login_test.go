@@ -68,7 +68,7 @@ func TestLoginShellThatIsOfNoUse(t *testing.T) {
 			r, err := execute(t, c, sh("echo $HOME"), "")
 			require.NoError(t, err)
 			require.Equal(t, o.Home+"\n", r.stdout)
-			info, err := c.AgentInfo(t.Context())
+			info, err := c.Info(t.Context())
 			require.NoError(t, err)
 			require.Len(t, info.Warnings, 1)
 			require.Equal(t, map[bool]string{true: api.ShellLogin, false: api.ShellPlain}[name == "knows no login"], info.Environment.How)

@@ -212,5 +212,5 @@ func stopCommand(ctx context.Context, args []string, stdio Stdio) error {
 	}
 	c := NewClient(o.Socket)
 	defer c.Close()
-	return c.StopAgent(ctx, req)
+	return c.Stop(ctx, req)
 }

@@ -44,7 +44,7 @@ func testOptions(t testing.TB) Options {
 }
 
 // serve runs an agent in this process until the test ends; its terminals are ended first.
-func serve(t testing.TB, o Options) (*Agent, *api.Client) {
+func serve(t testing.TB, o Options) (*Agent, *api.AgentClient) {
 	t.Helper()
 	a, err := New(t.Context(), o, false, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	require.NoError(t, err)
@@ -52,7 +52,7 @@ func serve(t testing.TB, o Options) (*Agent, *api.Client) {
 	go func() { done <- a.Serve() }()
 	c := NewClient(o.Socket)
 	t.Cleanup(func() {
-		_ = NewClient(o.Socket).StopAgent(context.Background(), api.StopRequest{End: true, GraceSeconds: 0.2})
+		_ = NewClient(o.Socket).Stop(context.Background(), api.StopRequest{End: true, GraceSeconds: 0.2})
 		a.leave()
 		c.Close()
 		require.NoError(t, <-done)
@@ -61,13 +61,13 @@ func serve(t testing.TB, o Options) (*Agent, *api.Client) {
 }
 
 // startDetached starts an agent as its own process, as `berth agent start` does.
-func startDetached(t testing.TB, o Options) (api.AgentInfo, *api.Client) {
+func startDetached(t testing.TB, o Options) (api.AgentInfo, *api.AgentClient) {
 	t.Helper()
 	info, err := Start(t.Context(), o, false)
 	require.NoError(t, err)
 	c := NewClient(o.Socket)
 	t.Cleanup(func() {
-		_ = NewClient(o.Socket).StopAgent(context.Background(), api.StopRequest{End: true, GraceSeconds: 0.2})
+		_ = NewClient(o.Socket).Stop(context.Background(), api.StopRequest{End: true, GraceSeconds: 0.2})
 		c.Close()
 		// What a failed test left without an agent.
 		_, _ = process.Set{Mark: "BERTH_INSTANCE_ID=" + o.InstanceID}.End(context.Background(), 0, nil)
@@ -80,9 +80,9 @@ type ran struct {
 	stdout, stderr string
 }
 
-func execute(t testing.TB, c *api.Client, req api.ExecRequest, in string) (ran, error) {
+func execute(t testing.TB, c *api.AgentClient, req api.ExecRequest, in string) (ran, error) {
 	t.Helper()
-	s, err := c.OpenStream(t.Context(), "/v1/exec", req)
+	s, err := c.OpenExec(t.Context(), req)
 	require.NoError(t, err)
 	var out, errOut bytes.Buffer
 	x, err := s.Run(t.Context(), api.StreamIO{Stdin: strings.NewReader(in), Stdout: &out, Stderr: &errOut})

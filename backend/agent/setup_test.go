@@ -15,7 +15,7 @@ import (
 	"berth/backend/base/atomicfile"
 )
 
-func setupEnd(t *testing.T, c *api.Client, id string) api.SetupStatus {
+func setupEnd(t *testing.T, c *api.AgentClient, id string) api.SetupStatus {
 	t.Helper()
 	st, err := c.Setup(t.Context(), id, 0)
 	require.NoError(t, err)
@@ -78,7 +78,7 @@ func TestStopEndsASetup(t *testing.T) {
 		_, err := fmt.Sscan(string(b), &pid)
 		return err == nil && strings.HasSuffix(string(b), "\n")
 	})
-	require.NoError(t, c.StopAgent(t.Context(), api.StopRequest{End: true, GraceSeconds: 0.2}))
+	require.NoError(t, c.Stop(t.Context(), api.StopRequest{End: true, GraceSeconds: 0.2}))
 	_, err = process.Identify(pid)
 	require.ErrorIs(t, err, process.ErrGone)
 	eventually(t, "the agent to end", func() bool { _, err := process.Identify(info.PID); return err != nil })
@@ -122,8 +122,8 @@ func TestTheStartScriptOfABoot(t *testing.T) {
 	require.NoError(t, c.KeepOnStart(t.Context(), plan))
 	again := func() {
 		t.Helper()
-		require.NoError(t, c.StopAgent(t.Context(), api.StopRequest{}))
-		eventually(t, "the agent to end", func() bool { _, err := c.AgentInfo(t.Context()); return err != nil })
+		require.NoError(t, c.Stop(t.Context(), api.StopRequest{}))
+		eventually(t, "the agent to end", func() bool { _, err := c.Info(t.Context()); return err != nil })
 		_, c = startDetached(t, o)
 	}
 	again()
@@ -148,6 +148,6 @@ func TestTheStartScriptOfABoot(t *testing.T) {
 	require.NoError(t, c.KeepOnStart(t.Context(), api.SetupPlan{}))
 	require.NoError(t, os.WriteFile(o.onStartPath(), []byte("{"), 0o600))
 	again()
-	_, err = c.AgentInfo(t.Context())
+	_, err = c.Info(t.Context())
 	require.NoError(t, err, "a script that can't be read keeps no agent from starting")
 }

@@ -30,8 +30,8 @@ const (
 )
 
 // NewClient returns a client of the agent that listens on socket.
-func NewClient(socket string) *api.Client {
-	return &api.Client{Dial: func(ctx context.Context) (net.Conn, error) {
+func NewClient(socket string) *api.AgentClient {
+	return &api.AgentClient{Dial: func(ctx context.Context) (net.Conn, error) {
 		var d net.Dialer
 		c, err := d.DialContext(ctx, "unix", socket)
 		if err != nil {
@@ -47,7 +47,7 @@ func askInfo(ctx context.Context, socket string) (api.AgentInfo, error) {
 	defer cancel()
 	c := NewClient(socket)
 	defer c.Close()
-	return c.AgentInfo(ctx)
+	return c.Info(ctx)
 }
 
 // handOver asks the agent on a socket to make way for this build.

@@ -37,9 +37,9 @@ type person struct {
 	done chan struct{}
 }
 
-func attach(t testing.TB, c *api.Client, req api.TerminalRequest) *person {
+func attach(t testing.TB, c *api.AgentClient, req api.TerminalRequest) *person {
 	t.Helper()
-	s, err := c.OpenStream(t.Context(), "/v1/terminal", req)
+	s, err := c.OpenTerminal(t.Context(), req)
 	require.NoError(t, err)
 	k, b, err := s.Reader.Next()
 	require.NoError(t, err)
@@ -130,7 +130,7 @@ func TestTerminalOutlivesItsClient(t *testing.T) {
 		list, err := c.Terminals(t.Context())
 		return err == nil && len(list) == 1
 	})
-	s, err := c.OpenStream(t.Context(), "/v1/terminal", api.TerminalRequest{ID: b.id})
+	s, err := c.OpenTerminal(t.Context(), api.TerminalRequest{ID: b.id})
 	require.NoError(t, err)
 	_, err = s.Run(t.Context(), api.StreamIO{})
 	require.ErrorContains(t, err, "exit code 5")
@@ -230,7 +230,7 @@ func TestUpgradeInPlace(t *testing.T) {
 	p := attach(t, c, api.TerminalRequest{New: true})
 	p.types("echo be''fore\n")
 	p.sees("before")
-	s, err := c.OpenStream(t.Context(), "/v1/exec", sh("read x; echo got $x"))
+	s, err := c.OpenExec(t.Context(), sh("read x; echo got $x"))
 	require.NoError(t, err)
 	k, _, err := s.Reader.Next()
 	require.NoError(t, err)
@@ -291,7 +291,7 @@ func TestAnUpgradeThatCannotRunHarmsNothing(t *testing.T) {
 	o2.Share = filepath.Join(filepath.Dir(o.State), "file") // refused by run: the new agent ends at once
 	_, err := startBy(t, bad, o2)
 	require.Error(t, err)
-	now, err := c.AgentInfo(t.Context())
+	now, err := c.Info(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, info.PID, now.PID)
 }

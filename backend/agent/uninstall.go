@@ -28,7 +28,7 @@ func Uninstall(ctx context.Context, o Options, end bool) error {
 		}
 		c := NewClient(o.Socket)
 		defer c.Close()
-		if err := c.StopAgent(ctx, api.StopRequest{End: end}); err != nil {
+		if err := c.Stop(ctx, api.StopRequest{End: end}); err != nil {
 			return err
 		}
 	}

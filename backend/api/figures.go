@@ -40,17 +40,18 @@ func (s ProcessSearch) Match() func(*gpu.Process) bool {
 	}
 }
 
-// Figures returns one sample of the host that the agent runs on (a client for an agent: Client.Agent).
-func (c *Client) Figures(ctx context.Context, search ProcessSearch) (gpu.Sample, error) {
+// Figures returns one sample of the host that the agent runs on.
+func (c *AgentClient) Figures(ctx context.Context, search ProcessSearch) (gpu.Sample, error) {
 	var v gpu.Sample
 	return v, c.call(ctx, http.MethodGet, "/v1/figures"+search.add(url.Values{}), nil, &v)
 }
 
 // WatchFigures calls each with a sample now and then every so often (at least a second), until ctx ends or
 // each fails. While it lasts the agent samples at that pace.
-func (c *Client) WatchFigures(ctx context.Context, every time.Duration, search ProcessSearch, each func(gpu.Sample) error) error {
+func (c *AgentClient) WatchFigures(ctx context.Context, every time.Duration, search ProcessSearch,
+	each func(gpu.Sample) error) error {
 	q := url.Values{"watch": {"true"}, "every": {every.String()}}
-	res, err := c.open(ctx, http.MethodGet, "/v1/figures"+search.add(q), nil)
+	res, err := c.open(ctx, http.MethodGet, "/v1/figures"+search.add(q))
 	if err != nil {
 		return err
 	}
@@ -58,8 +59,8 @@ func (c *Client) WatchFigures(ctx context.Context, every time.Duration, search P
 }
 
 // WatchSummary is WatchFigures with less in it.
-func (c *Client) WatchSummary(ctx context.Context, every time.Duration, each func(gpu.Summary) error) error {
-	res, err := c.open(ctx, http.MethodGet, "/v1/summary?watch=true&every="+url.QueryEscape(every.String()), nil)
+func (c *AgentClient) WatchSummary(ctx context.Context, every time.Duration, each func(gpu.Summary) error) error {
+	res, err := c.open(ctx, http.MethodGet, "/v1/summary?watch=true&every="+url.QueryEscape(every.String()))
 	if err != nil {
 		return err
 	}
@@ -76,7 +77,7 @@ type HistoryOptions struct {
 }
 
 // History returns what the agent measured while nobody looked.
-func (c *Client) History(ctx context.Context, o HistoryOptions) ([]gpu.Series, error) {
+func (c *AgentClient) History(ctx context.Context, o HistoryOptions) ([]gpu.Series, error) {
 	q := url.Values{}
 	for _, m := range o.Metrics {
 		q.Add("metric", m)
@@ -107,8 +108,26 @@ type SignalRequest struct {
 }
 
 // SignalProcess sends a signal. PID 1, kernel threads and Berth's own agent are refused.
-func (c *Client) SignalProcess(ctx context.Context, pid int, r SignalRequest) error {
+func (c *AgentClient) SignalProcess(ctx context.Context, pid int, r SignalRequest) error {
 	return c.call(ctx, http.MethodPost, "/v1/processes/"+strconv.Itoa(pid)+"/signal", r, nil)
+}
+
+// Metrics writes the figures of the host to w, in Prometheus' text format.
+func (c *AgentClient) Metrics(ctx context.Context, w io.Writer) error {
+	res, err := c.open(ctx, http.MethodGet, "/v1/metrics")
+	return copyMetrics(w, res, err)
+}
+
+// copyMetrics writes a document of figures, if it was answered, to w.
+func copyMetrics(w io.Writer, res *http.Response, err error) error {
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if _, err := io.Copy(w, res.Body); err != nil {
+		return Errorf(CodeUnreachable, "reading the figures: %w", err)
+	}
+	return nil
 }
 
 // FleetFigures is one line of the fleet's figures: what is new of one instance.
@@ -147,8 +166,8 @@ type Attention struct {
 
 // WatchFleet calls each with the last known figures of every instance, and then with new ones as they
 // come, until ctx ends or each fails. While it lasts the daemon follows every running instance.
-func (c *Client) WatchFleet(ctx context.Context, every time.Duration, each func(FleetFigures) error) error {
-	res, err := c.open(ctx, http.MethodGet, "/v1/figures?every="+url.QueryEscape(every.String()), nil)
+func (c *WorkspaceClient) WatchFleet(ctx context.Context, every time.Duration, each func(FleetFigures) error) error {
+	res, err := c.transport().open(ctx, http.MethodGet, "/v1/figures?every="+url.QueryEscape(every.String()), nil)
 	if err != nil {
 		return err
 	}
@@ -165,20 +184,6 @@ type AttentionRequest struct {
 }
 
 // Attend acknowledges or mutes a finding of an instance.
-func (c *Client) Attend(ctx context.Context, name string, r AttentionRequest) error {
-	return c.call(ctx, http.MethodPost, instancePath(name)+"/attention", r, nil)
-}
-
-// Metrics writes the figures of the fleet (of a daemon's client) or of one host (of an agent's) to w, in
-// Prometheus' text format.
-func (c *Client) Metrics(ctx context.Context, w io.Writer) error {
-	res, err := c.open(ctx, http.MethodGet, "/v1/metrics", nil)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	if _, err := io.Copy(w, res.Body); err != nil {
-		return Errorf(CodeUnreachable, "reading the figures of the fleet: %w", err)
-	}
-	return nil
+func (c *WorkspaceClient) Attend(ctx context.Context, name string, r AttentionRequest) error {
+	return c.transport().call(ctx, http.MethodPost, instancePath(name)+"/attention", r, nil)
 }

@@ -24,7 +24,7 @@ type HostKey struct {
 
 // RenewHostKey does one step of the renewal of an instance's host key. CodeForbidden: the instance's user
 // has no root there. CodeUnsupported: its agent is older than this.
-func (c *Client) RenewHostKey(ctx context.Context, step string) (HostKey, error) {
+func (c *AgentClient) RenewHostKey(ctx context.Context, step string) (HostKey, error) {
 	var k HostKey
 	err := c.call(ctx, http.MethodPost, "/v1/hostkey", HostKeyRequest{step}, &k)
 	if errors.Is(err, &Error{Code: CodeNotFound}) {

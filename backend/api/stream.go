@@ -41,16 +41,15 @@ func (s *Stream) Close() error { return s.Conn.Close() }
 // Fail ends a server's stream with an error.
 func (s *Stream) Fail(err error) { _ = s.Writer.WriteJSON(wire.Error, AsError(err)) }
 
-// OpenStream upgrades a new connection to a stream at path and sends req as its first frame, in one
+// openStream upgrades a new connection to a stream at path and sends req as its first frame, in one
 // go: it costs one round trip. Closing ctx before it returns gives up; afterwards use Close.
-func (c *Client) OpenStream(ctx context.Context, path string, req any) (*Stream, error) {
-	c.init()
-	conn, err := c.Dial(ctx)
+func (t *transport) openStream(ctx context.Context, path string, req any) (*Stream, error) {
+	conn, err := t.dial(ctx)
 	if err != nil {
 		return nil, callError(ctx, err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	s, err := upgrade(conn, c.Prefix+path, c.caller, req)
+	s, err := upgrade(conn, path, t.caller, req)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
@@ -63,7 +62,8 @@ func (c *Client) OpenStream(ctx context.Context, path string, req any) (*Stream,
 
 func upgrade(conn net.Conn, path, caller string, req any) (*Stream, error) {
 	w := bufio.NewWriter(conn)
-	fmt.Fprintf(w, "POST %s HTTP/1.1\r\nHost: berth\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s: %s\r\n\r\n", path, StreamProtocol, CallerHeader, caller)
+	fmt.Fprintf(w, "POST %s HTTP/1.1\r\nHost: berth\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s: %s\r\n\r\n",
+		path, StreamProtocol, CallerHeader, caller)
 	if err := wire.NewWriter(w).WriteJSON(wire.Request, req); err != nil {
 		return nil, err
 	}
@@ -155,7 +155,8 @@ func (s *Stream) Run(ctx context.Context, sio StreamIO) (wire.ExitStatus, error)
 				return wire.ExitStatus{}, Errorf(CodeFailed, "reading an error from the stream: %w", err)
 			}
 			if e.Message == "" {
-				return wire.ExitStatus{}, Errorf(CodeFailed, "the other side ended the stream with an error that says nothing (code %q)", e.Code)
+				return wire.ExitStatus{}, Errorf(CodeFailed,
+					"the other side ended the stream with an error that says nothing (code %q)", e.Code)
 			}
 			return wire.ExitStatus{}, &e
 		}

@@ -24,7 +24,7 @@ import (
 )
 
 // service serves streams at /v1/exec on a unix socket, with f as what serves one.
-func service(t *testing.T, f func(*Stream, ExecRequest)) *Client {
+func service(t *testing.T, f func(*Stream, ExecRequest)) *AgentClient {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ba") // a short path
 	require.NoError(t, err)
@@ -48,7 +48,7 @@ func service(t *testing.T, f func(*Stream, ExecRequest)) *Client {
 		f(s, q)
 	}}})}
 	go func() { _ = srv.Serve(ln) }()
-	c := &Client{Dial: func(ctx context.Context) (net.Conn, error) {
+	c := &AgentClient{Dial: func(ctx context.Context) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", socket)
 	}}
@@ -61,9 +61,9 @@ func service(t *testing.T, f func(*Stream, ExecRequest)) *Client {
 	return c
 }
 
-func open(t *testing.T, c *Client) *Stream {
+func open(t *testing.T, c *AgentClient) *Stream {
 	t.Helper()
-	s, err := c.OpenStream(t.Context(), "/v1/exec", ExecRequest{Argv: []string{"x"}})
+	s, err := c.OpenExec(t.Context(), ExecRequest{Argv: []string{"x"}})
 	require.NoError(t, err)
 	return s
 }
@@ -210,8 +210,8 @@ func TestOpeningIsGivenUp(t *testing.T) {
 		_, _ = there.Read(make([]byte, 1))
 		cancel()
 	}()
-	c := &Client{Dial: func(context.Context) (net.Conn, error) { return here, nil }}
-	_, err := c.OpenStream(ctx, "/v1/exec", ExecRequest{})
+	c := &AgentClient{Dial: func(context.Context) (net.Conn, error) { return here, nil }}
+	_, err := c.OpenExec(ctx, ExecRequest{})
 	require.ErrorIs(t, err, context.Canceled)
 	_ = there.Close()
 }
@@ -257,8 +257,8 @@ func TestNotAStream(t *testing.T) {
 				_, _ = io.WriteString(there, c.answer)
 				_ = there.Close()
 			}()
-			client := &Client{Dial: func(context.Context) (net.Conn, error) { return here, nil }}
-			_, err := client.OpenStream(t.Context(), "/v1/exec", ExecRequest{})
+			client := &AgentClient{Dial: func(context.Context) (net.Conn, error) { return here, nil }}
+			_, err := client.OpenExec(t.Context(), ExecRequest{})
 			require.Equal(t, c.want, AsError(err).Code, "%v", err)
 		})
 	}

@@ -26,13 +26,13 @@ func BenchmarkCreate(b *testing.B) {
 		accepted := time.Since(begun)
 		c := agent.NewClient(m.Line.Socket)
 		for {
-			if _, err := c.AgentInfo(b.Context()); err == nil {
+			if _, err := c.Info(b.Context()); err == nil {
 				break
 			}
 			time.Sleep(time.Millisecond)
 		}
 		ready += time.Since(begun)
-		s, err := c.OpenStream(b.Context(), "/v1/terminal", api.TerminalRequest{New: true})
+		s, err := c.OpenTerminal(b.Context(), api.TerminalRequest{New: true})
 		require.NoError(b, err)
 		for k := wire.Started; k != wire.Stdout; {
 			k, _, err = s.Reader.Next()

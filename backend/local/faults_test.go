@@ -218,7 +218,7 @@ func TestUpgradeOfARunningInstance(t *testing.T) {
 	b.env.Executable = func() (string, error) { return newer, nil }
 	require.NoError(t, b.Upgrade(t.Context(), ref))
 	eventually(t, "the newer agent", func() bool {
-		now, err := agent.NewClient(b.socket(ref.ID)).AgentInfo(t.Context())
+		now, err := agent.NewClient(b.socket(ref.ID)).Info(t.Context())
 		return err == nil && now.PID != info.PID && now.Terminals == 1
 	})
 	require.Len(t, living(pids), len(pids), "nothing was ended")
@@ -240,7 +240,7 @@ func TestAdoptThisHost(t *testing.T) {
 	require.Equal(t, api.StateRunning, m.State)
 	require.False(t, m.Capabilities.Stop)
 	require.NotEmpty(t, m.Capabilities.Why["stop"])
-	info, err := agent.NewClient(m.Line.Socket).AgentInfo(t.Context())
+	info, err := agent.NewClient(m.Line.Socket).Info(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, agent.UserHome(), info.Home)
 	again, err := b.Adopt(t.Context(), backend.AdoptSpec{Token: "op", Name: "host", Local: true})
@@ -255,7 +255,7 @@ func TestAdoptThisHost(t *testing.T) {
 	eventually(t, "the agent again", func() bool {
 		_, err := b.Get(t.Context(), ref)
 		require.NoError(t, err)
-		now, err := agent.NewClient(m.Line.Socket).AgentInfo(t.Context())
+		now, err := agent.NewClient(m.Line.Socket).Info(t.Context())
 		return err == nil && now.PID != info.PID
 	})
 	second, err := b.Adopt(t.Context(), backend.AdoptSpec{Token: "op2", Name: "host2", Local: true})
@@ -263,10 +263,10 @@ func TestAdoptThisHost(t *testing.T) {
 	require.NoError(t, b.Delete(t.Context(), ref))
 	_, err = b.Get(t.Context(), ref)
 	require.ErrorIs(t, err, backend.ErrNotFound)
-	_, err = agent.NewClient(m.Line.Socket).AgentInfo(t.Context())
+	_, err = agent.NewClient(m.Line.Socket).Info(t.Context())
 	require.NoError(t, err, "the other name needs it")
 	require.NoError(t, b.Delete(t.Context(), backend.Ref{ID: second.ID, Name: "host2"}))
-	_, err = agent.NewClient(m.Line.Socket).AgentInfo(t.Context())
+	_, err = agent.NewClient(m.Line.Socket).Info(t.Context())
 	require.Error(t, err)
 	require.NoDirExists(t, b.env.Home.State+"/agent")
 	_, err = b.Adopt(t.Context(), backend.AdoptSpec{Token: "x", Name: "other", Target: "user@host"})

@@ -117,22 +117,22 @@ func waitGone(t testing.TB, b *Backend, ref backend.Ref) {
 }
 
 // client waits for the instance's agent.
-func client(t testing.TB, b *Backend, ref backend.Ref) (*api.Client, api.AgentInfo) {
+func client(t testing.TB, b *Backend, ref backend.Ref) (*api.AgentClient, api.AgentInfo) {
 	t.Helper()
 	c := agent.NewClient(b.socket(ref.ID))
 	t.Cleanup(c.Close)
 	var info api.AgentInfo
 	eventually(t, "the agent to answer", func() bool {
 		var err error
-		info, err = c.AgentInfo(t.Context())
+		info, err = c.Info(t.Context())
 		return err == nil
 	})
 	return c, info
 }
 
-func output(t testing.TB, c *api.Client, script string) string {
+func output(t testing.TB, c *api.AgentClient, script string) string {
 	t.Helper()
-	s, err := c.OpenStream(t.Context(), "/v1/exec", api.ExecRequest{Argv: []string{"sh", "-c", script}})
+	s, err := c.OpenExec(t.Context(), api.ExecRequest{Argv: []string{"sh", "-c", script}})
 	require.NoError(t, err)
 	var out bytes.Buffer
 	_, err = s.Run(t.Context(), api.StreamIO{Stdout: &out, Stderr: &out})
@@ -171,7 +171,7 @@ func TestLifeOfAnInstance(t *testing.T) {
 	_, info = client(t, b, ref)
 	require.NoError(t, b.Restart(t.Context(), ref))
 	eventually(t, "another agent", func() bool {
-		now, err := agent.NewClient(b.socket(ref.ID)).AgentInfo(t.Context())
+		now, err := agent.NewClient(b.socket(ref.ID)).Info(t.Context())
 		return err == nil && now.PID != info.PID
 	})
 	waitState(t, b, ref, api.StateRunning)
@@ -193,7 +193,7 @@ func TestLifeOfAnInstance(t *testing.T) {
 // stubborn starts, inside an instance, processes of every kind that is hard to end, and returns
 // their PIDs: one that ignores the signals that ask, one in a session of its own, one detached twice
 // and given to whoever takes orphans, one that cleared its environment, a terminal's shell.
-func stubborn(t *testing.T, c *api.Client) []int {
+func stubborn(t *testing.T, c *api.AgentClient) []int {
 	t.Helper()
 	out := output(t, c, `
 		: > pids
@@ -203,7 +203,7 @@ func stubborn(t *testing.T, c *api.Client) []int {
 		env -i setsid sh -c '(setsid /bin/sh -c "echo \$\$ >> pids; exec /bin/sleep 1000" </dev/null >/dev/null 2>&1 &)' &
 		while [ "$(wc -l < pids)" -lt 4 ]; do sleep 0.01; done
 		cat pids`)
-	s, err := c.OpenStream(t.Context(), "/v1/terminal", api.TerminalRequest{New: true})
+	s, err := c.OpenTerminal(t.Context(), api.TerminalRequest{New: true})
 	require.NoError(t, err)
 	k, _, err := s.Reader.Next()
 	require.NoError(t, err)
@@ -315,7 +315,7 @@ func TestAgentKilledComesBack(t *testing.T) {
 	_, info := client(t, b, ref)
 	require.NoError(t, syscall.Kill(info.PID, syscall.SIGKILL))
 	eventually(t, "another agent", func() bool {
-		now, err := agent.NewClient(b.socket(ref.ID)).AgentInfo(t.Context())
+		now, err := agent.NewClient(b.socket(ref.ID)).Info(t.Context())
 		return err == nil && now.PID != info.PID
 	})
 }

@@ -127,7 +127,8 @@ func (a *app) act(ctx context.Context, kind string, names []string, noWait, forc
 	return a.actDone(ctx, c, kind, names, ops, errs)
 }
 
-func (a *app) actDone(ctx context.Context, c *api.Client, kind string, names []string, ops []api.Operation, errs []error) error {
+func (a *app) actDone(ctx context.Context, c *api.WorkspaceClient, kind string, names []string, ops []api.Operation,
+	errs []error) error {
 	failed := 0
 	for _, err := range errs {
 		if err != nil {

@@ -21,7 +21,7 @@ func (a *app) apiCmd() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if _, err := c.Info(cmd.Context()); err != nil { // and so the daemon runs
+				if _, err := c.Daemon().Info(cmd.Context()); err != nil { // and so the daemon runs
 					return err
 				}
 				_, err = fmt.Fprintln(a.out, a.home.DaemonSocket())

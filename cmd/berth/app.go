@@ -32,7 +32,7 @@ type app struct {
 	silenced bool // the error was printed already
 	home     paths.Home
 	conf     *config.Config
-	conn     *api.Client
+	conn     *api.WorkspaceClient
 }
 
 func newApp() *app { return &app{in: os.Stdin, out: os.Stdout, err: os.Stderr} }
@@ -196,7 +196,7 @@ func (a *app) setup() error {
 }
 
 // client returns the client of the workspace; the daemon is started when it is first used.
-func (a *app) client() (*api.Client, error) {
+func (a *app) client() (*api.WorkspaceClient, error) {
 	if a.conn != nil {
 		return a.conn, nil
 	}
@@ -215,18 +215,18 @@ func (a *app) warn(text string) {
 }
 
 // newClient returns a client whose questions go to answer, which may be nil. setup must have succeeded.
-func (a *app) newClient(answer func(context.Context, api.Question) (api.Answer, error)) *api.Client {
+func (a *app) newClient(answer func(context.Context, api.Question) (api.Answer, error)) *api.WorkspaceClient {
 	connector := &daemon.Connector{Home: a.home, Args: []string{"daemon", "run"}, Service: a.conf.Service(), Warn: a.warn}
-	return &api.Client{Dial: connector.Dial, Env: callerEnv(os.Environ()), Answer: answer}
+	return &api.WorkspaceClient{Dial: connector.Dial, Env: callerEnv(os.Environ()), Answer: answer}
 }
 
 // existing returns a client of a daemon that runs already; it starts none.
-func (a *app) existing() (*api.Client, error) {
+func (a *app) existing() (*api.WorkspaceClient, error) {
 	if err := a.setup(); err != nil {
 		return nil, err
 	}
 	connector := &daemon.Connector{Home: a.home, Existing: true}
-	return &api.Client{Dial: func(ctx context.Context) (net.Conn, error) { return connector.Dial(ctx) }}, nil
+	return &api.WorkspaceClient{Dial: func(ctx context.Context) (net.Conn, error) { return connector.Dial(ctx) }}, nil
 }
 
 // callerEnv picks the variables that work done for this caller may need.

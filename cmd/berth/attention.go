@@ -134,7 +134,8 @@ func (a *app) attention(ctx context.Context, name string, q api.AttentionRequest
 
 // follow watches the fleet until every instance of the list that runs has been heard, or for attentionWait, and
 // calls then, while it is still watched, with what is known.
-func follow(ctx context.Context, c *api.Client, list []api.Instance, then func(map[string]api.FleetFigures) error) error {
+func follow(ctx context.Context, c *api.WorkspaceClient, list []api.Instance,
+	then func(map[string]api.FleetFigures) error) error {
 	waiting, known := map[string]bool{}, map[string]api.FleetFigures{}
 	for i := range list {
 		waiting[list[i].ID] = list[i].State == api.StateRunning || list[i].State == api.StateSetupFailed

@@ -249,11 +249,11 @@ func TestBenchPush(t *testing.T) {
 				<-ch
 			}
 		}
-		_, err = c.FollowOperation(t.Context(), op.ID, nil)
+		_, err = c.Operations().Follow(t.Context(), op.ID, nil)
 		require.NoError(t, err)
 		op, err = c.Action(t.Context(), "vision", "start", api.ActionRequest{})
 		require.NoError(t, err)
-		_, err = c.FollowOperation(t.Context(), op.ID, nil)
+		_, err = c.Operations().Follow(t.Context(), op.ID, nil)
 		require.NoError(t, err)
 		for _, ch := range clients {
 			for len(ch) > 0 {

@@ -47,7 +47,7 @@ func (a *app) completeInstances(n int, fits func(*api.Instance) bool) cobra.Comp
 		if n >= 0 && len(args) >= n {
 			return nil, cobra.ShellCompDirectiveDefault
 		}
-		return a.offer(cmd, func(ctx context.Context, c *api.Client) (out []string, err error) {
+		return a.offer(cmd, func(ctx context.Context, c *api.WorkspaceClient) (out []string, err error) {
 			list, err := c.Instances(ctx, api.ListOptions{})
 			for _, in := range list {
 				if !slices.Contains(args, in.Name) && fits(&in) {
@@ -60,7 +60,8 @@ func (a *app) completeInstances(n int, fits func(*api.Instance) bool) cobra.Comp
 }
 
 // offer completes with what list finds out from the workspace, if it does so soon.
-func (a *app) offer(cmd *cobra.Command, list func(ctx context.Context, c *api.Client) ([]string, error)) ([]string, cobra.ShellCompDirective) {
+func (a *app) offer(cmd *cobra.Command,
+	list func(ctx context.Context, c *api.WorkspaceClient) ([]string, error)) ([]string, cobra.ShellCompDirective) {
 	c, err := a.client()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
@@ -77,7 +78,7 @@ func (a *app) offer(cmd *cobra.Command, list func(ctx context.Context, c *api.Cl
 // completeBackend completes the --backend flag.
 func (a *app) completeBackend(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("backend", func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-		return a.offer(cmd, func(ctx context.Context, c *api.Client) (out []string, err error) {
+		return a.offer(cmd, func(ctx context.Context, c *api.WorkspaceClient) (out []string, err error) {
 			list, err := c.Backends(ctx)
 			for _, b := range list {
 				out = append(out, cobra.CompletionWithDesc(b.Name, b.Title))
@@ -88,14 +89,17 @@ func (a *app) completeBackend(cmd *cobra.Command) {
 }
 
 // completeCatalogue completes a flag with the names that list returns for the backend given so far.
-func (a *app) completeCatalogue(cmd *cobra.Command, flag string, list func(ctx context.Context, c *api.Client, backend string) ([]string, error)) {
+func (a *app) completeCatalogue(cmd *cobra.Command, flag string,
+	list func(ctx context.Context, c *api.WorkspaceClient, backend string) ([]string, error)) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		backend, _ := cmd.Flags().GetString("backend") // the flag exists beside it
-		return a.offer(cmd, func(ctx context.Context, c *api.Client) ([]string, error) { return list(ctx, c, backend) })
+		return a.offer(cmd, func(ctx context.Context, c *api.WorkspaceClient) ([]string, error) {
+			return list(ctx, c, backend)
+		})
 	})
 }
 
-func sizeNames(ctx context.Context, c *api.Client, backend string) (out []string, err error) {
+func sizeNames(ctx context.Context, c *api.WorkspaceClient, backend string) (out []string, err error) {
 	list, err := c.Sizes(ctx, backend)
 	for _, s := range list {
 		out = append(out, cobra.CompletionWithDesc(s.Name, fmt.Sprintf("%d vCPUs, %s, %s", s.VCPUs, money.Bytes(s.MemoryBytes), gpusText(s.GPUs))))
@@ -103,7 +107,7 @@ func sizeNames(ctx context.Context, c *api.Client, backend string) (out []string
 	return out, err
 }
 
-func imageNames(ctx context.Context, c *api.Client, backend string) (out []string, err error) {
+func imageNames(ctx context.Context, c *api.WorkspaceClient, backend string) (out []string, err error) {
 	list, err := c.Images(ctx, backend)
 	for _, im := range list {
 		out = append(out, cobra.CompletionWithDesc(im.Name, im.Description))

@@ -212,7 +212,8 @@ func (a *app) defaults(q *api.CreateRequest) {
 }
 
 // finishNew waits for a new instance and prints it.
-func (a *app) finishNew(cmd *cobra.Command, c *api.Client, op api.Operation, noWait bool, began time.Time) error {
+func (a *app) finishNew(cmd *cobra.Command, c *api.WorkspaceClient, op api.Operation, noWait bool,
+	began time.Time) error {
 	ctx := cmd.Context()
 	if !noWait {
 		var err error

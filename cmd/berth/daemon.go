@@ -55,7 +55,7 @@ func (a *app) daemonStatus(ctx context.Context) error {
 		return err
 	}
 	defer c.Close()
-	info, err := c.Info(ctx)
+	info, err := c.Daemon().Info(ctx)
 	if err != nil {
 		return api.AsError(err).WithHint("that is no fault: the next command that needs it starts it")
 	}
@@ -75,7 +75,7 @@ func (a *app) daemonStop(ctx context.Context) error {
 		return err
 	}
 	defer c.Close()
-	if err := c.StopDaemon(ctx); err != nil {
+	if err := c.Daemon().Stop(ctx); err != nil {
 		if errors.Is(err, &api.Error{Code: api.CodeUnreachable}) {
 			fmt.Fprintln(a.err, "no daemon of this home runs")
 			return nil

@@ -26,7 +26,7 @@ func (a *app) doctorCmd() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return c.RemoveOrphan(cmd.Context(), remove)
+				return c.Daemon().RemoveOrphan(cmd.Context(), remove)
 			}
 			return a.doctor(cmd.Context())
 		},
@@ -41,10 +41,10 @@ func (a *app) doctor(ctx context.Context) error {
 	c, err := a.client()
 	if err == nil {
 		var info api.Info
-		if info, err = c.Info(ctx); err == nil {
+		if info, err = c.Daemon().Info(ctx); err == nil {
 			checks = append(checks, api.Check{Area: "daemon", Name: "daemon", Status: "ok", Message: fmt.Sprintf("pid %d, version %s, log %s", info.PID, info.Version, info.LogPath)})
 			var more []api.Check
-			more, err = c.Doctor(ctx)
+			more, err = c.Daemon().Doctor(ctx)
 			checks = append(checks, more...)
 		}
 	}

@@ -57,7 +57,7 @@ func (a *app) eventsCmd() *cobra.Command {
 	return cmd
 }
 
-func (a *app) followEvents(ctx context.Context, c *api.Client, o api.EventOptions) error {
+func (a *app) followEvents(ctx context.Context, c *api.WorkspaceClient, o api.EventOptions) error {
 	enc := json.NewEncoder(jsonOut(a.out))
 	for {
 		err := c.FollowEvents(ctx, o, func(e api.Event) error {

@@ -73,7 +73,7 @@ func (a *app) exec(ctx context.Context, name string, q api.ExecRequest) error {
 	}()
 	var s *api.Stream
 	err = c.WithQuestions(opening, func(ctx context.Context) error {
-		s, err = c.OpenStream(ctx, "/v1/instances/"+escape(name)+"/exec", q)
+		s, err = c.OpenExec(ctx, name, q)
 		return err
 	})
 	close(opened)

@@ -28,9 +28,9 @@ func (a *app) imageBuildCmd() *cobra.Command {
 		Args:    exactArgs("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q.Name = args[0]
-			return a.operate(cmd, noWait, func(ctx context.Context, c *api.Client, id string) (api.Operation, error) {
+			return a.operate(cmd, noWait, func(ctx context.Context, c *api.WorkspaceClient, id string) (api.Operation, error) {
 				q.RequestID = id
-				return c.BuildImage(ctx, q)
+				return c.OwnImages().Build(ctx, q)
 			})
 		},
 	}
@@ -60,14 +60,14 @@ func (a *app) imageRmCmd() *cobra.Command {
 			if err := a.confirm(yes, "Remove the image "+args[0]+" from backend "+backend+"?"); err != nil {
 				return err
 			}
-			return c.DeleteImage(cmd.Context(), backend, args[0])
+			return c.OwnImages().Delete(cmd.Context(), backend, args[0])
 		},
 	}
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		return a.offer(cmd, func(ctx context.Context, c *api.Client) (out []string, err error) {
+		return a.offer(cmd, func(ctx context.Context, c *api.WorkspaceClient) (out []string, err error) {
 			list, err := c.Images(ctx, backend)
 			for _, im := range list {
 				if im.Cached || im.Origin == "built" {
@@ -84,7 +84,7 @@ func (a *app) imageRmCmd() *cobra.Command {
 }
 
 // imageBackend finds the one backend that has the image.
-func (a *app) imageBackend(ctx context.Context, c *api.Client, backend, name string) (string, error) {
+func (a *app) imageBackend(ctx context.Context, c *api.WorkspaceClient, backend, name string) (string, error) {
 	list, err := c.Images(ctx, backend)
 	if err != nil {
 		return "", err

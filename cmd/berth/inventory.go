@@ -57,7 +57,7 @@ func (a *app) inventoryCmd() *cobra.Command {
 }
 
 // inventory reads one instance's inventory and holds it against its profiles.
-func (a *app) inventory(ctx context.Context, c *api.Client, name string) (*api.Inventory, error) {
+func (a *app) inventory(ctx context.Context, c *api.WorkspaceClient, name string) (*api.Inventory, error) {
 	in, err := c.Instance(ctx, name)
 	if err != nil {
 		return nil, err

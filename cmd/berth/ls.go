@@ -129,7 +129,7 @@ func stateSGR(s api.State) string {
 
 // watch prints the fleet, then each change: with --json a document a line (removed instances as
 // {"removed":id}), else a line a change.
-func (a *app) watch(ctx context.Context, c *api.Client, o api.ListOptions) error {
+func (a *app) watch(ctx context.Context, c *api.WorkspaceClient, o api.ListOptions) error {
 	wants := func(in *api.Instance) bool {
 		return (!o.Mine || in.Mine) && (o.Backend == "" || in.Backend == o.Backend) && (o.State == "" || in.State == o.State)
 	}

@@ -141,9 +141,9 @@ func (w *world) at() paths.Home {
 }
 
 // client returns a client of the daemon that runs.
-func (w *world) client() *api.Client {
+func (w *world) client() *api.WorkspaceClient {
 	c := &daemon.Connector{Home: w.at(), Existing: true}
-	client := &api.Client{Dial: c.Dial}
+	client := &api.WorkspaceClient{Dial: c.Dial}
 	w.t.Cleanup(client.Close)
 	return client
 }
@@ -151,7 +151,7 @@ func (w *world) client() *api.Client {
 // pid returns the daemon's process id.
 func (w *world) pid() int {
 	w.t.Helper()
-	info, err := w.client().Info(w.t.Context())
+	info, err := w.client().Daemon().Info(w.t.Context())
 	require.NoError(w.t, err)
 	return info.PID
 }

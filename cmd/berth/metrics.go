@@ -31,7 +31,7 @@ func (a *app) metricsCmd() *cobra.Command {
 				return err
 			}
 			if listen == "" {
-				return c.Metrics(cmd.Context(), a.out)
+				return c.Daemon().Metrics(cmd.Context(), a.out)
 			}
 			return a.serveMetrics(cmd.Context(), c, listen)
 		},
@@ -41,7 +41,7 @@ func (a *app) metricsCmd() *cobra.Command {
 }
 
 // serveMetrics serves the fleet's figures until ctx ends.
-func (a *app) serveMetrics(ctx context.Context, c *api.Client, address string) error {
+func (a *app) serveMetrics(ctx context.Context, c *api.WorkspaceClient, address string) error {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return api.Errorf(api.CodeUsage, "--listen %s: %w", address, err)
@@ -49,7 +49,7 @@ func (a *app) serveMetrics(ctx context.Context, c *api.Client, address string) e
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
 		var b bytes.Buffer
-		if err := c.Metrics(r.Context(), &b); err != nil {
+		if err := c.Daemon().Metrics(r.Context(), &b); err != nil {
 			http.Error(w, api.AsError(err).Message, http.StatusBadGateway)
 			return
 		}

@@ -30,7 +30,7 @@ func (a *app) setupCmd() *cobra.Command {
 			if q.Setup, err = readScript(file, "the set-up script"); err != nil {
 				return err
 			}
-			return a.operate(cmd, noWait, func(ctx context.Context, c *api.Client, id string) (api.Operation, error) {
+			return a.operate(cmd, noWait, func(ctx context.Context, c *api.WorkspaceClient, id string) (api.Operation, error) {
 				q.RequestID = id
 				return c.StartSetup(ctx, args[0], q)
 			})
@@ -66,7 +66,8 @@ func readScript(path, what string) (string, error) {
 }
 
 // operate begins an operation of an instance that exists and waits for it; it prints the instance.
-func (a *app) operate(cmd *cobra.Command, noWait bool, begin func(ctx context.Context, c *api.Client, requestID string) (api.Operation, error)) error {
+func (a *app) operate(cmd *cobra.Command, noWait bool,
+	begin func(ctx context.Context, c *api.WorkspaceClient, requestID string) (api.Operation, error)) error {
 	c, err := a.client()
 	if err != nil {
 		return err

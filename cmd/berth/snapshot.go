@@ -28,7 +28,7 @@ func (a *app) snapshotCmd() *cobra.Command {
 			if len(args) == 2 {
 				name = args[1]
 			}
-			return a.operate(cmd, noWait, func(ctx context.Context, c *api.Client, id string) (api.Operation, error) {
+			return a.operate(cmd, noWait, func(ctx context.Context, c *api.WorkspaceClient, id string) (api.Operation, error) {
 				return c.Snapshot(ctx, args[0], api.SnapshotRequest{Name: name, RequestID: id})
 			})
 		},
@@ -85,7 +85,7 @@ func (a *app) snapshotRestoreCmd() *cobra.Command {
 			if err := a.confirm(yes, text); err != nil {
 				return err
 			}
-			return a.operate(cmd, noWait, func(ctx context.Context, c *api.Client, id string) (api.Operation, error) {
+			return a.operate(cmd, noWait, func(ctx context.Context, c *api.WorkspaceClient, id string) (api.Operation, error) {
 				return c.Restore(ctx, args[0], api.SnapshotRequest{Name: args[1], RequestID: id})
 			})
 		},
@@ -142,7 +142,7 @@ func (a *app) completeSnapshots(cmd *cobra.Command, args []string, part string) 
 	if len(args) != 1 {
 		return a.completeInstances(1, func(in *api.Instance) bool { return in.Capabilities.Snapshots })(cmd, args, part)
 	}
-	return a.offer(cmd, func(ctx context.Context, c *api.Client) (out []string, err error) {
+	return a.offer(cmd, func(ctx context.Context, c *api.WorkspaceClient) (out []string, err error) {
 		list, err := c.Snapshots(ctx, args[0])
 		for _, s := range list {
 			out = append(out, cobra.CompletionWithDesc(s.Name, s.CreatedAt.Local().Format("2006-01-02 15:04")))

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/url"
 	"os"
 	"sync"
 
@@ -12,8 +11,6 @@ import (
 	"berth/backend/api"
 	"berth/ui/attach"
 )
-
-func escape(name string) string { return url.PathEscape(name) }
 
 func (a *app) sshCmd() *cobra.Command {
 	var q api.TerminalRequest

@@ -39,11 +39,11 @@ func requestID() string {
 
 // wait follows an operation until it is done, showing its steps on a terminal. When the user stops
 // waiting, or the daemon goes, the operation goes on: wait says so, or finds the next daemon.
-func (a *app) wait(ctx context.Context, c *api.Client, op api.Operation) (api.Operation, error) {
+func (a *app) wait(ctx context.Context, c *api.WorkspaceClient, op api.Operation) (api.Operation, error) {
 	p := &progress{w: a.err, live: terminal(a.err), began: time.Now()}
 	defer p.clear()
 	for tries := 0; !op.State.Done(); {
-		last, err := c.FollowOperation(ctx, op.ID, func(o api.Operation) {
+		last, err := c.Operations().Follow(ctx, op.ID, func(o api.Operation) {
 			tries = 0
 			p.show(o)
 		})
@@ -72,7 +72,7 @@ func (a *app) wait(ctx context.Context, c *api.Client, op api.Operation) (api.Op
 }
 
 // waitAsked is wait, with the questions that the operation has meanwhile.
-func (a *app) waitAsked(ctx context.Context, c *api.Client, op api.Operation) (api.Operation, error) {
+func (a *app) waitAsked(ctx context.Context, c *api.WorkspaceClient, op api.Operation) (api.Operation, error) {
 	err := c.WithQuestions(ctx, func(ctx context.Context) (err error) {
 		op, err = a.wait(ctx, c, op)
 		return err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"os/signal"
 	"sync"
@@ -58,22 +57,21 @@ func (r Result) String() string {
 
 // Session is an opened terminal stream. It must be Run or Closed.
 type Session struct {
-	c        *api.Client
+	c        *api.WorkspaceClient
 	instance string
 	asks     bool // questions are answered only while something is done; nobody listens all the time
-	path     string
 	req      api.TerminalRequest
 	stream   *api.Stream
 }
 
 // Open connects to a terminal on an instance. Rows, Cols and Term of the request should be set.
-func Open(ctx context.Context, c *api.Client, instance string, req api.TerminalRequest) (*Session, error) {
-	s := &Session{c: c, instance: instance, path: "/v1/instances/" + url.PathEscape(instance) + "/terminal", req: req}
+func Open(ctx context.Context, c *api.WorkspaceClient, instance string, req api.TerminalRequest) (*Session, error) {
+	s := &Session{c: c, instance: instance, req: req}
 	return s, s.dial(ctx)
 }
 
 func (s *Session) dial(ctx context.Context) error {
-	st, err := s.c.OpenStream(ctx, s.path, s.req)
+	st, err := s.c.OpenTerminal(ctx, s.instance, s.req)
 	if err != nil {
 		return err
 	}
@@ -89,9 +87,9 @@ func (s *Session) Close() error {
 	return s.stream.Close()
 }
 
-// Run attaches tty to a terminal on the instance until it is detached or its shell ends. c is a
-// client of the workspace.
-func Run(ctx context.Context, c *api.Client, instance string, req api.TerminalRequest, tty Terminal) (Result, error) {
+// Run attaches tty to a terminal on the instance until it is detached or its shell ends.
+func Run(ctx context.Context, c *api.WorkspaceClient, instance string, req api.TerminalRequest,
+	tty Terminal) (Result, error) {
 	if !term.IsTerminal(int(tty.In.Fd())) {
 		return Result{}, api.Errorf(api.CodeUsage, "a shell on %q needs a terminal, and standard input is none", instance).
 			WithHint("berth exec %s -- COMMAND runs a command without one", instance)

@@ -80,7 +80,7 @@ type outcome struct {
 	err error
 }
 
-func (u *user) attach(ctx context.Context, c *api.Client, name string) <-chan outcome {
+func (u *user) attach(ctx context.Context, c *api.WorkspaceClient, name string) <-chan outcome {
 	ch := make(chan outcome, 1)
 	go func() {
 		res, err := Run(ctx, c, name, api.TerminalRequest{}, Terminal{In: u.tty, Out: u.tty})

@@ -34,7 +34,7 @@ type service struct {
 	answers chan api.Answer
 }
 
-func serve(t *testing.T, argv ...string) (*service, *api.Client) {
+func serve(t *testing.T, argv ...string) (*service, *api.WorkspaceClient) {
 	t.Helper()
 	s := &service{cmd: argv}
 	sock := filepath.Join(t.TempDir(), "s")
@@ -49,7 +49,7 @@ func serve(t *testing.T, argv ...string) (*service, *api.Client) {
 		defer close(done)
 		_ = srv.Serve(l)
 	}()
-	c := &api.Client{Dial: func(ctx context.Context) (net.Conn, error) {
+	c := &api.WorkspaceClient{Dial: func(ctx context.Context) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", sock)
 	}}

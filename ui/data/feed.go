@@ -10,7 +10,7 @@ import (
 	"berth/backend/api"
 )
 
-// Watcher streams the fleet; *api.Client is one.
+// Watcher streams the fleet; *api.WorkspaceClient is one.
 type Watcher interface {
 	Watch(ctx context.Context, each func(api.Change) error) error
 }

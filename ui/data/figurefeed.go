@@ -9,7 +9,7 @@ import (
 	"berth/backend/api"
 )
 
-// FigureWatcher streams the fleet's figures; *api.Client is one.
+// FigureWatcher streams the fleet's figures; *api.WorkspaceClient is one.
 type FigureWatcher interface {
 	WatchFleet(ctx context.Context, every time.Duration, each func(api.FleetFigures) error) error
 }

@@ -18,12 +18,12 @@ import (
 	"berth/ui/screen"
 )
 
-// Reader is a workspace that can be asked for inventories; *api.Client is one.
+// Reader is a workspace that can be asked for inventories; *api.WorkspaceClient is one.
 type Reader interface {
 	InstanceInventory(ctx context.Context, name string) (api.Inventory, error)
 }
 
-var _ Reader = (*api.Client)(nil)
+var _ Reader = (*api.WorkspaceClient)(nil)
 
 // side is one of the instances.
 type side struct {

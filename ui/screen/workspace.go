@@ -8,12 +8,9 @@ import (
 	"berth/gpu"
 )
 
-// Workspace is what the dashboard asks of the service; *api.Client is one.
+// Workspace is what the dashboard asks of the service; *api.WorkspaceClient is one.
 type Workspace interface {
 	Watch(ctx context.Context, each func(api.Change) error) error
-	Info(ctx context.Context) (api.Info, error)
-	Instances(ctx context.Context, o api.ListOptions) ([]api.Instance, error)
-	Instance(ctx context.Context, name string) (api.Instance, error)
 	Create(ctx context.Context, r api.CreateRequest) (api.Operation, error)
 	Adopt(ctx context.Context, r api.AdoptRequest) (api.Operation, error)
 	Action(ctx context.Context, name, action string, r api.ActionRequest) (api.Operation, error)
@@ -24,9 +21,6 @@ type Workspace interface {
 	DeleteSnapshot(ctx context.Context, name, snapshot string) error
 	Refresh(ctx context.Context, name string) (api.Instance, error)
 	Console(ctx context.Context, name string) (string, error)
-	Operation(ctx context.Context, id string) (api.Operation, error)
-	Operations(ctx context.Context) ([]api.Operation, error)
-	FollowOperation(ctx context.Context, id string, each func(api.Operation)) (api.Operation, error)
 	Events(ctx context.Context, o api.EventOptions) ([]api.Event, error)
 	Backends(ctx context.Context) ([]api.BackendInfo, error)
 	Sizes(ctx context.Context, backend string) ([]api.Size, error)
@@ -36,13 +30,13 @@ type Workspace interface {
 	Attend(ctx context.Context, name string, r api.AttentionRequest) error
 }
 
-// Agent is what the dashboard asks of one instance's agent; the client that api.Client.Agent returns is one.
+// Agent is what the dashboard asks of one instance's agent; the client that api.WorkspaceClient.Agent returns is one.
 type Agent interface {
 	WatchFigures(ctx context.Context, every time.Duration, search api.ProcessSearch, each func(gpu.Sample) error) error
 	History(ctx context.Context, o api.HistoryOptions) ([]gpu.Series, error)
 	SignalProcess(ctx context.Context, pid int, r api.SignalRequest) error
 }
 
-var _ Agent = (*api.Client)(nil)
+var _ Agent = (*api.AgentClient)(nil)
 
-var _ Workspace = (*api.Client)(nil)
+var _ Workspace = (*api.WorkspaceClient)(nil)

@@ -43,8 +43,8 @@ func Serve(t testing.TB, w *Workspace, more ...api.Route) *Server {
 }
 
 // Client returns a client of the server.
-func (s *Server) Client(answer func(context.Context, api.Question) (api.Answer, error)) *api.Client {
-	return &api.Client{Answer: answer, Dial: func(ctx context.Context) (net.Conn, error) {
+func (s *Server) Client(answer func(context.Context, api.Question) (api.Answer, error)) *api.WorkspaceClient {
+	return &api.WorkspaceClient{Answer: answer, Dial: func(ctx context.Context) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", s.Socket)
 	}}

@@ -26,7 +26,7 @@ const ReadyEnv = "BERTH_READY_FD"
 // startLimit is how long a client waits for the daemon that it started.
 const startLimit = 20 * time.Second
 
-// Connector is how a client finds the daemon of its home. Its Dial is the Dial of an api.Client.
+// Connector is how a client finds the daemon of its home. Its Dial is the Dial of an api.WorkspaceClient.
 type Connector struct {
 	Home paths.Home
 	// Args start the daemon when given to a copy of this program: "daemon", "run".
@@ -84,11 +84,11 @@ func (c *Connector) replaceOlder(ctx context.Context) bool {
 	}
 	mine, err := c.Home.Program("berth")
 	same := err == nil && mine == n.Program // another program may know other settings
-	client := &api.Client{Dial: c.dial}
+	client := &api.WorkspaceClient{Dial: c.dial}
 	defer client.Close()
 	switch {
 	case same && c.Service != "" && n.Service != c.Service:
-		err := client.StopIdleDaemon(ctx)
+		err := client.Daemon().StopIdle(ctx)
 		if errors.Is(err, &api.Error{Code: api.CodeConflict}) && c.Warn != nil {
 			c.Warn("the configuration has changed, and does not count yet: " + api.AsError(err).Message + " (berth daemon stop ends it; what it does goes on at the next call)")
 		}
@@ -97,7 +97,7 @@ func (c *Connector) replaceOlder(ctx context.Context) bool {
 		}
 	case same || !version.Current().Newer(n.Version):
 		return false
-	case client.StopDaemon(ctx) != nil:
+	case client.Daemon().Stop(ctx) != nil:
 		return false // it goes on serving: an older daemon still serves this client
 	}
 	for paths.Exists(c.Home.DaemonSocket()) && ctx.Err() == nil {

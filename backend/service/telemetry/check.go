@@ -18,7 +18,8 @@ func (h *Hub) Check(ctx context.Context) []api.Check {
 	ctx, cancel := context.WithTimeout(h.o.Workspace.Background(ctx), checkLimit)
 	defer cancel()
 	checks := make([]*api.Check, 0)
-	h.eachUsable(ctx, func(all []api.Instance) { checks = make([]*api.Check, len(all)) }, func(i int, in *api.Instance, client *api.Client) {
+	begin := func(all []api.Instance) { checks = make([]*api.Check, len(all)) }
+	h.eachUsable(ctx, begin, func(i int, in *api.Instance, client *api.AgentClient) {
 		c := &api.Check{Area: "figures", Name: in.Name, Status: "ok"}
 		checks[i] = c
 		s, err := client.Figures(ctx, api.ProcessSearch{})
@@ -30,7 +31,7 @@ func (h *Hub) Check(ctx context.Context) []api.Check {
 		if s.GPUsStaleSince != nil || (s.GPUError != "" && s.GPUSource != "") {
 			c.Status = "warn"
 		}
-		if info, err := client.AgentInfo(ctx); err == nil && len(info.Warnings) > 0 {
+		if info, err := client.Info(ctx); err == nil && len(info.Warnings) > 0 {
 			c.Status, c.Message = "warn", c.Message+"; "+strings.Join(info.Warnings, "; ")
 		}
 	})

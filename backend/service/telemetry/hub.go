@@ -18,7 +18,7 @@ type Workspace interface {
 	Subscribe() (*workspace.Subscription, []api.Instance)
 	Record(name string) (store.Instance, error)
 	MayOpen(rec *store.Instance) error
-	AgentClient(rec store.Instance) *api.Client
+	AgentClient(rec store.Instance) *api.AgentClient
 	// Background is ctx for work that nobody asked for.
 	Background(ctx context.Context) context.Context
 	// KeepFigures keeps the last figures of an instance that stops.

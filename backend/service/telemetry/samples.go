@@ -20,7 +20,7 @@ func (h *Hub) Samples(ctx context.Context) []prom.Target {
 		for i := range all {
 			out[i] = prom.Target{Hostname: all[i].Name, Instance: all[i].Name, Up: new(bool)}
 		}
-	}, func(i int, _ *api.Instance, client *api.Client) {
+	}, func(i int, _ *api.Instance, client *api.AgentClient) {
 		if s, err := client.Figures(ctx, api.ProcessSearch{}); err == nil {
 			out[i].Sample, *out[i].Up = &s, true
 		}
@@ -30,7 +30,8 @@ func (h *Hub) Samples(ctx context.Context) []prom.Target {
 
 // eachUsable hands begin all instances, and calls f, some at a time, with a client of the agent of each that
 // runs and may be asked; it waits for all, or until ctx ends.
-func (h *Hub) eachUsable(ctx context.Context, begin func([]api.Instance), f func(i int, in *api.Instance, client *api.Client)) {
+func (h *Hub) eachUsable(ctx context.Context, begin func([]api.Instance),
+	f func(i int, in *api.Instance, client *api.AgentClient)) {
 	sub, all := h.o.Workspace.Subscribe()
 	sub.Close()
 	begin(all)

@@ -16,8 +16,8 @@ import (
 )
 
 // AgentClient returns a client of the instance's agent that uses its line. Close it after use.
-func (w *Workspace) AgentClient(rec store.Instance) *api.Client {
-	return &api.Client{Dial: func(ctx context.Context) (net.Conn, error) { // in a goroutine of the HTTP client
+func (w *Workspace) AgentClient(rec store.Instance) *api.AgentClient {
+	return &api.AgentClient{Dial: func(ctx context.Context) (net.Conn, error) { // in a goroutine of the HTTP client
 		return guarded(w, "reaching the agent of "+rec.Name, func() (net.Conn, error) { return w.opts.Lines.Agent(ctx, &rec) })
 	}}
 }
@@ -36,7 +36,7 @@ func reachAgent(ctx context.Context, w *Workspace, r *run) error {
 	var last error
 	wait := 2 * time.Millisecond
 	for {
-		info, err := client.AgentInfo(ctx)
+		info, err := client.Info(ctx)
 		if err == nil && r.op.Boot != "" && info.BootID == r.op.Boot {
 			err = api.Errorf(api.CodeUnreachable, "%s has not restarted yet", rec.Name)
 			if !forced && time.Since(began) > w.limits.Gentle {

@@ -91,7 +91,7 @@ func (w *Workspace) noteBoot(ctx context.Context, r *run, rec store.Instance) (d
 	defer client.Close()
 	cctx, cancel := context.WithTimeout(ctx, min(w.limits.Agent, 10*time.Second))
 	defer cancel()
-	info, err := client.AgentInfo(cctx)
+	info, err := client.Info(cctx)
 	if err != nil {
 		w.log.Warn("its agent does not say which boot this is", "instance", rec.Name, "error", err)
 		return false, ctx.Err()

@@ -120,7 +120,7 @@ func (w *Workspace) changeHostKey(ctx context.Context, r *run, rec *store.Instan
 			return err
 		}
 		client := w.AgentClient(now)
-		_, err = client.AgentInfo(ctx)
+		_, err = client.Info(ctx)
 		client.Close()
 		var un *AgentUnavailable
 		if err == nil || errors.As(err, &un) {

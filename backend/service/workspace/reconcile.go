@@ -422,7 +422,7 @@ func (w *Workspace) lookAtAgent(ctx context.Context, id string) {
 	defer cancel()
 	client := w.AgentClient(rec)
 	defer client.Close()
-	info, err := client.AgentInfo(cctx)
+	info, err := client.Info(cctx)
 	if err != nil {
 		var un *AgentUnavailable
 		if errors.As(err, &un) {
@@ -459,7 +459,7 @@ func (w *Workspace) Show(ctx context.Context, name string) (api.Instance, error)
 		defer cancel()
 		client := w.AgentClient(rec)
 		defer client.Close()
-		if info, err := client.AgentInfo(cctx); err == nil {
+		if info, err := client.Info(cctx); err == nil {
 			if err := w.agentSeen(ctx, rec.ID, &info); err != nil {
 				w.log.Warn("writing what an agent says", "instance", rec.Name, "error", err)
 			}

@@ -104,7 +104,7 @@ func runSetup(ctx context.Context, w *Workspace, r *run) error {
 	} else if len(profiles) > 0 || strings.TrimSpace(script+start) != "" {
 		client := w.AgentClient(rec)
 		defer client.Close()
-		info, err := client.AgentInfo(ctx)
+		info, err := client.Info(ctx)
 		if err != nil {
 			return noAgentForSetup(&rec, err)
 		}
@@ -167,7 +167,7 @@ func runOnStart(ctx context.Context, w *Workspace, r *run) error {
 		return err
 	}
 	client := w.AgentClient(rec)
-	info, err := client.AgentInfo(ctx)
+	info, err := client.Info(ctx)
 	client.Close()
 	if err != nil {
 		return noAgentForSetup(&rec, err)

@@ -182,7 +182,7 @@ func (w *Workspace) putForward(ctx context.Context, rec *store.Instance) (behind
 	defer client.Close()
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		asked := time.Now()
-		info, err := client.AgentInfo(ctx)
+		info, err := client.Info(ctx)
 		if err == nil {
 			if behind = asked.Sub(info.Now); behind < clockOff {
 				return 0, nil

@@ -251,9 +251,9 @@ func (c *Conn) checkLater() {
 }
 
 func (c *Conn) check(ctx context.Context) error {
-	client := &api.Client{Dial: c.Agent}
+	client := &api.AgentClient{Dial: c.Agent}
 	defer client.Close()
-	info, err := client.AgentInfo(ctx)
+	info, err := client.Info(ctx)
 	if err != nil {
 		return err
 	}

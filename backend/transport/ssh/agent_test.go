@@ -24,8 +24,8 @@ func itself(o *Options) {
 }
 
 // agentClient is a client of the agent at the end of c, which is ended with the test.
-func agentClient(t testing.TB, c *Conn) *api.Client {
-	client := &api.Client{Dial: c.Agent}
+func agentClient(t testing.TB, c *Conn) *api.AgentClient {
+	client := &api.AgentClient{Dial: c.Agent}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
@@ -35,14 +35,14 @@ func agentClient(t testing.TB, c *Conn) *api.Client {
 			return
 		}
 		// The connection may be gone; the agent is on this computer.
-		last := &api.Client{Dial: func(ctx context.Context) (net.Conn, error) {
+		last := &api.AgentClient{Dial: func(ctx context.Context) (net.Conn, error) {
 			if conn, err := client.Dial(ctx); err == nil {
 				return conn, nil
 			}
 			return net.Dial("unix", p.Socket)
 		}}
 		defer last.Close()
-		if err := last.StopAgent(ctx, api.StopRequest{End: true, GraceSeconds: 0.1}); err != nil {
+		if err := last.Stop(ctx, api.StopRequest{End: true, GraceSeconds: 0.1}); err != nil {
 			t.Errorf("ending the agent: %v", err)
 		}
 	})
@@ -50,9 +50,9 @@ func agentClient(t testing.TB, c *Conn) *api.Client {
 }
 
 // run runs a command through the agent.
-func run(t testing.TB, ctx context.Context, client *api.Client, argv ...string) result {
+func run(t testing.TB, ctx context.Context, client *api.AgentClient, argv ...string) result {
 	t.Helper()
-	s, err := client.OpenStream(ctx, "/v1/exec", api.ExecRequest{Argv: argv})
+	s, err := client.OpenExec(ctx, api.ExecRequest{Argv: argv})
 	require.NoError(t, err)
 	var out, err2 bytes.Buffer
 	st, err := s.Run(ctx, api.StreamIO{Stdout: &out, Stderr: &err2})
@@ -88,7 +88,7 @@ func TestAgentIsPlacedOnce(t *testing.T) {
 	w2 := newWorld(t, itself, func(o *Options) { o.Home = w.m.o.Home })
 	w2.config = w.config
 	c2 := w2.conn(w2.ctx(nil), "box")
-	client2 := &api.Client{Dial: c2.Agent}
+	client2 := &api.AgentClient{Dial: c2.Agent}
 	defer client2.Close()
 	r = run(t, ctx, client2, "printf", "again")
 	require.Equal(t, "again", r.out)
@@ -98,7 +98,7 @@ func TestAgentIsPlacedOnce(t *testing.T) {
 	require.Equal(t, info.PID, i2.PID)
 
 	// Once it was stopped, the next call starts it again from the same copy.
-	require.NoError(t, client.StopAgent(ctx, api.StopRequest{End: true}))
+	require.NoError(t, client.Stop(ctx, api.StopRequest{End: true}))
 	eventually(t, "the agent ends", func() bool { return syscall.Kill(info.PID, 0) != nil })
 	r = run(t, ctx, client, "printf", "back")
 	require.Equal(t, "back", r.out)
@@ -164,7 +164,7 @@ func TestNewerAgentReplacesTheOlder(t *testing.T) {
 	w.hosts(s.Stanza("box", w.known))
 	c := w.conn(w.ctx(nil), "box")
 	client := agentClient(t, c)
-	first, err := client.AgentInfo(w.ctx(nil))
+	first, err := client.Info(w.ctx(nil))
 	require.NoError(t, err)
 
 	w2 := newWorld(t, use(newer), func(o *Options) { o.Home = w.m.o.Home })
@@ -204,6 +204,6 @@ func TestRemoveAgent(t *testing.T) {
 	require.NoDirExists(t, filepath.Join(s.Home, "state", "berth"))
 	require.DirExists(t, filepath.Join(s.Home, "state"))
 	require.FileExists(t, filepath.Join(s.Home, "mine"))
-	_, err = agentClient(t, c).AgentInfo(ctx)
+	_, err = agentClient(t, c).Info(ctx)
 	require.NoError(t, err, "it can be put there again")
 }

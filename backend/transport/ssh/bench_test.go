@@ -74,9 +74,9 @@ func (r *rig) conn(b *testing.B, m *Manager) *Conn {
 // through runs a command as the daemon does: the connection, the agent's socket, a stream.
 func (r *rig) through(b *testing.B, m *Manager, out io.Writer, argv ...string) {
 	b.Helper()
-	client := &api.Client{Dial: r.conn(b, m).Agent}
+	client := &api.AgentClient{Dial: r.conn(b, m).Agent}
 	defer client.Close()
-	s, err := client.OpenStream(r.ctx, "/v1/exec", api.ExecRequest{Argv: argv})
+	s, err := client.OpenExec(r.ctx, api.ExecRequest{Argv: argv})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -152,9 +152,9 @@ func BenchmarkStreamUp1GiB(b *testing.B) {
 	r := newRig(b)
 	zeros := func() io.Reader { return io.LimitReader(zero{}, streamBytes) }
 	paired(b, "time-ratio", func() {
-		client := &api.Client{Dial: r.conn(b, r.m).Agent}
+		client := &api.AgentClient{Dial: r.conn(b, r.m).Agent}
 		defer client.Close()
-		s, err := client.OpenStream(r.ctx, "/v1/exec", api.ExecRequest{Argv: []string{"sh", "-c", "cat >/dev/null"}})
+		s, err := client.OpenExec(r.ctx, api.ExecRequest{Argv: []string{"sh", "-c", "cat >/dev/null"}})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -62,7 +62,7 @@ func TestAgentOfAnotherHomeStaysOutOfTheCrontab(t *testing.T) {
 	w.hosts(s.Stanza("box", w.known))
 	c := w.conn(w.ctx(nil), "box")
 	client := agentClient(t, c)
-	info, err := client.AgentInfo(w.ctx(nil))
+	info, err := client.Info(w.ctx(nil))
 	require.NoError(t, err)
 	require.Contains(t, info.AfterReboot, "(HOME="+s.Home+") is not the user's own")
 	out, _ := exec.Command("crontab", "-l").Output()

@@ -117,7 +117,8 @@ func TestServerKilledDuringExec(t *testing.T) {
 			})
 		}},
 		{"agent", func() *api.Stream {
-			st, err := agentClient(t, w.conn(ctx, "box")).OpenStream(ctx, "/v1/exec", api.ExecRequest{Argv: []string{"sh", "-c", "echo up; exec cat"}})
+			cat := api.ExecRequest{Argv: []string{"sh", "-c", "echo up; exec cat"}}
+			st, err := agentClient(t, w.conn(ctx, "box")).OpenExec(ctx, cat)
 			require.NoError(t, err)
 			return st
 		}},

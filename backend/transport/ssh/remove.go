@@ -117,9 +117,11 @@ func (c *Conn) removeWithNew(ctx context.Context, p *placement) error {
 
 // endOverSocket ends the agent of p where no program can.
 func (c *Conn) endOverSocket(ctx context.Context, p *placement) error {
-	client := &api.Client{Dial: func(ctx context.Context) (net.Conn, error) { return c.tr.dial(ctx, "unix", p.Socket) }}
+	client := &api.AgentClient{Dial: func(ctx context.Context) (net.Conn, error) {
+		return c.tr.dial(ctx, "unix", p.Socket)
+	}}
 	defer client.Close()
-	if err := client.StopAgent(ctx, api.StopRequest{End: true}); err != nil {
+	if err := client.Stop(ctx, api.StopRequest{End: true}); err != nil {
 		return fmt.Errorf("ending it by its socket %s: %w", p.Socket, err)
 	}
 	return nil

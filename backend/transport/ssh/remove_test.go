@@ -82,7 +82,7 @@ func TestRemoveAgentLeavesASharedProgram(t *testing.T) {
 	first, err := c1.EnsureAgent(ctx)
 	require.NoError(t, err)
 	client := agentClient(t, c2)
-	second, err := client.AgentInfo(ctx)
+	second, err := client.Info(ctx)
 	require.NoError(t, err)
 	require.NotEqual(t, first.PID, second.PID)
 	p1, _ := c1.agent.known()
@@ -113,7 +113,7 @@ func TestTwoHomesOutsideThemselves(t *testing.T) {
 		ctx := w.ctx(nil)
 		c := w.conn(ctx, "box")
 		client := agentClient(t, c)
-		info, err := client.AgentInfo(ctx)
+		info, err := client.Info(ctx)
 		require.NoError(t, err)
 		require.Equal(t, dir, info.Home)
 		pids[info.PID] = true

@@ -232,7 +232,7 @@ func TestSharedHome(t *testing.T) {
 	ctx := w.ctx(nil)
 	c1, c2 := w.conn(ctx, "one"), w.conn(ctx, "two")
 	client := agentClient(t, c1)
-	_, err := client.AgentInfo(ctx)
+	_, err := client.Info(ctx)
 	require.NoError(t, err)
 	info, err := c2.EnsureAgent(ctx)
 	require.NoError(t, err)

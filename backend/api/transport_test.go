@@ -26,7 +26,7 @@ func TestQuestionsAreAskedAgain(t *testing.T) {
 	require.NoError(t, err)
 	go func() { _ = srv.Serve(l) }()
 	defer srv.Close()
-	c := &Client{Dial: func(ctx context.Context) (net.Conn, error) {
+	c := &WorkspaceClient{Dial: func(ctx context.Context) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "tcp", l.Addr().String())
 	}}

@@ -13,7 +13,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"sync"
 	"time"
 )
 
@@ -30,70 +29,37 @@ type CallerDocument struct {
 	Env         map[string]string `json:"env,omitempty"`
 }
 
-// Client calls a workspace or an agent. Dial must be set; the other fields may stay zero. It is safe
-// for concurrent use. Errors are *Error; where nothing answers, their code is CodeUnreachable.
-type Client struct {
-	// Dial opens a connection to the service. It may start the daemon.
-	Dial func(ctx context.Context) (net.Conn, error)
-	// Prefix is put before each path: "/v1/instances/NAME/agent" turns a client of the workspace
-	// into one of an instance's agent.
-	Prefix string
-	// Env is sent along, so that the work runs with the caller's agents and credentials.
-	Env map[string]string
-	// Answer, if set, answers the questions that the calls cause.
-	Answer func(ctx context.Context, q Question) (Answer, error)
+// Dialer opens a connection to a service.
+type Dialer = func(ctx context.Context) (net.Conn, error)
 
-	parent *Client
-	once   sync.Once
+// transport carries the calls of a client to its service. The clients of both services have one; an agent's client
+// that goes through the workspace shares the workspace's.
+type transport struct {
+	dial   Dialer
+	caller string // the value of CallerHeader
 	http   *http.Client
-	caller string
-	id     string
 }
 
-// Agent returns a client of the named instance's agent, through this client of the workspace.
-func (c *Client) Agent(instance string) *Client {
-	return &Client{Dial: c.Dial, Prefix: c.Prefix + instancePath(instance) + "/agent", Env: c.Env, Answer: c.Answer, parent: c}
+func newTransport(dial Dialer, caller CallerDocument) *transport {
+	doc, _ := json.Marshal(caller) // strings and a bool: it can't fail
+	return &transport{dial: dial, caller: base64.StdEncoding.EncodeToString(doc), http: &http.Client{Transport: &http.Transport{
+		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+		DisableCompression:  true,
+		MaxIdleConnsPerHost: 8,
+		IdleConnTimeout:     time.Minute,
+	}}}
 }
 
-// root is the client of the workspace that c was made from: questions are asked there.
-func (c *Client) root() *Client {
-	if c.parent != nil {
-		return c.parent.root()
-	}
-	return c
+// clientID makes the id by which a service knows one client from another.
+func clientID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
 }
 
 func instancePath(name string) string { return "/v1/instances/" + url.PathEscape(name) }
 
-func (c *Client) init() {
-	c.once.Do(func() {
-		if c.parent != nil {
-			c.parent.init()
-			c.id = c.parent.id
-		} else {
-			var b [8]byte
-			_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-			c.id = hex.EncodeToString(b[:])
-		}
-		doc, _ := json.Marshal(CallerDocument{ClientID: c.id, Interactive: c.Answer != nil, Env: c.Env})
-		c.caller = base64.StdEncoding.EncodeToString(doc)
-		c.http = &http.Client{Transport: &http.Transport{
-			DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return c.Dial(ctx) },
-			DisableCompression:  true,
-			MaxIdleConnsPerHost: 8,
-			IdleConnTimeout:     time.Minute,
-		}}
-	})
-}
-
-// Close lets go of idle connections.
-func (c *Client) Close() {
-	c.init()
-	c.http.CloseIdleConnections()
-}
-
-func (c *Client) request(ctx context.Context, method, path string, body any) (*http.Request, error) {
-	c.init()
+func (t *transport) request(ctx context.Context, method, path string, body any) (*http.Request, error) {
 	var r io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)
@@ -102,11 +68,11 @@ func (c *Client) request(ctx context.Context, method, path string, body any) (*h
 		}
 		r = bytes.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://berth"+c.Prefix+path, r)
+	req, err := http.NewRequestWithContext(ctx, method, "http://berth"+path, r)
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set(CallerHeader, c.caller)
+	req.Header.Set(CallerHeader, t.caller)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
@@ -114,8 +80,8 @@ func (c *Client) request(ctx context.Context, method, path string, body any) (*h
 }
 
 // call does one request and decodes the answer into out, which may be nil.
-func (c *Client) call(ctx context.Context, method, path string, body, out any) error {
-	res, err := c.open(ctx, method, path, body)
+func (t *transport) call(ctx context.Context, method, path string, body, out any) error {
+	res, err := t.open(ctx, method, path, body)
 	if err != nil {
 		return err
 	}
@@ -131,15 +97,15 @@ func (c *Client) call(ctx context.Context, method, path string, body, out any) e
 }
 
 // open does one request and returns the answer if it is a success.
-func (c *Client) open(ctx context.Context, method, path string, body any) (*http.Response, error) {
-	req, err := c.request(ctx, method, path, body)
+func (t *transport) open(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	req, err := t.request(ctx, method, path, body)
 	if err != nil {
 		return nil, err
 	}
-	res, err := c.http.Do(req)
+	res, err := t.http.Do(req)
 	if err != nil && method == http.MethodGet && ctx.Err() == nil && !errors.As(err, new(*Error)) {
 		// Whoever was asked has ended meanwhile; Dial finds the next one, and to ask again does no harm.
-		res, err = c.http.Do(req)
+		res, err = t.http.Do(req)
 	}
 	if err != nil {
 		return nil, callError(ctx, err)
@@ -151,7 +117,7 @@ func (c *Client) open(ctx context.Context, method, path string, body any) (*http
 	return res, nil
 }
 
-// callError turns a transport error into an *Error, keeping one that Dial returned.
+// callError turns a transport error into an *Error, keeping one that dialling returned.
 func callError(ctx context.Context, err error) error {
 	var e *Error
 	if errors.As(err, &e) {

@@ -1,0 +1,47 @@
+package api
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+)
+
+// DaemonClient has the calls about the daemon itself, and about all that it looks after at once.
+type DaemonClient struct{ t *transport }
+
+// Daemon returns the calls about the daemon itself.
+func (c *WorkspaceClient) Daemon() DaemonClient { return DaemonClient{c.transport()} }
+
+// Info returns what the daemon says of itself.
+func (c DaemonClient) Info(ctx context.Context) (Info, error) {
+	var v Info
+	return v, c.t.call(ctx, http.MethodGet, "/v1/info", nil, &v)
+}
+
+// Doctor runs the daemon's checks.
+func (c DaemonClient) Doctor(ctx context.Context) ([]Check, error) {
+	var v []Check
+	return v, c.t.call(ctx, http.MethodGet, "/v1/doctor", nil, &v)
+}
+
+// RemoveOrphan deletes a leftover that Doctor named.
+func (c DaemonClient) RemoveOrphan(ctx context.Context, id string) error {
+	return c.t.call(ctx, http.MethodDelete, "/v1/orphans/"+url.PathEscape(id), nil, nil)
+}
+
+// Stop ends the daemon after what it is writing; operations go on in the next daemon.
+func (c DaemonClient) Stop(ctx context.Context) error {
+	return c.t.call(ctx, http.MethodPost, "/v1/daemon/stop", nil, nil)
+}
+
+// StopIdle ends the daemon if nobody else uses it and nothing is under way; else that is CodeConflict.
+func (c DaemonClient) StopIdle(ctx context.Context) error {
+	return c.t.call(ctx, http.MethodPost, "/v1/daemon/stop?idle=true", nil, nil)
+}
+
+// Metrics writes the figures of the fleet to w, in Prometheus' text format.
+func (c DaemonClient) Metrics(ctx context.Context, w io.Writer) error {
+	res, err := c.t.open(ctx, http.MethodGet, "/v1/metrics", nil)
+	return copyMetrics(w, res, err)
+}
