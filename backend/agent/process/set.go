@@ -6,6 +6,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"berth/gpu/procs/proc"
 )
 
 // Set describes processes that belong together. A process is in it if any of the fields says so;
@@ -38,7 +40,7 @@ func (s Set) Members() ([]Identity, error) {
 	}
 	out := make([]Identity, 0, len(sts))
 	for _, st := range sts {
-		out = append(out, Identity{PID: st.pid, Start: st.start, Boot: BootID()})
+		out = append(out, Identity{PID: st.PID, Start: st.Start, Boot: BootID()})
 	}
 	return out, nil
 }
@@ -50,8 +52,8 @@ func (s Set) Empty() (bool, error) {
 	return len(m) == 0, err
 }
 
-func (s Set) scan() ([]stat, error) {
-	all, err := allStats()
+func (s Set) scan() ([]proc.Stat, error) {
+	all, err := proc.All()
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +70,7 @@ func (s Set) scan() ([]stat, error) {
 	if s.Root > 0 {
 		kids := map[int][]int{}
 		for _, st := range all {
-			kids[st.ppid] = append(kids[st.ppid], st.pid)
+			kids[st.PPID] = append(kids[st.PPID], st.PID)
 		}
 		for todo := slices.Clone(kids[s.Root]); len(todo) > 0; {
 			p := todo[len(todo)-1]
@@ -78,14 +80,14 @@ func (s Set) scan() ([]stat, error) {
 		}
 	}
 	self := os.Getpid()
-	return slices.DeleteFunc(all, func(st stat) bool {
+	return slices.DeleteFunc(all, func(st proc.Stat) bool {
 		switch {
-		case st.zombie || st.pid == self || st.pid == s.Except || st.pid <= 1:
+		case st.Zombie || st.PID == self || st.PID == s.Except || st.PID <= 1:
 			return true
-		case in[st.pid] || (s.Session > 0 && st.session == s.Session):
+		case in[st.PID] || (s.Session > 0 && st.Session == s.Session):
 			return false
 		}
-		return s.Mark == "" || !hasEnv(st.pid, s.Mark)
+		return s.Mark == "" || !proc.HasEnv(st.PID, s.Mark)
 	}), nil
 }
 
@@ -109,13 +111,13 @@ func (s Set) End(ctx context.Context, grace time.Duration, reap func()) (left []
 			break
 		}
 		for _, st := range sts {
-			id := Identity{PID: st.pid, Start: st.start, Boot: BootID()}
+			id := Identity{PID: st.PID, Start: st.Start, Boot: BootID()}
 			if asked[id] {
 				continue
 			}
 			asked[id] = true
 			_ = id.Signal(syscall.SIGTERM) // gone meanwhile, or another user's: the next pass tells
-			if st.tty {
+			if st.TTY {
 				_ = id.Signal(syscall.SIGHUP)
 			}
 			_ = id.Signal(syscall.SIGCONT)
@@ -149,7 +151,7 @@ func (s Set) kill(ctx context.Context, reap func()) ([]Identity, error) {
 		if ctx.Err() != nil || time.Now().After(deadline) {
 			var left []Identity
 			for _, st := range sts {
-				left = append(left, Identity{PID: st.pid, Start: st.start, Boot: BootID()})
+				left = append(left, Identity{PID: st.PID, Start: st.Start, Boot: BootID()})
 			}
 			return left, ctx.Err()
 		}
@@ -161,7 +163,7 @@ func (s Set) kill(ctx context.Context, reap func()) ([]Identity, error) {
 
 // killPass kills what is there now. Without a cgroup that can be frozen or killed as one, all are
 // stopped first, again and again until no new one appears: what is stopped does not fork.
-func (s Set) killPass(sts []stat) {
+func (s Set) killPass(sts []proc.Stat) {
 	if s.Cgroup != nil {
 		s.Cgroup.kill()
 	}
@@ -169,7 +171,7 @@ func (s Set) killPass(sts []stat) {
 	for range 50 {
 		fresh := false
 		for _, st := range sts {
-			id := Identity{PID: st.pid, Start: st.start, Boot: BootID()}
+			id := Identity{PID: st.PID, Start: st.Start, Boot: BootID()}
 			if !stopped[id] {
 				stopped[id], fresh = true, true
 				_ = id.Signal(syscall.SIGSTOP)

@@ -1,4 +1,4 @@
-package process
+package proc
 
 import (
 	"fmt"
@@ -18,14 +18,14 @@ func Holders(pipes []os.FileInfo) []int {
 			names = append(names, fmt.Sprintf("pipe:[%d]", st.Ino)) // the name in /proc of what has no path
 		}
 	}
-	all, err := allStats()
+	all, err := All()
 	if err != nil || len(names) == 0 {
 		return nil
 	}
 	var out []int
 	for _, st := range all {
-		if st.pid != os.Getpid() && holds(st.pid, names) {
-			out = append(out, st.pid)
+		if st.PID != os.Getpid() && holds(st.PID, names) {
+			out = append(out, st.PID)
 		}
 	}
 	slices.Sort(out)

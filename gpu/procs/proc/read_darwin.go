@@ -1,4 +1,4 @@
-package process
+package proc
 
 import (
 	"bytes"
@@ -8,11 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-type stat struct {
-	pid, ppid, pgid, session int
-	start                    uint64 // microseconds since the epoch, as the kernel wrote it down
-	tty                      bool
-	zombie                   bool
+// Stat is what is used of a process's status.
+type Stat struct {
+	PID, PPID, Group, Session int
+	Start                     uint64 // microseconds since the epoch, as the kernel wrote it down
+	TTY                       bool
+	Zombie                    bool
 }
 
 const zombieState = 5 // SZOMB of sys/proc.h
@@ -26,42 +27,44 @@ var BootID = sync.OnceValue(func() string {
 	return s
 })
 
-func fromKinfo(k *unix.KinfoProc) stat {
+func fromKinfo(k *unix.KinfoProc) Stat {
 	tv := k.Proc.P_starttime
-	return stat{pid: int(k.Proc.P_pid), ppid: int(k.Eproc.Ppid), pgid: int(k.Eproc.Pgid),
-		start: uint64(tv.Sec)*1e6 + uint64(tv.Usec), tty: k.Eproc.Tdev > 0, zombie: k.Proc.P_stat == zombieState}
+	return Stat{PID: int(k.Proc.P_pid), PPID: int(k.Eproc.Ppid), Group: int(k.Eproc.Pgid),
+		Start: uint64(tv.Sec)*1e6 + uint64(tv.Usec), TTY: k.Eproc.Tdev > 0, Zombie: k.Proc.P_stat == zombieState}
 }
 
-func readStat(pid int) (stat, error) {
-	k, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
+// ReadStat reads the status of one process, or returns ErrGone.
+func ReadStat(pid int) (Stat, error) {
+	k, err := unix.SysctlKinfoProc("kern.proc.PID", pid)
 	if err != nil || int(k.Proc.P_pid) != pid {
-		return stat{}, ErrGone
+		return Stat{}, ErrGone
 	}
 	st := fromKinfo(k)
 	if sid, err := unix.Getsid(pid); err == nil {
-		st.session = sid
+		st.Session = sid
 	}
 	return st, nil
 }
 
-func allStats() ([]stat, error) {
+// All lists every process that can be seen.
+func All() ([]Stat, error) {
 	ks, err := unix.SysctlKinfoProcSlice("kern.proc.all")
 	if err != nil {
 		return nil, err
 	}
-	out := make([]stat, 0, len(ks))
+	out := make([]Stat, 0, len(ks))
 	for i := range ks {
 		st := fromKinfo(&ks[i])
-		if sid, err := unix.Getsid(st.pid); err == nil {
-			st.session = sid
+		if sid, err := unix.Getsid(st.PID); err == nil {
+			st.Session = sid
 		}
 		out = append(out, st)
 	}
 	return out, nil
 }
 
-// hasEnv reads the variables that follow the arguments in kern.procargs2.
-func hasEnv(pid int, kv string) bool {
+// HasEnv reads the variables that follow the arguments in kern.procargs2.
+func HasEnv(pid int, kv string) bool {
 	b, err := unix.SysctlRaw("kern.procargs2", pid)
 	if err != nil {
 		return false
@@ -76,7 +79,7 @@ func hasEnv(pid int, kv string) bool {
 
 // CommandOf returns the command of a process for people, or "".
 func CommandOf(pid int) string {
-	k, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
+	k, err := unix.SysctlKinfoProc("kern.proc.PID", pid)
 	if err != nil {
 		return ""
 	}

@@ -1,4 +1,4 @@
-package process
+package proc
 
 import (
 	"bytes"
@@ -12,12 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stat is what is used of /proc/PID/stat.
-type stat struct {
-	pid, ppid, pgid, session int
-	start                    uint64 // clock ticks since boot
-	tty                      bool
-	zombie                   bool
+// Stat is what is used of /proc/PID/stat.
+type Stat struct {
+	PID, PPID, Group, Session int
+	Start                     uint64 // clock ticks since boot
+	TTY                       bool
+	Zombie                    bool
 }
 
 // BootID identifies this boot of the host.
@@ -29,29 +29,30 @@ var BootID = sync.OnceValue(func() string {
 	return strings.TrimSpace(string(b))
 })
 
-func readStat(pid int) (stat, error) {
+// ReadStat reads the status of one process, or returns ErrGone.
+func ReadStat(pid int) (Stat, error) {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return stat{}, ErrGone // ENOENT, or ESRCH while it was read
+		return Stat{}, ErrGone // ENOENT, or ESRCH while it was read
 	}
 	st, err := parseStat(b)
-	st.pid = pid
+	st.PID = pid
 	return st, err
 }
 
 // parseStat reads a line of /proc/PID/stat. The command in parentheses may hold anything, also
 // spaces and parentheses: fields are counted from the last one.
-func parseStat(b []byte) (stat, error) {
+func parseStat(b []byte) (Stat, error) {
 	i := bytes.LastIndexByte(b, ')')
 	if i < 0 {
-		return stat{}, fmt.Errorf("a process status without a command: %.60q", b)
+		return Stat{}, fmt.Errorf("a process status without a command: %.60q", b)
 	}
 	f := strings.Fields(string(b[i+1:]))
 	// f[0] is field 3 (state), f[19] field 22 (start time) of proc(5).
 	if len(f) < 20 {
-		return stat{}, fmt.Errorf("a process status of %d fields: %.60q", len(f)+2, b)
+		return Stat{}, fmt.Errorf("a process status of %d fields: %.60q", len(f)+2, b)
 	}
-	var st stat
+	var st Stat
 	var err error
 	num := func(i int) int {
 		n, e := strconv.Atoi(f[i])
@@ -60,19 +61,19 @@ func parseStat(b []byte) (stat, error) {
 		}
 		return n
 	}
-	st.zombie = f[0] == "Z" || f[0] == "X" || f[0] == "x"
-	st.ppid, st.pgid, st.session, st.tty = num(1), num(2), num(3), num(4) != 0
+	st.Zombie = f[0] == "Z" || f[0] == "X" || f[0] == "x"
+	st.PPID, st.Group, st.Session, st.TTY = num(1), num(2), num(3), num(4) != 0
 	if err != nil {
-		return stat{}, err
+		return Stat{}, err
 	}
-	if st.start, err = strconv.ParseUint(f[19], 10, 64); err != nil {
-		return stat{}, fmt.Errorf("the start time of a process: %w", err)
+	if st.Start, err = strconv.ParseUint(f[19], 10, 64); err != nil {
+		return Stat{}, fmt.Errorf("the start time of a process: %w", err)
 	}
 	return st, nil
 }
 
-// allStats lists every process that can be seen. Those that end meanwhile are left out.
-func allStats() ([]stat, error) {
+// All lists every process that can be seen. Those that end meanwhile are left out.
+func All() ([]Stat, error) {
 	d, err := os.Open("/proc")
 	if err != nil {
 		return nil, err
@@ -82,7 +83,7 @@ func allStats() ([]stat, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make([]stat, 0, len(names))
+	out := make([]Stat, 0, len(names))
 	for _, n := range names {
 		if n[0] < '0' || n[0] > '9' {
 			continue
@@ -91,16 +92,16 @@ func allStats() ([]stat, error) {
 		if err != nil {
 			continue
 		}
-		if st, err := readStat(pid); err == nil {
+		if st, err := ReadStat(pid); err == nil {
 			out = append(out, st)
 		}
 	}
 	return out, nil
 }
 
-// hasEnv reports whether the process was started with the variable KEY=VALUE. Another user's
+// HasEnv reports whether the process was started with the variable KEY=VALUE. Another user's
 // environment can't be read, which counts as no.
-func hasEnv(pid int, kv string) bool {
+func HasEnv(pid int, kv string) bool {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
 	if err != nil {
 		return false
