@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/gpu"
+	"berth/gpu/procs/proc"
 )
 
 func start(t *testing.T, cmd *exec.Cmd) int {
@@ -138,7 +139,7 @@ func TestPIDsOfAnotherNamespace(t *testing.T) {
 		require.Empty(t, p.User)
 		require.Nil(t, p.Memory)
 	}
-	require.Equal(t, readlink(t, "/proc/self/ns/pid") != "pid:[4026531836]", foreign("/proc"))
+	require.Equal(t, readlink(t, "/proc/self/ns/pid") != "pid:[4026531836]", proc.Foreign(""))
 }
 
 func readlink(t *testing.T, p string) string {
@@ -451,15 +452,9 @@ func TestSlowDirectoryOfUsers(t *testing.T) {
 	}, 2*time.Minute, time.Millisecond)
 }
 
-func FuzzStat(f *testing.F) {
-	f.Add([]byte("7 (a (b) c) S 3 1 1 0 -1 4194560 1 0 0 0 5 0 0 0 20 0 3 0 7 1000000 9 18446744073709551615"))
-	f.Add([]byte("7 () Z"))
-	f.Add([]byte("Tgid:\t5\nUid:\t1\t2\t3\t4\n"))
+func FuzzCommandLine(f *testing.F) {
+	f.Add([]byte("7 (a (b) c)\x00\x1b]0;x"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if s, ok := parseStat(b, 4096); ok {
-			require.True(t, s.pid >= 0 && s.cpu >= 0 && s.memory >= 0 && s.threads >= 0)
-		}
-		parseStatus(b)
 		c := commandLine(b)
 		require.LessOrEqual(t, len(c), commandLimit)
 		require.NotContains(t, c, "\x1b")

@@ -10,11 +10,12 @@ import (
 
 	"berth/gpu"
 	"berth/gpu/host/procfile"
+	"berth/gpu/procs/proc"
 )
 
 // Options say what is watched; the zero value watches this host.
 type Options struct {
-	Proc string // where the processes are found; "": /proc
+	Proc string // where the processes are found; "": proc.Root
 	// Attributor says whose a process is; nil: only containers are known.
 	Attributor Attributor
 	// Keep gives processes that are always shown, with all below them; nil: none. It must not block.
@@ -50,12 +51,10 @@ type Table struct {
 
 // source reads processes of one system.
 type source interface {
-	all(each func(stat)) error
-	one(pid int) (stat, bool)
+	All(each func(proc.Stat)) error
+	One(pid int) (proc.Stat, error)
 	// details may block for ever.
 	details(pid int) details
-	// boot is now, on the clock that processes' starts are told by, in their unit.
-	startedAgo(start uint64) time.Duration
 }
 
 // details is what seldom changes of a process.
@@ -115,9 +114,6 @@ const (
 
 // New makes a Table. The first Scan has no CPU shares.
 func New(o Options) *Table {
-	if o.Proc == "" {
-		o.Proc = "/proc"
-	}
 	if o.Top == 0 {
 		o.Top = defaultTop
 	}
@@ -130,7 +126,7 @@ func New(o Options) *Table {
 	}
 	if o.Foreign == nil {
 		o.Foreign = new(bool)
-		*o.Foreign = foreign(o.Proc)
+		*o.Foreign = proc.Foreign(o.Proc)
 	}
 	t := &Table{o: o, src: newSource(o), byPID: map[int]*entry{}, loading: make(chan struct{}, maxLoading)}
 	t.users.init(o.User)
@@ -234,7 +230,7 @@ func (t *Table) followClock(now time.Duration) {
 	shift := wall.Round(0).Sub(t.wall.Round(0)) - (now - t.wallAt)
 	if !t.wall.IsZero() && shift.Abs() > time.Second/2 {
 		for _, e := range t.byPID {
-			e.startedAt = wall.Add(-t.src.startedAgo(e.start)).Round(0)
+			e.startedAt = wall.Add(-ago(e.start)).Round(0)
 		}
 	}
 	if t.wall.IsZero() || shift.Abs() > time.Second/2 {
@@ -256,7 +252,7 @@ func (t *Table) due(now time.Duration, watched bool) bool {
 
 // scanAll looks at every process, and forgets those that are gone.
 func (t *Table) scanAll(now time.Duration) error {
-	if err := t.src.all(func(s stat) { t.update(s, now) }); err != nil {
+	if err := t.src.All(func(s proc.Stat) { t.update(s, now) }); err != nil {
 		return err
 	}
 	for pid, e := range t.byPID {
@@ -269,35 +265,41 @@ func (t *Table) scanAll(now time.Duration) error {
 }
 
 func (t *Table) refresh(pid int, now time.Duration) *entry {
-	s, ok := t.src.one(pid)
-	if !ok {
+	s, err := t.src.One(pid)
+	if err != nil {
 		delete(t.byPID, pid)
 		return nil
 	}
 	return t.update(s, now)
 }
 
-func (t *Table) update(s stat, now time.Duration) *entry {
-	e := t.byPID[s.pid]
-	if e == nil || e.start != s.start {
-		age := t.src.startedAgo(s.start)
-		e = &entry{pid: s.pid, start: s.start, startedAt: t.o.Now().Add(-age).Round(0), cpuAt: now, cpu: s.cpu}
+func (t *Table) update(s proc.Stat, now time.Duration) *entry {
+	e := t.byPID[s.PID]
+	if e == nil || e.start != s.Start {
+		age := ago(s.Start)
+		e = &entry{pid: s.PID, start: s.Start, startedAt: t.o.Now().Add(-age).Round(0), cpuAt: now, cpu: s.CPU}
 		// One that started since the last look has used all of its time since then.
 		if t.scanned && age > shortestShare && age <= now-t.lastAll {
-			e.share, e.hasShare = percent(s.cpu, age), true
+			e.share, e.hasShare = percent(s.CPU, age), true
 		}
-		t.byPID[s.pid] = e
+		t.byPID[s.PID] = e
 	} else if passed := now - e.cpuAt; passed >= shortestShare {
-		e.share, e.hasShare = percent(max(s.cpu-e.cpu, 0), passed), true
-		e.cpu, e.cpuAt = s.cpu, now
+		e.share, e.hasShare = percent(max(s.CPU-e.cpu, 0), passed), true
+		e.cpu, e.cpuAt = s.CPU, now
 	}
-	if e.comm != string(s.comm) {
-		e.comm = string(s.comm)
+	if e.comm != string(s.Comm) {
+		e.comm = string(s.Comm)
 		e.detailsAt = 0 // it became another program
 		e.hasOnce = e.hasOnce && e.kernel
 	}
-	e.ppid, e.state, e.kernel, e.threads, e.memory, e.round = s.ppid, s.state, s.kernel, s.threads, s.memory, t.round
+	e.ppid, e.state, e.kernel, e.threads, e.memory, e.round = s.PPID, s.State, s.Kernel, s.Threads, s.Memory, t.round
 	return e
+}
+
+// ago is how long ago a process of that start began.
+func ago(start uint64) time.Duration {
+	age, _ := proc.Age(start)
+	return age
 }
 
 func percent(cpu, passed time.Duration) float64 { return 100 * float64(cpu) / float64(passed) }
@@ -452,7 +454,7 @@ func (t *Table) attribute(e *entry) {
 func (t *Table) process(e *entry) gpu.Process {
 	t.attribute(e)
 	state := e.state
-	if state == 'Z' && e.threads > 1 { // only its first thread has ended
+	if state == 'Z' && e.threads > 1 { // only its first thread has ended, see proc.Stat.Zombie
 		state = 'S'
 	}
 	p := gpu.Process{PID: e.pid, PPID: e.ppid, StartedAt: e.startedAt, State: stateName(state), Threads: e.threads, Owner: e.owner}

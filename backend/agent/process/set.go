@@ -40,7 +40,7 @@ func (s Set) Members() ([]Identity, error) {
 	}
 	out := make([]Identity, 0, len(sts))
 	for _, st := range sts {
-		out = append(out, Identity{PID: st.PID, Start: st.Start, Boot: BootID()})
+		out = append(out, st.Identity())
 	}
 	return out, nil
 }
@@ -82,7 +82,7 @@ func (s Set) scan() ([]proc.Stat, error) {
 	self := os.Getpid()
 	return slices.DeleteFunc(all, func(st proc.Stat) bool {
 		switch {
-		case st.Zombie || st.PID == self || st.PID == s.Except || st.PID <= 1:
+		case st.Zombie() || st.PID == self || st.PID == s.Except || st.PID <= 1:
 			return true
 		case in[st.PID] || (s.Session > 0 && st.Session == s.Session):
 			return false
@@ -111,7 +111,7 @@ func (s Set) End(ctx context.Context, grace time.Duration, reap func()) (left []
 			break
 		}
 		for _, st := range sts {
-			id := Identity{PID: st.PID, Start: st.Start, Boot: BootID()}
+			id := st.Identity()
 			if asked[id] {
 				continue
 			}
@@ -151,7 +151,7 @@ func (s Set) kill(ctx context.Context, reap func()) ([]Identity, error) {
 		if ctx.Err() != nil || time.Now().After(deadline) {
 			var left []Identity
 			for _, st := range sts {
-				left = append(left, Identity{PID: st.PID, Start: st.Start, Boot: BootID()})
+				left = append(left, st.Identity())
 			}
 			return left, ctx.Err()
 		}
@@ -171,7 +171,7 @@ func (s Set) killPass(sts []proc.Stat) {
 	for range 50 {
 		fresh := false
 		for _, st := range sts {
-			id := Identity{PID: st.PID, Start: st.Start, Boot: BootID()}
+			id := st.Identity()
 			if !stopped[id] {
 				stopped[id], fresh = true, true
 				_ = id.Signal(syscall.SIGSTOP)

@@ -5,18 +5,47 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 )
 
-// Identity names one process for ever: its PID, when it started (in the kernel's own units since
-// boot) and in which boot.
+// Identity names one process for ever. Its JSON stands in the records of agents, shims and supervisors: names stay.
 type Identity struct {
 	PID   int    `json:"pid"`
-	Start uint64 `json:"start"`
+	Start uint64 `json:"start"` // when it started, in the kernel's own units
 	Boot  string `json:"boot_id"`
+	// Space names the name space that PID counts in; empty where this system has none, and in records of older builds.
+	Space string `json:"pid_space,omitempty"`
 }
 
-// ErrGone is returned where the process has ended.
-var ErrGone = errors.New("the process has ended")
+// State is what can be said of the process that an Identity names.
+type State int
+
+// The answers of Look.
+const (
+	Unknown State = iota // it can't be told
+	Same                 // the process still runs
+	Gone                 // it has ended; another process may have its number
+)
+
+// String implements fmt.Stringer.
+func (s State) String() string {
+	switch s {
+	case Same:
+		return "runs"
+	case Gone:
+		return "has ended"
+	}
+	return "can't be told"
+}
+
+// ErrGone is returned where the process has ended, ErrUnknown where that can't be told.
+var (
+	ErrGone    = errors.New("the process has ended")
+	ErrUnknown = errors.New("it can't be told whether the process still runs")
+)
+
+// unknownBoot stands for the boot's id in a container whose /proc does not tell it.
+const unknownBoot = "unknown"
 
 // Identify returns the identity of a living process, or ErrGone.
 func Identify(pid int) (Identity, error) {
@@ -24,26 +53,66 @@ func Identify(pid int) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	if st.Zombie {
+	if st.Zombie() {
 		return Identity{}, ErrGone
 	}
-	return Identity{PID: pid, Start: st.Start, Boot: BootID()}, nil
+	return st.Identity(), nil
+}
+
+// Identity is that of the process that has this status, a zombie or not.
+func (s Stat) Identity() Identity {
+	return Identity{PID: s.PID, Start: s.Start, Boot: BootID(), Space: space()}
 }
 
 // Self is the identity of this process.
 func Self() (Identity, error) { return Identify(os.Getpid()) }
 
-// Alive reports whether the process still runs; a zombie does not.
-func (id Identity) Alive() bool {
-	if id.PID <= 0 || id.Boot != BootID() {
-		return false
+// Look says whether the process still runs; a zombie does not. It never guesses: a number of another name space
+// (the record was written in a container, say, and is read outside) means nothing here.
+func (id Identity) Look() State {
+	boot := BootID()
+	told := boot != unknownBoot && id.Boot != unknownBoot && id.Boot != ""
+	switch {
+	case id.PID <= 0 || told && id.Boot != boot:
+		return Gone
+	case id.Space != "" && id.Space != space():
+		return Unknown
 	}
-	now, err := Identify(id.PID)
-	return err == nil && now == id
+	st, err := ReadStat(id.PID)
+	switch {
+	case errors.Is(err, ErrGone):
+		return Gone
+	case err != nil:
+		return Unknown
+	case st.Start != id.Start || st.Zombie():
+		return Gone
+	case told || id.Boot == boot: // where no boot has an id, number and start must do
+		return Same
+	}
+	return Unknown
 }
 
-// Signal signals the process unless its PID belongs to another one by now. It returns ErrGone where
-// the process has ended.
+// Alive reports whether the process is known to run.
+func (id Identity) Alive() bool { return id.Look() == Same }
+
+// Is reports whether both name one process, as far as records of older builds tell.
+func (id Identity) Is(other Identity) bool {
+	if id.Space == "" || other.Space == "" {
+		id.Space, other.Space = "", ""
+	}
+	return id == other
+}
+
+// StartedAt is when the process started, by the clock as it is set now; zero where that can't be told.
+func (id Identity) StartedAt() time.Time {
+	age, ok := Age(id.Start)
+	if !ok {
+		return time.Time{}
+	}
+	return time.Now().Add(-age)
+}
+
+// Signal signals the process unless its PID belongs to another one by now: then it returns ErrGone.
 func (id Identity) Signal(sig syscall.Signal) error {
 	// On Linux the handle is a pidfd: what is checked after it was opened is what is signalled.
 	p, err := os.FindProcess(id.PID)
@@ -51,8 +120,11 @@ func (id Identity) Signal(sig syscall.Signal) error {
 		return ErrGone
 	}
 	defer p.Release()
-	if !id.Alive() {
+	switch id.Look() {
+	case Gone:
 		return ErrGone
+	case Unknown:
+		return ErrUnknown
 	}
 	if err := p.Signal(sig); err != nil {
 		if errors.Is(err, os.ErrProcessDone) || errors.Is(err, syscall.ESRCH) {

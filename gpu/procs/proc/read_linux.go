@@ -2,132 +2,172 @@ package proc
 
 import (
 	"bytes"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
+
+	"berth/gpu/host/procfile"
 )
 
-// Stat is what is used of /proc/PID/stat.
-type Stat struct {
-	PID, PPID, Group, Session int
-	Start                     uint64 // clock ticks since boot
-	TTY                       bool
-	Zombie                    bool
+// Root is where the kernel shows its processes.
+const Root = "/proc"
+
+// Reader reads processes again and again without asking for new memory. It belongs to one goroutine.
+type Reader struct {
+	dir, prefix string
+	file        procfile.Reader
+	entries     []byte
+	path        []byte
+	page        int64
 }
 
-// BootID identifies this boot of the host.
-var BootID = sync.OnceValue(func() string {
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return "unknown" // a /proc without it (a strict container): PID and start time still tell
+// NewReader reads below dir, which is a test's own folder or "" for Root.
+func NewReader(dir string) *Reader {
+	if dir == "" {
+		dir = Root
 	}
-	return strings.TrimSpace(string(b))
-})
-
-// ReadStat reads the status of one process, or returns ErrGone.
-func ReadStat(pid int) (Stat, error) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return Stat{}, ErrGone // ENOENT, or ESRCH while it was read
-	}
-	st, err := parseStat(b)
-	st.PID = pid
-	return st, err
+	return &Reader{dir: dir, prefix: dir + "/", page: int64(os.Getpagesize())}
 }
 
-// parseStat reads a line of /proc/PID/stat. The command in parentheses may hold anything, also
-// spaces and parentheses: fields are counted from the last one.
-func parseStat(b []byte) (Stat, error) {
-	i := bytes.LastIndexByte(b, ')')
-	if i < 0 {
-		return Stat{}, fmt.Errorf("a process status without a command: %.60q", b)
+// All gives each process that can be seen to each; those that end meanwhile are left out. It reads the folder by
+// itself: making names of thousands of entries that are thrown away costs as much as reading half of them.
+func (r *Reader) All(each func(Stat)) error {
+	if r.entries == nil {
+		r.entries = make([]byte, 32<<10)
 	}
-	f := strings.Fields(string(b[i+1:]))
-	// f[0] is field 3 (state), f[19] field 22 (start time) of proc(5).
-	if len(f) < 20 {
-		return Stat{}, fmt.Errorf("a process status of %d fields: %.60q", len(f)+2, b)
+	fd, err := unix.Open(r.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: r.dir, Err: err}
 	}
-	var st Stat
-	var err error
-	num := func(i int) int {
-		n, e := strconv.Atoi(f[i])
-		if e != nil && err == nil {
-			err = fmt.Errorf("field %d of a process status: %w", i+3, e)
+	defer unix.Close(fd)
+	for {
+		n, err := unix.ReadDirent(fd, r.entries)
+		if err == unix.EINTR {
+			continue
 		}
-		return n
+		if err != nil {
+			return &os.PathError{Op: "readdir", Path: r.dir, Err: err}
+		}
+		if n <= 0 {
+			return nil
+		}
+		for b := r.entries[:n]; len(b) >= 19; {
+			size := int(binary.NativeEndian.Uint16(b[16:]))
+			if size < 19 || size > len(b) {
+				return fmt.Errorf("a folder entry of %d bytes in %s", size, r.dir)
+			}
+			name := b[19:size]
+			if i := bytes.IndexByte(name, 0); i >= 0 {
+				name = name[:i]
+			}
+			if pid, ok := procfile.Uint(name); ok && pid > 0 && pid < 1<<31 {
+				if st, err := r.One(int(pid)); err == nil {
+					each(st)
+				}
+			}
+			b = b[size:]
+		}
 	}
-	st.Zombie = f[0] == "Z" || f[0] == "X" || f[0] == "x"
-	st.PPID, st.Group, st.Session, st.TTY = num(1), num(2), num(3), num(4) != 0
+}
+
+// One reads the status of one process, or returns ErrGone.
+func (r *Reader) One(pid int) (Stat, error) {
+	r.path = strconv.AppendInt(append(r.path[:0], r.prefix...), int64(pid), 10)
+	b, err := r.file.ReadAtMost(string(append(r.path, "/stat"...)), 1)
 	if err != nil {
-		return Stat{}, err
+		return Stat{}, goneOr(err)
 	}
-	if st.Start, err = strconv.ParseUint(f[19], 10, 64); err != nil {
-		return Stat{}, fmt.Errorf("the start time of a process: %w", err)
+	st, ok := parseStat(b, r.page)
+	if !ok || st.PID != pid {
+		return Stat{}, fmt.Errorf("the status of process %d can't be read: %.60q", pid, b)
 	}
 	return st, nil
 }
 
-// All lists every process that can be seen. Those that end meanwhile are left out.
-func All() ([]Stat, error) {
-	d, err := os.Open("/proc")
+// Owner reads who a process runs as, or returns ErrGone.
+func (r *Reader) Owner(pid int) (Owner, error) {
+	b, err := r.File(pid, "status", 0)
 	if err != nil {
-		return nil, err
+		return Owner{}, err
 	}
-	defer d.Close()
-	names, err := d.Readdirnames(-1)
-	if err != nil {
-		return nil, err
+	o, ok := parseOwner(b)
+	if !ok {
+		return o, fmt.Errorf("the owner of process %d can't be read", pid)
 	}
-	out := make([]Stat, 0, len(names))
-	for _, n := range names {
-		if n[0] < '0' || n[0] > '9' {
-			continue
-		}
-		pid, err := strconv.Atoi(n)
-		if err != nil {
-			continue
-		}
-		if st, err := ReadStat(pid); err == nil {
-			out = append(out, st)
-		}
-	}
-	return out, nil
+	return o, nil
 }
 
-// HasEnv reports whether the process was started with the variable KEY=VALUE. Another user's
-// environment can't be read, which counts as no.
-func HasEnv(pid int, kv string) bool {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
+// File reads a file of a process, at least most bytes of it if it has so many; 0: all. What it returns is valid
+// until the next call. Reading "cmdline" and "environ" reads the process's own memory, which may hang.
+func (r *Reader) File(pid int, name string, most int) ([]byte, error) {
+	b, err := r.file.ReadAtMost(r.prefix+strconv.Itoa(pid)+"/"+name, most)
 	if err != nil {
-		return false
+		return nil, goneOr(err)
 	}
-	for v := range bytes.SplitSeq(b, []byte{0}) {
-		if string(v) == kv {
-			return true
+	return b, nil
+}
+
+// goneOr makes of an error ErrGone where it says that there is no such process: ENOENT, or ESRCH while it was read.
+func goneOr(err error) error {
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) {
+		return ErrGone
+	}
+	return err
+}
+
+// ReadStat reads the status of one process. It returns ErrGone only where the kernel agrees that no process has
+// that number: /proc may hide those of other users, or be another name space's.
+func ReadStat(pid int) (Stat, error) {
+	r := NewReader("")
+	for range 3 { // between the questions one may end, and another get its number
+		st, err := r.One(pid)
+		st.Comm = nil
+		if !errors.Is(err, ErrGone) || pid <= 0 || errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+			return st, err
 		}
 	}
-	return false
+	return Stat{}, fmt.Errorf("process %d can't be seen in %s", pid, Root)
 }
 
-// CommandOf returns the command line of a process for people, or "".
-func CommandOf(pid int) string {
-	b, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
-	return strings.TrimSpace(strings.ReplaceAll(string(b), "\x00", " "))
-}
-
-// tick is the unit of start times.
-const tick = time.Second / 100
-
-// StartedAt is when the process started, by the clock as it is set now; zero where that can't be told.
-func (id Identity) StartedAt() time.Time {
-	var up unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &up) != nil || id.Start > 1<<40 {
-		return time.Time{}
+// BootID identifies this boot of the host.
+var BootID = sync.OnceValue(func() string {
+	b, err := os.ReadFile(Root + "/sys/kernel/random/boot_id")
+	if err != nil {
+		return unknownBoot // a strict container: PID and start time still tell
 	}
-	return time.Now().Add(time.Duration(id.Start)*tick - time.Duration(up.Nano()))
+	return strings.TrimSpace(string(b))
+})
+
+// What the kernel calls its first name spaces: PROC_PID_INIT_INO and PROC_TIME_INIT_INO.
+const (
+	firstPIDs = "pid:[4026531836]"
+	firstTime = "time:[4026531834]"
+)
+
+// space names this process's PID name space, and that of its clocks where it has one of its own: start times
+// count from there. Who moves to another name space does so by a child.
+var space = sync.OnceValue(func() string {
+	pids, err := os.Readlink(Root + "/self/ns/pid")
+	if err != nil {
+		return ""
+	}
+	if clocks, err := os.Readlink(Root + "/self/ns/time"); err == nil && clocks != firstTime {
+		return pids + " " + clocks
+	}
+	return pids
+})
+
+// Foreign reports whether this process lives in another PID name space than the kernel's first one.
+func Foreign(dir string) bool {
+	if dir == "" {
+		dir = Root
+	}
+	ns, err := os.Readlink(dir + "/self/ns/pid")
+	return err == nil && ns != firstPIDs
 }
