@@ -17,6 +17,7 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 
 	"berth/backend/base/atomicfile"
+	"berth/gpu/procs/proc"
 )
 
 // How an agent comes back after a reboot: a systemd user unit where the user's services are started
@@ -363,7 +364,7 @@ func cronRuns() bool {
 			continue
 		}
 		if pid, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil && pid > 0 {
-			if _, err := os.Stat("/proc/" + strconv.Itoa(pid)); err == nil {
+			if _, err := proc.Identify(pid); err == nil {
 				return true
 			}
 		}

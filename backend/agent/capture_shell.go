@@ -1,13 +1,11 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -15,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/backend/agent/process"
+	"berth/gpu/procs/proc"
 )
 
 // end ends what is left of the session: gently, since start-up files may hold a lock, as pyenv's do, or write a file.
@@ -119,11 +118,11 @@ func (w *watched) look() (*follow, error) {
 
 // replaced reports whether the shell's process has become another program, by which the command is lost.
 func (w *watched) replaced() (argv []string, replaced bool) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(w.pid) + "/cmdline")
-	if err != nil || len(b) == 0 || bytes.Contains(b, []byte(w.q.mark)) {
+	argv, err := proc.Args(w.pid)
+	if err != nil || len(argv) == 0 || strings.Contains(strings.Join(argv, "\x00"), w.q.mark) {
 		return nil, false // or this system does not tell
 	}
-	return strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00"), true
+	return argv, true
 }
 
 var knownShells = []string{"bash", "zsh", "fish", "dash", "ash", "ksh", "ksh93", "mksh", "sh", "tcsh", "csh"}
@@ -131,14 +130,13 @@ var knownShells = []string{"bash", "zsh", "fish", "dash", "ash", "ksh", "ksh93",
 // follow says how to ask the shell in place of the first one, with the environment that it was started
 // with. nil: it is no shell, or one that runs a script.
 func (w *watched) follow(argv []string) *follow {
-	dir := "/proc/" + strconv.Itoa(w.pid)
-	path, err1 := os.Readlink(dir + "/exe")
-	env, err2 := os.ReadFile(dir + "/environ")
+	path, err1 := proc.Exe(w.pid)
+	env, err2 := proc.Environ(w.pid)
 	name := strings.TrimPrefix(filepath.Base(argv[0]), "-")
 	if err1 != nil || err2 != nil || len(env) == 0 || !slices.Contains(knownShells, name) {
 		return nil
 	}
-	f := &follow{path: path, argv: []string{argv[0], "-i"}, env: strings.Split(strings.TrimSuffix(string(env), "\x00"), "\x00")}
+	f := &follow{path: path, argv: []string{argv[0], "-i"}, env: env}
 	for _, a := range argv[1:] {
 		if !strings.HasPrefix(a, "-") || strings.HasPrefix(a, "-c") {
 			return nil

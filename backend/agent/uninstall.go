@@ -4,16 +4,15 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
 	"berth/backend/base/paths"
+	"berth/gpu/procs/proc"
 )
 
 // Uninstall ends the agent of the options' state folder and removes what it put on this host: its
@@ -96,11 +95,7 @@ func inUse(ctx context.Context, program string) bool {
 		return false
 	}
 	for {
-		exes, _ := filepath.Glob("/proc/[0-9]*/exe")
-		if !slices.ContainsFunc(exes, func(exe string) bool {
-			fi, err := os.Stat(exe)
-			return err == nil && os.SameFile(fi, want) && exe != ownExe
-		}) {
+		if len(proc.Running(want)) == 0 {
 			return false
 		}
 		select {
@@ -110,8 +105,6 @@ func inUse(ctx context.Context, program string) bool {
 		}
 	}
 }
-
-var ownExe = fmt.Sprintf("/proc/%d/exe", os.Getpid())
 
 func uninstallCommand(ctx context.Context, args []string, stdio Stdio) error {
 	end := false

@@ -1,7 +1,6 @@
 package process
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -15,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"berth/gpu/host/procfile"
 )
 
 // Cgroup is a control group that holds the processes of one instance: of version 2 (it can be
@@ -221,30 +222,16 @@ func cgroupMounts() ([]cgroupMount, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseMounts(b), nil
-}
-
-// parseMounts reads mountinfo: "ID PARENT DEV ROOT MOUNTPOINT OPTIONS … - TYPE SOURCE SUPEROPTIONS".
-func parseMounts(b []byte) []cgroupMount {
 	var v2, v1 []cgroupMount
-	sc := bufio.NewScanner(bytes.NewReader(b))
-	sc.Buffer(nil, 1<<20)
-	for sc.Scan() {
-		left, right, ok := strings.Cut(sc.Text(), " - ")
-		l, r := strings.Fields(left), strings.Fields(right)
-		if !ok || len(l) < 5 || len(r) < 3 {
-			continue
-		}
-		switch r[0] {
-		case "cgroup2":
-			v2 = append(v2, cgroupMount{l[4], true})
-		case "cgroup":
-			if slices.Contains(strings.Split(r[2], ","), "freezer") {
-				v1 = append(v1, cgroupMount{l[4], false})
-			}
+	for _, m := range procfile.Mounts(b) {
+		switch {
+		case m.Type == "cgroup2":
+			v2 = append(v2, cgroupMount{m.Point, true})
+		case m.Type == "cgroup" && slices.Contains(strings.Split(m.Super, ","), "freezer"):
+			v1 = append(v1, cgroupMount{m.Point, false})
 		}
 	}
-	return append(v2, v1...)
+	return append(v2, v1...), nil
 }
 
 // ownCgroups returns this process's path in version 2 (true) and in the freezer (false).
@@ -254,16 +241,12 @@ func ownCgroups() map[bool]string {
 	if err != nil {
 		return out
 	}
-	for line := range strings.SplitSeq(string(b), "\n") {
-		f := strings.SplitN(line, ":", 3)
-		if len(f) != 3 {
-			continue
-		}
+	for _, g := range procfile.Groups(b) {
 		switch {
-		case f[0] == "0" && f[1] == "":
-			out[true] = f[2]
-		case slices.Contains(strings.Split(f[1], ","), "freezer"):
-			out[false] = f[2]
+		case len(g.Controllers) == 0:
+			out[true] = g.Path
+		case slices.Contains(g.Controllers, "freezer"):
+			out[false] = g.Path
 		}
 	}
 	return out

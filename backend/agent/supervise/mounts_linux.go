@@ -1,7 +1,6 @@
 package supervise
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,21 +19,10 @@ func noMounts(dir string) error {
 	if real, err := filepath.EvalSymlinks(dir); err == nil {
 		dir = real
 	}
-	for _, m := range mountPoints(b) {
-		if strings.HasPrefix(m, dir+"/") {
-			return fmt.Errorf("%s is a mount point: unmount it first; nothing was deleted", m)
+	for _, m := range procfile.Mounts(b) {
+		if strings.HasPrefix(m.Point, dir+"/") {
+			return fmt.Errorf("%s is a mount point: unmount it first; nothing was deleted", m.Point)
 		}
 	}
 	return nil
-}
-
-// mountPoints reads the mount points of mountinfo, where blanks are written as \040.
-func mountPoints(b []byte) (out []string) {
-	for line := range bytes.SplitSeq(b, []byte{'\n'}) {
-		f := bytes.Fields(line)
-		if len(f) > 4 {
-			out = append(out, procfile.Unescape(string(f[4])))
-		}
-	}
-	return out
 }

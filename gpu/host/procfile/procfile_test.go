@@ -77,3 +77,28 @@ func FuzzContainerOfGroups(f *testing.F) {
 		Keyed(b, func(k []byte, v uint64) {})
 	})
 }
+
+func TestMounts(t *testing.T) {
+	got := Mounts([]byte(`21 1 8:1 / / rw - ext4 /dev/sda rw
+22 21 0:5 / /a\040b rw - tmpfs t rw
+30 23 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs ro,mode=755
+31 30 0:27 /x /sys/fs/cgroup/freezer rw shared:9 - cgroup cgroup rw,freezer
+broken
+1 2 3 4 5 - 6
+`))
+	require.Len(t, got, 4)
+	require.Equal(t, "/a b", got[1].Point)
+	require.Equal(t, Mount{ID: 31, Parent: 30, Device: "0:27", Root: "/x", Point: "/sys/fs/cgroup/freezer", Options: "rw", Type: "cgroup",
+		Source: "cgroup", Super: "rw,freezer"}, got[3])
+}
+
+func FuzzMounts(f *testing.F) {
+	f.Add([]byte("31 30 0:27 / /sys/fs/cgroup/freezer rw shared:9 - cgroup cgroup rw,freezer\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, m := range Mounts(b) {
+			if m.Point == "" || m.Point[0] != '/' {
+				t.Fatalf("a mount at %q", m.Point)
+			}
+		}
+	})
+}
