@@ -15,9 +15,12 @@ import (
 	"syscall"
 	"time"
 
+	"berth/backend/agent/environ"
 	"berth/backend/agent/inventory"
+	"berth/backend/agent/login"
 	"berth/backend/agent/process"
 	"berth/backend/agent/setup"
+	"berth/backend/agent/user"
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
 	"berth/backend/base/version"
@@ -30,7 +33,7 @@ type Agent struct {
 	log     *slog.Logger
 	started time.Time
 	base    []string
-	login   *login
+	login   *login.Login
 	facts   *facts
 	events  *events
 	terms   *terminals
@@ -73,9 +76,9 @@ type record struct {
 // runs already to hand over. ErrRunning is returned where one runs and is not to be replaced.
 func New(ctx context.Context, o Options, takeover bool, log *slog.Logger) (_ *Agent, err error) {
 	if o.Shell == "" {
-		o.Shell = loginShell()
+		o.Shell = user.Shell()
 	}
-	for _, d := range []string{o.State, o.terminalsDir()} {
+	for _, d := range []string{o.State, terminalsDir(o)} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, fmt.Errorf("making the agent's folder: %w", err)
 		}
@@ -90,10 +93,10 @@ func New(ctx context.Context, o Options, takeover bool, log *slog.Logger) (_ *Ag
 	a := &Agent{o: o, exe: exe, log: log, started: time.Now().UTC(), quit: make(chan struct{}), patience: usual, conns: make(chan struct{}, maxConns)}
 	a.smallShim = sync.OnceValue(a.findSmallShim)
 	a.grace.Store(int64(hangupGrace))
-	a.base = baseEnv(o, os.Environ())
+	a.base = login.Base(o, os.Environ())
 	a.events = newEvents()
 	a.facts = newFacts()
-	a.inventory = inventory.NewReader(inventory.Host{Home: o.Home, Work: o.Workdir, Path: filepath.SplitList(lookup(a.base, "PATH")), Arch: runtime.GOARCH})
+	a.inventory = inventory.NewReader(inventory.Host{Home: o.Home, Work: o.Workdir, Path: filepath.SplitList(environ.Lookup(a.base, "PATH")), Arch: runtime.GOARCH})
 	if err := a.takeLock(ctx, takeover); err != nil {
 		return nil, err
 	}
@@ -110,7 +113,7 @@ func New(ctx context.Context, o Options, takeover bool, log *slog.Logger) (_ *Ag
 	self, err := process.Self()
 	if err == nil {
 		v := version.Current()
-		err = atomicfile.Write(o.recordPath(), record{Identity: self, Socket: o.Socket, Version: v.Number, Built: v.Built, Exe: exe})
+		err = atomicfile.Write(o.RecordPath(), record{Identity: self, Socket: o.Socket, Version: v.Number, Built: v.Built, Exe: exe})
 	}
 	if err != nil {
 		_ = l.Close()
@@ -130,7 +133,7 @@ func New(ctx context.Context, o Options, takeover bool, log *slog.Logger) (_ *Ag
 var ErrRunning = errors.New("an agent of this state folder runs already")
 
 func (a *Agent) takeLock(ctx context.Context, takeover bool) error {
-	f, err := lock(a.o.lockPath(), false)
+	f, err := lock(a.o.LockPath(), false)
 	if errors.Is(err, errLocked) {
 		if !takeover {
 			return ErrRunning
@@ -138,7 +141,7 @@ func (a *Agent) takeLock(ctx context.Context, takeover bool) error {
 		if err := handOver(ctx, a.o.Socket); err != nil {
 			return fmt.Errorf("asking the older agent to hand over: %w", err)
 		}
-		f, err = lockWithin(ctx, a.o.lockPath(), 10*time.Second)
+		f, err = lockWithin(ctx, a.o.LockPath(), 10*time.Second)
 	}
 	if err != nil {
 		return fmt.Errorf("the agent's lock: %w", err)
@@ -171,7 +174,7 @@ func (a *Agent) guarded(l *net.UnixListener) *guard {
 
 // Serve serves until the agent is told to stop, or has handed over and its last stream has ended.
 func (a *Agent) Serve() error {
-	a.login = newLogin(a.ctx, a.o, a.base, a.exe)
+	a.login = login.New(a.ctx, a.o, a.base, a.exe)
 	a.facts.start(a.ctx)
 	a.terms.load()
 	a.runOnStart()
@@ -203,7 +206,7 @@ func (a *Agent) Serve() error {
 	}
 	a.streams.Wait()
 	a.cancel()
-	a.login.await(context.Background())
+	a.login.Await(context.Background())
 	return nil
 }
 
@@ -219,7 +222,7 @@ func (a *Agent) letGo(removeRecord bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if removeRecord {
-		_ = os.Remove(a.o.recordPath())
+		_ = os.Remove(a.o.RecordPath())
 	}
 	_ = a.lis.Close() // removes the socket
 	_ = a.lockFile.Close()
@@ -278,6 +281,3 @@ func (a *Agent) endStreams() {
 
 // active notes input or output of an exec or terminal.
 func (a *Agent) active() { a.activity.Store(time.Now().UnixNano()) }
-
-// binDir is where content-addressed copies of programs for this agent lie.
-func (o Options) binDir() string { return filepath.Join(filepath.Dir(o.State), "bin") }

@@ -6,15 +6,20 @@ import (
 	"strings"
 	"time"
 
+	"berth/backend/agent/part"
 	"berth/backend/agent/root"
 	"berth/backend/api"
 )
 
-// hostKeyLimit is how long a machine without entropy may take to make a key.
-const hostKeyLimit = time.Minute
+const (
+	// hostKeyLimit is how long a machine without entropy may take to make a key.
+	hostKeyLimit = time.Minute
+	// rootLimit is how long anything else may take that needs root.
+	rootLimit = 10 * time.Second
+)
 
 // root calls this program as root.
-func (a *Agent) root() root.Caller { return root.New(Command(a.exe, "root")) }
+func (a *Agent) root() root.Caller { return root.New(part.Command(a.exe, "root")) }
 
 // handleHostKey makes another host key, or takes it into use.
 func (a *Agent) handleHostKey(w http.ResponseWriter, r *http.Request) {
@@ -57,7 +62,7 @@ func (a *Agent) handleClock(w http.ResponseWriter, r *http.Request) {
 	}
 	behind := time.Until(q.Now)
 	if behind > clockOff {
-		ctx, cancel := context.WithTimeout(r.Context(), toolLimit)
+		ctx, cancel := context.WithTimeout(r.Context(), rootLimit)
 		defer cancel()
 		if _, err := a.root().Run(ctx, "setting the clock", "clock", q.Now.UTC().Format(time.RFC3339Nano)); err != nil {
 			api.WriteError(w, err)

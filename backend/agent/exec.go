@@ -15,9 +15,11 @@ import (
 	"syscall"
 	"time"
 
+	"berth/backend/agent/environ"
 	"berth/backend/agent/flowcontrol"
 	"berth/backend/agent/process"
 	"berth/backend/agent/shim"
+	"berth/backend/agent/tty"
 	"berth/backend/api"
 	"berth/backend/transport/wire"
 )
@@ -166,7 +168,7 @@ func (a *Agent) readExec(s *api.Stream, p *execProc) {
 		case wire.Resize:
 			var z wire.Size
 			if p.tty != nil && json.Unmarshal(b, &z) == nil {
-				resize(p.tty, z.Rows, z.Cols)
+				tty.Resize(p.tty, z.Rows, z.Cols)
 			}
 		}
 	}
@@ -277,7 +279,7 @@ func (a *Agent) startExec(req api.ExecRequest) (_ *execProc, err error) {
 	if err != nil {
 		return nil, err
 	}
-	path, err := lookPath(req.Argv[0], dir, lookup(env, "PATH"))
+	path, err := lookPath(req.Argv[0], dir, environ.Lookup(env, "PATH"))
 	if err != nil {
 		return nil, err
 	}
@@ -292,7 +294,7 @@ func (a *Agent) startExec(req api.ExecRequest) (_ *execProc, err error) {
 	}()
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if req.TTY {
-		master, tty, err := openTTY(req.Rows, req.Cols)
+		master, tty, err := tty.Open(req.Rows, req.Cols)
 		if err != nil {
 			return nil, api.Errorf(api.CodeFailed, "opening a terminal device: %w", err)
 		}
@@ -336,14 +338,14 @@ func (k keepOpen) Close() error { return k.SetWriteDeadline(time.Unix(1, 0)) }
 
 // environment is what a command or terminal runs with.
 func (a *Agent) environment(ctx context.Context, over []string, tty bool, term string) []string {
-	env := merge(a.login.environment(ctx), berthEnv(a.o)...)
+	env := environ.Merge(a.login.Environment(ctx), a.o.Env()...)
 	if tty {
 		if term == "" {
 			term = "xterm-256color"
 		}
-		env = merge(env, "TERM="+term)
+		env = environ.Merge(env, "TERM="+term)
 	}
-	return merge(env, over...)
+	return environ.Merge(env, over...)
 }
 
 // dir is where a command runs: below the working directory if the request's path is relative.

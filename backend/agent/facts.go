@@ -10,7 +10,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"berth/backend/agent/boot"
+	"berth/backend/agent/part"
 	"berth/backend/agent/process"
+	"berth/backend/agent/user"
 	"berth/backend/api"
 	"berth/backend/base/paths"
 	"berth/backend/base/version"
@@ -31,9 +34,9 @@ type facts struct {
 }
 
 func newFacts() *facts {
-	f := &facts{kernel: kernelRelease(), user: userName(), memory: memoryBytes()}
+	f := &facts{kernel: kernelRelease(), user: user.Name(), memory: memoryBytes()}
 	f.host, _ = os.Hostname()
-	f.hash = sync.OnceValue(ownHash)
+	f.hash = sync.OnceValue(part.OwnHash)
 	return f
 }
 
@@ -71,15 +74,11 @@ func (a *Agent) Info() api.AgentInfo {
 		i.Warnings = append(i.Warnings, f.gpuWarn)
 	}
 	f.mu.Unlock()
-	i.Environment = a.login.info()
-	_, _ = a.login.look() // so that what is shown next is of today's start-up files
-	if w := a.login.warning(); w != "" {
-		i.Warnings = append(i.Warnings, w)
-	}
+	a.login.Report(&i)
 	i.Warnings = append(i.Warnings, a.figures.Problems()...)
 	recs := a.terms.records()
 	i.Terminals = len(recs)
-	i.AfterReboot = afterReboot(a.o)
+	i.AfterReboot = boot.AfterReboot(a.o)
 	last := []time.Time{a.started}
 	if a.setups.Busy() {
 		last = append(last, i.Now)

@@ -6,9 +6,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// getTermios is the call that reads the settings of a terminal.
-const getTermios = unix.TCGETS
-
 func statTimes(st *unix.Stat_t) (accessed, modified time.Time) {
 	return time.Unix(st.Atim.Unix()), time.Unix(st.Mtim.Unix())
 }

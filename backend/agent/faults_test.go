@@ -138,7 +138,7 @@ func TestAnotherUserTriesATerminal(t *testing.T) {
 	p := attach(t, c, api.TerminalRequest{Rows: 24, Cols: 80})
 	p.types("echo secret-$((1+1))\n")
 	p.sees("secret-2")
-	socket := o.terminalSocket(p.id)
+	socket := terminalSocket(o, p.id)
 	fi, err := os.Stat(socket)
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), fi.Mode().Perm())
@@ -179,7 +179,7 @@ func TestHostileNamesInTheEnvironment(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, o.Instance+"\x1b]0;x\x07\n"+o.InstanceID, r.stdout)
 	o.Instance = "two\nlines"
-	require.Error(t, o.check())
+	require.Error(t, o.Check())
 }
 
 func TestStopEndsTerminalsAndCommandsOnlyIfAsked(t *testing.T) {

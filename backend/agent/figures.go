@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"berth/backend/agent/part"
 	"berth/backend/agent/process"
 	"berth/backend/agent/root"
 	"berth/backend/api"
@@ -34,7 +35,7 @@ type figures struct {
 
 // startFigures begins to measure. Stop ends it, and lets a newer agent have the history.
 func (a *Agent) startFigures() *figures {
-	find := func() ([][]string, error) { return probe.Commands(Command(a.exe, "probe"), a.exe, a.o.binDir()) }
+	find := func() ([][]string, error) { return probe.Commands(part.Command(a.exe, "probe"), a.exe, a.o.BinDir()) }
 	f := &figures{probe: probe.New(probe.Options{Find: find, Every: monitor.Idle, Log: a.log}), done: make(chan struct{})}
 	o := monitor.Options{GPU: newXIDs(f.probe, filepath.Join(a.o.State, "xids.json"), a.log), History: filepath.Join(a.o.State, "history"), Attributor: owners{a, f.probe}, Keep: a.ownProcesses, Log: a.log}
 	if rules, err := attention.Builtin(); err != nil {
@@ -247,7 +248,7 @@ func (a *Agent) handleSignal(w http.ResponseWriter, r *http.Request) {
 		if q.StartedAt.IsZero() {
 			q.StartedAt = id.StartedAt()
 		}
-		ctx, cancel := context.WithTimeout(r.Context(), toolLimit)
+		ctx, cancel := context.WithTimeout(r.Context(), rootLimit)
 		err = a.root().Signal(ctx, q.Signal, root.Target{PID: pid, StartedAt: q.StartedAt})
 		cancel()
 	}

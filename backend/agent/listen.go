@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"berth/backend/agent/part"
 	"berth/backend/api"
 	"berth/backend/base/paths"
 	"berth/backend/base/peercred"
@@ -18,8 +19,8 @@ import (
 // listen makes the agent's socket: 0600, in a folder that belongs to this user alone. The caller
 // holds the agent's lock, so a socket that is there is stale.
 func listen(path string) (*net.UnixListener, error) {
-	if len(path) > maxSocket {
-		return nil, fmt.Errorf("the socket's path %s has %d bytes; the system takes %d", path, len(path), maxSocket)
+	if len(path) > part.MaxSocket {
+		return nil, fmt.Errorf("the socket's path %s has %d bytes; the system takes %d", path, len(path), part.MaxSocket)
 	}
 	if err := privateSocketDir(path); err != nil {
 		return nil, fmt.Errorf("making the folder for the agent's socket: %w", err)

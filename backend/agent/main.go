@@ -18,6 +18,8 @@ import (
 	"sync"
 	"syscall"
 
+	"berth/backend/agent/boot"
+	"berth/backend/agent/login"
 	"berth/backend/agent/root"
 	"berth/backend/agent/setup"
 	"berth/backend/agent/shim"
@@ -65,7 +67,7 @@ func Main(args []string, stdio Stdio) int {
 	case "parent":
 		return supervise.Main(rest)
 	case "env":
-		if len(rest) != 1 || printEnv(rest[0], stdio.Out) != nil {
+		if len(rest) != 1 || login.PrintEnv(rest[0], stdio.Out) != nil {
 			return 1
 		}
 		return 0
@@ -135,27 +137,11 @@ func runCommand(ctx context.Context, args []string, stdio Stdio) error {
 	return a.Serve()
 }
 
-// ownFolders says why an agent is not the one that the user has on this host, but one with folders of
-// its own, which keeps out of the user's crontab and units unless asked; "" for the user's one.
-func ownFolders(o Options) string {
-	if h := os.Getenv("BERTH_HOME"); h != "" {
-		return "its home (BERTH_HOME=" + h + ") is not the user's own"
-	}
-	if f := passwdFields(); len(f) >= 6 && filepath.Clean(f[5]) != o.Home {
-		return "its home (HOME=" + o.Home + ") is not the user's own, which is " + f[5]
-	}
-	var usual Options
-	if usual.defaults() != nil || usual.State != o.State || usual.Socket != o.Socket {
-		return "its folder (" + o.State + ") is not the usual one"
-	}
-	return ""
-}
-
 func startCommand(ctx context.Context, args []string, stdio Stdio) error {
-	replace, boot, noBoot := false, false, false
+	replace, arrange, noBoot := false, false, false
 	o, err := parse("start", args, stdio.Err, func(fs *flag.FlagSet) {
 		fs.BoolVar(&replace, "replace", false, "replace a running agent if this build is newer")
-		fs.BoolVar(&boot, "boot", false, "arrange that it comes back after a reboot, also where it has folders of its own")
+		fs.BoolVar(&arrange, "boot", false, "arrange that it comes back after a reboot, also where it has folders of its own")
 		fs.BoolVar(&noBoot, "no-boot", false, "arrange nothing for after a reboot")
 	})
 	if err != nil {
@@ -166,8 +152,8 @@ func startCommand(ctx context.Context, args []string, stdio Stdio) error {
 			return err
 		}
 	}
-	boot = !noBoot && (boot || ownFolders(o) == "")
-	info, err := start(ctx, o, replace, boot)
+	arrange = !noBoot && (arrange || boot.OwnFolders(o) == "")
+	info, err := start(ctx, o, replace, arrange)
 	if err != nil {
 		return err
 	}

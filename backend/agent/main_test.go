@@ -7,13 +7,12 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"berth/backend/agent/agenttest"
 	"berth/backend/agent/process"
 	"berth/backend/api"
 	"berth/backend/transport/wire"
@@ -29,18 +28,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// testOptions are of an agent with folders of its own. Sockets are short, so they are not below
-// t.TempDir.
+// testOptions are of an agent with folders of its own.
 func testOptions(t testing.TB) Options {
 	t.Helper()
-	dir := t.TempDir()
-	run, err := os.MkdirTemp("/tmp", "bt")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(run) })
-	home := filepath.Join(dir, "home")
-	require.NoError(t, os.Mkdir(home, 0o700))
-	return Options{State: filepath.Join(dir, "state", "agent"), Socket: filepath.Join(run, "agent.sock"), Home: home, Workdir: home,
-		Scratch: filepath.Join(dir, "scratch"), Instance: "t", InstanceID: "i-" + filepath.Base(run), Shell: "/bin/bash"}
+	return agenttest.Options(t)
 }
 
 // serve runs an agent in this process until the test ends; its terminals are ended first.
@@ -94,19 +85,11 @@ func sh(script string) api.ExecRequest { return api.ExecRequest{Argv: []string{"
 // eventually polls until ok holds; what names what was awaited.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(2 * time.Minute)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for: %s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	agenttest.Eventually(t, what, ok)
 }
 
 // testProgram is this program under a name and with a mode that any user can run.
 func testProgram(t testing.TB) string {
 	t.Helper()
-	exe, err := os.Executable()
-	require.NoError(t, err)
-	return exe
+	return agenttest.Program(t)
 }

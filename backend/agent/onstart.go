@@ -17,7 +17,7 @@ type onStart struct {
 	Plan api.SetupPlan `json:"plan"` // without steps: there is none
 }
 
-func (o Options) onStartPath() string { return filepath.Join(o.State, "onstart.json") }
+func onStartPath(o Options) string { return filepath.Join(o.State, "onstart.json") }
 
 // handleOnStart keeps what is run at each boot from the next on.
 func (a *Agent) handleOnStart(w http.ResponseWriter, r *http.Request) {
@@ -28,7 +28,7 @@ func (a *Agent) handleOnStart(w http.ResponseWriter, r *http.Request) {
 		err = a.setups.Check(plan)
 	}
 	if err == nil {
-		if err = atomicfile.Write(a.o.onStartPath(), onStart{Boot: process.BootID(), Plan: plan}); err != nil {
+		if err = atomicfile.Write(onStartPath(a.o), onStart{Boot: process.BootID(), Plan: plan}); err != nil {
 			err = api.Errorf(api.CodeFailed, "keeping the start script on the instance: %w", err)
 		}
 	}
@@ -43,7 +43,7 @@ func (a *Agent) handleOnStart(w http.ResponseWriter, r *http.Request) {
 // same start finds it under way: the plan is known by the boot.
 func (a *Agent) runOnStart() {
 	var kept onStart
-	switch err := atomicfile.Read(a.o.onStartPath(), &kept); {
+	switch err := atomicfile.Read(onStartPath(a.o), &kept); {
 	case errors.Is(err, fs.ErrNotExist):
 		return
 	case err != nil:
@@ -58,7 +58,7 @@ func (a *Agent) runOnStart() {
 	kept.Plan.ID = api.OnStartID(kept.Boot)
 	_, err := a.setups.Put(kept.Plan)
 	if err == nil {
-		err = atomicfile.Write(a.o.onStartPath(), kept)
+		err = atomicfile.Write(onStartPath(a.o), kept)
 	}
 	if err != nil {
 		a.log.Error("beginning the start script", "err", err)

@@ -6,19 +6,24 @@ import (
 	"syscall"
 	"time"
 
+	"berth/backend/agent/part"
+	"berth/backend/agent/user"
 	"berth/backend/base/atomicfile"
 )
 
-// What those who keep an agent (the local backend) may know of it without calling it.
+// Options is what one agent is told when it is started.
+type Options = part.Options
 
-// Check completes and checks the options of another agent.
-func (o *Options) Check() error { return o.check() }
+// Command is the command line that makes the program exe play a part of the agent.
+func Command(exe string, sub ...string) []string { return part.Command(exe, sub...) }
+
+// What those who keep an agent (the local backend) may know of it without calling it.
 
 // MemoryBytes is the memory of this host.
 func MemoryBytes() int64 { return memoryBytes() }
 
 // UserHome is the home folder of this user.
-func UserHome() string { return userHome() }
+func UserHome() string { return user.Home() }
 
 func recordOf(state string) (record, error) {
 	var r record

@@ -9,7 +9,10 @@ import (
 	"strings"
 	"time"
 
+	"berth/backend/agent/environ"
+	"berth/backend/agent/part"
 	"berth/backend/agent/setup"
+	"berth/backend/agent/user"
 	"berth/backend/api"
 )
 
@@ -17,7 +20,7 @@ import (
 func newSetups(a *Agent) (*setup.Engine, error) {
 	o := setup.Options{Dir: filepath.Join(a.o.State, "setup"), Work: a.o.Workdir, Env: a.setupEnv, Log: a.log, Root: a.root(),
 		Runner: func(folder, step, attempt string) []string {
-			return Command(a.exe, "setup-step", folder, step, attempt)
+			return part.Command(a.exe, "setup-step", folder, step, attempt)
 		},
 		Changed: a.setupChanged,
 	}
@@ -33,22 +36,22 @@ func (a *Agent) setupEnv(ctx context.Context, root bool) ([]string, bool) {
 	if ctx.Err() != nil {
 		return nil, false
 	}
-	who := []string{"BERTH_USER=" + userName(), "BERTH_USER_HOME=" + a.o.Home}
+	who := []string{"BERTH_USER=" + user.Name(), "BERTH_USER_HOME=" + a.o.Home}
 	if !root {
-		return merge(env, who...), true
+		return environ.Merge(env, who...), true
 	}
 	home := "/root"
 	if os.Getuid() == 0 {
 		home = a.o.Home
 	}
-	out := []string{"PATH=" + defaultPath, "HOME=" + home, "USER=root", "LOGNAME=root", "LANG=C.UTF-8"}
+	out := []string{"PATH=" + environ.DefaultPath, "HOME=" + home, "USER=root", "LOGNAME=root", "LANG=C.UTF-8"}
 	for _, kv := range env {
 		k, _, _ := strings.Cut(kv, "=")
 		if strings.HasSuffix(strings.ToLower(k), "_proxy") || k == "TZ" || k == "SSL_CERT_FILE" || k == "SSL_CERT_DIR" {
 			out = append(out, kv)
 		}
 	}
-	return merge(out, append(berthEnv(a.o), who...)...), true
+	return environ.Merge(out, append(a.o.Env(), who...)...), true
 }
 
 // setupChanged notes a step's beginning or end as an event.

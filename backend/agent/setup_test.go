@@ -131,9 +131,9 @@ func TestTheStartScriptOfABoot(t *testing.T) {
 	require.ErrorIs(t, err, &api.Error{Code: api.CodeNotFound}, "this boot's start is what it was kept at")
 
 	var kept onStart
-	require.NoError(t, atomicfile.Read(o.onStartPath(), &kept))
+	require.NoError(t, atomicfile.Read(onStartPath(o), &kept))
 	kept.Boot = "before"
-	require.NoError(t, atomicfile.Write(o.onStartPath(), kept))
+	require.NoError(t, atomicfile.Write(onStartPath(o), kept))
 	again()
 	require.Equal(t, api.OpSucceeded, setupEnd(t, c, api.OnStartID(process.BootID())).State)
 	again()
@@ -146,7 +146,7 @@ func TestTheStartScriptOfABoot(t *testing.T) {
 	require.Equal(t, "started\n", string(b))
 
 	require.NoError(t, c.KeepOnStart(t.Context(), api.SetupPlan{}))
-	require.NoError(t, os.WriteFile(o.onStartPath(), []byte("{"), 0o600))
+	require.NoError(t, os.WriteFile(onStartPath(o), []byte("{"), 0o600))
 	again()
 	_, err = c.Info(t.Context())
 	require.NoError(t, err, "a script that can't be read keeps no agent from starting")

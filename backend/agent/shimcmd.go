@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/assets/packed"
+	"berth/backend/agent/part"
 )
 
 // shimCommand is the command line of a terminal's shim: the small embedded one where this build has
@@ -16,7 +17,7 @@ func (a *Agent) shimCommand(id string) []string {
 	if path := a.smallShim(); path != "" {
 		return []string{path, id}
 	}
-	return Command(a.exe, "shim", id)
+	return part.Command(a.exe, "shim", id)
 }
 
 // findSmallShim writes the embedded shim out and returns its path; "" where there is none or it
@@ -25,7 +26,7 @@ func (a *Agent) findSmallShim() string {
 	if len(embeddedShim) == 0 {
 		return ""
 	}
-	path, err := unpackShim(embeddedShim, a.o.binDir())
+	path, err := unpackShim(embeddedShim, a.o.BinDir())
 	debug.FreeOSMemory() // once: unpacking took more than all the rest does
 	if err != nil {
 		a.log.Warn("the small shim can't be used, this program plays its part", "err", err)

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"berth/backend/agent/boot"
+	"berth/backend/agent/part"
 	"berth/backend/agent/process"
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
@@ -89,13 +91,13 @@ func Start(ctx context.Context, o Options, replace bool) (api.AgentInfo, error) 
 	return start(ctx, o, replace, false)
 }
 
-// start is Start; with boot it also arranges that the agent outlives logout and comes back after a
+// start is Start; with arrange it also arranges that the agent outlives logout and comes back after a
 // reboot, where the host allows.
-func start(ctx context.Context, o Options, replace, boot bool) (api.AgentInfo, error) {
+func start(ctx context.Context, o Options, replace, arrange bool) (api.AgentInfo, error) {
 	if err := os.MkdirAll(o.State, 0o700); err != nil {
 		return api.AgentInfo{}, fmt.Errorf("making the agent's folder: %w", err)
 	}
-	l, err := lock(o.startLockPath(), true)
+	l, err := lock(o.StartLockPath(), true)
 	if err != nil {
 		return api.AgentInfo{}, err
 	}
@@ -104,10 +106,10 @@ func start(ctx context.Context, o Options, replace, boot bool) (api.AgentInfo, e
 	if err == nil {
 		running := version.Version{Number: info.Version, Built: info.Built}
 		// The same program built again (go run does that) is later, but not newer.
-		if replace && version.Current().Newer(running) && info.Hash != ownHash() {
-			return launch(ctx, o, info.PID, boot)
+		if replace && version.Current().Newer(running) && info.Hash != part.OwnHash() {
+			return launch(ctx, o, info.PID, arrange)
 		}
-		if boot {
+		if arrange {
 			info.AfterReboot = arrangeBoot(ctx, o, "")
 		}
 		return info, nil
@@ -115,27 +117,27 @@ func start(ctx context.Context, o Options, replace, boot bool) (api.AgentInfo, e
 	if errors.Is(err, &api.Error{Code: api.CodeForbidden}) {
 		return info, err
 	}
-	return reviveOrLaunch(ctx, o, boot)
+	return reviveOrLaunch(ctx, o, arrange)
 }
 
 // reviveOrLaunch gets an answer from an agent that was not reached: one that lives makes its socket
 // again, one that is about to end (or to begin) is waited for, and where there is none, one is
 // launched.
-func reviveOrLaunch(ctx context.Context, o Options, boot bool) (api.AgentInfo, error) {
+func reviveOrLaunch(ctx context.Context, o Options, arrange bool) (api.AgentInfo, error) {
 	wctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	signalled := process.Identity{}
 	for {
-		held, err := lock(o.lockPath(), false)
+		held, err := lock(o.LockPath(), false)
 		if err == nil {
 			_ = held.Close()
-			return launch(ctx, o, 0, boot)
+			return launch(ctx, o, 0, arrange)
 		}
 		if !errors.Is(err, errLocked) {
 			return api.AgentInfo{}, err
 		}
 		var rec record
-		if atomicfile.Read(o.recordPath(), &rec) == nil && rec.Identity != signalled && rec.Signal(syscall.SIGUSR1) == nil {
+		if atomicfile.Read(o.RecordPath(), &rec) == nil && rec.Identity != signalled && rec.Signal(syscall.SIGUSR1) == nil {
 			signalled = rec.Identity // it makes its socket again
 		}
 		info, err := askInfo(wctx, o.Socket)
@@ -157,17 +159,17 @@ func reviveOrLaunch(ctx context.Context, o Options, boot bool) (api.AgentInfo, e
 
 // launch starts an agent from a content-addressed copy of this program and waits until it answers.
 // It takes over from the process old, if that is not 0.
-func launch(ctx context.Context, o Options, old int, boot bool) (api.AgentInfo, error) {
+func launch(ctx context.Context, o Options, old int, arrange bool) (api.AgentInfo, error) {
 	var none api.AgentInfo
 	exe, err := os.Executable()
 	if err != nil {
 		return none, fmt.Errorf("finding this program: %w", err)
 	}
-	if exe, err = paths.CopyProgram(exe, o.binDir(), filepath.Base(exe)); err != nil {
+	if exe, err = paths.CopyProgram(exe, o.BinDir(), filepath.Base(exe)); err != nil {
 		return none, err
 	}
-	rotate(o.logPath())
-	log, err := os.OpenFile(o.logPath(), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	rotate(o.LogPath())
+	log, err := os.OpenFile(o.LogPath(), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return none, fmt.Errorf("opening the agent's log: %w", err)
 	}
@@ -180,8 +182,8 @@ func launch(ctx context.Context, o Options, old int, boot bool) (api.AgentInfo, 
 	if old != 0 {
 		sub = append(sub, "--takeover")
 	}
-	argv := Command(exe, sub...)
-	ended, err := detach(ctx, argv, log, boot)
+	argv := part.Command(exe, sub...)
+	ended, err := detach(ctx, argv, log, arrange)
 	if errors.Is(err, syscall.EACCES) {
 		return none, fmt.Errorf("starting the agent %s: %w: the file system that it lies on may forbid programs (noexec); give --state on one that does not", exe, err)
 	}
@@ -191,7 +193,7 @@ func launch(ctx context.Context, o Options, old int, boot bool) (api.AgentInfo, 
 	info, err := waitAnswer(ctx, o.Socket, old, func() error {
 		select {
 		case err := <-ended:
-			return fmt.Errorf("it ended at once (%v): %s", err, tailFrom(o.logPath(), from.Size()))
+			return fmt.Errorf("it ended at once (%v): %s", err, tailFrom(o.LogPath(), from.Size()))
 		default:
 			return nil
 		}
@@ -199,7 +201,7 @@ func launch(ctx context.Context, o Options, old int, boot bool) (api.AgentInfo, 
 	if err != nil {
 		return none, fmt.Errorf("starting the agent: %w", err)
 	}
-	if boot {
+	if arrange {
 		info.AfterReboot = arrangeBoot(ctx, o, exe)
 	}
 	return info, nil
@@ -210,12 +212,12 @@ func launch(ctx context.Context, o Options, old int, boot bool) (api.AgentInfo, 
 func arrangeBoot(ctx context.Context, o Options, exe string) string {
 	if exe == "" {
 		var rec record
-		if err := atomicfile.Read(o.recordPath(), &rec); err != nil {
-			return afterReboot(o)
+		if err := atomicfile.Read(o.RecordPath(), &rec); err != nil {
+			return boot.AfterReboot(o)
 		}
 		exe = rec.Exe
 	}
-	rec, err := ensureBoot(ctx, o, exe)
+	rec, err := boot.Arrange(ctx, o, exe)
 	if err != nil {
 		return rec.Text + " (this could not be noted: " + err.Error() + ")"
 	}
@@ -227,14 +229,8 @@ func arrangeBoot(ctx context.Context, o Options, exe string) string {
 // that ends, on some hosts, and a session of its own does not escape that. ended tells of the end,
 // if it is known.
 func detach(ctx context.Context, argv []string, log *os.File, service bool) (ended <-chan error, err error) {
-	if service && systemdUser(ctx) == nil {
-		unit := fmt.Sprintf("berth-agent-%d-%d", os.Getpid(), time.Now().Unix())
-		args := append([]string{"--user", "--quiet", "--collect", "--unit=" + unit, "--property=Type=exec", "--property=KillMode=process",
-			"--property=StandardOutput=append:" + log.Name(), "--property=StandardError=append:" + log.Name(), "--"}, argv...)
-		if _, err := tool(ctx, nil, "systemd-run", args...); err == nil {
-			return nil, nil
-		}
-		// Older than these properties, or refused: as on any other host.
+	if service && boot.StartService(ctx, argv, log.Name()) == nil {
+		return nil, nil
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = "/"

@@ -28,7 +28,7 @@ func TestUninstallLeavesAProgramInUse(t *testing.T) {
 	o := testOptions(t)
 	b, err := os.ReadFile("/bin/sleep")
 	require.NoError(t, err)
-	program := filepath.Join(o.binDir(), "hash", "berth-agent")
+	program := filepath.Join(o.BinDir(), "hash", "berth-agent")
 	require.NoError(t, os.MkdirAll(filepath.Dir(program), 0o700))
 	require.NoError(t, os.WriteFile(program, b, 0o700))
 	require.NoError(t, os.MkdirAll(o.State, 0o700))

@@ -11,10 +11,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"berth/backend/agent/environ"
 	"berth/backend/agent/process"
 	"berth/backend/agent/shim"
 	"berth/backend/api"
@@ -48,11 +50,19 @@ type terminal struct {
 
 type ending struct{ id, how string }
 
+// terminalsDir is where the records of terminals lie.
+func terminalsDir(o Options) string { return filepath.Join(o.State, "terminals") }
+
+// terminalSocket is the socket of a terminal's shim: short, and beside the agent's.
+func terminalSocket(o Options, id string) string {
+	return strings.TrimSuffix(o.Socket, ".sock") + ".t" + id
+}
+
 func newTerminals(a *Agent) *terminals { return &terminals{a: a, live: map[string]*terminal{}} }
 
 // load finds the terminals of earlier agents again.
 func (ts *terminals) load() {
-	entries, err := os.ReadDir(ts.a.o.terminalsDir())
+	entries, err := os.ReadDir(terminalsDir(ts.a.o))
 	if err != nil {
 		ts.a.log.Error("the records of terminals can't be read", "err", err)
 		return
@@ -68,7 +78,7 @@ func (ts *terminals) load() {
 }
 
 func (ts *terminals) adopt(id string) {
-	dir := filepath.Join(ts.a.o.terminalsDir(), id)
+	dir := filepath.Join(terminalsDir(ts.a.o), id)
 	rec, err := shim.ReadRecord(dir)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -326,7 +336,7 @@ func (ts *terminals) reserve() (id, dir string, err error) {
 	for {
 		ts.last++
 		id = strconv.Itoa(ts.last)
-		dir = filepath.Join(ts.a.o.terminalsDir(), id)
+		dir = filepath.Join(terminalsDir(ts.a.o), id)
 		err := os.Mkdir(dir, 0o700)
 		if errors.Is(err, os.ErrExist) {
 			continue
@@ -343,7 +353,7 @@ func (ts *terminals) start(ctx context.Context, id, dir string, req api.Terminal
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
 	mark := "BERTH_TERMINAL=" + id + "." + hex.EncodeToString(b[:])
-	spec := shim.Spec{ID: id, Dir: dir, Socket: a.o.terminalSocket(id), Mark: mark, Rows: req.Rows, Cols: req.Cols}
+	spec := shim.Spec{ID: id, Dir: dir, Socket: terminalSocket(a.o, id), Mark: mark, Rows: req.Rows, Cols: req.Cols}
 	var err error
 	if spec.Cwd, err = a.dir(req.Dir); err != nil {
 		return nil, err
@@ -353,20 +363,20 @@ func (ts *terminals) start(ctx context.Context, id, dir string, req api.Terminal
 		// A login shell reads its own start-up files: no need to wait for those of the captured one.
 		spec.Path, spec.Argv0 = a.o.Shell, "-"+filepath.Base(a.o.Shell)
 		term := cmp.Or(req.Term, "xterm-256color")
-		spec.Env = merge(merge(merge(a.base, berthEnv(a.o)...), "TERM="+term), over...)
+		spec.Env = environ.Merge(environ.Merge(environ.Merge(a.base, a.o.Env()...), "TERM="+term), over...)
 	} else {
 		spec.Env = a.environment(ctx, over, true, req.Term)
-		if spec.Path, err = lookPath(req.Argv[0], spec.Cwd, lookup(spec.Env, "PATH")); err != nil {
+		if spec.Path, err = lookPath(req.Argv[0], spec.Cwd, environ.Lookup(spec.Env, "PATH")); err != nil {
 			return nil, err
 		}
 		spec.Argv0, spec.Args = req.Argv[0], req.Argv[1:]
 	}
-	log, err := os.OpenFile(a.o.logPath(), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(a.o.LogPath(), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, api.Errorf(api.CodeFailed, "opening the agent's log: %w", err)
 	}
 	defer log.Close()
-	if _, err = shim.Start(a.shimCommand(id), merge(a.base, berthEnv(a.o)...), spec, log); err != nil {
+	if _, err = shim.Start(a.shimCommand(id), environ.Merge(a.base, a.o.Env()...), spec, log); err != nil {
 		return nil, api.Errorf(api.CodeFailed, "opening a terminal: %w", err)
 	}
 	rec, err := shim.ReadRecord(dir)

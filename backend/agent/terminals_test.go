@@ -298,9 +298,9 @@ func TestAnUpgradeThatCannotRunHarmsNothing(t *testing.T) {
 
 func TestTerminalsLostToARebootOrAKilledShimAreSaid(t *testing.T) {
 	o := testOptions(t)
-	dir := filepath.Join(o.terminalsDir(), "7")
+	dir := filepath.Join(terminalsDir(o), "7")
 	require.NoError(t, os.MkdirAll(dir, 0o700))
-	rec := shim.Record{ID: "7", Command: "/bin/bash", Socket: o.terminalSocket("7"), Shim: process.Identity{PID: 1, Start: 1, Boot: "an earlier one"}}
+	rec := shim.Record{ID: "7", Command: "/bin/bash", Socket: terminalSocket(o, "7"), Shim: process.Identity{PID: 1, Start: 1, Boot: "an earlier one"}}
 	require.NoError(t, atomicfile.Write(shim.RecordPath(dir), rec))
 	_, c := serve(t, o)
 	err := c.KillTerminal(t.Context(), "7")
@@ -309,7 +309,7 @@ func TestTerminalsLostToARebootOrAKilledShimAreSaid(t *testing.T) {
 
 	p := attach(t, c, api.TerminalRequest{})
 	require.Equal(t, "8", p.id, "a number is never used again")
-	r, err := shim.ReadRecord(filepath.Join(o.terminalsDir(), "8"))
+	r, err := shim.ReadRecord(filepath.Join(terminalsDir(o), "8"))
 	require.NoError(t, err)
 	require.NoError(t, r.Shim.Signal(syscall.SIGKILL))
 	<-p.done

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"berth/backend/agent/boot"
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
 	"berth/backend/base/paths"
@@ -32,8 +33,8 @@ func Uninstall(ctx context.Context, o Options, end bool) error {
 		}
 	}
 	var rec record
-	_ = atomicfile.Read(o.recordPath(), &rec) // gone, where it stopped in order
-	l, err := lockWithin(ctx, o.lockPath(), 10*time.Second)
+	_ = atomicfile.Read(o.RecordPath(), &rec) // gone, where it stopped in order
+	l, err := lockWithin(ctx, o.LockPath(), 10*time.Second)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 	case err != nil:
@@ -42,25 +43,17 @@ func Uninstall(ctx context.Context, o Options, end bool) error {
 		defer l.Close()
 	}
 	var errs []error
-	// Only then were units or a crontab ever touched; where the folder is gone nobody knows.
-	var boot bootRecord
-	_, gone := os.Stat(o.State)
-	if atomicfile.Read(o.bootPath(), &boot) == nil || errors.Is(gone, os.ErrNotExist) {
-		errs = append(errs, removeUnit(ctx, o))
-		if err := removeCron(ctx, o); err != nil && boot.Method == bootCron {
-			errs = append(errs, err)
-		}
-	}
+	errs = append(errs, boot.Remove(ctx, o))
 	exits, cancel := context.WithTimeout(ctx, exitLimit)
 	defer cancel()
-	for _, f := range programs(o.binDir()) {
+	for _, f := range programs(o.BinDir()) {
 		if inUse(exits, f) {
 			continue // another agent of this user's runs from it
 		}
 		errs = append(errs, os.Remove(f))
 		_ = os.Remove(filepath.Dir(f)) // stays if there is more in it
 	}
-	_ = os.Remove(o.binDir())
+	_ = os.Remove(o.BinDir())
 	errs = append(errs, os.RemoveAll(o.State))
 	_ = os.Remove(o.Scratch) // stays if there is something in it: that is the user's
 	if run := filepath.Dir(o.Socket); filepath.Dir(run) == paths.RunBase() {

@@ -1,4 +1,4 @@
-package agent
+package login
 
 import (
 	"bytes"
@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"berth/backend/agent/agenttest"
+	"berth/backend/agent/environ"
 	"berth/backend/api"
 )
 
@@ -32,23 +34,17 @@ func TestLoginEnvironmentOfEveryShell(t *testing.T) {
 			if err != nil {
 				t.Skipf("%s is not installed", shell)
 			}
-			o := testOptions(t)
+			o := agenttest.Options(t)
 			o.Shell = path
 			f := filepath.Join(o.Home, p.file)
 			require.NoError(t, os.MkdirAll(filepath.Dir(f), 0o700))
 			require.NoError(t, os.WriteFile(f, []byte(p.text), 0o600))
-			got := capture(t.Context(), o, baseEnv(o, os.Environ()), testProgram(t), time.Minute)
+			got := capture(t.Context(), o, Base(o, os.Environ()), agenttest.Program(t), time.Minute)
 			require.Equal(t, api.ShellEnvironment{CapturedAt: got.info.CapturedAt, Shell: path, How: api.ShellInteractive}, got.info)
 			env := got.env
-			require.Equal(t, "a b\n=c", lookup(env, "MARK"))
-			require.Equal(t, o.Home, lookup(env, "HOME"))
-			require.Equal(t, path, lookup(env, "SHELL"))
-
-			// And a terminal is a login shell of it.
-			_, c := serve(t, o)
-			a := attach(t, c, api.TerminalRequest{New: true})
-			a.types("printenv MARK | tail -n1; echo en''d\n")
-			a.sees("=c\r\n")
+			require.Equal(t, "a b\n=c", environ.Lookup(env, "MARK"))
+			require.Equal(t, o.Home, environ.Lookup(env, "HOME"))
+			require.Equal(t, path, environ.Lookup(env, "SHELL"))
 		})
 	}
 }
@@ -61,35 +57,29 @@ func TestLoginShellThatIsOfNoUse(t *testing.T) {
 		"knows no login": "#!/bin/sh\n[ \"$1\" = -c ] || exit 2\ncase $0 in -*) exit 2;; esac\nexec /bin/sh \"$@\"\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := testOptions(t)
+			o := agenttest.Options(t)
 			o.Shell = filepath.Join(o.Home, "shell")
 			require.NoError(t, os.WriteFile(o.Shell, []byte(script), 0o700))
-			_, c := serve(t, o)
-			r, err := execute(t, c, sh("echo $HOME"), "")
-			require.NoError(t, err)
-			require.Equal(t, o.Home+"\n", r.stdout)
-			info, err := c.Info(t.Context())
-			require.NoError(t, err)
+			l := New(t.Context(), o, Base(o, os.Environ()), agenttest.Program(t))
+			require.Equal(t, o.Home, environ.Lookup(l.Environment(t.Context()), "HOME"))
+			var info api.AgentInfo
+			l.Report(&info)
 			require.Len(t, info.Warnings, 1)
-			require.Equal(t, map[bool]string{true: api.ShellLogin, false: api.ShellPlain}[name == "knows no login"], info.Environment.How)
+			require.Equal(t, map[bool]string{true: api.ShellLogin, false: api.ShellPlain}[name == "knows no login"],
+				info.Environment.How)
 			require.Contains(t, info.Warnings[0], "login shell")
 		})
 	}
 }
 
 func TestLoginShellThatHangsIsEnded(t *testing.T) {
-	o := testOptions(t)
+	o := agenttest.Options(t)
 	require.NoError(t, os.WriteFile(filepath.Join(o.Home, ".bash_profile"), []byte("sleep 1000\n"), 0o600))
-	base := baseEnv(o, nil)
-	c := capture(t.Context(), o, base, testProgram(t), 500*time.Millisecond)
+	base := Base(o, nil)
+	c := capture(t.Context(), o, base, agenttest.Program(t), 500*time.Millisecond)
 	require.Equal(t, base, c.env)
 	require.Equal(t, api.ShellPlain, c.info.How)
 	require.Contains(t, c.info.Error, "took more than 500ms")
-}
-
-func TestMerge(t *testing.T) {
-	require.Equal(t, []string{"A=2", "B=1", "C=x=y"}, merge([]string{"A=1", "B=1", "A=2"}, "C=x=y", "=no", "no", "N\x00=1"))
-	require.Equal(t, "", lookup(nil, "A"))
 }
 
 func FuzzParseMarked(f *testing.F) {

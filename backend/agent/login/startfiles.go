@@ -1,4 +1,4 @@
-package agent
+package login
 
 import (
 	"cmp"
@@ -6,12 +6,15 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"berth/backend/agent/environ"
 )
 
 // startFiles lists the files that shells read when they start, those of all shells, since one may start
 // another. A folder stands for the files in it. env tells where zsh and fish have theirs.
 func startFiles(home string, env []string) []string {
-	out := []string{"/etc/profile", "/etc/profile.d", "/etc/bash.bashrc", "/etc/bashrc", "/etc/bash/bashrc", "/etc/bash/bashrc.d",
+	out := []string{"/etc/profile", "/etc/profile.d",
+		"/etc/bash.bashrc", "/etc/bashrc", "/etc/bash/bashrc", "/etc/bash/bashrc.d",
 		"/etc/ksh.kshrc", "/etc/csh.cshrc", "/etc/csh.login", "/etc/fish/config.fish", "/etc/fish/conf.d"}
 	for _, f := range []string{".profile", ".bash_profile", ".bash_login", ".bashrc", ".bashrc.d", ".bash_aliases",
 		".kshrc", ".mkshrc", ".cshrc", ".tcshrc", ".login"} {
@@ -19,11 +22,11 @@ func startFiles(home string, env []string) []string {
 	}
 	for _, f := range []string{"zshenv", "zprofile", "zshrc", "zlogin"} {
 		out = append(out, "/etc/"+f, "/etc/zsh/"+f, filepath.Join(home, "."+f))
-		if d := lookup(env, "ZDOTDIR"); d != "" {
+		if d := environ.Lookup(env, "ZDOTDIR"); d != "" {
 			out = append(out, filepath.Join(d, "."+f))
 		}
 	}
-	fish := filepath.Join(cmp.Or(lookup(env, "XDG_CONFIG_HOME"), filepath.Join(home, ".config")), "fish")
+	fish := filepath.Join(cmp.Or(environ.Lookup(env, "XDG_CONFIG_HOME"), filepath.Join(home, ".config")), "fish")
 	return append(out, filepath.Join(fish, "config.fish"), filepath.Join(fish, "conf.d"))
 }
 

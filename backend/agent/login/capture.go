@@ -1,4 +1,4 @@
-package agent
+package login
 
 import (
 	"context"
@@ -16,6 +16,9 @@ import (
 	"syscall"
 	"time"
 
+	"berth/backend/agent/environ"
+	"berth/backend/agent/part"
+	"berth/backend/agent/tty"
 	"berth/backend/api"
 )
 
@@ -52,7 +55,7 @@ type captured struct {
 // instance has and as editors ask for it, since what conda and others write into start-up files stands
 // behind "not interactive: return". Where that gives nothing, the environment of a login shell that is not
 // interactive serves, else base. It takes no longer than limit.
-func capture(ctx context.Context, o Options, base []string, exe string, limit time.Duration) (c captured) {
+func capture(ctx context.Context, o part.Options, base []string, exe string, limit time.Duration) (c captured) {
 	// Not ended with the answer: start-up files that are cut off leave locks behind, on which every later shell waits.
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	context.AfterFunc(ctx, cancel)
@@ -107,11 +110,11 @@ type question struct {
 	mark  string
 }
 
-func newQuestion(o Options, base []string, exe string) (question, error) {
+func newQuestion(o part.Options, base []string, exe string) (question, error) {
 	var b [12]byte
 	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
 	q := question{shell: o.Shell, mark: hex.EncodeToString(b[:]), dir: o.Home}
-	words := Command(exe, "env", q.mark)
+	words := part.Command(exe, "env", q.mark)
 	for i, w := range words {
 		if strings.ContainsAny(w, "'\\\n!") {
 			return q, fmt.Errorf("the program's path %q can't be quoted for every shell", exe)
@@ -119,7 +122,7 @@ func newQuestion(o Options, base []string, exe string) (question, error) {
 		words[i] = "'" + w + "'"
 	}
 	q.line = strings.Join(words, " ")
-	q.env = merge(merge(base, berthEnv(o)...), resolving...)
+	q.env = environ.Merge(environ.Merge(base, o.Env()...), resolving...)
 	return q, nil
 }
 
@@ -209,11 +212,11 @@ func (q question) ask(ctx context.Context, terminal bool, argv []string, tell fu
 	var theirs *os.File
 	var err error
 	if terminal {
-		if w.master, theirs, err = openTTY(24, 80); err != nil {
+		if w.master, theirs, err = tty.Open(24, 80); err != nil {
 			return answer{err: fmt.Errorf("opening a terminal device: %w", err)}, nil
 		}
 		w.slave = theirs
-		cmd.Env = merge(cmd.Env, "TERM=xterm-256color")
+		cmd.Env = environ.Merge(cmd.Env, "TERM=xterm-256color")
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs, theirs, theirs
 		cmd.SysProcAttr.Setctty = true
 	} else {

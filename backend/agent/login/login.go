@@ -1,4 +1,4 @@
-package agent
+package login
 
 import (
 	"cmp"
@@ -10,84 +10,40 @@ import (
 	"sync"
 	"time"
 
+	"berth/backend/agent/environ"
+	"berth/backend/agent/part"
+	"berth/backend/agent/user"
 	"berth/backend/api"
 )
 
 // kept are the variables that a login keeps from the process that began it. Everything else belongs
 // to whoever happened to start the agent: a virtual environment, a stale SSH_AUTH_SOCK, a tmux.
-var kept = []string{"PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_DATA_DIRS", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES",
-	"SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"}
+var kept = []string{"PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_DATA_DIRS",
+	"LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "SSL_CERT_FILE", "SSL_CERT_DIR",
+	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"}
 
 var keptPrefixes = []string{"LC_", "NVIDIA_"}
 
-const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-// baseEnv is the environment that a login shell of this user begins with.
-func baseEnv(o Options, environ []string) []string {
+// Base is the environment that a login shell of this user begins with; of is that of this process.
+func Base(o part.Options, of []string) []string {
 	var out []string
-	for _, kv := range environ {
+	for _, kv := range of {
 		k, v, ok := strings.Cut(kv, "=")
-		if ok && v != "" && (slices.Contains(kept, k) || slices.ContainsFunc(keptPrefixes, func(p string) bool { return strings.HasPrefix(k, p) })) {
+		prefixed := func(p string) bool { return strings.HasPrefix(k, p) }
+		if ok && v != "" && (slices.Contains(kept, k) || slices.ContainsFunc(keptPrefixes, prefixed)) {
 			out = append(out, kv)
 		}
 	}
-	if lookup(out, "PATH") == "" {
-		out = append(out, "PATH="+defaultPath)
+	if environ.Lookup(out, "PATH") == "" {
+		out = append(out, "PATH="+environ.DefaultPath)
 	}
-	name := userName()
+	name := user.Name()
 	return append(out, "HOME="+o.Home, "USER="+name, "LOGNAME="+name, "SHELL="+o.Shell)
 }
 
-// berthEnv is what everything on the instance can know of it.
-func berthEnv(o Options) []string {
-	out := []string{"BERTH_SCRATCH=" + o.Scratch}
-	if o.Instance != "" {
-		out = append(out, "BERTH_INSTANCE="+o.Instance)
-	}
-	if o.InstanceID != "" {
-		out = append(out, "BERTH_INSTANCE_ID="+o.InstanceID)
-	}
-	if o.Share != "" {
-		out = append(out, "BERTH_SHARE="+o.Share)
-	}
-	return out
-}
-
-// lookup returns the last value of a variable, or "".
-func lookup(env []string, key string) string {
-	for i := len(env) - 1; i >= 0; i-- {
-		if k, v, _ := strings.Cut(env[i], "="); k == key {
-			return v
-		}
-	}
-	return ""
-}
-
-// merge returns env changed by over; a later value replaces an earlier one. What is no variable is
-// dropped.
-func merge(env []string, over ...string) []string {
-	at := map[string]int{}
-	out := make([]string, 0, len(env)+len(over))
-	for _, list := range [][]string{env, over} {
-		for _, kv := range list {
-			k, _, ok := strings.Cut(kv, "=")
-			if !ok || k == "" || strings.IndexByte(kv, 0) >= 0 {
-				continue
-			}
-			if i, seen := at[k]; seen {
-				out[i] = kv
-				continue
-			}
-			at[k] = len(out)
-			out = append(out, kv)
-		}
-	}
-	return out
-}
-
-// login keeps the newest environment of the user's shell. It is captured at the agent's start, and again
+// Login keeps the newest environment of the user's shell. It is captured at the agent's start, and again
 // when somebody asks and a start-up file has changed since.
-type login struct {
+type Login struct {
 	base []string
 	ask  func() captured
 	home string
@@ -113,10 +69,10 @@ const (
 	retryAfter = 10 * time.Minute
 )
 
-// newLogin begins with the first capture. ctx ends it.
-func newLogin(ctx context.Context, o Options, base []string, exe string) *login {
-	limit := cmp.Or(o.captureLimit, captureLimit)
-	l := &login{base: base, home: o.Home, limit: limit, freshWait: cmp.Or(o.freshWait, freshWait)}
+// New begins with the first capture. ctx ends it.
+func New(ctx context.Context, o part.Options, base []string, exe string) *Login {
+	limit := cmp.Or(o.CaptureLimit, captureLimit)
+	l := &Login{base: base, home: o.Home, limit: limit, freshWait: cmp.Or(o.FreshWait, freshWait)}
 	l.ask = func() captured { return capture(ctx, o, base, exe, limit) }
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -125,7 +81,7 @@ func newLogin(ctx context.Context, o Options, base []string, exe string) *login 
 }
 
 // start captures in the background. l.mu must be held, and no capture under way.
-func (l *login) start() {
+func (l *Login) start() {
 	running := make(chan struct{})
 	l.running = running
 	env := l.base
@@ -156,9 +112,9 @@ func (l *login) start() {
 	}()
 }
 
-// environment returns the newest environment. It waits for the first one, and a short time for one that is
+// Environment returns the newest environment. It waits for the first one, and a short time for one that is
 // under way or about to be because a start-up file has changed.
-func (l *login) environment(ctx context.Context) []string {
+func (l *Login) Environment(ctx context.Context) []string {
 	l.mu.Lock()
 	limit := l.freshWait
 	if l.now == nil {
@@ -167,7 +123,7 @@ func (l *login) environment(ctx context.Context) []string {
 	l.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	l.await(ctx)
+	l.Await(ctx)
 	glance := time.NewTimer(glanceWait)
 	defer glance.Stop()
 	for own, late := false, false; !own && !late; {
@@ -175,7 +131,7 @@ func (l *login) environment(ctx context.Context) []string {
 		done, own = l.look() // one that began earlier may have missed what changed since
 		select {
 		case <-done:
-			l.await(ctx)
+			l.Await(ctx)
 		case <-glance.C:
 			late = true
 		case <-ctx.Done():
@@ -190,8 +146,8 @@ func (l *login) environment(ctx context.Context) []string {
 	return l.now.env
 }
 
-// await waits for the capture under way.
-func (l *login) await(ctx context.Context) {
+// Await waits for the capture under way.
+func (l *Login) Await(ctx context.Context) {
 	l.mu.Lock()
 	running := l.running
 	l.mu.Unlock()
@@ -206,7 +162,7 @@ func (l *login) await(ctx context.Context) {
 
 // look begins a capture if a start-up file has changed. The channel is closed once that is known. own is
 // false where another look is under way.
-func (l *login) look() (done chan struct{}, own bool) {
+func (l *Login) look() (done chan struct{}, own bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.looking != nil {
@@ -233,8 +189,18 @@ func (l *login) look() (done chan struct{}, own bool) {
 	return done, true
 }
 
+// Report says in i where the environment comes from, and begins a capture where a start-up file has changed, so
+// that what is shown next is of today's files.
+func (l *Login) Report(i *api.AgentInfo) {
+	i.Environment = l.info()
+	_, _ = l.look()
+	if w := l.warning(); w != "" {
+		i.Warnings = append(i.Warnings, w)
+	}
+}
+
 // info says where the environment comes from; zero: it is not known yet.
-func (l *login) info() api.ShellEnvironment {
+func (l *Login) info() api.ShellEnvironment {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.now == nil {
@@ -244,13 +210,14 @@ func (l *login) info() api.ShellEnvironment {
 }
 
 // warning says what is wrong with the environment, as far as it is known yet.
-func (l *login) warning() string {
+func (l *Login) warning() string {
 	i := l.info()
 	switch {
 	case i.Error == "":
 		return ""
 	case i.How == api.ShellPlain:
-		return fmt.Sprintf("the environment of the login shell %s is unknown, commands run with a plain one: %s", i.Shell, i.Error)
+		return fmt.Sprintf("the environment of the login shell %s is unknown, commands run with a plain one: %s",
+			i.Shell, i.Error)
 	case i.How == api.ShellLogin:
 		return fmt.Sprintf("commands run with the environment of %s as a login shell only: %s", i.Shell, i.Error)
 	}

@@ -1,4 +1,4 @@
-package agent
+package part
 
 import (
 	"crypto/sha256"
@@ -20,8 +20,8 @@ func Command(exe string, sub ...string) []string {
 	return append([]string{exe, "agent"}, sub...)
 }
 
-// hashOf is the SHA-256 of a program, from its path where that tells.
-func hashOf(exe string) string {
+// HashOf is the SHA-256 of a program, from its path where that tells.
+func HashOf(exe string) string {
 	if h := paths.ContentHash(exe); h != "" {
 		return h
 	}
@@ -37,11 +37,11 @@ func hashOf(exe string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// ownHash is the SHA-256 of this program, or "".
-func ownHash() string {
+// OwnHash is the SHA-256 of this program, or "".
+func OwnHash() string {
 	exe, err := os.Executable()
 	if err != nil {
 		return ""
 	}
-	return hashOf(exe)
+	return HashOf(exe)
 }

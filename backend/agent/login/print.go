@@ -1,4 +1,4 @@
-package agent
+package login
 
 import (
 	"bytes"
@@ -91,12 +91,13 @@ func parseMarked(b []byte, mark string) ([]string, bool) {
 	return env, len(env) > 0
 }
 
-// printEnv is the hidden subcommand that capture lets the shell run. It prints to the terminal of its
+// PrintEnv is the hidden subcommand that capture lets the shell run. It prints to the terminal of its
 // session, where there is one: start-up files may have sent the standard output elsewhere. That takes no
 // file, which a full disk would not have, and no inherited descriptor, which some shells close. What is
 // printed has no byte that a terminal changes, and is written at once, so that nothing comes between.
-func printEnv(mark string, w io.Writer) error {
-	text := "\n" + mark + ":" + base64.StdEncoding.EncodeToString([]byte(strings.Join(os.Environ(), "\x00"))) + ":" + mark + "\n"
+func PrintEnv(mark string, w io.Writer) error {
+	env := base64.StdEncoding.EncodeToString([]byte(strings.Join(os.Environ(), "\x00")))
+	text := "\n" + mark + ":" + env + ":" + mark + "\n"
 	// By the system call: os.OpenFile would make it not block, and write it in parts.
 	if fd, err := unix.Open("/dev/tty", unix.O_WRONLY|unix.O_NOCTTY|unix.O_CLOEXEC, 0); err == nil {
 		tty := os.NewFile(uintptr(fd), "/dev/tty")
@@ -110,7 +111,8 @@ func printEnv(mark string, w io.Writer) error {
 // shellsOwn are variables that belong to the shell that was asked, its terminal or its prompt.
 var shellsOwn = []string{"_", "SHLVL", "PWD", "OLDPWD", "SHELLOPTS", "BASHOPTS", "BASH_EXECUTION_STRING",
 	"TERM", "TERMCAP", "COLUMNS", "LINES", "TTY", "GPG_TTY", "BERTH_RESOLVING", "TMUX", "TMUX_PANE", "STY", "ZELLIJ",
-	"PS0", "PS1", "PS2", "PS3", "PS4", "PROMPT", "PROMPT2", "PROMPT3", "PROMPT4", "RPROMPT", "RPROMPT2", "RPS1", "RPS2", "SPROMPT",
+	"PS0", "PS1", "PS2", "PS3", "PS4", "PROMPT", "PROMPT2", "PROMPT3", "PROMPT4",
+	"RPROMPT", "RPROMPT2", "RPS1", "RPS2", "SPROMPT",
 	"PROMPT_COMMAND", "PROMPT_DIRTRIM", "STARSHIP_SHELL", "STARSHIP_SESSION_KEY"}
 
 // own drops from a shell's environment what is no variable of the user: the shell's own ones, exported

@@ -1,4 +1,4 @@
-package agent
+package boot
 
 import (
 	"bytes"
@@ -16,17 +16,14 @@ import (
 
 	"mvdan.cc/sh/v3/syntax"
 
+	"berth/backend/agent/part"
+	"berth/backend/agent/user"
 	"berth/backend/base/atomicfile"
 	"berth/gpu/procs/proc"
 )
 
-// How an agent comes back after a reboot: a systemd user unit where the user's services are started
-// at boot (lingering), else an @reboot line in the user's crontab, else a unit that waits for the
-// next login, else nothing. What was done, and what was not, stands in boot.json for AgentInfo.
-// Local instances do not come back: a reboot stops them.
-
-// bootRecord is boot.json.
-type bootRecord struct {
+// Record is boot.json.
+type Record struct {
 	Method string `json:"method"` // systemd, cron, none
 	Text   string `json:"text"`   // for people
 }
@@ -40,16 +37,17 @@ const (
 	toolLimit   = 10 * time.Second // for systemctl, loginctl, crontab
 )
 
-func (o Options) bootPath() string { return filepath.Join(o.State, "boot.json") }
+// path is where the record lies.
+func path(o part.Options) string { return filepath.Join(o.State, "boot.json") }
 
-// afterReboot says how this agent comes back, as far as it was arranged.
-func afterReboot(o Options) string {
+// AfterReboot says how this agent comes back, as far as it was arranged.
+func AfterReboot(o part.Options) string {
 	if o.AfterReboot != "" {
 		return o.AfterReboot
 	}
-	var r bootRecord
-	if err := atomicfile.Read(o.bootPath(), &r); err != nil {
-		why := ownFolders(o)
+	var r Record
+	if err := atomicfile.Read(path(o), &r); err != nil {
+		why := OwnFolders(o)
 		if why == "" {
 			return "not arranged yet; Berth starts the agent when it connects"
 		}
@@ -58,16 +56,16 @@ func afterReboot(o Options) string {
 	return r.Text
 }
 
-// ensureBoot arranges that exe is started as agent after a reboot, and notes what came of it. It
+// Arrange arranges that exe is started as agent after a reboot, and notes what came of it. It
 // changes nothing that is as it should be.
-func ensureBoot(ctx context.Context, o Options, exe string) (bootRecord, error) {
-	argv := Command(exe, append([]string{"start", "--no-boot"}, o.Args()...)...)
-	rec, why := bootRecord{Method: bootNone}, []string{}
+func Arrange(ctx context.Context, o part.Options, exe string) (Record, error) {
+	argv := part.Command(exe, append([]string{"start", "--no-boot"}, o.Args()...)...)
+	rec, why := Record{Method: bootNone}, []string{}
 	unit, uerr := installUnit(ctx, argv)
 	if uerr != nil {
 		why = append(why, "systemd: "+uerr.Error())
 	} else if linger, lerr := lingers(ctx); linger {
-		rec = bootRecord{bootSystemd, "the systemd user unit " + unitName + " starts the agent at boot"}
+		rec = Record{bootSystemd, "the systemd user unit " + unitName + " starts the agent at boot"}
 	} else {
 		why = append(why, "systemd: lingering is off, so your services wait for your login ("+lerr.Error()+")")
 	}
@@ -75,7 +73,7 @@ func ensureBoot(ctx context.Context, o Options, exe string) (bootRecord, error) 
 		if err := installCron(ctx, o, argv); err != nil {
 			why = append(why, "cron: "+err.Error())
 		} else {
-			rec = bootRecord{bootCron, "an @reboot line in your crontab starts the agent at boot"}
+			rec = Record{bootCron, "an @reboot line in your crontab starts the agent at boot"}
 			_ = removeUnit(ctx, o)
 		}
 	} else {
@@ -84,17 +82,18 @@ func ensureBoot(ctx context.Context, o Options, exe string) (bootRecord, error) 
 	switch {
 	case rec.Method != bootNone:
 	case unit:
-		rec = bootRecord{bootSystemd, "after a reboot the agent comes back at your next login, not before: " + strings.Join(why, "; ") +
-			". An administrator can change that: loginctl enable-linger " + userName()}
+		rec = Record{bootSystemd, "after a reboot the agent comes back at your next login, not before: " +
+			strings.Join(why, "; ") + ". An administrator can change that: loginctl enable-linger " + user.Name()}
 	default:
 		rec.Text = "nothing starts the agent after a reboot, until Berth connects again: " + strings.Join(why, "; ") +
-			". An administrator can change that: with a cron daemon that runs, or with systemd and loginctl enable-linger " + userName()
+			". An administrator can change that: with a cron daemon that runs, " +
+			"or with systemd and loginctl enable-linger " + user.Name()
 	}
-	var old bootRecord
-	if atomicfile.Read(o.bootPath(), &old) == nil && old == rec {
+	var old Record
+	if atomicfile.Read(path(o), &old) == nil && old == rec {
 		return rec, nil
 	}
-	return rec, atomicfile.Write(o.bootPath(), rec)
+	return rec, atomicfile.Write(path(o), rec)
 }
 
 // tool runs a program of the system for at most toolLimit and returns its output.
@@ -137,7 +136,7 @@ func systemdUser(ctx context.Context) error {
 func unitPath() (string, error) {
 	dir := os.Getenv("XDG_CONFIG_HOME")
 	if !filepath.IsAbs(dir) {
-		dir = filepath.Join(userHome(), ".config")
+		dir = filepath.Join(user.Home(), ".config")
 	}
 	return filepath.Join(dir, "systemd", "user", unitName), nil
 }
@@ -153,7 +152,8 @@ func unitText(argv []string) string {
 	for i, w := range argv {
 		words[i] = unitWord(w)
 	}
-	return "[Unit]\nDescription=Berth's agent\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\nKillMode=process\nExecStart=" + strings.Join(words, " ") +
+	return "[Unit]\nDescription=Berth's agent\n\n" +
+		"[Service]\nType=oneshot\nRemainAfterExit=yes\nKillMode=process\nExecStart=" + strings.Join(words, " ") +
 		"\n\n[Install]\nWantedBy=default.target\n"
 }
 
@@ -163,16 +163,16 @@ func installUnit(ctx context.Context, argv []string) (installed bool, err error)
 	if err := systemdUser(ctx); err != nil {
 		return false, err
 	}
-	path, err := unitPath()
+	file, err := unitPath()
 	if err != nil {
 		return false, err
 	}
 	want := unitText(argv)
-	if have, err := os.ReadFile(path); err != nil || string(have) != want {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if have, err := os.ReadFile(file); err != nil || string(have) != want {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			return false, err
 		}
-		if err := writeFile(path, []byte(want)); err != nil {
+		if err := writeFile(file, []byte(want)); err != nil {
 			return false, err
 		}
 		if _, err := tool(ctx, nil, "systemctl", "--user", "daemon-reload"); err != nil {
@@ -186,23 +186,23 @@ func installUnit(ctx context.Context, argv []string) (installed bool, err error)
 }
 
 // removeUnit removes the unit, if it is this agent's.
-func removeUnit(ctx context.Context, o Options) error {
-	path, err := unitPath()
+func removeUnit(ctx context.Context, o part.Options) error {
+	file, err := unitPath()
 	if err != nil {
 		return err
 	}
-	have, err := os.ReadFile(path)
+	have, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !strings.Contains(string(have), unitWord("--state="+o.State)) {
 		return nil
 	} else if err != nil {
 		return err
 	}
 	_, _ = tool(ctx, nil, "systemctl", "--user", "--quiet", "disable", unitName) // removes the link of WantedBy
-	link := filepath.Join(filepath.Dir(path), "default.target.wants", unitName)
+	link := filepath.Join(filepath.Dir(file), "default.target.wants", unitName)
 	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.Remove(path); err != nil {
+	if err := os.Remove(file); err != nil {
 		return err
 	}
 	_, _ = tool(ctx, nil, "systemctl", "--user", "daemon-reload")
@@ -211,7 +211,7 @@ func removeUnit(ctx context.Context, o Options) error {
 
 // lingers asks for lingering, if it is not on, and reports whether it is.
 func lingers(ctx context.Context) (bool, error) {
-	name := userName()
+	name := user.Name()
 	on := func() (bool, error) {
 		out, err := tool(ctx, nil, "loginctl", "show-user", name, "--property=Linger")
 		return strings.TrimSpace(out) == "Linger=yes", err
@@ -310,7 +310,7 @@ func withoutOurs(tab string, args ...string) string {
 	return out.String()
 }
 
-func installCron(ctx context.Context, o Options, argv []string) error {
+func installCron(ctx context.Context, o part.Options, argv []string) error {
 	line, err := cronLine(argv)
 	if err != nil {
 		return err
@@ -339,7 +339,7 @@ func installCron(ctx context.Context, o Options, argv []string) error {
 	return nil
 }
 
-func removeCron(ctx context.Context, o Options) error {
+func removeCron(ctx context.Context, o part.Options) error {
 	tab, err := crontab(ctx)
 	if err != nil {
 		return err
@@ -370,4 +370,34 @@ func cronRuns() bool {
 		}
 	}
 	return cronProcess()
+}
+
+// Remove takes away what Arrange has put on this host for the agent of these options.
+func Remove(ctx context.Context, o part.Options) error {
+	var rec Record
+	known := atomicfile.Read(path(o), &rec) == nil
+	if _, err := os.Stat(o.State); !known && !errors.Is(err, fs.ErrNotExist) {
+		return nil // no unit and no crontab was ever touched; where the folder is gone nobody knows
+	}
+	err := removeUnit(ctx, o)
+	if cerr := removeCron(ctx, o); cerr != nil && rec.Method == bootCron {
+		err = errors.Join(err, cerr)
+	}
+	return err
+}
+
+// OwnFolders says why an agent is not the one that the user has on this host, but one with folders of
+// its own, which keeps out of the user's crontab and units unless asked; "" for the user's one.
+func OwnFolders(o part.Options) string {
+	if h := os.Getenv("BERTH_HOME"); h != "" {
+		return "its home (BERTH_HOME=" + h + ") is not the user's own"
+	}
+	if f := user.Fields(); len(f) >= 6 && filepath.Clean(f[5]) != o.Home {
+		return "its home (HOME=" + o.Home + ") is not the user's own, which is " + f[5]
+	}
+	var usual part.Options
+	if usual.Defaults() != nil || usual.State != o.State || usual.Socket != o.Socket {
+		return "its folder (" + o.State + ") is not the usual one"
+	}
+	return ""
 }

@@ -1,11 +1,12 @@
-package agent
+// Package user says who the user of this process is: name, home and login shell, as the user database has them.
+package user
 
 import (
 	"bufio"
 	"context"
 	"os"
 	"os/exec"
-	"os/user"
+	osuser "os/user"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -13,33 +14,33 @@ import (
 	"time"
 )
 
-// userHome is the user's home folder: of the user database, else $HOME, else /.
-func userHome() string {
+// Home is the user's home folder: of the user database, else $HOME, else /.
+func Home() string {
 	if h := os.Getenv("HOME"); filepath.IsAbs(h) {
 		return h
 	}
-	if f := passwdFields(); len(f) >= 6 && filepath.IsAbs(f[5]) {
+	if f := Fields(); len(f) >= 6 && filepath.IsAbs(f[5]) {
 		return f[5]
 	}
 	return "/"
 }
 
-// userName is the login name, or the number where there is none.
-func userName() string {
-	if f := passwdFields(); len(f) > 0 && f[0] != "" {
+// Name is the login name, or the number where there is none.
+func Name() string {
+	if f := Fields(); len(f) > 0 && f[0] != "" {
 		return f[0]
 	}
-	if u, err := user.Current(); err == nil {
+	if u, err := osuser.Current(); err == nil {
 		return u.Username
 	}
 	return strconv.Itoa(os.Getuid())
 }
 
-// loginShell is the user's shell. The user database comes first: cron, for one, sets $SHELL to
+// Shell is the user's shell. The user database comes first: cron, for one, sets $SHELL to
 // /bin/sh for everybody.
-func loginShell() string {
+func Shell() string {
 	var candidates []string
-	if f := passwdFields(); len(f) >= 7 {
+	if f := Fields(); len(f) >= 7 {
 		candidates = append(candidates, f[6])
 	}
 	candidates = append(candidates, os.Getenv("SHELL"))
@@ -58,9 +59,9 @@ func loginShell() string {
 	return "/bin/sh"
 }
 
-// passwdFields is this user's line of the user database, from the file or, for users that a
+// Fields is this user's line of the user database, from the file or, for users that a
 // directory service knows, from getent.
-func passwdFields() []string {
+func Fields() []string {
 	uid := strconv.Itoa(os.Getuid())
 	if f, err := os.Open("/etc/passwd"); err == nil {
 		defer f.Close()

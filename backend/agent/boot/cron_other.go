@@ -1,6 +1,6 @@
 //go:build !linux
 
-package agent
+package boot
 
 // cronProcess is true where launchd starts cron as soon as a crontab exists.
 func cronProcess() bool { return true }

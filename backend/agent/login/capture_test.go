@@ -1,6 +1,7 @@
-package agent
+package login
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,19 +13,22 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"berth/backend/agent/agenttest"
+	"berth/backend/agent/environ"
+	"berth/backend/agent/part"
 	"berth/backend/agent/process"
 	"berth/backend/api"
 )
 
 // homeWith is an agent's options with start-up files in its home. The login shell's .profile reads .bashrc,
 // as on Debian and Ubuntu.
-func homeWith(t testing.TB, shell string, files map[string]string) Options {
+func homeWith(t testing.TB, shell string, files map[string]string) part.Options {
 	t.Helper()
 	path, err := exec.LookPath(shell)
 	if err != nil {
 		t.Skipf("%s is not installed", shell)
 	}
-	o := testOptions(t)
+	o := agenttest.Options(t)
 	o.Shell = path
 	write(t, o, ".profile", `[ -n "$BASH_VERSION" ] && . "$HOME/.bashrc"`+"\nexport FROM_PROFILE=1\n")
 	for name, text := range files {
@@ -33,11 +37,23 @@ func homeWith(t testing.TB, shell string, files map[string]string) Options {
 	return o
 }
 
-func write(t testing.TB, o Options, name, text string) {
+func write(t testing.TB, o part.Options, name, text string) {
 	t.Helper()
 	f := filepath.Join(o.Home, name)
 	require.NoError(t, os.MkdirAll(filepath.Dir(f), 0o700))
 	require.NoError(t, os.WriteFile(f, []byte(text), 0o600))
+}
+
+// serve keeps the environment of a user until the test ends.
+func serve(t testing.TB, o part.Options) *Login {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	l := New(ctx, o, Base(o, os.Environ()), agenttest.Program(t))
+	t.Cleanup(func() {
+		cancel()
+		l.Await(context.Background())
+	})
+	return l
 }
 
 // needs skips a test whose start-up files use a program that is not there.
@@ -105,20 +121,20 @@ func TestCaptureSurvivesStartFiles(t *testing.T) {
 			if tc.shell != "fish" {
 				write(t, o, ".config/fish/config.fish", "status is-interactive; and set -gx MARK found\n")
 			}
-			base := merge(baseEnv(o, os.Environ()), "PAGER=", "LESS=")
-			c := capture(t.Context(), o, base, testProgram(t), time.Minute)
+			base := environ.Merge(Base(o, os.Environ()), "PAGER=", "LESS=")
+			c := capture(t.Context(), o, base, agenttest.Program(t), time.Minute)
 			require.Empty(t, c.info.Error)
 			require.Equal(t, api.ShellInteractive, c.info.How)
 			if !strings.Contains(tc.file, ".no") {
-				require.Equal(t, "found", lookup(c.env, "MARK"))
+				require.Equal(t, "found", environ.Lookup(c.env, "MARK"))
 			}
-			require.Equal(t, o.Home, lookup(c.env, "HOME"))
+			require.Equal(t, o.Home, environ.Lookup(c.env, "HOME"))
 			for _, k := range shellsOwn {
 				require.NotContains(t, "\n"+strings.Join(c.env, "\n"), "\n"+k+"=")
 			}
 			_ = exec.Command("tmux", "-L", o.InstanceID, "kill-server").Run()
 			// Nothing of it is left but what made itself a daemon.
-			eventually(t, "nothing to be left", func() bool {
+			agenttest.Eventually(t, "nothing to be left", func() bool {
 				empty, err := process.Set{Mark: "BERTH_INSTANCE_ID=" + o.InstanceID}.Empty()
 				return err == nil && empty
 			})
@@ -152,16 +168,16 @@ func TestCaptureFallsBackToTheLoginShell(t *testing.T) {
 			if tc.limit {
 				limit = time.Second
 			}
-			base := merge(baseEnv(o, os.Environ()), "LESS=")
-			c := capture(t.Context(), o, base, testProgram(t), limit)
+			base := environ.Merge(Base(o, os.Environ()), "LESS=")
+			c := capture(t.Context(), o, base, agenttest.Program(t), limit)
 			for c.info.How != api.ShellLogin && limit < time.Minute { // on a busy machine both take longer
 				limit *= 2
-				c = capture(t.Context(), o, base, testProgram(t), limit)
+				c = capture(t.Context(), o, base, agenttest.Program(t), limit)
 			}
 			require.Contains(t, c.info.Error, tc.why)
 			require.NotContains(t, c.info.Error, "\n")
 			require.Equal(t, api.ShellLogin, c.info.How, c.info.Error)
-			require.Equal(t, "1", lookup(c.env, "FROM_PROFILE"))
+			require.Equal(t, "1", environ.Lookup(c.env, "FROM_PROFILE"))
 			require.WithinDuration(t, time.Now(), c.info.CapturedAt, time.Minute)
 		})
 	}
@@ -176,12 +192,12 @@ f() { echo f; }; export -f f
 export PROMPT_COMMAND='echo prompt' PS1='$ ' PS4=+ GPG_TTY=$(tty) MY_TTY=$(tty) COLUMNS LINES SHELLOPTS
 unset HISTFILE; local=1
 `})
-	base := baseEnv(o, os.Environ())
-	c := capture(t.Context(), o, base, testProgram(t), time.Minute)
+	base := Base(o, os.Environ())
+	c := capture(t.Context(), o, base, agenttest.Program(t), time.Minute)
 	require.Equal(t, api.ShellInteractive, c.info.How, c.info.Error)
-	want := merge(berthEnv(o), "HOME="+o.Home, "LINES_OF=a\nb\r\n\t=c", "BYTES=\xff\x80", "EMPTY=", "MARKED=m4rk:",
+	want := environ.Merge(o.Env(), "HOME="+o.Home, "LINES_OF=a\nb\r\n\t=c", "BYTES=\xff\x80", "EMPTY=", "MARKED=m4rk:",
 		"CONDA_PREFIX=/opt/conda", "CONDA_SHLVL=1", "FROM_PROFILE=1")
-	require.Equal(t, "/opt/conda/bin", filepath.SplitList(lookup(c.env, "PATH"))[0])
+	require.Equal(t, "/opt/conda/bin", filepath.SplitList(environ.Lookup(c.env, "PATH"))[0])
 	for _, kv := range want {
 		require.Contains(t, c.env, kv)
 	}
@@ -196,8 +212,8 @@ unset HISTFILE; local=1
 func TestCaptureLeavesDaemonsAlone(t *testing.T) {
 	needs(t, "setsid ps")
 	o := homeWith(t, "bash", map[string]string{".bashrc": debian + "setsid sleep 1000 & echo $! >daemon; disown\nuntil [ \"$(ps -o sid= -p $!)\" -eq $! ]; do :; done\n" + found})
-	c := capture(t.Context(), o, baseEnv(o, os.Environ()), testProgram(t), time.Minute)
-	require.Equal(t, "found", lookup(c.env, "MARK"), c.info.Error)
+	c := capture(t.Context(), o, Base(o, os.Environ()), agenttest.Program(t), time.Minute)
+	require.Equal(t, "found", environ.Lookup(c.env, "MARK"), c.info.Error)
 	b, err := os.ReadFile(filepath.Join(o.Home, "daemon"))
 	require.NoError(t, err)
 	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
@@ -220,14 +236,14 @@ func TestCaptureLeavesALiveTmuxAlone(t *testing.T) {
 			}
 			t.Cleanup(func() { _ = tmux("kill-server").Run() })
 			require.NoError(t, tmux("new", "-d", "-s", "work", "stty raw -echo; touch '"+typed+"'; exec dd bs=1 of='"+typed+"' 2>/dev/null").Run())
-			eventually(t, "the session to take keys", func() bool { _, err := os.Stat(typed); return err == nil })
-			c := capture(t.Context(), o, baseEnv(o, os.Environ()), testProgram(t), time.Minute)
-			require.Equal(t, "1", lookup(c.env, "FROM_PROFILE"))
+			agenttest.Eventually(t, "the session to take keys", func() bool { _, err := os.Stat(typed); return err == nil })
+			c := capture(t.Context(), o, Base(o, os.Environ()), agenttest.Program(t), time.Minute)
+			require.Equal(t, "1", environ.Lookup(c.env, "FROM_PROFILE"))
 			require.Equal(t, name == "attached", c.info.Error == "", c.info.Error)
 			require.NoError(t, tmux("has-session", "-t", "work").Run())
 			require.NoError(t, tmux("send-keys", "-t", "work", "x").Run())
 			var b []byte
-			eventually(t, "a key of the user's", func() bool { b, _ = os.ReadFile(typed); return len(b) > 0 })
+			agenttest.Eventually(t, "a key of the user's", func() bool { b, _ = os.ReadFile(typed); return len(b) > 0 })
 			require.Equal(t, "x", string(b))
 		})
 	}
@@ -238,17 +254,15 @@ func TestCaptureLeavesALiveTmuxAlone(t *testing.T) {
 func TestEnvironmentFollowsStartFiles(t *testing.T) {
 	t.Parallel()
 	o := homeWith(t, "bash", map[string]string{".bashrc": debian + "export MARK=1\n"})
-	o.freshWait = time.Minute
-	a, c := serve(t, o)
+	o.FreshWait = time.Minute
+	l := serve(t, o)
 	mark := func() string {
-		r, err := execute(t, c, sh("echo $MARK"), "")
-		require.NoError(t, err)
-		return strings.TrimSpace(r.stdout)
+		return environ.Lookup(l.Environment(t.Context()), "MARK")
 	}
 	require.Equal(t, "1", mark())
-	first := a.login.now
+	first := l.now
 	require.Equal(t, "1", mark())
-	require.Same(t, first, a.login.now, "nothing has changed")
+	require.Same(t, first, l.now, "nothing has changed")
 
 	write(t, o, ".bashrc", debian+"export MARK=two\n")
 	require.Equal(t, "two", mark())
@@ -260,18 +274,16 @@ func TestEnvironmentFollowsStartFiles(t *testing.T) {
 	require.NoError(t, os.Rename(filepath.Join(o.Home, "new"), filepath.Join(o.Home, ".bashrc")))
 	require.Equal(t, "four", mark())
 
-	// A terminal with a command and what is shown follow too.
-	write(t, o, ".bashrc", debian+"export MARK=five\n")
-	term := attach(t, c, api.TerminalRequest{New: true, Argv: []string{"sh", "-c", "echo it is $MARK; sleep 1000"}})
-	term.sees("it is five")
+	// What is shown follows too.
 	write(t, o, ".bashrc", debian+"exit 7\n")
-	eventually(t, "the reason to be shown", func() bool {
-		info, err := c.Info(t.Context())
-		return err == nil && strings.Contains(info.Environment.Error, "exit status 7") && info.Environment.How == api.ShellLogin && len(info.Warnings) > 0
+	agenttest.Eventually(t, "the reason to be shown", func() bool {
+		var info api.AgentInfo
+		l.Report(&info)
+		return strings.Contains(info.Environment.Error, "exit status 7") && info.Environment.How == api.ShellLogin && len(info.Warnings) > 0
 	})
 	write(t, o, ".bashrc", debian+"export MARK=six\n")
 	require.Equal(t, "six", mark())
-	require.Empty(t, a.login.info().Error)
+	require.Empty(t, l.info().Error)
 }
 
 // TestSlowStartFilesHoldUpNobody: while a newer environment is on its way for long, the newest that is there
@@ -279,22 +291,20 @@ func TestEnvironmentFollowsStartFiles(t *testing.T) {
 func TestSlowStartFilesHoldUpNobody(t *testing.T) {
 	t.Parallel()
 	o := homeWith(t, "bash", map[string]string{".bashrc": "export MARK=1\n"})
-	o.captureLimit, o.freshWait = time.Minute, 50*time.Millisecond
-	a, c := serve(t, o)
+	o.CaptureLimit, o.FreshWait = time.Minute, 50*time.Millisecond
+	l := serve(t, o)
 	run := func() string {
-		r, err := execute(t, c, sh("echo $MARK"), "")
-		require.NoError(t, err)
-		return strings.TrimSpace(r.stdout)
+		return environ.Lookup(l.Environment(t.Context()), "MARK")
 	}
 	require.Equal(t, "1", run())
 	write(t, o, ".bashrc", "until [ -e go ]; do sleep 0.01; done; exit 1\n")
 	require.Equal(t, "1", run())
 	require.Equal(t, "1", run())
-	require.Empty(t, a.login.info().Error)
+	require.Empty(t, l.info().Error)
 	write(t, o, "go", "")
-	eventually(t, "the end of the capture", func() bool { return a.login.info().Error != "" })
+	agenttest.Eventually(t, "the end of the capture", func() bool { return l.info().Error != "" })
 	require.Equal(t, "1", run())
-	require.Contains(t, a.login.warning(), "an earlier environment of the login shell "+o.Shell+": at ")
+	require.Contains(t, l.warning(), "an earlier environment of the login shell "+o.Shell+": at ")
 }
 
 // TestStartFilesOfZshAndFish: the files are looked for where the shells look.
@@ -305,65 +315,41 @@ func TestStartFilesOfZshAndFish(t *testing.T) {
 	} {
 		t.Run(shell, func(t *testing.T) {
 			o := homeWith(t, shell, map[string]string{files[0]: files[1], "z/.zshrc": "export MARK=1\n", ".config/fish/conf.d/b.fish": "set -gx MARK 1\n"})
-			o.freshWait = time.Minute
-			a, c := serve(t, o)
+			o.FreshWait = time.Minute
+			l := serve(t, o)
 			for _, want := range []string{"1", "two"} {
 				write(t, o, "z/.zshrc", "export MARK="+want+"\n")
 				write(t, o, ".config/fish/conf.d/b.fish", "set -gx MARK "+want+"\n")
-				r, err := execute(t, c, sh("echo $MARK"), "")
-				require.NoError(t, err)
-				require.Equal(t, want+"\n", r.stdout)
+				require.Equal(t, want, environ.Lookup(l.Environment(t.Context()), "MARK"))
 			}
-			now := a.login.now
-			r, err := execute(t, c, sh("echo $MARK"), "")
-			require.NoError(t, err)
-			require.Equal(t, "two\n", r.stdout)
-			require.Same(t, now, a.login.now, "nothing has changed")
+			now := l.now
+			require.Equal(t, "two", environ.Lookup(l.Environment(t.Context()), "MARK"))
+			require.Same(t, now, l.now, "nothing has changed")
 		})
 	}
-}
-
-// TestOneEnvironmentForAll: exec, a terminal with a command and the scripts of a set-up have the same one.
-func TestOneEnvironmentForAll(t *testing.T) {
-	t.Parallel()
-	o := homeWith(t, "bash", map[string]string{".bashrc": debian + "export PATH=$HOME/miniconda3/bin:$PATH CONDA_PREFIX=$HOME/miniconda3\n"})
-	write(t, o, "miniconda3/bin/python", "#!/bin/sh\necho conda-python $CONDA_PREFIX $BERTH_RESOLVING\n[ ! -t 0 ] || read x # until it was seen\n")
-	require.NoError(t, os.Chmod(filepath.Join(o.Home, "miniconda3/bin/python"), 0o700))
-	_, c := serve(t, o)
-	want := "conda-python " + o.Home + "/miniconda3"
-	r, err := execute(t, c, api.ExecRequest{Argv: []string{"python", "train.py"}}, "")
-	require.NoError(t, err)
-	require.Equal(t, want+"\n", r.stdout)
-	attach(t, c, api.TerminalRequest{New: true, Argv: []string{"python"}}).sees(want + "\r\n")
-	_, err = c.PutSetup(t.Context(), api.SetupPlan{ID: "a", Steps: []api.SetupStep{{Name: "s", Once: true, Script: "python >out"}}})
-	require.NoError(t, err)
-	require.Equal(t, api.OpSucceeded, setupEnd(t, c, "a").State)
-	b, err := os.ReadFile(filepath.Join(o.Home, "out"))
-	require.NoError(t, err)
-	require.Equal(t, want+"\n", string(b))
 }
 
 // BenchmarkEnvironment is what a command waits for its environment when no start-up file has changed.
 func BenchmarkEnvironment(b *testing.B) {
 	o := homeWith(b, "bash", map[string]string{".bashrc": ""})
-	l := newLogin(b.Context(), o, baseEnv(o, os.Environ()), testProgram(b))
-	l.await(b.Context())
+	l := New(b.Context(), o, Base(o, os.Environ()), agenttest.Program(b))
+	l.Await(b.Context())
 	for b.Loop() {
-		l.environment(b.Context())
+		l.Environment(b.Context())
 	}
 }
 
 // TestCaptureLeavesNoLocks: start-up files that hold a lock give it back, when they are cut off and when another
 // shell has answered meanwhile. One that stays behind makes every later shell wait.
 func TestCaptureLeavesNoLocks(t *testing.T) {
-	lock := func(o Options) bool { _, err := os.Stat(filepath.Join(o.Home, "lock")); return err == nil }
+	lock := func(o part.Options) bool { _, err := os.Stat(filepath.Join(o.Home, "lock")); return err == nil }
 	t.Run("cut off", func(t *testing.T) {
 		t.Parallel()
 		o := homeWith(t, "bash", map[string]string{".bashrc": `bash -c 'trap "rm -f ~/lock" EXIT; touch ~/lock ~/was; sleep 1000'`})
-		c := capture(t.Context(), o, baseEnv(o, os.Environ()), testProgram(t), time.Second)
+		c := capture(t.Context(), o, Base(o, os.Environ()), agenttest.Program(t), time.Second)
 		require.NotEmpty(t, c.info.Error)
 		require.FileExists(t, filepath.Join(o.Home, "was"))
-		eventually(t, "the lock to be given back", func() bool { return !lock(o) })
+		agenttest.Eventually(t, "the lock to be given back", func() bool { return !lock(o) })
 	})
 	t.Run("answered by another", func(t *testing.T) {
 		t.Parallel()
@@ -373,10 +359,10 @@ func TestCaptureLeavesNoLocks(t *testing.T) {
 *) touch ~/lock; until [ -e ~/answered ]; do sleep 0.01; done; touch ~/whole; rm ~/lock ;;
 esac
 ` + found})
-		c := capture(t.Context(), o, baseEnv(o, os.Environ()), testProgram(t), limit)
+		c := capture(t.Context(), o, Base(o, os.Environ()), agenttest.Program(t), limit)
 		require.Equal(t, api.ShellInteractive, c.info.How, c.info.Error)
 		write(t, o, "answered", "")
-		eventually(t, "the other shell to come to its end", func() bool { return !lock(o) })
+		agenttest.Eventually(t, "the other shell to come to its end", func() bool { return !lock(o) })
 		require.FileExists(t, filepath.Join(o.Home, "whole"))
 	})
 }

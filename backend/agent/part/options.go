@@ -1,16 +1,15 @@
-package agent
+// Package part is what one agent is told, and how its program is called in one of its roles.
+package part
 
 import (
-	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"berth/backend/api"
+	"berth/backend/agent/user"
 	"berth/backend/base/paths"
 )
 
@@ -28,15 +27,16 @@ type Options struct {
 	// AfterReboot is what happens after a reboot, in words, where whoever starts the agent knows.
 	AfterReboot string
 
-	captureLimit, freshWait time.Duration // 0: those of the constants of these names
+	// CaptureLimit and FreshWait are the login environment's limits of these names; 0: the usual ones.
+	CaptureLimit, FreshWait time.Duration
 }
 
-// maxSocket is the longest path of a unix socket that works everywhere, in bytes; the terminals'
+// MaxSocket is the longest path of a unix socket that works everywhere, in bytes; the terminals'
 // sockets, which stand beside the agent's, get a suffix.
-const maxSocket = 100 - len(".t12345")
+const MaxSocket = 100 - len(".t12345")
 
-// defaults are those of the one agent that a user has on a host.
-func (o *Options) defaults() error {
+// Defaults completes the options with those of the one agent that a user has on a host.
+func (o *Options) Defaults() error {
 	if o.State == "" || o.Socket == "" || o.Scratch == "" {
 		h, err := paths.Find()
 		if err != nil {
@@ -53,7 +53,7 @@ func (o *Options) defaults() error {
 		}
 	}
 	if o.Home == "" {
-		o.Home = userHome()
+		o.Home = user.Home()
 	}
 	if o.Share != "" {
 		if fi, err := os.Stat(o.Share); err != nil || !fi.IsDir() {
@@ -66,18 +66,21 @@ func (o *Options) defaults() error {
 			o.Workdir = o.Share
 		}
 	}
-	return o.check()
+	return o.Check()
 }
 
-func (o *Options) check() error {
-	for name, p := range map[string]*string{"state": &o.State, "socket": &o.Socket, "home": &o.Home, "workdir": &o.Workdir, "scratch": &o.Scratch} {
+// Check completes and checks the options of another agent.
+func (o *Options) Check() error {
+	for name, p := range map[string]*string{"state": &o.State, "socket": &o.Socket, "home": &o.Home,
+		"workdir": &o.Workdir, "scratch": &o.Scratch} {
 		if !filepath.IsAbs(*p) {
 			return fmt.Errorf("--%s %q: an absolute path is needed", name, *p)
 		}
 		*p = filepath.Clean(*p)
 	}
-	if len(o.Socket) > maxSocket {
-		return fmt.Errorf("the socket's path %s has %d bytes; the system takes %d: set BERTH_HOME to a shorter path, or give --socket", o.Socket, len(o.Socket), maxSocket)
+	if len(o.Socket) > MaxSocket {
+		return fmt.Errorf("the socket's path %s has %d bytes; the system takes %d: "+
+			"set BERTH_HOME to a shorter path, or give --socket", o.Socket, len(o.Socket), MaxSocket)
 	}
 	for name, v := range map[string]string{"instance": o.Instance, "instance-id": o.InstanceID} {
 		if strings.ContainsAny(v, "\x00\n") || len(v) > 200 {
@@ -87,8 +90,8 @@ func (o *Options) check() error {
 	return nil
 }
 
-// flags registers the options' flags.
-func (o *Options) flags(fs *flag.FlagSet) {
+// Flags registers the options' flags.
+func (o *Options) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&o.State, "state", "", "folder of the agent's records")
 	fs.StringVar(&o.Socket, "socket", "", "unix socket to listen on")
 	fs.StringVar(&o.Home, "home", "", "home folder of what is started")
@@ -104,8 +107,9 @@ func (o *Options) flags(fs *flag.FlagSet) {
 // Args are the flags that give another agent the same options.
 func (o Options) Args() []string {
 	var out []string
-	for _, f := range []struct{ name, value string }{{"state", o.State}, {"socket", o.Socket}, {"home", o.Home}, {"workdir", o.Workdir},
-		{"scratch", o.Scratch}, {"share", o.Share}, {"instance", o.Instance}, {"instance-id", o.InstanceID}, {"shell", o.Shell}, {"after-reboot", o.AfterReboot}} {
+	for _, f := range []struct{ name, value string }{{"state", o.State}, {"socket", o.Socket}, {"home", o.Home},
+		{"workdir", o.Workdir}, {"scratch", o.Scratch}, {"share", o.Share}, {"instance", o.Instance},
+		{"instance-id", o.InstanceID}, {"shell", o.Shell}, {"after-reboot", o.AfterReboot}} {
 		if f.value != "" {
 			out = append(out, "--"+f.name+"="+f.value)
 		}
@@ -113,34 +117,32 @@ func (o Options) Args() []string {
 	return out
 }
 
-// parse reads the flags of a subcommand, with what more registers, and completes the options.
-func parse(name string, args []string, stderr io.Writer, more func(*flag.FlagSet)) (Options, error) {
-	var o Options
-	fs := flag.NewFlagSet("agent "+name, flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	o.flags(fs)
-	if more != nil {
-		more(fs)
-	}
-	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return o, err
-		}
-		return o, api.Errorf(api.CodeUsage, "%w", err)
-	}
-	if fs.NArg() > 0 {
-		return o, api.Errorf(api.CodeUsage, "unexpected argument %q", fs.Arg(0))
-	}
-	return o, o.defaults()
-}
+// LockPath is the file whose lock the agent in charge holds.
+func (o Options) LockPath() string { return filepath.Join(o.State, "agent.lock") }
 
-func (o Options) lockPath() string      { return filepath.Join(o.State, "agent.lock") }
-func (o Options) startLockPath() string { return filepath.Join(o.State, "start.lock") }
-func (o Options) recordPath() string    { return filepath.Join(o.State, "agent.json") }
-func (o Options) logPath() string       { return filepath.Join(o.State, "agent.log") }
-func (o Options) terminalsDir() string  { return filepath.Join(o.State, "terminals") }
+// StartLockPath is the file whose lock is held by who starts an agent.
+func (o Options) StartLockPath() string { return filepath.Join(o.State, "start.lock") }
 
-// terminalSocket is the socket of a terminal's shim: short, and beside the agent's.
-func (o Options) terminalSocket(id string) string {
-	return strings.TrimSuffix(o.Socket, ".sock") + ".t" + id
+// RecordPath is the file that says who runs.
+func (o Options) RecordPath() string { return filepath.Join(o.State, "agent.json") }
+
+// LogPath is the agent's log.
+func (o Options) LogPath() string { return filepath.Join(o.State, "agent.log") }
+
+// BinDir is where content-addressed copies of programs for this agent lie.
+func (o Options) BinDir() string { return filepath.Join(filepath.Dir(o.State), "bin") }
+
+// Env is what everything on the instance can know of it.
+func (o Options) Env() []string {
+	out := []string{"BERTH_SCRATCH=" + o.Scratch}
+	if o.Instance != "" {
+		out = append(out, "BERTH_INSTANCE="+o.Instance)
+	}
+	if o.InstanceID != "" {
+		out = append(out, "BERTH_INSTANCE_ID="+o.InstanceID)
+	}
+	if o.Share != "" {
+		out = append(out, "BERTH_SHARE="+o.Share)
+	}
+	return out
 }

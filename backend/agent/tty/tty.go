@@ -1,4 +1,5 @@
-package agent
+// Package tty opens terminal devices.
+package tty
 
 import (
 	"os"
@@ -7,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openTTY opens a terminal device. creack/pty leaves its master blocking (Fd does that), where a read can't be
+// Open opens a terminal device. creack/pty leaves its master blocking (Fd does that), where a read can't be
 // ended by a deadline and holds a thread.
-func openTTY(rows, cols uint16) (master, tty *os.File, err error) {
+func Open(rows, cols uint16) (master, tty *os.File, err error) {
 	if master, tty, err = pty.Open(); err != nil {
 		return nil, nil, err
 	}
@@ -25,12 +26,12 @@ func openTTY(rows, cols uint16) (master, tty *os.File, err error) {
 		_ = tty.Close()
 		return nil, nil, err
 	}
-	resize(master, rows, cols)
+	Resize(master, rows, cols)
 	return master, tty, nil
 }
 
-// resize sets the size of a terminal in cells; 0 leaves it as it is. An error means that the terminal has gone.
-func resize(master *os.File, rows, cols uint16) {
+// Resize sets the size of a terminal in cells; 0 leaves it as it is. An error means that the terminal has gone.
+func Resize(master *os.File, rows, cols uint16) {
 	rc, err := master.SyscallConn()
 	if err != nil || rows == 0 || cols == 0 {
 		return

@@ -1,0 +1,6 @@
+package login
+
+import "golang.org/x/sys/unix"
+
+// getTermios is the call that reads the settings of a terminal.
+const getTermios = unix.TIOCGETA
