@@ -33,7 +33,7 @@ type testLines struct {
 	setup  fakeSetup
 }
 
-func newLines(t *testing.T) *testLines {
+func newLines(t testing.TB) *testLines {
 	dir, err := os.MkdirTemp("", "bw") // a short path
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
