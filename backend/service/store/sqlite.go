@@ -142,20 +142,25 @@ func explain(path, doing string, err error) error {
 func (s *SQLite) Close() error { return s.db.Close() }
 
 // Apply implements Store.
-func (s *SQLite) Apply(ctx context.Context, c *Change) error {
-	return explain(s.path, "writing to", s.apply(ctx, c))
+func (s *SQLite) Apply(ctx context.Context, cs ...*Change) error {
+	return explain(s.path, "writing to", s.apply(ctx, cs))
 }
 
-func (s *SQLite) apply(ctx context.Context, c *Change) (err error) {
+func (s *SQLite) apply(ctx context.Context, cs []*Change) error {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
+	for _, c := range cs {
+		if err := applyOne(ctx, tx, c); err != nil {
 			_ = tx.Rollback()
+			return err
 		}
-	}()
+	}
+	return tx.Commit()
+}
+
+func applyOne(ctx context.Context, tx *sql.Tx, c *Change) error {
 	for _, id := range c.RemoveInstances {
 		if _, err := tx.ExecContext(ctx, "DELETE FROM instances WHERE id = ?", id); err != nil {
 			return err
@@ -195,7 +200,7 @@ func (s *SQLite) apply(ctx context.Context, c *Change) (err error) {
 			return err
 		}
 	}
-	return tx.Commit()
+	return nil
 }
 
 // insertEvent writes e and sets its Seq. The number stands in the column only.

@@ -106,8 +106,8 @@ type EventQuery struct {
 // Store keeps a workspace's state. Methods are safe for concurrent use. Errors are *api.Error with
 // CodeStore, except context errors.
 type Store interface {
-	// Apply writes c atomically; when it returns nil, c survives a power loss.
-	Apply(ctx context.Context, c *Change) error
+	// Apply writes all changes, in their order and atomically; when it returns nil, they survive a power loss.
+	Apply(ctx context.Context, cs ...*Change) error
 	// Instances returns all instances, in no order.
 	Instances(ctx context.Context) ([]Instance, error)
 	// Unfinished returns the operations that have not ended, oldest first.
