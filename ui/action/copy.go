@@ -6,6 +6,7 @@ import (
 
 	tea "github.com/charmbracelet/bubbletea"
 
+	"berth/backend/base/shellquote"
 	"berth/ui/data"
 	"berth/ui/dialog"
 	"berth/ui/screen"
@@ -74,7 +75,7 @@ func Commands(e *screen.Env, rows []*data.Row) tea.Cmd {
 		}
 		m.Items = append(m.Items, dialog.Item{Label: c, Detail: detail, Do: screen.Send(screen.Copy{What: "the command line", Text: c})})
 	}
-	for _, c := range []string{"berth ls", "berth events " + quote(e.Store.Ref(rows[0]))} {
+	for _, c := range []string{"berth ls", "berth events " + shellquote.Word(e.Store.Ref(rows[0]))} {
 		m.Items = append(m.Items, dialog.Item{Label: c, Do: screen.Send(screen.Copy{What: "the command line", Text: c})})
 	}
 	return e.Send(screen.Show{Dialog: m})

@@ -8,6 +8,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/backend/api"
+	"berth/backend/base/shellquote"
 	"berth/ui/data"
 	"berth/ui/dialog"
 	"berth/ui/screen"
@@ -29,7 +30,7 @@ func NoSnapshots(r *data.Row) string {
 
 // SnapshotCommand is the command line that does a verb to a snapshot of an instance.
 func SnapshotCommand(e *screen.Env, verb string, r *data.Row, name string) string {
-	return Command(e, verb, []*data.Row{r}) + " " + quote(name)
+	return Command(e, verb, []*data.Row{r}) + " " + shellquote.Word(name)
 }
 
 // OnSnapshot does Snapshot, Restore or DropSnapshot. The answer is a screen.Done; after it comes what then

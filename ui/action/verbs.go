@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"berth/backend/api"
+	"berth/backend/base/shellquote"
 	"berth/ui/data"
 	"berth/ui/screen"
 )
@@ -151,7 +152,7 @@ func action(verb string) string {
 func Command(e *screen.Env, verb string, rows []*data.Row) string {
 	s := "berth " + verb
 	for _, r := range rows {
-		s += " " + quote(e.Store.Ref(r))
+		s += " " + shellquote.Word(e.Store.Ref(r))
 	}
 	switch verb {
 	case Console:
@@ -163,22 +164,6 @@ func Command(e *screen.Env, verb string, rows []*data.Row) string {
 	}
 	return s
 }
-
-// quote makes a word of a command line out of anything.
-func quote(s string) string {
-	for _, r := range s {
-		if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@=,+", r) {
-			return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-		}
-	}
-	if s == "" {
-		return "''"
-	}
-	return s
-}
-
-// Quote makes a word of a command line out of any text.
-func Quote(s string) string { return quote(s) }
 
 // names lists a few names.
 func names(rows []*data.Row) string {

@@ -7,7 +7,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/backend/api"
-	"berth/ui/action"
+	"berth/backend/base/shellquote"
 	"berth/ui/create"
 	"berth/ui/draw"
 	"berth/ui/form"
@@ -260,23 +260,23 @@ func (a *Adopt) Command() string {
 	if r.Name == "" {
 		r.Name = "NAME"
 	}
-	s += action.Quote(r.Name)
+	s += shellquote.Word(r.Name)
 	switch {
 	case r.Local:
 		s += " --local"
 	case r.Target == "":
 		s += " USER@HOST"
 	default:
-		s += " " + action.Quote(r.Target)
+		s += " " + shellquote.Word(r.Target)
 	}
 	if r.HostKey != "" {
-		s += " --host-key " + action.Quote(r.HostKey)
+		s += " --host-key " + shellquote.Word(r.HostKey)
 	}
 	if r.Share != "" {
-		s += " --share " + action.Quote(r.Share)
+		s += " --share " + shellquote.Word(r.Share)
 	}
 	if x := a.f.Fields[fShell]; x.On && x.Off == "" {
-		s += " && berth ssh " + action.Quote(r.Name)
+		s += " && berth ssh " + shellquote.Word(r.Name)
 	}
 	return s
 }

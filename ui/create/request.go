@@ -9,7 +9,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/backend/api"
-	"berth/ui/action"
+	"berth/backend/base/shellquote"
 	"berth/ui/money"
 	"berth/ui/screen"
 )
@@ -92,30 +92,30 @@ func (c *Create) Command() string {
 	if name == "" {
 		name = "NAME"
 	}
-	s := "berth create " + action.Quote(name)
+	s := "berth create " + shellquote.Word(name)
 	if v(fBackend) != "" {
-		s += " --backend " + action.Quote(v(fBackend))
+		s += " --backend " + shellquote.Word(v(fBackend))
 	}
 	if v(fSize) != "" {
-		s += " --size " + action.Quote(v(fSize))
+		s += " --size " + shellquote.Word(v(fSize))
 	}
 	if v(fImage) != "" {
-		s += " --image " + action.Quote(v(fImage))
+		s += " --image " + shellquote.Word(v(fImage))
 	}
 	if c.f.Fields[fSSH].Off == "" && c.f.Fields[fSSH].On {
 		s += " --ssh"
 	}
 	if n := c.f.Fields[fNetwork]; n.Off == "" && n.Value() != "" {
-		s += " --subnet " + action.Quote(n.Value())
+		s += " --subnet " + shellquote.Word(n.Value())
 	}
 	if p := c.f.Fields[fProfiles]; p.Off == "" && p.Value() != "" {
-		s += " --profile " + action.Quote(strings.Join(split(p.Value()), ","))
+		s += " --profile " + shellquote.Word(strings.Join(split(p.Value()), ","))
 	}
 	if v(fSetup) != "" {
-		s += " --setup " + action.Quote(v(fSetup))
+		s += " --setup " + shellquote.Word(v(fSetup))
 	}
 	if c.shell() {
-		s += " && berth ssh " + action.Quote(name)
+		s += " && berth ssh " + shellquote.Word(name)
 	}
 	return s
 }

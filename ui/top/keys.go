@@ -3,6 +3,7 @@ package top
 import (
 	tea "github.com/charmbracelet/bubbletea"
 
+	"berth/backend/base/shellquote"
 	"berth/ui/action"
 	"berth/ui/key"
 	"berth/ui/screen"
@@ -175,9 +176,9 @@ func (s *Top) jump(d int) {
 }
 
 func (s *Top) copyLine() tea.Cmd {
-	line := "berth top " + action.Quote(s.name)
+	line := "berth top " + shellquote.Word(s.name)
 	if r := s.e.Store.Row(s.id); r != nil {
-		line = "berth top " + action.Quote(s.e.Store.Ref(r))
+		line = "berth top " + shellquote.Word(s.e.Store.Ref(r))
 	}
 	return s.e.Send(screen.Copy{What: "the command line", Text: line})
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"berth/backend/api"
+	"berth/backend/base/shellquote"
 )
 
 // DefaultPath is where programs of the system are.
@@ -49,7 +50,7 @@ func (c Caller) ByHand(verb string, args ...string) (line string, installed bool
 	program, installed := c.rootsCopy()
 	words = append(words, program...)
 	for _, a := range append([]string{verb}, args...) {
-		words = append(words, quoted(a))
+		words = append(words, shellquote.Word(a))
 	}
 	return strings.Join(words, " "), installed
 }
@@ -61,16 +62,16 @@ const installAs = "/usr/local/bin/berth"
 func (c Caller) rootsCopy() (words []string, installed bool) {
 	if len(c.Program) > 0 {
 		if p := onlyRoots(c.Program[0]); p != "" {
-			words = append(words, quoted(p))
+			words = append(words, shellquote.Word(p))
 			for _, a := range c.Program[1:] {
-				words = append(words, quoted(a))
+				words = append(words, shellquote.Word(a))
 			}
 			return words, true
 		}
 	}
 	for _, dir := range filepath.SplitList(DefaultPath) {
 		if p := onlyRoots(filepath.Join(dir, "berth")); p != "" {
-			return []string{quoted(p), "agent", "root"}, true
+			return []string{shellquote.Word(p), "agent", "root"}, true
 		}
 	}
 	return []string{installAs, "agent", "root"}, false
@@ -177,11 +178,4 @@ func (c Caller) needsRoot(what, why string, wanted []string) error {
 	}
 	return api.Errorf(api.CodeForbidden, "%s needs root, which can't be had here without a question (%s)", what, why).
 		WithHint("an administrator can run it%s: %s; or let this user run sudo without a password", first, line)
-}
-
-func quoted(s string) string {
-	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-=:") == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

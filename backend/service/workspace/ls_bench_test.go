@@ -66,7 +66,9 @@ func BenchmarkListWhileOperationsCommit(b *testing.B) {
 	}()
 	b.ResetTimer()
 	for range b.N {
-		all(func(i int) (api.Operation, error) { return w.Action(b.Context(), name(i), "restart", api.ActionRequest{}) })
+		all(func(i int) (api.Operation, error) {
+			return w.Action(b.Context(), name(i), "restart", api.ActionRequest{})
+		})
 	}
 	b.StopTimer()
 	close(stop)
@@ -78,4 +80,3 @@ func BenchmarkListWhileOperationsCommit(b *testing.B) {
 	b.ReportMetric(at(1), "max-µs")
 	b.ReportMetric(float64(len(took)), "lists")
 }
-

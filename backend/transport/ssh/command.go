@@ -3,6 +3,8 @@ package ssh
 import (
 	"fmt"
 	"strings"
+
+	"berth/backend/base/shellquote"
 )
 
 // sshd hands a command line to the user's login shell, whatever that is. What we send is understood
@@ -41,40 +43,21 @@ func shellLine(script string) string {
 	return b.String()
 }
 
-// quote makes one word of s for a POSIX shell.
-func quote(s string) string {
-	if s != "" && strings.IndexFunc(s, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-./:=,@%+", r))
-	}) < 0 {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
-// words quotes a command line for a POSIX shell.
-func words(argv []string) string {
-	q := make([]string, len(argv))
-	for i, a := range argv {
-		q[i] = quote(a)
-	}
-	return strings.Join(q, " ")
-}
-
 // execScript is the script that runs argv in dir with env added. It fails with 127 or 126 as a shell
 // does, and with 1 where dir can't be entered.
 func execScript(argv []string, dir string, env []string) string {
 	var b strings.Builder
 	if dir != "" {
-		fmt.Fprintf(&b, "cd -- %s || exit 1; ", quote(dir))
+		fmt.Fprintf(&b, "cd -- %s || exit 1; ", shellquote.Word(dir))
 	}
 	b.WriteString("exec ")
 	// Without env the shell itself finds argv[0]; a name with = or a leading dash is no option to it.
 	if len(env) > 0 || strings.HasPrefix(argv[0], "-") {
 		b.WriteString("env ")
 		for _, kv := range env {
-			b.WriteString(quote(kv) + " ")
+			b.WriteString(shellquote.Word(kv) + " ")
 		}
 	}
-	b.WriteString(words(argv))
+	b.WriteString(shellquote.Line(argv...))
 	return b.String()
 }

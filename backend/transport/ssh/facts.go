@@ -12,6 +12,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/base/shellquote"
 )
 
 // factsScript prints what a host is, one "key value" a line. Each tool may be missing.
@@ -28,7 +29,7 @@ echo "diskkb $(df -Pk "$HOME" 2>/dev/null | sed -n '2p' | awk '{print $(NF-4)}' 
 nvidia-smi --query-gpu=memory.total,name --format=csv,noheader,nounits 2>/dev/null | sed 's/^/gpu /'
 `
 	if share != "" {
-		script += fmt.Sprintf("if [ -d %s ]; then echo 'share yes'; fi\n", quote(share))
+		script += fmt.Sprintf("if [ -d %s ]; then echo 'share yes'; fi\n", shellquote.Word(share))
 	}
 	return script + "exit 0"
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"berth/backend/api"
+	"berth/backend/base/shellquote"
 )
 
 // lookScript prints the system, the architecture and the folder for programs: the first that can be
@@ -141,13 +142,13 @@ func (c *Conn) placeAgent(ctx context.Context) (*placement, api.AgentInfo, error
 	if l.other {
 		// The state folder of the home can't be used either, or can't be trusted to.
 		base := path.Dir(l.dir)
-		start += " --boot " + quote("--state="+base+"/agent") + " " + quote("--scratch="+base+"/scratch")
+		start += " --boot " + shellquote.Word("--state="+base+"/agent") + " " + shellquote.Word("--scratch="+base+"/scratch")
 	}
 	if share := c.t.ssh.Share; share != "" {
-		start += " " + quote("--share="+share)
+		start += " " + shellquote.Word("--share="+share)
 	}
 	if flags := c.m.o.StartFlags; len(flags) > 0 {
-		start += " " + words(flags)
+		start += " " + shellquote.Line(flags...)
 	}
 	there, out, err := c.startIfThere(ctx, p, b, start)
 	if !there && err == nil {
@@ -181,7 +182,7 @@ func (c *Conn) placeAgent(ctx context.Context) (*placement, api.AgentInfo, error
 
 // startIfThere starts the agent if its program is there, whole; out is what start printed.
 func (c *Conn) startIfThere(ctx context.Context, p *placement, b *program, start string) (there bool, out string, err error) {
-	f := quote(p.Program)
+	f := shellquote.Word(p.Program)
 	script := fmt.Sprintf("f=%s\nif [ ! -x \"$f\" ] || [ \"$(wc -c <\"$f\")\" -ne %d ]; then echo absent; exit 0; fi\necho present\n%s </dev/null 2>&1\n",
 		f, b.size, agentCommand(p.Program, start))
 	out, err = c.script(ctx, script)

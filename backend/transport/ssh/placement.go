@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 
 	"github.com/google/renameio/v2"
+
+	"berth/backend/base/shellquote"
 )
 
 // placement is where the agent is on a host. It is kept in the home, so that the next daemon's first
@@ -33,9 +35,9 @@ func (p *placement) command(sub string) string { return agentCommand(p.Program, 
 // agentCommand is the script that runs a subcommand of a program: the whole binary takes `agent` first.
 func agentCommand(program, sub string) string {
 	if strings.HasPrefix(path.Base(program), "berth-agent") {
-		return quote(program) + " " + sub
+		return shellquote.Word(program) + " " + sub
 	}
-	return quote(program) + " agent " + sub
+	return shellquote.Word(program) + " agent " + sub
 }
 
 func (c *Conn) placementFile() string {

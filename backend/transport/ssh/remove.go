@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"berth/backend/api"
+	"berth/backend/base/shellquote"
 )
 
 // removeScript ends the agent by its own program, which knows what it made, and removes the program,
@@ -91,7 +92,7 @@ func (c *Conn) removeWith(ctx context.Context, p *placement, program string) (th
 		// The scratch folder stands beside it, in the home and elsewhere.
 		flags = append(flags, "--state="+p.State, "--scratch="+path.Join(path.Dir(p.State), "scratch"))
 	}
-	out, err := c.script(ctx, fmt.Sprintf(removeScript, quote(program), agentCommand(program, "uninstall "+words(flags)), quote(p.State), quote(p.Socket)))
+	out, err := c.script(ctx, fmt.Sprintf(removeScript, shellquote.Word(program), agentCommand(program, "uninstall "+shellquote.Line(flags...)), shellquote.Word(p.State), shellquote.Word(p.Socket)))
 	var failed *scriptError
 	if errors.As(err, &failed) {
 		return true, api.Errorf(api.CodeFailed, "%s", strings.TrimPrefix(lastLine(out), "berth: agent uninstall: "))

@@ -15,6 +15,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/base/shellquote"
 	"berth/backend/transport/ssh/sshdtest"
 )
 
@@ -303,7 +304,7 @@ func FuzzShellLine(f *testing.F) {
 		if strings.ContainsRune(a+b, 0) || len(a)+len(b) > 10000 {
 			return
 		}
-		line := shellLine("printf '%s\\n%s.' " + words([]string{a, b}))
+		line := shellLine("printf '%s\\n%s.' " + shellquote.Line(a, b))
 		inner := strings.TrimSuffix(strings.TrimPrefix(line, "exec sh -c '"), "'")
 		if strings.ContainsAny(inner, "'!\n") {
 			t.Fatalf("not fit for every shell: %q", line)

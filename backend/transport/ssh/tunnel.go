@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/yamux"
+
+	"berth/backend/base/shellquote"
 )
 
 // tunnel is one `berth-agent dial` on the host. Its standard input and output carry yamux streams:
@@ -66,7 +68,7 @@ func (c *Conn) getTunnel(ctx context.Context, p *placement) (*tunnel, error) {
 
 func (c *Conn) startTunnel(ctx context.Context, p *placement) (*tunnel, error) {
 	mark := newMark()
-	proc, err := c.tr.start(ctx, shellLine("echo "+mark+"; exec "+p.command("dial "+quote("--socket="+p.Socket))), sessionOptions{})
+	proc, err := c.tr.start(ctx, shellLine("echo "+mark+"; exec "+p.command("dial "+shellquote.Word("--socket="+p.Socket))), sessionOptions{})
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/pkg/sftp"
+
+	"berth/backend/base/shellquote"
 )
 
 // upload copies a program to the host: to a temporary name first, checked by its hash there, then
@@ -20,7 +22,7 @@ func (c *Conn) upload(ctx context.Context, p *placement, b *program) error {
 	dir := path.Dir(p.Program)
 	tmp := path.Join(path.Dir(dir), "."+newMark()+".tmp")
 	// What an upload that was cut off left behind goes with the next one.
-	if _, err := c.script(ctx, fmt.Sprintf("umask 077; find %s -maxdepth 1 -name '.berth-*.tmp' -mtime +0 -exec rm -f {} + 2>/dev/null; mkdir -p %s", quote(path.Dir(dir)), quote(dir))); err != nil {
+	if _, err := c.script(ctx, fmt.Sprintf("umask 077; find %s -maxdepth 1 -name '.berth-*.tmp' -mtime +0 -exec rm -f {} + 2>/dev/null; mkdir -p %s", shellquote.Word(path.Dir(dir)), shellquote.Word(dir))); err != nil {
 		return fmt.Errorf("making %s: %w", dir, err)
 	}
 	err := c.uploadSFTP(ctx, tmp, b)
@@ -36,7 +38,7 @@ func (c *Conn) upload(ctx context.Context, p *placement, b *program) error {
 	if err != nil && c.alive() {
 		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 		defer cancel()
-		_, _ = c.script(cleanup, "rm -f "+quote(tmp)) // the next upload removes it otherwise
+		_, _ = c.script(cleanup, "rm -f "+shellquote.Word(tmp)) // the next upload removes it otherwise
 	}
 	return err
 }
@@ -78,7 +80,7 @@ func (c *Conn) uploadCat(ctx context.Context, tmp string, b *program) error {
 		return err
 	}
 	defer from.Close()
-	_, err = c.scriptInput(ctx, "umask 077; cat >"+quote(tmp), from)
+	_, err = c.scriptInput(ctx, "umask 077; cat >"+shellquote.Word(tmp), from)
 	return err
 }
 
@@ -92,14 +94,14 @@ func (c *Conn) settleUpload(ctx context.Context, tmp string, p *placement, b *pr
 	if sum != b.hash {
 		return fmt.Errorf("the copy differs from the original (SHA-256 %s, want %s)", sum, b.hash)
 	}
-	_, err = c.script(ctx, fmt.Sprintf("chmod 700 %[1]s && { TZ=UTC0 touch -t %[2]s %[1]s; mv -f %[1]s %[3]s; }", quote(tmp),
-		b.built.UTC().Format("200601021504.05"), quote(p.Program)))
+	_, err = c.script(ctx, fmt.Sprintf("chmod 700 %[1]s && { TZ=UTC0 touch -t %[2]s %[1]s; mv -f %[1]s %[3]s; }", shellquote.Word(tmp),
+		b.built.UTC().Format("200601021504.05"), shellquote.Word(p.Program)))
 	return err
 }
 
 // remoteHash hashes a file on the host, by reading it back where the host has no tool for it.
 func (c *Conn) remoteHash(ctx context.Context, file string) (string, error) {
-	f := quote(file)
+	f := shellquote.Word(file)
 	out, err := c.script(ctx, fmt.Sprintf("sha256sum <%[1]s 2>/dev/null || shasum -a 256 <%[1]s 2>/dev/null || openssl dgst -sha256 -r <%[1]s 2>/dev/null || echo none", f))
 	if err != nil {
 		return "", err
