@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"berth/backend/base/plaintext"
 	"berth/ui/data"
 	"berth/ui/screen"
 	"berth/ui/text"
@@ -39,7 +40,7 @@ func (m *Model) ring(alarms []data.Alarm) {
 
 // notice is what makes a terminal ring or notify; "" for what is not known.
 func notice(how, body string) string {
-	body = text.Truncate(text.Clean(body), maxNotice, "")
+	body = text.Truncate(plaintext.Clean(body), maxNotice, "")
 	switch how {
 	case "bell":
 		return "\a"

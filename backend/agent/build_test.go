@@ -27,7 +27,7 @@ func goTool(t *testing.T, env []string, args ...string) string {
 
 // What is copied to instances must stay small: these packages are not to creep in.
 func TestSmallMainsImportNothingLarge(t *testing.T) {
-	agentForbids := []string{"modernc.org/", "github.com/charmbracelet/", "github.com/spf13/", "golang.org/x/crypto/ssh", "berth/ui", "berth/backend/service/store",
+	agentForbids := []string{"modernc.org/", "github.com/charmbracelet/bubbletea", "github.com/charmbracelet/lipgloss", "github.com/charmbracelet/bubbles", "github.com/spf13/", "golang.org/x/crypto/ssh", "berth/ui", "berth/backend/service/store",
 		"berth/backend/service/workspace", "berth/backend/transport/ssh", "berth/backend/transport/sshconfig", "berth/backend/transport/knownhosts", "berth/backend/local", "github.com/aws/", "github.com/Azure/", "cloud.google.com/", "google.golang.org/grpc"}
 	shimForbids := append([]string{"net/http", "crypto/tls", "berth/backend/api", "berth/backend/base/paths", "github.com/hashicorp/"}, agentForbids...)
 	for main, forbidden := range map[string][]string{"berth/cmd/berth-agent": agentForbids, "berth/cmd/berth-shim": shimForbids} {

@@ -26,6 +26,7 @@ import (
 	"berth/backend/agent/supervise"
 	"berth/backend/api"
 	"berth/backend/base/paths"
+	"berth/backend/base/plaintext"
 	"berth/gpu/probe/child"
 )
 
@@ -91,7 +92,7 @@ func Main(args []string, stdio Stdio) int {
 		return 0
 	}
 	e := api.AsError(err)
-	fmt.Fprintf(stdio.Err, "berth: agent %s: %s\n", sub, root.OneLine(e.Message))
+	fmt.Fprintf(stdio.Err, "berth: agent %s: %s\n", sub, plaintext.Clean(e.Message))
 	return api.ExitCode(err)
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 )
 
 func (a *app) actionCmd(kind, short string) *cobra.Command {
@@ -145,7 +146,7 @@ func (a *app) actDone(ctx context.Context, c *api.WorkspaceClient, kind string, 
 			}
 		case a.json:
 		case kind == "delete":
-			fmt.Fprintf(a.err, "%s is deleted\n", clean(name))
+			fmt.Fprintf(a.err, "%s is deleted\n", plaintext.Text(name))
 			a.warnings(&ops[i])
 		case ops[i].State.Done():
 			a.warnings(&ops[i])
@@ -153,7 +154,7 @@ func (a *app) actDone(ctx context.Context, c *api.WorkspaceClient, kind string, 
 				fmt.Fprintf(a.err, "%s is %s\n", in.Name, in.State)
 			}
 		default:
-			fmt.Fprintf(a.err, "%s of %s is under way\n", kind, clean(name))
+			fmt.Fprintf(a.err, "%s of %s is under way\n", kind, plaintext.Text(name))
 		}
 	}
 	if a.json && (failed == 0 || len(names) > 1) {

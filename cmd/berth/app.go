@@ -16,6 +16,7 @@ import (
 	"berth/assets"
 	"berth/backend/api"
 	"berth/backend/base/paths"
+	"berth/backend/base/plaintext"
 	"berth/backend/service/config"
 	"berth/backend/service/daemon"
 )
@@ -72,10 +73,10 @@ func (a *app) report(err error) {
 		return
 	}
 	if e.Hint != "" {
-		fmt.Fprintf(a.err, "berth: %s\nberth: %s\n", clean(e.Message), clean(e.Hint))
+		fmt.Fprintf(a.err, "berth: %s\nberth: %s\n", plaintext.Text(e.Message), plaintext.Text(e.Hint))
 		return
 	}
-	fmt.Fprintf(a.err, "berth: %s\n", clean(e.Message))
+	fmt.Fprintf(a.err, "berth: %s\n", plaintext.Text(e.Message))
 }
 
 // root builds the command tree.
@@ -210,7 +211,7 @@ func (a *app) client() (*api.WorkspaceClient, error) {
 // warn prints what is no error. In the dashboard it would spoil the screen; the next verb says it.
 func (a *app) warn(text string) {
 	if !a.onScreen {
-		fmt.Fprintf(a.err, "berth: %s\n", clean(text))
+		fmt.Fprintf(a.err, "berth: %s\n", plaintext.Text(text))
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 )
 
 // answer returns the function that answers questions on the user's terminal, or nil where there is
@@ -25,9 +26,9 @@ func (a *app) answer() func(context.Context, api.Question) (api.Answer, error) {
 			return api.Answer{}, err
 		}
 		defer tty.Close()
-		fmt.Fprintf(tty, "\r\x1b[K%s\n", clean(q.Title))
+		fmt.Fprintf(tty, "\r\x1b[K%s\n", plaintext.Text(q.Title))
 		if q.Text != "" {
-			fmt.Fprintf(tty, "%s\n", clean(q.Text))
+			fmt.Fprintf(tty, "%s\n", plaintext.Text(q.Text))
 		}
 		switch q.Kind {
 		case "secret":
@@ -68,7 +69,7 @@ func (a *app) confirm(yes bool, text string) error {
 	if !terminal(a.in) || !terminal(a.err) {
 		return api.Errorf(api.CodeRefused, "%s\nNothing was done: this has to be confirmed, and nobody can be asked here", text).WithHint("add --yes")
 	}
-	fmt.Fprintf(a.err, "%s ", clean(text))
+	fmt.Fprintf(a.err, "%s ", plaintext.Text(text))
 	ok, err := yesNo(a.in)
 	if err != nil || !ok {
 		return api.Errorf(api.CodeRefused, "nothing was done")

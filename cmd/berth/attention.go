@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 )
 
 // attentionWait is how long instances may take to say what wants attention on them.
@@ -126,7 +127,7 @@ func (a *app) attention(ctx context.Context, name string, q api.AttentionRequest
 	for _, r := range rows {
 		if r.Advice != "" && !told[r.Advice] {
 			told[r.Advice] = true
-			fmt.Fprintln(a.out, clean("\n"+r.Rule+": "+r.Advice))
+			fmt.Fprintln(a.out, plaintext.Text("\n"+r.Rule+": "+r.Advice))
 		}
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 	"berth/backend/base/tomltext"
 )
 
@@ -235,10 +236,10 @@ func (a *app) finishNew(cmd *cobra.Command, c *api.WorkspaceClient, op api.Opera
 	}
 	fmt.Fprintf(a.err, "%s is %s after %s; its shell: berth ssh %s\n", in.Name, in.State, seconds(time.Since(began)), in.Name)
 	if ag := in.Agent; ag != nil && in.Adopted && ag.AfterReboot != "" {
-		fmt.Fprintf(a.err, "After a reboot: %s.\n", clean(ag.AfterReboot))
+		fmt.Fprintf(a.err, "After a reboot: %s.\n", plaintext.Text(ag.AfterReboot))
 	}
 	if ag := in.Agent; ag != nil && ag.State == "unavailable" {
-		fmt.Fprintf(a.err, "No agent runs there (%s): exec and ssh go over plain SSH; terminals do not outlive the connection.\n", clean(ag.Reason))
+		fmt.Fprintf(a.err, "No agent runs there (%s): exec and ssh go over plain SSH; terminals do not outlive the connection.\n", plaintext.Text(ag.Reason))
 	}
 	return nil
 }

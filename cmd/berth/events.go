@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 )
 
 func (a *app) eventsCmd() *cobra.Command {
@@ -88,8 +89,8 @@ func (a *app) printEvent(e *api.Event) error {
 	}
 	who := ""
 	if e.Actor != "" {
-		who = " (" + clean(e.Actor) + ")"
+		who = " (" + plaintext.Text(e.Actor) + ")"
 	}
-	_, err := fmt.Fprintf(a.out, "%s  %-24s  %s%s%s\n", e.Time.Local().Format("2006-01-02 15:04:05.000"), clean(e.Instance), level, clean(e.Message), who)
+	_, err := fmt.Fprintf(a.out, "%s  %-24s  %s%s%s\n", e.Time.Local().Format("2006-01-02 15:04:05.000"), plaintext.Text(e.Instance), level, plaintext.Text(e.Message), who)
 	return err
 }

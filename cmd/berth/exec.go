@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 	"berth/backend/transport/wire"
 )
 
@@ -122,7 +123,7 @@ func (s signalled) Error() string { return "ended by SIG" + string(s) }
 // lingers says on a terminal why exec does not end.
 func (a *app) lingers(l wire.Lingering) {
 	if terminal(a.err) {
-		fmt.Fprintf(a.err, "berth: the command has ended, but its output is held open by %s; ctrl-C stops waiting\n", clean(l.String()))
+		fmt.Fprintf(a.err, "berth: the command has ended, but its output is held open by %s; ctrl-C stops waiting\n", plaintext.Text(l.String()))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 )
 
 // FuzzParseTemplate reads template files: what is wrong is a usage error that says where.
@@ -26,7 +27,7 @@ func FuzzParseTemplate(f *testing.F) {
 			require.Equal(t, 2, api.ExitCode(err))
 			require.Contains(t, e.Message, "x.toml")
 			require.NotEmpty(t, e.Hint)
-			harmless(t, clean(e.Message))
+			harmless(t, plaintext.Text(e.Message))
 			return
 		}
 		_, err := json.Marshal(tmpl)

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 	"berth/backend/machine/profile"
 	"berth/backend/machine/software"
 )
@@ -109,7 +110,7 @@ func (a *app) printInventories(names []string, invs []*api.Inventory) error {
 	}
 	for _, inv := range invs {
 		for _, e := range inv.Errors {
-			fmt.Fprintf(a.err, "berth: %s: %s\n", clean(inv.Instance), clean(e))
+			fmt.Fprintf(a.err, "berth: %s: %s\n", plaintext.Text(inv.Instance), plaintext.Text(e))
 		}
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 )
 
 func (a *app) lsCmd() *cobra.Command {
@@ -71,7 +72,7 @@ func (a *app) printFleet(list []api.Instance) error {
 		if b := a.conf.Defaults.Backend; b != "local" {
 			on = "on backend " + b
 		}
-		fmt.Fprintf(a.err, "No instances. berth create NAME makes one %s; berth adopt NAME user@host takes one in.\n", clean(on))
+		fmt.Fprintf(a.err, "No instances. berth create NAME makes one %s; berth adopt NAME user@host takes one in.\n", plaintext.Text(on))
 		return nil
 	}
 	now := time.Now()
@@ -171,13 +172,13 @@ func (a *app) watch(ctx context.Context, c *api.WorkspaceClient, o api.ListOptio
 					return enc.Encode(ch.Instance)
 				}
 				row := fleetRow(ch.Instance, time.Now())
-				_, err := fmt.Fprintf(a.out, "%s  %s  %s\n", time.Now().Format(time.TimeOnly), clean(row[0]), clean(row[1]))
+				_, err := fmt.Fprintf(a.out, "%s  %s  %s\n", time.Now().Format(time.TimeOnly), plaintext.Text(row[0]), plaintext.Text(row[1]))
 				return err
 			case ch.Removed != "":
 				if a.json {
 					return enc.Encode(map[string]string{"removed": ch.Removed, "name": names[ch.Removed]})
 				}
-				_, err := fmt.Fprintf(a.out, "%s  %s  deleted\n", time.Now().Format(time.TimeOnly), clean(names[ch.Removed]))
+				_, err := fmt.Fprintf(a.out, "%s  %s  deleted\n", time.Now().Format(time.TimeOnly), plaintext.Text(names[ch.Removed]))
 				return err
 			}
 			return nil

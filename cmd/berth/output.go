@@ -10,17 +10,8 @@ import (
 	"time"
 
 	"berth/backend/api"
-	"berth/ui/text"
+	"berth/backend/base/plaintext"
 )
-
-// clean makes text from outside harmless for a terminal; line breaks stay.
-func clean(s string) string {
-	lines := strings.Split(s, "\n")
-	for i := range lines {
-		lines[i] = text.Clean(lines[i])
-	}
-	return strings.Join(lines, "\n")
-}
 
 // jsonOut returns a writer of whole JSON documents to w that escapes what JSON lets stand and a terminal
 // obeys: C1 controls, which begin sequences as ESC does, and what reorders text.
@@ -52,7 +43,7 @@ func table(w io.Writer, rows [][]string) error {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	for _, r := range rows {
 		for i := range r {
-			r[i] = text.Clean(r[i])
+			r[i] = plaintext.Clean(r[i])
 		}
 		if _, err := fmt.Fprintln(tw, strings.TrimRight(strings.Join(r, "\t"), "\t ")); err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 
 	"berth/backend/api"
 	"berth/backend/base/paths"
+	"berth/backend/base/plaintext"
 	"berth/backend/machine/profile"
 )
 
@@ -41,7 +42,7 @@ func (a *app) profileLs() *cobra.Command {
 				return err
 			}
 			for _, p := range s.Problems() {
-				fmt.Fprintf(a.err, "berth: %s\n", clean(p.String()))
+				fmt.Fprintf(a.err, "berth: %s\n", plaintext.Text(p.String()))
 			}
 			list := s.Profiles()
 			if a.json {
@@ -199,11 +200,11 @@ func (a *app) printComposed(c *profile.Composed, scripts bool) error {
 	}
 	if scripts {
 		for _, s := range c.Steps {
-			fmt.Fprintf(a.out, "\n# %s: %s\n", clean(s.Name), clean(s.Title))
+			fmt.Fprintf(a.out, "\n# %s: %s\n", plaintext.Text(s.Name), plaintext.Text(s.Title))
 			if s.Check != "" {
-				fmt.Fprintf(a.out, "# nothing to do if:\n%s\n# else:\n", clean(strings.TrimSpace(s.Check)))
+				fmt.Fprintf(a.out, "# nothing to do if:\n%s\n# else:\n", plaintext.Text(strings.TrimSpace(s.Check)))
 			}
-			fmt.Fprintln(a.out, clean(strings.TrimSpace(s.Script)))
+			fmt.Fprintln(a.out, plaintext.Text(strings.TrimSpace(s.Script)))
 		}
 	}
 	return nil
@@ -234,7 +235,7 @@ func (a *app) profileLint() *cobra.Command {
 					return err
 				}
 			} else {
-				fmt.Fprint(a.out, clean(profile.Format(problems)))
+				fmt.Fprint(a.out, plaintext.Text(profile.Format(problems)))
 			}
 			bad := 0
 			for _, p := range problems {

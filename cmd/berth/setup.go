@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 	"berth/backend/machine/profile"
 )
 
@@ -92,21 +93,21 @@ func (a *app) operate(cmd *cobra.Command, noWait bool,
 		return nil // done at once; it has said what
 	}
 	if noWait {
-		fmt.Fprintf(a.err, "%s of %s is under way; look at it with: berth show %s\n", op.Kind, clean(op.Instance), clean(op.Instance))
+		fmt.Fprintf(a.err, "%s of %s is under way; look at it with: berth show %s\n", op.Kind, plaintext.Text(op.Instance), plaintext.Text(op.Instance))
 		return nil
 	}
 	state := ""
 	if in, err := c.Instance(ctx, op.InstanceID); err == nil {
 		state = "; it is " + string(in.State)
 	}
-	fmt.Fprintf(a.err, "%s of %s: done after %s%s\n", op.Kind, clean(op.Instance), seconds(time.Since(began)), state)
+	fmt.Fprintf(a.err, "%s of %s: done after %s%s\n", op.Kind, plaintext.Text(op.Instance), seconds(time.Since(began)), state)
 	return nil
 }
 
 // warnings prints what an operation left undone although it succeeded.
 func (a *app) warnings(op *api.Operation) {
 	for _, w := range op.Warnings {
-		fmt.Fprintf(a.err, "berth: %s\n", clean(w))
+		fmt.Fprintf(a.err, "berth: %s\n", plaintext.Text(w))
 	}
 }
 

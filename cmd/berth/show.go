@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 	"berth/ui/money"
 )
 
@@ -35,7 +36,7 @@ func (a *app) showCmd() *cobra.Command {
 				if a.json {
 					return a.printJSON(map[string]string{"console": text})
 				}
-				_, err = fmt.Fprintln(a.out, strings.TrimRight(clean(text), "\n"))
+				_, err = fmt.Fprintln(a.out, strings.TrimRight(plaintext.Text(text), "\n"))
 				return err
 			}
 			get := c.Instance

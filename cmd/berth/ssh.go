@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 	"berth/ui/attach"
 )
 
@@ -45,7 +46,7 @@ func (a *app) attach(ctx context.Context, name string, q api.TerminalRequest) er
 		return err
 	}
 	if res.Detached {
-		fmt.Fprintf(a.err, "Detached; the terminal goes on. berth ssh %s comes back to it.\n", clean(name))
+		fmt.Fprintf(a.err, "Detached; the terminal goes on. berth ssh %s comes back to it.\n", plaintext.Text(name))
 		return nil
 	}
 	a.exit = res.Code

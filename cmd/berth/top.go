@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 	"berth/gpu"
 )
 
@@ -124,13 +125,13 @@ func (a *app) printSample(name string, s *gpu.Sample, limit int) error {
 	if s.SwapTotal != nil && *s.SwapTotal > 0 {
 		head += "  swap " + of(s.SwapUsed, s.SwapTotal, bytesText)
 	}
-	fmt.Fprintln(a.out, clean(head))
+	fmt.Fprintln(a.out, plaintext.Text(head))
 	if s.GPUError != "" {
 		why := s.GPUError
 		if s.GPUsStaleSince != nil {
 			why = "figures of " + s.GPUsStaleSince.Local().Format(time.TimeOnly) + ": " + why
 		}
-		fmt.Fprintln(a.out, clean("GPUs: "+why))
+		fmt.Fprintln(a.out, plaintext.Text("GPUs: "+why))
 	}
 	var tables [][][]string
 	if len(s.GPUs) > 0 {
@@ -166,7 +167,7 @@ func (a *app) printSample(name string, s *gpu.Sample, limit int) error {
 		}
 	}
 	for _, f := range s.Attention {
-		fmt.Fprintln(a.out, clean("\n"+f.Severity+": "+f.Subject+": "+f.Text+"\n  "+f.Advice))
+		fmt.Fprintln(a.out, plaintext.Text("\n"+f.Severity+": "+f.Subject+": "+f.Text+"\n  "+f.Advice))
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 	"berth/ui/money"
 )
 
@@ -49,7 +50,7 @@ func (a *app) wait(ctx context.Context, c *api.WorkspaceClient, op api.Operation
 		})
 		if ctx.Err() != nil {
 			p.clear()
-			fmt.Fprintf(a.err, "berth: %s of %s goes on; look at it with: berth show %s\n", op.Kind, clean(op.Instance), clean(op.Instance))
+			fmt.Fprintf(a.err, "berth: %s of %s goes on; look at it with: berth show %s\n", op.Kind, plaintext.Text(op.Instance), plaintext.Text(op.Instance))
 			return op, ctx.Err()
 		}
 		if err != nil {
@@ -102,7 +103,7 @@ func (p *progress) show(o api.Operation) {
 		}
 	}
 	// A line that is too long would be wrapped, and could not be taken back.
-	if line := ansi.Truncate(fmt.Sprintf("%s %s: %s", o.Kind, clean(o.Instance), clean(title)), p.width()-1, "…"); line != p.text {
+	if line := ansi.Truncate(fmt.Sprintf("%s %s: %s", o.Kind, plaintext.Text(o.Instance), plaintext.Text(title)), p.width()-1, "…"); line != p.text {
 		p.text, p.shown = line, true
 		fmt.Fprintf(p.w, "\r\x1b[K%s", line)
 	}

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/term"
 
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 	"berth/backend/transport/wire"
-	"berth/ui/text"
 )
 
 // Terminal is the user's terminal. Escape is the second detach key, as "ctrl-] d"; empty means that.
@@ -46,9 +46,9 @@ func (r Result) String() string {
 	case r.Detached:
 		return "detached; the shell goes on"
 	case r.Reason != "":
-		return "the shell was left: " + text.Clean(r.Reason)
+		return "the shell was left: " + plaintext.Clean(r.Reason)
 	case r.Signal != "":
-		return "the shell was ended by SIG" + text.Clean(r.Signal)
+		return "the shell was ended by SIG" + plaintext.Clean(r.Signal)
 	case r.Code != 0:
 		return fmt.Sprintf("the shell ended with code %d", r.Code)
 	}
@@ -221,7 +221,7 @@ func (a *attached) loop(ctx context.Context, resize chan wire.Size) (Result, err
 						a.out.page(int(rows))
 					}
 					if !st.Again && a.tty.Greeting != "" {
-						fmt.Fprintf(a.out.w, "%s\r\n", text.Clean(a.tty.Greeting))
+						fmt.Fprintf(a.out.w, "%s\r\n", plaintext.Clean(a.tty.Greeting))
 					}
 					if st.Terminal != "" {
 						a.req.ID, a.req.New = st.Terminal, false
@@ -250,7 +250,7 @@ func (a *attached) loop(ctx context.Context, resize chan wire.Size) (Result, err
 			if !started || a.req.ID == "" || !broken(err) {
 				return res, err
 			}
-			a.say("the line to %s dropped; connecting again. The shell goes on; enter ~ . leaves", text.Clean(a.instance))
+			a.say("the line to %s dropped; connecting again. The shell goes on; enter ~ . leaves", plaintext.Clean(a.instance))
 		}
 		a.req.Rows, a.req.Cols = size(a.tty)
 		err := a.redial(ctx)

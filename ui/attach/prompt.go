@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 
 	"berth/backend/api"
-	"berth/ui/text"
+	"berth/backend/base/plaintext"
 )
 
 // prompt asks the service's questions on the raw terminal: what is typed meanwhile is the answer.
@@ -51,8 +51,8 @@ func (p *prompt) ask(ctx context.Context, q api.Question) (api.Answer, error) {
 		p.mu.Unlock()
 	}()
 	var b strings.Builder
-	fmt.Fprintf(&b, "\r\n[berth: %s]\r\n", text.Clean(q.Title))
-	for _, l := range text.Lines(q.Text) {
+	fmt.Fprintf(&b, "\r\n[berth: %s]\r\n", plaintext.Clean(q.Title))
+	for _, l := range plaintext.Lines(q.Text) {
 		b.WriteString(l + "\r\n")
 	}
 	if q.Kind == "confirm" {

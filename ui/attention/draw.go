@@ -3,6 +3,7 @@ package attention
 import (
 	"fmt"
 
+	"berth/backend/base/plaintext"
 	"berth/ui/data"
 	"berth/ui/draw"
 	"berth/ui/text"
@@ -33,12 +34,12 @@ func (s *Attention) Draw(p *draw.Page) {
 	f := s.rows[s.at]
 	words := max(10, w-4)
 	if p.Height() >= 8 {
-		whole = append(whole, text.Wrap(text.Clean(f.ref+", "+f.a.Subject+": "+f.a.Text), words)...)
+		whole = append(whole, text.Wrap(plaintext.Clean(f.ref+", "+f.a.Subject+": "+f.a.Text), words)...)
 		whole = whole[:min(len(whole), max(1, p.Height()/4))]
 	}
 	said := len(whole)
 	if said > 0 && f.a.Advice != "" {
-		whole = append(whole, text.Wrap(text.Clean("What to do: "+f.a.Advice), words)...)
+		whole = append(whole, text.Wrap(plaintext.Clean("What to do: "+f.a.Advice), words)...)
 		whole = whole[:min(len(whole), p.Height()/2)]
 	}
 	room := p.Height() - 1

@@ -7,11 +7,11 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 	"berth/ui/draw"
 	"berth/ui/form"
 	"berth/ui/key"
 	"berth/ui/screen"
-	"berth/ui/text"
 	"berth/ui/theme"
 )
 
@@ -65,7 +65,7 @@ func (c *Console) Topic() string { return "instance" }
 func (c *Console) Update(msg tea.Msg) tea.Cmd {
 	if m, ok := msg.(gotMsg); ok && m.id == c.id {
 		c.loaded, c.err = true, m.err
-		c.raw, c.lines = m.text, text.Lines(m.text)
+		c.raw, c.lines = m.text, plaintext.Lines(m.text)
 		c.top = len(c.lines) // the end is what matters
 	}
 	return nil

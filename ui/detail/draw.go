@@ -4,6 +4,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/charmbracelet/x/ansi"
 
+	"berth/backend/base/plaintext"
 	"berth/ui/draw"
 	"berth/ui/text"
 	"berth/ui/theme"
@@ -153,7 +154,7 @@ func (d *Detail) drawEntry(p *draw.Page, i int, x entry) {
 		if x.glyph != "" {
 			gw = text.Width(x.glyph) + 1
 		}
-		lines := text.Wrap(text.Clean(x.value), p.Width()-2-gw)
+		lines := text.Wrap(plaintext.Clean(x.value), p.Width()-2-gw)
 		for n, s := range lines {
 			l := p.Line(back)
 			cursor(l)
@@ -172,12 +173,12 @@ func (d *Detail) drawEntry(p *draw.Page, i int, x entry) {
 		if x.glyph != "" {
 			l.Glyph(x.gs, x.glyph).Space(1)
 		}
-		if text.Width(text.Clean(x.value)) <= l.Room() || back != theme.Sel {
+		if text.Width(plaintext.Clean(x.value)) <= l.Room() || back != theme.Sel {
 			l.Text(x.st, x.value)
 			return
 		}
 		// The value under the cursor is shown whole.
-		for n, s := range text.Wrap(text.Clean(x.value), p.Width()-labelWidth-2) {
+		for n, s := range text.Wrap(plaintext.Clean(x.value), p.Width()-labelWidth-2) {
 			if n > 0 {
 				l = p.Line(back).Space(labelWidth + 1)
 			}

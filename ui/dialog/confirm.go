@@ -5,9 +5,9 @@ import (
 
 	tea "github.com/charmbracelet/bubbletea"
 
+	"berth/backend/base/plaintext"
 	"berth/ui/form"
 	"berth/ui/screen"
-	"berth/ui/text"
 )
 
 // Confirm asks before something is done. The answer is no unless another is chosen.
@@ -82,7 +82,7 @@ func (c *Confirm) Update(msg tea.Msg) (bool, tea.Cmd) {
 }
 
 // typed reports whether what must be typed was.
-func (c *Confirm) typed() bool { return c.Type == "" || c.in.Value() == text.Clean(c.Type) }
+func (c *Confirm) typed() bool { return c.Type == "" || c.in.Value() == plaintext.Clean(c.Type) }
 
 func (c *Confirm) accept() (bool, tea.Cmd) {
 	if !c.typed() {

@@ -1,6 +1,7 @@
 package dialog
 
 import (
+	"berth/backend/base/plaintext"
 	"berth/ui/draw"
 	"berth/ui/screen"
 	"berth/ui/text"
@@ -24,7 +25,7 @@ func newFrame(e *screen.Env, title string, w int, st theme.Style) *frame {
 	f.line.Reset(t, w, theme.Ground)
 	f.line.Glyph(t.Border, t.TL).Glyph(t.Border, t.H)
 	if title != "" {
-		title = text.Truncate(text.Clean(title), w-6, t.Ellipsis)
+		title = text.Truncate(plaintext.Clean(title), w-6, t.Ellipsis)
 		f.line.Space(1).Text(st, title).Space(1)
 	}
 	f.line.Repeat(t.Border, t.H, w-1-f.line.Col()).Glyph(t.Border, t.TR)
@@ -66,7 +67,7 @@ func (f *frame) blank() { f.begin() }
 
 // text writes a paragraph, wrapped.
 func (f *frame) text(st theme.Style, s string) {
-	for _, para := range text.Lines(s) {
+	for _, para := range plaintext.Lines(s) {
 		for _, l := range text.Wrap(para, f.inner()) {
 			f.begin().Text(st, l)
 		}
@@ -76,7 +77,7 @@ func (f *frame) text(st theme.Style, s string) {
 // item writes a paragraph that hangs from a bullet.
 func (f *frame) item(bullet, st theme.Style, s string) {
 	w := text.Width(f.t.Bullet) + 1
-	for i, l := range text.Wrap(text.Clean(s), f.inner()-w) {
+	for i, l := range text.Wrap(plaintext.Clean(s), f.inner()-w) {
 		line := f.begin()
 		if i == 0 {
 			line.Glyph(bullet, f.t.Bullet).Space(1)

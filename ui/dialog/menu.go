@@ -5,6 +5,7 @@ import (
 
 	tea "github.com/charmbracelet/bubbletea"
 
+	"berth/backend/base/plaintext"
 	"berth/ui/form"
 	"berth/ui/screen"
 	"berth/ui/text"
@@ -85,8 +86,8 @@ func (m *Menu) Box(e *screen.Env, w, h int) []string {
 	t := e.Theme
 	lw, dw := 0, 0
 	for _, it := range m.Items {
-		lw = max(lw, text.Width(text.Clean(it.Label)))
-		dw = max(dw, text.Width(text.Clean(it.Detail)))
+		lw = max(lw, text.Width(plaintext.Clean(it.Label)))
+		dw = max(dw, text.Width(plaintext.Clean(it.Detail)))
 	}
 	bw := boxWidth(w, max(46, min(lw+dw+8, 96)))
 	lw = min(lw, (bw-8)*2/3)

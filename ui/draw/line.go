@@ -1,6 +1,7 @@
 package draw
 
 import (
+	"berth/backend/base/plaintext"
 	"berth/ui/text"
 	"berth/ui/theme"
 )
@@ -50,7 +51,7 @@ func (l *Line) put(st theme.Style, s string, w int) int {
 		return 0
 	}
 	l.style(st)
-	if text.Plain(s) {
+	if plaintext.Plain(s) {
 		n := min(len(s), w)
 		if n < len(s) {
 			if e := l.t.Ellipsis; w > text.Width(e) {
@@ -65,7 +66,7 @@ func (l *Line) put(st theme.Style, s string, w int) int {
 		l.w += n
 		return n
 	}
-	s = text.Clean(s)
+	s = plaintext.Clean(s)
 	if l.t.ASCII {
 		s = text.ASCII(s)
 	}
@@ -122,7 +123,7 @@ func (l *Line) Cell(st theme.Style, s string, w int, right bool) *Line {
 		return l
 	}
 	if right {
-		if n := text.Width(text.Clean(s)); n < w {
+		if n := text.Width(plaintext.Clean(s)); n < w {
 			l.Space(w - n)
 			w = n
 		}
@@ -140,7 +141,7 @@ func (l *Line) Field(st theme.Style, s string, w int) *Line {
 
 // End writes s at the right end of the line, if there is room for it and a gap.
 func (l *Line) End(st theme.Style, s string) *Line {
-	w := text.Width(text.Clean(s))
+	w := text.Width(plaintext.Clean(s))
 	if w == 0 || w+1 > l.Room() {
 		return l
 	}

@@ -3,6 +3,7 @@ package events
 import (
 	"fmt"
 
+	"berth/backend/base/plaintext"
 	"berth/ui/draw"
 	"berth/ui/form"
 	"berth/ui/text"
@@ -26,7 +27,7 @@ func (s *Events) Draw(p *draw.Page) {
 	}
 	if len(s.rows) > 0 && s.at < len(s.rows) && p.Height() >= 10 {
 		e := s.rows[s.at]
-		if msg := text.Clean(e.Message); text.Width(msg) > w-x-1 {
+		if msg := plaintext.Clean(e.Message); text.Width(msg) > w-x-1 {
 			whole = text.Wrap(msg, w-4)
 			whole = whole[:min(len(whole), p.Height()/3)]
 			s.view -= len(whole) + 1

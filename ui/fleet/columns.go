@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 	"berth/ui/action"
 	"berth/ui/data"
 	"berth/ui/draw"
@@ -163,7 +164,7 @@ func stateCell(f *Fleet, l *draw.Line, r *data.Row, w int) {
 	if ago != "" {
 		room -= len(ago) + 1
 	}
-	word := text.Truncate(text.Clean(action.Word(r.State)), room, t.Ellipsis)
+	word := text.Truncate(plaintext.Clean(action.Word(r.State)), room, t.Ellipsis)
 	l.Text(st, word)
 	if ago != "" {
 		l.Space(1).Text(t.Dim, ago)

@@ -3,6 +3,7 @@ package fleet
 import (
 	"strings"
 
+	"berth/backend/base/plaintext"
 	"berth/ui/draw"
 	"berth/ui/text"
 	"berth/ui/theme"
@@ -19,7 +20,7 @@ func (f *Fleet) drawEmpty(p *draw.Page) {
 		if err := f.e.Store.Err; err != nil {
 			s = "The service does not answer yet; trying again" + t.Ellipsis
 			p.Line(theme.Ground).To(x).Text(t.Warn, s)
-			for _, l := range text.Wrap(text.Clean(err.Error()), w) {
+			for _, l := range text.Wrap(plaintext.Clean(err.Error()), w) {
 				p.Line(theme.Ground).To(x).Text(t.Dim, l)
 			}
 			return

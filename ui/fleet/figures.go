@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 	"berth/gpu"
 	"berth/ui/age"
 	"berth/ui/chart"
@@ -156,7 +157,7 @@ func gpusCell(f *Fleet, l *draw.Line, r *data.Row, w int) {
 		}
 	}
 	if room := end - l.Col() - 1; room >= 3 {
-		l.Space(1).Text(t.Dim, text.Truncate(text.Clean(note), room, t.Ellipsis))
+		l.Space(1).Text(t.Dim, text.Truncate(plaintext.Clean(note), room, t.Ellipsis))
 	}
 	l.To(end)
 }

@@ -5,6 +5,7 @@ import (
 
 	tea "github.com/charmbracelet/bubbletea"
 
+	"berth/backend/base/plaintext"
 	"berth/ui/draw"
 	"berth/ui/text"
 	"berth/ui/theme"
@@ -261,7 +262,7 @@ func (f *Form) field(p *draw.Page, t *theme.Theme, x *Field, on bool) {
 		case x.Good:
 			st, g = t.Good, t.Check+" "
 		}
-		for i, s := range text.Wrap(text.Clean(x.Note), p.Width()-labels-6) {
+		for i, s := range text.Wrap(plaintext.Clean(x.Note), p.Width()-labels-6) {
 			l := p.Line(theme.Ground).Space(labels + 2)
 			if i == 0 {
 				l.Glyph(st, g)
@@ -306,7 +307,7 @@ func (f *Form) Click(y int) Event {
 
 // Error writes an error with its hint below a form.
 func Error(p *draw.Page, t *theme.Theme, msg, hint string) {
-	for i, s := range text.Wrap(text.Clean(msg), p.Width()-6) {
+	for i, s := range text.Wrap(plaintext.Clean(msg), p.Width()-6) {
 		l := p.Line(theme.Ground).Space(1)
 		if i == 0 {
 			l.Glyph(t.Bad, t.Cross)
@@ -316,7 +317,7 @@ func Error(p *draw.Page, t *theme.Theme, msg, hint string) {
 	if hint == "" {
 		return
 	}
-	for _, s := range text.Wrap(text.Clean(hint), p.Width()-6) {
+	for _, s := range text.Wrap(plaintext.Clean(hint), p.Width()-6) {
 		p.Line(theme.Ground).Space(3).Text(t.Dim, s)
 	}
 }

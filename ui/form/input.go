@@ -9,6 +9,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/muesli/termenv"
 
+	"berth/backend/base/plaintext"
 	"berth/ui/draw"
 	"berth/ui/text"
 	"berth/ui/theme"
@@ -74,7 +75,7 @@ func (i *Input) Update(k tea.KeyMsg) bool {
 	if typed {
 		s := string(k.Runes)
 		if !i.Mask { // a passphrase may hold anything but a line end
-			s = text.Clean(s)
+			s = plaintext.Clean(s)
 		}
 		r := []rune(strings.TrimRight(s, "\r\n"))
 		if i.Len()+len(r) > maxInput {

@@ -9,6 +9,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/assets"
+	"berth/backend/base/plaintext"
 	"berth/ui/draw"
 	"berth/ui/key"
 	"berth/ui/screen"
@@ -162,7 +163,7 @@ func (h *Help) keys(pg *draw.Page, w int) {
 		if k.Why == "" {
 			continue
 		}
-		for i, s := range text.Wrap(text.Clean(k.Why), w-at-9) {
+		for i, s := range text.Wrap(plaintext.Clean(k.Why), w-at-9) {
 			l := pg.Line(theme.Ground).To(at)
 			if i == 0 {
 				l.Text(t.Busy, "not now: ")

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 	"berth/backend/machine/software"
 	"berth/ui/dialog"
 	"berth/ui/draw"
@@ -156,7 +157,7 @@ func (s *Inventory) foot(w, room int) []footLine {
 	t := s.e.Theme
 	out := []footLine{{}}
 	add := func(st theme.Style, line string) {
-		for _, l := range text.Wrap(text.Clean(line), max(10, w)) {
+		for _, l := range text.Wrap(plaintext.Clean(line), max(10, w)) {
 			out = append(out, footLine{st, l})
 		}
 	}

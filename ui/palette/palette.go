@@ -6,6 +6,7 @@ import (
 
 	tea "github.com/charmbracelet/bubbletea"
 
+	"berth/backend/base/plaintext"
 	"berth/ui/draw"
 	"berth/ui/form"
 	"berth/ui/screen"
@@ -260,7 +261,7 @@ func (p *Palette) Box(e *screen.Env, w, h int) []string {
 			if c.why != "" {
 				st = t.Dim
 			}
-			l.Cell(st, c.text, max(nameW, text.Width(text.Clean(c.text))), false).Space(1)
+			l.Cell(st, c.text, max(nameW, text.Width(plaintext.Clean(c.text))), false).Space(1)
 			d := c.detail
 			if c.why != "" {
 				d = "not now: " + c.why

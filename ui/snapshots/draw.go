@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 	"berth/ui/action"
 	"berth/ui/draw"
 	"berth/ui/form"
@@ -27,7 +28,7 @@ func (s *Snapshots) Draw(p *draw.Page) {
 	r := s.row()
 	say := func(st theme.Style, words string) {
 		p.Blank(1)
-		for _, l := range text.Wrap(text.Clean(words), max(10, p.Width()-6)) {
+		for _, l := range text.Wrap(plaintext.Clean(words), max(10, p.Width()-6)) {
 			p.Line(theme.Ground).Space(3).Text(st, l)
 		}
 	}
@@ -70,7 +71,7 @@ func (s *Snapshots) table(p *draw.Page) {
 	x := &s.list[s.at]
 	nameW := 8
 	for i := range s.list {
-		nameW = max(nameW, text.Width(text.Clean(s.list[i].Name)))
+		nameW = max(nameW, text.Width(plaintext.Clean(s.list[i].Name)))
 	}
 	nameW = min(nameW, 32)
 	wide := w >= 64
@@ -82,7 +83,7 @@ func (s *Snapshots) table(p *draw.Page) {
 		tail += 16 + 2 + 10 + 2
 	}
 	var notes []below
-	if d := s.tail(x, wide); text.Width(text.Clean(d)) > w-tail || strings.ContainsAny(d, "\n\r") {
+	if d := s.tail(x, wide); text.Width(plaintext.Clean(d)) > w-tail || strings.ContainsAny(d, "\n\r") {
 		notes = append(notes, below{t.Bullet, t.Dim, t.Text, d})
 	}
 	notes = s.notes(notes)
@@ -221,8 +222,8 @@ func (s *Snapshots) height(notes []below, w int) int {
 
 func lines(words string, w int) []string {
 	var out []string
-	for _, l := range text.Lines(words) {
-		out = append(out, text.Wrap(text.Clean(l), max(10, w-6))...)
+	for _, l := range plaintext.Lines(words) {
+		out = append(out, text.Wrap(plaintext.Clean(l), max(10, w-6))...)
 	}
 	return out
 }

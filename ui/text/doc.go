@@ -1,5 +1,3 @@
-// Package text makes text from outside (providers, remote machines, names, logs, errors) harmless
-// and measurable: no control characters or escape sequences, nothing that reorders the line, nothing
-// whose width terminals disagree about. Package draw passes every text through it, so that a screen
-// can't forget to.
+// Package text measures, cuts and wraps clean text in cells of a terminal. Text from outside is made clean by
+// base/plaintext; package draw passes every text through it, so that a screen can't forget to.
 package text

@@ -1,36 +1,12 @@
 package text
 
 import (
-	"strings"
 	"testing"
-	"unicode"
-	"unicode/utf8"
 
-	"github.com/charmbracelet/x/ansi"
 	"github.com/stretchr/testify/require"
-)
 
-func TestClean(t *testing.T) {
-	for in, want := range map[string]string{
-		"gpu-1":                            "gpu-1",
-		"\x1b[31mred\x1b[0m":               "red",
-		"a\x1b]0;title\x07b":               "ab",
-		"a\x1b]52;c;aGk=\x1b\\b":           "ab",
-		"line\nbreak\ttab":                 "line break tab",
-		"bell\a nul\x00 del\x7f":           "bell nul del",
-		"c1\u009b31m":                      "c131m",
-		"\u202egnp.exe":                    "gnp.exe",
-		"soft\u00adhyphen":                 "softhyphen",
-		"heart\u2764\ufe0f":                "heart\u2764",
-		"zero\u200bwidth":                  "zerowidth",
-		"\xff\xfe":                         "\ufffd\ufffd",
-		"日本語":                              "日本語",
-		"e\u0301":                          "e\u0301",
-		"z" + strings.Repeat("\u0301", 40): "z" + strings.Repeat("\u0301", maxMarks),
-	} {
-		require.Equal(t, want, Clean(in), "%q", in)
-	}
-}
+	"berth/backend/base/plaintext"
+)
 
 func TestTruncateAndWrap(t *testing.T) {
 	require.Equal(t, "abc", Truncate("abc", 3, "…"))
@@ -43,32 +19,13 @@ func TestTruncateAndWrap(t *testing.T) {
 	require.Nil(t, Wrap("x", 0))
 }
 
-func TestLines(t *testing.T) {
-	require.Equal(t, []string{"a       b", "100%"}, Lines("a\tb\r\n 10%\r100%\n"))
-	require.Nil(t, Lines(""))
-}
-
-// FuzzClean checks that nothing that a terminal acts on gets through, whatever comes in.
-func FuzzClean(f *testing.F) {
+// FuzzMeasures checks that what is cut and wrapped has the width that was asked for.
+func FuzzMeasures(f *testing.F) {
 	for _, s := range []string{"plain", "\x1b[31m", "\x1b\x1b[", "\x9b1m", "\u009b1m", "a\x1bPq\x1b\\", "\u202e", "\x1b]8;;http://x\x07y", "e\u0301\u0301", "\x1b[\x1b[31mm", "ก็็็็็"} {
 		f.Add(s, 5)
 	}
 	f.Fuzz(func(t *testing.T, s string, w int) {
-		c := Clean(s)
-		if !utf8.ValidString(c) {
-			t.Fatalf("%q gives invalid UTF-8 %q", s, c)
-		}
-		for _, r := range c {
-			if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
-				t.Fatalf("%q leaks %U", s, r)
-			}
-		}
-		if ansi.Strip(c) != c {
-			t.Fatalf("%q leaks an escape: %q", s, c)
-		}
-		if Clean(c) != c {
-			t.Fatalf("%q is not stable: %q then %q", s, c, Clean(c))
-		}
+		c := plaintext.Clean(s)
 		w = max(-1, min(w, 300))
 		if got := Truncate(c, w, "…"); Width(got) > max(w, 0) {
 			t.Fatalf("%q cut to %d has %d cells", c, w, Width(got))
@@ -78,12 +35,7 @@ func FuzzClean(f *testing.F) {
 				t.Fatalf("%q wrapped to %d has a line of %d", c, w, Width(l))
 			}
 		}
-		for _, l := range Lines(s) {
-			if ansi.Strip(l) != l {
-				t.Fatalf("Lines(%q) leaks %q", s, l)
-			}
-		}
-		if a := ASCII(c); !Plain(a) {
+		if a := ASCII(c); !plaintext.Plain(a) {
 			t.Fatalf("ASCII(%q) = %q", c, a)
 		}
 	})

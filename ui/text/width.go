@@ -5,11 +5,13 @@ import (
 	"strings"
 
 	"github.com/charmbracelet/x/ansi"
+
+	"berth/backend/base/plaintext"
 )
 
 // Width is the number of cells that clean text takes.
 func Width(s string) int {
-	if Plain(s) {
+	if plaintext.Plain(s) {
 		return len(s)
 	}
 	return ansi.StringWidth(s)
@@ -20,7 +22,7 @@ func Truncate(s string, w int, tail string) string {
 	if w <= 0 {
 		return ""
 	}
-	if Plain(s) {
+	if plaintext.Plain(s) {
 		if len(s) <= w {
 			return s
 		}
@@ -45,7 +47,7 @@ const asciiSigns = "<>^v<>.---*+x*o''\"\""
 
 // ASCII replaces what is not ASCII in clean text by as many question marks as it has cells.
 func ASCII(s string) string {
-	if Plain(s) {
+	if plaintext.Plain(s) {
 		return s
 	}
 	var b strings.Builder

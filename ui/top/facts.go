@@ -8,6 +8,7 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
+	"berth/backend/base/plaintext"
 	"berth/gpu"
 	"berth/ui/chart"
 	"berth/ui/draw"
@@ -165,7 +166,7 @@ func (s *Top) drawFact(p *draw.Page, x fact) {
 		x.draw(l)
 		return
 	}
-	for i, v := range text.Wrap(text.Clean(x.value), max(8, p.Width()-factLabel)) {
+	for i, v := range text.Wrap(plaintext.Clean(x.value), max(8, p.Width()-factLabel)) {
 		if i > 0 {
 			l = p.Line(theme.Ground).To(factLabel)
 		}
@@ -392,7 +393,7 @@ func (s *Top) hostFacts(f *factList) {
 }
 
 func (s *Top) diskFacts(f *factList, d *gpu.Disk) {
-	f.head(text.Clean(d.Mount))
+	f.head(plaintext.Clean(d.Mount))
 	f.add("device", said(d.Device))
 	f.add("file system", said(d.Filesystem))
 	f.add("mounted with", said(d.Options))

@@ -8,6 +8,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 	"berth/gpu"
 	"berth/ui/chart"
 	"berth/ui/draw"
@@ -198,7 +199,7 @@ func (s *Top) drawPast(p *draw.Page, k item, h int) {
 		g.Cursor = g.Cells() - 1 - s.past.cursor
 	}
 	l := p.Line(theme.Ground).Space(1)
-	l.Text(t.Title, text.Truncate(text.Clean(m.titleOf(k)), max(8, p.Width()/3), t.Ellipsis)).Space(2)
+	l.Text(t.Title, text.Truncate(plaintext.Clean(m.titleOf(k)), max(8, p.Width()/3), t.Ellipsis)).Space(2)
 	for i, r := range ranges {
 		st := t.Dim
 		if i == s.past.span {

@@ -5,6 +5,7 @@ import (
 	"math"
 	"strings"
 
+	"berth/backend/base/plaintext"
 	"berth/gpu"
 	"berth/ui/chart"
 	"berth/ui/draw"
@@ -353,7 +354,7 @@ func (s *Top) diskRow(l *draw.Line, d *gpu.Disk) {
 		if d.ReadOnly {
 			what += ", read-only"
 		}
-		l.Text(t.Dim, text.Truncate(text.Clean(what), l.Room(), t.Ellipsis))
+		l.Text(t.Dim, text.Truncate(plaintext.Clean(what), l.Room(), t.Ellipsis))
 	}
 }
 

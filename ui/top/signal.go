@@ -7,11 +7,11 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 	"berth/backend/base/shellquote"
 	"berth/gpu"
 	"berth/ui/dialog"
 	"berth/ui/screen"
-	"berth/ui/text"
 )
 
 // signals are what a process can be sent.
@@ -83,7 +83,7 @@ func (s *Top) foreign(p *gpu.Process) bool {
 func (s *Top) confirm(p gpu.Process, name, what string) tea.Cmd {
 	pid := strconv.Itoa(p.PID)
 	c := &dialog.Confirm{Title: "Send " + name + " to " + pid + "?", Verb: "Send " + name, Danger: name == "KILL",
-		Text: text.Clean(p.Command), Lost: []string{name + ": " + what}, Command: "berth exec " + shellquote.Word(s.name) + " -- kill -" + name + " " + pid}
+		Text: plaintext.Clean(p.Command), Lost: []string{name + ": " + what}, Command: "berth exec " + shellquote.Word(s.name) + " -- kill -" + name + " " + pid}
 	if o := owner(&p); o != "" {
 		c.Lost = append(c.Lost, "it belongs to "+o)
 	}

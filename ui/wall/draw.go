@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"berth/backend/base/plaintext"
 	"berth/ui/chart"
 	"berth/ui/draw"
 	"berth/ui/money"
@@ -142,7 +143,7 @@ func (s *Wall) tile(l *draw.Line, x tile, on bool, end int) {
 	bar := w - figures - name - 1
 	index := fmt.Sprintf(":%d", x.index)
 	after := l.Col() + name
-	n := min(text.Width(text.Clean(r.Name)), name-len(index))
+	n := min(text.Width(plaintext.Clean(r.Name)), name-len(index))
 	l.Cell(plain, r.Name, n, false).Text(dim, index).To(after)
 	l.Space(1)
 	if g.Error != "" {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 	"berth/backend/base/shellquote"
 )
 
@@ -149,7 +150,7 @@ func (c Caller) run(ctx context.Context, what string, wanted []string, verb stri
 func (c Caller) explain(what string, wanted []string, verb, said string, err error) error {
 	last := ""
 	for line := range strings.Lines(said) {
-		line = OneLine(strings.ToValidUTF8(line, "?"))
+		line = plaintext.Clean(strings.ToValidUTF8(strings.TrimSpace(line), "?"))
 		if rest, ok := strings.CutPrefix(line, prefix(verb)); ok {
 			if code, msg, ok := strings.Cut(rest, ": "); ok {
 				return api.Errorf(api.Code(code), "%s: %s", what, msg)

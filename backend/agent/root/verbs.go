@@ -6,9 +6,9 @@ import (
 	"io"
 	"os"
 	"strings"
-	"unicode"
 
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 )
 
 // action is what a verb does, after its arguments were found good. Its output goes to out.
@@ -64,12 +64,12 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return 0
 	}
 	e := api.AsError(err)
-	fmt.Fprintf(stderr, "%s%s: %s\n", prefix(args[0]), e.Code, OneLine(e.Message))
+	fmt.Fprintf(stderr, "%s%s: %s\n", prefix(args[0]), e.Code, plaintext.Clean(strings.TrimSpace(e.Message)))
 	return api.ExitCode(err)
 }
 
 // prefix begins the line that says why a verb failed.
-func prefix(verb string) string { return "berth: root " + OneLine(verb) + ": " }
+func prefix(verb string) string { return "berth: root " + plaintext.Clean(verb) + ": " }
 
 // parse finds a verb and checks its arguments. It does nothing else.
 func parse(args []string) (action, error) {
@@ -88,19 +88,6 @@ func parse(args []string) (action, error) {
 
 // wrong is the error for arguments that are not a verb's.
 func wrong(format string, a ...any) error { return api.Errorf(api.CodeUsage, format, a...) }
-
-// OneLine makes a message one line without control characters: it may quote a file name or a log.
-func OneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return ' '
-		case unicode.IsControl(r):
-			return '\ufffd'
-		}
-		return r
-	}, strings.TrimSpace(s))
-}
 
 func parseCheck(args []string) (action, error) {
 	if len(args) != 0 {

@@ -9,6 +9,7 @@ import (
 
 	"berth/backend/agent/root"
 	"berth/backend/base/atomicfile"
+	"berth/backend/base/plaintext"
 )
 
 // tailSize is how much of a log a status carries, in bytes.
@@ -52,62 +53,15 @@ func tail(path string, begin int64) (string, int64) {
 
 // plain makes output text: no control sequences, of a line that was overwritten only what stands last.
 func plain(b []byte) string {
-	var out strings.Builder
-	for line := range strings.SplitSeq(strings.ToValidUTF8(string(b), "?"), "\n") {
-		line = strings.TrimRight(line, "\r")
-		if i := strings.LastIndexByte(line, '\r'); i >= 0 {
-			line = line[i+1:]
-		}
-		out.WriteString(strings.TrimRightFunc(strings.Map(func(r rune) rune {
-			if r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) {
-				return -1
-			}
-			return r
-		}, withoutSequences(line)), unicode.IsSpace))
-		out.WriteByte('\n')
+	lines := plaintext.Lines(strings.ToValidUTF8(string(b), "?"))
+	for i := range lines {
+		lines[i] = strings.TrimRightFunc(lines[i], unicode.IsSpace)
 	}
-	s := strings.TrimSpace(out.String())
+	s := strings.TrimSpace(strings.Join(lines, "\n"))
 	if len(s) > tailSize { // replacing bytes may have made it longer
 		s = strings.ToValidUTF8(s[len(s)-tailSize:], "")
 	}
 	return s
-}
-
-// withoutSequences removes terminal control sequences (ESC [ … and ESC ] …).
-func withoutSequences(s string) string {
-	if strings.IndexByte(s, 0x1b) < 0 {
-		return s
-	}
-	var out strings.Builder
-	for {
-		i := strings.IndexByte(s, 0x1b)
-		if i < 0 {
-			out.WriteString(s)
-			return out.String()
-		}
-		out.WriteString(s[:i])
-		s = s[i+1:]
-		if s == "" {
-			continue
-		}
-		switch s[0] {
-		case '[':
-			if j := strings.IndexFunc(s[1:], func(r rune) bool { return r >= 0x40 && r <= 0x7e }); j >= 0 {
-				s = s[j+2:]
-			} else {
-				s = ""
-			}
-		case ']', 'P', '_', '^':
-			if j := strings.IndexAny(s, "\a\x1b"); j >= 0 {
-				s = strings.TrimPrefix(s[j:], "\a")
-				s = strings.TrimPrefix(s, "\x1b\\")
-			} else {
-				s = ""
-			}
-		default:
-			s = s[1:]
-		}
-	}
 }
 
 // lastLine returns the last line of a log that says something, for a message on one line.

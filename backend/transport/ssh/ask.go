@@ -2,10 +2,12 @@ package ssh
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 )
 
 // questionLimit is how long a question waits for its answer.
@@ -15,7 +17,7 @@ const questionLimit = 2 * time.Minute
 func ask(ctx context.Context, q api.Question) (string, error) {
 	qctx, cancel := context.WithTimeoutCause(ctx, questionLimit, context.DeadlineExceeded)
 	defer cancel()
-	q.Text = harmless(q.Text)
+	q.Text = strings.TrimSpace(plaintext.Text(cut(q.Text)))
 	q.Title = oneLine(q.Title)
 	a, err := backend.Ask(qctx, q)
 	if err != nil && qctx.Err() != nil && ctx.Err() == nil {

@@ -14,6 +14,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 )
 
 // AgentUnavailable means that no agent can run on a host; commands and terminals still work over
@@ -87,26 +88,19 @@ func connectError(ctx context.Context, t *target, limit time.Duration, err error
 		WithHint("try: ssh %s", t.ssh.Host)
 }
 
-// harmless makes text from a server fit for a terminal: control characters go, and it is cut.
-func harmless(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' {
-			return r
-		}
-		if r < 0x20 || (r >= 0x7f && r < 0xa0) || r == 0xfffd || (r >= 0x202a && r <= 0x202e) || (r >= 0x2066 && r <= 0x2069) {
-			return -1
-		}
-		return r
-	}, s)
-	s = strings.TrimSpace(s)
-	if len(s) > 1000 {
-		s = strings.ToValidUTF8(s[:1000], "") + "…"
+// saidLimit is how many bytes of what a server says are shown.
+const saidLimit = 1000
+
+// cut shortens what a server says to that.
+func cut(s string) string {
+	if len(s) > saidLimit {
+		s = s[:saidLimit] + "…"
 	}
 	return s
 }
 
-// oneLine is harmless text on one line.
-func oneLine(s string) string { return strings.Join(strings.Fields(harmless(s)), " ") }
+// oneLine makes what a server says fit for a message.
+func oneLine(s string) string { return plaintext.Short(s, saidLimit) }
 
 // madeError explains why a machine that Berth made can't be reached: there is no configuration to look at.
 func madeError(t *target, limit time.Duration, err error) error {

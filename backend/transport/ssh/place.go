@@ -222,6 +222,6 @@ func (c *Conn) tunnelNeeded(ctx context.Context, p *placement) bool {
 }
 
 func lastLine(s string) string {
-	lines := strings.Split(strings.TrimSpace(harmless(s)), "\n")
+	lines := strings.Split(strings.TrimSpace(s), "\n")
 	return oneLine(lines[len(lines)-1])
 }

@@ -1,4 +1,6 @@
-package text
+// Package plaintext makes text from outside (providers, remote machines, programs, logs, names) harmless: no control
+// characters or escape sequences, nothing that reorders a line, nothing whose width terminals disagree about.
+package plaintext
 
 import (
 	"strings"
@@ -89,6 +91,24 @@ func Lines(s string) []string {
 		out[i] = Clean(expand(l))
 	}
 	return out
+}
+
+// Text returns s harmless; its line ends stay.
+func Text(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = Clean(lines[i])
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Short returns s as one harmless line without spaces around it, of at most limit bytes and a sign that it was cut.
+func Short(s string, limit int) string {
+	s = strings.Join(strings.Fields(Clean(s)), " ")
+	if len(s) > limit {
+		s = strings.ToValidUTF8(s[:limit], "") + "…"
+	}
+	return s
 }
 
 // expand turns tabs into spaces, eight columns apart.
