@@ -7,36 +7,31 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/google/renameio/v2"
 )
 
 // maxRecord bounds what Read accepts, in bytes: a record is a page, not a database.
 const maxRecord = 1 << 20
 
-// Write replaces the record at path (mode 0600): temporary file, fsync, rename, fsync of the folder.
+// Write replaces the record at path (mode 0600) by v as JSON.
 func Write(path string, v any) error {
 	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encoding %s: %w", path, err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // fails after the rename, as it should
-	_, err = f.Write(append(b, '\n'))
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
+	return Replace(path, append(b, '\n'), 0o600)
+}
+
+// Replace replaces the file at path by b, with these permissions, durably. The temporary file stands in the same folder,
+// so that no other file system's being full matters.
+func Replace(path string, b []byte, perm os.FileMode) error {
+	dir := filepath.Dir(path)
+	err := renameio.WriteFile(path, b, perm, renameio.WithTempDir(dir), renameio.WithStaticPermissions(perm))
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
-	return SyncDir(filepath.Dir(path))
+	return SyncDir(dir)
 }
 
 // SyncDir makes names in dir durable: renames and removals.
