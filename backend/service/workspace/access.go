@@ -5,6 +5,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/service/operation"
 	"berth/backend/machine/keys"
 	"berth/backend/service/store"
 )
@@ -12,7 +13,7 @@ import (
 // access makes what lets the workspace into the machine that r creates, and pins the host key that it
 // hands in. A workspace without a key (its backends need none) hands in nothing, nor is there a line to
 // secure to machines that are this host.
-func (w *Workspace) access(ctx context.Context, r *run, b backend.Backend, spec *backend.Spec) (*backend.Access, error) {
+func (w *Workspace) access(ctx context.Context, r *operation.Run, b backend.Backend, spec *backend.Spec) (*backend.Access, error) {
 	if !w.handsIn(b) {
 		return nil, nil
 	}
@@ -52,8 +53,8 @@ func noKey() error {
 }
 
 // pin writes by which host keys the machine of r is known.
-func (w *Workspace) pin(ctx context.Context, r *run, prints string) error {
-	return w.keep(ctx, r.op.InstanceID, func(rec *store.Instance) {
+func (w *Workspace) pin(ctx context.Context, r *operation.Run, prints string) error {
+	return w.keep(ctx, r.InstanceID, func(rec *store.Instance) {
 		rec.HostKeys = prints
 		rec.Line = w.lineOf(rec, rec.Line)
 	})

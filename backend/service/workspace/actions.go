@@ -11,6 +11,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/service/operation"
 	"berth/backend/service/store"
 )
 
@@ -188,19 +189,60 @@ func operationID(requestID string) string {
 
 // beginNew begins the operation that brings a new instance, if its name is free.
 func (w *Workspace) beginNew(ctx context.Context, rec store.Instance, op store.Operation) (api.Operation, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if r := w.runs[op.ID]; r != nil {
-		return r.snapshot(), nil // repeated at the same moment
-	}
-	if err := w.nameFree(rec.Name); err != nil {
-		return api.Operation{}, err
-	}
-	r, err := w.begin(ctx, rec, op)
+	r, done, err := w.reserve(ctx, rec.Name, op.ID)
 	if err != nil {
 		return api.Operation{}, err
 	}
-	return r.snapshot(), nil
+	if r != nil {
+		return r.Snapshot(), nil // repeated at the same moment
+	}
+	defer done()
+	return w.begin(ctx, rec, op)
+}
+
+// reserve keeps a name for an instance until done is called: while that is on its way into the store, who wants the
+// same name waits, as does who repeats the same request; r is its operation then.
+func (w *Workspace) reserve(ctx context.Context, name, opID string) (r *operation.Run, done func(), err error) {
+	key := strings.ToLower(name)
+	try := func() (other *arrival, err error) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if r = w.operations.Get(opID); r != nil {
+			return nil, nil
+		}
+		for n, a := range w.arriving {
+			if n == key || a.opID == opID {
+				return a, nil
+			}
+		}
+		if err := w.nameFree(name); err != nil {
+			return nil, err
+		}
+		w.arriving[key] = &arrival{opID: opID, done: make(chan struct{})}
+		return nil, nil
+	}
+	for {
+		other, err := try()
+		switch {
+		case err != nil || r != nil:
+			return r, nil, err
+		case other == nil:
+			return nil, func() { w.arrived(key) }, nil
+		}
+		select {
+		case <-other.done:
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
+	}
+}
+
+// arrived gives up a reserved name: its instance is in the store, or will not be.
+func (w *Workspace) arrived(key string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	close(w.arriving[key].done)
+	delete(w.arriving, key)
 }
 
 // honoured refuses what the backend would silently leave out.
@@ -330,59 +372,63 @@ func (w *Workspace) Action(ctx context.Context, name, kind string, q api.ActionR
 	if !ok {
 		return api.Operation{}, api.Errorf(api.CodeUsage, "there is no action %q: start, stop, restart, delete", kind)
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	for asked := false; ; {
-		e, err := w.find(name)
+		var ends *operation.Run // what is under way and is ended for this
+		var look string         // the instance at which is looked first
+		op, err := w.claimed(name, func(e *entry) (api.Operation, error) {
+			now := w.look(e)
+			if err := allowed(&now.rec, kind); err != nil {
+				return api.Operation{}, err
+			}
+			switch cur := now.run; {
+			case cur != nil && cur.Kind == kind:
+				return cur.Snapshot(), nil
+			case cur != nil && !w.operations.Supersedes(kind, cur.Kind):
+				return api.Operation{}, api.Errorf(api.CodeConflict, "%s of %s is under way since %s", cur.Kind, now.rec.Name, since(cur)).
+					WithHint("wait for it (berth show %s), or delete the instance", now.rec.Name)
+			case cur != nil:
+				ends = cur
+				return api.Operation{}, nil
+			case !asked && slices.Contains(tr.noop, now.rec.State):
+				// Nothing to do, by what was last seen: it may have been started elsewhere since, and be billed.
+				look = now.rec.ID
+				return api.Operation{}, nil
+			}
+			return w.act(ctx, now.rec, kind, tr.during, tr.noop, q)
+		})
+		switch {
+		case err == nil && ends != nil:
+			err = ends.GiveUp(ctx, kind)
+		case err == nil && look != "":
+			w.observe(ctx, look, nil, true)
+			asked = true
+		default:
+			return op, err
+		}
 		if err != nil {
 			return api.Operation{}, err
 		}
-		if err := allowed(e, kind); err != nil {
-			return api.Operation{}, err
-		}
-		if cur := e.run; cur != nil {
-			if cur.op.Kind == kind {
-				return cur.snapshot(), nil
-			}
-			if !supersedes(kind, cur.op.Kind) {
-				return api.Operation{}, api.Errorf(api.CodeConflict, "%s of %s is under way since %s", cur.op.Kind, e.rec.Name, cur.op.CreatedAt.Local().Format("15:04:05")).
-					WithHint("wait for it (berth show %s), or delete the instance", e.rec.Name)
-			}
-			w.unlocked(func() { err = cur.giveUp(ctx, kind) })
-			if err != nil {
-				return api.Operation{}, err
-			}
-			continue
-		}
-		if id := e.rec.ID; !asked && slices.Contains(tr.noop, e.rec.State) {
-			// Nothing to do, by what was last seen: it may have been started elsewhere since, and be billed.
-			w.unlocked(func() { w.observe(ctx, id, nil, true) })
-			asked = true
-			continue
-		}
-		return w.act(ctx, e, kind, tr.during, tr.noop, q)
 	}
 }
 
-// giveUp ends an operation for another one and waits until it has ended.
-func (r *run) giveUp(ctx context.Context, by string) error {
-	r.cancel(errSuperseded{by})
-	select {
-	case <-r.done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+// claimed calls f with the turn of the instance of that name.
+func (w *Workspace) claimed(name string, f func(e *entry) (api.Operation, error)) (api.Operation, error) {
+	e, release, err := w.claim(name)
+	if err != nil {
+		return api.Operation{}, err
 	}
+	defer release()
+	return f(e)
 }
 
-// act begins an action on an instance with nothing under way. w.mu must be held.
-func (w *Workspace) act(ctx context.Context, e *entry, kind string, during api.State, noop []api.State, q api.ActionRequest) (api.Operation, error) {
-	rec := e.rec
+// since says when an operation began.
+func since(r *operation.Run) string { return r.Snapshot().CreatedAt.Local().Format("15:04:05") }
+
+// act begins an action on an instance with nothing under way, whose turn must be held.
+func (w *Workspace) act(ctx context.Context, rec store.Instance, kind string, during api.State, noop []api.State,
+	q api.ActionRequest) (api.Operation, error) {
 	if slices.Contains(noop, rec.State) {
-		now := w.now().UTC()
-		op := store.Operation{Operation: api.Operation{ID: newID("op-"), Kind: kind, InstanceID: rec.ID, Instance: rec.Name,
-			Actor: backend.CallerFrom(ctx).Actor, State: api.OpSucceeded, CreatedAt: now, EndedAt: &now, Steps: []api.Step{}}}
-		return op.Operation, w.opts.Store.Apply(ctx, &store.Change{Operations: []store.Operation{op}})
+		return w.doneAtOnce(ctx, &rec, store.Operation{Operation: api.Operation{ID: newID("op-"), Kind: kind}}, &store.Change{}, nil)
 	}
 	if rec.State == api.StateStopped && kind == opRestart {
 		return api.Operation{}, api.Errorf(api.CodeConflict, "%s is stopped", rec.Name).WithHint("berth start %s", rec.Name)
@@ -392,11 +438,16 @@ func (w *Workspace) act(ctx context.Context, e *entry, kind string, during api.S
 	}
 	w.setState(&rec, during, "")
 	rec.Unreached = ""
-	r, err := w.begin(ctx, rec, store.Operation{Operation: api.Operation{ID: newID("op-"), Kind: kind}, Force: q.Force})
-	if err != nil {
-		return api.Operation{}, err
-	}
-	return r.snapshot(), nil
+	return w.begin(ctx, rec, store.Operation{Operation: api.Operation{ID: newID("op-"), Kind: kind}, Force: q.Force})
+}
+
+// doneAtOnce stores an operation that has ended already, with c; then is called when it is shown.
+func (w *Workspace) doneAtOnce(ctx context.Context, rec *store.Instance, op store.Operation, c *store.Change, then func()) (api.Operation, error) {
+	now := w.now().UTC()
+	op.InstanceID, op.Instance, op.Actor = rec.ID, rec.Name, backend.CallerFrom(ctx).Actor
+	op.State, op.CreatedAt, op.EndedAt, op.Steps = api.OpSucceeded, now, &now, []api.Step{}
+	c.Operations = append(c.Operations, op)
+	return op.Operation, w.commit(c, then)
 }
 
 func neverMade(rec *store.Instance) error {
@@ -404,17 +455,17 @@ func neverMade(rec *store.Instance) error {
 }
 
 // allowed says, before anything is tried, whether the instance can do it.
-func allowed(e *entry, kind string) error {
-	c := e.rec.Capabilities
+func allowed(rec *store.Instance, kind string) error {
+	c := rec.Capabilities
 	can := map[string]bool{opStart: c.Start, opStop: c.Stop, opRestart: c.Restart, opDelete: true}[kind]
 	if can {
 		return nil
 	}
 	why := c.Why[kind]
-	if why == "" && e.rec.Adopted {
+	if why == "" && rec.Adopted {
 		why = "it was adopted; Berth did not make it"
 	}
-	return api.Errorf(api.CodeUnsupported, "%s can't %s: %s", e.rec.Name, kind, orElse(why, "its backend has no such call"))
+	return api.Errorf(api.CodeUnsupported, "%s can't %s: %s", rec.Name, kind, orElse(why, "its backend has no such call"))
 }
 
 // whoamiOf returns who the backend acts for, asking it once.

@@ -11,6 +11,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/service/operation"
 	"berth/backend/base/version"
 	"berth/backend/service/store"
 )
@@ -24,7 +25,7 @@ func (w *Workspace) AgentClient(rec store.Instance) *api.AgentClient {
 
 // reachAgent waits until the agent answers and takes over what it says of its host. Where none can
 // run the step succeeds and the instance says what is lost.
-func reachAgent(ctx context.Context, w *Workspace, r *run) error {
+func reachAgent(ctx context.Context, w *Workspace, r *operation.Run) error {
 	_, rec, err := w.target(r)
 	if err != nil {
 		return err
@@ -37,7 +38,7 @@ func reachAgent(ctx context.Context, w *Workspace, r *run) error {
 	wait := 2 * time.Millisecond
 	for {
 		info, err := client.Info(ctx)
-		if err == nil && r.op.Boot != "" && info.BootID == r.op.Boot {
+		if err == nil && r.Record().Boot != "" && info.BootID == r.Record().Boot {
 			err = api.Errorf(api.CodeUnreachable, "%s has not restarted yet", rec.Name)
 			if !forced && time.Since(began) > w.limits.Gentle {
 				forced = true
@@ -45,14 +46,14 @@ func reachAgent(ctx context.Context, w *Workspace, r *run) error {
 			}
 		}
 		if err == nil {
-			return w.agentSeen(ctx, r.op.InstanceID, &info)
+			return w.agentSeen(ctx, r.InstanceID, &info)
 		}
 		var un *AgentUnavailable
 		if errors.As(err, &un) {
-			w.agentStatus(r.op.InstanceID, &api.AgentStatus{State: "unavailable", Reason: un.Reason, Transport: "ssh"})
+			w.agentStatus(r.InstanceID, &api.AgentStatus{State: "unavailable", Reason: un.Reason, Transport: "ssh"})
 			return nil
 		}
-		if r.op.Kind == opAdopt {
+		if r.Kind == opAdopt {
 			return err // said at once: waiting does not mend a wrong key
 		}
 		// The machine may get its address only now, or may have ended while it started.
@@ -74,7 +75,7 @@ func reachAgent(ctx context.Context, w *Workspace, r *run) error {
 		}
 		select {
 		case <-ctx.Done():
-			if errors.As(context.Cause(ctx), new(errSuperseded)) || errors.Is(context.Cause(ctx), errClosing) {
+			if errors.As(context.Cause(ctx), new(operation.Superseded)) || errors.Is(context.Cause(ctx), operation.ErrClosing) {
 				return context.Cause(ctx)
 			}
 			return api.Errorf(api.CodeUnreachable, "%w; last: %w%s", context.Cause(ctx), last, w.consoleTail(r))
@@ -88,7 +89,7 @@ func reachAgent(ctx context.Context, w *Workspace, r *run) error {
 const agentPause = 400 * time.Millisecond
 
 // lookAtMachine asks the provider how the machine is whose agent is waited for.
-func (w *Workspace) lookAtMachine(ctx context.Context, r *run) (store.Instance, error) {
+func (w *Workspace) lookAtMachine(ctx context.Context, r *operation.Run) (store.Instance, error) {
 	b, rec, err := w.target(r)
 	if err != nil || rec.Adopted {
 		return rec, err
@@ -268,7 +269,7 @@ func (w *Workspace) takeSuspects() []string {
 
 // letGo closes the line; from an adopted machine it first removes the agent and its folder. A machine
 // that can't be reached is forgotten all the same, and what stays there is said.
-func letGo(ctx context.Context, w *Workspace, r *run) error {
+func letGo(ctx context.Context, w *Workspace, r *operation.Run) error {
 	_, rec, err := w.target(r)
 	if err != nil {
 		return err

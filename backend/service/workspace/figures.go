@@ -5,8 +5,11 @@ import (
 	"maps"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/service/operation"
 	"berth/backend/service/store"
 	"berth/gpu"
 	"berth/gpu/idle"
@@ -22,34 +25,20 @@ func (w *Workspace) KeepFigures(ctx context.Context, id string, s *gpu.Summary) 
 
 // KeepIdle keeps, by instance id, when GPUs were idle. The days are not changed any more.
 func (w *Workspace) KeepIdle(ctx context.Context, days map[string]*idle.Day) error {
-	return w.persist(ctx, func() *store.Change {
-		c := &store.Change{}
-		for id, d := range days {
-			if e := w.entries[id]; e != nil {
-				rec := e.rec
-				rec.IdleDay = d
-				c.Instances = append(c.Instances, rec)
-			}
-		}
-		return c
-	})
+	var g errgroup.Group // what is queued together is written together
+	g.SetLimit(keepParallel)
+	for id, d := range days {
+		g.Go(func() error { return w.keep(ctx, id, func(rec *store.Instance) { rec.IdleDay = d }) })
+	}
+	return g.Wait()
 }
+
+// keepParallel is how many instances' changes are queued at once where many are to be written.
+const keepParallel = 64
 
 // KeepTold keeps for which findings the hook was called.
 func (w *Workspace) KeepTold(ctx context.Context, id string, told map[string]time.Time) error {
 	return w.keep(ctx, id, func(rec *store.Instance) { rec.Told = told })
-}
-
-func (w *Workspace) keep(ctx context.Context, id string, change func(*store.Instance)) error {
-	return w.persist(ctx, func() *store.Change {
-		e := w.entries[id]
-		if e == nil {
-			return &store.Change{}
-		}
-		rec := e.rec
-		change(&rec)
-		return &store.Change{Instances: []store.Instance{rec}}
-	})
 }
 
 // maxMute is how long a rule may be muted.
@@ -65,8 +54,7 @@ func (w *Workspace) Attend(ctx context.Context, name string, f gpu.Finding, q ap
 	if err != nil {
 		return err
 	}
-	return w.persist(ctx, func() *store.Change {
-		e := w.entries[rec.ID]
+	return w.persist(ctx, rec.ID, func(e *entry) *store.Change {
 		if e == nil {
 			return &store.Change{}
 		}
@@ -91,7 +79,7 @@ func (w *Workspace) Attend(ctx context.Context, name string, f gpu.Finding, q ap
 		}
 		if mute > 0 {
 			muted[f.Rule] = now.Add(mute)
-			said = "muted for " + brief(mute)
+			said = "muted for " + operation.Brief(mute)
 		}
 		rec.Acknowledged, rec.Muted = seen, muted
 		ev := w.event("attention", "info", &rec, nil, backend.CallerFrom(ctx).Actor, "%s (%s): %s", f.Rule, f.Subject, said)

@@ -7,16 +7,17 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/service/operation"
 	"berth/backend/service/store"
 )
 
 // doStop asks for a stop, or with --force switches the machine off.
-func doStop(ctx context.Context, w *Workspace, r *run) error {
+func doStop(ctx context.Context, w *Workspace, r *operation.Run) error {
 	b, _, err := w.target(r)
 	if err != nil {
 		return err
 	}
-	if f, ok := b.(backend.Forcer); ok && r.op.Force {
+	if f, ok := b.(backend.Forcer); ok && r.Record().Force {
 		return call(func(_ backend.Backend, ctx context.Context, ref backend.Ref) error { return f.ForceStop(ctx, ref) })(ctx, w, r)
 	}
 	return call(backend.Backend.Stop)(ctx, w, r)
@@ -27,7 +28,7 @@ func doStop(ctx context.Context, w *Workspace, r *run) error {
 const askAgain = 10 * time.Second
 
 // waitStopped waits until the machine has stopped. One that does not react is switched off.
-func waitStopped(ctx context.Context, w *Workspace, r *run) error {
+func waitStopped(ctx context.Context, w *Workspace, r *operation.Run) error {
 	b, rec, err := w.target(r)
 	if err != nil {
 		return err
@@ -56,13 +57,13 @@ func waitStopped(ctx context.Context, w *Workspace, r *run) error {
 }
 
 // force does without the machine's consent what r asks of it, and says so.
-func (w *Workspace) force(ctx context.Context, r *run, rec *store.Instance) {
+func (w *Workspace) force(ctx context.Context, r *operation.Run, rec *store.Instance) {
 	f, ok := w.opts.Backends[rec.Backend].(backend.Forcer)
 	if !ok {
 		return
 	}
 	what, do := "switched off", f.ForceStop
-	if r.op.Kind == opRestart {
+	if r.Kind == opRestart {
 		what, do = "reset", f.ForceRestart
 	}
 	cctx, cancel := context.WithTimeout(ctx, w.limits.Call)
@@ -72,13 +73,13 @@ func (w *Workspace) force(ctx context.Context, r *run, rec *store.Instance) {
 		return
 	}
 	// Where that can't be written the operation's own end can't, either, and is tried for longer.
-	_ = w.warn(ctx, r, "machine.forced", "%s did not react to the %s for %s and was %s", rec.Name, r.op.Kind, brief(w.limits.Gentle), what)
+	_ = w.warn(ctx, r, "machine.forced", "%s did not react to the %s for %s and was %s", rec.Name, r.Kind, operation.Brief(w.limits.Gentle), what)
 }
 
 // warn adds a warning to an operation that goes on, durably, with an event.
-func (w *Workspace) warn(ctx context.Context, r *run, kind, format string, a ...any) error {
-	return w.keepOp(ctx, r, func(rec *store.Instance, op *store.Operation) []*api.Event {
-		ev := w.event(kind, "warn", rec, &op.Operation, "", format, a...)
+func (w *Workspace) warn(ctx context.Context, r *operation.Run, kind, format string, a ...any) error {
+	return w.keepOp(ctx, r, func(op *store.Operation) []*api.Event {
+		ev := w.event(kind, "warn", nil, &op.Operation, "", format, a...)
 		op.Warnings = append(op.Warnings, ev.Message)
 		return []*api.Event{ev}
 	})
@@ -86,7 +87,7 @@ func (w *Workspace) warn(ctx context.Context, r *run, kind, format string, a ...
 
 // noteBoot writes which boot of the machine is seen before it is asked to restart, and reports whether it
 // has restarted already. Where its agent does not answer there is none to compare with.
-func (w *Workspace) noteBoot(ctx context.Context, r *run, rec store.Instance) (done bool, err error) {
+func (w *Workspace) noteBoot(ctx context.Context, r *operation.Run, rec store.Instance) (done bool, err error) {
 	client := w.AgentClient(rec)
 	defer client.Close()
 	cctx, cancel := context.WithTimeout(ctx, min(w.limits.Agent, 10*time.Second))
@@ -96,10 +97,10 @@ func (w *Workspace) noteBoot(ctx context.Context, r *run, rec store.Instance) (d
 		w.log.Warn("its agent does not say which boot this is", "instance", rec.Name, "error", err)
 		return false, ctx.Err()
 	}
-	if r.op.Boot != "" {
-		return info.BootID != r.op.Boot, nil // asked before a crash
+	if was := r.Record().Boot; was != "" {
+		return info.BootID != was, nil // asked before a crash
 	}
-	return false, w.keepOp(ctx, r, func(_ *store.Instance, op *store.Operation) []*api.Event {
+	return false, w.keepOp(ctx, r, func(op *store.Operation) []*api.Event {
 		op.Boot = info.BootID
 		return nil
 	})

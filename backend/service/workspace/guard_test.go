@@ -208,11 +208,13 @@ type fullStore struct {
 	refuse func(c *store.Change) bool
 }
 
-func (f *fullStore) Apply(ctx context.Context, c *store.Change) error {
-	if f.refuse(c) {
-		return errors.New("the disk is full")
+func (f *fullStore) Apply(ctx context.Context, cs ...*store.Change) error {
+	for _, c := range cs {
+		if f.refuse(c) {
+			return errors.New("the disk is full")
+		}
 	}
-	return f.Store.Apply(ctx, c)
+	return f.Store.Apply(ctx, cs...)
 }
 
 // TestDeleteWhileTheStoreIsFull: the end of a stop can't be written, and the user deletes meanwhile. The stop is under
@@ -268,22 +270,29 @@ func TestMemoryIsWhatTheStoreHas(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	var w *Workspace
-	var armed, odd bool // guarded by w.mu, which is held where changes are written
+	var armed atomic.Bool
+	var odd bool // one at a time writes
 	e.opts = func(o *Options) {
 		st := o.Store
 		o.Limits = Limits{Backoff: time.Millisecond}
 		o.Store = &fullStore{st, func(c *store.Change) bool {
-			if !armed {
+			if !armed.Load() {
 				return false
 			}
-			for _, r := range w.runs {
-				have, err := st.Operation(context.Background(), r.op.ID)
+			for _, op := range w.operations.List() {
+				r := w.operations.Get(op.ID)
+				if r == nil {
+					continue // it has ended
+				}
+				have, err := st.Operation(context.Background(), op.ID)
 				if err != nil {
-					t.Errorf("the %s of %s is not in the store: %v", r.op.Kind, r.op.Instance, err)
-				} else if !reflect.DeepEqual(written(have), written(r.record())) {
-					t.Errorf("in memory is %+v, in the store %+v", r.op, have)
+					t.Errorf("the %s of %s is not in the store: %v", r.Kind, r.Instance, err)
+				} else if !reflect.DeepEqual(written(have), written(r.Record())) {
+					t.Errorf("in memory is %+v, in the store %+v", r.Record(), have)
 				}
 			}
+			w.mu.Lock()
+			defer w.mu.Unlock()
 			recs, err := st.Instances(context.Background())
 			if err != nil || len(recs) != len(w.entries) {
 				t.Errorf("%d instances are in memory, %d in the store: %v", len(w.entries), len(recs), err)
@@ -295,13 +304,11 @@ func TestMemoryIsWhatTheStoreHas(t *testing.T) {
 				}
 			}
 			odd = !odd
-			return odd && len(c.Operations) > 0 && c.Operations[0].State != api.OpPending && w.runs[c.Operations[0].ID] != nil
+			return odd && len(c.Operations) > 0 && c.Operations[0].State != api.OpPending && w.operations.Get(c.Operations[0].ID) != nil
 		}}
 	}
 	w, _ = e.open()
-	w.mu.Lock()
-	armed = true
-	w.mu.Unlock()
+	armed.Store(true)
 	do := func(op api.Operation, err error) {
 		t.Helper()
 		require.NoError(t, err)

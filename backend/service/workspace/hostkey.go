@@ -11,6 +11,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/service/operation"
 	"berth/backend/service/store"
 )
 
@@ -18,26 +19,43 @@ import (
 // another host key.
 const settle = 2 * time.Second
 
-// renewLater begins the renewal of a host key that was handed in, if e's machine has one still and nothing
-// is under way. w.mu must be held.
-func (w *Workspace) renewLater(e *entry) {
-	rec := e.rec
+// renewLater begins the renewal of a host key that was handed in, if the instance's machine has one still and nothing
+// is under way.
+func (w *Workspace) renewLater(id string) {
+	w.mu.Lock()
+	e := w.entries[id]
+	due, env := e != nil && e.run == nil && w.renews(&e.rec), w.env
+	w.mu.Unlock()
+	if !due { // of most instances nothing is to be renewed: they need not be claimed for it
+		return
+	}
+	ctx := backend.WithCaller(w.operations.Context(), &backend.Caller{Actor: "berth", Env: env})
+	_, err := w.claimed(id, func(e *entry) (api.Operation, error) {
+		now := w.look(e)
+		if now.run != nil || !w.renews(&now.rec) {
+			return api.Operation{}, nil
+		}
+		return w.begin(ctx, now.rec, store.Operation{Operation: api.Operation{ID: newID("op-"), Kind: opHostKey}})
+	})
+	if err != nil && ctx.Err() == nil && !errors.Is(err, backend.ErrNotFound) {
+		w.log.Error("beginning the renewal of a host key", "instance", id, "error", err)
+	}
+}
+
+// renews reports whether the host key of an instance's machine is to be renewed.
+func (w *Workspace) renews(rec *store.Instance) bool {
 	usable := rec.State == api.StateRunning || rec.State == api.StateSetupFailed
-	if e.run != nil || w.ctx.Err() != nil || !usable || rec.Sealed || rec.KeyKept != "" || rec.HostKeys == "" || rec.Line.SSH == nil || !rec.Line.SSH.Made {
-		return
+	made := rec.Line.SSH != nil && rec.Line.SSH.Made
+	if !usable || rec.Sealed || rec.KeyKept != "" || rec.HostKeys == "" || !made {
+		return false
 	}
-	if _, ok := w.opts.Backends[rec.Backend].(backend.Sealer); !ok {
-		return
-	}
-	ctx := backend.WithCaller(w.ctx, &backend.Caller{Actor: "berth", Env: w.env})
-	if _, err := w.begin(ctx, rec, store.Operation{Operation: api.Operation{ID: newID("op-"), Kind: opHostKey}}); err != nil {
-		w.log.Error("beginning the renewal of a host key", "instance", rec.Name, "error", err)
-	}
+	_, ok := w.opts.Backends[rec.Backend].(backend.Sealer)
+	return ok
 }
 
 // renewHostKey has a machine that Berth made replace its first host key, pins the new one, and has the old
 // one removed from the provider. What can't be done is an event: the line is verified either way.
-func renewHostKey(ctx context.Context, w *Workspace, r *run) error {
+func renewHostKey(ctx context.Context, w *Workspace, r *operation.Run) error {
 	select {
 	case <-time.After(settle):
 	case <-ctx.Done():
@@ -52,12 +70,14 @@ func renewHostKey(ctx context.Context, w *Workspace, r *run) error {
 		return nil
 	}
 	kept := func(why string) error {
-		return w.persist(ctx, func() *store.Change {
-			op, rec := r.record(), w.recordOf(r)
-			rec.KeyKept = why
+		return w.persist(ctx, r.InstanceID, func(e *entry) *store.Change {
+			op := r.Record()
 			op.Warnings = append(op.Warnings, why)
-			c := &store.Change{Operations: []store.Operation{op}, Events: []*api.Event{w.event("hostkey.kept", "warn", &rec, &op.Operation, "", "%s", why)}}
-			if w.entries[rec.ID] != nil {
+			ev := w.event("hostkey.kept", "warn", nil, &op.Operation, "", "%s", why)
+			c := &store.Change{Operations: []store.Operation{op}, Events: []*api.Event{ev}}
+			if e != nil {
+				rec := e.rec
+				rec.KeyKept = why
 				c.Instances = []store.Instance{rec}
 			}
 			return c
@@ -75,7 +95,7 @@ func renewHostKey(ctx context.Context, w *Workspace, r *run) error {
 	if err := w.retry(ctx, "sealing "+rec.Name, func(ctx context.Context) error { return s.Seal(ctx, ref(&rec)) }); err != nil {
 		return fmt.Errorf("removing the first host key of %s, which is no longer used, from its backend: %w", rec.Name, err)
 	}
-	return w.keep(ctx, r.op.InstanceID, func(rec *store.Instance) { rec.Sealed = true })
+	return w.keep(ctx, r.InstanceID, func(rec *store.Instance) { rec.Sealed = true })
 }
 
 func (w *Workspace) hasSnapshots(ctx context.Context, b backend.Backend, rec *store.Instance) bool {
@@ -89,7 +109,7 @@ func (w *Workspace) hasSnapshots(ctx context.Context, b backend.Backend, rec *st
 
 // changeHostKey: the host key that was handed in with the first boot is known to the provider, so the machine
 // makes one of its own, and takes it into use once it is pinned.
-func (w *Workspace) changeHostKey(ctx context.Context, r *run, rec *store.Instance) error {
+func (w *Workspace) changeHostKey(ctx context.Context, r *operation.Run, rec *store.Instance) error {
 	made, err := w.hostKeyStep(ctx, rec, api.HostKeyNew)
 	if err != nil {
 		return err

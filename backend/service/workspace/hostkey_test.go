@@ -64,11 +64,7 @@ func TestHostKeyIsRenewed(t *testing.T) {
 				}
 			}
 			e.lines.setup.mu.Unlock()
-			require.NoError(t, w.persist(t.Context(), func() *store.Change {
-				rec := w.entries[in.ID].rec
-				rec.HostKeys = "SHA256:first"
-				return &store.Change{Instances: []store.Instance{rec}}
-			}))
+			require.NoError(t, w.keep(t.Context(), in.ID, func(rec *store.Instance) { rec.HostKeys = "SHA256:first" }))
 			op, err := w.Action(e.ctx(), "vision", "restart", api.ActionRequest{})
 			require.NoError(t, err)
 			require.Equal(t, api.OpSucceeded, ended(t, w, op).State)

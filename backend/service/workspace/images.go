@@ -7,6 +7,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/service/operation"
 	"berth/backend/service/store"
 )
 
@@ -48,8 +49,7 @@ func (w *Workspace) BuildImage(ctx context.Context, q api.ImageRequest) (api.Ope
 			return api.Operation{}, api.Errorf(api.CodeConflict, "there is an image %q already", im.Name).WithHint("choose another name, or berth image rm %s", im.Name)
 		}
 	}
-	return w.other(ctx, q.From, opImage, q.RequestID, func(e *entry, op *store.Operation) error {
-		r := &e.rec
+	return w.other(ctx, q.From, opImage, q.RequestID, func(r *store.Instance, op *store.Operation) error {
 		if r.State != api.StateRunning && r.State != api.StateStopped {
 			return api.Errorf(api.CodeConflict, "%s is %s: an image is made of an instance that is running or stopped", r.Name, r.State)
 		}
@@ -75,14 +75,14 @@ func (w *Workspace) DeleteImage(ctx context.Context, backendName, name string) e
 	return err
 }
 
-func stopForImage(ctx context.Context, w *Workspace, r *run) error {
+func stopForImage(ctx context.Context, w *Workspace, r *operation.Run) error {
 	if err := w.change(ctx, r, opStop, backend.Backend.Stop); err != nil {
 		return err
 	}
 	return waitStopped(ctx, w, r)
 }
 
-func doBuildImage(ctx context.Context, w *Workspace, r *run) error {
+func doBuildImage(ctx context.Context, w *Workspace, r *operation.Run) error {
 	_, rec, err := w.target(r)
 	if err != nil {
 		return err
@@ -92,11 +92,11 @@ func doBuildImage(ctx context.Context, w *Workspace, r *run) error {
 		return err
 	}
 	err = w.long(ctx, "image of "+rec.Name, func(ctx context.Context) error {
-		return i.BuildImage(ctx, ref(&rec), *r.op.Image, w.teller(r, "provider"))
+		return i.BuildImage(ctx, ref(&rec), *r.Record().Image, w.teller(r, "provider"))
 	})
 	switch {
 	case err == nil:
-		w.opts.Fault(r.op.Kind + ".provider.called")
+		w.opts.Fault(r.Kind + ".provider.called")
 	case ctx.Err() == nil:
 		// It is not left switched off for that.
 		if serr := startAfterImage(ctx, w, r); serr != nil {
@@ -107,8 +107,8 @@ func doBuildImage(ctx context.Context, w *Workspace, r *run) error {
 }
 
 // startAfterImage starts the instance again if it had been running.
-func startAfterImage(ctx context.Context, w *Workspace, r *run) error {
-	if !r.op.WasRunning {
+func startAfterImage(ctx context.Context, w *Workspace, r *operation.Run) error {
+	if !r.Record().WasRunning {
 		return nil
 	}
 	if err := w.change(ctx, r, opStart, backend.Backend.Start); err != nil {
@@ -121,8 +121,8 @@ func startAfterImage(ctx context.Context, w *Workspace, r *run) error {
 }
 
 // onStartAfterImage runs the start script of an instance that was started again.
-func onStartAfterImage(ctx context.Context, w *Workspace, r *run) error {
-	if !r.op.WasRunning {
+func onStartAfterImage(ctx context.Context, w *Workspace, r *operation.Run) error {
+	if !r.Record().WasRunning {
 		return nil
 	}
 	return runOnStart(ctx, w, r)

@@ -258,14 +258,10 @@ func TestHostKeyRenewalMakesWay(t *testing.T) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		run := w.entries[in.ID].run
-		return run != nil && run.op.Kind == opHostKey
+		return run != nil && run.Kind == opHostKey
 	}
 	require.False(t, renewing(w), "there is none to renew")
-	require.NoError(t, w.persist(t.Context(), func() *store.Change {
-		rec := w.entries[in.ID].rec
-		rec.HostKeys = "SHA256:first"
-		return &store.Change{Instances: []store.Instance{rec}}
-	}))
+	require.NoError(t, w.keep(t.Context(), in.ID, func(rec *store.Instance) { rec.HostKeys = "SHA256:first" }))
 	act := func(w *Workspace, kind string) {
 		t.Helper()
 		op, err := w.Action(e.ctx(), "vision", kind, api.ActionRequest{})

@@ -9,6 +9,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/service/operation"
 	"berth/backend/service/store"
 )
 
@@ -17,7 +18,7 @@ type step struct {
 	name  string
 	title string
 	limit func(Limits) time.Duration
-	do    func(ctx context.Context, w *Workspace, r *run) error
+	do    func(ctx context.Context, w *Workspace, r *operation.Run) error
 }
 
 func callLimit(l Limits) time.Duration    { return l.Call * time.Duration(l.Tries) }
@@ -25,6 +26,22 @@ func machineLimit(l Limits) time.Duration { return l.Machine }
 func agentLimit(l Limits) time.Duration   { return l.Agent }
 func prepareLimit(l Limits) time.Duration { return l.Prepare }
 func setupLimit(l Limits) time.Duration   { return l.Setup }
+
+// The kinds of operations.
+const (
+	opCreate  = "create"
+	opAdopt   = "adopt"
+	opStart   = "start"
+	opStop    = "stop"
+	opRestart = "restart"
+	opDelete  = "delete"
+
+	opSetup    = "setup"
+	opHostKey  = "hostkey" // begun by the workspace itself, once the machine can be used
+	opSnapshot = "snapshot"
+	opRestore  = "restore"
+	opImage    = "image"
+)
 
 // plans are the steps of each kind of operation.
 var plans = map[string][]step{
@@ -100,32 +117,35 @@ func FaultPoints() []string { return faultPoints(anyKinds) }
 // are signed in to, keeps snapshots or makes images.
 func MachineFaultPoints() []string { return append([]string{keyChanged}, faultPoints(machineKinds)...) }
 
-func faultPoints(kinds []string) []string {
-	var out []string
+func faultPoints(kinds []string) (out []string) {
+	all := (*Workspace)(nil).plans()
 	for _, kind := range kinds {
-		out = append(out, kind+".begin.before", kind+".begin.after")
-		for _, s := range plans[kind] {
-			out = append(out, kind+"."+s.name+".before")
-			if s.name == "provider" || s.name == "identify" {
-				out = append(out, kind+"."+s.name+".called")
-			}
-			out = append(out, kind+"."+s.name+".after")
-		}
-		out = append(out, kind+".end.after")
+		out = append(out, operation.FaultPoints(kind, all[kind])...)
 	}
 	return out
 }
 
-// target returns the backend and a copy of the record of r's instance.
-func (w *Workspace) target(r *run) (backend.Backend, store.Instance, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	e := w.entries[r.op.InstanceID]
-	if e == nil {
-		return nil, store.Instance{}, api.Errorf(api.CodeNotFound, "the instance of operation %s is gone", r.op.ID)
+// plans are what the engine is given: the table's steps, done by this workspace. A nil workspace has plans that can be
+// looked at.
+func (w *Workspace) plans() map[string]operation.Plan {
+	var limits Limits
+	if w != nil {
+		limits = w.limits
 	}
-	b, err := w.backend(e.rec.Backend)
-	return b, e.rec, err
+	out := map[string]operation.Plan{}
+	for kind, steps := range plans {
+		p := operation.Plan{EndsAll: kind == opDelete, Background: kind == opHostKey}
+		if kind == opStop {
+			p.Ends = []string{opStart, opRestart, opSetup}
+		}
+		for _, s := range steps {
+			p.Steps = append(p.Steps, operation.Step{Name: s.name, Title: s.title, Limit: s.limit(limits),
+				Called: s.name == "provider" || s.name == "identify",
+				Do:     func(ctx context.Context, r *operation.Run) error { return s.do(ctx, w, r) }})
+		}
+		out[kind] = p
+	}
+	return out
 }
 
 func (w *Workspace) backend(name string) (backend.Backend, error) {
@@ -152,14 +172,14 @@ func (w *Workspace) retry(ctx context.Context, what string, f func(context.Conte
 }
 
 // call makes a step of one provider call.
-func call(f providerCall) func(context.Context, *Workspace, *run) error {
-	return func(ctx context.Context, w *Workspace, r *run) error {
-		err := w.change(ctx, r, r.op.Kind, f)
-		if r.op.Kind == opDelete && errors.Is(err, backend.ErrNotFound) {
+func call(f providerCall) func(context.Context, *Workspace, *operation.Run) error {
+	return func(ctx context.Context, w *Workspace, r *operation.Run) error {
+		err := w.change(ctx, r, r.Kind, f)
+		if r.Kind == opDelete && errors.Is(err, backend.ErrNotFound) {
 			err = nil
 		}
 		if err == nil {
-			w.opts.Fault(r.op.Kind + ".provider.called")
+			w.opts.Fault(r.Kind + ".provider.called")
 		}
 		return err
 	}
@@ -170,13 +190,13 @@ type providerCall func(backend.Backend, context.Context, backend.Ref) error
 // change makes the provider call of a start, stop, restart or delete. A step that is resumed looks first whether
 // that is done, and each looks again after an error: the call before it, whose answer nobody heard, may have had
 // its effect meanwhile.
-func (w *Workspace) change(ctx context.Context, r *run, kind string, f providerCall) error {
+func (w *Workspace) change(ctx context.Context, r *operation.Run, kind string, f providerCall) error {
 	b, rec, err := w.target(r)
 	if err != nil {
 		return err
 	}
 	goal, way := wanted(kind)
-	if r.resumed {
+	if r.Resumed {
 		if _, ok := w.isNow(ctx, b, &rec, goal); ok {
 			return nil
 		}
@@ -214,7 +234,7 @@ func (w *Workspace) isNow(ctx context.Context, b backend.Backend, rec *store.Ins
 	return m, err == nil && m.State != "" && slices.Contains(states, m.State)
 }
 
-func doCreate(ctx context.Context, w *Workspace, r *run) error {
+func doCreate(ctx context.Context, w *Workspace, r *operation.Run) error {
 	b, rec, err := w.target(r)
 	if err != nil {
 		return err
@@ -245,7 +265,7 @@ func doCreate(ctx context.Context, w *Workspace, r *run) error {
 	return w.store(ctx, r, &m)
 }
 
-func doAdopt(ctx context.Context, w *Workspace, r *run) error {
+func doAdopt(ctx context.Context, w *Workspace, r *operation.Run) error {
 	b, rec, err := w.target(r)
 	if err != nil {
 		return err
@@ -254,13 +274,15 @@ func doAdopt(ctx context.Context, w *Workspace, r *run) error {
 	if !ok {
 		return api.Errorf(api.CodeUnsupported, "backend %s can't adopt machines", rec.Backend)
 	}
-	a := r.op.Adopt
+	a := r.Record().Adopt
 	m, err := ad.Adopt(ctx, backend.AdoptSpec{Token: rec.Token, Name: rec.Name, Target: a.Target, Local: a.Local, HostKey: a.HostKey, Share: a.Share, Transport: a.Transport, Tags: rec.Tags})
 	if err != nil {
 		return err
 	}
 	w.opts.Fault("adopt.identify.called")
 	w.Remember(backend.CallerFrom(ctx).Env, rec.ID)
+	w.adopting.Lock() // of two that take in one machine, one sees the other
+	defer w.adopting.Unlock()
 	if err := w.alreadyHere(rec.ID, &m); err != nil {
 		// The backend has taken note of it: that is undone, or the machine would be found there.
 		if derr := b.Delete(context.WithoutCancel(ctx), backend.Ref{ID: m.ID, Token: m.Token, Name: rec.Name, Data: m.Data}); derr != nil {
@@ -286,7 +308,7 @@ func (w *Workspace) alreadyHere(id string, m *backend.Machine) error {
 
 // doRestart asks for a restart, unless the machine is seen on its way already: the daemon may have
 // died after it asked.
-func doRestart(ctx context.Context, w *Workspace, r *run) error {
+func doRestart(ctx context.Context, w *Workspace, r *operation.Run) error {
 	b, rec, err := w.target(r)
 	if err != nil {
 		return err
@@ -302,19 +324,18 @@ func doRestart(ctx context.Context, w *Workspace, r *run) error {
 		}
 	}
 	restart := backend.Backend.Restart
-	if f, ok := b.(backend.Forcer); ok && r.op.Force {
+	if f, ok := b.(backend.Forcer); ok && r.Record().Force {
 		restart = func(_ backend.Backend, ctx context.Context, ref backend.Ref) error { return f.ForceRestart(ctx, ref) }
 	}
-	if off && r.resumed {
+	if off && r.Resumed {
 		restart = backend.Backend.Start // it went off in the middle of it
 	}
 	return call(restart)(ctx, w, r)
 }
 
 // store merges what the provider said into the record, durably.
-func (w *Workspace) store(ctx context.Context, r *run, m *backend.Machine) error {
-	return w.persist(ctx, func() *store.Change {
-		e := w.entries[r.op.InstanceID]
+func (w *Workspace) store(ctx context.Context, r *operation.Run, m *backend.Machine) error {
+	return w.persist(ctx, r.InstanceID, func(e *entry) *store.Change {
 		if e == nil {
 			return &store.Change{} // gone meanwhile
 		}
@@ -328,8 +349,8 @@ func (w *Workspace) store(ctx context.Context, r *run, m *backend.Machine) error
 }
 
 // waitFor waits until the provider says that the machine has the state.
-func waitFor(want api.State) func(context.Context, *Workspace, *run) error {
-	return func(ctx context.Context, w *Workspace, r *run) error {
+func waitFor(want api.State) func(context.Context, *Workspace, *operation.Run) error {
+	return func(ctx context.Context, w *Workspace, r *operation.Run) error {
 		asked, was, again := time.Now(), api.State(""), false
 		return w.poll(ctx, r, func(m *backend.Machine, err error) (bool, error) {
 			if err != nil {
@@ -340,20 +361,20 @@ func waitFor(want api.State) func(context.Context, *Workspace, *run) error {
 			switch {
 			case m.State == want:
 				return true, nil
-			case (r.op.Kind == opStart || r.op.Kind == opImage) && m.State == api.StateStopped && fell:
+			case (r.Kind == opStart || r.Kind == opImage) && m.State == api.StateStopped && fell:
 				// The start that was under way has come to nothing: to another the provider says why.
 				asked, again = time.Now(), true
 				return false, w.change(ctx, r, opStart, backend.Backend.Start)
 			case m.State == api.StateCreateFailed || m.State == api.StateUnusable,
-				want == api.StateRunning && m.State == api.StateStopped && r.op.Kind == opCreate:
-				return false, api.Errorf(api.CodeFailed, "the machine of %s is %s: %s", r.op.Instance, m.State, orElse(m.Reason, "the provider gives no reason"))
+				want == api.StateRunning && m.State == api.StateStopped && r.Kind == opCreate:
+				return false, api.Errorf(api.CodeFailed, "the machine of %s is %s: %s", r.Instance, m.State, orElse(m.Reason, "the provider gives no reason"))
 			}
 			return false, nil
 		})
 	}
 }
 
-func waitGone(ctx context.Context, w *Workspace, r *run) error {
+func waitGone(ctx context.Context, w *Workspace, r *operation.Run) error {
 	if _, rec, err := w.target(r); err != nil || rec.Adopted {
 		return err // nothing goes away: an adopted machine is only forgotten
 	}
@@ -374,7 +395,7 @@ func orElse(s, def string) string {
 
 // poll asks the provider for the machine, first quickly and then ever slower, until check is content.
 // What check returns for an unreachable provider is tried again until the step's limit.
-func (w *Workspace) poll(ctx context.Context, r *run, check func(*backend.Machine, error) (bool, error)) error {
+func (w *Workspace) poll(ctx context.Context, r *operation.Run, check func(*backend.Machine, error) (bool, error)) error {
 	b, rec, err := w.target(r)
 	if err != nil {
 		return err
@@ -392,7 +413,7 @@ func (w *Workspace) poll(ctx context.Context, r *run, check func(*backend.Machin
 		if done {
 			if err == nil {
 				if m.State == api.StateRunning { // for the user only when its agent answers
-					switch r.op.Kind {
+					switch r.Kind {
 					case opCreate:
 						m.State = api.StateSettingUp
 					case opStart:
@@ -423,25 +444,16 @@ func (w *Workspace) poll(ctx context.Context, r *run, check func(*backend.Machin
 }
 
 // showState shows a state in passing without writing it: the next daemon will ask the provider anyway.
-func (w *Workspace) showState(r *run, m *backend.Machine) {
+func (w *Workspace) showState(r *operation.Run, m *backend.Machine) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	e := w.entries[r.op.InstanceID]
+	e := w.entries[r.InstanceID]
 	if e == nil || (e.rec.State == m.State && e.rec.StateReason == m.Reason) || !m.State.Changing() {
 		return
 	}
-	if r.op.Kind == opCreate {
+	if r.Kind == opCreate {
 		return // it stays "creating"
 	}
 	w.setState(&e.rec, m.State, m.Reason)
 	w.publish(e)
-}
-
-func sortOperations(ops []api.Operation) {
-	slices.SortFunc(ops, func(a, b api.Operation) int {
-		if c := a.CreatedAt.Compare(b.CreatedAt); c != 0 {
-			return c
-		}
-		return strings.Compare(a.ID, b.ID)
-	})
 }

@@ -8,10 +8,11 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/service/operation"
 )
 
 // doPrepare lets the backend fetch what it needs before it can create.
-func doPrepare(ctx context.Context, w *Workspace, r *run) error {
+func doPrepare(ctx context.Context, w *Workspace, r *operation.Run) error {
 	b, rec, err := w.target(r)
 	if err != nil {
 		return err
@@ -25,8 +26,8 @@ func doPrepare(ctx context.Context, w *Workspace, r *run) error {
 
 // transfer calls f, which may take as long as it goes on saying how far it is, for a step; again while the
 // provider can't be reached.
-func (w *Workspace) transfer(ctx context.Context, r *run, step string, f func(context.Context, func(backend.Progress)) error) error {
-	what := r.op.Kind + " of " + r.op.Instance
+func (w *Workspace) transfer(ctx context.Context, r *operation.Run, step string, f func(context.Context, func(backend.Progress)) error) error {
+	what := r.Kind + " of " + r.Instance
 	return w.long(ctx, what, func(ctx context.Context) error {
 		stalled := api.Errorf(api.CodeUnreachable, "%s: nothing has moved for %s", what, w.limits.Call)
 		ctx, cancel := context.WithCancelCause(ctx)
@@ -70,7 +71,7 @@ func (w *Workspace) long(ctx context.Context, what string, f func(context.Contex
 const tellEvery = 100 * time.Millisecond
 
 // teller shows the progress of a step, not more often than anybody can read.
-func (w *Workspace) teller(r *run, step string) func(backend.Progress) {
+func (w *Workspace) teller(r *operation.Run, step string) func(backend.Progress) {
 	var last time.Time
 	var what string
 	return func(p backend.Progress) {
@@ -83,36 +84,22 @@ func (w *Workspace) teller(r *run, step string) func(backend.Progress) {
 
 // note changes what is shown of a step under way, without writing it: it says nothing that the next
 // daemon would need.
-func (w *Workspace) note(r *run, step string, change func(*api.Step)) {
+func (w *Workspace) note(r *operation.Run, step string, change func(*api.Step)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	e := w.entries[r.op.InstanceID]
-	if e == nil || e.run != r {
-		return
-	}
-	for i := range r.op.Steps {
-		s := &r.op.Steps[i]
-		if s.Name != step || s.State != api.OpRunning {
-			continue
-		}
-		was := *s
-		change(s)
-		if s.Message == was.Message && s.DoneBytes == was.DoneBytes && s.Parts == nil {
-			return
-		}
-		op := r.snapshot()
-		w.hub.publish(api.Change{Operation: &op})
+	if e := w.entries[r.InstanceID]; e != nil && e.run == r && r.Note(step, change) {
+		w.hub.publish(api.Change{Operation: ptr(r.Snapshot())})
 		w.publish(e)
 	}
 }
 
 // consoleTail is the last output of the console of r's machine, for an error, or "".
-func (w *Workspace) consoleTail(r *run) string {
+func (w *Workspace) consoleTail(r *operation.Run) string {
 	b, rec, err := w.target(r)
 	if err != nil || !rec.Capabilities.Console || rec.Adopted {
 		return ""
 	}
-	ctx, cancel := context.WithTimeout(w.ctx, min(w.limits.Call, 10*time.Second))
+	ctx, cancel := context.WithTimeout(w.operations.Context(), min(w.limits.Call, 10*time.Second))
 	defer cancel()
 	text, err := b.Console(ctx, ref(&rec))
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,6 +12,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/service/operation"
 	"berth/backend/service/store"
 )
 
@@ -98,7 +98,7 @@ func (w *Workspace) Run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-w.ctx.Done():
+		case <-w.operations.Context().Done():
 			return
 		case <-w.wake:
 		case <-tick:
@@ -196,7 +196,7 @@ func (w *Workspace) ask(ctx context.Context, limit func(name string, info backen
 			}
 			if err != nil {
 				w.log.Warn("listing a backend's machines", "backend", name, "error", err)
-				w.listFailed(ctx, name, err)
+				w.listFailed(name, err)
 				return nil
 			}
 			w.listed(ctx, name, info.Private, ms, began)
@@ -220,63 +220,148 @@ func (w *Workspace) listed(ctx context.Context, name string, private bool, ms []
 			byToken[m.Token] = m
 		}
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	var c store.Change
-	known := map[*backend.Machine]bool{}
-	now := w.now().UTC()
-	for _, e := range w.entries {
-		if e.rec.Backend != name {
-			continue
+	// What is being written just now is merged when that is done; the others don't wait for it.
+	free, busy := w.claimAll(name)
+	func() {
+		defer release(free)
+		w.mergeList(ctx, list{name, private, byID, byToken, began}, free, true)
+	}()
+	for _, id := range busy {
+		e, done, err := w.claim(id)
+		if err != nil {
+			continue // deleted meanwhile
 		}
-		m := byID[e.rec.ProviderID]
-		if m == nil {
-			m = byToken[e.rec.Token]
-		}
-		if m != nil {
-			known[m] = true
-		}
-		// What an operation is changing, it observes itself; what came after the list is not in it.
-		if e.run != nil || e.rec.Adopted || e.rec.CreatedAt.After(began) || e.rec.State == api.StateCreateFailed {
-			continue
-		}
-		rec := e.rec
-		if m == nil {
-			w.setState(&rec, api.StateUnusable, "its machine is gone: it was deleted outside Berth")
-		} else {
-			w.merge(&rec, m)
-		}
-		if sameRecord(&rec, &e.rec) {
-			e.rec.ObservedAt = &now
-			continue
-		}
-		c.Instances = append(c.Instances, rec)
-		if rec.State != e.rec.State {
-			c.Events = append(c.Events, w.event("instance.state", "info", &rec, nil, "", "is now %s%s", rec.State, because(rec.StateReason)))
-		}
-	}
-	for _, m := range byID {
-		if w.gone[name+"/"+m.ID].After(began) || (m.Token != "" && w.gone[name+"/"+m.Token].After(began)) {
-			continue // deleted while the list was on its way
-		}
-		if !known[m] && (private || m.Tags[backend.TagWorkspace] == w.id) && m.State != api.StateDeleting {
-			c.Instances = append(c.Instances, w.imported(name, m, c.Instances))
-			rec := &c.Instances[len(c.Instances)-1]
-			c.Events = append(c.Events, w.event("instance.imported", "info", rec, nil, "", "found at backend %s and taken into the fleet", name))
-		}
-	}
-	maps.DeleteFunc(w.gone, func(key string, at time.Time) bool { return strings.HasPrefix(key, name+"/") && !at.After(began) })
-	if len(c.Instances) == 0 {
-		return
-	}
-	if err := w.commit(ctx, &c); err != nil {
-		w.log.Error("writing what a backend says", "backend", name, "error", err)
+		func() {
+			defer done()
+			w.mergeList(ctx, list{name, private, byID, byToken, began}, []*entry{e}, false)
+		}()
 	}
 }
 
-// imported makes the record of a live machine that the store does not know; also are the records that
-// are written together with it. w.mu must be held.
-func (w *Workspace) imported(name string, m *backend.Machine, also []store.Instance) store.Instance {
+// claimAll claims the instances of a backend of which nothing is being written. Of the others it returns the ids.
+func (w *Workspace) claimAll(name string) (free []*entry, busy []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id, e := range w.entries {
+		switch {
+		case e.rec.Backend != name:
+		case e.turn.TryLock():
+			free = append(free, e)
+		default:
+			busy = append(busy, id)
+		}
+	}
+	return free, busy
+}
+
+// release gives back the turns of instances.
+func release(es []*entry) {
+	for _, e := range es {
+		e.turn.Unlock()
+	}
+}
+
+// list is a complete list of a backend's machines.
+type list struct {
+	name    string
+	private bool
+	byID    map[string]*backend.Machine
+	byToken map[string]*backend.Machine
+	began   time.Time // when it was asked for
+}
+
+// mergeList merges a list into the records of instances whose turns are held. With take, machines that are not known
+// are taken into the fleet; it is asked for once a list.
+func (w *Workspace) mergeList(ctx context.Context, l list, es []*entry, take bool) {
+	var c store.Change
+	var arriving []string // names that are reserved
+	func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, e := range es {
+			w.mergeListed(&c, &l, e)
+		}
+		if take {
+			arriving = w.takeIn(&c, &l)
+		}
+	}()
+	if err := w.commit(&c, nil); err != nil {
+		w.log.Error("writing what a backend says", "backend", l.name, "error", err)
+	}
+	for _, key := range arriving {
+		w.arrived(key)
+	}
+}
+
+// of is the machine of a record.
+func (l *list) of(rec *store.Instance) *backend.Machine {
+	if m := l.byID[rec.ProviderID]; m != nil {
+		return m
+	}
+	return l.byToken[rec.Token]
+}
+
+// mergeListed adds to c what a list says of one instance. w.mu must be held.
+func (w *Workspace) mergeListed(c *store.Change, l *list, e *entry) {
+	// What an operation is changing, it observes itself; what came after the list is not in it.
+	if e.run != nil || e.rec.Adopted || e.rec.CreatedAt.After(l.began) || e.rec.State == api.StateCreateFailed {
+		return
+	}
+	rec := e.rec
+	if m := l.of(&rec); m == nil {
+		rec.ObservedAt = ptr(w.now().UTC())
+		w.setState(&rec, api.StateUnusable, "its machine is gone: it was deleted outside Berth")
+	} else {
+		w.merge(&rec, m)
+	}
+	w.observed(c, e, rec)
+}
+
+// observed adds to c what was seen of an instance. w.mu must be held.
+func (w *Workspace) observed(c *store.Change, e *entry, rec store.Instance) {
+	if sameRecord(&rec, &e.rec) {
+		e.rec.ObservedAt = rec.ObservedAt
+		return
+	}
+	c.Instances = append(c.Instances, rec)
+	if rec.State != e.rec.State {
+		c.Events = append(c.Events, w.event("instance.state", "info", &rec, nil, "", "is now %s%s", rec.State, because(rec.StateReason)))
+	}
+}
+
+// takeIn adds to c the live machines of a list that nobody knows. Their names, which it returns, are reserved until they
+// are in the store. w.mu must be held.
+func (w *Workspace) takeIn(c *store.Change, l *list) (arriving []string) {
+	known := map[*backend.Machine]bool{}
+	for _, e := range w.entries {
+		if m := l.of(&e.rec); m != nil && e.rec.Backend == l.name {
+			known[m] = true
+		}
+	}
+	for _, m := range l.byID {
+		if w.gone[l.name+"/"+m.ID].After(l.began) || (m.Token != "" && w.gone[l.name+"/"+m.Token].After(l.began)) {
+			continue // deleted while the list was on its way
+		}
+		if known[m] || !(l.private || m.Tags[backend.TagWorkspace] == w.id) || m.State == api.StateDeleting {
+			continue
+		}
+		rec := w.imported(l.name, m)
+		key := strings.ToLower(rec.Name)
+		if w.arriving[key] == nil {
+			w.arriving[key] = &arrival{done: make(chan struct{})}
+			arriving = append(arriving, key)
+		}
+		c.Instances = append(c.Instances, rec)
+		c.Events = append(c.Events, w.event("instance.imported", "info", &rec, nil, "", "found at backend %s and taken into the fleet", l.name))
+	}
+	maps.DeleteFunc(w.gone, func(key string, at time.Time) bool {
+		return strings.HasPrefix(key, l.name+"/") && !at.After(l.began)
+	})
+	return arriving
+}
+
+// imported makes the record of a live machine that the store does not know. w.mu must be held.
+func (w *Workspace) imported(name string, m *backend.Machine) store.Instance {
 	rec := store.Instance{Instance: api.Instance{ID: newID("i-"), Name: orElse(m.Name, m.ID), Backend: name, CreatedAt: m.CreatedAt}, Token: m.Token}
 	taken := func(n string) bool {
 		for _, e := range w.entries {
@@ -284,7 +369,12 @@ func (w *Workspace) imported(name string, m *backend.Machine, also []store.Insta
 				return true
 			}
 		}
-		return slices.ContainsFunc(also, func(r store.Instance) bool { return strings.EqualFold(r.Name, n) })
+		for key := range w.arriving {
+			if strings.EqualFold(key, n) {
+				return true
+			}
+		}
+		return false
 	}
 	for _, more := range []string{"-" + rec.ID[len(rec.ID)-4:], "-" + rec.ID} { // same backend and name: two stores made it
 		if taken(rec.Name) {
@@ -303,22 +393,36 @@ func because(reason string) string {
 }
 
 // listFailed shows the instances of a backend that can't be asked as unknown.
-func (w *Workspace) listFailed(ctx context.Context, name string, cause error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	var c store.Change
-	for _, e := range w.entries {
-		if e.rec.Backend == name && e.run == nil && e.rec.State != api.StateUnknown && e.rec.State != api.StateCreateFailed {
-			rec := e.rec
-			w.setState(&rec, api.StateUnknown, cause.Error())
-			c.Instances = append(c.Instances, rec)
+func (w *Workspace) listFailed(name string, cause error) {
+	unknown := func(es []*entry) {
+		var c store.Change
+		func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			for _, e := range es {
+				if e.run == nil && e.rec.State != api.StateUnknown && e.rec.State != api.StateCreateFailed {
+					rec := e.rec
+					w.setState(&rec, api.StateUnknown, cause.Error())
+					c.Instances = append(c.Instances, rec)
+				}
+			}
+		}()
+		if err := w.commit(&c, nil); err != nil {
+			w.log.Error("writing what a backend says", "backend", name, "error", err)
 		}
 	}
-	if len(c.Instances) == 0 {
-		return
-	}
-	if err := w.commit(ctx, &c); err != nil {
-		w.log.Error("writing what a backend says", "backend", name, "error", err)
+	free, busy := w.claimAll(name)
+	func() {
+		defer release(free)
+		unknown(free)
+	}()
+	for _, id := range busy {
+		if e, done, err := w.claim(id); err == nil {
+			func() {
+				defer done()
+				unknown([]*entry{e})
+			}()
+		}
 	}
 }
 
@@ -361,7 +465,7 @@ func (w *Workspace) each(ids []string, f func(id string)) {
 
 // observe asks the provider for one machine and shows what it says, unless an operation other than own
 // is changing it. With ask, questions may be put to the caller of ctx.
-func (w *Workspace) observe(ctx context.Context, id string, own *run, ask bool) {
+func (w *Workspace) observe(ctx context.Context, id string, own *operation.Run, ask bool) {
 	w.mu.Lock()
 	e := w.entries[id]
 	if e == nil {
@@ -381,31 +485,25 @@ func (w *Workspace) observe(ctx context.Context, id string, own *run, ask bool) 
 	if ctx.Err() != nil {
 		return
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	e = w.entries[id]
-	if e == nil || e.run != own || !e.rec.UpdatedAt.Equal(rec.UpdatedAt) {
-		return // an operation began or ended meanwhile: the answer is older than what it knows
-	}
-	rec = e.rec
-	switch {
-	case err == nil:
-		w.merge(&rec, &m)
-	case errors.Is(err, backend.ErrNotFound):
-		w.setState(&rec, api.StateUnusable, "its machine is gone: "+err.Error())
-	default:
-		w.setState(&rec, api.StateUnknown, err.Error())
-	}
-	if sameRecord(&rec, &e.rec) {
-		e.rec.ObservedAt = rec.ObservedAt
-		return
-	}
-	c := &store.Change{Instances: []store.Instance{rec}}
-	if rec.State != e.rec.State {
-		c.Events = append(c.Events, w.event("instance.state", "info", &rec, nil, "", "is now %s%s", rec.State, because(rec.StateReason)))
-	}
-	if err := w.commit(ctx, c); err != nil {
-		w.log.Error("writing what a backend says", "instance", rec.Name, "error", err)
+	uerr := w.update(id, func(e *entry) *store.Change {
+		c := &store.Change{}
+		if e == nil || e.run != own || !e.rec.UpdatedAt.Equal(rec.UpdatedAt) {
+			return c // an operation began or ended meanwhile: the answer is older than what it knows
+		}
+		now := e.rec
+		switch {
+		case err == nil:
+			w.merge(&now, &m)
+		case errors.Is(err, backend.ErrNotFound):
+			w.setState(&now, api.StateUnusable, "its machine is gone: "+err.Error())
+		default:
+			w.setState(&now, api.StateUnknown, err.Error())
+		}
+		w.observed(c, e, now)
+		return c
+	})
+	if uerr != nil {
+		w.log.Error("writing what a backend says", "instance", rec.Name, "error", uerr)
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/mem"
+	"berth/backend/service/operation"
 	"berth/backend/service/store"
 )
 
@@ -256,10 +257,10 @@ var probed struct {
 func init() {
 	probed.ran = map[string][]string{}
 	for _, name := range []string{"a", "b", "c", "d", "e"} {
-		plans[opProbe] = append(plans[opProbe], step{name, "doing " + name, callLimit, func(_ context.Context, _ *Workspace, r *run) error {
+		plans[opProbe] = append(plans[opProbe], step{name, "doing " + name, callLimit, func(_ context.Context, _ *Workspace, r *operation.Run) error {
 			probed.Lock()
 			defer probed.Unlock()
-			probed.ran[r.op.ID] = append(probed.ran[r.op.ID], name)
+			probed.ran[r.ID] = append(probed.ran[r.ID], name)
 			return nil
 		}})
 	}
@@ -290,7 +291,7 @@ func TestAnyStoredSteps(t *testing.T) {
 		if ran := probed.ran[id]; !slices.Equal(ran, want) {
 			rt.Fatalf("%v: ran %v, not %v", stored, ran, want)
 		}
-		again, said := takeOver(got.Steps, plans[opProbe])
+		again, said := operation.TakeOver(got.Steps, (*Workspace)(nil).plans()[opProbe].Steps)
 		if !slices.EqualFunc(again, got.Steps, func(a, b api.Step) bool { return a.Name == b.Name && a.State == b.State && a.Message == b.Message }) || len(said) > 0 {
 			rt.Fatalf("taken over again: %v, %v", again, said)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/service/operation"
 	"berth/backend/service/store"
 )
 
@@ -35,14 +36,14 @@ func (w *Workspace) Setup(ctx context.Context, name string, q api.SetupRequest) 
 			return op, err
 		}
 	}
-	return w.other(ctx, name, opSetup, q.RequestID, func(e *entry, op *store.Operation) error {
+	return w.other(ctx, name, opSetup, q.RequestID, func(rec *store.Instance, op *store.Operation) error {
 		op.Setup = &q
-		switch rec := &e.rec; {
+		switch {
 		case rec.State != api.StateRunning && rec.State != api.StateSetupFailed:
 			return api.Errorf(api.CodeConflict, "%s is %s: only a running instance can be set up", rec.Name, rec.State).WithHint("berth start %s", rec.Name)
 		}
 		var err error
-		op.Profiled, err = w.profiled(q.Profiles, &e.rec.Capabilities, e.rec.Backend)
+		op.Profiled, err = w.profiled(q.Profiles, &rec.Capabilities, rec.Backend)
 		return err
 	}, func(rec *store.Instance) { w.setState(rec, api.StateSettingUp, "") })
 }
@@ -84,7 +85,7 @@ func (w *Workspace) setupPlan(profiled *api.SetupPlan, profiles []string, script
 }
 
 // runSetup sets up a fresh instance, or carries out a set-up operation, and calls the instance running.
-func runSetup(ctx context.Context, w *Workspace, r *run) error {
+func runSetup(ctx context.Context, w *Workspace, r *operation.Run) error {
 	_, rec, err := w.target(r)
 	if err != nil {
 		return err
@@ -92,8 +93,8 @@ func runSetup(ctx context.Context, w *Workspace, r *run) error {
 	profiles, script, start := []string(nil), "", ""
 	resume := false
 	switch {
-	case r.op.Setup != nil:
-		profiles, script, resume = r.op.Setup.Profiles, r.op.Setup.Setup, r.op.Setup.Resume
+	case r.Record().Setup != nil:
+		profiles, script, resume = r.Record().Setup.Profiles, r.Record().Setup.Setup, r.Record().Setup.Resume
 	case rec.Spec != nil:
 		profiles, script, start = rec.Spec.Profiles, rec.Spec.Setup, rec.Spec.OnStart
 	}
@@ -108,11 +109,11 @@ func runSetup(ctx context.Context, w *Workspace, r *run) error {
 		if err != nil {
 			return noAgentForSetup(&rec, err)
 		}
-		plan, err := w.setupPlan(r.op.Profiled, profiles, script, info.Arch)
+		plan, err := w.setupPlan(r.Record().Profiled, profiles, script, info.Arch)
 		switch {
-		case err != nil && rec.SetupID == r.op.ID:
+		case err != nil && rec.SetupID == r.ID:
 			// A daemon before this one began it: the agent carries out what was planned then, if it has it.
-			if _, none := client.Setup(ctx, r.op.ID, -1); none != nil {
+			if _, none := client.Setup(ctx, r.ID, -1); none != nil {
 				return err
 			}
 			plan = api.SetupPlan{}
@@ -121,10 +122,10 @@ func runSetup(ctx context.Context, w *Workspace, r *run) error {
 		case strings.TrimSpace(start) != "":
 			plan.Steps = append(plan.Steps, onStartStep(start))
 		}
-		plan.ID = r.op.ID
+		plan.ID = r.ID
 		// Known before it is begun: a killed daemon's successor asks the agent for the same plan.
-		if err := w.keep(ctx, r.op.InstanceID, func(rec *store.Instance) {
-			beginSetup(rec, store.Setup{ID: r.op.ID, Profiles: profiles, Script: strings.TrimSpace(script+start) != ""})
+		if err := w.keep(ctx, r.InstanceID, func(rec *store.Instance) {
+			beginSetup(rec, store.Setup{ID: r.ID, Profiles: profiles, Script: strings.TrimSpace(script+start) != ""})
 		}); err != nil {
 			return err
 		}
@@ -135,12 +136,12 @@ func runSetup(ctx context.Context, w *Workspace, r *run) error {
 			w.keepOnStart(ctx, &rec)
 		}
 	}
-	return w.persist(ctx, func() *store.Change {
+	return w.persist(ctx, r.InstanceID, func(e *entry) *store.Change {
 		c := &store.Change{}
-		op, rec := r.record(), w.recordOf(r)
-		if w.entries[rec.ID] == nil {
+		if e == nil {
 			return c // gone meanwhile
 		}
+		op, rec := r.Record(), e.rec
 		op.Profiled = nil // of use no longer
 		if !resume {
 			endSetup(&rec)
@@ -161,7 +162,7 @@ func onStartStep(script string) api.SetupStep {
 }
 
 // runOnStart runs the instance's start script, once for each boot.
-func runOnStart(ctx context.Context, w *Workspace, r *run) error {
+func runOnStart(ctx context.Context, w *Workspace, r *operation.Run) error {
 	_, rec, err := w.target(r)
 	if err != nil || rec.Spec == nil || strings.TrimSpace(rec.Spec.OnStart) == "" {
 		return err
@@ -172,14 +173,15 @@ func runOnStart(ctx context.Context, w *Workspace, r *run) error {
 	if err != nil {
 		return noAgentForSetup(&rec, err)
 	}
-	if err := w.keepOp(ctx, r, func(_ *store.Instance, op *store.Operation) []*api.Event {
+	if err := w.keepOp(ctx, r, func(op *store.Operation) []*api.Event {
 		op.Boot = info.BootID
 		return nil
 	}); err != nil {
 		return err
 	}
 	w.keepOnStart(ctx, &rec)
-	return w.follow(ctx, r, rec, "onstart", api.SetupPlan{ID: startPlan(&rec, &r.op), Steps: []api.SetupStep{onStartStep(rec.Spec.OnStart)}}, false)
+	op := r.Record()
+	return w.follow(ctx, r, rec, "onstart", api.SetupPlan{ID: startPlan(&rec, &op), Steps: []api.SetupStep{onStartStep(rec.Spec.OnStart)}}, false)
 }
 
 // startPlan is the id of the plan of a start script: one for each boot. On a host of several instances the
@@ -216,7 +218,7 @@ func noAgentForSetup(rec *store.Instance, err error) error {
 // follow has the agent carry out a plan (or go on with one) and shows how far it is, until it has ended. A plan without
 // steps is one that the agent has already.
 // The agent does not need us for it: a line that breaks, a reboot of the machine, cost nothing.
-func (w *Workspace) follow(ctx context.Context, r *run, rec store.Instance, step string, plan api.SetupPlan, resume bool) error {
+func (w *Workspace) follow(ctx context.Context, r *operation.Run, rec store.Instance, step string, plan api.SetupPlan, resume bool) error {
 	plan.MayReboot = !rec.Adopted && rec.Line.SSH != nil
 	client := w.AgentClient(rec)
 	defer client.Close()
@@ -283,8 +285,8 @@ func parts(st *api.SetupStatus) []api.StepPart {
 }
 
 // persistParts keeps the parts of a step as they ended.
-func (w *Workspace) persistParts(ctx context.Context, r *run, step string, parts []api.StepPart) error {
-	return w.keepOp(ctx, r, func(_ *store.Instance, op *store.Operation) []*api.Event {
+func (w *Workspace) persistParts(ctx context.Context, r *operation.Run, step string, parts []api.StepPart) error {
+	return w.keepOp(ctx, r, func(op *store.Operation) []*api.Event {
 		for i := range op.Steps {
 			if op.Steps[i].Name == step {
 				op.Steps[i].Parts = parts
@@ -342,54 +344,51 @@ func setupError(rec *store.Instance, st *api.SetupStatus) error {
 
 // other begins an operation that is none of the four actions. check sees the instance as it is and
 // completes the operation; change sets what is shown while it runs.
-func (w *Workspace) other(ctx context.Context, name, kind, requestID string, check func(*entry, *store.Operation) error, change func(*store.Instance)) (api.Operation, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	e, err := w.free(ctx, name, kind)
-	if err != nil {
-		return api.Operation{}, err
-	}
-	if cur := e.run; cur != nil {
-		if requestID != "" && cur.op.ID == requestID {
-			return cur.snapshot(), nil // repeated at the same moment
+func (w *Workspace) other(ctx context.Context, name, kind, requestID string, check func(*store.Instance, *store.Operation) error,
+	change func(*store.Instance)) (api.Operation, error) {
+	return w.free(ctx, name, kind, func(_ *entry, now seen) (api.Operation, error) {
+		if cur := now.run; cur != nil {
+			if requestID != "" && cur.ID == requestID {
+				return cur.Snapshot(), nil // repeated at the same moment
+			}
+			return api.Operation{}, underWay(now)
 		}
-		return api.Operation{}, underWay(e)
-	}
-	if e.rec.State == api.StateCreateFailed {
-		return api.Operation{}, neverMade(&e.rec)
-	}
-	op := store.Operation{Operation: api.Operation{ID: operationID(requestID), Kind: kind}}
-	if err := check(e, &op); err != nil {
-		return api.Operation{}, err
-	}
-	rec := e.rec
-	change(&rec)
-	r, err := w.begin(ctx, rec, op)
-	if err != nil {
-		return api.Operation{}, err
-	}
-	return r.snapshot(), nil
+		if now.rec.State == api.StateCreateFailed {
+			return api.Operation{}, neverMade(&now.rec)
+		}
+		op := store.Operation{Operation: api.Operation{ID: operationID(requestID), Kind: kind}}
+		if err := check(&now.rec, &op); err != nil {
+			return api.Operation{}, err
+		}
+		change(&now.rec)
+		return w.begin(ctx, now.rec, op)
+	})
 }
 
-// free finds an instance, without an operation that one of this kind ends. w.mu is held, and let go of meanwhile.
-func (w *Workspace) free(ctx context.Context, name, kind string) (*entry, error) {
-	e, err := w.find(name)
-	for err == nil && e.run != nil && supersedes(kind, e.run.op.Kind) {
-		cur := e.run
-		var gerr error
-		w.unlocked(func() { gerr = cur.giveUp(ctx, kind) })
-		if gerr != nil {
-			return nil, gerr
+// free calls f with the turn of an instance, when no operation is under way that one of this kind ends.
+func (w *Workspace) free(ctx context.Context, name, kind string, f func(e *entry, now seen) (api.Operation, error)) (api.Operation, error) {
+	for {
+		var ends *operation.Run
+		op, err := w.claimed(name, func(e *entry) (api.Operation, error) {
+			now := w.look(e)
+			if now.run != nil && w.operations.Supersedes(kind, now.run.Kind) {
+				ends = now.run
+				return api.Operation{}, nil
+			}
+			return f(e, now)
+		})
+		if err != nil || ends == nil {
+			return op, err
 		}
-		e, err = w.find(name)
+		if err := ends.GiveUp(ctx, kind); err != nil {
+			return api.Operation{}, err
+		}
 	}
-	return e, err
 }
 
-func underWay(e *entry) error {
-	cur := e.run.op
-	return api.Errorf(api.CodeConflict, "%s of %s is under way since %s", cur.Kind, e.rec.Name, cur.CreatedAt.Local().Format("15:04:05")).
-		WithHint("wait for it: berth show %s", e.rec.Name)
+func underWay(now seen) error {
+	return api.Errorf(api.CodeConflict, "%s of %s is under way since %s", now.run.Kind, now.rec.Name, since(now.run)).
+		WithHint("wait for it: berth show %s", now.rec.Name)
 }
 
 // capable is the error for what an instance can't do.

@@ -8,6 +8,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/service/operation"
 	"berth/backend/service/store"
 )
 
@@ -55,7 +56,7 @@ func (w *Workspace) Snapshot(ctx context.Context, name string, q api.SnapshotReq
 			return api.Operation{}, api.Errorf(api.CodeConflict, "%s has a snapshot %q already", name, snapshot).WithHint("berth snapshot ls %s", name)
 		}
 	}
-	return w.other(ctx, name, opSnapshot, q.RequestID, func(_ *entry, op *store.Operation) error {
+	return w.other(ctx, name, opSnapshot, q.RequestID, func(_ *store.Instance, op *store.Operation) error {
 		op.Snapshot = snapshot
 		return nil
 	}, func(*store.Instance) {})
@@ -78,7 +79,7 @@ func (w *Workspace) Restore(ctx context.Context, name string, q api.SnapshotRequ
 	if !found {
 		return api.Operation{}, api.Errorf(api.CodeNotFound, "%s has no snapshot %q", name, snapshot).WithHint("berth snapshot ls %s", name)
 	}
-	return w.other(ctx, name, opRestore, q.RequestID, func(_ *entry, op *store.Operation) error {
+	return w.other(ctx, name, opRestore, q.RequestID, func(_ *store.Instance, op *store.Operation) error {
 		op.Snapshot = snapshot
 		return nil
 	}, func(rec *store.Instance) {
@@ -103,7 +104,7 @@ func (w *Workspace) DeleteSnapshot(ctx context.Context, name, snapshot string) e
 }
 
 // snapshotterOf returns the backend that keeps the snapshots of r's instance, and a copy of its record.
-func (w *Workspace) snapshotterOf(r *run) (backend.Snapshotter, store.Instance, error) {
+func (w *Workspace) snapshotterOf(r *operation.Run) (backend.Snapshotter, store.Instance, error) {
 	_, rec, err := w.target(r)
 	if err != nil {
 		return nil, rec, err
@@ -112,42 +113,42 @@ func (w *Workspace) snapshotterOf(r *run) (backend.Snapshotter, store.Instance, 
 	return s, rec, err
 }
 
-func doSnapshot(ctx context.Context, w *Workspace, r *run) error {
+func doSnapshot(ctx context.Context, w *Workspace, r *operation.Run) error {
 	s, rec, err := w.snapshotterOf(r)
 	if err != nil {
 		return err
 	}
-	err = w.long(ctx, "snapshot of "+rec.Name, func(ctx context.Context) error { return s.Snapshot(ctx, ref(&rec), r.op.Snapshot) })
+	err = w.long(ctx, "snapshot of "+rec.Name, func(ctx context.Context) error { return s.Snapshot(ctx, ref(&rec), r.Record().Snapshot) })
 	if errors.Is(err, backend.ErrConflict) {
 		// That it was not there was checked: a killed daemon took it.
 		if list, lerr := s.Snapshots(ctx, ref(&rec)); lerr == nil {
 			for _, have := range list {
-				if have.Name == r.op.Snapshot {
+				if have.Name == r.Record().Snapshot {
 					err = nil
 				}
 			}
 		}
 	}
 	if err == nil {
-		w.opts.Fault(r.op.Kind + ".provider.called")
+		w.opts.Fault(r.Kind + ".provider.called")
 	}
 	return err
 }
 
-func doRestore(ctx context.Context, w *Workspace, r *run) error {
+func doRestore(ctx context.Context, w *Workspace, r *operation.Run) error {
 	s, rec, err := w.snapshotterOf(r)
 	if err != nil {
 		return err
 	}
-	if err := w.long(ctx, "restore of "+rec.Name, func(ctx context.Context) error { return s.Restore(ctx, ref(&rec), r.op.Snapshot) }); err != nil {
+	if err := w.long(ctx, "restore of "+rec.Name, func(ctx context.Context) error { return s.Restore(ctx, ref(&rec), r.Record().Snapshot) }); err != nil {
 		return err
 	}
-	w.opts.Fault(r.op.Kind + ".provider.called")
+	w.opts.Fault(r.Kind + ".provider.called")
 	return nil
 }
 
 // lookAgain takes over what the provider says of the machine now.
-func lookAgain(ctx context.Context, w *Workspace, r *run) error {
+func lookAgain(ctx context.Context, w *Workspace, r *operation.Run) error {
 	return w.poll(ctx, r, func(m *backend.Machine, err error) (bool, error) { return err == nil && !m.State.Changing(), err })
 }
 
@@ -158,7 +159,7 @@ const (
 
 // setClock puts the clock of a machine forward that went on with the memory of a snapshot: for it, no time has
 // passed. What can't be done is an event.
-func setClock(ctx context.Context, w *Workspace, r *run) error {
+func setClock(ctx context.Context, w *Workspace, r *operation.Run) error {
 	_, rec, err := w.target(r)
 	if err != nil || rec.State == api.StateStopped {
 		return err
@@ -169,7 +170,7 @@ func setClock(ctx context.Context, w *Workspace, r *run) error {
 	}
 	why := fmt.Sprintf("the clock of %s may be behind, as it went on with the memory of the snapshot: %s", rec.Name, err)
 	if behind > 0 {
-		why = fmt.Sprintf("the clock of %s is behind by %s, as it went on with the memory of the snapshot: %s", rec.Name, brief(behind), err)
+		why = fmt.Sprintf("the clock of %s is behind by %s, as it went on with the memory of the snapshot: %s", rec.Name, operation.Brief(behind), err)
 	}
 	return w.warn(ctx, r, "clock.behind", "%s", why)
 }

@@ -132,11 +132,7 @@ func (e *env) leaveAt(ssh backend.Backend, point string) {
 	case opHostKey:
 		rec, err := w.Record(name)
 		require.NoError(t, err)
-		require.NoError(t, w.persist(t.Context(), func() *store.Change {
-			rec := w.entries[rec.ID].rec
-			rec.HostKeys = "SHA256:first"
-			return &store.Change{Instances: []store.Instance{rec}}
-		}))
+		require.NoError(t, w.keep(t.Context(), rec.ID, func(rec *store.Instance) { rec.HostKeys = "SHA256:first" }))
 	}
 	armed.Store(true)
 	go func() { // the point may be in the call itself

@@ -9,6 +9,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/service/operation"
 	"berth/backend/service/store"
 )
 
@@ -106,8 +107,8 @@ func profileName(p string) string {
 }
 
 // resumeSetups goes on with what is unfinished, oldest first, until one fails.
-func (w *Workspace) resumeSetups(ctx context.Context, r *run, rec store.Instance) error {
-	change := func(f func(*store.Instance)) error { return w.keep(ctx, r.op.InstanceID, f) }
+func (w *Workspace) resumeSetups(ctx context.Context, r *operation.Run, rec store.Instance) error {
+	change := func(f func(*store.Instance)) error { return w.keep(ctx, r.InstanceID, f) }
 	todo := unfinished(&rec)
 	if len(todo) == 0 { // it has not failed, but may be cut off from what followed it
 		todo = []store.Setup{lastSetup(&rec)}
@@ -150,49 +151,63 @@ func idleSetup(rec *store.Instance) bool {
 
 // nothingUnfinished answers a --resume where there is nothing to do.
 func (w *Workspace) nothingUnfinished(ctx context.Context, name string, q api.SetupRequest) (op api.Operation, idle bool, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	e, err := w.find(name)
-	if err != nil || e.run != nil || e.rec.State == api.StateCreateFailed || !idleSetup(&e.rec) {
-		return op, false, err
-	}
-	op, err = w.doneAtOnce(ctx, e, q, &store.Change{}, "nothing is unfinished: every set-up of "+e.rec.Name+" has succeeded or was let go of")
-	return op, true, err
+	op, err = w.claimed(name, func(e *entry) (api.Operation, error) {
+		now := w.look(e)
+		if now.run != nil || now.rec.State == api.StateCreateFailed || !idleSetup(&now.rec) {
+			return api.Operation{}, nil
+		}
+		idle = true
+		return w.setUpAlready(ctx, &now.rec, q, &store.Change{}, nil,
+			"nothing is unfinished: every set-up of "+now.rec.Name+" has succeeded or was let go of")
+	})
+	return op, idle, err
 }
 
-// doneAtOnce writes a set-up operation that has ended already, with what it has to say. w.mu is held.
-func (w *Workspace) doneAtOnce(ctx context.Context, e *entry, q api.SetupRequest, c *store.Change, says string) (api.Operation, error) {
-	now := w.now().UTC()
-	op := store.Operation{Operation: api.Operation{ID: operationID(q.RequestID), Kind: opSetup, InstanceID: e.rec.ID, Instance: e.rec.Name,
-		Actor: backend.CallerFrom(ctx).Actor, State: api.OpSucceeded, CreatedAt: now, EndedAt: &now, Steps: []api.Step{}, Warnings: []string{says}}, Setup: &q}
-	c.Operations = append(c.Operations, op)
-	return op.Operation, w.commit(ctx, c)
+// setUpAlready is doneAtOnce for a set-up, with what it has to say.
+func (w *Workspace) setUpAlready(ctx context.Context, rec *store.Instance, q api.SetupRequest, c *store.Change, then func(),
+	says string) (api.Operation, error) {
+	op := store.Operation{Operation: api.Operation{ID: operationID(q.RequestID), Kind: opSetup, Warnings: []string{says}}, Setup: &q}
+	return w.doneAtOnce(ctx, rec, op, c, then)
 }
 
 // forgetSetups gives up every set-up that is unfinished. What its steps did stays.
 func (w *Workspace) forgetSetups(ctx context.Context, name string, q api.SetupRequest) (api.Operation, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	e, err := w.free(ctx, name, opSetup)
-	switch {
-	case err != nil:
-		return api.Operation{}, err
-	case e.run != nil:
-		return api.Operation{}, underWay(e)
-	case e.rec.State == api.StateCreateFailed:
-		return api.Operation{}, neverMade(&e.rec)
-	case idleSetup(&e.rec):
-		return w.doneAtOnce(ctx, e, q, &store.Change{}, "nothing is unfinished: "+e.rec.Name+" has no set-up to let go of")
+	var tell func() // the agent, when it is stored
+	op, err := w.free(ctx, name, opSetup, func(e *entry, now seen) (api.Operation, error) {
+		switch {
+		case now.run != nil:
+			return api.Operation{}, underWay(now)
+		case now.rec.State == api.StateCreateFailed:
+			return api.Operation{}, neverMade(&now.rec)
+		case idleSetup(&now.rec):
+			return w.setUpAlready(ctx, &now.rec, q, &store.Change{}, nil,
+				"nothing is unfinished: "+now.rec.Name+" has no set-up to let go of")
+		}
+		rec := now.rec
+		given, says := w.giveUp(&rec)
+		ev := w.event("setup.forgotten", "info", &rec, nil, backend.CallerFrom(ctx).Actor, "%s", says)
+		if now.agent != nil && now.agent.State == "ready" {
+			tell = func() { w.giveUpSetups(ctx, rec, given) }
+		}
+		c := &store.Change{Instances: []store.Instance{rec}, Events: []*api.Event{ev}}
+		return w.setUpAlready(ctx, &rec, q, c, func() { e.lastOp = nil }, says)
+	})
+	if err == nil && tell != nil {
+		tell()
 	}
-	rec := e.rec
-	given := unfinished(&rec)
+	return op, err
+}
+
+// giveUp makes a record one without an unfinished set-up, and says what was given up.
+func (w *Workspace) giveUp(rec *store.Instance) (given []store.Setup, says string) {
+	given = unfinished(rec)
 	if len(given) == 0 {
-		given = []store.Setup{lastSetup(&rec)}
+		given = []store.Setup{lastSetup(rec)}
 	}
-	setLast(&rec, store.Setup{})
+	setLast(rec, store.Setup{})
 	rec.SetupFailed, rec.Unfinished = "", nil
 	if rec.State == api.StateSetupFailed {
-		w.setState(&rec, api.StateRunning, "")
+		w.setState(rec, api.StateRunning, "")
 	}
 	var what []string
 	for _, s := range given {
@@ -201,20 +216,7 @@ func (w *Workspace) forgetSetups(ctx context.Context, name string, q api.SetupRe
 			what = append(what, "a script")
 		}
 	}
-	says := "given up: " + orElse(strings.Join(what, ", "), "a script") + "; what its steps did stays as it is"
-	ev := w.event("setup.forgotten", "info", &rec, nil, backend.CallerFrom(ctx).Actor, "%s", says)
-	op, err := w.doneAtOnce(ctx, e, q, &store.Change{Instances: []store.Instance{rec}, Events: []*api.Event{ev}}, says)
-	if err != nil {
-		return api.Operation{}, err
-	}
-	if e.lastOp != nil {
-		e.lastOp = nil
-		w.publish(e)
-	}
-	if e.agent != nil && e.agent.State == "ready" {
-		w.unlocked(func() { w.giveUpSetups(ctx, rec, given) })
-	}
-	return op, nil
+	return given, "given up: " + orElse(strings.Join(what, ", "), "a script") + "; what its steps did stays as it is"
 }
 
 // giveUpSetups tells the agent, so that it goes on with none when its machine restarts.

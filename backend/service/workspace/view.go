@@ -8,6 +8,8 @@ import (
 	"berth/backend/service/store"
 )
 
+func ptr[T any](v T) *T { return &v }
+
 // public makes the document that clients see. w.mu must be held.
 func (w *Workspace) public(e *entry) api.Instance {
 	in := e.rec.Instance
@@ -15,7 +17,7 @@ func (w *Workspace) public(e *entry) api.Instance {
 	in.Agent = e.agent
 	in.CostTodayUSD = costToday(&e.rec, w.now())
 	if e.run != nil {
-		in.Operation = ptr(e.run.snapshot())
+		in.Operation = ptr(e.run.Snapshot())
 	} else {
 		in.Operation = e.lastOp
 	}

@@ -15,6 +15,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/service/operation"
 	"berth/backend/service/store"
 )
 
@@ -45,6 +46,7 @@ type Options struct {
 	Log      *slog.Logger
 	Now      func() time.Time
 	Fault    func(point string)
+	dies     func(v any) bool // set by tests: operation.Guard.Dies
 	Limits   Limits
 	Defaults Defaults
 	Env      map[string]string // environment of background work until a client has called
@@ -103,18 +105,17 @@ type Workspace struct {
 	homeID string
 	id     string
 
-	dies func(v any) bool // set by tests: whether the panic v ends its goroutine as a kill would
-
-	ctx    context.Context // ends with Close
-	cancel context.CancelCauseFunc
-	wg     sync.WaitGroup
+	operations *operation.Engine
+	guards     *operation.Guard
+	writer     *store.Writer
 
 	reconciling   chan struct{} // has room for the one who asks the providers
 	lastReconcile time.Time     // guarded by reconciling
+	adopting      sync.Mutex    // held from the look whether a machine is in the fleet until it is
 
-	mu       sync.Mutex
+	mu       sync.Mutex        // see commit.go
 	entries  map[string]*entry // by instance id
-	runs     map[string]*run   // operations under way, by id
+	arriving map[string]*arrival // instances on their way into the store, by name in lower case
 	whoami   map[string]string // by backend
 	env      map[string]string // of the last call: background work runs with it
 	watchers int
@@ -126,15 +127,28 @@ type Workspace struct {
 
 // entry is one instance in memory.
 type entry struct {
+	turn sync.Mutex // see commit.go
+
+	// What follows is guarded by Workspace.mu.
 	rec    store.Instance
-	run    *run           // the operation under way, if any
+	run    *operation.Run // the operation under way, if any
 	lastOp *api.Operation // the last one, if it failed
 	agent  *api.AgentStatus
 	env    map[string]string // of the caller who last reached it
 }
 
-// errClosing is the cause with which Close ends what is under way: it stays unfinished in the store.
-var errClosing = fmt.Errorf("the daemon is ending")
+// seen are copies of what is in memory of an instance.
+type seen struct {
+	rec   store.Instance
+	run   *operation.Run
+	agent *api.AgentStatus
+}
+
+// arrival is an instance on its way into the store.
+type arrival struct {
+	opID string
+	done chan struct{} // closed when it is stored, or has failed
+}
 
 // Open loads the workspace from its store. Nothing runs until Resume.
 func Open(ctx context.Context, o Options) (*Workspace, error) {
@@ -148,8 +162,12 @@ func Open(ctx context.Context, o Options) (*Workspace, error) {
 		o.Fault = func(string) {}
 	}
 	w := &Workspace{opts: o, env: o.Env, log: o.Log, now: o.Now, limits: o.Limits.withDefaults(), hub: newHub(),
-		entries: map[string]*entry{}, runs: map[string]*run{}, whoami: map[string]string{}, suspects: map[string]bool{}, down: map[string]int{}, gone: map[string]time.Time{}, wake: make(chan struct{}, 1), reconciling: make(chan struct{}, 1)}
-	w.ctx, w.cancel = context.WithCancelCause(context.Background())
+		writer: store.NewWriter(o.Store), guards: &operation.Guard{Log: o.Log, Dies: o.dies},
+		entries: map[string]*entry{}, arriving: map[string]*arrival{}, whoami: map[string]string{},
+		suspects: map[string]bool{}, down: map[string]int{}, gone: map[string]time.Time{},
+		wake: make(chan struct{}, 1), reconciling: make(chan struct{}, 1)}
+	w.operations = operation.New(operation.Options{Host: host{w}, Guard: w.guards, Log: w.log, Now: w.now, Fault: o.Fault,
+		Plans: w.plans()})
 	var err error
 	if w.homeID, err = HomeID(ctx, o.Store); err != nil {
 		return nil, err
@@ -190,8 +208,8 @@ func newID(prefix string) string {
 // Close stops what runs, leaving operations unfinished in the store for the next daemon, and waits
 // for it. The store stays open.
 func (w *Workspace) Close() {
-	w.cancel(errClosing)
-	w.wg.Wait()
+	w.operations.Close()
+	w.writer.Close()
 	w.hub.close()
 }
 
@@ -250,13 +268,6 @@ func (w *Workspace) inPlaceOf(ctx context.Context, id string, ask bool) context.
 	return backend.WithCaller(ctx, &c)
 }
 
-// Busy counts the operations under way.
-func (w *Workspace) Busy() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.runs)
-}
-
 // Len counts the instances.
 func (w *Workspace) Len() int {
 	w.mu.Lock()
@@ -311,68 +322,7 @@ func (w *Workspace) Record(name string) (store.Instance, error) {
 	return e.rec, nil
 }
 
-// commit writes c and then makes it visible: memory and subscribers. w.mu must be held. Events may
-// be appended to c by the caller; their Seq is set. When it fails nothing has changed.
-func (w *Workspace) commit(ctx context.Context, c *store.Change) error {
-	if err := w.opts.Store.Apply(context.WithoutCancel(ctx), c); err != nil {
-		return err
-	}
-	for i := range c.Operations {
-		op := &c.Operations[i]
-		r := w.runs[op.ID]
-		if r == nil {
-			continue
-		}
-		r.op = *op
-		if e := w.entries[op.InstanceID]; op.State.Done() && e != nil && e.run == r {
-			e.run = nil
-			if op.State == api.OpFailed && op.Kind != opHostKey {
-				e.lastOp = ptr(r.snapshot())
-			}
-		}
-	}
-	for _, id := range c.RemoveInstances {
-		if e := w.entries[id]; e != nil {
-			w.gone[e.rec.Backend+"/"+e.rec.ProviderID], w.gone[e.rec.Backend+"/"+e.rec.Token] = w.now(), w.now()
-		}
-		delete(w.entries, id)
-		delete(w.down, id)
-		w.hub.publish(api.Change{Removed: id})
-	}
-	for i := range c.Instances {
-		rec := c.Instances[i]
-		e := w.entries[rec.ID]
-		if e == nil {
-			e = &entry{}
-			w.entries[rec.ID] = e
-		}
-		e.rec = rec
-		w.publish(e)
-	}
-	for _, ev := range c.Events {
-		w.hub.publish(api.Change{Event: ev})
-	}
-	for i := range c.Operations {
-		if r := w.runs[c.Operations[i].ID]; r != nil {
-			w.hub.publish(api.Change{Operation: ptr(r.snapshot())})
-			if e := w.entries[r.op.InstanceID]; e != nil {
-				w.publish(e)
-			}
-		}
-	}
-	return nil
-}
-
-// publish shows an instance to the subscribers. w.mu must be held.
-func (w *Workspace) publish(e *entry) {
-	if w.hub.empty() {
-		return
-	}
-	in := w.public(e)
-	w.hub.publish(api.Change{Instance: &in})
-}
-
-// event makes an event about e; level is "info", "warn" or "error".
+// event makes an event about an instance, an operation, or both; level is "info", "warn" or "error".
 func (w *Workspace) event(kind, level string, rec *store.Instance, op *api.Operation, actor, format string, a ...any) *api.Event {
 	ev := &api.Event{Time: w.now().UTC(), Kind: kind, Level: level, Actor: actor, Message: fmt.Sprintf(format, a...)}
 	if rec != nil {
@@ -380,6 +330,9 @@ func (w *Workspace) event(kind, level string, rec *store.Instance, op *api.Opera
 	}
 	if op != nil {
 		ev.OperationID = op.ID
+		if rec == nil {
+			ev.InstanceID, ev.Instance = op.InstanceID, op.Instance
+		}
 		if actor == "" {
 			ev.Actor = op.Actor
 		}

@@ -125,16 +125,9 @@ func (e *env) ctx() context.Context {
 // ended waits for an operation.
 func ended(t *testing.T, w *Workspace, op api.Operation) api.Operation {
 	t.Helper()
-	w.mu.Lock()
-	r := w.runs[op.ID]
-	w.mu.Unlock()
-	if r != nil {
-		select {
-		case <-r.done:
-		case <-time.After(2 * time.Minute):
-			t.Fatalf("operation %s does not end", op.Kind)
-		}
-	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	require.NoError(t, w.operations.Wait(ctx, op.ID), "operation %s does not end", op.Kind)
 	op, err := w.Operation(t.Context(), op.ID)
 	require.NoError(t, err)
 	return op
@@ -438,8 +431,12 @@ func TestEveryFaultPoint(t *testing.T) {
 						panic(errDied{})
 					}
 				}
+				o.dies = func(v any) bool {
+					_, ok := v.(errDied)
+					return ok
+				}
 			}
-			w, _ = e.openDying(died)
+			w, _ = e.open()
 			id := e.actDying(w, kind)
 			select {
 			case <-died:
@@ -494,23 +491,13 @@ type dyingStore struct {
 	died chan struct{}
 }
 
-func (d *dyingStore) Apply(ctx context.Context, c *store.Change) error {
+func (d *dyingStore) Apply(ctx context.Context, cs ...*store.Change) error {
 	select {
 	case <-d.died:
 		return errors.New("dead")
 	default:
-		return d.Store.Apply(ctx, c)
+		return d.Store.Apply(ctx, cs...)
 	}
-}
-
-// openDying opens a workspace whose goroutines may end by errDied.
-func (e *env) openDying(died chan struct{}) (*Workspace, func()) {
-	w, done := e.open()
-	w.dies = func(v any) bool {
-		_, ok := v.(errDied)
-		return ok
-	}
-	return w, done
 }
 
 // actDying begins an operation; the fault may already strike in the call itself.
@@ -520,8 +507,6 @@ func (e *env) actDying(w *Workspace, kind string) (id string) {
 			if _, ok := v.(errDied); !ok {
 				panic(v)
 			}
-			w.mu.TryLock()
-			w.mu.Unlock()
 		}
 	}()
 	var op api.Operation
