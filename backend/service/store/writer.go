@@ -60,6 +60,13 @@ func (w *Writer) Write(c *Change, applied func()) error {
 	return x.err
 }
 
+// Queued counts the changes that wait for the next transaction.
+func (w *Writer) Queued() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.queue)
+}
+
 // Close waits until what is queued is written. Nothing can be written after it.
 func (w *Writer) Close() {
 	w.mu.Lock()

@@ -39,11 +39,7 @@ func (g *gated) Apply(ctx context.Context, cs ...*Change) error {
 // queued waits until n writes are queued behind the one that is written.
 func queued(t *testing.T, w *Writer, n int) {
 	t.Helper()
-	require.Eventually(t, func() bool {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		return len(w.queue) == n
-	}, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { return w.Queued() == n }, time.Minute, time.Millisecond)
 }
 
 func TestWhatIsQueuedIsOneTransaction(t *testing.T) {

@@ -5,8 +5,8 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
-	"berth/backend/service/operation"
 	"berth/backend/machine/keys"
+	"berth/backend/service/operation"
 	"berth/backend/service/store"
 )
 

@@ -11,8 +11,8 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
-	"berth/backend/service/operation"
 	"berth/backend/base/version"
+	"berth/backend/service/operation"
 	"berth/backend/service/store"
 )
 

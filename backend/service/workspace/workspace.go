@@ -113,11 +113,11 @@ type Workspace struct {
 	lastReconcile time.Time     // guarded by reconciling
 	adopting      sync.Mutex    // held from the look whether a machine is in the fleet until it is
 
-	mu       sync.Mutex        // see commit.go
-	entries  map[string]*entry // by instance id
+	mu       sync.Mutex          // see commit.go
+	entries  map[string]*entry   // by instance id
 	arriving map[string]*arrival // instances on their way into the store, by name in lower case
-	whoami   map[string]string // by backend
-	env      map[string]string // of the last call: background work runs with it
+	whoami   map[string]string   // by backend
+	env      map[string]string   // of the last call: background work runs with it
 	watchers int
 	gone     map[string]time.Time // when records were removed, by BACKEND/ID and BACKEND/TOKEN of the machine
 	suspects map[string]bool      // instances to look at, because their line has changed

@@ -1,0 +1,319 @@
+package workspace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"berth/backend/api"
+	"berth/backend/service/store"
+)
+
+// slowStore is a store whose transactions wait while it is held, and that counts them.
+type slowStore struct {
+	store.Store
+	mu      sync.Mutex
+	held    chan struct{} // nil: nothing waits
+	waiting chan struct{} // gets a value for each transaction that waits
+	batches []int         // how many changes each transaction had
+	fail    func(c *store.Change) error
+}
+
+func (s *slowStore) Apply(ctx context.Context, cs ...*store.Change) error {
+	s.mu.Lock()
+	held, fail := s.held, s.fail
+	s.batches = append(s.batches, len(cs))
+	s.mu.Unlock()
+	if held != nil {
+		s.waiting <- struct{}{}
+		<-held
+	}
+	for _, c := range cs {
+		if fail != nil {
+			if err := fail(c); err != nil {
+				return err
+			}
+		}
+	}
+	return s.Store.Apply(ctx, cs...)
+}
+
+// hold makes transactions wait until the returned function is called.
+func (s *slowStore) hold() (release func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = make(chan struct{})
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		close(s.held)
+		s.held = nil
+	})
+}
+
+// openSlow opens a workspace on a store that can be held.
+func (e *env) openSlow() (*Workspace, *slowStore) {
+	s := &slowStore{waiting: make(chan struct{}, 1000)}
+	e.opts = func(o *Options) { s.Store, o.Store = o.Store, s }
+	w, _ := e.open()
+	return w, s
+}
+
+// TestReadersNeverWaitForTheDisk: while a transaction hangs, what is in memory is read, nothing that is not stored is
+// shown, and nobody decides about an instance of which something is being written.
+func TestReadersNeverWaitForTheDisk(t *testing.T) {
+	e := newEnv(t)
+	w, s := e.openSlow()
+	in := e.create(w, "vision")
+	release := s.hold()
+	defer release()
+	stop := make(chan api.Operation, 1)
+	go func() {
+		op, err := w.Action(e.ctx(), "vision", opStop, api.ActionRequest{})
+		if err != nil {
+			t.Error(err)
+		}
+		stop <- op
+	}()
+	<-s.waiting
+	require.Len(t, w.Instances(api.ListOptions{}), 1)
+	now, err := w.Instance("vision")
+	require.NoError(t, err)
+	require.Equal(t, api.StateRunning, now.State, "the stop is not stored")
+	require.Nil(t, now.Operation)
+	require.Empty(t, w.Operations())
+	require.Zero(t, w.Busy())
+	_, err = w.Record(in.ID)
+	require.NoError(t, err)
+	sub, all := w.Subscribe()
+	defer sub.Close()
+	require.Len(t, all, 1)
+	require.NoError(t, w.CheckNewName("another"))
+	w.LineState(in.ID, true, nil)
+	require.Zero(t, e.mem.Calls()["Stop"], "written before the provider is called")
+
+	begun := make(chan struct{})
+	second := make(chan error, 1)
+	go func() {
+		close(begun)
+		_, err := w.Action(e.ctx(), "vision", opRestart, api.ActionRequest{})
+		second <- err
+	}()
+	<-begun
+	release()
+	op := <-stop
+	require.Equal(t, api.OpSucceeded, ended(t, w, op).State)
+	require.ErrorIs(t, <-second, &api.Error{Code: api.CodeConflict}, "the stop is under way, or has ended: there is nothing to restart")
+}
+
+// TestTwoCreatesAtOnce: while the one is on its way into the store the other waits, and then sees it; where it fails
+// the name is free.
+func TestTwoCreatesAtOnce(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		requests []string
+		fails    bool // the first write
+		made     int
+	}{
+		{"two requests", []string{"", ""}, false, 1},
+		{"one request, repeated", []string{"op-mine", "op-mine"}, false, 1},
+		{"the first can't be written", []string{"", ""}, true, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := newEnv(t)
+			w, s := e.openSlow()
+			release := s.hold()
+			defer release()
+			var failed atomic.Bool
+			s.mu.Lock()
+			s.fail = func(*store.Change) error {
+				if c.fails && failed.CompareAndSwap(false, true) {
+					return errors.New("the disk is full")
+				}
+				return nil
+			}
+			s.mu.Unlock()
+			type answer struct {
+				op  api.Operation
+				err error
+			}
+			answers := make(chan answer, 2)
+			for i, name := range []string{"vision", "VISION"} {
+				go func() {
+					op, err := w.Create(e.ctx(), api.CreateRequest{Name: name, RequestID: c.requests[i]})
+					answers <- answer{op, err}
+				}()
+			}
+			<-s.waiting
+			require.Empty(t, w.Instances(api.ListOptions{}))
+			release()
+			var ops []api.Operation
+			var errs []error
+			for range 2 {
+				a := <-answers
+				if a.err != nil {
+					errs = append(errs, a.err)
+				} else {
+					ops = append(ops, a.op)
+				}
+			}
+			switch {
+			case c.requests[0] != "":
+				require.Len(t, ops, 2)
+				require.Equal(t, ops[0].ID, ops[1].ID)
+			case c.fails:
+				require.Len(t, ops, 1)
+				require.ErrorContains(t, errs[0], "full")
+			default:
+				require.Len(t, ops, 1)
+				require.ErrorIs(t, errs[0], &api.Error{Code: api.CodeConflict})
+			}
+			require.Equal(t, api.OpSucceeded, ended(t, w, ops[0]).State)
+			require.Equal(t, c.made, e.mem.Calls()["made"])
+			require.Len(t, w.Instances(api.ListOptions{}), 1)
+			require.Empty(t, w.arriving)
+		})
+	}
+}
+
+// TestAFailedWriteLeavesMemoryAsItWas.
+func TestAFailedWriteLeavesMemoryAsItWas(t *testing.T) {
+	e := newEnv(t)
+	w, s := e.openSlow()
+	e.create(w, "vision")
+	before, err := w.Instance("vision")
+	require.NoError(t, err)
+	sub, _ := w.Subscribe()
+	defer sub.Close()
+	s.mu.Lock()
+	s.fail = func(*store.Change) error { return errors.New("the disk is full") }
+	s.mu.Unlock()
+	_, err = w.Action(e.ctx(), "vision", opStop, api.ActionRequest{})
+	require.ErrorContains(t, err, "full")
+	_, err = w.Create(e.ctx(), api.CreateRequest{Name: "second"})
+	require.ErrorContains(t, err, "full")
+	e.mem.Put(api.StateStopped)
+	w.Reconcile(t.Context())
+	after, err := w.Instance("vision")
+	require.NoError(t, err)
+	before.CostTodayUSD, after.CostTodayUSD = nil, nil // it is running
+	require.Equal(t, before.State, after.State)
+	require.Equal(t, before.Operation, after.Operation)
+	require.Len(t, w.Instances(api.ListOptions{}), 1)
+	require.Zero(t, w.Busy())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.Empty(t, sub.Next(ctx), "nothing is shown")
+	s.mu.Lock()
+	s.fail = nil
+	s.mu.Unlock()
+	e.create(w, "second")
+	w.Reconcile(t.Context())
+	after, err = w.Instance("vision")
+	require.NoError(t, err)
+	require.Equal(t, api.StateStopped, after.State)
+}
+
+// TestFiftyOperationsCommitTogether begins 50 operations while a transaction hangs: they are one transaction, and each
+// event is shown in the order of its number.
+func TestFiftyOperationsCommitTogether(t *testing.T) {
+	const fleet = 50
+	e := newEnv(t)
+	w, s := e.openSlow()
+	var made sync.WaitGroup
+	for i := range fleet {
+		made.Go(func() { e.create(w, fmt.Sprintf("vision-%d", i)) })
+	}
+	made.Wait()
+	sub := w.SubscribeEvents()
+	defer sub.Close()
+	s.mu.Lock()
+	s.batches = nil
+	s.mu.Unlock()
+	release := s.hold()
+	defer release()
+	ops := make([]api.Operation, fleet)
+	var wg sync.WaitGroup
+	begin := func(i int) {
+		wg.Go(func() {
+			var err error
+			ops[i], err = w.Action(e.ctx(), fmt.Sprintf("vision-%d", i), opStop, api.ActionRequest{})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	begin(0)
+	<-s.waiting
+	for i := 1; i < fleet; i++ {
+		begin(i)
+	}
+	require.Eventually(t, func() bool { return w.writer.Queued() == fleet-1 }, time.Minute, time.Millisecond)
+	release()
+	wg.Wait()
+	s.mu.Lock()
+	require.Equal(t, []int{1, fleet - 1}, s.batches[:2])
+	s.mu.Unlock()
+	for _, op := range ops {
+		require.Equal(t, api.OpSucceeded, ended(t, w, op).State)
+	}
+	s.mu.Lock()
+	changes := 0
+	for _, n := range s.batches {
+		changes += n
+	}
+	require.Less(t, len(s.batches), changes/2, "many changes, few transactions: %v", s.batches)
+	s.mu.Unlock()
+	var seqs []int64
+	for len(seqs) == 0 || seqs[len(seqs)-1] < lastSeq(t, w) {
+		for _, c := range sub.Next(t.Context()) {
+			if c.Event != nil {
+				seqs = append(seqs, c.Event.Seq)
+			}
+		}
+	}
+	require.True(t, slices.IsSorted(seqs), "%v", seqs)
+}
+
+// lastSeq is the number of the newest event.
+func lastSeq(t *testing.T, w *Workspace) int64 {
+	evs, err := w.Events(t.Context(), api.EventOptions{Limit: 1})
+	require.NoError(t, err)
+	return evs[0].Seq
+}
+
+// TestAListMeetsAWriteUnderWay reconciles while one instance's change is being written: the others are merged at once,
+// that one when it is done, and nothing is lost of either.
+func TestAListMeetsAWriteUnderWay(t *testing.T) {
+	e := newEnv(t)
+	w, s := e.openSlow()
+	a, b := e.create(w, "aaa"), e.create(w, "bbb")
+	e.mem.Put(api.StateStopped)
+	release := s.hold()
+	defer release()
+	kept := make(chan error, 1)
+	go func() { kept <- w.KeepTold(t.Context(), a.ID, map[string]time.Time{"hot": time.Now()}) }()
+	<-s.waiting
+	listed := make(chan struct{})
+	go func() {
+		defer close(listed)
+		w.Reconcile(t.Context())
+	}()
+	require.Eventually(t, func() bool { return w.writer.Queued() == 1 }, time.Minute, time.Millisecond, "what is free is queued")
+	release()
+	require.NoError(t, <-kept)
+	<-listed
+	for _, id := range []string{a.ID, b.ID} {
+		rec, err := w.Record(id)
+		require.NoError(t, err)
+		require.Equal(t, api.StateStopped, rec.State, rec.Name)
+		require.Equal(t, id == a.ID, len(rec.Told) == 1, rec.Name)
+	}
+}
