@@ -1,7 +1,7 @@
 // Package store keeps what a workspace must not forget: instances, operations, events, settings.
 //
 // Store is the interface; SQLite (Open) implements it for a personal workspace, a server database can
-// later. All writing goes through Apply, which takes a Change and writes it atomically and durably
+// later. All writing goes through Apply, which takes Changes and writes them atomically and durably
 // (WAL with synchronous=FULL), so what was acknowledged is on the disk. The daemon is the only writer.
 //
 // Documents are JSON in one column beside the columns that are searched:
@@ -11,6 +11,10 @@
 //	events      seq (never reused), time, instance_id, doc
 //	settings    key, value
 //
-// Migrations are numbered SQL files under migrations/, forward only. A store of a newer version is
-// refused and not touched; a corrupted one is kept and said.
+// Writer is the one who calls Apply: what is queued while a transaction is written goes into the next one together. Who
+// reads what clients ask for has connections of their own, and waits for no writer.
+//
+// Migrations are numbered SQL files under migrations/, forward only. All that are needed are one transaction, before
+// which the store is copied to PATH.version-N. A store of a newer version is refused and not touched; a corrupted one is
+// kept and said.
 package store

@@ -48,25 +48,28 @@ func migrations() ([]migration, error) {
 	return ms, nil
 }
 
-// migrate brings db from version have to the newest, each step in a transaction of its own.
+// migrate brings db from version have to the newest, in one transaction: whatever fails, the store is as it was.
 func migrate(ctx context.Context, db *sql.DB, have int, ms []migration) error {
-	for _, m := range ms[min(have, len(ms)):] {
-		tx, err := db.BeginTx(ctx, nil)
-		if err != nil {
-			return fmt.Errorf("migration %s: %w", m.name, err)
-		}
+	if have >= len(ms) {
+		return nil
+	}
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("bringing it from version %d to %d: %w", have, len(ms), err)
+	}
+	for _, m := range ms[have:] {
 		if _, err := tx.ExecContext(ctx, m.sql); err != nil {
 			_ = tx.Rollback()
 			return fmt.Errorf("migration %s: %w", m.name, err)
 		}
-		// PRAGMA takes no parameters; the number is ours.
-		if _, err := tx.ExecContext(ctx, "PRAGMA user_version = "+strconv.Itoa(m.version)); err != nil {
-			_ = tx.Rollback()
-			return fmt.Errorf("migration %s: %w", m.name, err)
-		}
-		if err := tx.Commit(); err != nil {
-			return fmt.Errorf("migration %s: %w", m.name, err)
-		}
+	}
+	// PRAGMA takes no parameters; the number is ours.
+	if _, err := tx.ExecContext(ctx, "PRAGMA user_version = "+strconv.Itoa(len(ms))); err != nil {
+		_ = tx.Rollback()
+		return fmt.Errorf("noting version %d: %w", len(ms), err)
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("bringing it from version %d to %d: %w", have, len(ms), err)
 	}
 	return nil
 }

@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"strings"
@@ -21,7 +23,8 @@ import (
 
 // SQLite is the store of a personal workspace.
 type SQLite struct {
-	db   *sql.DB
+	db   *sql.DB // one connection: the daemon is the only writer
+	read *sql.DB // for what clients ask: with a WAL, who reads does not wait for who writes
 	path string
 }
 
@@ -33,6 +36,10 @@ func Open(ctx context.Context, path string) (*SQLite, error) {
 	if err != nil {
 		return nil, err
 	}
+	return openWith(ctx, path, ms)
+}
+
+func openWith(ctx context.Context, path string, ms []migration) (*SQLite, error) {
 	have, err := peekVersion(ctx, path)
 	if err != nil {
 		return nil, explain(path, "opening", err)
@@ -50,11 +57,15 @@ func Open(ctx context.Context, path string) (*SQLite, error) {
 	if err != nil {
 		return nil, explain(path, "opening", err)
 	}
-	// One connection: the daemon is the only writer, and reads are short.
 	db.SetMaxOpenConns(1)
 	s := &SQLite{db: db, path: path}
 	if unclean {
 		err = s.quickCheck(ctx)
+	}
+	if err == nil && have > 0 && have < len(ms) {
+		if err = backup(ctx, db, path, have); err != nil {
+			err = explain(path, fmt.Sprintf("copying, before it is brought from version %d to %d,", have, len(ms)), err)
+		}
 	}
 	if err == nil {
 		err = migrate(ctx, db, have, ms)
@@ -66,6 +77,13 @@ func Open(ctx context.Context, path string) (*SQLite, error) {
 		_ = db.Close()
 		return nil, explain(path, "opening", err)
 	}
+	q = url.Values{"_pragma": {"busy_timeout(5000)", "query_only(ON)"}}
+	if s.read, err = sql.Open("sqlite", fileURL(path, q)); err != nil { // it connects when it is first asked
+		_ = db.Close()
+		return nil, explain(path, "opening", err)
+	}
+	s.read.SetMaxOpenConns(2)
+	s.read.SetConnMaxIdleTime(time.Minute)
 	return s, nil
 }
 
@@ -75,16 +93,26 @@ func fileURL(path string, q url.Values) string {
 
 // peekVersion reads the store's version without writing a byte; 0 where there is no store yet.
 func peekVersion(ctx context.Context, path string) (int, error) {
-	fi, err := os.Stat(path)
+	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, err
 	}
-	if fi.Size() == 0 {
-		return 0, nil
+	defer f.Close()
+	if _, err := os.Stat(path + "-wal"); errors.Is(err, os.ErrNotExist) {
+		// Who wrote it ended well, so that its header counts. To ask SQLite would leave files beside it.
+		var header [100]byte
+		n, err := io.ReadFull(f, header[:])
+		switch {
+		case n == 0 && err == io.EOF:
+			return 0, nil
+		case err == nil && string(header[:16]) == "SQLite format 3\x00":
+			return int(binary.BigEndian.Uint32(header[60:])), nil
+		}
 	}
+	// Its last writes are in the WAL. What this may write anew is the WAL's index (-shm), which has no data.
 	db, err := sql.Open("sqlite", fileURL(path, url.Values{"mode": {"ro"}}))
 	if err != nil {
 		return 0, err
@@ -139,7 +167,7 @@ func explain(path, doing string, err error) error {
 }
 
 // Close ends the store; the WAL is folded into the file.
-func (s *SQLite) Close() error { return s.db.Close() }
+func (s *SQLite) Close() error { return errors.Join(s.read.Close(), s.db.Close()) }
 
 // Apply implements Store.
 func (s *SQLite) Apply(ctx context.Context, cs ...*Change) error {
@@ -224,7 +252,7 @@ func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0000
 
 // Instances implements Store.
 func (s *SQLite) Instances(ctx context.Context) ([]Instance, error) {
-	return queryDocs[Instance](ctx, s, "SELECT doc FROM instances")
+	return queryDocs[Instance](ctx, s.path, s.db, "SELECT doc FROM instances")
 }
 
 // Unfinished implements Store.
@@ -265,7 +293,7 @@ func outline(doc []byte) (op Operation) {
 
 // Operation implements Store.
 func (s *SQLite) Operation(ctx context.Context, id string) (Operation, error) {
-	ops, err := queryDocs[Operation](ctx, s, "SELECT doc FROM operations WHERE id = ?", id)
+	ops, err := queryDocs[Operation](ctx, s.path, s.read, "SELECT doc FROM operations WHERE id = ?", id)
 	if err == nil && len(ops) == 0 {
 		return Operation{}, api.Errorf(api.CodeNotFound, "there is no operation %q", id)
 	}
@@ -275,25 +303,25 @@ func (s *SQLite) Operation(ctx context.Context, id string) (Operation, error) {
 	return ops[0], nil
 }
 
-func queryDocs[T any](ctx context.Context, s *SQLite, query string, args ...any) ([]T, error) {
-	rows, err := s.db.QueryContext(ctx, query, args...)
+func queryDocs[T any](ctx context.Context, path string, db *sql.DB, query string, args ...any) ([]T, error) {
+	rows, err := db.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, explain(s.path, "reading", err)
+		return nil, explain(path, "reading", err)
 	}
 	defer rows.Close()
 	var out []T
 	for rows.Next() {
 		var doc sql.RawBytes
 		if err := rows.Scan(&doc); err != nil {
-			return nil, explain(s.path, "reading", err)
+			return nil, explain(path, "reading", err)
 		}
 		var v T
 		if err := json.Unmarshal(doc, &v); err != nil {
-			return nil, explain(s.path, "reading", fmt.Errorf("%w: %w in %.80q", errCorrupt, err, doc))
+			return nil, explain(path, "reading", fmt.Errorf("%w: %w in %.80q", errCorrupt, err, doc))
 		}
 		out = append(out, v)
 	}
-	return out, explain(s.path, "reading", rows.Err())
+	return out, explain(path, "reading", rows.Err())
 }
 
 // Events implements Store.
@@ -307,7 +335,7 @@ func (s *SQLite) Events(ctx context.Context, q EventQuery) ([]api.Event, error) 
 	if limit <= 0 {
 		limit = 1000
 	}
-	rows, err := s.db.QueryContext(ctx, "SELECT seq, doc FROM ("+query+" ORDER BY seq DESC LIMIT ?) ORDER BY seq", append(args, limit)...)
+	rows, err := s.read.QueryContext(ctx, "SELECT seq, doc FROM ("+query+" ORDER BY seq DESC LIMIT ?) ORDER BY seq", append(args, limit)...)
 	if err != nil {
 		return nil, explain(s.path, "reading", err)
 	}

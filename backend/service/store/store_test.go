@@ -2,10 +2,8 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -90,51 +88,6 @@ func seqs(ev []api.Event) (out []int64) {
 		out = append(out, e.Seq)
 	}
 	return out
-}
-
-// TestMigratesFromEachOlderVersion makes a store of each version with data in it and opens it.
-func TestMigratesFromEachOlderVersion(t *testing.T) {
-	ms, err := migrations()
-	require.NoError(t, err)
-	for v := range len(ms) + 1 {
-		t.Run(fmt.Sprint("from ", v), func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "x.db")
-			db, err := sql.Open("sqlite", fileURL(path, url.Values{}))
-			require.NoError(t, err)
-			require.NoError(t, migrate(t.Context(), db, 0, ms[:v]))
-			if v > 0 {
-				_, err = db.Exec(`INSERT INTO instances VALUES ('i1', 'vision', 'local', '{"id":"i1","name":"vision","backend":"local"}')`)
-				require.NoError(t, err)
-			}
-			require.NoError(t, db.Close())
-			s := open(t, path)
-			got, err := s.Instances(t.Context())
-			require.NoError(t, err)
-			if v > 0 {
-				require.Len(t, got, 1)
-				require.Equal(t, "vision", got[0].Name)
-			}
-			var have int
-			require.NoError(t, s.db.QueryRow("PRAGMA user_version").Scan(&have))
-			require.Equal(t, len(ms), have)
-		})
-	}
-}
-
-func TestNewerStoreIsRefusedUntouched(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x.db")
-	s := open(t, path)
-	_, err := s.db.Exec("PRAGMA user_version = 999")
-	require.NoError(t, err)
-	require.NoError(t, s.Close())
-	before, err := os.ReadFile(path)
-	require.NoError(t, err)
-	_, err = Open(t.Context(), path)
-	require.ErrorContains(t, err, "version 999")
-	require.NotEmpty(t, api.AsError(err).Hint)
-	after, err := os.ReadFile(path)
-	require.NoError(t, err)
-	require.Equal(t, before, after)
 }
 
 func TestCorruptedStoreIsSaidAndKept(t *testing.T) {
