@@ -25,6 +25,7 @@ const (
 	CodeCapacity    Code = "capacity"    // the provider has no machine of this size now; exit 1
 	CodeCancelled   Code = "cancelled"   // exit 1
 	CodeStore       Code = "store"       // the store can't be read or written; exit 1
+	CodeVersion     Code = "version"     // the other side is of a version too far from this one; exit 1
 )
 
 // Error is the error document. Message says what was tried, on what, and why it failed; Hint what
@@ -112,7 +113,7 @@ func (c Code) HTTPStatus() int {
 		return http.StatusBadGateway
 	case CodeConflict:
 		return http.StatusConflict
-	case CodeUnsupported:
+	case CodeUnsupported, CodeVersion:
 		return http.StatusNotImplemented
 	}
 	return http.StatusInternalServerError

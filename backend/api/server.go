@@ -27,16 +27,25 @@ type Route struct {
 	Handler      http.HandlerFunc
 }
 
-// Mux returns a handler of the routes; any path of none answers with an error document.
-func Mux(routes []Route) *http.ServeMux {
+// Mux returns a handler of the routes; any path of none answers with an error document. A caller whose capability is
+// too far from this build's is told so; see capability.go.
+func Mux(routes []Route) http.Handler {
 	mux := http.NewServeMux()
 	for _, r := range routes {
 		mux.HandleFunc(r.Method+" "+r.Path, r.Handler)
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		WriteError(w, Errorf(CodeNotFound, "there is no %s %s", r.Method, r.URL.Path).WithHint("berth api prints what there is"))
+		WriteError(w, Errorf(CodeNotFound, "there is no %s %s", r.Method, r.URL.Path).
+			WithHint("berth api prints what there is"))
 	})
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sayVersion(w.Header())
+		if err := checkCaller(r); err != nil {
+			WriteError(w, err)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 // WriteJSON answers with a document.
@@ -96,7 +105,8 @@ func Upgrade(w http.ResponseWriter, r *http.Request) (*Stream, error) {
 		WriteError(w, err)
 		return nil, err
 	}
-	if _, err := fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", StreamProtocol); err != nil {
+	if _, err := fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s\r\n",
+		StreamProtocol, versionLines()); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}

@@ -62,8 +62,8 @@ func (t *transport) openStream(ctx context.Context, path string, req any) (*Stre
 
 func upgrade(conn net.Conn, path, caller string, req any) (*Stream, error) {
 	w := bufio.NewWriter(conn)
-	fmt.Fprintf(w, "POST %s HTTP/1.1\r\nHost: berth\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s: %s\r\n\r\n",
-		path, StreamProtocol, CallerHeader, caller)
+	fmt.Fprintf(w, "POST %s HTTP/1.1\r\nHost: berth\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s: %s\r\n%s\r\n",
+		path, StreamProtocol, CallerHeader, caller, versionLines())
 	if err := wire.NewWriter(w).WriteJSON(wire.Request, req); err != nil {
 		return nil, err
 	}
@@ -78,6 +78,9 @@ func upgrade(conn net.Conn, path, caller string, req any) (*Stream, error) {
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		defer res.Body.Close()
 		return nil, readError(res)
+	}
+	if err := checkAnswer(path, res.Header); err != nil {
+		return nil, err
 	}
 	return NewStream(conn, br), nil
 }

@@ -32,7 +32,7 @@ func service(t *testing.T, f func(*Stream, ExecRequest)) *AgentClient {
 	ln, err := net.Listen("unix", socket)
 	require.NoError(t, err)
 	var serving sync.WaitGroup
-	srv := &http.Server{Handler: Mux([]Route{{Method: "POST", Path: "/v1/exec", Handler: func(w http.ResponseWriter, r *http.Request) {
+	handler := func(w http.ResponseWriter, r *http.Request) {
 		s, err := Upgrade(w, r)
 		if err != nil {
 			return
@@ -46,7 +46,8 @@ func service(t *testing.T, f func(*Stream, ExecRequest)) *AgentClient {
 			return
 		}
 		f(s, q)
-	}}})}
+	}
+	srv := &http.Server{Handler: Mux([]Route{{Method: "POST", Path: "/v1/exec", Handler: handler}})}
 	go func() { _ = srv.Serve(ln) }()
 	c := &AgentClient{Dial: func(ctx context.Context) (net.Conn, error) {
 		var d net.Dialer
@@ -146,7 +147,8 @@ func TestAProcessThatNeverReads(t *testing.T) {
 		sizes <- wire.Size{Rows: 7, Cols: 9}
 		signals <- "TERM"
 	}()
-	x, err := open(t, c).Run(t.Context(), StreamIO{Stdin: endless{}, Stdout: io.Discard, Stderr: io.Discard, Signals: signals, Resize: sizes,
+	x, err := open(t, c).Run(t.Context(), StreamIO{Stdin: endless{}, Stdout: io.Discard, Stderr: io.Discard,
+		Signals: signals, Resize: sizes,
 		Started: func(wire.Start) { close(full) }})
 	require.NoError(t, err)
 	require.Equal(t, wire.ExitStatus{Code: 143, Signal: "TERM"}, x)
@@ -197,7 +199,8 @@ func TestCancelHangsUp(t *testing.T) {
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	in, _ := io.Pipe() // never answers a Read
-	_, err := open(t, c).Run(ctx, StreamIO{Stdin: in, Stdout: io.Discard, Stderr: io.Discard, Started: func(wire.Start) { cancel() }})
+	_, err := open(t, c).Run(ctx, StreamIO{Stdin: in, Stdout: io.Discard, Stderr: io.Discard,
+		Started: func(wire.Start) { cancel() }})
 	require.ErrorIs(t, err, context.Canceled)
 	require.Error(t, <-ended)
 }
@@ -245,10 +248,11 @@ func TestNotAStream(t *testing.T) {
 		answer string
 		want   Code
 	}{
-		"error document": {"HTTP/1.1 404 Not Found\r\nContent-Length: 47\r\n\r\n" + `{"error":{"code":"not_found","message":"gone"}}`, CodeNotFound},
-		"plain text":     {"HTTP/1.1 500 Oh\r\nContent-Length: 4\r\n\r\nboom", CodeFailed},
-		"rubbish":        {"SSH-2.0-OpenSSH\r\n", CodeUnreachable},
-		"nothing":        {"", CodeUnreachable},
+		"error document": {"HTTP/1.1 404 Not Found\r\nContent-Length: 47\r\n\r\n" +
+			`{"error":{"code":"not_found","message":"gone"}}`, CodeNotFound},
+		"plain text": {"HTTP/1.1 500 Oh\r\nContent-Length: 4\r\n\r\nboom", CodeFailed},
+		"rubbish":    {"SSH-2.0-OpenSSH\r\n", CodeUnreachable},
+		"nothing":    {"", CodeUnreachable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			here, there := net.Pipe()
@@ -280,7 +284,8 @@ func FuzzStreamFromServer(f *testing.F) {
 		}()
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
-		_, err := NewStream(here, nil).Run(ctx, StreamIO{Stdin: strings.NewReader("in"), Stdout: io.Discard, Stderr: io.Discard, Started: func(wire.Start) {}})
+		_, err := NewStream(here, nil).Run(ctx, StreamIO{Stdin: strings.NewReader("in"), Stdout: io.Discard, Stderr: io.Discard,
+			Started: func(wire.Start) {}})
 		require.NotErrorIs(t, err, context.DeadlineExceeded)
 		if err != nil {
 			require.NotEmpty(t, err.Error())

@@ -19,9 +19,6 @@ import (
 // CallerHeader carries who calls: base64 of the JSON of CallerDocument.
 const CallerHeader = "Berth-Caller"
 
-// CapabilityHeader carries the protocol capability number of the sender.
-const CapabilityHeader = "Berth-Capability"
-
 // CallerDocument is what a client says of itself with each call.
 type CallerDocument struct {
 	ClientID    string            `json:"client_id"`
@@ -42,7 +39,8 @@ type transport struct {
 
 func newTransport(dial Dialer, caller CallerDocument) *transport {
 	doc, _ := json.Marshal(caller) // strings and a bool: it can't fail
-	return &transport{dial: dial, caller: base64.StdEncoding.EncodeToString(doc), http: &http.Client{Transport: &http.Transport{
+	caller64 := base64.StdEncoding.EncodeToString(doc)
+	return &transport{dial: dial, caller: caller64, http: &http.Client{Transport: &http.Transport{
 		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
 		DisableCompression:  true,
 		MaxIdleConnsPerHost: 8,
@@ -73,6 +71,7 @@ func (t *transport) request(ctx context.Context, method, path string, body any) 
 		return nil, err
 	}
 	req.Header.Set(CallerHeader, t.caller)
+	sayVersion(req.Header)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
@@ -113,6 +112,10 @@ func (t *transport) open(ctx context.Context, method, path string, body any) (*h
 	if res.StatusCode/100 != 2 {
 		defer res.Body.Close()
 		return nil, readError(res)
+	}
+	if err := checkAnswer(path, res.Header); err != nil {
+		_ = res.Body.Close()
+		return nil, err
 	}
 	return res, nil
 }

@@ -23,8 +23,8 @@ const (
 )
 
 // States lists every state in the order in which a fleet is usually read.
-var States = []State{StateRunning, StateStarting, StateCreating, StateSettingUp, StateRestarting, StateResizing, StateStopping,
-	StateStopped, StateDeleting, StateCreateFailed, StateSetupFailed, StateUnusable, StateUnknown}
+var States = []State{StateRunning, StateStarting, StateCreating, StateSettingUp, StateRestarting, StateResizing,
+	StateStopping, StateStopped, StateDeleting, StateCreateFailed, StateSetupFailed, StateUnusable, StateUnknown}
 
 // Changing reports whether an instance in this state is on its way to another.
 func (s State) Changing() bool {
@@ -118,6 +118,7 @@ type AgentStatus struct {
 	State       string `json:"state"`
 	Reason      string `json:"reason,omitempty"`
 	Version     string `json:"version,omitempty"`
+	Capability  int    `json:"capability,omitempty"`   // 0: not known
 	AfterReboot string `json:"after_reboot,omitempty"` // how the agent comes back, or what will not happen
 	Transport   string `json:"transport,omitempty"`    // unix, streamlocal, dial (yamux over exec), ssh (no agent)
 
@@ -266,7 +267,8 @@ type CreateRequest struct {
 	For       string            `json:"for,omitempty"`
 	Share     string            `json:"share,omitempty"` // folder of the file share, where the backend has none of its own
 	Tags      map[string]string `json:"tags,omitempty"`
-	RequestID string            `json:"request_id,omitempty"` // a repeated request with the same id returns the first operation
+	// A repeated request with the same id returns the first operation.
+	RequestID string `json:"request_id,omitempty"`
 }
 
 // AdoptRequest asks to take in a machine that exists: Target is user@host[:port], or Local is true
@@ -312,7 +314,7 @@ type ActionRequest struct {
 	Force bool `json:"force,omitempty"`
 }
 
-// Info describes the daemon that answers. Capability grows by one with each change of the protocol.
+// Info describes the daemon that answers. Capability is version.Capability.
 type Info struct {
 	Version     string    `json:"version"`
 	Built       time.Time `json:"built"`

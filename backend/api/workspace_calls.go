@@ -145,5 +145,6 @@ func (c *WorkspaceClient) Images(ctx context.Context, backend string) ([]Image, 
 
 // CheckName says whether a new instance may have this name: nil, or an error that says why not.
 func (c *WorkspaceClient) CheckName(ctx context.Context, backend, name string) error {
-	return c.transport().call(ctx, http.MethodGet, "/v1/names/"+url.PathEscape(name)+"?backend="+url.QueryEscape(backend), nil, nil)
+	path := "/v1/names/" + url.PathEscape(name) + "?backend=" + url.QueryEscape(backend)
+	return c.transport().call(ctx, http.MethodGet, path, nil, nil)
 }

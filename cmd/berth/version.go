@@ -15,7 +15,8 @@ func (a *app) versionCmd() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			v := version.Current()
 			if a.json {
-				return a.printJSON(map[string]any{"version": v.Number, "built": v.Built, "revision": version.Revision(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH, "capability": version.Capability})
+				return a.printJSON(map[string]any{"version": v.Number, "built": v.Built, "revision": version.Revision(),
+					"go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH, "capability": version.Capability})
 			}
 			_, err := fmt.Fprintf(a.out, "berth %s (%s/%s, %s)\n", v.Number, runtime.GOOS, runtime.GOARCH, runtime.Version())
 			return err

@@ -24,6 +24,9 @@ const (
 	Snapshot = "snapshot"
 )
 
+// needs names the features of an instance's agent that verbs can't do without.
+var needs = map[string]api.Feature{}
+
 // Toggle is the verb that s does to an instance: start what stands, stop what runs.
 func Toggle(r *data.Row) string {
 	switch r.State {
@@ -41,6 +44,11 @@ func Why(e *screen.Env, r *data.Row, verb string) string {
 	changes := verb != Shell && verb != Console
 	if e.ReadOnly && changes {
 		return "read-only: nothing is changed from here (R switches it off)"
+	}
+	if f, ok := needs[verb]; ok && r.Agent != nil && r.Agent.State == "ready" {
+		if w := f.Lacks("the agent of "+r.Name, r.Agent.Capability, r.Agent.Version); w != "" {
+			return w
+		}
 	}
 	c := r.Capabilities
 	if r.State == api.StateCreateFailed && (verb == Start || verb == Stop || verb == Restart) {

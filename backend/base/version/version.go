@@ -15,15 +15,24 @@ var (
 	built  = "" // RFC 3339
 )
 
-// Capability numbers the protocol between client, daemon and agent. Each side serves what the
-// previous two minor releases ask for.
-const Capability = 1
+// Capability numbers the protocol between client, daemon and agent. It grows by one in a release that changes the
+// protocol:
+//
+//  1. what the first builds speak, which send no number with their requests;
+//  2. requests and answers carry the number; a daemon hands over to a newer one without ending its byte streams.
+const Capability = 2
+
+// Served is how many capabilities before its own a build works with, as a client and as a service.
+const Served = 2
 
 // Version is one build.
 type Version struct {
 	Number string    `json:"version"`
 	Built  time.Time `json:"built"`
 }
+
+// Number returns this build's number.
+func Number() string { return number }
 
 // Current returns this build. A development build counts as built when its executable was written.
 func Current() Version {

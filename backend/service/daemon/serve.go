@@ -271,7 +271,6 @@ func (s *Server) counted(next http.Handler) http.Handler {
 			s.touch()
 			s.active.Add(-1)
 		}()
-		w.Header().Set(api.CapabilityHeader, fmt.Sprint(version.Capability))
 		next.ServeHTTP(w, r)
 	})
 }

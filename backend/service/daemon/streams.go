@@ -102,7 +102,8 @@ func (s *Server) splice(w http.ResponseWriter, r *http.Request, agent net.Conn, 
 	})
 	defer closeBoth()
 	defer context.AfterFunc(s.ctx, closeBoth)()
-	head := fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: berth\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", path, api.StreamProtocol)
+	head := fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: berth\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s\r\n",
+		path, api.StreamProtocol, api.VersionLines(r.Header))
 	if n := rw.Reader.Buffered(); n > 0 { // what the client sent after its header goes in the same write
 		b, _ := rw.Reader.Peek(n)
 		head = append(head, b...)
@@ -163,7 +164,11 @@ func (s *Server) agent(w http.ResponseWriter, r *http.Request) {
 				return s.lines.Agent(backend.WithCaller(dctx, caller), &rec)
 			}},
 		FlushInterval: -1, // event streams
-		ErrorHandler:  func(w http.ResponseWriter, _ *http.Request, err error) { api.WriteError(w, unreachable(&rec, err)) },
+		ModifyResponse: func(*http.Response) error {
+			api.ClearVersion(w.Header()) // what answers is the agent, which says its own
+			return nil
+		},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) { api.WriteError(w, unreachable(&rec, err)) },
 	}
 	proxy.ServeHTTP(w, r)
 }

@@ -117,7 +117,8 @@ func (w *Workspace) lookAtMachine(ctx context.Context, r *operation.Run) (store.
 
 // agentSeen merges what an agent says into the record.
 func (w *Workspace) agentSeen(ctx context.Context, id string, info *api.AgentInfo) error {
-	st := &api.AgentStatus{State: "ready", Version: info.Version, AfterReboot: info.AfterReboot, Environment: info.Environment}
+	st := &api.AgentStatus{State: "ready", Version: info.Version, Capability: info.Capability,
+		AfterReboot: info.AfterReboot, Environment: info.Environment}
 	if info.Capability < version.Capability {
 		st.Reason = "an older agent: what it lacks is greyed"
 	}
@@ -213,6 +214,7 @@ func (w *Workspace) LineState(id string, up bool, st *api.AgentStatus) {
 	if st != nil && e.agent != nil { // what a connection does not tell anew is known from before
 		next := *st
 		next.Version = orElse(next.Version, e.agent.Version)
+		next.Capability = cmp.Or(next.Capability, e.agent.Capability)
 		next.AfterReboot = orElse(next.AfterReboot, e.agent.AfterReboot)
 		next.Environment = cmp.Or(next.Environment, e.agent.Environment)
 		st = &next

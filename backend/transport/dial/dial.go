@@ -49,7 +49,8 @@ func New(o Options) *Dialer {
 		OnAgent: func(id string, s ssh.AgentState, info *api.AgentInfo) {
 			st := &api.AgentStatus{State: s.State, Reason: s.Reason, Transport: s.Transport}
 			if info != nil {
-				st.Version, st.AfterReboot, st.Environment = info.Version, info.AfterReboot, info.Environment
+				st.Version, st.Capability = info.Version, info.Capability
+				st.AfterReboot, st.Environment = info.AfterReboot, info.Environment
 			}
 			o.State(id, true, st)
 		}})}
