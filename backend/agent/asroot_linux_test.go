@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"berth/backend/agent/environ"
+	"berth/backend/agent/root"
 	"berth/backend/api"
 )
 
@@ -77,7 +77,7 @@ func TestAnAgentWithoutRootAsksSudo(t *testing.T) {
 	require.NoError(t, os.WriteFile(own, b, 0o755))
 	socket := filepath.Join(base, "s")
 	cmd := exec.Command(own, "agent", "run", "--state", filepath.Join(base, "state"), "--socket", socket, "--home", base, "--scratch", filepath.Join(base, "scratch"))
-	cmd.Env = []string{"PATH=" + environ.DefaultPath, "HOME=" + base}
+	cmd.Env = []string{"PATH=" + root.DefaultPath, "HOME=" + base}
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: as}
 	require.NoError(t, cmd.Start())

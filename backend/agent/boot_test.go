@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"berth/backend/agent/server/servertest"
 	"berth/backend/api"
 	"berth/backend/base/paths"
 )
@@ -198,20 +199,20 @@ func TestSystemdUserUnit(t *testing.T) {
 
 	// Ending the service ends the agent, not the terminals.
 	c := NewClient(o.Socket)
-	p := attach(t, c, api.TerminalRequest{New: true})
+	p := servertest.Attach(t, c, api.TerminalRequest{New: true})
 	units, err := systemctl("list-units", "--plain", "--no-legend", "berth-agent-*.service")
 	require.NoError(t, err)
 	_, err = systemctl("stop", strings.Fields(units)[0])
 	require.NoError(t, err)
-	<-p.done
+	<-p.Done
 	// What the unit does at boot.
 	_, err = systemctl("start", unitName)
 	require.NoError(t, err)
 	again := call("info")
 	require.NotEqual(t, info.PID, again.PID)
 	require.Equal(t, 1, again.Terminals)
-	q := attach(t, c, api.TerminalRequest{})
-	require.Equal(t, p.pid, q.pid)
+	q := servertest.Attach(t, c, api.TerminalRequest{})
+	require.Equal(t, p.PID, q.PID)
 	c.Close()
 
 	call("uninstall", "--end")

@@ -7,9 +7,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
 
+	"berth/backend/agent/server"
+	"berth/backend/agent/server/servertest"
 	"berth/backend/api"
 )
 
@@ -54,22 +55,10 @@ func TestSmallMainsAreStaticAndSmall(t *testing.T) {
 		t.Logf("%s has %d bytes", name, fi.Size())
 		require.Less(t, fi.Size(), limit, name)
 	}
-	// The small agent serves, and its terminals run under the small shim.
-	b, err := os.ReadFile(filepath.Join(dir, "berth-shim"))
-	require.NoError(t, err)
-	z, err := zstd.NewWriter(nil)
-	require.NoError(t, err)
-	packed := z.EncodeAll(b, nil)
-	path, err := unpackShim(packed, filepath.Join(dir, "bin"))
-	require.NoError(t, err)
-	again, err := unpackShim(packed, filepath.Join(dir, "bin"))
-	require.NoError(t, err)
-	require.Equal(t, path, again)
-
-	o := testOptions(t)
-	a, c := serve(t, o)
-	a.smallShim = func() string { return path }
-	p := attach(t, c, api.TerminalRequest{})
-	p.types("ps -ww -o args= -p $PPID\n")
-	p.sees(path + " 1")
+	// Terminals run under the small shim.
+	path := filepath.Join(dir, "berth-shim")
+	_, c := servertest.Serve(t, server.Config{Options: testOptions(t), Parts: parts, Shim: func() string { return path }})
+	p := servertest.Attach(t, c, api.TerminalRequest{})
+	p.Types("ps -ww -o args= -p $PPID\n")
+	p.Sees(path + " 1")
 }

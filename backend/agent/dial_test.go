@@ -66,7 +66,7 @@ func TestDialCarriesTheAgentsStreams(t *testing.T) {
 	big := strings.Repeat("x", 3<<20)
 	r, err := execute(t, c, api.ExecRequest{Argv: []string{"cat"}}, big)
 	require.NoError(t, err)
-	require.True(t, big == r.stdout)
+	require.True(t, big == r.Stdout)
 	c.Close()
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"berth/backend/agent/server/servertest"
 	"berth/backend/api"
 )
 
@@ -61,27 +62,27 @@ func TestFullDisk(t *testing.T) {
 	dir := fullDisk(t)
 	o.State = filepath.Join(dir, "agent")
 	_, c := serve(t, o)
-	p := attach(t, c, api.TerminalRequest{New: true})
+	p := servertest.Attach(t, c, api.TerminalRequest{New: true})
 	fill(t, dir)
 	// What runs goes on, commands run, and a terminal that can't be kept is not opened.
-	p.types("echo he''re\n")
-	p.sees("here")
+	p.Types("echo he''re\n")
+	p.Sees("here")
 	r, err := execute(t, c, sh("echo ok"), "")
 	require.NoError(t, err)
-	require.Equal(t, "ok\n", r.stdout)
+	require.Equal(t, "ok\n", r.Stdout)
 	s, err := c.OpenTerminal(t.Context(), api.TerminalRequest{New: true})
 	require.NoError(t, err)
 	_, err = s.Run(t.Context(), api.StreamIO{Stdout: io.Discard})
 	require.ErrorContains(t, err, "no space left on device")
 	// The end of one is told to who is attached, even if it can't be written down.
-	p.types("exit 4\n")
-	<-p.done
-	require.Equal(t, 4, p.end.Code)
+	p.Types("exit 4\n")
+	<-p.Done
+	require.Equal(t, 4, p.End.Code)
 	eventually(t, "its folder to go", func() bool { l, err := c.Terminals(t.Context()); return err == nil && len(l) == 0 })
 	fill(t, dir)
 	o2 := testOptions(t)
 	o2.State = filepath.Join(dir, "other")
-	_, err = New(t.Context(), o2, false, quiet)
+	_, err = newAgent(t, o2)
 	require.ErrorContains(t, err, "no space left on device")
 }
 

@@ -1,17 +1,20 @@
-// Package agent is what runs on an instance: HTTP on a 0600 unix socket for exec, terminals and
-// facts about the host, and nothing on the network.
+// Package agent is the program that runs on an instance: an HTTP service on a 0600 unix socket, and nothing on the
+// network. Its features are parts; parts.go lists them, and each has a package of its own below this one:
 //
-// The way through: main.go has the subcommands (`berth agent run`, `start`, `dial`, …; the small main
-// cmd/berth-agent has the same), options.go what one agent is told, agent.go its life, routes.go its
-// API (documents in package api), exec.go and terminals.go the two kinds of byte streams, login.go the
-// environment that commands run with, capture.go how the user's shell is asked for it, start.go how one
-// agent is kept per state folder and replaced by a newer one, boot.go how it comes back after a reboot,
-// dial.go how everything is carried over one exec of an SSH connection.
+//	exec       commands of clients
+//	terminal   terminals, each under a shim
+//	setup      set-ups and the start script
+//	inventory  what is installed
+//	figures    what the host shows, and its history
+//	system     clock and host keys
+//	boot       how the agent comes back after a reboot
 //
-// Packages below: shim holds a terminal and outlives the agent; supervise keeps the agent of a local
-// instance up and ends all of its processes; process knows processes and sets of them; flowcontrol
-// queues what clients send for standard input; inventory reads what is installed.
+// Package part says what a part is and what it gets; server runs the parts. Shared below them: login (the environment
+// of the user's login shell), root (what needs root), process (processes and sets of them), shim (what holds a terminal
+// and outlives the agent), flowcontrol (what clients send for standard input), embedded (programs that a release
+// carries). supervise keeps the agent of a local instance up.
 //
-// What is under way here belongs to somebody else: an exec to its client, a terminal to its shim. So
-// the agent may be killed or replaced at any moment, and keeps no state but what the shims write.
+// Here are the subcommands (main.go: `berth agent run`, `start`, `dial` and so on; the small main cmd/berth-agent has
+// the same), how one agent is kept per state folder and replaced by a newer one (start.go), how all streams go over one
+// exec of an SSH connection (dial.go), and how an agent is removed (uninstall.go).
 package agent

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"berth/backend/agent/server/servertest"
 	"berth/backend/api"
 )
 
@@ -23,8 +24,8 @@ func TestOneEnvironmentForAll(t *testing.T) {
 	want := "conda-python " + o.Home + "/miniconda3"
 	r, err := execute(t, c, api.ExecRequest{Argv: []string{"python", "train.py"}}, "")
 	require.NoError(t, err)
-	require.Equal(t, want+"\n", r.stdout)
-	attach(t, c, api.TerminalRequest{New: true, Argv: []string{"python"}}).sees(want + "\r\n")
+	require.Equal(t, want+"\n", r.Stdout)
+	servertest.Attach(t, c, api.TerminalRequest{New: true, Argv: []string{"python"}}).Sees(want + "\r\n")
 	_, err = c.PutSetup(t.Context(), api.SetupPlan{ID: "a", Steps: []api.SetupStep{{Name: "s", Once: true, Script: "python >out"}}})
 	require.NoError(t, err)
 	require.Equal(t, api.OpSucceeded, setupEnd(t, c, "a").State)
@@ -34,11 +35,11 @@ func TestOneEnvironmentForAll(t *testing.T) {
 
 	// All follow what is changed.
 	write(t, o, ".bashrc", "export MARK=five\n")
-	term := attach(t, c, api.TerminalRequest{New: true, Argv: []string{"sh", "-c", "echo it is $MARK; sleep 1000"}})
-	term.sees("it is five")
+	term := servertest.Attach(t, c, api.TerminalRequest{New: true, Argv: []string{"sh", "-c", "echo it is $MARK; sleep 1000"}})
+	term.Sees("it is five")
 	r, err = execute(t, c, sh("echo $MARK"), "")
 	require.NoError(t, err)
-	require.Equal(t, "five\n", r.stdout)
+	require.Equal(t, "five\n", r.Stdout)
 }
 
 // TestATerminalIsALoginShell: of every shell, with what its start-up files set.
@@ -61,9 +62,9 @@ func TestATerminalIsALoginShell(t *testing.T) {
 			o.Shell = path
 			write(t, o, files[0], files[1])
 			_, c := serve(t, o)
-			a := attach(t, c, api.TerminalRequest{New: true})
-			a.types("printenv MARK | tail -n1; echo en''d\n")
-			a.sees("=c\r\n")
+			a := servertest.Attach(t, c, api.TerminalRequest{New: true})
+			a.Types("printenv MARK | tail -n1; echo en''d\n")
+			a.Sees("=c\r\n")
 		})
 	}
 }

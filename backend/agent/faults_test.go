@@ -18,6 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/agent/process"
+	"berth/backend/agent/server"
+	"berth/backend/agent/server/servertest"
 	"berth/backend/api"
 )
 
@@ -80,8 +82,8 @@ func TestStaleSocketIsReplacedAndALiveAgentIsNot(t *testing.T) {
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
 	require.NoError(t, l.Close())
 	serve(t, o)
-	_, err = New(t.Context(), o, false, quiet)
-	require.ErrorIs(t, err, ErrRunning)
+	_, err = newAgent(t, o)
+	require.ErrorIs(t, err, server.ErrRunning)
 }
 
 func TestAnotherUsersFolderIsRefused(t *testing.T) {
@@ -89,11 +91,11 @@ func TestAnotherUsersFolderIsRefused(t *testing.T) {
 	o := testOptions(t)
 	dir := filepath.Dir(o.Socket)
 	require.NoError(t, os.Chown(dir, nobody, nobody))
-	_, err := New(t.Context(), o, false, quiet)
+	_, err := newAgent(t, o)
 	require.ErrorContains(t, err, "not a folder of this user")
 	require.NoError(t, os.Remove(dir))
 	require.NoError(t, os.Symlink(t.TempDir(), dir))
-	_, err = New(t.Context(), o, false, quiet)
+	_, err = newAgent(t, o)
 	require.ErrorContains(t, err, "not a folder of this user")
 	require.NoError(t, os.Remove(dir))
 }
@@ -135,10 +137,10 @@ func TestAnotherUserTriesATerminal(t *testing.T) {
 	}
 	o := testOptions(t)
 	_, c := serve(t, o)
-	p := attach(t, c, api.TerminalRequest{Rows: 24, Cols: 80})
-	p.types("echo secret-$((1+1))\n")
-	p.sees("secret-2")
-	socket := terminalSocket(o, p.id)
+	p := servertest.Attach(t, c, api.TerminalRequest{Rows: 24, Cols: 80})
+	p.Types("echo secret-$((1+1))\n")
+	p.Sees("secret-2")
+	socket := strings.TrimSuffix(o.Socket, ".sock") + ".t" + p.ID
 	fi, err := os.Stat(socket)
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), fi.Mode().Perm())
@@ -177,7 +179,7 @@ func TestHostileNamesInTheEnvironment(t *testing.T) {
 	r, err := execute(t, c, api.ExecRequest{Argv: []string{"sh", "-c", `printf %s "$BERTH_INSTANCE"; printf %s "$ODD"; ls`},
 		Env: []string{"ODD=\x1b]0;x\x07\n" + o.InstanceID, "BAD\x00=1", "=", "", "A.B-C=kept", "PATH=/bin:/usr/bin"}}, "")
 	require.NoError(t, err)
-	require.Equal(t, o.Instance+"\x1b]0;x\x07\n"+o.InstanceID, r.stdout)
+	require.Equal(t, o.Instance+"\x1b]0;x\x07\n"+o.InstanceID, r.Stdout)
 	o.Instance = "two\nlines"
 	require.Error(t, o.Check())
 }
@@ -185,11 +187,11 @@ func TestHostileNamesInTheEnvironment(t *testing.T) {
 func TestStopEndsTerminalsAndCommandsOnlyIfAsked(t *testing.T) {
 	o := testOptions(t)
 	info, c := startDetached(t, o)
-	p := attach(t, c, api.TerminalRequest{New: true})
+	p := servertest.Attach(t, c, api.TerminalRequest{New: true})
 	require.NoError(t, c.Stop(t.Context(), api.StopRequest{}))
-	<-p.done
+	<-p.Done
 	eventually(t, "the agent to end", func() bool { _, err := process.Identify(info.PID); return errors.Is(err, process.ErrGone) })
-	shell, err := process.Identify(p.pid)
+	shell, err := process.Identify(p.PID)
 	require.NoError(t, err, "the terminal goes on")
 
 	info, c = startDetached(t, o)
@@ -206,11 +208,11 @@ func TestUninstallRemovesWhatIsItsOwn(t *testing.T) {
 	o := testOptions(t)
 	info, c := startDetached(t, o)
 	require.NoError(t, os.WriteFile(filepath.Join(o.Home, "file"), []byte("x"), 0o600))
-	p := attach(t, c, api.TerminalRequest{New: true})
+	p := servertest.Attach(t, c, api.TerminalRequest{New: true})
 	err := Uninstall(t.Context(), o, false)
 	require.ErrorIs(t, err, &api.Error{Code: api.CodeRefused})
 	require.NoError(t, Uninstall(t.Context(), o, true))
-	<-p.done
+	<-p.Done
 	eventually(t, "the agent to end", func() bool { _, err := process.Identify(info.PID); return errors.Is(err, process.ErrGone) })
 	require.NoDirExists(t, o.State)
 	require.FileExists(t, filepath.Join(o.Home, "file"))

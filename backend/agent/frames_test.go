@@ -90,7 +90,7 @@ func TestGarbageFrames(t *testing.T) {
 			})
 		}
 	}
-	eventually(t, "no command is left", func() bool { return a.execs.Load() == 0 })
+	eventually(t, "no command is left", func() bool { return a.Info().Execs == 0 })
 	ts, err := c.Terminals(t.Context())
 	require.NoError(t, err)
 	for _, x := range ts { // a terminal outlives its client
@@ -98,5 +98,5 @@ func TestGarbageFrames(t *testing.T) {
 	}
 	r, err := execute(t, c, sh("echo fine"), "")
 	require.NoError(t, err)
-	require.Equal(t, "fine\n", r.stdout)
+	require.Equal(t, "fine\n", r.Stdout)
 }

@@ -21,6 +21,7 @@ import (
 	"berth/backend/agent/boot"
 	"berth/backend/agent/login"
 	"berth/backend/agent/root"
+	"berth/backend/agent/server"
 	"berth/backend/agent/setup"
 	"berth/backend/agent/shim"
 	"berth/backend/agent/supervise"
@@ -77,7 +78,8 @@ func Main(args []string, stdio Stdio) int {
 		return 0
 	}
 	run := map[string]func(context.Context, []string, Stdio) error{
-		"run": runCommand, "start": startCommand, "info": infoCommand, "stop": stopCommand, "dial": dialCommand, "uninstall": uninstallCommand,
+		"run": runCommand, "start": startCommand, "info": infoCommand, "stop": stopCommand,
+		"dial": dialCommand, "uninstall": uninstallCommand,
 	}[sub]
 	if run == nil {
 		fmt.Fprintf(stdio.Err, "berth: agent: unknown subcommand %q\n%s", sub, usage)
@@ -119,7 +121,7 @@ func runCommand(ctx context.Context, args []string, stdio Stdio) error {
 	signal.Notify(sigs, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
 	defer signal.Stop(sigs)
 	log := slog.New(slog.NewTextHandler(stdio.Err, nil))
-	a, err := New(ctx, o, takeover, log)
+	a, err := server.New(ctx, server.Config{Options: o, Parts: parts, Takeover: takeover, Log: log})
 	if err != nil {
 		return err
 	}
@@ -169,7 +171,8 @@ func ofThisMachine(state string) error {
 	if i < 0 || i+1 == len(words) || words[i+1] == paths.MachineID() || !machineID().MatchString(words[i+1]) {
 		return nil
 	}
-	return api.Errorf(api.CodeConflict, "the folder %s belongs to another machine (%s, this one is %s): it was copied from there", state, words[i+1], paths.MachineID()).
+	return api.Errorf(api.CodeConflict, "the folder %s belongs to another machine (%s, this one is %s): "+
+		"it was copied from there", state, words[i+1], paths.MachineID()).
 		WithHint("Berth starts an agent of this machine's own when it connects")
 }
 

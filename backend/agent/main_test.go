@@ -1,21 +1,18 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"flag"
-	"io"
-	"log/slog"
 	"os"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/agent/agenttest"
 	"berth/backend/agent/process"
+	"berth/backend/agent/server"
+	"berth/backend/agent/server/servertest"
 	"berth/backend/api"
-	"berth/backend/transport/wire"
 )
 
 // The test binary plays the agent's parts, as a development build of berth does.
@@ -35,20 +32,15 @@ func testOptions(t testing.TB) Options {
 }
 
 // serve runs an agent in this process until the test ends; its terminals are ended first.
-func serve(t testing.TB, o Options) (*Agent, *api.AgentClient) {
+func serve(t testing.TB, o Options) (*server.Agent, *api.AgentClient) {
 	t.Helper()
-	a, err := New(t.Context(), o, false, slog.New(slog.NewTextHandler(io.Discard, nil)))
-	require.NoError(t, err)
-	done := make(chan error, 1)
-	go func() { done <- a.Serve() }()
-	c := NewClient(o.Socket)
-	t.Cleanup(func() {
-		_ = NewClient(o.Socket).Stop(context.Background(), api.StopRequest{End: true, GraceSeconds: 0.2})
-		a.leave()
-		c.Close()
-		require.NoError(t, <-done)
-	})
-	return a, c
+	return servertest.Serve(t, server.Config{Options: o, Parts: parts})
+}
+
+// newAgent prepares an agent as serve does, and does not run it.
+func newAgent(t testing.TB, o Options) (*server.Agent, error) {
+	t.Helper()
+	return server.New(t.Context(), server.Config{Options: o, Parts: parts, Log: servertest.Quiet})
 }
 
 // startDetached starts an agent as its own process, as `berth agent start` does.
@@ -66,21 +58,12 @@ func startDetached(t testing.TB, o Options) (api.AgentInfo, *api.AgentClient) {
 	return info, c
 }
 
-type ran struct {
-	wire.ExitStatus
-	stdout, stderr string
-}
-
-func execute(t testing.TB, c *api.AgentClient, req api.ExecRequest, in string) (ran, error) {
+func execute(t testing.TB, c *api.AgentClient, req api.ExecRequest, in string) (servertest.Ran, error) {
 	t.Helper()
-	s, err := c.OpenExec(t.Context(), req)
-	require.NoError(t, err)
-	var out, errOut bytes.Buffer
-	x, err := s.Run(t.Context(), api.StreamIO{Stdin: strings.NewReader(in), Stdout: &out, Stderr: &errOut})
-	return ran{x, out.String(), errOut.String()}, err
+	return servertest.Execute(t, c, req, in)
 }
 
-func sh(script string) api.ExecRequest { return api.ExecRequest{Argv: []string{"sh", "-c", script}} }
+func sh(script string) api.ExecRequest { return servertest.Sh(script) }
 
 // eventually polls until ok holds; what names what was awaited.
 func eventually(t testing.TB, what string, ok func() bool) {

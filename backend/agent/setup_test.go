@@ -130,10 +130,14 @@ func TestTheStartScriptOfABoot(t *testing.T) {
 	_, err := c.Setup(t.Context(), api.OnStartID(process.BootID()), 0)
 	require.ErrorIs(t, err, &api.Error{Code: api.CodeNotFound}, "this boot's start is what it was kept at")
 
-	var kept onStart
-	require.NoError(t, atomicfile.Read(onStartPath(o), &kept))
+	var kept struct {
+		Boot string        `json:"boot"`
+		Plan api.SetupPlan `json:"plan"`
+	}
+	file := filepath.Join(o.State, "onstart.json")
+	require.NoError(t, atomicfile.Read(file, &kept))
 	kept.Boot = "before"
-	require.NoError(t, atomicfile.Write(onStartPath(o), kept))
+	require.NoError(t, atomicfile.Write(file, kept))
 	again()
 	require.Equal(t, api.OpSucceeded, setupEnd(t, c, api.OnStartID(process.BootID())).State)
 	again()
@@ -146,7 +150,7 @@ func TestTheStartScriptOfABoot(t *testing.T) {
 	require.Equal(t, "started\n", string(b))
 
 	require.NoError(t, c.KeepOnStart(t.Context(), api.SetupPlan{}))
-	require.NoError(t, os.WriteFile(onStartPath(o), []byte("{"), 0o600))
+	require.NoError(t, os.WriteFile(file, []byte("{"), 0o600))
 	again()
 	_, err = c.Info(t.Context())
 	require.NoError(t, err, "a script that can't be read keeps no agent from starting")

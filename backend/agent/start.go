@@ -1,13 +1,9 @@
 package agent
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,8 +14,8 @@ import (
 	"berth/backend/agent/boot"
 	"berth/backend/agent/part"
 	"berth/backend/agent/process"
+	"berth/backend/agent/server"
 	"berth/backend/api"
-	"berth/backend/base/atomicfile"
 	"berth/backend/base/paths"
 	"berth/backend/base/version"
 )
@@ -31,18 +27,6 @@ const (
 	callLimit = 5 * time.Second
 )
 
-// NewClient returns a client of the agent that listens on socket.
-func NewClient(socket string) *api.AgentClient {
-	return &api.AgentClient{Dial: func(ctx context.Context) (net.Conn, error) {
-		var d net.Dialer
-		c, err := d.DialContext(ctx, "unix", socket)
-		if err != nil {
-			return nil, api.Errorf(api.CodeUnreachable, "the agent on %s does not answer: %w", socket, err)
-		}
-		return c, nil
-	}}
-}
-
 // askInfo asks the agent on a socket what it is.
 func askInfo(ctx context.Context, socket string) (api.AgentInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
@@ -50,38 +34,6 @@ func askInfo(ctx context.Context, socket string) (api.AgentInfo, error) {
 	c := NewClient(socket)
 	defer c.Close()
 	return c.Info(ctx)
-}
-
-// handOver asks the agent on a socket to make way for this build.
-func handOver(ctx context.Context, socket string) error {
-	ctx, cancel := context.WithTimeout(ctx, callLimit)
-	defer cancel()
-	body, err := json.Marshal(version.Current())
-	if err != nil {
-		return err
-	}
-	tr := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", socket)
-	}}
-	defer tr.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://berth/v1/handover", bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	res, err := tr.RoundTrip(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		var doc api.ErrorDocument
-		if json.NewDecoder(res.Body).Decode(&doc) == nil && doc.Error != nil {
-			return doc.Error
-		}
-		return fmt.Errorf("the agent answered %s", res.Status)
-	}
-	return nil
 }
 
 // Start makes sure that an agent of the options' state folder runs and answers, and returns what it
@@ -97,7 +49,7 @@ func start(ctx context.Context, o Options, replace, arrange bool) (api.AgentInfo
 	if err := os.MkdirAll(o.State, 0o700); err != nil {
 		return api.AgentInfo{}, fmt.Errorf("making the agent's folder: %w", err)
 	}
-	l, err := lock(o.StartLockPath(), true)
+	l, err := server.Lock(o.StartLockPath(), true)
 	if err != nil {
 		return api.AgentInfo{}, err
 	}
@@ -128,16 +80,16 @@ func reviveOrLaunch(ctx context.Context, o Options, arrange bool) (api.AgentInfo
 	defer cancel()
 	signalled := process.Identity{}
 	for {
-		held, err := lock(o.LockPath(), false)
+		held, err := server.Lock(o.LockPath(), false)
 		if err == nil {
 			_ = held.Close()
 			return launch(ctx, o, 0, arrange)
 		}
-		if !errors.Is(err, errLocked) {
+		if !errors.Is(err, server.ErrLocked) {
 			return api.AgentInfo{}, err
 		}
-		var rec record
-		if atomicfile.Read(o.RecordPath(), &rec) == nil && rec.Identity != signalled && rec.Signal(syscall.SIGUSR1) == nil {
+		rec, err := server.ReadRecord(o)
+		if err == nil && rec.Identity != signalled && rec.Signal(syscall.SIGUSR1) == nil {
 			signalled = rec.Identity // it makes its socket again
 		}
 		info, err := askInfo(wctx, o.Socket)
@@ -185,7 +137,8 @@ func launch(ctx context.Context, o Options, old int, arrange bool) (api.AgentInf
 	argv := part.Command(exe, sub...)
 	ended, err := detach(ctx, argv, log, arrange)
 	if errors.Is(err, syscall.EACCES) {
-		return none, fmt.Errorf("starting the agent %s: %w: the file system that it lies on may forbid programs (noexec); give --state on one that does not", exe, err)
+		return none, fmt.Errorf("starting the agent %s: %w: the file system that it lies on may forbid programs (noexec); "+
+			"give --state on one that does not", exe, err)
 	}
 	if err != nil {
 		return none, fmt.Errorf("starting the agent %s: %w", exe, err)
@@ -211,8 +164,8 @@ func launch(ctx context.Context, o Options, old int, arrange bool) (api.AgentInf
 // running agent's program is meant.
 func arrangeBoot(ctx context.Context, o Options, exe string) string {
 	if exe == "" {
-		var rec record
-		if err := atomicfile.Read(o.RecordPath(), &rec); err != nil {
+		rec, err := server.ReadRecord(o)
+		if err != nil {
 			return boot.AfterReboot(o)
 		}
 		exe = rec.Exe

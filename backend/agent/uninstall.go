@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"berth/backend/agent/boot"
+	"berth/backend/agent/server"
 	"berth/backend/api"
-	"berth/backend/base/atomicfile"
 	"berth/backend/base/paths"
 	"berth/gpu/procs/proc"
 )
@@ -23,8 +23,8 @@ func Uninstall(ctx context.Context, o Options, end bool) error {
 	info, err := askInfo(ctx, o.Socket)
 	if err == nil {
 		if n := info.Terminals + info.Execs; n > 0 && !end {
-			return api.Errorf(api.CodeRefused, "the agent has %d terminals and %d commands under way", info.Terminals, info.Execs).
-				WithHint("end them first, or use --end")
+			return api.Errorf(api.CodeRefused, "the agent has %d terminals and %d commands under way",
+				info.Terminals, info.Execs).WithHint("end them first, or use --end")
 		}
 		c := NewClient(o.Socket)
 		defer c.Close()
@@ -32,9 +32,8 @@ func Uninstall(ctx context.Context, o Options, end bool) error {
 			return err
 		}
 	}
-	var rec record
-	_ = atomicfile.Read(o.RecordPath(), &rec) // gone, where it stopped in order
-	l, err := lockWithin(ctx, o.LockPath(), 10*time.Second)
+	rec, _ := server.ReadRecord(o) // gone, where it stopped in order
+	l, err := server.LockWithin(ctx, o.LockPath(), 10*time.Second)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 	case err != nil:

@@ -3,9 +3,6 @@ package environ
 
 import "strings"
 
-// DefaultPath is the PATH where there is none.
-const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 // Lookup returns the last value of a variable, or "".
 func Lookup(env []string, key string) string {
 	for i := len(env) - 1; i >= 0; i-- {

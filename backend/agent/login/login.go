@@ -12,6 +12,7 @@ import (
 
 	"berth/backend/agent/environ"
 	"berth/backend/agent/part"
+	"berth/backend/agent/root"
 	"berth/backend/agent/user"
 	"berth/backend/api"
 )
@@ -35,7 +36,7 @@ func Base(o part.Options, of []string) []string {
 		}
 	}
 	if environ.Lookup(out, "PATH") == "" {
-		out = append(out, "PATH="+environ.DefaultPath)
+		out = append(out, "PATH="+root.DefaultPath)
 	}
 	name := user.Name()
 	return append(out, "HOME="+o.Home, "USER="+name, "LOGNAME="+name, "SHELL="+o.Shell)

@@ -1,4 +1,3 @@
-// Package part is what one agent is told, and how its program is called in one of its roles.
 package part
 
 import (

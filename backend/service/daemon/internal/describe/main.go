@@ -13,7 +13,7 @@ import (
 
 func main() {
 	b, err := openapi.Describe("Berth", "1", openapi.Service{Tag: "workspace", Routes: new(daemon.Server).Routes()},
-		openapi.Service{Tag: "agent", Prefix: "/v1/instances/{name}/agent", Routes: agent.Routes(nil)})
+		openapi.Service{Tag: "agent", Prefix: "/v1/instances/{name}/agent", Routes: agent.Routes()})
 	if err == nil {
 		err = os.WriteFile(os.Args[1], append(b, '\n'), 0o644)
 	}

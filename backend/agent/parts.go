@@ -1,0 +1,28 @@
+package agent
+
+import (
+	"berth/backend/agent/boot"
+	"berth/backend/agent/exec"
+	"berth/backend/agent/figures"
+	"berth/backend/agent/inventory"
+	"berth/backend/agent/part"
+	"berth/backend/agent/server"
+	"berth/backend/agent/setup"
+	"berth/backend/agent/system"
+	"berth/backend/agent/terminal"
+	"berth/backend/api"
+)
+
+// parts are what an agent can do, in the order in which they start. A new feature is a package and a line here.
+var parts = []func(*part.Host) part.Part{
+	exec.New,
+	terminal.New,
+	setup.New,
+	inventory.New,
+	figures.New,
+	system.New,
+	boot.New,
+}
+
+// Routes lists what an agent serves, for its description.
+func Routes() []api.Route { return server.Routes(parts) }
