@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"berth/backend/api"
+	"berth/backend/base/coalesce"
 )
 
 // Watcher streams the fleet; *api.WorkspaceClient is one.
@@ -29,25 +30,25 @@ type Feed struct {
 	blurred atomic.Bool
 
 	mu      sync.Mutex
-	pending Delta
-	index   map[string]int // id → place in pending.Changed
-	opIndex map[string]int // instance id → place in pending.Operations
+	pending Delta // but for what is in the queues
+	changed coalesce.Queue[string, *api.Instance]
+	ops     coalesce.Queue[string, *api.Operation] // by instance
 	dirty   bool
 	known   map[string]struct{} // what has been handed on, to find what went while the line was down
 	seen    map[string]struct{} // what the snapshot under way has brought; nil: it is complete
-	wake    signal              //  something is pending
-	look    signal              //  the pace has changed
+	wake    coalesce.Signal     // something is pending
+	look    coalesce.Signal     // the pace has changed
 }
 
 // NewFeed makes a feed that gives deltas to send, which may block.
 func NewFeed(ws Watcher, send func(Delta)) *Feed {
-	return &Feed{ws: ws, send: send, index: map[string]int{}, opIndex: map[string]int{}, known: map[string]struct{}{}, wake: newSignal(), look: newSignal()}
+	return &Feed{ws: ws, send: send, known: map[string]struct{}{}, wake: coalesce.NewSignal(), look: coalesce.NewSignal()}
 }
 
 // SetBlurred slows the feed down while nobody looks.
 func (f *Feed) SetBlurred(b bool) {
 	f.blurred.Store(b)
-	f.look.poke()
+	f.look.Send()
 }
 
 // Run follows the workspace until ctx ends. A daemon that goes is called again, with back-off.
@@ -83,7 +84,7 @@ func (f *Feed) down(err error) {
 	f.mu.Lock()
 	f.pending.Connected, f.pending.Err, f.dirty = false, err, true
 	f.mu.Unlock()
-	f.wake.poke()
+	f.wake.Send()
 }
 
 // Add takes one change in, for the next delta.
@@ -115,15 +116,10 @@ func (f *Feed) Add(c api.Change) {
 		f.pending.Events = append(f.pending.Events, *c.Event)
 	}
 	if op := c.Operation; op != nil {
-		if i, ok := f.opIndex[op.InstanceID]; ok {
-			f.pending.Operations[i] = op
-		} else {
-			f.opIndex[op.InstanceID] = len(f.pending.Operations)
-			f.pending.Operations = append(f.pending.Operations, op)
-		}
+		f.ops.Put(op.InstanceID, op)
 	}
 	f.mu.Unlock()
-	f.wake.poke()
+	f.wake.Send()
 }
 
 func (f *Feed) put(in *api.Instance) {
@@ -131,24 +127,12 @@ func (f *Feed) put(in *api.Instance) {
 	if f.seen != nil {
 		f.seen[in.ID] = struct{}{}
 	}
-	if i, ok := f.index[in.ID]; ok {
-		f.pending.Changed[i] = in
-		return
-	}
-	f.index[in.ID] = len(f.pending.Changed)
-	f.pending.Changed = append(f.pending.Changed, in)
+	f.changed.Put(in.ID, in)
 }
 
 func (f *Feed) drop(id string) {
 	delete(f.known, id)
-	if i, ok := f.index[id]; ok {
-		// The order within a delta doesn't matter: fill the hole with the last.
-		last := len(f.pending.Changed) - 1
-		f.pending.Changed[i] = f.pending.Changed[last]
-		f.index[f.pending.Changed[i].ID] = i
-		f.pending.Changed = f.pending.Changed[:last]
-		delete(f.index, id)
-	}
+	f.changed.Drop(id)
 	f.pending.Removed = append(f.pending.Removed, id)
 }
 
@@ -160,10 +144,9 @@ func (f *Feed) Take() (Delta, bool) {
 		return Delta{}, false
 	}
 	d := f.pending
+	d.Changed, d.Operations = f.changed.Take(), f.ops.Take()
 	f.pending = Delta{Connected: d.Connected, Err: d.Err}
 	f.dirty = false
-	clear(f.index)
-	clear(f.opIndex)
 	return d, true
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"berth/backend/api"
+	"berth/backend/base/coalesce"
 )
 
 // FigureWatcher streams the fleet's figures; *api.WorkspaceClient is one.
@@ -30,15 +31,15 @@ type FigureFeed struct {
 	mu      sync.Mutex
 	blurred bool
 	again   context.CancelFunc // ends the stream under way, for another pace
-	pending FigureDelta
-	index   map[string]int // id → place in pending.Lines
+	err     error
+	lines   coalesce.Queue[string, FigureLine] // by instance
 	dirty   bool
-	wake    signal
+	wake    coalesce.Signal
 }
 
 // NewFigureFeed makes a feed that gives deltas to send, which may block. now is the clock of receipts.
 func NewFigureFeed(ws FigureWatcher, send func(FigureDelta), now func() time.Time) *FigureFeed {
-	return &FigureFeed{ws: ws, send: send, now: now, index: map[string]int{}, wake: newSignal()}
+	return &FigureFeed{ws: ws, send: send, now: now, wake: coalesce.NewSignal()}
 }
 
 // SetBlurred slows the feed down while nobody looks.
@@ -89,9 +90,9 @@ func (f *FigureFeed) Run(ctx context.Context) {
 
 func (f *FigureFeed) down(err error) {
 	f.mu.Lock()
-	f.pending.Err, f.dirty = err, true
+	f.err, f.dirty = err, true
 	f.mu.Unlock()
-	f.wake.poke()
+	f.wake.Send()
 }
 
 // Add takes one line in, for the next delta.
@@ -101,15 +102,14 @@ func (f *FigureFeed) Add(l api.FleetFigures) {
 		n.Received = f.now()
 	}
 	f.mu.Lock()
-	f.dirty, f.pending.Err = true, nil
-	if i, ok := f.index[l.Instance]; ok {
-		f.pending.Lines[i].merge(n)
+	f.dirty, f.err = true, nil
+	if waits := f.lines.Waiting(l.Instance); waits != nil {
+		waits.merge(n)
 	} else {
-		f.index[l.Instance] = len(f.pending.Lines)
-		f.pending.Lines = append(f.pending.Lines, n)
+		f.lines.Put(l.Instance, n)
 	}
 	f.mu.Unlock()
-	f.wake.poke()
+	f.wake.Send()
 }
 
 // Take returns what is pending, and whether there is anything.
@@ -119,10 +119,8 @@ func (f *FigureFeed) Take() (FigureDelta, bool) {
 	if !f.dirty {
 		return FigureDelta{}, false
 	}
-	d := f.pending
-	f.pending = FigureDelta{Err: d.Err}
+	d := FigureDelta{Err: f.err, Lines: f.lines.Take()}
 	f.dirty = false
-	clear(f.index)
 	return d, true
 }
 

@@ -35,16 +35,3 @@ func keepUp(ctx context.Context, most time.Duration, follow func() (up bool, err
 		backoff = min(2*backoff, most)
 	}
 }
-
-// signal tells one goroutine that there is something to do.
-type signal chan struct{}
-
-func newSignal() signal { return make(signal, 1) }
-
-// poke tells it, if it has not been told already.
-func (s signal) poke() {
-	select {
-	case s <- struct{}{}:
-	default:
-	}
-}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/charmbracelet/x/ansi"
+
+	"berth/backend/base/coalesce"
 )
 
 const (
@@ -33,7 +35,7 @@ const many = 4
 // Renderer owns a terminal's screen between Start and Stop. Its methods may be called from any goroutine.
 type Renderer struct {
 	w    io.Writer
-	wake chan struct{}
+	wake coalesce.Signal
 	quit chan struct{}
 	done chan struct{}
 
@@ -53,7 +55,7 @@ type Renderer struct {
 
 // New makes a painter for a terminal.
 func New(w io.Writer) *Renderer {
-	return &Renderer{w: w, wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{})}
+	return &Renderer{w: w, wake: coalesce.NewSignal(), quit: make(chan struct{}), done: make(chan struct{})}
 }
 
 // Start takes the screen, with the mouse if asked to, and begins to paint.
@@ -148,14 +150,7 @@ func (p *Renderer) again() {
 	p.mu.Lock()
 	p.fresh = p.frame != ""
 	p.mu.Unlock()
-	p.poke()
-}
-
-func (p *Renderer) poke() {
-	select {
-	case p.wake <- struct{}{}:
-	default:
-	}
+	p.wake.Send()
 }
 
 // Frame gives the newest frame, lines joined by line ends, for a screen of w by h cells.
@@ -167,7 +162,7 @@ func (p *Renderer) Frame(frame string, w, h int) {
 	}
 	p.frame, p.width, p.height, p.fresh = frame, w, h, true
 	p.mu.Unlock()
-	p.poke()
+	p.wake.Send()
 }
 
 func (p *Renderer) loop() {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"berth/backend/api"
+	"berth/backend/base/coalesce"
 	"berth/backend/service/workspace"
 	"berth/gpu"
 )
@@ -21,12 +22,12 @@ type host struct {
 	told   map[string]time.Time // findings that the hook is called for, with when each began
 	kept   map[string]time.Time // those of them for which it was called
 	stop   context.CancelFunc   // of its following; nil: it is not followed
-	again  chan struct{}        // has a value when its line has come up
+	again  coalesce.Signal      // its line has come up
 	idleness
 }
 
 func (h *Hub) newHost() *host {
-	x := &host{again: make(chan struct{}, 1)}
+	x := &host{again: coalesce.NewSignal()}
 	x.newDay(h.today)
 	return x
 }
@@ -103,10 +104,7 @@ func (h *Hub) see(ctx context.Context, in *api.Instance) {
 	news := x.in.State != in.State || x.in.ID == ""
 	x.in = *in
 	if x.silent != nil && in.Agent != nil && in.Agent.State == "ready" { // its line is up, so it may be heard
-		select {
-		case x.again <- struct{}{}:
-		default:
-		}
+		x.again.Send()
 	}
 	switch {
 	case usable(in.State) && x.stop == nil:

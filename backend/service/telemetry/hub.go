@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"berth/backend/api"
+	"berth/backend/base/coalesce"
 	"berth/backend/service/store"
 	"berth/backend/service/workspace"
 	"berth/gpu"
@@ -85,27 +86,20 @@ func (h *Hub) Close() {
 // watcher is one call of Watch.
 type watcher struct {
 	every   time.Duration
-	pending map[string]api.FleetFigures
-	order   []string
-	ready   chan struct{}
+	pending coalesce.Queue[string, api.FleetFigures] // by instance; guarded by Hub.mu
+	ready   coalesce.Signal
 }
 
 func (w *watcher) add(f api.FleetFigures) {
-	if _, ok := w.pending[f.Instance]; !ok {
-		w.order = append(w.order, f.Instance)
-	}
-	w.pending[f.Instance] = f
-	select {
-	case w.ready <- struct{}{}:
-	default:
-	}
+	w.pending.Put(f.Instance, f)
+	w.ready.Send()
 }
 
 // Watch sends the last known figures of every instance and then new ones, each instance's at most once in
 // every, until ctx ends or send fails. The figures are taken at the pace of the watcher that asks for most.
 func (h *Hub) Watch(ctx context.Context, every time.Duration, send func([]api.FleetFigures) error) error {
 	every = max(every, time.Second)
-	w := &watcher{every: every, pending: map[string]api.FleetFigures{}, ready: make(chan struct{}, 1)}
+	w := &watcher{every: every, ready: coalesce.NewSignal()}
 	h.mu.Lock()
 	h.roll()
 	for _, host := range h.hosts {
@@ -128,12 +122,7 @@ func (h *Hub) Watch(ctx context.Context, every time.Duration, send func([]api.Fl
 		case <-w.ready:
 		}
 		h.mu.Lock()
-		batch := make([]api.FleetFigures, 0, len(w.order))
-		for _, id := range w.order {
-			batch = append(batch, w.pending[id])
-		}
-		clear(w.pending)
-		w.order = w.order[:0]
+		batch := w.pending.Take()
 		h.mu.Unlock()
 		if err := send(batch); err != nil {
 			return err

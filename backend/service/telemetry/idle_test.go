@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
+	"berth/backend/base/coalesce"
 	"berth/backend/service/store"
 	"berth/backend/service/workspace"
 	"berth/gpu"
@@ -378,12 +379,12 @@ func TestIdleGPUsOfOneHostCountOnce(t *testing.T) {
 	require.InDelta(t, 4, *h.idleToday(d).USD, 1e-9)
 	require.InDelta(t, 2, *h.idleToday(d).SumUSD, 1e-9)
 	// What the first comes to know, the others count no more, and say so although nothing is heard of them.
-	w := &watcher{pending: map[string]api.FleetFigures{}, ready: make(chan struct{}, 1)}
+	w := &watcher{ready: coalesce.NewSignal()}
 	h.watchers[w] = struct{}{}
 	b.day.Mark(4, "x", false)
 	b.counted = false
 	h.publish(b)
-	require.InDelta(t, 1, *w.pending["d"].IdleToday.SumUSD, 1e-9)
+	require.InDelta(t, 1, *w.pending.Waiting("d").IdleToday.SumUSD, 1e-9)
 	require.InDelta(t, 6+3, total(), 1e-9)
 	// What one saw at work did not idle.
 	d.day.Mark(0, "x", true)

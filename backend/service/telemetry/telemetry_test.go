@@ -18,6 +18,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/base/coalesce"
 	"berth/backend/mem"
 	"berth/backend/service/store"
 	"berth/backend/service/workspace"
@@ -405,7 +406,7 @@ func TestHookIsGivenTheFinding(t *testing.T) {
 // BenchmarkFleet is what a line of each of 200 instances costs the hub and one watcher.
 func BenchmarkFleet(b *testing.B) {
 	h := New(Options{Workspace: records{}, Log: slog.New(slog.DiscardHandler)})
-	w := &watcher{pending: map[string]api.FleetFigures{}, ready: make(chan struct{}, 1)}
+	w := &watcher{ready: coalesce.NewSignal()}
 	h.watchers[w] = struct{}{}
 	var line []byte
 	s := gpu.Summary{At: time.Now(), CPU: ptr(33.3), Memory: ptr(int64(1 << 40)), MemoryUsed: ptr(int64(1 << 39)), Disk: "/", DiskPercent: ptr(81.0)}
@@ -429,12 +430,10 @@ func BenchmarkFleet(b *testing.B) {
 			}
 			h.take(b.Context(), id, &got)
 		}
-		for _, id := range w.order {
-			if _, err := json.Marshal(w.pending[id]); err != nil {
+		for _, f := range w.pending.Take() {
+			if _, err := json.Marshal(f); err != nil {
 				b.Fatal(err)
 			}
 		}
-		clear(w.pending)
-		w.order = w.order[:0]
 	}
 }

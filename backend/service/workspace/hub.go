@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"berth/backend/api"
+	"berth/backend/base/coalesce"
 )
 
 // maxQueuedEvents bounds what one slow subscriber keeps waiting; older events are in the store.
@@ -47,15 +48,14 @@ func (h *hub) close() {
 type Subscription struct {
 	hub    *hub
 	mu     sync.Mutex
-	order  []string // keys in the order of their first waiting change
-	latest map[string]api.Change
+	latest coalesce.Queue[string, api.Change]
 	events []api.Change
-	ready  chan struct{}
+	ready  coalesce.Signal
 	closed bool
 }
 
 func (h *hub) subscribe() *Subscription {
-	s := &Subscription{hub: h, latest: map[string]api.Change{}, ready: make(chan struct{}, 1)}
+	s := &Subscription{hub: h, ready: coalesce.NewSignal()}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -78,14 +78,7 @@ func (s *Subscription) end() {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
-	s.signal()
-}
-
-func (s *Subscription) signal() {
-	select {
-	case s.ready <- struct{}{}:
-	default:
-	}
+	s.ready.Send()
 }
 
 func (s *Subscription) add(c api.Change) {
@@ -97,14 +90,10 @@ func (s *Subscription) add(c api.Change) {
 		}
 		s.events = append(s.events, c)
 	default:
-		key := changeKey(c)
-		if _, waiting := s.latest[key]; !waiting {
-			s.order = append(s.order, key)
-		}
-		s.latest[key] = c
+		s.latest.Put(changeKey(c), c)
 	}
 	s.mu.Unlock()
-	s.signal()
+	s.ready.Send()
 }
 
 func changeKey(c api.Change) string {
@@ -121,14 +110,9 @@ func changeKey(c api.Change) string {
 func (s *Subscription) Next(ctx context.Context) []api.Change {
 	for {
 		s.mu.Lock()
-		if len(s.order)+len(s.events) > 0 {
-			out := make([]api.Change, 0, len(s.order)+len(s.events))
-			for _, k := range s.order {
-				out = append(out, s.latest[k])
-			}
-			out = append(out, s.events...)
-			s.order, s.events = s.order[:0], nil
-			clear(s.latest)
+		if s.latest.Len()+len(s.events) > 0 {
+			out := append(s.latest.Take(), s.events...)
+			s.events = nil
 			s.mu.Unlock()
 			return out
 		}
