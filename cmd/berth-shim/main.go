@@ -1,4 +1,5 @@
-// Command berth-shim holds one terminal; the agent starts it. See package shim.
+// Command berth-shim keeps one process that outlives the agent, with a terminal or without. The agent starts it.
+// See packages shim and, below it, process.
 package main
 
 import (

@@ -1,9 +1,14 @@
-// Package process knows processes by more than their number, and ends whole sets of them.
+// Package process runs what outlives the agent, and ends whole sets of processes.
 //
-// A PID is reused, so a process is an Identity: PID, start time and boot. None of these follows the
-// wall clock, so a clock that jumps changes nothing. A Group is the set of all processes of an
-// instance; it finds them by cgroup where one can be made, by descent from a subreaper, and by a mark
-// in their environment, and ends them gently and then by force.
+// A process that outlives the agent has a parent of its own, a shim, and a folder: in it a record of who runs
+// (outlive.go) and, in the end, one checksummed line that says how it ended (exitline.go), for which room is taken
+// before it starts. Start (start.go) begins one, with the descriptors that it is given; the shim's side is Keep
+// for what adds something to it, as terminals do, and Run for what needs nothing more. Find (adopt.go) is for an
+// agent that comes later: it says which run, which ended and how, and which are lost, and never guesses.
 //
-// Start with identity.go, then group.go. It imports no net/http: the shim uses it.
+// A Set (set.go) is all processes of a terminal, a job or an instance. It finds them by cgroup where one can be
+// made, by descent from a subreaper, by session, and by a mark in their environment, and ends them gently and then
+// by force. What tells one process from the next with its number is in berth/gpu/procs/proc.
+//
+// It imports no net/http: the shim uses it.
 package process

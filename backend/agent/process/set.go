@@ -16,8 +16,11 @@ type Set struct {
 	Cgroup  *Cgroup // everything in it and below it
 	Root    int     // all descendants of this process, which should be a subreaper
 	Session int     // all of this session
-	Mark    string  // KEY=VALUE in the environment that the process was started with
-	Except  int     // a process that is spared
+	// SessionStart is when the leader of the session started: another leader means another session with its number.
+	// 0: that isn't known.
+	SessionStart uint64
+	Mark         string // KEY=VALUE in the environment that the process was started with
+	Except       int    // a process that is spared
 }
 
 const (
@@ -79,12 +82,18 @@ func (s Set) scan() ([]proc.Stat, error) {
 			in[p] = true
 		}
 	}
+	session := s.Session
+	for _, st := range all {
+		if st.PID == session && s.SessionStart != 0 && st.Start != s.SessionStart {
+			session = 0
+		}
+	}
 	self := os.Getpid()
 	return slices.DeleteFunc(all, func(st proc.Stat) bool {
 		switch {
 		case st.Zombie() || st.PID == self || st.PID == s.Except || st.PID <= 1:
 			return true
-		case in[st.PID] || (s.Session > 0 && st.Session == s.Session):
+		case in[st.PID] || (session > 0 && st.Session == session):
 			return false
 		}
 		return s.Mark == "" || !proc.HasEnv(st.PID, s.Mark)

@@ -2,19 +2,17 @@ package shim
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"syscall"
 	"time"
 
+	"berth/backend/agent/process"
 	"berth/backend/transport/wire"
 )
 
@@ -107,47 +105,8 @@ func (s *Conn) WaitExit() (wire.ExitStatus, error) {
 	}
 }
 
-// Start starts a shim by its command line and waits until its terminal runs. The shim belongs to
-// nobody from then on; reap is called from a goroutine that ends with it.
-func Start(command []string, env []string, spec Spec, log *os.File) (*os.Process, error) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	in, err := json.Marshal(spec)
-	if err != nil {
-		_ = w.Close()
-		return nil, err
-	}
-	cmd := exec.Command(command[0], command[1:]...)
-	cmd.Env = env
-	cmd.Dir = "/"
-	cmd.Stdin = bytes.NewReader(in)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.ExtraFiles = []*os.File{w}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	err = cmd.Start()
-	_ = w.Close()
-	if err != nil {
-		return nil, fmt.Errorf("starting the shim %s: %w", command[0], err)
-	}
-	var ready Ready
-	line, err := bufio.NewReader(io.LimitReader(r, 64<<10)).ReadBytes('\n')
-	if err == nil {
-		err = json.Unmarshal(line, &ready)
-	}
-	switch {
-	case err != nil:
-		err = fmt.Errorf("the shim ended before the terminal ran (its log tells more): %w", err)
-	case ready.Error != "":
-		err = errors.New(ready.Error)
-	}
-	if err != nil {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		return nil, err
-	}
-	go func() { _ = cmd.Wait() }() // reaps it, if this process lives longer
-	return cmd.Process, nil
+// Start starts a terminal under a shim by its command line and waits until it runs. The shim belongs to nobody from
+// then on.
+func Start(ctx context.Context, command, env []string, spec Spec, log *os.File) error {
+	return process.Start(ctx, command, env, spec, log)
 }

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"berth/backend/agent/process"
 	"berth/backend/transport/wire"
 )
 
@@ -197,5 +198,6 @@ func (h *hub) resize(size wire.Size) {
 func (h *hub) info() Info {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return Info{Protocol: Protocol, Attached: len(h.clients), DetachedAt: h.detachedAt, LastActivity: h.active.UTC(), Rows: h.size.Rows, Cols: h.size.Cols}
+	return Info{Protocol: process.Protocol, Attached: len(h.clients), DetachedAt: h.detachedAt, LastActivity: h.active.UTC(),
+		Rows: h.size.Rows, Cols: h.size.Cols}
 }

@@ -1,65 +1,36 @@
 package shim
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
-	"time"
 
 	"berth/backend/agent/process"
 	"berth/backend/base/atomicfile"
-	"berth/backend/transport/wire"
 )
 
-// Protocol numbers what shims speak; an agent serves every number that was ever released.
-const Protocol = 1
-
-// Spec is what a shim is told on its standard input. It is never written to disk: the environment
-// may hold secrets.
+// Spec is what the shim of a terminal is told on its standard input.
 type Spec struct {
-	ID     string   `json:"id"`
-	Dir    string   `json:"dir"`    // the terminal's folder, for its record
-	Socket string   `json:"socket"` // where to listen
-	Argv0  string   `json:"argv0"`  // argv[0], "-bash" for a login shell
-	Path   string   `json:"path"`   // the program
-	Args   []string `json:"args"`   // argv[1:]
-	Mark   string   `json:"mark"`   // KEY=VALUE of Env that tells the terminal's processes from all others
-	Cwd    string   `json:"cwd"`
-	Env    []string `json:"env"`
-	Rows   uint16   `json:"rows"`
-	Cols   uint16   `json:"cols"`
+	process.Spec
+	Socket string `json:"socket"` // where to listen; "": the process gets no terminal
+	Rows   uint16 `json:"rows"`
+	Cols   uint16 `json:"cols"`
 }
 
-// Record is terminal.json: what an agent needs to find the terminal again.
+// RecordName is the name of a terminal's record in its folder.
+const RecordName = "terminal.json"
+
+// Record is terminal.json: what an agent needs to find the terminal again, and to reach it.
 type Record struct {
-	Protocol  int              `json:"protocol"`
-	ID        string           `json:"id"`
-	Shim      process.Identity `json:"shim"`
-	Child     process.Identity `json:"child"`
-	Command   string           `json:"command"`
-	Mark      string           `json:"mark"`
-	Socket    string           `json:"socket"`
-	TTY       string           `json:"tty"`
-	StartedAt time.Time        `json:"started_at"`
+	process.Record
+	Socket string `json:"socket"`
+	TTY    string `json:"tty"`
 }
 
-// Result is exit.json: how the terminal's process ended.
-type Result struct {
-	wire.ExitStatus
-	EndedAt time.Time `json:"ended_at"`
-}
+// Result is how the terminal's process ended.
+type Result = process.Exit
 
-// Set is every process of the terminal, but for the shim itself.
-func (r Record) Set() process.Set {
-	return process.Set{Session: r.Child.PID, Mark: r.Mark, Except: r.Shim.PID}
-}
-
-// RecordPath and ResultPath are the files of a terminal's folder.
-func RecordPath(dir string) string { return filepath.Join(dir, "terminal.json") }
-
-// ResultPath is where the result of the terminal in dir stands once it has ended.
-func ResultPath(dir string) string { return filepath.Join(dir, "exit.json") }
+// RecordPath is the record of the terminal in dir.
+func RecordPath(dir string) string { return filepath.Join(dir, RecordName) }
 
 // ReadRecord reads the record in a terminal's folder.
 func ReadRecord(dir string) (Record, error) {
@@ -74,10 +45,4 @@ func ReadRecord(dir string) (Record, error) {
 }
 
 // ReadResult reads how the terminal in dir ended; ok is false while it has not.
-func ReadResult(dir string) (res Result, ok bool, err error) {
-	err = atomicfile.Read(ResultPath(dir), &res)
-	if errors.Is(err, fs.ErrNotExist) {
-		return res, false, nil
-	}
-	return res, err == nil, err
-}
+func ReadResult(dir string) (res Result, ok bool, err error) { return process.ReadExit(dir) }

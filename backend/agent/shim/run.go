@@ -1,21 +1,13 @@
 package shim
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
-	"os/exec"
-	"os/signal"
 	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/creack/pty"
-	"golang.org/x/sys/unix"
 
 	"berth/backend/agent/flowcontrol"
 	"berth/backend/agent/process"
@@ -23,55 +15,39 @@ import (
 	"berth/backend/transport/wire"
 )
 
-// Ready is the line that a shim prints once, on descriptor 3: what was started, or why it was not.
-type Ready struct {
-	PID   int    `json:"pid,omitempty"`
-	Error string `json:"error,omitempty"`
-}
-
-// maxSpec bounds the specification, in bytes: an environment and a command line.
-const maxSpec = 8 << 20
-
-// Main is a shim: args are its arguments (the terminal's id, for people who look at ps). It reads a
-// Spec from standard input, says Ready on descriptor 3 and lives as long as the terminal.
+// Main is a shim: args are its arguments (the id of what it keeps, for people who look at ps). It reads a Spec from
+// standard input, says Ready on descriptor 3 and lives as long as the process, which has a terminal where the Spec
+// says where to listen for its clients.
 func Main(args []string) int {
 	// There may be hundreds of shims: memory before speed.
 	debug.SetGCPercent(30)
-	ready := os.NewFile(3, "ready")
-	if ready == nil || len(args) != 1 {
+	if len(args) != 1 {
 		fmt.Fprintln(os.Stderr, "berth agent shim ID: only the agent starts this")
 		return 2
 	}
-	say := func(r Ready) {
-		b, _ := json.Marshal(r)
-		_, _ = ready.Write(append(b, '\n')) // the agent may have been killed: the terminal lives on
-		_ = ready.Close()
-	}
 	var spec Spec
-	if err := json.NewDecoder(io.LimitReader(os.Stdin, maxSpec)).Decode(&spec); err != nil {
-		say(Ready{Error: fmt.Sprintf("the shim got no specification: %v", err)})
+	say, err := process.Begin(&spec)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "berth agent shim ID: %v\n", err)
 		return 2
+	}
+	if spec.Socket == "" {
+		return process.Run(spec.Spec, say)
 	}
 	t, err := open(spec)
 	if err != nil {
-		say(Ready{Error: err.Error()})
+		say(process.Ready{Error: err.Error()})
 		return 1
 	}
-	say(Ready{PID: t.child.PID})
-	if null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0); err == nil {
-		_ = unix.Dup2(int(null.Fd()), 0) // let go of the agent's pipe
-		_ = null.Close()
-	}
+	say(process.Ready{PID: t.kept.Record.Child.PID})
 	return t.run()
 }
 
-// term is a running terminal.
+// term is a running terminal: a process that outlives the agent, and what connects clients to it.
 type term struct {
 	spec  Spec
-	rec   Record
-	cmd   *exec.Cmd
+	kept  *process.Kept
 	pty   *os.File
-	child process.Identity
 	hub   *hub
 	in    *flowcontrol.Queue
 	lmu   sync.Mutex
@@ -84,9 +60,7 @@ type term struct {
 }
 
 func open(spec Spec) (_ *term, err error) {
-	t := &term{spec: spec, sigs: make(chan os.Signal, 8)}
-	// Caught, not ignored: what is ignored stays ignored in the shell.
-	signal.Notify(t.sigs, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
+	t := &term{spec: spec, sigs: process.CatchSignals()}
 	if err := t.listen(); err != nil {
 		return nil, err
 	}
@@ -95,43 +69,24 @@ func open(spec Spec) (_ *term, err error) {
 			_ = t.lis.Close()
 		}
 	}()
-	t.cmd = &exec.Cmd{Path: spec.Path, Args: append([]string{spec.Argv0}, spec.Args...), Dir: spec.Cwd, Env: spec.Env}
 	size := wire.Size{Rows: spec.Rows, Cols: spec.Cols}
 	if size.Rows == 0 || size.Cols == 0 {
 		size = wire.Size{Rows: 24, Cols: 80}
 	}
-	master, tty, err := pty.Open()
+	master, tty, err := openTTY(size)
 	if err != nil {
 		return nil, fmt.Errorf("opening a terminal device: %w", err)
 	}
 	defer tty.Close()
 	t.pty = master
-	_ = pty.Setsize(master, &pty.Winsize{Rows: size.Rows, Cols: size.Cols})
-	t.cmd.Stdin, t.cmd.Stdout, t.cmd.Stderr = tty, tty, tty
-	t.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	started := time.Now().UTC()
-	if err := t.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting %s: %w", spec.Path, err)
-	}
-	if t.child, err = process.Identify(t.cmd.Process.Pid); err != nil {
-		// It ended already; nothing else has its number before we wait for it.
-		t.child, err = process.Identity{PID: t.cmd.Process.Pid, Boot: process.BootID()}, nil
+	t.kept, err = process.Keep(spec.Spec, []*os.File{tty, tty, tty}, true, func(r process.Record) error {
+		return atomicfile.Write(RecordPath(spec.Dir), Record{Record: r, Socket: spec.Socket, TTY: tty.Name()})
+	})
+	if err != nil {
+		return nil, err
 	}
 	t.in = flowcontrol.New(master)
-	t.hub = newHub(&Ring{}, size, func(z wire.Size) {
-		_ = pty.Setsize(master, &pty.Winsize{Rows: z.Rows, Cols: z.Cols})
-	})
-	self, err := process.Self()
-	if err == nil {
-		t.rec = Record{Protocol: Protocol, ID: spec.ID, Shim: self, Child: t.child, Command: spec.Path, Mark: spec.Mark, Socket: spec.Socket, TTY: tty.Name(), StartedAt: started}
-		err = atomicfile.Write(RecordPath(spec.Dir), t.rec)
-	}
-	if err != nil {
-		// Without a record no agent would find the terminal again: better none.
-		_ = syscall.Kill(-t.cmd.Process.Pid, syscall.SIGKILL)
-		_ = t.cmd.Wait()
-		return nil, fmt.Errorf("writing the terminal's record: %w", err)
-	}
+	t.hub = newHub(&Ring{}, size, func(z wire.Size) { resize(master, z) })
 	return t, nil
 }
 
@@ -157,8 +112,8 @@ func (t *term) run() int {
 		defer close(eof)
 		t.readPTY()
 	}()
-	waited := make(chan error, 1)
-	go func() { waited <- t.cmd.Wait() }()
+	waited := make(chan process.Exit, 1)
+	go func() { waited <- t.kept.Wait() }()
 	ending := false
 	for {
 		select {
@@ -172,9 +127,8 @@ func (t *term) run() int {
 					t.startKill(defaultGrace) // the shell's end ends this process
 				}
 			}
-		case err := <-waited:
-			t.finish(status(t.cmd, err), eof)
-			return 0
+		case x := <-waited:
+			return t.finish(x, eof)
 		}
 	}
 }
@@ -183,7 +137,7 @@ func (t *term) run() int {
 // background may hold the terminal open for ever.
 const drainLimit = 200 * time.Millisecond
 
-func (t *term) finish(x wire.ExitStatus, eof <-chan struct{}) {
+func (t *term) finish(x process.Exit, eof <-chan struct{}) (code int) {
 	timer := time.NewTimer(drainLimit)
 	select {
 	case <-eof:
@@ -195,10 +149,8 @@ func (t *term) finish(x wire.ExitStatus, eof <-chan struct{}) {
 	t.lmu.Unlock()
 	t.kills.Wait() // the shell goes first, and what ignores the request last
 	// The result first: what a client was told must be found by an agent that comes later.
-	if err := atomicfile.Write(ResultPath(t.spec.Dir), Result{ExitStatus: x, EndedAt: time.Now().UTC()}); err != nil {
-		fmt.Fprintf(os.Stderr, "berth shim %s: the shell ended with %+v, which could not be written: %v\n", t.spec.ID, x, err)
-	}
-	t.hub.end(x)
+	unwritten := t.kept.Settle(x)
+	t.hub.end(x.ExitStatus)
 	t.lmu.Lock()
 	_ = t.lis.Close() // removes the socket
 	t.lmu.Unlock()
@@ -208,6 +160,10 @@ func (t *term) finish(x wire.ExitStatus, eof <-chan struct{}) {
 	case <-done:
 	case <-time.After(stallLimit): // a client that does not read its last bytes
 	}
+	if unwritten != nil && t.kept.Insist(x, t.sigs) != nil {
+		return 1
+	}
+	return 0
 }
 
 func (t *term) readPTY() {
@@ -221,21 +177,4 @@ func (t *term) readPTY() {
 			return // EIO: the last holder of the terminal is gone
 		}
 	}
-}
-
-// status turns the end of a process into an exit status.
-func status(cmd *exec.Cmd, err error) wire.ExitStatus {
-	var ee *exec.ExitError
-	if err != nil && !errors.As(err, &ee) {
-		return wire.ExitStatus{Code: 255, Reason: err.Error()}
-	}
-	return StatusOf(cmd.ProcessState)
-}
-
-// StatusOf is the exit status of a process that has ended.
-func StatusOf(ps *os.ProcessState) wire.ExitStatus {
-	if ws, ok := ps.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		return wire.ExitStatus{Code: 128 + int(ws.Signal()), Signal: SignalName(ws.Signal())}
-	}
-	return wire.ExitStatus{Code: ps.ExitCode()}
 }

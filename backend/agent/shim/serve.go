@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"fmt"
 	"net"
 	"os"
 	"sync"
@@ -13,7 +12,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"berth/backend/agent/process"
 	"berth/backend/base/peercred"
 	"berth/backend/transport/wire"
 )
@@ -109,7 +107,7 @@ func (t *term) waitEndOrGone(c net.Conn) wire.ExitStatus {
 
 func (t *term) info() Info {
 	i := t.hub.info()
-	i.ID, i.PID = t.spec.ID, t.child.PID
+	i.ID, i.PID = t.spec.ID, t.kept.Record.Child.PID
 	return i
 }
 
@@ -184,7 +182,7 @@ func (t *term) readClient(r *wire.Reader, w *wire.Writer, size wire.Size) {
 
 // signal signals the foreground job of the terminal.
 func (t *term) signal(s syscall.Signal) {
-	pgrp := t.child.PID
+	pgrp := t.kept.Record.Child.PID
 	if rc, err := t.pty.SyscallConn(); err == nil {
 		_ = rc.Control(func(fd uintptr) {
 			if g, err := unix.IoctlGetInt(int(fd), unix.TIOCGPGRP); err == nil && g > 0 {
@@ -209,11 +207,5 @@ func (t *term) kill(grace time.Duration) {
 	if grace <= 0 {
 		grace = defaultGrace
 	}
-	left, err := t.rec.Set().End(context.Background(), grace, nil)
-	for _, p := range left {
-		fmt.Fprintf(os.Stderr, "berth shim %s: process %d could not be ended: %s\n", t.spec.ID, p.PID, process.CommandOf(p.PID))
-	}
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "berth shim %s: ending its processes: %v\n", t.spec.ID, err)
-	}
+	t.kept.End(context.Background(), grace)
 }

@@ -86,7 +86,7 @@ func (ts *terminals) adopt(id string) {
 		_ = os.RemoveAll(dir) // an agent was killed before the terminal began
 	case err != nil:
 		ts.h.Log.Error("a terminal's record can't be read; it is left as it is", "terminal", id, "err", err)
-	case rec.Shim.Alive():
+	case rec.Shim.Look() != process.Gone: // one that can't be told answers, or does not: keep asks
 		ts.keep(&terminal{rec: rec, dir: dir, gone: make(chan struct{})})
 	default:
 		ts.forget(id, dir, rec)
@@ -114,6 +114,9 @@ func (ts *terminals) forget(id, dir string, rec shim.Record) {
 		how, level = fmt.Sprintf("terminal %s ended, and how can't be read: %v", id, err), "warn"
 	case rec.Shim.Boot != process.BootID():
 		how, level = fmt.Sprintf("terminal %s (%s) was lost when the host was restarted", id, rec.Command), "warn"
+	case rec.Shim.Look() == process.Unknown:
+		how = fmt.Sprintf("terminal %s (%s) was lost: it was opened in another container and does not answer", id, rec.Command)
+		level = "warn"
 	default:
 		how, level = fmt.Sprintf("terminal %s (%s) was lost: its shim was killed", id, rec.Command), "warn"
 	}
@@ -360,7 +363,8 @@ func (ts *terminals) start(ctx context.Context, id, dir string, req api.Terminal
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
 	mark := "BERTH_TERMINAL=" + id + "." + hex.EncodeToString(b[:])
-	spec := shim.Spec{ID: id, Dir: dir, Socket: terminalSocket(h.Options, id), Mark: mark, Rows: req.Rows, Cols: req.Cols}
+	spec := shim.Spec{Socket: terminalSocket(h.Options, id), Rows: req.Rows, Cols: req.Cols}
+	spec.ID, spec.Dir, spec.Mark = id, dir, mark
 	var err error
 	if spec.Cwd, err = h.Dir(req.Dir); err != nil {
 		return nil, err
@@ -383,7 +387,7 @@ func (ts *terminals) start(ctx context.Context, id, dir string, req api.Terminal
 		return nil, api.Errorf(api.CodeFailed, "opening the agent's log: %w", err)
 	}
 	defer log.Close()
-	if _, err = shim.Start(h.ShimCommand(id), environ.Merge(h.Base, h.Env()...), spec, log); err != nil {
+	if err = shim.Start(context.WithoutCancel(ctx), h.ShimCommand(id), environ.Merge(h.Base, h.Env()...), spec, log); err != nil {
 		return nil, api.Errorf(api.CodeFailed, "opening a terminal: %w", err)
 	}
 	rec, err := shim.ReadRecord(dir)

@@ -106,7 +106,8 @@ func TestTerminalsLostToARebootOrAKilledShimAreSaid(t *testing.T) {
 	o := agenttest.Options(t)
 	dir := filepath.Join(terminalsDir(o), "7")
 	require.NoError(t, os.MkdirAll(dir, 0o700))
-	rec := shim.Record{ID: "7", Command: "/bin/bash", Socket: terminalSocket(o, "7"), Shim: process.Identity{PID: 1, Start: 1, Boot: "an earlier one"}}
+	rec := shim.Record{Socket: terminalSocket(o, "7")}
+	rec.ID, rec.Command, rec.Shim = "7", "/bin/bash", process.Identity{PID: 1, Start: 1, Boot: "an earlier one"}
 	require.NoError(t, atomicfile.Write(shim.RecordPath(dir), rec))
 	_, c := serve(t, o)
 	err := c.KillTerminal(t.Context(), "7")

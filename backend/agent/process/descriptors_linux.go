@@ -1,0 +1,24 @@
+package process
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// allocate takes blocks for the first bytes of a file, whose size stays as it is.
+func allocate(f *os.File, bytes int64) error {
+	for {
+		err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, bytes)
+		if err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// closeOnExec keeps all descriptors from first on from what is started.
+func closeOnExec(first int) {
+	if unix.CloseRange(uint(first), 1<<31-1, unix.CLOSE_RANGE_CLOEXEC) != nil { // before Linux 5.11
+		closeEach(first)
+	}
+}

@@ -1,0 +1,273 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"berth/backend/base/atomicfile"
+	"berth/backend/transport/wire"
+)
+
+// Spec is what a shim is to run. It goes through a pipe and is never written to disk: the environment may hold
+// secrets.
+type Spec struct {
+	ID    string   `json:"id"`
+	Dir   string   `json:"dir"`   // the process's folder, for its record and its exit
+	Argv0 string   `json:"argv0"` // argv[0], "-bash" for a login shell
+	Path  string   `json:"path"`  // the program
+	Args  []string `json:"args"`  // argv[1:]
+	Mark  string   `json:"mark"`  // KEY=VALUE of Env that tells its processes from all others
+	Cwd   string   `json:"cwd"`
+	Env   []string `json:"env"`
+	// Cgroup names a control group that is made for it where the host allows; "": none is.
+	Cgroup string `json:"cgroup,omitempty"`
+	// Files is how many descriptors Start was given for it.
+	Files int `json:"files,omitempty"`
+}
+
+// Record is what an agent needs to find the process again. Its JSON is read by later builds.
+type Record struct {
+	Protocol  int       `json:"protocol"`
+	ID        string    `json:"id"`
+	Shim      Identity  `json:"shim"`
+	Child     Identity  `json:"child"` // zero: it was about to be started
+	Command   string    `json:"command"`
+	Mark      string    `json:"mark"`
+	Cgroup    *Cgroup   `json:"cgroup,omitempty"`
+	StartedAt time.Time `json:"started_at"`
+}
+
+// Protocol numbers what shims do and speak. An agent serves every number that was ever released:
+// 1 wrote the exit as exit.json, 2 writes it as a line.
+const Protocol = 2
+
+// RecordName is the record's name in a process's folder, unless a kind of process has one of its own.
+const RecordName = "process.json"
+
+// ReadRecord reads a record of that name. What embeds a Record may stand there, too.
+func ReadRecord(dir, name string) (Record, error) {
+	var r Record
+	path := filepath.Join(dir, name)
+	if err := atomicfile.Read(path, &r); err != nil {
+		return r, err
+	}
+	if r.ID == "" || r.Shim.PID <= 0 {
+		return r, fmt.Errorf("%s is not the record of a process", path)
+	}
+	return r, nil
+}
+
+// Set is every process of it, but for the shim itself: none in another boot, whose numbers mean others now.
+func (r Record) Set() Set {
+	if r.Shim.Boot != BootID() {
+		return Set{}
+	}
+	return Set{Cgroup: r.Cgroup, Session: r.Child.PID, SessionStart: r.Child.Start, Mark: r.Mark, Except: r.Shim.PID}
+}
+
+// Signal signals the leader: the process that was started. It returns ErrGone where that has ended.
+func (r Record) Signal(sig syscall.Signal) error { return r.Child.Signal(sig) }
+
+// SignalGroup signals every process of the leader's process group, also those that outlived it. Each is known by
+// more than its number when the signal is sent.
+func (r Record) SignalGroup(sig syscall.Signal) error {
+	members, err := r.Set().scan()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, m := range members {
+		if m.Group == r.Child.PID {
+			if err := m.Identity().Signal(sig); err != nil && !errors.Is(err, ErrGone) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Kept is a process that was started by this one, its shim, to outlive the agent.
+type Kept struct {
+	Record Record
+	cmd    *exec.Cmd
+	exit   exitFile
+	files  []*os.File // held as long as the process: a lock that it closes is not free
+}
+
+// Keep starts the process of a spec: in a session of its own, in a control group where one was asked for and can
+// be made, and with these descriptors as its first ones (/dev/null where there are fewer than three). With tty they
+// are a terminal, which becomes its own. write writes the record under the name that its kind has. An error means that nothing runs.
+func Keep(spec Spec, files []*os.File, tty bool, write func(Record) error) (_ *Kept, err error) {
+	k := &Kept{files: files}
+	if k.exit, err = reserveExit(spec.Dir); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = k.exit.Close()
+			_ = k.Record.Cgroup.Remove()
+		}
+	}()
+	self, err := Self()
+	if err != nil {
+		return nil, err
+	}
+	k.Record = Record{Protocol: Protocol, ID: spec.ID, Shim: self, Command: spec.Path, Mark: spec.Mark}
+	if spec.Cgroup != "" {
+		if g, err := NewCgroup(spec.Cgroup, KindAuto); err == nil {
+			k.Record.Cgroup = g
+		}
+	}
+	if !tty {
+		// First: whoever finds the folder after a crash between here and the start looks for what carries the
+		// mark. A terminal needs no such thing, its processes are hung up with this one.
+		if err := write(k.Record); err != nil {
+			return nil, fmt.Errorf("writing the record: %w", err)
+		}
+	}
+	k.cmd = &exec.Cmd{Path: spec.Path, Args: append([]string{spec.Argv0}, spec.Args...), Dir: spec.Cwd, Env: spec.Env}
+	k.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: tty}
+	given := make([]*os.File, max(3, len(files)))
+	copy(given, files)
+	k.cmd.Stdin, k.cmd.Stdout, k.cmd.Stderr = input(given[0]), output(given[1]), output(given[2])
+	k.cmd.ExtraFiles = given[3:]
+	k.Record.StartedAt = time.Now().UTC()
+	if err := k.Record.Cgroup.Start(k.cmd.Start); err != nil {
+		k.abandon()
+		return nil, fmt.Errorf("starting %s: %w", spec.Path, err)
+	}
+	st, err := ReadStat(k.cmd.Process.Pid) // of a zombie, too: nobody else has its number before we wait for it
+	if err == nil {
+		k.Record.Child = st.Identity()
+		err = write(k.Record)
+	}
+	if err != nil {
+		// Without a record no agent would find it again: better none.
+		k.abandon()
+		return nil, fmt.Errorf("writing the record: %w", err)
+	}
+	return k, nil
+}
+
+// input and output are what exec takes; for nil it opens /dev/null, but not for a nil *os.File.
+func input(f *os.File) io.Reader {
+	if f == nil {
+		return nil
+	}
+	return f
+}
+
+func output(f *os.File) io.Writer {
+	if f == nil {
+		return nil
+	}
+	return f
+}
+
+// abandon ends a process that can't be kept.
+func (k *Kept) abandon() {
+	if k.cmd.Process != nil {
+		_ = syscall.Kill(-k.cmd.Process.Pid, syscall.SIGKILL)
+		_ = k.cmd.Wait()
+	}
+}
+
+// Wait waits until the leader has ended.
+func (k *Kept) Wait() Exit {
+	err := k.cmd.Wait()
+	x := Exit{EndedAt: time.Now().UTC()}
+	var ee *exec.ExitError
+	if err != nil && !errors.As(err, &ee) {
+		x.ExitStatus = wire.ExitStatus{Code: 255, Reason: err.Error()}
+	} else {
+		x.ExitStatus = StatusOf(k.cmd.ProcessState)
+	}
+	return x
+}
+
+// StatusOf is the exit status of a process that has ended.
+func StatusOf(ps *os.ProcessState) wire.ExitStatus {
+	if ws, ok := ps.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return wire.ExitStatus{Code: 128 + int(ws.Signal()), Signal: SignalName(ws.Signal())}
+	}
+	return wire.ExitStatus{Code: ps.ExitCode()}
+}
+
+// SignalName is the name of a signal without SIG: "KILL".
+func SignalName(s syscall.Signal) string { return strings.TrimPrefix(unix.SignalName(s), "SIG") }
+
+// Settle writes durably how the leader ended.
+func (k *Kept) Settle(x Exit) error {
+	if err := k.exit.write(x); err != nil {
+		return fmt.Errorf("%s ended with %+v, which could not be written: %w", k.Record.Command, x.ExitStatus, err)
+	}
+	_ = k.exit.Close()
+	if k.Record.Cgroup != nil {
+		_ = os.Remove(k.Record.Cgroup.Path) // stays where processes are left in it
+	}
+	return nil
+}
+
+// Pauses between attempts to write an exit.
+const (
+	firstRetry = 100 * time.Millisecond
+	lastRetry  = 30 * time.Second
+)
+
+// Insist is Settle, tried again and again where it fails (an error of the disk, say): until it is written, or its
+// folder is gone, or this process is told to end. The status stands in the log then.
+func (k *Kept) Insist(x Exit, sigs <-chan os.Signal) error {
+	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
+		err := k.Settle(x)
+		if err == nil {
+			return nil
+		}
+		k.say("%v", err)
+		if _, gone := os.Stat(k.exit.Name()); errors.Is(gone, fs.ErrNotExist) || !sleep(pause, sigs) {
+			return err
+		}
+	}
+}
+
+// sleep waits; false: this process is told to end.
+func sleep(d time.Duration, sigs <-chan os.Signal) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			return true
+		case s := <-sigs:
+			if s == syscall.SIGTERM || s == syscall.SIGINT {
+				return false
+			}
+		}
+	}
+}
+
+// End ends all of its processes, gently at first.
+func (k *Kept) End(ctx context.Context, grace time.Duration) {
+	left, err := k.Record.Set().End(ctx, grace, nil)
+	for _, p := range left {
+		k.say("process %d could not be ended: %s", p.PID, CommandOf(p.PID))
+	}
+	if err != nil {
+		k.say("ending its processes: %v", err)
+	}
+}
+
+// say writes a line to the agent's log.
+func (k *Kept) say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "berth shim %s: %s\n", k.Record.ID, fmt.Sprintf(format, args...))
+}
