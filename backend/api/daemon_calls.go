@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+
+	"berth/backend/base/version"
 )
 
 // DaemonClient has the calls about the daemon itself, and about all that it looks after at once.
@@ -38,6 +40,11 @@ func (c DaemonClient) Stop(ctx context.Context) error {
 // StopIdle ends the daemon if nobody else uses it and nothing is under way; else that is CodeConflict.
 func (c DaemonClient) StopIdle(ctx context.Context) error {
 	return c.t.call(ctx, http.MethodPost, "/v1/daemon/stop?idle=true", nil, nil)
+}
+
+// HandOver has the daemon make way for a newer one, by. It answers before the socket is gone. Byte streams go on.
+func (c DaemonClient) HandOver(ctx context.Context, by version.Version) error {
+	return c.t.call(ctx, http.MethodPost, "/v1/daemon/handover", by, nil)
 }
 
 // Metrics writes the figures of the fleet to w, in Prometheus' text format.

@@ -24,6 +24,7 @@ const (
 	CodeQuota       Code = "quota"       // exit 1
 	CodeCapacity    Code = "capacity"    // the provider has no machine of this size now; exit 1
 	CodeCancelled   Code = "cancelled"   // exit 1
+	CodeMoved       Code = "moved"       // another daemon serves now; exit 6
 	CodeStore       Code = "store"       // the store can't be read or written; exit 1
 	CodeVersion     Code = "version"     // the other side is of a version too far from this one; exit 1
 )
@@ -92,7 +93,7 @@ func ExitCode(err error) int {
 		return 4
 	case CodeRefused:
 		return 5
-	case CodeUnreachable, CodeAuth, CodeNoAnswer:
+	case CodeUnreachable, CodeAuth, CodeNoAnswer, CodeMoved:
 		return 6
 	}
 	return 1
@@ -113,6 +114,8 @@ func (c Code) HTTPStatus() int {
 		return http.StatusBadGateway
 	case CodeConflict:
 		return http.StatusConflict
+	case CodeMoved:
+		return http.StatusServiceUnavailable
 	case CodeUnsupported, CodeVersion:
 		return http.StatusNotImplemented
 	}

@@ -95,8 +95,21 @@ func (t *transport) call(ctx context.Context, method, path string, body, out any
 	return nil
 }
 
+// moves bounds how often a call is made again because another daemon serves now.
+const moves = 3
+
 // open does one request and returns the answer if it is a success.
 func (t *transport) open(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	for n := 0; ; n++ {
+		res, err := t.openOnce(ctx, method, path, body)
+		if n == moves || !errors.Is(err, &Error{Code: CodeMoved}) {
+			return res, err
+		}
+		t.http.CloseIdleConnections() // those to the one that has made way
+	}
+}
+
+func (t *transport) openOnce(ctx context.Context, method, path string, body any) (*http.Response, error) {
 	req, err := t.request(ctx, method, path, body)
 	if err != nil {
 		return nil, err

@@ -208,16 +208,19 @@ func (a *app) client() (*api.WorkspaceClient, error) {
 	return a.conn, nil
 }
 
-// warn prints what is no error. In the dashboard it would spoil the screen; the next verb says it.
-func (a *app) warn(text string) {
+// warn prints what is no error, and reports whether it did: in the dashboard it would spoil the screen, and the next
+// verb says it.
+func (a *app) warn(text string) bool {
 	if !a.onScreen {
 		fmt.Fprintf(a.err, "berth: %s\n", plaintext.Text(text))
 	}
+	return !a.onScreen
 }
 
 // newClient returns a client whose questions go to answer, which may be nil. setup must have succeeded.
 func (a *app) newClient(answer func(context.Context, api.Question) (api.Answer, error)) *api.WorkspaceClient {
-	connector := &daemon.Connector{Home: a.home, Args: []string{"daemon", "run"}, Service: a.conf.Service(), Warn: a.warn}
+	connector := &daemon.Connector{Home: a.home, Args: []string{"daemon", "run"}, Service: a.conf.Service(),
+		Warn: a.warn}
 	return &api.WorkspaceClient{Dial: connector.Dial, Env: callerEnv(os.Environ()), Answer: answer}
 }
 

@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/backend/api"
-	"berth/backend/base/paths"
 	"berth/backend/service/daemon"
 	"berth/backend/service/workspace"
 	"berth/backend/transport/dial"
@@ -70,26 +69,14 @@ func (a *app) daemonStatus(ctx context.Context) error {
 }
 
 func (a *app) daemonStop(ctx context.Context) error {
-	c, err := a.existing()
-	if err != nil {
+	if err := a.setup(); err != nil {
 		return err
 	}
-	defer c.Close()
-	if err := c.Daemon().Stop(ctx); err != nil {
-		if errors.Is(err, &api.Error{Code: api.CodeUnreachable}) {
-			fmt.Fprintln(a.err, "no daemon of this home runs")
-			return nil
-		}
-		return err
+	ran, err := (&daemon.Connector{Home: a.home, Existing: true}).Stop(ctx)
+	if err == nil && !ran {
+		fmt.Fprintln(a.err, "no daemon of this home runs")
 	}
-	for paths.Exists(a.home.DaemonSocket()) {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
-	return nil
+	return err
 }
 
 // daemonRun is the daemon. Started by a client, it reports on the descriptor named by ReadyEnv.

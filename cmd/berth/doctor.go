@@ -13,6 +13,7 @@ import (
 
 	"berth/backend/api"
 	"berth/backend/machine/profile"
+	"berth/backend/service/daemon"
 	"berth/gpu"
 )
 
@@ -42,7 +43,13 @@ func (a *app) doctor(ctx context.Context) error {
 	if err == nil {
 		var info api.Info
 		if info, err = c.Daemon().Info(ctx); err == nil {
-			checks = append(checks, api.Check{Area: "daemon", Name: "daemon", Status: "ok", Message: fmt.Sprintf("pid %d, version %s, log %s", info.PID, info.Version, info.LogPath)})
+			checks = append(checks, api.Check{Area: "daemon", Name: "daemon", Status: "ok",
+				Message: fmt.Sprintf("pid %d, version %s, log %s", info.PID, info.Version, info.LogPath)})
+			for _, d := range daemon.FindDraining(a.home) {
+				checks = append(checks, api.Check{Area: "daemon", Name: "older daemon", Status: "info",
+					Message: fmt.Sprintf("pid %d, version %s, has made way at %s; it carries what ran then to its end (byte streams: %d)",
+						d.PID, d.Number, d.Since.Local().Format("2006-01-02 15:04:05"), d.Streams)})
+			}
 			var more []api.Check
 			more, err = c.Daemon().Doctor(ctx)
 			checks = append(checks, more...)

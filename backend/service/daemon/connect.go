@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,7 +25,7 @@ import (
 // ReadyEnv names the file descriptor on which a started daemon reports: "ok", or an error document.
 const ReadyEnv = "BERTH_READY_FD"
 
-// startLimit is how long a client waits for the daemon that it started.
+// startLimit is how long a client waits for other processes, as Connector.Limit.
 const startLimit = 20 * time.Second
 
 // Connector is how a client finds the daemon of its home. Its Dial is the Dial of an api.WorkspaceClient.
@@ -36,19 +38,31 @@ type Connector struct {
 	// Service is Config.Service of the configuration as it is now. A running daemon of this very program that was
 	// started with another one is replaced, unless it is in use: that is told to Warn, if there is one.
 	Service string
-	Warn    func(string)
+	// Warn tells the user something that is no error, and reports whether it was shown.
+	Warn func(string) bool
+	// Limit is how long other processes are waited for: a daemon that starts or ends, a client that starts one.
+	// 0: 20 seconds.
+	Limit time.Duration
 
 	once sync.Once
 }
+
+func (c *Connector) limit() time.Duration { return cmp.Or(c.Limit, startLimit) }
 
 // Dial connects to the daemon, starting it if none runs and replacing an older one.
 func (c *Connector) Dial(ctx context.Context) (net.Conn, error) {
 	conn, err := c.dial(ctx)
 	if err == nil && !c.Existing {
 		var replaced bool
-		c.once.Do(func() { replaced = c.replaceOlder(ctx) })
-		if replaced {
+		var rerr error
+		c.once.Do(func() { replaced, rerr = c.replaceOlder(ctx) })
+		if replaced || rerr != nil {
 			_ = conn.Close()
+		}
+		if rerr != nil {
+			return nil, rerr
+		}
+		if replaced {
 			conn, err = c.dial(ctx)
 		}
 	}
@@ -71,39 +85,106 @@ func absent(err error) bool {
 	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
 }
 
-// replaceOlder asks a running daemon of an older version, or that works by an older configuration, to end. Its
-// operations go on in the next.
-func (c *Connector) replaceOlder(ctx context.Context) bool {
-	b, err := os.ReadFile(notePath(c.Home))
-	if err != nil {
-		return false
-	}
-	var n Note
-	if json.Unmarshal(b, &n) != nil {
-		return false
+// readNote reads the note of the daemon that serves; ok is false where there is none.
+func readNote(h paths.Home) (n Note, ok bool) {
+	b, err := os.ReadFile(notePath(h))
+	return n, err == nil && json.Unmarshal(b, &n) == nil
+}
+
+// replaceOlder has a running daemon make way that is of an older version, or works by an older configuration. Its
+// operations go on in the next. It reports whether the daemon has gone.
+func (c *Connector) replaceOlder(ctx context.Context) (bool, error) {
+	n, ok := readNote(c.Home)
+	if !ok {
+		return false, nil
 	}
 	mine, err := c.Home.Program("berth")
 	same := err == nil && mine == n.Program // another program may know other settings
 	client := &api.WorkspaceClient{Dial: c.dial}
 	defer client.Close()
+	asked, cancel := context.WithTimeout(ctx, c.limit())
+	defer cancel()
 	switch {
 	case same && c.Service != "" && n.Service != c.Service:
-		err := client.Daemon().StopIdle(ctx)
+		err = client.Daemon().StopIdle(asked)
 		if errors.Is(err, &api.Error{Code: api.CodeConflict}) && c.Warn != nil {
-			c.Warn("the configuration has changed, and does not count yet: " + api.AsError(err).Message + " (berth daemon stop ends it; what it does goes on at the next call)")
-		}
-		if err != nil {
-			return false
+			c.Warn("the configuration has changed, and does not count yet: " + api.AsError(err).Message +
+				" (berth daemon stop ends it; what it does goes on at the next call)")
 		}
 	case same || !version.Current().Newer(n.Version):
-		return false
-	case client.Daemon().Stop(ctx) != nil:
-		return false // it goes on serving: an older daemon still serves this client
+		return false, nil
+	default:
+		lacks := api.HandOver.Lacks("the daemon that runs", n.Capability, n.Number)
+		if lacks == "" {
+			err = client.Daemon().HandOver(asked, version.Current())
+			break
+		}
+		// Its end would end the commands that run through it. It serves this client until it is not in use.
+		err = client.Daemon().StopIdle(asked)
+		if errors.Is(err, &api.Error{Code: api.CodeConflict}) {
+			c.tellOnce(fmt.Sprintf("%s of %d", n.Number, n.PID), lacks+
+				"; it is used until what goes through it has ended (berth daemon stop ends that now)")
+		}
 	}
-	for paths.Exists(c.Home.DaemonSocket()) && ctx.Err() == nil {
-		time.Sleep(5 * time.Millisecond)
+	if err != nil {
+		return false, nil // it goes on serving: an older daemon still serves this client
 	}
-	return true
+	return true, c.awaitGone(ctx, n.PID)
+}
+
+// tellOnce warns of something about one daemon, whichever client says it.
+func (c *Connector) tellOnce(about, text string) {
+	path := filepath.Join(c.Home.State, "told-of-daemon")
+	if b, err := os.ReadFile(path); c.Warn == nil || err == nil && string(b) == about {
+		return
+	}
+	if c.Warn(text) {
+		_ = os.WriteFile(path, []byte(about), 0o600) // else it is said again
+	}
+}
+
+// awaitGone waits until the daemon with this process id, which is ending, has given up its socket, or another serves.
+func (c *Connector) awaitGone(ctx context.Context, pid int) error {
+	ctx, cancel := context.WithTimeout(ctx, c.limit())
+	defer cancel()
+	for {
+		// Not only the socket's file: a daemon that was killed leaves it, and the next one makes it anew.
+		conn, err := c.dial(ctx)
+		if err == nil {
+			_ = conn.Close()
+		}
+		if n, ok := readNote(c.Home); absent(err) || ok && n.PID != pid {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return api.Errorf(api.CodeUnreachable, "the daemon of this home (pid %d) is ending, and does not end: %w", pid,
+				ctx.Err()).WithHint("its log: %s", c.Home.Log())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// Stop ends the daemon of the home, and those that have handed over and carry their last byte streams. It reports
+// whether there was one.
+func (c *Connector) Stop(ctx context.Context) (bool, error) {
+	client := &api.WorkspaceClient{Dial: c.dial}
+	defer client.Close()
+	info, err := client.Daemon().Info(ctx)
+	ran := err == nil
+	if ran {
+		err = client.Daemon().Stop(ctx)
+	} else if errors.Is(err, &api.Error{Code: api.CodeUnreachable}) {
+		err = nil
+	}
+	for _, d := range FindDraining(c.Home) {
+		ran = true
+		err = errors.Join(err, d.End(ctx))
+	}
+	if err != nil || !ran || info.PID == 0 {
+		return ran, err
+	}
+	return ran, c.awaitGone(ctx, info.PID)
 }
 
 // start starts the daemon, unless another client is doing so.
@@ -116,12 +197,17 @@ func (c *Connector) start(ctx context.Context) (net.Conn, error) {
 		return nil, storeError(err, c.Home)
 	}
 	defer f.Close() // and with it the lock
-	if err := flock.Wait(ctx, f, nil); err != nil {
+	// The lock only keeps clients from starting many daemons at once, of which all but one would end. A client that was
+	// stopped (ctrl-Z) while it had it is not waited for any longer.
+	waiting, cancel := context.WithTimeout(ctx, c.limit())
+	err = flock.Wait(waiting, f, nil)
+	cancel()
+	if err != nil && (ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded)) {
 		return nil, err
 	}
 	// A daemon may run that does not serve yet, or no longer: the client that started it was killed, or
 	// it is on its way out. Either it will answer, or make room.
-	deadline := time.Now().Add(startLimit)
+	deadline := time.Now().Add(c.limit())
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 200*time.Millisecond) {
 		if conn, err := c.dial(ctx); err == nil {
 			return conn, nil // another client was faster
@@ -141,7 +227,8 @@ func (c *Connector) start(ctx context.Context) (net.Conn, error) {
 	}
 	conn, err := c.dial(ctx)
 	if err != nil {
-		return nil, api.Errorf(api.CodeUnreachable, "the daemon was started but does not answer: %w", err).WithHint("its log: %s", c.Home.Log())
+		return nil, api.Errorf(api.CodeUnreachable, "the daemon was started but does not answer: %w", err).
+			WithHint("its log: %s", c.Home.Log())
 	}
 	return conn, nil
 }
@@ -181,12 +268,12 @@ func (c *Connector) spawn(ctx context.Context) error {
 		return fmt.Errorf("starting the daemon: %w", err)
 	}
 	go func() { _ = cmd.Wait() }() // reaped if it ends before this client does
-	return awaitReady(ctx, r, c.Home)
+	return awaitReady(ctx, r, c.Home, c.limit())
 }
 
 // awaitReady reads a started daemon's report.
-func awaitReady(ctx context.Context, r *os.File, h paths.Home) error {
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
+func awaitReady(ctx context.Context, r *os.File, h paths.Home, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = r.SetReadDeadline(time.Now()) })
 	defer stop()
@@ -201,7 +288,7 @@ func awaitReady(ctx context.Context, r *os.File, h paths.Home) error {
 			return doc.Error
 		}
 	case err != nil:
-		return api.Errorf(api.CodeUnreachable, "the daemon was not ready within %s", startLimit).WithHint("its log: %s", h.Log())
+		return api.Errorf(api.CodeUnreachable, "the daemon was not ready within %s", limit).WithHint("its log: %s", h.Log())
 	}
 	return api.Errorf(api.CodeUnreachable, "the daemon ended while it started").WithHint("its log: %s", h.Log())
 }

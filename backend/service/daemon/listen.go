@@ -40,7 +40,7 @@ func lock(ctx context.Context, h paths.Home) (*os.File, error) {
 			_ = f.Close()
 			return nil, fmt.Errorf("locking %s: %w", h.DaemonLock(), err)
 		}
-		if c, err := net.Dial("unix", h.DaemonSocket()); err == nil {
+		if c, err := new(net.Dialer).DialContext(ctx, "unix", h.DaemonSocket()); err == nil {
 			_ = c.Close()
 			_ = f.Close()
 			return nil, errRunning
@@ -72,7 +72,8 @@ func storeError(err error, h paths.Home) error {
 func listen(h paths.Home) (*net.UnixListener, error) {
 	path := h.DaemonSocket()
 	if len(path) > maxSocketPath {
-		return nil, api.Errorf(api.CodeFailed, "the socket's path %s has %d characters, the system allows %d", path, len(path), maxSocketPath)
+		return nil, api.Errorf(api.CodeFailed, "the socket's path %s has %d characters, the system allows %d",
+			path, len(path), maxSocketPath)
 	}
 	if err := h.PrepareRun(); err != nil {
 		return nil, err

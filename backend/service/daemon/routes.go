@@ -49,6 +49,8 @@ func (s *Server) Routes() []api.Route {
 		{Method: "GET", Path: "/v1/questions", Summary: "The questions that a client's calls cause", Query: []string{"client"}, Response: api.Question{}, Stream: "ndjson", Handler: s.questionStream},
 		{Method: "POST", Path: "/v1/questions/{id}", Summary: "Answer a question", Request: api.Answer{}, Handler: s.handle(s.answer)},
 		{Method: "POST", Path: "/v1/daemon/stop", Summary: "End the daemon; operations go on in the next one", Handler: s.handle(s.stopDaemon)},
+		{Method: "POST", Path: "/v1/daemon/handover", Summary: "Make way for a newer daemon; byte streams go on to their end",
+			Request: version.Version{}, Handler: s.handOver},
 		{Method: "GET", Path: "/v1/instances/{name}/agent/{path...}", Summary: "The instance's agent", Handler: s.agent},
 		{Method: "POST", Path: "/v1/instances/{name}/agent/{path...}", Summary: "The instance's agent", Handler: s.agent},
 		{Method: "DELETE", Path: "/v1/instances/{name}/agent/{path...}", Summary: "The instance's agent", Handler: s.agent},
@@ -210,9 +212,10 @@ func (s *Server) answer(_ context.Context, r *http.Request) (any, error) {
 
 func (s *Server) stopDaemon(_ context.Context, r *http.Request) (any, error) {
 	if r.URL.Query().Get("idle") == "true" && (s.active.Load() > 1 || s.ws.Busy() > 0) {
-		return nil, api.Errorf(api.CodeConflict, "the daemon is in use: %d requests and %d operations are under way", s.active.Load()-1, s.ws.Busy())
+		return nil, api.Errorf(api.CodeConflict, "the daemon is in use: %d requests and %d operations are under way",
+			s.active.Load()-1, s.ws.Busy())
 	}
 	// After the answer: the client waits for the socket to go.
-	time.AfterFunc(20*time.Millisecond, s.stop)
+	time.AfterFunc(20*time.Millisecond, s.end)
 	return nil, nil
 }

@@ -54,6 +54,9 @@ type Lines interface {
 	ServePlain(ctx context.Context, in *store.Instance, path string, s *api.Stream) error
 	// OpenBackend opens a registered backend.
 	OpenBackend(env backend.Env, name string) (backend.Backend, error)
+	// Keep ends the connections to all instances but those whose ids keep names, and makes none anew that is lost:
+	// another daemon does that.
+	Keep(keep func(id string) bool)
 	Close()
 }
 
@@ -61,9 +64,10 @@ type Lines interface {
 // asking it.
 type Note struct {
 	version.Version
-	Program string `json:"program"`
-	PID     int    `json:"pid"`
-	Service string `json:"service,omitempty"` // Config.Service
+	Capability int    `json:"capability"` // 0: 1
+	Program    string `json:"program"`
+	PID        int    `json:"pid"`
+	Service    string `json:"service,omitempty"` // Config.Service
 }
 
 // restAfter is how long after the start, or after a stream, memory that is no longer needed is given back:
@@ -83,19 +87,23 @@ type Server struct {
 	store     *store.SQLite
 	questions *questions
 	started   time.Time
-	stop      context.CancelFunc
 	active    atomic.Int64 // requests under way
 	lastAsked atomic.Int64 // unix nanoseconds
 	actor     string
 	failed    map[string]error // backends that could not be opened
-	conns     sync.WaitGroup   // hijacked connections
-	rest      *time.Timer      // gives memory back when it has been quiet for a while
-	ctx       context.Context
+	streams   *carried
+	rest      *time.Timer // gives memory back when it has been quiet for a while
+
+	// ctx is of the process and of its byte streams; serving, of all else, ends before it at a hand-over.
+	ctx, serving context.Context
+	stop, yield  context.CancelFunc
+	handedTo     atomic.Pointer[version.Version]
+	leaving      sync.Once
 }
 
-// Serve runs the daemon until ctx ends, it is told to stop, or it has been idle long enough. It
-// returns errRunning's error where the home has one already.
-func Serve(ctx context.Context, cfg Config) (err error) {
+// Serve runs the daemon until ctx ends, it is told to stop, or it has been idle long enough; one that has handed over
+// to a newer one, until its byte streams have ended. It returns errRunning's error where the home has one already.
+func Serve(ctx context.Context, cfg Config) error {
 	h := cfg.Home
 	if err := h.Prepare(); err != nil {
 		return storeError(err, h)
@@ -104,37 +112,56 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	defer lk.Close() // the lock goes with it
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	s := &Server{cfg: cfg, questions: newQuestions(), started: time.Now(), stop: stop, actor: username(), failed: map[string]error{}, ctx: ctx}
+	s := &Server{cfg: cfg, questions: newQuestions(), started: time.Now(), actor: username(),
+		failed: map[string]error{}, streams: newCarried()}
+	s.ctx, s.stop = context.WithCancel(ctx)
+	defer s.stop()
+	s.serving, s.yield = context.WithCancel(s.ctx)
+	defer s.yield()
 	s.touch()
 	s.rest = time.AfterFunc(restAfter, limitMemory)
 	defer s.rest.Stop()
-	if s.store, err = store.Open(ctx, h.Store()); err != nil {
-		return err
-	}
-	defer func() {
-		if cerr := s.store.Close(); err == nil && cerr != nil {
-			err = fmt.Errorf("closing the store: %w", cerr)
-		}
-	}()
 	s.lines = cfg.NewLines(func(id string, up bool, st *api.AgentStatus) {
 		if ws := s.workspace.Load(); ws != nil {
 			ws.LineState(id, up, st)
 		}
 	})
 	defer s.lines.Close()
-	homeID, err := workspace.HomeID(ctx, s.store)
+	srv, err := s.own()
+	_ = lk.Close() // and with it the lock: the next daemon may begin
+	s.endStreams()
+	if srv != nil {
+		_ = srv.Close()
+	}
+	if err == nil {
+		cfg.Log.Info("ended", "pid", os.Getpid())
+	}
+	return err
+}
+
+// own serves the home until serving ends, and then gives up all that the next daemon needs but the lock. The server
+// that it returns, if any, has requests left that became byte streams, or do so yet.
+func (s *Server) own() (srv *http.Server, err error) {
+	h, cfg := s.cfg.Home, s.cfg
+	if s.store, err = store.Open(s.serving, h.Store()); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if cerr := s.store.Close(); err == nil && cerr != nil {
+			err = fmt.Errorf("closing the store: %w", cerr)
+		}
+	}()
+	homeID, err := workspace.HomeID(s.serving, s.store)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	backends := s.openBackends(homeID)
 	defer closeBackends(backends)
-	s.ws, err = workspace.Open(ctx, workspace.Options{Store: s.store, Backends: backends, Lines: s.lines, Log: cfg.Log, Fault: cfg.Fault, Defaults: cfg.Defaults, Env: cfg.Env,
-		Failed: s.failed, KeyPath: h.Key(), Profiles: cfg.Profiles, Limits: cfg.Limits})
+	s.ws, err = workspace.Open(s.serving, workspace.Options{Store: s.store, Backends: backends, Lines: s.lines,
+		Log: cfg.Log, Fault: cfg.Fault, Defaults: cfg.Defaults, Env: cfg.Env, Failed: s.failed, KeyPath: h.Key(),
+		Profiles: cfg.Profiles, Limits: cfg.Limits})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.workspace.Store(s.ws)
 	hub := telemetry.Options{Workspace: s.ws, Log: cfg.Log}
@@ -147,36 +174,40 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 	defer s.ws.Close()
 	l, err := listen(h)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return s.serve(ctx, l)
+	return s.serve(l)
 }
 
-func (s *Server) serve(ctx context.Context, l *net.UnixListener) error {
+// shutdownLimit is how long requests under way have to end with the daemon.
+const shutdownLimit = 2 * time.Second
+
+func (s *Server) serve(l *net.UnixListener) (*http.Server, error) {
 	log := s.cfg.Log
 	srv := &http.Server{
 		Handler:     s.counted(api.Mux(s.Routes())),
-		BaseContext: func(net.Listener) context.Context { return ctx },
+		BaseContext: func(net.Listener) context.Context { return s.ctx },
 		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		Protocols:   new(http.Protocols),
 	}
 	srv.Protocols.SetHTTP1(true)
 	srv.Protocols.SetUnencryptedHTTP2(true)
 	if err := s.writeNote(); err != nil {
-		return err
+		_ = l.Close()
+		return nil, err
 	}
 	// Clients wait in the socket's backlog until what the last daemon left is under way again.
-	if err := s.ws.Resume(ctx); err != nil {
-		return err
+	if err := s.ws.Resume(s.serving); err != nil {
+		_ = l.Close()
+		return nil, err
 	}
 	served := make(chan error, 1)
 	go func() {
 		served <- srv.Serve(ownOnly{l, func(uid int) { log.Warn("refused a connection of another user", "uid", uid) }})
 	}()
 	var wg sync.WaitGroup
-	wg.Add(2)
-	go func() { defer wg.Done(); s.ws.Run(ctx) }()
-	go func() { defer wg.Done(); s.endWhenIdle(ctx) }()
+	wg.Go(func() { s.ws.Run(s.serving) })
+	wg.Go(func() { s.endWhenIdle(s.serving) })
 	log.Info("serving", "home", s.cfg.Home.Root, "pid", os.Getpid(), "instances", s.ws.Len())
 	if s.cfg.Ready != nil {
 		s.cfg.Ready()
@@ -184,27 +215,22 @@ func (s *Server) serve(ctx context.Context, l *net.UnixListener) error {
 	var err error
 	select {
 	case err = <-served:
-	case <-ctx.Done():
+	case <-s.serving.Done():
 	}
-	s.stop()
-	// No new connections: clients start the next daemon, which waits for the lock.
-	_ = os.Remove(s.cfg.Home.DaemonSocket())
-	_ = os.Remove(notePath(s.cfg.Home))
+	s.makeWay()
 	_ = os.Remove(s.cfg.Home.Run) // stays while an agent's socket is in it
 	s.fleet.Close()
 	s.ws.Close() // ends streams of changes; unfinished operations stay in the store
-	sctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	sctx, cancel := context.WithTimeout(context.Background(), shutdownLimit)
 	defer cancel()
-	if srv.Shutdown(sctx) != nil {
+	if srv.Shutdown(sctx) != nil && s.handedTo.Load() == nil {
 		_ = srv.Close()
 	}
 	wg.Wait()
-	s.conns.Wait()
-	log.Info("ended", "pid", os.Getpid())
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil
 	}
-	return err
+	return srv, err
 }
 
 // limitMemory gives back what is not needed and lets the heap grow to 64 MB, or to twice what the fleet
@@ -223,7 +249,8 @@ func (s *Server) writeNote() error {
 	if err != nil {
 		return err
 	}
-	b, err := json.Marshal(Note{Version: version.Current(), Program: exe, PID: os.Getpid(), Service: s.cfg.Service})
+	b, err := json.Marshal(Note{Version: version.Current(), Capability: version.Capability, Program: exe,
+		PID: os.Getpid(), Service: s.cfg.Service})
 	if err != nil {
 		return err
 	}
@@ -239,7 +266,8 @@ func (s *Server) openBackends(homeID string) map[string]backend.Backend {
 	out := map[string]backend.Backend{}
 	for _, name := range backend.Registered() {
 		env := backend.Env{Home: s.cfg.Home, Settings: s.cfg.Settings[name], Log: s.cfg.Log.With("backend", name),
-			Executable: func() (string, error) { return s.cfg.Home.Program("berth") }, HomeID: homeID, Fault: s.cfg.Fault}
+			HomeID: homeID, Fault: s.cfg.Fault,
+			Executable: func() (string, error) { return s.cfg.Home.Program("berth") }}
 		b, err := s.lines.OpenBackend(env, name)
 		if err != nil {
 			s.failed[name] = err
@@ -262,7 +290,7 @@ func closeBackends(backends map[string]backend.Backend) {
 
 func (s *Server) touch() { s.lastAsked.Store(time.Now().UnixNano()) }
 
-// counted counts the requests under way and remembers when somebody last asked.
+// counted counts the requests under way and remembers when somebody last asked. All but byte streams end with serving.
 func (s *Server) counted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.active.Add(1)
@@ -271,8 +299,24 @@ func (s *Server) counted(next http.Handler) http.Handler {
 			s.touch()
 			s.active.Add(-1)
 		}()
+		if s.serving.Err() != nil {
+			api.WriteError(w, errMoved)
+			return
+		}
+		if r.Header.Get("Upgrade") == "" {
+			ctx, cancel := context.WithCancel(r.Context())
+			defer cancel()
+			defer context.AfterFunc(s.serving, cancel)()
+			r = r.WithContext(ctx)
+		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// end ends the daemon and its byte streams.
+func (s *Server) end() {
+	s.makeWay()
+	s.stop()
 }
 
 // endWhenIdle ends the daemon when nobody has asked and nothing was under way for cfg.Idle. It wakes
@@ -289,7 +333,7 @@ func (s *Server) endWhenIdle(ctx context.Context) {
 			wait = s.cfg.Idle
 		} else if wait <= 0 {
 			s.cfg.Log.Info("ending: idle", "for", quiet)
-			s.stop()
+			s.end()
 			return
 		}
 		select {
@@ -316,7 +360,9 @@ func (s *Server) caller(r *http.Request) (context.Context, error) {
 	s.ws.Remember(d.Env, "")
 	c := &backend.Caller{Actor: s.actor, Env: d.Env}
 	if d.Interactive && d.ClientID != "" {
-		c.Ask = func(ctx context.Context, q api.Question) (string, error) { return s.questions.ask(ctx, d.ClientID, q) }
+		c.Ask = func(ctx context.Context, q api.Question) (string, error) {
+			return s.questions.ask(ctx, d.ClientID, q)
+		}
 	}
 	return backend.WithCaller(r.Context(), c), nil
 }

@@ -31,10 +31,12 @@ func (s *Server) reachable(name string) (store.Instance, error) {
 	case api.StateStopped, api.StateStopping:
 		return rec, api.Errorf(api.CodeUnreachable, "%s is %s", rec.Name, rec.State).WithHint("berth start %s", rec.Name)
 	case api.StateCreateFailed, api.StateDeleting:
-		return rec, api.Errorf(api.CodeUnreachable, "%s is %s: %s", rec.Name, rec.State, rec.StateReason).WithHint("berth show %s", rec.Name)
+		return rec, api.Errorf(api.CodeUnreachable, "%s is %s: %s", rec.Name, rec.State, rec.StateReason).
+			WithHint("berth show %s", rec.Name)
 	}
 	if rec.Line == (backend.Line{}) {
-		return rec, api.Errorf(api.CodeUnreachable, "%s has no address yet: it is %s", rec.Name, rec.State).WithHint("berth show %s", rec.Name)
+		return rec, api.Errorf(api.CodeUnreachable, "%s has no address yet: it is %s", rec.Name, rec.State).
+			WithHint("berth show %s", rec.Name)
 	}
 	return rec, nil
 }
@@ -53,6 +55,12 @@ func (s *Server) relay(path string) http.HandlerFunc {
 			api.WriteError(w, err)
 			return
 		}
+		end, ok := s.streams.begin(rec.ID)
+		if !ok {
+			api.WriteError(w, errMoved)
+			return
+		}
+		defer end()
 		conn, err := s.lines.Agent(ctx, &rec)
 		var un *workspace.AgentUnavailable
 		switch {
@@ -74,8 +82,6 @@ func (s *Server) plain(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	if err != nil {
 		return // it has answered
 	}
-	s.conns.Add(1)
-	defer s.conns.Done()
 	defer st.Close()
 	// A hijacked request's context does not end with its connection.
 	ctx, cancel := context.WithCancel(backend.WithCaller(s.ctx, backend.CallerFrom(ctx)))
@@ -94,8 +100,6 @@ func (s *Server) splice(w http.ResponseWriter, r *http.Request, agent net.Conn, 
 		api.WriteError(w, fmt.Errorf("taking over the connection: %w", err))
 		return
 	}
-	s.conns.Add(1)
-	defer s.conns.Done()
 	closeBoth := sync.OnceFunc(func() {
 		_ = client.Close()
 		_ = agent.Close()
@@ -168,7 +172,9 @@ func (s *Server) agent(w http.ResponseWriter, r *http.Request) {
 			api.ClearVersion(w.Header()) // what answers is the agent, which says its own
 			return nil
 		},
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) { api.WriteError(w, unreachable(&rec, err)) },
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			api.WriteError(w, unreachable(&rec, err))
+		},
 	}
 	proxy.ServeHTTP(w, r)
 }
@@ -181,7 +187,9 @@ func unreachable(rec *store.Instance, err error) error {
 	}
 	var un *workspace.AgentUnavailable
 	if errors.As(err, &un) {
-		return api.Errorf(api.CodeUnreachable, "%s has no agent: %s", rec.Name, un.Reason).WithHint("berth exec and berth ssh still work, over plain SSH")
+		return api.Errorf(api.CodeUnreachable, "%s has no agent: %s", rec.Name, un.Reason).
+			WithHint("berth exec and berth ssh still work, over plain SSH")
 	}
-	return api.Errorf(api.CodeUnreachable, "the agent of %s does not answer: %w", rec.Name, err).WithHint("berth show %s", rec.Name)
+	return api.Errorf(api.CodeUnreachable, "the agent of %s does not answer: %w", rec.Name, err).
+		WithHint("berth show %s", rec.Name)
 }

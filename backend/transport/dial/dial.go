@@ -59,6 +59,9 @@ func New(o Options) *Dialer {
 // Remote is the manager of the SSH connections.
 func (l *Dialer) Remote() *ssh.Manager { return l.remote }
 
+// Keep implements daemon.Lines.
+func (l *Dialer) Keep(keep func(id string) bool) { l.remote.Keep(keep) }
+
 // Close ends all connections.
 func (l *Dialer) Close() { l.remote.Close() }
 

@@ -244,6 +244,9 @@ func (c *Conn) checkLater() {
 		case <-c.ctx.Done():
 			return
 		}
+		if c.m.isHandedOver() {
+			return
+		}
 		if err := c.check(ctx); err != nil && ctx.Err() == nil {
 			c.m.o.Log.Warn("comparing the agent's version", "host", c.t.where(), "error", err)
 		}

@@ -57,6 +57,8 @@ type Manager struct {
 	attempts map[string]*attempt // by target
 	lines    map[string]*line    // by instance
 	secrets  map[string]*secrets // by target
+
+	handedOver bool // see Keep
 }
 
 // line is what the manager knows of one instance.

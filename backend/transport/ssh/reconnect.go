@@ -97,7 +97,7 @@ func (m *Manager) lost(c *Conn) {
 func (m *Manager) reconnect(l *line) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed || l.retry != nil || m.lines[l.key] != l {
+	if m.closed || m.handedOver || l.retry != nil || m.lines[l.key] != l {
 		return
 	}
 	ctx, cancel := context.WithCancel(backend.WithCaller(m.ctx, &backend.Caller{Actor: "berth", Env: l.env}))

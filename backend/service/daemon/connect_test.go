@@ -1,0 +1,206 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"berth/backend/api"
+	"berth/backend/base/flock"
+	"berth/backend/base/paths"
+	"berth/backend/base/version"
+	"berth/backend/transport/dial"
+)
+
+// TestMain makes the test binary play the daemon of a home without backends: "play-daemon HOME".
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "play-daemon" {
+		os.Exit(playDaemon(os.Args[2]))
+	}
+	os.Exit(m.Run())
+}
+
+func playDaemon(home string) int {
+	h, err := paths.At(home)
+	if err != nil {
+		return 2
+	}
+	ready := os.NewFile(3, "ready")
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	err = Serve(context.Background(), Config{Home: h, Idle: time.Minute, Log: log,
+		NewLines: func(state func(string, bool, *api.AgentStatus)) Lines {
+			return dial.New(dial.Options{Home: h, Log: log, State: state})
+		},
+		Ready: func() { _, _ = io.WriteString(ready, "ok"); _ = ready.Close() },
+	})
+	if err != nil {
+		_ = json.NewEncoder(ready).Encode(api.ErrorDocument{Error: api.AsError(err)})
+		return 1
+	}
+	return 0
+}
+
+// connector returns a connector of an empty home whose daemons end with the test.
+func connector(t *testing.T) *Connector {
+	t.Helper()
+	home := filepath.Join(t.TempDir(), "home")
+	h, err := paths.At(home)
+	require.NoError(t, err)
+	require.NoError(t, h.Prepare())
+	t.Cleanup(func() {
+		_, err := (&Connector{Home: h}).Stop(context.Background())
+		require.NoError(t, err)
+	})
+	return &Connector{Home: h, Args: []string{"play-daemon", home}, Limit: 10 * time.Second}
+}
+
+// within bounds what hung once, so that it fails.
+func within(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// dialled connects and returns the process id of the daemon that answers.
+func dialled(t *testing.T, c *Connector) int {
+	t.Helper()
+	client := &api.WorkspaceClient{Dial: c.Dial}
+	defer client.Close()
+	info, err := client.Daemon().Info(within(t))
+	require.NoError(t, err)
+	return info.PID
+}
+
+// older serves as an older daemon of a home does: it says so in its note and answers what end it. It is of the
+// capability given; 1 knows no hand-over.
+type older struct {
+	h     paths.Home
+	l     *net.UnixListener
+	busy  bool
+	asked chan string // what it was asked to do
+}
+
+// olderPID is a process id that no process has.
+const olderPID = 1 << 22
+
+func serveOlder(t *testing.T, h paths.Home, capability int, then func(*older)) *older {
+	t.Helper()
+	l, err := listen(h)
+	require.NoError(t, err)
+	o := &older{h: h, l: l, asked: make(chan string, 8)}
+	end := func(what string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			o.asked <- what + r.URL.RawQuery
+			if o.busy {
+				api.WriteError(w, api.Errorf(api.CodeConflict, "the daemon is in use"))
+				return
+			}
+			w.WriteHeader(http.StatusNoContent)
+			time.AfterFunc(20*time.Millisecond, func() { then(o) })
+		}
+	}
+	routes := []api.Route{{Method: "POST", Path: "/v1/daemon/stop", Handler: end("stop ")},
+		{Method: "GET", Path: "/v1/info", Handler: func(w http.ResponseWriter, _ *http.Request) {
+			api.WriteJSON(w, http.StatusOK, api.Info{PID: olderPID})
+		}}}
+	if capability > 1 {
+		routes = append(routes, api.Route{Method: "POST", Path: "/v1/daemon/handover", Handler: end("handover ")})
+	}
+	srv := &http.Server{Handler: api.Mux(routes)}
+	done := make(chan struct{})
+	go func() { defer close(done); _ = srv.Serve(l) }()
+	t.Cleanup(func() { _ = srv.Close(); <-done })
+	b, err := json.Marshal(Note{Version: version.Version{Number: "0.0.1"}, Capability: capability, PID: olderPID})
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(notePath(h), b, 0o600))
+	return o
+}
+
+// TestOlderDaemonThatWasKilledHoldsNobodyUp kills an older daemon while it makes way: its socket's file stays, and was
+// waited for without end.
+func TestOlderDaemonThatWasKilledHoldsNobodyUp(t *testing.T) {
+	c := connector(t)
+	o := serveOlder(t, c.Home, 2, func(o *older) { _ = o.l.Close() })
+	require.NotEqual(t, olderPID, dialled(t, c))
+	require.Equal(t, "handover ", <-o.asked)
+}
+
+// TestAnotherClientThatIsFasterHoldsNobodyUp has the next daemon's socket stand where the older one's stood before a
+// client looks: it saw a socket each time that it looked, and waited without end.
+func TestAnotherClientThatIsFasterHoldsNobodyUp(t *testing.T) {
+	c := connector(t)
+	next := make(chan int, 1)
+	serveOlder(t, c.Home, 2, func(o *older) {
+		// One moment between the two: the socket is replaced, as by a rename.
+		_ = o.l.Close()
+		_ = os.Remove(notePath(o.h))
+		next <- dialled(t, &Connector{Home: c.Home, Args: c.Args})
+	})
+	require.Equal(t, dialled(t, c), <-next)
+}
+
+// TestDaemonThatDoesNotEndIsSaid has an older daemon agree to end, and stay.
+func TestDaemonThatDoesNotEndIsSaid(t *testing.T) {
+	c := connector(t)
+	c.Limit = 50 * time.Millisecond
+	serveOlder(t, c.Home, 2, func(*older) {})
+	_, err := c.Dial(within(t))
+	require.ErrorIs(t, err, &api.Error{Code: api.CodeUnreachable})
+	require.ErrorContains(t, err, "does not end")
+	require.NoError(t, os.Remove(c.Home.DaemonSocket())) // for the test's end
+}
+
+// TestOlderDaemonInUseServesOn meets a daemon that can't hand over: it is replaced when it is idle only, and the user is
+// told once why it is used.
+func TestOlderDaemonInUseServesOn(t *testing.T) {
+	c := connector(t)
+	var told []string
+	shown := false
+	warn := func(s string) bool { told = append(told, s); return shown }
+	o := serveOlder(t, c.Home, 1, func(o *older) { _ = o.l.Close() })
+	o.busy = true
+	for range 3 { // three calls: the first where nothing can be shown
+		require.Equal(t, olderPID, dialled(t, &Connector{Home: c.Home, Args: c.Args, Warn: warn}))
+		require.Equal(t, "stop idle=true", <-o.asked)
+		shown = true
+	}
+	require.Len(t, told, 2, "what was shown is not said again")
+	require.Contains(t, told[1], "0.0.1")
+	require.Contains(t, told[1], "berth daemon stop")
+	o.busy = false
+	require.NotEqual(t, olderPID, dialled(t, &Connector{Home: c.Home, Args: c.Args, Warn: warn}))
+	require.Len(t, told, 2)
+}
+
+// TestStoppedClientHoldsNobodyUp holds the lock of a client that starts the daemon, as one does that was stopped with
+// ctrl-Z: another starts the daemon nevertheless.
+func TestStoppedClientHoldsNobodyUp(t *testing.T) {
+	c := connector(t)
+	c.Limit = 3 * time.Second // also for the daemon's start
+	f, err := os.OpenFile(c.Home.StartLock(), os.O_CREATE|os.O_RDWR, 0o600)
+	require.NoError(t, err)
+	defer f.Close()
+	require.NoError(t, flock.Wait(t.Context(), f, nil))
+	require.NoError(t, syscall.Kill(dialled(t, c), 0))
+}
+
+// TestLeftNoteOfADrainingDaemonIsRemoved finds the note of a daemon that was killed after it had handed over.
+func TestLeftNoteOfADrainingDaemonIsRemoved(t *testing.T) {
+	c := connector(t)
+	require.NoError(t, c.Home.PrepareRun())
+	left := filepath.Join(c.Home.Run, "draining-1.json")
+	require.NoError(t, os.WriteFile(left, []byte(`{"pid":4194304}`), 0o600))
+	require.Empty(t, FindDraining(c.Home))
+	require.NoFileExists(t, left)
+}

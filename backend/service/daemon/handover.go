@@ -1,0 +1,160 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"berth/backend/api"
+	"berth/backend/base/paths"
+	"berth/backend/base/version"
+)
+
+// makeWay takes away how clients find this daemon, and lets nothing begin any more. From here on they start the next
+// one, which waits for the lock. What reaches this one still is told to ask again.
+func (s *Server) makeWay() {
+	s.leaving.Do(func() { // once: later they may be the next daemon's
+		_ = os.Remove(s.cfg.Home.DaemonSocket())
+		_ = os.Remove(notePath(s.cfg.Home))
+		s.streams.close()
+		s.yield()
+	})
+}
+
+// errMoved answers what comes after makeWay; clients ask the next daemon then.
+var errMoved = api.Errorf(api.CodeMoved, "this daemon has ended or made way for a newer one").WithHint("try again")
+
+// handOver lets a newer daemon have the home: its socket, lock and store, and the operations under way. This one stays
+// only as long as it has byte streams to carry.
+func (s *Server) handOver(w http.ResponseWriter, r *http.Request) {
+	var by version.Version
+	if err := api.ReadJSON(r, &by); err != nil {
+		api.WriteError(w, err)
+		return
+	}
+	if own := version.Current(); !by.Newer(own) {
+		api.WriteError(w, api.Errorf(api.CodeRefused,
+			"the daemon is of version %s (built %s) and makes way for a newer one only, not for %s (built %s)",
+			own.Number, own.Built.Format(time.RFC3339), by.Number, by.Built.Format(time.RFC3339)))
+		return
+	}
+	s.handedTo.Store(&by)
+	w.WriteHeader(http.StatusNoContent)
+	s.makeWay()
+}
+
+// endLimit is how long streams that are ended may take.
+const endLimit = 5 * time.Second
+
+// endStreams waits until no stream is left. After a hand-over they go on to their end, however long that takes, and
+// only the connections that they need stay; else, or when the process is to end, they are ended.
+func (s *Server) endStreams() {
+	over := s.handedTo.Load()
+	if n := s.streams.count(); over != nil && n > 0 && s.ctx.Err() == nil {
+		s.cfg.Log.Info("a newer daemon has taken over; this one stays until its byte streams have ended",
+			"pid", os.Getpid(), "newer", over.Number, "streams", n)
+		defer s.noteDraining(n)()
+	} else {
+		s.stop()
+	}
+	ending := s.ctx.Done()
+	var late <-chan time.Time
+	for s.streams.count() > 0 {
+		if over != nil {
+			s.lines.Keep(s.streams.of)
+		}
+		select {
+		case <-s.streams.ended:
+		case <-ending:
+			ending, late = nil, time.After(endLimit)
+		case <-late:
+			s.cfg.Log.Warn("byte streams do not end; they end with this process", "streams", s.streams.count())
+			return
+		}
+	}
+}
+
+// Draining describes a daemon that has handed over and carries its last byte streams.
+type Draining struct {
+	version.Version
+	PID     int       `json:"pid"`
+	Since   time.Time `json:"since"`
+	Streams int       `json:"streams"` // at the hand-over
+	path    string
+}
+
+// noteDraining writes the note of a draining daemon, which is locked as long as it lives, and returns what removes it.
+func (s *Server) noteDraining(streams int) (remove func()) {
+	path := filepath.Join(s.cfg.Home.Run, fmt.Sprintf("draining-%d.json", os.Getpid()))
+	d := Draining{Version: version.Current(), PID: os.Getpid(), Since: time.Now().UTC(), Streams: streams}
+	b, err := json.Marshal(d)
+	if err == nil {
+		err = os.MkdirAll(s.cfg.Home.Run, 0o700)
+	}
+	var f *os.File
+	if err == nil {
+		f, err = os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	}
+	if err != nil {
+		s.cfg.Log.Warn("writing the note of a daemon that has handed over", "error", err)
+		return func() {}
+	}
+	if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
+		_, err = f.Write(b)
+	}
+	if err != nil {
+		s.cfg.Log.Warn("writing the note of a daemon that has handed over", "error", err)
+	}
+	return func() {
+		_ = os.Remove(path)
+		_ = f.Close()
+		_ = os.Remove(s.cfg.Home.Run) // stays while something is in it
+	}
+}
+
+// FindDraining returns the daemons of a home that have handed over and carry their last byte streams.
+func FindDraining(h paths.Home) []Draining {
+	names, _ := filepath.Glob(filepath.Join(h.Run, "draining-*.json")) // fails for bad patterns only
+	var out []Draining
+	for _, name := range names {
+		f, err := os.Open(name)
+		if err != nil {
+			continue // it has just ended
+		}
+		d := Draining{path: name}
+		dead := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil
+		err = json.NewDecoder(f).Decode(&d)
+		_ = f.Close()
+		switch {
+		case dead:
+			_ = os.Remove(name) // it was killed
+		case err == nil && d.PID > 1:
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// End ends a draining daemon and its byte streams.
+func (d Draining) End(ctx context.Context) error {
+	if err := syscall.Kill(d.PID, syscall.SIGTERM); err != nil {
+		return fmt.Errorf("ending the daemon that has handed over (pid %d): %w", d.PID, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*endLimit)
+	defer cancel()
+	for paths.Exists(d.path) {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the daemon that has handed over (pid %d) does not end: %w", d.PID, ctx.Err())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	return nil
+}
