@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"syscall"
+	"time"
 
 	"berth/backend"
 	"berth/backend/api"
@@ -69,10 +71,10 @@ func (l *Dialer) Close() { l.remote.Close() }
 func (l *Dialer) Agent(ctx context.Context, in *store.Instance) (net.Conn, error) {
 	switch {
 	case in.Line.Socket != "":
-		var d net.Dialer
-		c, err := d.DialContext(ctx, "unix", in.Line.Socket)
+		c, err := dialSocket(ctx, in.Line.Socket, in.State == api.StateRunning)
 		if err != nil {
-			return nil, api.Errorf(api.CodeUnreachable, "the agent of %s does not answer: %w", in.Name, err).WithHint("berth show --console %s; berth restart %s", in.Name, in.Name)
+			return nil, api.Errorf(api.CodeUnreachable, "the agent of %s does not answer: %w", in.Name, err).
+				WithHint("berth show --console %s; berth restart %s", in.Name, in.Name)
 		}
 		return c, nil
 	case in.Line.SSH != nil:
@@ -88,6 +90,28 @@ func (l *Dialer) Agent(ctx context.Context, in *store.Instance) (net.Conn, error
 		return c, err
 	}
 	return nil, api.Errorf(api.CodeUnreachable, "%s has no address yet: it is %s", in.Name, in.State)
+}
+
+// awayLimit is how long an agent on this host is waited for that was there and is not: it is being replaced by an older
+// protocol's hand-over, or was killed and is started again. Over SSH, package ssh starts it.
+const awayLimit = 5 * time.Second
+
+// dialSocket connects to the agent that listens on a socket. With wait, one that is away for a moment is waited for.
+func dialSocket(ctx context.Context, socket string, wait bool) (net.Conn, error) {
+	var d net.Dialer
+	began := time.Now()
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+		c, err := d.DialContext(ctx, "unix", socket)
+		away := errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED)
+		if err == nil || !wait || !away || time.Since(began) > awayLimit {
+			return c, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(pause):
+		}
+	}
 }
 
 // Forget implements workspace.Lines.
