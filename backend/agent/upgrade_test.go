@@ -3,11 +3,14 @@ package agent
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -157,3 +160,121 @@ func TestSocketsRemovedByACleanerAreMadeAgain(t *testing.T) {
 	q.Types("echo he''re\n")
 	q.Sees("here")
 }
+
+// TestNoCallFailsDuringAnUpgrade calls the agent without a pause, on connections of its own each time, while a newer
+// one takes over.
+func TestNoCallFailsDuringAnUpgrade(t *testing.T) {
+	o := testOptions(t)
+	info, c := startDetached(t, o)
+	require.NoError(t, waitEnvironment(t, c))
+	stop := make(chan struct{})
+	var calls, failed atomic.Int64
+	var wg sync.WaitGroup
+	call := func(f func() error) {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				calls.Add(1)
+				if err := f(); err != nil && failed.Add(1) < 5 {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 3 {
+		call(func() error {
+			s, err := c.OpenExec(t.Context(), sh("echo out; echo err >&2; exit 7"))
+			if err != nil {
+				return fmt.Errorf("exec: %w", err)
+			}
+			var out, errs bytes.Buffer
+			x, err := s.Run(t.Context(), api.StreamIO{Stdout: &out, Stderr: &errs})
+			if err != nil || x.Code != 7 || out.String() != "out\n" || errs.String() != "err\n" {
+				return fmt.Errorf("exec: %w, %+v, %q, %q", err, x, &out, &errs)
+			}
+			return nil
+		})
+	}
+	for _, f := range []func(*api.AgentClient) error{
+		func(c *api.AgentClient) error { _, err := c.Info(t.Context()); return err },
+		func(c *api.AgentClient) error { _, err := c.Terminals(t.Context()); return err },
+		func(c *api.AgentClient) error { return c.KeepOnStart(t.Context(), api.SetupPlan{}) },
+	} {
+		call(func() error {
+			c := NewClient(o.Socket)
+			defer c.Close()
+			return f(c)
+		})
+	}
+	eventually(t, "some calls", func() bool { return calls.Load() > 50 })
+	up, err := startBy(t, newer(t), o)
+	require.NoError(t, err)
+	require.NotEqual(t, info.PID, up.PID)
+	before := calls.Load()
+	eventually(t, "some calls to the newer one", func() bool { return calls.Load() > before+50 })
+	close(stop)
+	wg.Wait()
+	require.Zero(t, failed.Load(), "of %d calls", calls.Load())
+}
+
+// waitEnvironment waits until commands need not wait for the environment of the login shell.
+func waitEnvironment(t *testing.T, c *api.AgentClient) error {
+	t.Helper()
+	s, err := c.OpenExec(t.Context(), sh("true"))
+	if err != nil {
+		return err
+	}
+	_, err = s.Run(t.Context(), api.StreamIO{Stdout: io.Discard, Stderr: io.Discard})
+	return err
+}
+
+// TestLateOutputAcrossAnUpgrade: a command has ended on the older agent, and what it left behind says more after the
+// newer one has taken over.
+func TestLateOutputAcrossAnUpgrade(t *testing.T) {
+	o := testOptions(t)
+	info, c := startDetached(t, o)
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	require.NoError(t, syscall.Mkfifo(fifo, 0o600))
+	s, err := c.OpenExec(t.Context(), sh("(read x <"+fifo+"; echo $x; echo and err >&2) & echo first; exit 5"))
+	require.NoError(t, err)
+	var out, errs bytes.Buffer
+	began := make(chan struct{})
+	ended := make(chan wire.ExitStatus, 1)
+	go func() {
+		x, err := s.Run(t.Context(), api.StreamIO{Stdout: io.MultiWriter(&out, &closer{c: began}), Stderr: &errs})
+		if err != nil {
+			t.Error(err)
+		}
+		ended <- x
+	}()
+	<-began
+	up, err := startBy(t, newer(t), o)
+	require.NoError(t, err)
+	require.NotEqual(t, info.PID, up.PID)
+	select {
+	case x := <-ended:
+		t.Fatalf("it ended with %+v and %q", x, &out)
+	default:
+	}
+	f, err := os.OpenFile(fifo, os.O_WRONLY, 0)
+	require.NoError(t, err)
+	_, err = f.WriteString("late\n")
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	require.Equal(t, wire.ExitStatus{Code: 5}, <-ended)
+	require.Equal(t, "first\nlate\n", out.String())
+	require.Equal(t, "and err\n", errs.String())
+	eventually(t, "the old agent to leave", func() bool { _, err := process.Identify(info.PID); return err != nil })
+}
+
+// closer closes a channel at its first write.
+type closer struct {
+	once sync.Once
+	c    chan struct{}
+}
+
+func (c *closer) Write(p []byte) (int, error) { c.once.Do(func() { close(c.c) }); return len(p), nil }

@@ -44,12 +44,7 @@ func (s *Stream) Fail(err error) { _ = s.Writer.WriteJSON(wire.Error, AsError(er
 // openStream upgrades a new connection to a stream at path and sends req as its first frame, in one
 // go: it costs one round trip. Closing ctx before it returns gives up; afterwards use Close.
 func (t *transport) openStream(ctx context.Context, path string, req any) (*Stream, error) {
-	for n := 0; ; n++ {
-		s, err := t.openStreamOnce(ctx, path, req)
-		if n == moves || !errors.Is(err, &Error{Code: CodeMoved}) {
-			return s, err
-		}
-	}
+	return again(ctx, func() {}, func() (*Stream, error) { return t.openStreamOnce(ctx, path, req) })
 }
 
 func (t *transport) openStreamOnce(ctx context.Context, path string, req any) (*Stream, error) {

@@ -72,6 +72,10 @@ func (t *transport) request(ctx context.Context, method, path string, body any) 
 	}
 	req.Header.Set(CallerHeader, t.caller)
 	sayVersion(req.Header)
+	if method == http.MethodPut || method == http.MethodDelete {
+		// Not sent: it lets the transport ask again where the other side closed a kept connection, as for GET.
+		req.Header["X-Idempotency-Key"] = nil
+	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
@@ -95,18 +99,12 @@ func (t *transport) call(ctx context.Context, method, path string, body, out any
 	return nil
 }
 
-// moves bounds how often a call is made again because another daemon serves now.
-const moves = 3
-
 // open does one request and returns the answer if it is a success.
 func (t *transport) open(ctx context.Context, method, path string, body any) (*http.Response, error) {
-	for n := 0; ; n++ {
-		res, err := t.openOnce(ctx, method, path, body)
-		if n == moves || !errors.Is(err, &Error{Code: CodeMoved}) {
-			return res, err
-		}
-		t.http.CloseIdleConnections() // those to the one that has made way
-	}
+	// Kept connections are to the one that has made way.
+	return again(ctx, t.http.CloseIdleConnections, func() (*http.Response, error) {
+		return t.openOnce(ctx, method, path, body)
+	})
 }
 
 func (t *transport) openOnce(ctx context.Context, method, path string, body any) (*http.Response, error) {

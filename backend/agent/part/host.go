@@ -29,7 +29,7 @@ type Agent interface {
 	// Context ends when streams are to end.
 	Context() context.Context
 	// Begin counts a stream, or another thing that the agent has to wait for when it leaves; Done ends it. False means
-	// that the agent leaves and begins nothing new: answer with ErrLeaving.
+	// that the agent leaves and begins nothing new: answer with Leaving.
 	Begin() bool
 	Done()
 	// LoginEnvironment is the newest environment of the user's login shell.

@@ -14,7 +14,7 @@ const requestLimit = 30 * time.Second
 // stream's end. The agent waits for it when it leaves.
 func (h *Host) Stream(w http.ResponseWriter, r *http.Request, req any, f func(*api.Stream) error) {
 	if !h.Begin() {
-		api.WriteError(w, ErrLeaving())
+		Leaving(w)
 		return
 	}
 	defer h.Done()
@@ -35,7 +35,13 @@ func (h *Host) Stream(w http.ResponseWriter, r *http.Request, req any, f func(*a
 	}
 }
 
-// ErrLeaving is the answer of an agent that begins nothing new.
+// Leaving answers for an agent that begins nothing new. Nothing was done: a client asks again, and reaches the newer
+// agent where there is one.
+func Leaving(w http.ResponseWriter) {
+	api.WriteError(w, ErrLeaving())
+}
+
+// ErrLeaving says that the agent begins nothing new.
 func ErrLeaving() error {
-	return api.Errorf(api.CodeConflict, "the agent is being replaced or stopped").WithHint("try again in a moment")
+	return api.Errorf(api.CodeMoved, "the agent is being replaced or stopped").WithHint("try again in a moment")
 }

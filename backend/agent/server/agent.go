@@ -57,12 +57,15 @@ type Agent struct {
 	lockFile *os.File
 	lis      *guard
 	draining bool           // a newer agent has taken over
+	gone     bool           // socket and lock are another one's, or nobody's
 	closed   bool           // no stream may begin
 	streams  sync.WaitGroup // execs and attached terminals; Add under mu
+	serving  sync.WaitGroup // those that accept connections; Add under mu
 
-	conns    chan struct{} // slots for connections
-	grace    atomic.Int64  // nanoseconds that a command has after its client hung up
-	activity atomic.Int64  // Unix nanoseconds of the last input or output
+	unanswered unanswered
+	conns      chan struct{} // slots for connections
+	grace      atomic.Int64  // nanoseconds that a command has after its client hung up
+	activity   atomic.Int64  // Unix nanoseconds of the last input or output
 }
 
 const (
@@ -70,8 +73,6 @@ const (
 	hangupGrace = 5 * time.Second
 	// stopGrace is the time between asking and forcing when all is ended, where none is given.
 	stopGrace = 5 * time.Second
-	// answerLimit is how long an agent that leaves waits for the answers under way.
-	answerLimit = 2 * time.Second
 )
 
 // ErrRunning is returned where an agent of this state folder runs already.
@@ -112,18 +113,20 @@ func New(ctx context.Context, c Config) (_ *Agent, err error) {
 			_ = a.lockFile.Close()
 		}
 	}()
-	l, err := listen(c.Socket)
-	if err != nil {
-		return nil, err
+	if a.lis == nil {
+		l, err := listen(c.Socket)
+		if err != nil {
+			return nil, err
+		}
+		a.lis = a.guarded(l)
 	}
-	a.lis = a.guarded(l)
 	self, err := process.Self()
 	if err == nil {
 		err = atomicfile.Write(c.RecordPath(), Record{Identity: self, Socket: c.Socket, Version: c.Version.Number,
 			Built: c.Version.Built, Exe: exe})
 	}
 	if err != nil {
-		_ = l.Close()
+		_ = a.lis.Close()
 		return nil, fmt.Errorf("writing the agent's record: %w", err)
 	}
 	a.ctx, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -133,16 +136,22 @@ func New(ctx context.Context, c Config) (_ *Agent, err error) {
 	return a, nil
 }
 
+// takeLock takes the lock; from an older agent also its socket, if that gives it.
 func (a *Agent) takeLock(ctx context.Context) error {
 	f, err := Lock(a.c.LockPath(), false)
 	if errors.Is(err, ErrLocked) {
 		if !a.c.Takeover {
 			return ErrRunning
 		}
-		if err := handOver(ctx, a.c.Socket, a.c.Version); err != nil {
+		var l *net.UnixListener
+		if f, l, err = takeOver(ctx, a.c.Socket, a.c.Version); err != nil {
 			return fmt.Errorf("asking the older agent to hand over: %w", err)
 		}
-		f, err = LockWithin(ctx, a.c.LockPath(), 10*time.Second)
+		if l != nil {
+			a.lis = a.guarded(l)
+		} else {
+			f, err = LockWithin(ctx, a.c.LockPath(), 10*time.Second)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("the agent's lock: %w", err)
@@ -166,10 +175,12 @@ func (a *Agent) Serve() error {
 	p := new(http.Protocols)
 	p.SetHTTP1(true)
 	p.SetUnencryptedHTTP2(true)
-	a.srv = &http.Server{Handler: api.Mux(a.routes()), Protocols: p, ReadHeaderTimeout: 30 * time.Second,
-		MaxHeaderBytes: 1 << 20, ErrorLog: slog.NewLogLogger(a.c.Log.Handler(), slog.LevelWarn)}
+	a.srv = &http.Server{Handler: a.lastAnswers(api.Mux(a.routes())), Protocols: p, ReadHeaderTimeout: 30 * time.Second,
+		MaxHeaderBytes: 1 << 20, ConnState: a.unanswered.note, ErrorLog: slog.NewLogLogger(a.c.Log.Handler(), slog.LevelWarn)}
 	a.events.add("agent.started", "info", "the agent started")
-	go a.serveOn(a.lis)
+	a.mu.Lock()
+	a.serveOn(a.lis)
+	a.mu.Unlock()
 	<-a.quit
 
 	a.mu.Lock()
@@ -180,9 +191,7 @@ func (a *Agent) Serve() error {
 		a.stopParts()
 	}
 	a.events.close()
-	sctx, cancel := context.WithTimeout(context.Background(), answerLimit)
-	defer cancel()
-	_ = a.srv.Shutdown(sctx) // answers under way; streams are not among them
+	a.finishAnswers()
 	a.mu.Lock()
 	a.closed = true
 	a.mu.Unlock()
@@ -198,19 +207,23 @@ func (a *Agent) Serve() error {
 	return nil
 }
 
+// serveOn serves a socket until it is closed; a.mu is held.
 func (a *Agent) serveOn(l *guard) {
-	err := a.srv.Serve(l)
-	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
-		return
-	}
-	a.c.Log.Error("the agent's socket failed", "err", err)
-	a.leave()
+	a.serving.Go(func() {
+		err := a.srv.Serve(l)
+		if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
+			return
+		}
+		a.c.Log.Error("the agent's socket failed", "err", err)
+		a.leave()
+	})
 }
 
 // letGo closes the socket and the lock. A newer agent may then have both.
 func (a *Agent) letGo(removeRecord bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.gone = true
 	if removeRecord {
 		_ = os.Remove(a.c.RecordPath())
 	}
@@ -237,7 +250,7 @@ func (a *Agent) Signal(s os.Signal) {
 func (a *Agent) relisten() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.draining {
+	if a.draining || a.gone {
 		return nil
 	}
 	a.lis.SetUnlinkOnClose(false)
@@ -247,7 +260,7 @@ func (a *Agent) relisten() error {
 	}
 	old := a.lis
 	a.lis = a.guarded(l)
-	go a.serveOn(a.lis)
+	a.serveOn(a.lis)
 	return old.Close()
 }
 

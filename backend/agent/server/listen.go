@@ -68,6 +68,7 @@ type counted struct {
 	*net.UnixConn
 	once  sync.Once
 	slots chan struct{}
+	waits bool // for an answer; of unanswered
 }
 
 // Close implements net.Conn.

@@ -47,7 +47,7 @@ func (a *Agent) newRunning(newPart func(*part.Host) part.Part) *running {
 	r := &running{a: a}
 	h := a.host
 	h.Agent = contained{a, r}
-	r.Part = newPart(&h)
+	r.failed = r.contain("its making", func() { r.Part = newPart(&h) })
 	return r
 }
 
@@ -76,7 +76,7 @@ func (r *running) broken(why error) string {
 }
 
 func (r *running) start(ctx context.Context) {
-	if r.Start == nil {
+	if r.Start == nil || r.failed != nil {
 		return
 	}
 	var err error
@@ -174,7 +174,7 @@ func (r *running) serve(h http.HandlerFunc) http.HandlerFunc {
 			api.WriteError(w, api.Errorf(api.CodeFailed, "%s", r.broken(failed)))
 			return
 		case drained:
-			api.WriteError(w, part.ErrLeaving())
+			part.Leaving(w)
 			return
 		}
 		aw := &answer{ResponseWriter: w}

@@ -119,16 +119,16 @@ func (s *service) changed(st api.SetupStatus) {
 }
 
 func (s *service) handlePut(w http.ResponseWriter, r *http.Request) {
-	var plan api.SetupPlan
-	err := api.ReadJSON(r, &plan)
-	if err == nil && !s.h.Begin() {
-		err = part.ErrLeaving()
-	}
-	if err != nil {
-		api.WriteError(w, err)
+	if !s.h.Begin() {
+		part.Leaving(w)
 		return
 	}
 	defer s.h.Done()
+	var plan api.SetupPlan
+	if err := api.ReadJSON(r, &plan); err != nil {
+		api.WriteError(w, err)
+		return
+	}
 	answerSetup(w)(s.Engine.Put(plan))
 }
 

@@ -37,19 +37,20 @@ func New(h *part.Host) part.Part {
 
 // handleHostKey makes another host key, or takes it into use.
 func (s service) handleHostKey(w http.ResponseWriter, r *http.Request) {
+	if !s.h.Begin() {
+		part.Leaving(w)
+		return
+	}
+	defer s.h.Done()
 	var q api.HostKeyRequest
 	err := api.ReadJSON(r, &q)
 	if err == nil && q.Step != api.HostKeyNew && q.Step != api.HostKeyUse {
 		err = api.Errorf(api.CodeUsage, "step=%.30q is neither %s nor %s", q.Step, api.HostKeyNew, api.HostKeyUse)
 	}
-	if err == nil && !s.h.Begin() {
-		err = part.ErrLeaving()
-	}
 	if err != nil {
 		api.WriteError(w, err)
 		return
 	}
-	defer s.h.Done()
 	// Goes on if the client goes meanwhile: a key that is half in use helps nobody.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), hostKeyLimit)
 	defer cancel()

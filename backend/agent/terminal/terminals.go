@@ -40,6 +40,7 @@ type terminals struct {
 	ended []ending
 	stop  bool
 	watch sync.WaitGroup
+	opens sync.WaitGroup // terminals that are being opened; Add under mu
 }
 
 type terminal struct {
@@ -194,10 +195,13 @@ func (ts *terminals) waitDead(t *terminal, why error) {
 	}
 }
 
-// stopWatching leaves the terminals to a later agent.
+// stopWatching leaves the terminals to a later agent, with those that are being opened: its list must be whole.
 func (ts *terminals) stopWatching() {
 	ts.mu.Lock()
 	ts.stop = true
+	ts.mu.Unlock()
+	ts.opens.Wait()
+	ts.mu.Lock()
 	for _, t := range ts.live {
 		if t.conn != nil {
 			_ = t.conn.Close()
@@ -321,6 +325,16 @@ func (ts *terminals) killAll(ctx context.Context, grace time.Duration) error {
 
 // open starts a new terminal under a shim of its own.
 func (ts *terminals) open(ctx context.Context, req api.TerminalRequest) (*terminal, error) {
+	ts.mu.Lock()
+	stop := ts.stop
+	if !stop {
+		ts.opens.Add(1)
+	}
+	ts.mu.Unlock()
+	if stop {
+		return nil, part.ErrLeaving()
+	}
+	defer ts.opens.Done()
 	id, dir, err := ts.reserve()
 	if err != nil {
 		return nil, err

@@ -42,7 +42,7 @@ func TestAnAgentThatIsAwayForAMoment(t *testing.T) {
 	t.Cleanup(func() {
 		c := agent.NewClient(o.Socket)
 		defer c.Close()
-		_ = c.StopAgent(context.Background(), api.StopRequest{End: true, GraceSeconds: 0.1})
+		_ = c.Stop(context.Background(), api.StopRequest{End: true, GraceSeconds: 0.1})
 	})
 	d := New(Options{Home: paths.Home{State: dir, Run: run}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		State: func(string, bool, *api.AgentStatus) {}})
@@ -50,9 +50,9 @@ func TestAnAgentThatIsAwayForAMoment(t *testing.T) {
 	var in store.Instance
 	in.ID, in.Name, in.State, in.Line = "i", "i", api.StateRunning, backend.Line{Socket: o.Socket}
 	ask := func() (api.AgentInfo, error) {
-		c := &api.Client{Dial: func(ctx context.Context) (net.Conn, error) { return d.Agent(ctx, &in) }}
+		c := &api.AgentClient{Dial: func(ctx context.Context) (net.Conn, error) { return d.Agent(ctx, &in) }}
 		defer c.Close()
-		return c.AgentInfo(t.Context())
+		return c.Info(t.Context())
 	}
 	got, err := ask()
 	require.NoError(t, err)
