@@ -95,7 +95,7 @@ func (id Identity) Look() State {
 // Alive reports whether the process is known to run.
 func (id Identity) Alive() bool { return id.Look() == Same }
 
-// Is reports whether both name one process, as far as records of older builds tell.
+// Is reports whether both name one process. It is == but for records of older builds, which lack the name space.
 func (id Identity) Is(other Identity) bool {
 	if id.Space == "" || other.Space == "" {
 		id.Space, other.Space = "", ""
