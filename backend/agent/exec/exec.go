@@ -14,12 +14,12 @@ import (
 	"time"
 
 	"berth/backend/agent/environ"
-	"berth/backend/agent/flowcontrol"
 	"berth/backend/agent/part"
 	"berth/backend/agent/process"
 	"berth/backend/agent/shim"
 	"berth/backend/agent/tty"
 	"berth/backend/api"
+	"berth/backend/transport/flowcontrol"
 	"berth/backend/transport/wire"
 )
 

@@ -9,9 +9,9 @@ import (
 	"syscall"
 	"time"
 
-	"berth/backend/agent/flowcontrol"
 	"berth/backend/agent/process"
 	"berth/backend/base/atomicfile"
+	"berth/backend/transport/flowcontrol"
 	"berth/backend/transport/wire"
 )
 
