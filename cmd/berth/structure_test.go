@@ -3,11 +3,13 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -84,26 +86,133 @@ func TestImportsGoDown(t *testing.T) {
 	}
 }
 
-// TestSmallProgramsStaySmall keeps what the agent, the shim and plain verbs must not carry out of them.
-func TestSmallProgramsStaySmall(t *testing.T) {
-	for _, c := range []struct {
-		program string
-		never   []string
-		why     string
-	}{
-		{"berth/cmd/berth-agent", []string{"modernc.org/sqlite", "github.com/charmbracelet/bubbletea", "berth/ui", "berth/backend/service/workspace", "github.com/spf13/cobra", "golang.org/x/crypto/ssh"}, "the agent is copied to instances"},
-		{"berth/cmd/berth-shim", []string{"net/http", "modernc.org/sqlite", "berth/backend/api", "berth/ui"}, "there is a shim for each terminal"},
-		{"berth/ui", []string{"modernc.org/sqlite", "berth/backend/service/workspace", "berth/backend/transport/ssh", "berth/backend/transport/sshconfig", "berth/backend/transport/knownhosts"}, "the dashboard holds no state"},
-		{"berth/backend/api", []string{"modernc.org/sqlite", "github.com/getkin/kin-openapi"}, "programs import the client"},
-		{"berth/cmd/berth", []string{"github.com/getkin/kin-openapi", "github.com/russross/blackfriday", "testing", "berth/backend/mem"}, "every verb pays for what is linked in"},
-	} {
-		deps := list(t, c.program)[c.program].Deps
-		for _, d := range deps {
-			for _, n := range c.never {
-				require.False(t, d == n || strings.HasPrefix(d, n+"/"), "%s depends on %s: %s", c.program, d, c.why)
+// rule is what packages must not import.
+type rule struct {
+	of    string   // this package and those below it
+	never []string // these packages and those below them
+	deps  bool     // not by way of others either
+	why   string
+	but   string // a package that may
+}
+
+// below reports whether path is pkg or below it.
+func below(path, pkg string) bool { return path == pkg || strings.HasPrefix(path, pkg+"/") }
+
+// broken lists what breaks the rule.
+func (r rule) broken(pkgs map[string]pkg) (out []string) {
+	for path, p := range pkgs {
+		if !below(path, r.of) || path == r.but {
+			continue
+		}
+		imports := p.Imports
+		if r.deps {
+			imports = p.Deps
+		}
+		for _, imp := range imports {
+			if slices.ContainsFunc(r.never, func(n string) bool { return below(imp, n) && !below(imp, r.of) }) {
+				out = append(out, fmt.Sprintf("%s imports %s: %s", path, imp, r.why))
 			}
 		}
 	}
+	slices.Sort(out)
+	return out
+}
+
+const (
+	pure  = "queue decides and does nothing: backend/agent/job carries out what it decides"
+	apart = "agent and service meet only on the wire"
+)
+
+var rules = []rule{
+	{of: "berth/queue", never: []string{"os/exec", "syscall", "golang.org/x/sys", "net"}, why: pure},
+	{of: "berth/queue", never: []string{"berth/backend", "berth/gpu", "berth/ui"}, deps: true, why: pure},
+	{of: "berth/backend/agent", never: []string{"berth/backend/service"}, deps: true, why: apart},
+	{of: "berth/backend/service", never: []string{"berth/backend/agent"}, why: apart,
+		but: "berth/backend/service/daemon/internal/describe"}, // writes the API's description
+
+	// What is linked into each program, and is paid for with its size, its start and the memory of each process.
+	{of: "berth/cmd/berth-agent", deps: true, why: "the agent is copied to instances",
+		never: []string{"berth/ui", "berth/backend/service", "berth/backend/local", "berth/backend/transport/ssh",
+			"berth/backend/transport/sshconfig", "berth/backend/transport/knownhosts",
+			"github.com/charmbracelet/bubbletea", "github.com/charmbracelet/bubbles", "github.com/charmbracelet/lipgloss",
+			"github.com/spf13", "github.com/aws", "github.com/Azure", "cloud.google.com", "google.golang.org/grpc"}},
+	{of: "berth/cmd/berth-shim", deps: true, why: "there is a shim for each terminal",
+		never: []string{"berth/ui", "berth/backend/service", "berth/backend/api", "berth/backend/base/paths",
+			"net/http", "crypto/tls", "modernc.org", "golang.org/x/crypto", "github.com/hashicorp",
+			"github.com/charmbracelet", "github.com/spf13"}},
+	{of: "berth/ui", deps: true, why: "the dashboard holds no state",
+		never: []string{"modernc.org/sqlite", "berth/backend/service/workspace", "berth/backend/transport/ssh",
+			"berth/backend/transport/sshconfig", "berth/backend/transport/knownhosts", "berth/backend/agent/server"}},
+	{of: "berth/backend/api", deps: true, why: "programs import the client",
+		never: []string{"modernc.org/sqlite", "github.com/getkin/kin-openapi"}, but: "berth/backend/api/openapi"},
+	{of: "berth/cmd/berth", deps: true, why: "every verb pays for what is linked in",
+		never: []string{"github.com/getkin/kin-openapi", "github.com/russross/blackfriday", "testing", "berth/backend/mem"}},
+}
+
+func TestImportRules(t *testing.T) {
+	pkgs := list(t, "./...")
+	for _, r := range rules {
+		require.Empty(t, r.broken(pkgs))
+	}
+}
+
+// TestImportRulesCanFail breaks each rule, since some are of packages that are not there yet.
+func TestImportRulesCanFail(t *testing.T) {
+	for _, r := range rules {
+		for _, n := range r.never {
+			imports := []string{"errors", "time", "network", n + "/below"}
+			made := pkg{ImportPath: r.of + "/made/up", Imports: imports}
+			if r.deps {
+				made = pkg{ImportPath: r.of, Imports: []string{"errors"}, Deps: imports}
+			}
+			want := []string{fmt.Sprintf("%s imports %s/below: %s", made.ImportPath, n, r.why)}
+			require.Equal(t, want, r.broken(map[string]pkg{made.ImportPath: made, "berth/cmd/other": {Imports: imports}}))
+		}
+	}
+}
+
+// agentParts are the packages of the parts in the agent's list.
+func agentParts(t *testing.T) []string {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "../../backend/agent/parts.go", nil, 0)
+	require.NoError(t, err)
+	var out []string
+	ast.Inspect(file, func(n ast.Node) bool {
+		lit, ok := n.(*ast.CompositeLit)
+		if !ok {
+			return true
+		}
+		for _, e := range lit.Elts {
+			sel, ok := e.(*ast.SelectorExpr)
+			require.True(t, ok, "an element of the list is no package's New")
+			out = append(out, "berth/backend/agent/"+sel.X.(*ast.Ident).Name)
+		}
+		return true
+	})
+	require.Greater(t, len(out), 5)
+	return out
+}
+
+// entangled lists the parts that import another one, in whatever way.
+func entangled(pkgs map[string]pkg, parts []string) (out []string) {
+	for _, p := range parts {
+		others := slices.DeleteFunc(slices.Clone(parts), func(o string) bool { return o == p })
+		r := rule{of: p, never: others, deps: true, why: "a part knows no other part"}
+		out = append(out, r.broken(pkgs)...)
+	}
+	return out
+}
+
+// TestPartsOfTheAgentKnowNoOther: what one must know of the others goes through part.Host.
+func TestPartsOfTheAgentKnowNoOther(t *testing.T) {
+	parts := agentParts(t)
+	pkgs := list(t, "./backend/agent/...")
+	for _, p := range parts {
+		require.Contains(t, pkgs, p)
+	}
+	require.Empty(t, entangled(pkgs, parts))
+	made := pkg{ImportPath: parts[0], Deps: []string{"errors", parts[1]}}
+	require.Len(t, entangled(map[string]pkg{parts[0]: made}, parts), 1, "the rule itself")
 }
 
 // TestPackagesAreDocumented wants exactly one package comment in each folder, and files that stay small.
@@ -115,9 +224,9 @@ func TestPackagesAreDocumented(t *testing.T) {
 			fi, err := os.Stat(file)
 			require.NoError(t, err)
 			require.LessOrEqual(t, fi.Size(), int64(20<<10), "%s is too large: split it", file)
-			ast, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.PackageClauseOnly|parser.ParseComments)
+			tree, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.PackageClauseOnly|parser.ParseComments)
 			require.NoError(t, err)
-			if ast.Doc != nil {
+			if tree.Doc != nil {
 				docs = append(docs, f)
 			}
 		}
