@@ -16,6 +16,7 @@ import (
 	"berth/backend/agent/process"
 	"berth/backend/agent/server"
 	"berth/backend/api"
+	"berth/backend/base/flock"
 	"berth/backend/base/paths"
 	"berth/backend/base/version"
 )
@@ -23,6 +24,8 @@ import (
 const (
 	// startLimit is how long a new agent may take until it answers.
 	startLimit = 20 * time.Second
+	// othersLimit is how long others may take who start one at the same time.
+	othersLimit = 3 * startLimit
 	// callLimit bounds one call to an agent on this host.
 	callLimit = 5 * time.Second
 )
@@ -49,7 +52,7 @@ func start(ctx context.Context, o Options, replace, arrange bool) (api.AgentInfo
 	if err := os.MkdirAll(o.State, 0o700); err != nil {
 		return api.AgentInfo{}, fmt.Errorf("making the agent's folder: %w", err)
 	}
-	l, err := server.Lock(o.StartLockPath(), true)
+	l, err := flock.OpenWithin(ctx, o.StartLockPath(), othersLimit)
 	if err != nil {
 		return api.AgentInfo{}, err
 	}
@@ -80,12 +83,12 @@ func reviveOrLaunch(ctx context.Context, o Options, arrange bool) (api.AgentInfo
 	defer cancel()
 	signalled := process.Identity{}
 	for {
-		held, err := server.Lock(o.LockPath(), false)
+		held, err := flock.Open(o.LockPath())
 		if err == nil {
 			_ = held.Close()
 			return launch(ctx, o, 0, arrange)
 		}
-		if !errors.Is(err, server.ErrLocked) {
+		if !errors.Is(err, flock.ErrHeld) {
 			return api.AgentInfo{}, err
 		}
 		rec, err := server.ReadRecord(o)

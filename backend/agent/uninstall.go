@@ -12,6 +12,7 @@ import (
 	"berth/backend/agent/boot"
 	"berth/backend/agent/server"
 	"berth/backend/api"
+	"berth/backend/base/flock"
 	"berth/backend/base/paths"
 	"berth/gpu/procs/proc"
 )
@@ -33,7 +34,7 @@ func Uninstall(ctx context.Context, o Options, end bool) error {
 		}
 	}
 	rec, _ := server.ReadRecord(o) // gone, where it stopped in order
-	l, err := server.LockWithin(ctx, o.LockPath(), 10*time.Second)
+	l, err := flock.OpenWithin(ctx, o.LockPath(), 10*time.Second)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 	case err != nil:

@@ -172,7 +172,7 @@ func installUnit(ctx context.Context, argv []string) (installed bool, err error)
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			return false, err
 		}
-		if err := writeFile(file, []byte(want)); err != nil {
+		if err := atomicfile.Replace(file, []byte(want), 0o644); err != nil {
 			return false, err
 		}
 		if _, err := tool(ctx, nil, "systemctl", "--user", "daemon-reload"); err != nil {
@@ -225,29 +225,6 @@ func lingers(ctx context.Context) (bool, error) {
 		err = errors.New("it could not be switched on")
 	}
 	return yes, errors.Join(eerr, err)
-}
-
-// writeFile replaces a file atomically.
-func writeFile(path string, b []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".berth-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(b)
-	if err == nil {
-		err = tmp.Chmod(0o644)
-	}
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	return err
 }
 
 // cronLine is the line for the crontab. In a crontab % means a new line unless it is escaped.

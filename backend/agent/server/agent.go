@@ -19,6 +19,7 @@ import (
 	"berth/backend/agent/user"
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
+	"berth/backend/base/flock"
 	"berth/backend/base/version"
 )
 
@@ -138,8 +139,8 @@ func New(ctx context.Context, c Config) (_ *Agent, err error) {
 
 // takeLock takes the lock; from an older agent also its socket, if that gives it.
 func (a *Agent) takeLock(ctx context.Context) error {
-	f, err := Lock(a.c.LockPath(), false)
-	if errors.Is(err, ErrLocked) {
+	f, err := flock.Open(a.c.LockPath())
+	if errors.Is(err, flock.ErrHeld) {
 		if !a.c.Takeover {
 			return ErrRunning
 		}
@@ -150,7 +151,7 @@ func (a *Agent) takeLock(ctx context.Context) error {
 		if l != nil {
 			a.lis = a.guarded(l)
 		} else {
-			f, err = LockWithin(ctx, a.c.LockPath(), 10*time.Second)
+			f, err = flock.OpenWithin(ctx, a.c.LockPath(), 10*time.Second)
 		}
 	}
 	if err != nil {

@@ -22,6 +22,7 @@ import (
 	"berth/backend/agent/server"
 	"berth/backend/agent/server/servertest"
 	"berth/backend/api"
+	"berth/backend/base/flock"
 	"berth/backend/base/version"
 	"berth/backend/transport/wire"
 )
@@ -228,7 +229,7 @@ func TestHandOverToABuildThatDoesNotKnowThisProtocol(t *testing.T) {
 	require.NoError(t, res.Body.Close())
 	require.Equal(t, http.StatusOK, res.StatusCode)
 	require.NoFileExists(t, o.Socket)
-	lock, err := server.LockWithin(t.Context(), o.LockPath(), time.Minute) // a child that is just forked has it, too
+	lock, err := flock.OpenWithin(t.Context(), o.LockPath(), time.Minute) // a child that is just forked has it, too
 	require.NoError(t, err, "the lock is free")
 	require.NoError(t, lock.Close())
 	var out strings.Builder

@@ -405,19 +405,7 @@ func (e *Engine) asRoot(sp *spec, p *plan, i, k int, files map[string]string) er
 // read them now.
 func writeFiles(files map[string]string) error {
 	for path, text := range files {
-		f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // 0600
-		if err != nil {
-			return err
-		}
-		_, err = f.WriteString(text)
-		if cerr := f.Close(); err == nil {
-			err = cerr
-		}
-		if err == nil {
-			err = os.Rename(f.Name(), path)
-		}
-		if err != nil {
-			_ = os.Remove(f.Name())
+		if err := atomicfile.Replace(path, []byte(text), 0o600); err != nil {
 			return err
 		}
 	}

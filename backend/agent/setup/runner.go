@@ -18,6 +18,7 @@ import (
 	"berth/backend/agent/process"
 	"berth/backend/agent/root"
 	"berth/backend/base/atomicfile"
+	"berth/backend/base/flock"
 )
 
 const (
@@ -81,10 +82,10 @@ func (r *runner) begin() error {
 	if r.lock, err = os.OpenFile(stepFile(r.dir, r.step, 0, "lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return err
 	}
-	if err := unix.Flock(int(r.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+	if err := flock.Try(r.lock); errors.Is(err, flock.ErrHeld) {
 		return errBegun
 	} else if err != nil {
-		return fmt.Errorf("locking %s: %w", r.lock.Name(), err)
+		return err
 	}
 	if _, err := os.Stat(r.path("run")); err == nil {
 		return errBegun

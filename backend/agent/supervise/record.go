@@ -1,16 +1,17 @@
 package supervise
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"berth/backend/agent/process"
 	"berth/backend/base/atomicfile"
+	"berth/backend/base/flock"
 )
 
 // Config is config.json: what is supervised. It is written before each start.
@@ -99,22 +100,16 @@ func (d Dir) drop() error {
 	return atomicfile.SyncDir(string(d))
 }
 
+// requestLimit is how long somebody else may write or drop a request, which takes milliseconds.
+const requestLimit = 10 * time.Second
+
 // exclusively runs f while nobody else writes or drops a request.
 func (d Dir) exclusively(f func() error) error {
-	l, err := os.OpenFile(d.path("request.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	l, err := flock.OpenWithin(context.Background(), d.path("request.lock"), requestLimit)
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	for {
-		err = syscall.Flock(int(l.Fd()), syscall.LOCK_EX)
-		if err != syscall.EINTR {
-			break
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("locking %s: %w", l.Name(), err)
-	}
 	return f()
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"berth/backend/agent/process"
 	"berth/backend/base/atomicfile"
+	"berth/backend/base/flock"
 )
 
 const (
@@ -109,23 +110,17 @@ func begin(d Dir, finish bool, log *slog.Logger) (*supervisor, error) {
 func groupName(id string) string { return fmt.Sprintf("berth-%d-%s", os.Getuid(), id) }
 
 func (s *supervisor) takeLock() error {
-	f, err := os.OpenFile(s.dir.path("lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return err
-	}
 	for deadline := time.Now().Add(lockLimit); ; time.Sleep(5 * time.Millisecond) {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		f, err := flock.Open(s.dir.path("lock"))
 		if err == nil {
 			s.lock = f
 			return nil
 		}
 		if st, ok, _ := s.dir.Status(); ok && st.Alive() {
-			_ = f.Close()
 			return errSupervised
 		}
 		if time.Now().After(deadline) {
-			_ = f.Close()
-			return fmt.Errorf("locking %s: %w", f.Name(), err)
+			return err
 		}
 	}
 }

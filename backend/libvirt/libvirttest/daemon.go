@@ -17,6 +17,8 @@ import (
 
 	"github.com/digitalocean/go-libvirt"
 	"github.com/digitalocean/go-libvirt/socket/dialers"
+
+	"berth/backend/base/flock"
 )
 
 // nobody is the user as whom the daemon runs where the tests run as root. libvirt wants one that has a
@@ -268,7 +270,7 @@ func lockDir(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f, syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	return f, flock.Try(f)
 }
 
 // sweep removes what tests left that were killed.

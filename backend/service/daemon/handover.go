@@ -10,9 +10,8 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"berth/backend/api"
+	"berth/backend/base/flock"
 	"berth/backend/base/paths"
 	"berth/backend/base/version"
 )
@@ -106,7 +105,7 @@ func (s *Server) noteDraining(streams int) (remove func()) {
 		s.cfg.Log.Warn("writing the note of a daemon that has handed over", "error", err)
 		return func() {}
 	}
-	if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
+	if err = flock.Try(f); err == nil {
 		_, err = f.Write(b)
 	}
 	if err != nil {
@@ -129,7 +128,7 @@ func FindDraining(h paths.Home) []Draining {
 			continue // it has just ended
 		}
 		d := Draining{path: name}
-		dead := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil
+		dead := flock.Free(f)
 		err = json.NewDecoder(f).Decode(&d)
 		_ = f.Close()
 		switch {

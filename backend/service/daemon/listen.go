@@ -9,9 +9,8 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"berth/backend/api"
+	"berth/backend/base/flock"
 	"berth/backend/base/paths"
 	"berth/backend/base/peercred"
 )
@@ -32,13 +31,13 @@ func lock(ctx context.Context, h paths.Home) (*os.File, error) {
 	ctx, cancel := context.WithTimeout(ctx, lockLimit)
 	defer cancel()
 	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err := flock.Try(f)
 		if err == nil {
 			return f, nil
 		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+		if !errors.Is(err, flock.ErrHeld) {
 			_ = f.Close()
-			return nil, fmt.Errorf("locking %s: %w", h.DaemonLock(), err)
+			return nil, err
 		}
 		if c, err := new(net.Dialer).DialContext(ctx, "unix", h.DaemonSocket()); err == nil {
 			_ = c.Close()

@@ -20,6 +20,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/base/atomicfile"
 	"berth/backend/base/paths"
 	"berth/backend/base/version"
 	"berth/backend/service/store"
@@ -254,11 +255,7 @@ func (s *Server) writeNote() error {
 	if err != nil {
 		return err
 	}
-	tmp := notePath(s.cfg.Home) + ".new"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, notePath(s.cfg.Home))
+	return atomicfile.Replace(notePath(s.cfg.Home), b, 0o600)
 }
 
 // openBackends opens every registered backend; one that can't be used is shown with its error.

@@ -1,14 +1,20 @@
 package knownhosts
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/crypto/ssh"
-	"golang.org/x/sys/unix"
+
+	"berth/backend/base/flock"
 )
+
+// lockLimit is how long another program may hold the file's lock before it is written to all the same.
+const lockLimit = 5 * time.Second
 
 // Add appends a key for n to file, making it (0600) and its folder (0700) where they are missing.
 // The name is hashed if hash is set. The line is written at once by an appending write, under a lock:
@@ -28,7 +34,10 @@ func Add(file string, n Name, key ssh.PublicKey, hash bool) error {
 	}
 	defer f.Close()
 	// A file system without locks is no reason to lose the key: appending is safe enough there.
-	_ = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+	// Nor is one who never lets go of it.
+	ctx, cancel := context.WithTimeout(context.Background(), lockLimit)
+	defer cancel()
+	_ = flock.Wait(ctx, f, nil)
 	if st, err := f.Stat(); err == nil && st.Size() > 0 {
 		last := make([]byte, 1)
 		if _, err := f.ReadAt(last, st.Size()-1); err == nil && last[0] != '\n' {
