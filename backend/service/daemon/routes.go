@@ -89,7 +89,7 @@ func (s *Server) list(ctx context.Context, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.ws.Fresh(ctx)
+	s.ws.Reconciler.Fresh(ctx)
 	be := q.Get("backend")
 	list := s.ws.Instances(api.ListOptions{Mine: mine, Backend: be, State: api.State(q.Get("state"))})
 	if len(list) == 0 && be != "" && s.failed[be] == nil {
@@ -137,7 +137,7 @@ func (s *Server) adopt(ctx context.Context, r *http.Request) (any, error) {
 }
 
 func (s *Server) show(ctx context.Context, r *http.Request) (any, error) {
-	s.ws.Fresh(ctx)
+	s.ws.Reconciler.Fresh(ctx)
 	return s.ws.Show(ctx, r.PathValue("name"))
 }
 

@@ -207,7 +207,7 @@ func (s *Server) serve(l *net.UnixListener) (*http.Server, error) {
 		served <- srv.Serve(ownOnly{l, func(uid int) { log.Warn("refused a connection of another user", "uid", uid) }})
 	}()
 	var wg sync.WaitGroup
-	wg.Go(func() { s.ws.Run(s.serving) })
+	wg.Go(func() { s.ws.Reconciler.Run(s.serving) })
 	wg.Go(func() { s.endWhenIdle(s.serving) })
 	log.Info("serving", "home", s.cfg.Home.Root, "pid", os.Getpid(), "instances", s.ws.Len())
 	if s.cfg.Ready != nil {

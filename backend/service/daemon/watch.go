@@ -13,7 +13,7 @@ const snapshotBatch = 250
 
 // watch streams the fleet and its changes.
 func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
-	defer s.ws.Watch()()
+	defer s.ws.Reconciler.Watch()()
 	sub, all := s.ws.Subscribe()
 	defer sub.Close()
 	out := api.NewNDJSON(w)

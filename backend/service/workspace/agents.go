@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"maps"
 	"net"
-	"slices"
 	"time"
 
 	"berth/backend"
@@ -94,9 +92,7 @@ func (w *Workspace) lookAtMachine(ctx context.Context, r *operation.Run) (store.
 	if err != nil || rec.Adopted {
 		return rec, err
 	}
-	cctx, cancel := context.WithTimeout(ctx, w.limits.Call)
-	m, err := b.Get(cctx, ref(&rec))
-	cancel()
+	m, err := w.pollers.next(ctx, rec.Backend, b, ref(&rec), false, 0)
 	switch {
 	case errors.Is(err, backend.ErrNotFound):
 		return rec, api.Errorf(api.CodeNotFound, "the machine of %s is gone: it was deleted outside Berth", rec.Name)
@@ -209,7 +205,7 @@ func (w *Workspace) LineState(id string, up bool, st *api.AgentStatus) {
 	}
 	if look := up != (e.rec.State == api.StateRunning); look && e.run == nil {
 		w.suspects[id] = true
-		defer w.Wake()
+		defer w.Reconciler.wake(e.rec.Backend)
 	}
 	if st != nil && e.agent != nil { // what a connection does not tell anew is known from before
 		next := *st
@@ -251,21 +247,30 @@ func (w *Workspace) lookLater(ids []string) {
 			continue
 		}
 		w.down[id] = n + 1
+		name := e.rec.Backend
 		time.AfterFunc(500*time.Millisecond<<n, func() {
 			w.mu.Lock()
 			w.suspects[id] = true
 			w.mu.Unlock()
-			w.Wake()
+			w.Reconciler.wake(name)
 		})
 	}
 }
 
-// takeSuspects returns the instances whose line has changed.
-func (w *Workspace) takeSuspects() []string {
+// takeSuspects returns the instances of a backend whose line has changed.
+func (w *Workspace) takeSuspects(name string) (ids []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	ids := slices.Collect(maps.Keys(w.suspects))
-	clear(w.suspects)
+	for id := range w.suspects {
+		e := w.entries[id]
+		if e != nil && e.rec.Backend != name {
+			continue
+		}
+		delete(w.suspects, id)
+		if e != nil {
+			ids = append(ids, id)
+		}
+	}
 	return ids
 }
 

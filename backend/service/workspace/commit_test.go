@@ -200,7 +200,7 @@ func TestAFailedWriteLeavesMemoryAsItWas(t *testing.T) {
 	_, err = w.Create(e.ctx(), api.CreateRequest{Name: "second"})
 	require.ErrorContains(t, err, "full")
 	e.mem.Put(api.StateStopped)
-	w.Reconcile(t.Context())
+	w.Reconciler.Reconcile(t.Context())
 	after, err := w.Instance("vision")
 	require.NoError(t, err)
 	before.CostTodayUSD, after.CostTodayUSD = nil, nil // it is running
@@ -215,7 +215,7 @@ func TestAFailedWriteLeavesMemoryAsItWas(t *testing.T) {
 	s.fail = nil
 	s.mu.Unlock()
 	e.create(w, "second")
-	w.Reconcile(t.Context())
+	w.Reconciler.Reconcile(t.Context())
 	after, err = w.Instance("vision")
 	require.NoError(t, err)
 	require.Equal(t, api.StateStopped, after.State)
@@ -304,7 +304,7 @@ func TestAListMeetsAWriteUnderWay(t *testing.T) {
 	listed := make(chan struct{})
 	go func() {
 		defer close(listed)
-		w.Reconcile(t.Context())
+		w.Reconciler.Reconcile(t.Context())
 	}()
 	require.Eventually(t, func() bool { return w.writer.Queued() == 1 }, time.Minute, time.Millisecond, "what is free is queued")
 	release()

@@ -125,7 +125,7 @@ func TestPanicsElsewhere(t *testing.T) {
 		w, _ := e.open()
 		e.create(w, "vision")
 		e.mem.Hook = func(_ context.Context, m string) error { panic("in " + m) }
-		w.Reconcile(t.Context())
+		w.Reconciler.Reconcile(t.Context())
 		in, err := w.Instance("vision")
 		require.NoError(t, err)
 		require.Equal(t, api.StateUnknown, in.State)
@@ -135,7 +135,7 @@ func TestPanicsElsewhere(t *testing.T) {
 		require.Contains(t, in.StateReason, "in Get")
 		_, err = w.Sizes(t.Context(), "mem")
 		require.ErrorContains(t, err, "in Sizes")
-		w.probeAll(t.Context())
+		w.probeAll(t.Context(), "mem")
 	})
 	t.Run("the lock is held", func(t *testing.T) {
 		e := newEnv(t)

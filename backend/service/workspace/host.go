@@ -173,7 +173,7 @@ func (h host) Dismiss(_ context.Context, op store.Operation, why error) {
 			w.setState(&rec, api.StateUnknown, why.Error())
 			c.Instances = append(c.Instances, rec)
 			w.suspects[rec.ID] = true
-			w.Wake()
+			w.Reconciler.wake(rec.Backend)
 		}
 		c.Operations = append(c.Operations, op)
 		c.Events = append(c.Events, w.event("operation.done", "warn", nil, &op.Operation, "", "%s", why))

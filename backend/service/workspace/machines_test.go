@@ -55,7 +55,7 @@ func TestSetUpFailsAndGoesOn(t *testing.T) {
 	// What the provider says does not hide it.
 	_, err = w.Refresh(e.ctx(), "vision")
 	require.NoError(t, err)
-	w.Reconcile(e.ctx())
+	w.Reconciler.Reconcile(e.ctx())
 	in, err = w.Instance("vision")
 	require.NoError(t, err)
 	require.Equal(t, api.StateSetupFailed, in.State)
@@ -110,7 +110,7 @@ func TestStartScriptThatFailsIsResumed(t *testing.T) {
 		return in.State
 	}
 	require.Equal(t, api.StateSetupFailed, state())
-	w.Reconcile(e.ctx())
+	w.Reconciler.Reconcile(e.ctx())
 	require.Equal(t, api.StateSetupFailed, state(), "whatever the provider says")
 	op, err = w.Setup(e.ctx(), "vision", api.SetupRequest{Resume: true})
 	require.NoError(t, err)
@@ -216,12 +216,12 @@ func TestMachineWhoseAgentNeverAnswers(t *testing.T) {
 		return in.State
 	}
 	require.Equal(t, api.StateUnusable, state())
-	w.Reconcile(e.ctx())
+	w.Reconciler.Reconcile(e.ctx())
 	require.Equal(t, api.StateUnusable, state(), "though the provider calls it running")
 	e.lines.mu.Lock()
 	e.lines.err = nil
 	e.lines.mu.Unlock()
-	w.probeAll(e.ctx())
+	w.probeAll(e.ctx(), "mem")
 	require.Equal(t, api.StateRunning, state(), "until its agent answers")
 	op, err = w.Action(e.ctx(), "vision", "delete", api.ActionRequest{})
 	require.NoError(t, err)
@@ -234,7 +234,7 @@ func TestMachineOnItsWayDownIsLookedAtAgain(t *testing.T) {
 	in := e.create(w, "vision")
 	ctx, cancel := context.WithCancel(e.ctx())
 	defer cancel()
-	go w.Run(ctx)
+	go w.Reconciler.Run(ctx)
 	w.LineState(in.ID, false, nil) // its line breaks; the provider still calls it running
 	gets := e.mem.Calls()["Get"]
 	require.Eventually(t, func() bool { return e.mem.Calls()["Get"] > gets }, 2*time.Minute, time.Millisecond)
@@ -435,12 +435,15 @@ func TestAListingLooksAgainForWhatWasLost(t *testing.T) {
 	}
 	away.Store(1)
 	for range 5 {
-		w.Reconcile(e.ctx())
+		w.Reconciler.Reconcile(e.ctx())
 	}
 	require.Equal(t, api.StateUnknown, state())
 	again := func() api.State {
-		w.lastReconcile = time.Time{}
-		w.Fresh(e.ctx())
+		l := w.Reconciler.loops["mem"]
+		l.mu.Lock()
+		l.last = time.Time{}
+		l.mu.Unlock()
+		w.Reconciler.Fresh(e.ctx())
 		return state()
 	}
 	require.Equal(t, api.StateUnknown, again())
@@ -493,7 +496,7 @@ func TestAccessIsPinnedAndHandedIn(t *testing.T) {
 	require.Equal(t, rec.HostKeys, rec.Line.SSH.HostKey)
 	require.Equal(t, key, rec.Line.SSH.IdentityFile)
 	require.Equal(t, "vision", rec.Line.SSH.PinnedBy)
-	w.Reconcile(e.ctx())
+	w.Reconciler.Reconcile(e.ctx())
 	again, err := w.Record(in.ID)
 	require.NoError(t, err)
 	require.Equal(t, rec.Line, again.Line, "what the provider says does not unpin it")

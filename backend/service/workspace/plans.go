@@ -393,54 +393,55 @@ func orElse(s, def string) string {
 	return s
 }
 
-// poll asks the provider for the machine, first quickly and then ever slower, until check is content.
-// What check returns for an unreachable provider is tried again until the step's limit.
+// poll looks at the machine, first quickly and then ever slower, until check is content. What check returns for an
+// unreachable provider is tried again until the step's limit.
 func (w *Workspace) poll(ctx context.Context, r *operation.Run, check func(*backend.Machine, error) (bool, error)) error {
 	b, rec, err := w.target(r)
 	if err != nil {
 		return err
 	}
-	wait := 2 * time.Millisecond
+	wait := time.Duration(0)
 	var last error
 	for {
-		cctx, cancel := context.WithTimeout(ctx, w.limits.Call)
-		m, err := b.Get(cctx, ref(&rec))
-		cancel()
-		done, cerr := check(&m, err)
-		if cerr != nil && !errors.Is(cerr, backend.ErrUnreachable) && !errors.Is(cerr, context.DeadlineExceeded) {
-			return cerr
-		}
-		if done {
-			if err == nil {
-				if m.State == api.StateRunning { // for the user only when its agent answers
-					switch r.Kind {
-					case opCreate:
-						m.State = api.StateSettingUp
-					case opStart:
-						m.State = api.StateStarting
-					case opRestart:
-						m.State = api.StateRestarting
-					}
-				}
-				return w.store(ctx, r, &m)
-			}
-			return nil
-		}
-		if cerr != nil {
-			last = cerr
-		} else if err == nil && m.State != api.StateRunning { // not yet: "running" before a restart takes hold says nothing new
-			w.showState(r, &m)
-		}
-		select {
-		case <-ctx.Done():
+		m, err := w.pollers.next(ctx, rec.Backend, b, ref(&rec), rec.Adopted, wait)
+		wait = min(max(wait*8/5, 2*time.Millisecond), 2*time.Second)
+		if ctx.Err() != nil {
 			if last != nil && errors.Is(context.Cause(ctx), &api.Error{Code: api.CodeFailed}) {
 				return api.Errorf(api.CodeUnreachable, "%w; last: %s", context.Cause(ctx), last)
 			}
 			return context.Cause(ctx)
-		case <-time.After(wait):
-			wait = min(wait*8/5, 2*time.Second)
+		}
+		done, cerr := check(&m, err)
+		if cerr != nil && !errors.Is(cerr, backend.ErrUnreachable) && !errors.Is(cerr, context.DeadlineExceeded) {
+			return cerr
+		}
+		switch {
+		case done && err == nil:
+			return w.store(ctx, r, forUser(r.Kind, &m))
+		case done:
+			return nil
+		case cerr != nil:
+			last = cerr
+		case err == nil && m.State != api.StateRunning: // not yet: "running" before a restart takes hold says nothing new
+			w.showState(r, &m)
 		}
 	}
+}
+
+// forUser is a machine as it is shown when it has the state that was waited for: running for the user only when its
+// agent answers.
+func forUser(kind string, m *backend.Machine) *backend.Machine {
+	if m.State == api.StateRunning {
+		switch kind {
+		case opCreate:
+			m.State = api.StateSettingUp
+		case opStart:
+			m.State = api.StateStarting
+		case opRestart:
+			m.State = api.StateRestarting
+		}
+	}
+	return m
 }
 
 // showState shows a state in passing without writing it: the next daemon will ask the provider anyway.

@@ -98,7 +98,7 @@ func TestAnyLifeEndsWell(t *testing.T) {
 			var wg, looking sync.WaitGroup
 			looking.Go(func() {
 				for ctx.Err() == nil {
-					w.Reconcile(ctx)
+					w.Reconciler.Reconcile(ctx)
 				}
 			})
 			for _, deeds := range clients {
@@ -146,7 +146,7 @@ func TestAnyLifeEndsWell(t *testing.T) {
 		if made := b.Calls()["made"]; made > creates || made < created {
 			rt.Fatalf("%d machines were made for %d creates, of which %d succeeded", made, creates, created)
 		}
-		w.Reconcile(context.Background())
+		w.Reconciler.Reconcile(context.Background())
 		seen := map[string]string{}
 		for _, in := range w.Instances(api.ListOptions{}) {
 			if was, twice := seen[in.ProviderID]; twice && in.ProviderID != "" {
@@ -169,7 +169,7 @@ func TestAnyLifeEndsWell(t *testing.T) {
 		if n := b.Len(); n != 0 {
 			rt.Fatalf("%d machines are left at the provider when every instance is deleted", n)
 		}
-		w.Reconcile(context.Background())
+		w.Reconciler.Reconcile(context.Background())
 		if ins := w.Instances(api.ListOptions{}); len(ins) != 0 {
 			rt.Fatalf("%s came back", ins[0].Name)
 		}
@@ -202,7 +202,7 @@ func TestAStaleListBringsNothingBack(t *testing.T) {
 		return nil
 	}
 	var wg sync.WaitGroup
-	wg.Go(func() { w.Reconcile(context.Background()) })
+	wg.Go(func() { w.Reconciler.Reconcile(context.Background()) })
 	<-listed
 	op, err := w.Action(e.ctx(), in.ID, "delete", api.ActionRequest{})
 	require.NoError(t, err)

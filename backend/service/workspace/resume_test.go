@@ -385,7 +385,7 @@ func TestAnOperationOfAnUnknownKind(t *testing.T) {
 	evs, err := w.Events(t.Context(), api.EventOptions{Instance: "vision"})
 	require.NoError(t, err)
 	require.True(t, slices.ContainsFunc(evs, func(ev api.Event) bool { return ev.OperationID == op.ID && ev.Level == "warn" }))
-	w.Reconcile(t.Context())
+	w.Reconciler.Reconcile(t.Context())
 	in, err = w.Instance("vision")
 	require.NoError(t, err)
 	require.Equal(t, api.StateRunning, in.State)

@@ -109,20 +109,20 @@ type Workspace struct {
 	guards     *operation.Guard
 	writer     *store.Writer
 
-	reconciling   chan struct{} // has room for the one who asks the providers
-	lastReconcile time.Time     // guarded by reconciling
-	adopting      sync.Mutex    // held from the look whether a machine is in the fleet until it is
+	adopting sync.Mutex // held from the look whether a machine is in the fleet until it is
+	pollers  *pollers
 
-	mu       sync.Mutex          // see commit.go
-	entries  map[string]*entry   // by instance id
-	arriving map[string]*arrival // instances on their way into the store, by name in lower case
-	whoami   map[string]string   // by backend
-	env      map[string]string   // of the last call: background work runs with it
-	watchers int
+	// Reconciler asks the providers how machines are.
+	Reconciler *Reconciler
+
+	mu       sync.Mutex           // see commit.go
+	entries  map[string]*entry    // by instance id
+	arriving map[string]*arrival  // instances on their way into the store, by name in lower case
+	whoami   map[string]string    // by backend
+	env      map[string]string    // of the last call: background work runs with it
 	gone     map[string]time.Time // when records were removed, by BACKEND/ID and BACKEND/TOKEN of the machine
 	suspects map[string]bool      // instances to look at, because their line has changed
 	down     map[string]int       // instances whose line is down, and how often they were looked at since
-	wake     chan struct{}        // wakes the reconciler
 }
 
 // entry is one instance in memory.
@@ -164,10 +164,11 @@ func Open(ctx context.Context, o Options) (*Workspace, error) {
 	w := &Workspace{opts: o, env: o.Env, log: o.Log, now: o.Now, limits: o.Limits.withDefaults(), hub: newHub(),
 		writer: store.NewWriter(o.Store), guards: &operation.Guard{Log: o.Log, Dies: o.dies},
 		entries: map[string]*entry{}, arriving: map[string]*arrival{}, whoami: map[string]string{},
-		suspects: map[string]bool{}, down: map[string]int{}, gone: map[string]time.Time{},
-		wake: make(chan struct{}, 1), reconciling: make(chan struct{}, 1)}
+		suspects: map[string]bool{}, down: map[string]int{}, gone: map[string]time.Time{}}
 	w.operations = operation.New(operation.Options{Host: host{w}, Guard: w.guards, Log: w.log, Now: w.now, Fault: o.Fault,
 		Plans: w.plans()})
+	w.pollers = newPollers(w.operations.Context(), w.limits.Call, w.guards)
+	w.Reconciler = newReconciler(w)
 	var err error
 	if w.homeID, err = HomeID(ctx, o.Store); err != nil {
 		return nil, err
@@ -209,6 +210,8 @@ func newID(prefix string) string {
 // for it. The store stays open.
 func (w *Workspace) Close() {
 	w.operations.Close()
+	w.pollers.wg.Wait() // nobody waits any longer
+	w.Reconciler.close()
 	w.writer.Close()
 	w.hub.close()
 }

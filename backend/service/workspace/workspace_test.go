@@ -155,7 +155,7 @@ func TestLifeOfAnInstance(t *testing.T) {
 	require.Equal(t, "/home/me", in.Workdir)
 	require.Equal(t, 0.5, *in.PriceUSDPerHour)
 	require.WithinDuration(t, time.Now(), *in.IdleSince, time.Minute, "it was being made")
-	w.probeAll(e.ctx())
+	w.probeAll(e.ctx(), "mem")
 	in, err := w.Instance("vision")
 	require.NoError(t, err)
 	require.WithinDuration(t, time.Now().Add(-time.Hour), *in.IdleSince, time.Minute, "as its agent says")
@@ -307,7 +307,7 @@ func TestProviderMisbehaves(t *testing.T) {
 		w, _ := e.open()
 		e.create(w, "vision")
 		require.NoError(t, e.mem.Delete(t.Context(), backend.Ref{ID: "m-1"})) // behind our back
-		w.Reconcile(t.Context())
+		w.Reconciler.Reconcile(t.Context())
 		in, err := w.Instance("vision")
 		require.NoError(t, err)
 		require.Equal(t, api.StateUnusable, in.State)
@@ -324,13 +324,13 @@ func TestProviderMisbehaves(t *testing.T) {
 		w, _ := e.open()
 		e.create(w, "vision")
 		e.mem.Hook = func(context.Context, string) error { return api.Errorf(api.CodeUnreachable, "no route") }
-		w.Reconcile(t.Context())
+		w.Reconciler.Reconcile(t.Context())
 		in, err := w.Instance("vision")
 		require.NoError(t, err)
 		require.Equal(t, api.StateUnknown, in.State)
 		require.Contains(t, in.StateReason, "no route")
 		e.mem.Hook = nil
-		w.Reconcile(t.Context())
+		w.Reconciler.Reconcile(t.Context())
 		in, err = w.Instance("vision")
 		require.NoError(t, err)
 		require.Equal(t, api.StateRunning, in.State)
@@ -550,7 +550,7 @@ func TestImportsWhatTheStoreLost(t *testing.T) {
 	done()
 	e.path = filepath.Join(t.TempDir(), "new.db")
 	w, _ = e.open()
-	w.Reconcile(t.Context())
+	w.Reconciler.Reconcile(t.Context())
 	require.Empty(t, w.Instances(api.ListOptions{}), "another workspace's machine is not ours")
 	var info []api.Check
 	for _, c := range w.Doctor(t.Context()) {
@@ -561,7 +561,7 @@ func TestImportsWhatTheStoreLost(t *testing.T) {
 	require.Len(t, info, 1)
 	require.Empty(t, info[0].OrphanID, "another home's machine is shown, not offered")
 	w.id = wid
-	w.Reconcile(t.Context())
+	w.Reconciler.Reconcile(t.Context())
 	ins := w.Instances(api.ListOptions{})
 	require.Len(t, ins, 1)
 	require.Equal(t, "vision", ins[0].Name)
