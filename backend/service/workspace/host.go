@@ -191,24 +191,6 @@ func (h host) Dismiss(_ context.Context, op store.Operation, why error) {
 	}
 }
 
-// begin begins an operation on the instance of rec, its record as it will be while it runs. The instance's turn must be
-// held, or its name be reserved where it is new.
-func (w *Workspace) begin(ctx context.Context, rec store.Instance, op store.Operation) (api.Operation, error) {
-	op.InstanceID, op.Instance = rec.ID, rec.Name
-	r, err := w.operations.Begin(ctx, op, func(r *operation.Run, c store.Change, shown func()) error {
-		c.Instances = []store.Instance{rec}
-		return w.commit(&c, func() {
-			shown()
-			e := w.entries[rec.ID]
-			e.run, e.lastOp = r, nil
-		})
-	})
-	if err != nil {
-		return api.Operation{}, err
-	}
-	return r.Snapshot(), nil
-}
-
 // keepOp stores what change makes of a copy of r's document, with the events that it returns.
 func (w *Workspace) keepOp(ctx context.Context, r *operation.Run, change func(*store.Operation) []*api.Event) error {
 	return host{w}.Write(ctx, r, change)

@@ -1,0 +1,144 @@
+package workspace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"berth/backend"
+	"berth/backend/api"
+)
+
+// Doctor checks the workspace: its backends, its instances, and what was left behind.
+func (w *Workspace) Doctor(ctx context.Context) []api.Check {
+	out := []api.Check{{Area: "workspace", Name: "store", Status: "ok", Message: fmt.Sprintf("%d instances, %d operations under way", w.Len(), w.Busy())}}
+	for _, name := range slices.Sorted(maps.Keys(w.opts.Backends)) {
+		b := w.opts.Backends[name]
+		who, err := within(ctx, w, "backend "+name, b.Whoami)
+		if err != nil {
+			out = append(out, api.Check{Area: "backend", Name: name, Status: "fail", Message: err.Error(), Fix: api.AsError(err).Hint})
+			continue
+		}
+		out = append(out, api.Check{Area: "backend", Name: name, Status: "ok", Message: "acts for " + who})
+		if c, ok := b.(backend.Checker); ok {
+			own, _ := within(ctx, w, "backend "+name, func(ctx context.Context) ([]api.Check, error) { return c.Check(ctx), nil })
+			out = append(out, own...)
+		}
+		out = append(out, w.orphans(ctx, name, b)...)
+		out = append(out, w.leftovers(ctx, name, b)...)
+	}
+	for _, in := range w.Instances(api.ListOptions{}) {
+		c := api.Check{Area: "instance", Name: in.Name, Status: "ok", Message: string(in.State)}
+		switch in.State {
+		case api.StateUnknown, api.StateUnusable, api.StateSetupFailed:
+			c.Status, c.Message, c.Fix = "warn", string(in.State)+because(in.StateReason), "berth show "+in.Name
+		case api.StateCreateFailed:
+			c.Status, c.Message, c.Fix = "warn", "was never made"+because(in.StateReason), "berth rm "+in.Name
+		}
+		if a := in.Agent; in.State == api.StateRunning && a != nil && a.State != "ready" && c.Status == "ok" && a.Reason != "" {
+			c.Status, c.Message = "warn", "agent "+a.State+": "+a.Reason
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// orphans finds machines that an unfinished or failed operation of this store left behind, or that
+// belong to an instance that is gone; those of another home are shown, not offered.
+func (w *Workspace) orphans(ctx context.Context, name string, b backend.Backend) []api.Check {
+	if !b.Info().Capabilities.List {
+		return nil
+	}
+	ms, err := within(ctx, w, "backend "+name, b.List)
+	if err != nil {
+		return []api.Check{{Area: "backend", Name: name, Status: "fail", Message: "its machines can't be listed: " + err.Error(), Fix: api.AsError(err).Hint}}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []api.Check
+	for i := range ms {
+		m := &ms[i]
+		known := false
+		for _, e := range w.entries {
+			known = known || (e.rec.Backend == name && (e.rec.ProviderID == m.ID || (m.Token != "" && e.rec.Token == m.Token)))
+		}
+		if known {
+			continue
+		}
+		c := api.Check{Area: "leftover", Name: name + "/" + m.Name, Status: "warn", Message: fmt.Sprintf("machine %s belongs to no instance", m.ID)}
+		if m.Tags[backend.TagHome] == w.homeID {
+			c.OrphanID, c.Fix = name+":"+m.ID, "berth doctor --remove "+name+":"+m.ID
+		} else {
+			c.Area, c.Status, c.Message, c.Fix = "backend", "info", fmt.Sprintf("machine %s was made by another home, and is %s", m.ID, m.State), ""
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// leftoverMark tells, in the id of an orphan, what is no machine.
+const leftoverMark = "+"
+
+// leftovers finds what is no machine and belongs to none: disks, seeds, leases.
+func (w *Workspace) leftovers(ctx context.Context, name string, b backend.Backend) []api.Check {
+	s, ok := b.(backend.Sweeper)
+	if !ok {
+		return nil
+	}
+	known := func(token string) bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, e := range w.entries {
+			if e.rec.Backend == name && e.rec.Token == token {
+				return true
+			}
+		}
+		return false
+	}
+	list, err := within(ctx, w, "backend "+name, func(ctx context.Context) ([]backend.Leftover, error) { return s.Leftovers(ctx, known) })
+	if err != nil {
+		return []api.Check{{Area: "backend", Name: name, Status: "fail", Message: "what may have been left there can't be listed: " + err.Error(), Fix: api.AsError(err).Hint}}
+	}
+	var out []api.Check
+	for _, l := range list {
+		c := api.Check{Area: "leftover", Name: name + "/" + l.ID, Status: "warn", Message: l.What + " belongs to no instance"}
+		if l.Home == w.homeID {
+			c.OrphanID = name + ":" + leftoverMark + l.ID
+			c.Fix = "berth doctor --remove " + c.OrphanID
+		} else {
+			c.Status, c.Fix = "info", "another home made it: look there"
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// RemoveOrphan deletes a leftover by the id that Doctor gave it.
+func (w *Workspace) RemoveOrphan(ctx context.Context, id string) error {
+	name, mid, _ := strings.Cut(id, ":")
+	b, err := w.backend(name)
+	if err != nil {
+		return err
+	}
+	for _, c := range w.leftovers(ctx, name, b) {
+		if c.OrphanID == id {
+			_, err := within(ctx, w, "removing "+id, func(ctx context.Context) (struct{}, error) {
+				return struct{}{}, b.(backend.Sweeper).RemoveLeftover(ctx, strings.TrimPrefix(mid, leftoverMark))
+			})
+			return err
+		}
+	}
+	for _, c := range w.orphans(ctx, name, b) {
+		if c.OrphanID == id {
+			_, err := within(ctx, w, "deleting "+id, func(ctx context.Context) (struct{}, error) { return struct{}{}, b.Delete(ctx, backend.Ref{ID: mid}) })
+			if errors.Is(err, backend.ErrNotFound) {
+				err = nil
+			}
+			return err
+		}
+	}
+	return api.Errorf(api.CodeNotFound, "there is no leftover %q that this home made", id).WithHint("berth doctor lists them")
+}
