@@ -235,3 +235,46 @@ func TestPackagesAreDocumented(t *testing.T) {
 		}
 	}
 }
+
+// maxMethods is how many exported methods a type may have: one with more does too many things.
+const maxMethods = 30
+
+// TestTypesStaySmall counts the exported methods of every type.
+func TestTypesStaySmall(t *testing.T) {
+	// What is still larger. It gets no more, and goes from here when it is split.
+	larger := map[string]int{
+		"berth/backend/api.Client":  56, // of two services: one client each
+		"berth/ui/uitest.Workspace": 38, // the dashboard tests' own workspace
+		"berth/backend/mem.Backend": 32, // all that a backend may be able to do, for tests
+	}
+	for path, p := range list(t, "./...") {
+		count := map[string]int{}
+		for _, f := range p.GoFiles {
+			file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, f), nil, parser.SkipObjectResolution)
+			require.NoError(t, err)
+			for _, d := range file.Decls {
+				if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv != nil && fn.Name.IsExported() {
+					count[receiver(fn.Recv.List[0].Type)]++
+				}
+			}
+		}
+		for name, n := range count {
+			require.LessOrEqual(t, n, max(maxMethods, larger[path+"."+name]), "exported methods of %s.%s: split it by what it does", path, name)
+		}
+	}
+}
+
+// receiver is the name of a method's type.
+func receiver(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.StarExpr:
+		return receiver(e.X)
+	case *ast.IndexExpr:
+		return receiver(e.X)
+	case *ast.IndexListExpr:
+		return receiver(e.X)
+	case *ast.Ident:
+		return e.Name
+	}
+	return ""
+}

@@ -12,11 +12,11 @@ func (s *Server) setup(ctx context.Context, r *http.Request) (any, error) {
 	if err := api.ReadJSON(r, &q); err != nil {
 		return nil, err
 	}
-	return s.ws.Setup(ctx, r.PathValue("name"), q)
+	return s.ws.Setups.Begin(ctx, r.PathValue("name"), q)
 }
 
 func (s *Server) snapshots(ctx context.Context, r *http.Request) (any, error) {
-	return s.ws.Snapshots(ctx, r.PathValue("name"))
+	return s.ws.Snapshots.List(ctx, r.PathValue("name"))
 }
 
 func (s *Server) snapshot(ctx context.Context, r *http.Request) (any, error) {
@@ -24,7 +24,7 @@ func (s *Server) snapshot(ctx context.Context, r *http.Request) (any, error) {
 	if err := api.ReadJSON(r, &q); err != nil {
 		return nil, err
 	}
-	return s.ws.Snapshot(ctx, r.PathValue("name"), q)
+	return s.ws.Snapshots.Take(ctx, r.PathValue("name"), q)
 }
 
 func (s *Server) restore(ctx context.Context, r *http.Request) (any, error) {
@@ -33,11 +33,11 @@ func (s *Server) restore(ctx context.Context, r *http.Request) (any, error) {
 		return nil, err
 	}
 	q.Name = r.PathValue("snapshot")
-	return s.ws.Restore(ctx, r.PathValue("name"), q)
+	return s.ws.Snapshots.Restore(ctx, r.PathValue("name"), q)
 }
 
 func (s *Server) deleteSnapshot(ctx context.Context, r *http.Request) (any, error) {
-	return nil, s.ws.DeleteSnapshot(ctx, r.PathValue("name"), r.PathValue("snapshot"))
+	return nil, s.ws.Snapshots.Delete(ctx, r.PathValue("name"), r.PathValue("snapshot"))
 }
 
 func (s *Server) buildImage(ctx context.Context, r *http.Request) (any, error) {
@@ -45,9 +45,9 @@ func (s *Server) buildImage(ctx context.Context, r *http.Request) (any, error) {
 	if err := api.ReadJSON(r, &q); err != nil {
 		return nil, err
 	}
-	return s.ws.BuildImage(ctx, q)
+	return s.ws.Images.Build(ctx, q)
 }
 
 func (s *Server) deleteImage(ctx context.Context, r *http.Request) (any, error) {
-	return nil, s.ws.DeleteImage(ctx, r.PathValue("backend"), r.PathValue("name"))
+	return nil, s.ws.Images.Delete(ctx, r.PathValue("backend"), r.PathValue("name"))
 }

@@ -93,7 +93,7 @@ func (s *Server) list(ctx context.Context, r *http.Request) (any, error) {
 	be := q.Get("backend")
 	list := s.ws.Instances(api.ListOptions{Mine: mine, Backend: be, State: api.State(q.Get("state"))})
 	if len(list) == 0 && be != "" && s.failed[be] == nil {
-		if err := s.ws.KnowsBackend(be); err != nil {
+		if err := s.ws.Catalogue.Knows(be); err != nil {
 			return nil, err
 		}
 	}
@@ -138,11 +138,11 @@ func (s *Server) adopt(ctx context.Context, r *http.Request) (any, error) {
 
 func (s *Server) show(ctx context.Context, r *http.Request) (any, error) {
 	s.ws.Reconciler.Fresh(ctx)
-	return s.ws.Show(ctx, r.PathValue("name"))
+	return s.ws.Reconciler.Show(ctx, r.PathValue("name"))
 }
 
 func (s *Server) refresh(ctx context.Context, r *http.Request) (any, error) {
-	return s.ws.Refresh(ctx, r.PathValue("name"))
+	return s.ws.Reconciler.Refresh(ctx, r.PathValue("name"))
 }
 
 type console struct {
@@ -150,7 +150,7 @@ type console struct {
 }
 
 func (s *Server) console(ctx context.Context, r *http.Request) (any, error) {
-	text, err := s.ws.Console(ctx, r.PathValue("name"))
+	text, err := s.ws.Catalogue.Console(ctx, r.PathValue("name"))
 	return console{text}, err
 }
 
@@ -171,7 +171,7 @@ func (s *Server) operations(context.Context, *http.Request) (any, error) {
 }
 
 func (s *Server) backends(ctx context.Context, _ *http.Request) (any, error) {
-	out := s.ws.Backends(ctx)
+	out := s.ws.Catalogue.Backends(ctx)
 	for name, err := range s.failed {
 		out = append(out, api.BackendInfo{Name: name, Title: name, Error: api.AsError(err)})
 	}
@@ -179,11 +179,11 @@ func (s *Server) backends(ctx context.Context, _ *http.Request) (any, error) {
 }
 
 func (s *Server) sizes(ctx context.Context, r *http.Request) (any, error) {
-	return s.ws.Sizes(ctx, r.URL.Query().Get("backend"))
+	return s.ws.Catalogue.Sizes(ctx, r.URL.Query().Get("backend"))
 }
 
 func (s *Server) images(ctx context.Context, r *http.Request) (any, error) {
-	return s.ws.Images(ctx, r.URL.Query().Get("backend"))
+	return s.ws.Catalogue.Images(ctx, r.URL.Query().Get("backend"))
 }
 
 func (s *Server) name(_ context.Context, r *http.Request) (any, error) {
@@ -191,7 +191,7 @@ func (s *Server) name(_ context.Context, r *http.Request) (any, error) {
 }
 
 func (s *Server) doctor(ctx context.Context, _ *http.Request) (any, error) {
-	checks := append(s.ws.Doctor(ctx), s.fleet.Check(ctx)...)
+	checks := append(s.ws.Doctor.Check(ctx), s.fleet.Check(ctx)...)
 	for name, err := range s.failed {
 		checks = append(checks, api.Check{Area: "backend", Name: name, Status: "fail", Message: err.Error(), Fix: api.AsError(err).Hint})
 	}
@@ -199,7 +199,7 @@ func (s *Server) doctor(ctx context.Context, _ *http.Request) (any, error) {
 }
 
 func (s *Server) removeOrphan(ctx context.Context, r *http.Request) (any, error) {
-	return nil, s.ws.RemoveOrphan(ctx, r.PathValue("id"))
+	return nil, s.ws.Doctor.RemoveOrphan(ctx, r.PathValue("id"))
 }
 
 func (s *Server) answer(_ context.Context, r *http.Request) (any, error) {

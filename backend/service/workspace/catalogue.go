@@ -12,8 +12,12 @@ import (
 	"berth/backend/api"
 )
 
+// Catalogue is what the backends offer, and say.
+type Catalogue struct{ w *Workspace }
+
 // Backends describes the backends, in name order.
-func (w *Workspace) Backends(ctx context.Context) []api.BackendInfo {
+func (c Catalogue) Backends(ctx context.Context) []api.BackendInfo {
+	w := c.w
 	out := []api.BackendInfo{}
 	for _, name := range slices.Sorted(maps.Keys(w.opts.Backends)) {
 		b := w.opts.Backends[name]
@@ -23,19 +27,22 @@ func (w *Workspace) Backends(ctx context.Context) []api.BackendInfo {
 	return out
 }
 
-// KnowsBackend says, by its error, that there is no backend of that name.
-func (w *Workspace) KnowsBackend(name string) error {
+// Knows says, by its error, that there is no backend of that name.
+func (c Catalogue) Knows(name string) error {
+	w := c.w
 	_, err := w.backend(name)
 	return err
 }
 
 // Sizes lists the sizes of one backend, or of all that create and can be asked.
-func (w *Workspace) Sizes(ctx context.Context, name string) ([]api.Size, error) {
+func (c Catalogue) Sizes(ctx context.Context, name string) ([]api.Size, error) {
+	w := c.w
 	return catalogue(ctx, w, name, backend.Backend.Sizes)
 }
 
 // Images lists the images of one backend, or of all that create.
-func (w *Workspace) Images(ctx context.Context, name string) ([]api.Image, error) {
+func (c Catalogue) Images(ctx context.Context, name string) ([]api.Image, error) {
+	w := c.w
 	return catalogue(ctx, w, name, backend.Backend.Images)
 }
 
@@ -78,7 +85,8 @@ func catalogue[T any](ctx context.Context, w *Workspace, name string, list func(
 }
 
 // Console returns the last output of an instance's console.
-func (w *Workspace) Console(ctx context.Context, name string) (string, error) {
+func (c Catalogue) Console(ctx context.Context, name string) (string, error) {
+	w := c.w
 	rec, err := w.Record(name)
 	if err != nil {
 		return "", err

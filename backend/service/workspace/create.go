@@ -120,7 +120,7 @@ func (w *Workspace) cloned(ctx context.Context, q *api.CreateRequest) (from *bac
 	if q.From == "" {
 		return nil, nil, nil
 	}
-	in, err := w.Refresh(ctx, q.From)
+	in, err := w.Reconciler.Refresh(ctx, q.From)
 	if err != nil {
 		return nil, nil, err
 	}

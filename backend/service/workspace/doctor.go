@@ -12,8 +12,12 @@ import (
 	"berth/backend/api"
 )
 
-// Doctor checks the workspace: its backends, its instances, and what was left behind.
-func (w *Workspace) Doctor(ctx context.Context) []api.Check {
+// Doctor looks for what is wrong, and for what was left behind.
+type Doctor struct{ w *Workspace }
+
+// Check checks the workspace: its backends, its instances, and what was left behind.
+func (d Doctor) Check(ctx context.Context) []api.Check {
+	w := d.w
 	out := []api.Check{{Area: "workspace", Name: "store", Status: "ok", Message: fmt.Sprintf("%d instances, %d operations under way", w.Len(), w.Busy())}}
 	for _, name := range slices.Sorted(maps.Keys(w.opts.Backends)) {
 		b := w.opts.Backends[name]
@@ -27,8 +31,8 @@ func (w *Workspace) Doctor(ctx context.Context) []api.Check {
 			own, _ := within(ctx, w, "backend "+name, func(ctx context.Context) ([]api.Check, error) { return c.Check(ctx), nil })
 			out = append(out, own...)
 		}
-		out = append(out, w.orphans(ctx, name, b)...)
-		out = append(out, w.leftovers(ctx, name, b)...)
+		out = append(out, d.orphans(ctx, name, b)...)
+		out = append(out, d.leftovers(ctx, name, b)...)
 	}
 	for _, in := range w.Instances(api.ListOptions{}) {
 		c := api.Check{Area: "instance", Name: in.Name, Status: "ok", Message: string(in.State)}
@@ -48,7 +52,8 @@ func (w *Workspace) Doctor(ctx context.Context) []api.Check {
 
 // orphans finds machines that an unfinished or failed operation of this store left behind, or that
 // belong to an instance that is gone; those of another home are shown, not offered.
-func (w *Workspace) orphans(ctx context.Context, name string, b backend.Backend) []api.Check {
+func (d Doctor) orphans(ctx context.Context, name string, b backend.Backend) []api.Check {
+	w := d.w
 	if !b.Info().Capabilities.List {
 		return nil
 	}
@@ -83,7 +88,8 @@ func (w *Workspace) orphans(ctx context.Context, name string, b backend.Backend)
 const leftoverMark = "+"
 
 // leftovers finds what is no machine and belongs to none: disks, seeds, leases.
-func (w *Workspace) leftovers(ctx context.Context, name string, b backend.Backend) []api.Check {
+func (d Doctor) leftovers(ctx context.Context, name string, b backend.Backend) []api.Check {
+	w := d.w
 	s, ok := b.(backend.Sweeper)
 	if !ok {
 		return nil
@@ -117,13 +123,14 @@ func (w *Workspace) leftovers(ctx context.Context, name string, b backend.Backen
 }
 
 // RemoveOrphan deletes a leftover by the id that Doctor gave it.
-func (w *Workspace) RemoveOrphan(ctx context.Context, id string) error {
+func (d Doctor) RemoveOrphan(ctx context.Context, id string) error {
+	w := d.w
 	name, mid, _ := strings.Cut(id, ":")
 	b, err := w.backend(name)
 	if err != nil {
 		return err
 	}
-	for _, c := range w.leftovers(ctx, name, b) {
+	for _, c := range d.leftovers(ctx, name, b) {
 		if c.OrphanID == id {
 			_, err := within(ctx, w, "removing "+id, func(ctx context.Context) (struct{}, error) {
 				return struct{}{}, b.(backend.Sweeper).RemoveLeftover(ctx, strings.TrimPrefix(mid, leftoverMark))
@@ -131,7 +138,7 @@ func (w *Workspace) RemoveOrphan(ctx context.Context, id string) error {
 			return err
 		}
 	}
-	for _, c := range w.orphans(ctx, name, b) {
+	for _, c := range d.orphans(ctx, name, b) {
 		if c.OrphanID == id {
 			_, err := within(ctx, w, "deleting "+id, func(ctx context.Context) (struct{}, error) { return struct{}{}, b.Delete(ctx, backend.Ref{ID: mid}) })
 			if errors.Is(err, backend.ErrNotFound) {

@@ -49,10 +49,10 @@ func TestABackendThatPanics(t *testing.T) {
 		"Restart": act(opRestart),
 		"Delete":  act(opDelete),
 		"Snapshot": func(w *Workspace, ctx context.Context) (api.Operation, error) {
-			return w.Snapshot(ctx, "vision", api.SnapshotRequest{Name: "before"})
+			return w.Snapshots.Take(ctx, "vision", api.SnapshotRequest{Name: "before"})
 		},
 		"BuildImage": func(w *Workspace, ctx context.Context) (api.Operation, error) {
-			return w.BuildImage(ctx, api.ImageRequest{Name: "mine", From: "vision"})
+			return w.Images.Build(ctx, api.ImageRequest{Name: "mine", From: "vision"})
 		},
 	} {
 		t.Run(method, func(t *testing.T) {
@@ -130,10 +130,10 @@ func TestPanicsElsewhere(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, api.StateUnknown, in.State)
 		require.Contains(t, in.StateReason, "in List")
-		in, err = w.Refresh(e.ctx(), "vision")
+		in, err = w.Reconciler.Refresh(e.ctx(), "vision")
 		require.NoError(t, err)
 		require.Contains(t, in.StateReason, "in Get")
-		_, err = w.Sizes(t.Context(), "mem")
+		_, err = w.Catalogue.Sizes(t.Context(), "mem")
 		require.ErrorContains(t, err, "in Sizes")
 		w.probeAll(t.Context(), "mem")
 	})
@@ -319,10 +319,10 @@ func TestMemoryIsWhatTheStoreHas(t *testing.T) {
 	for _, kind := range []string{opStop, opStart, opRestart} {
 		do(w.Action(e.ctx(), "vision", kind, api.ActionRequest{}))
 	}
-	do(w.Setup(e.ctx(), "vision", api.SetupRequest{Setup: "true"}))
-	do(w.Snapshot(e.ctx(), "vision", api.SnapshotRequest{Name: "before"}))
-	do(w.Restore(e.ctx(), "vision", api.SnapshotRequest{Name: "before"}))
-	do(w.BuildImage(e.ctx(), api.ImageRequest{Name: "mine", From: "vision"}))
+	do(w.Setups.Begin(e.ctx(), "vision", api.SetupRequest{Setup: "true"}))
+	do(w.Snapshots.Take(e.ctx(), "vision", api.SnapshotRequest{Name: "before"}))
+	do(w.Snapshots.Restore(e.ctx(), "vision", api.SnapshotRequest{Name: "before"}))
+	do(w.Images.Build(e.ctx(), api.ImageRequest{Name: "mine", From: "vision"}))
 	do(w.Action(e.ctx(), "vision", opDelete, api.ActionRequest{}))
 }
 

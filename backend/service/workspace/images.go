@@ -11,6 +11,9 @@ import (
 	"berth/backend/service/store"
 )
 
+// Images makes images of instances.
+type Images struct{ w *Workspace }
+
 // imager returns the backend of that name that makes images.
 func (w *Workspace) imager(name string) (backend.Imager, error) {
 	b, err := w.backend(name)
@@ -24,9 +27,10 @@ func (w *Workspace) imager(name string) (backend.Imager, error) {
 	return i, nil
 }
 
-// BuildImage begins to make an image of an instance. A running instance is stopped for it and started
+// Build begins to make an image of an instance. A running instance is stopped for it and started
 // again; nothing on it is changed. What is its own (keys, ids), those that come from the image make anew.
-func (w *Workspace) BuildImage(ctx context.Context, q api.ImageRequest) (api.Operation, error) {
+func (im Images) Build(ctx context.Context, q api.ImageRequest) (api.Operation, error) {
+	w := im.w
 	if op, ok := w.repeated(ctx, q.RequestID); ok {
 		return op, nil
 	}
@@ -40,7 +44,7 @@ func (w *Workspace) BuildImage(ctx context.Context, q api.ImageRequest) (api.Ope
 	if _, err := w.imager(rec.Backend); err != nil {
 		return api.Operation{}, err
 	}
-	images, err := w.Images(ctx, rec.Backend)
+	images, err := w.Catalogue.Images(ctx, rec.Backend)
 	if err != nil {
 		return api.Operation{}, err
 	}
@@ -65,8 +69,9 @@ func (w *Workspace) BuildImage(ctx context.Context, q api.ImageRequest) (api.Ope
 	})
 }
 
-// DeleteImage removes an image from a backend's side.
-func (w *Workspace) DeleteImage(ctx context.Context, backendName, name string) error {
+// Delete removes an image from a backend's side.
+func (im Images) Delete(ctx context.Context, backendName, name string) error {
+	w := im.w
 	i, err := w.imager(backendName)
 	if err != nil {
 		return err

@@ -155,7 +155,8 @@ const showLimit = 2 * time.Second
 
 // Show returns one instance with what its agent says of itself now, where the way to it is there already:
 // nobody is asked anything for it, and an agent that does not answer in time changes nothing.
-func (w *Workspace) Show(ctx context.Context, name string) (api.Instance, error) {
+func (r *Reconciler) Show(ctx context.Context, name string) (api.Instance, error) {
+	w := r.w
 	w.mu.Lock()
 	e, err := w.find(name)
 	if err != nil {
@@ -182,7 +183,8 @@ func (w *Workspace) Show(ctx context.Context, name string) (api.Instance, error)
 }
 
 // Refresh asks the provider and the agent for one instance now and returns it.
-func (w *Workspace) Refresh(ctx context.Context, name string) (api.Instance, error) {
+func (r *Reconciler) Refresh(ctx context.Context, name string) (api.Instance, error) {
+	w := r.w
 	rec, err := w.Record(name)
 	if err != nil {
 		return api.Instance{}, err

@@ -53,16 +53,16 @@ func TestSetUpFailsAndGoesOn(t *testing.T) {
 	require.Equal(t, api.OpFailed, setup.Parts[1].State)
 
 	// What the provider says does not hide it.
-	_, err = w.Refresh(e.ctx(), "vision")
+	_, err = w.Reconciler.Refresh(e.ctx(), "vision")
 	require.NoError(t, err)
 	w.Reconciler.Reconcile(e.ctx())
 	in, err = w.Instance("vision")
 	require.NoError(t, err)
 	require.Equal(t, api.StateSetupFailed, in.State)
 
-	_, err = w.Setup(e.ctx(), "vision", api.SetupRequest{})
+	_, err = w.Setups.Begin(e.ctx(), "vision", api.SetupRequest{})
 	require.Equal(t, api.CodeUsage, api.AsError(err).Code)
-	op, err = w.Setup(e.ctx(), "vision", api.SetupRequest{Resume: true})
+	op, err = w.Setups.Begin(e.ctx(), "vision", api.SetupRequest{Resume: true})
 	require.NoError(t, err)
 	require.Equal(t, api.OpSucceeded, ended(t, w, op).State)
 	in, err = w.Instance("vision")
@@ -70,7 +70,7 @@ func TestSetUpFailsAndGoesOn(t *testing.T) {
 	require.Equal(t, api.StateRunning, in.State)
 	require.Equal(t, []string{"r"}, in.Profiles, "what was resumed is there")
 
-	op, err = w.Setup(e.ctx(), "vision", api.SetupRequest{Profiles: []string{"r"}})
+	op, err = w.Setups.Begin(e.ctx(), "vision", api.SetupRequest{Profiles: []string{"r"}})
 	require.NoError(t, err)
 	require.Equal(t, api.OpSucceeded, ended(t, w, op).State)
 	in, err = w.Instance("vision")
@@ -105,14 +105,14 @@ func TestStartScriptThatFailsIsResumed(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, api.OpFailed, ended(t, w, op).State)
 	state := func() api.State {
-		in, err := w.Refresh(e.ctx(), "vision")
+		in, err := w.Reconciler.Refresh(e.ctx(), "vision")
 		require.NoError(t, err)
 		return in.State
 	}
 	require.Equal(t, api.StateSetupFailed, state())
 	w.Reconciler.Reconcile(e.ctx())
 	require.Equal(t, api.StateSetupFailed, state(), "whatever the provider says")
-	op, err = w.Setup(e.ctx(), "vision", api.SetupRequest{Resume: true})
+	op, err = w.Setups.Begin(e.ctx(), "vision", api.SetupRequest{Resume: true})
 	require.NoError(t, err)
 	require.Equal(t, api.OpSucceeded, ended(t, w, op).State)
 	require.Equal(t, api.StateRunning, state())
@@ -272,7 +272,7 @@ func TestHostKeyRenewalMakesWay(t *testing.T) {
 	require.False(t, renewing(w))
 	act(w, "start")
 	require.Eventually(t, func() bool { return renewing(w) }, 2*time.Minute, time.Millisecond)
-	op, err := w.Snapshot(e.ctx(), "vision", api.SnapshotRequest{Name: "before"})
+	op, err := w.Snapshots.Take(e.ctx(), "vision", api.SnapshotRequest{Name: "before"})
 	require.NoError(t, err, "it makes way")
 	require.Equal(t, api.OpSucceeded, ended(t, w, op).State)
 	require.Eventually(t, func() bool { return renewing(w) }, 2*time.Minute, time.Millisecond, "and begins again")
@@ -299,17 +299,17 @@ func TestSnapshotsClonesAndImages(t *testing.T) {
 		require.Equal(t, api.OpSucceeded, op.State, op.Error)
 		return op
 	}
-	do(w.Snapshot(e.ctx(), "vision", api.SnapshotRequest{Name: "before"}))
-	_, err := w.Snapshot(e.ctx(), "vision", api.SnapshotRequest{Name: "before"})
+	do(w.Snapshots.Take(e.ctx(), "vision", api.SnapshotRequest{Name: "before"}))
+	_, err := w.Snapshots.Take(e.ctx(), "vision", api.SnapshotRequest{Name: "before"})
 	require.ErrorIs(t, err, backend.ErrConflict)
-	_, err = w.Restore(e.ctx(), "vision", api.SnapshotRequest{Name: "never"})
+	_, err = w.Snapshots.Restore(e.ctx(), "vision", api.SnapshotRequest{Name: "never"})
 	require.ErrorIs(t, err, backend.ErrNotFound)
-	do(w.Restore(e.ctx(), "vision", api.SnapshotRequest{Name: "before"}))
+	do(w.Snapshots.Restore(e.ctx(), "vision", api.SnapshotRequest{Name: "before"}))
 	require.Empty(t, e.lines.set)
 	e.lines.mu.Lock()
 	e.lines.behind = 3 * time.Minute
 	e.lines.mu.Unlock()
-	do(w.Restore(e.ctx(), "vision", api.SnapshotRequest{Name: "before"}))
+	do(w.Snapshots.Restore(e.ctx(), "vision", api.SnapshotRequest{Name: "before"}))
 	e.lines.mu.Lock()
 	require.Len(t, e.lines.set, 1, "it went on with the memory of three minutes ago")
 	require.WithinDuration(t, time.Now(), e.lines.set[0], 10*time.Second)
@@ -317,11 +317,11 @@ func TestSnapshotsClonesAndImages(t *testing.T) {
 	in, err := w.Instance("vision")
 	require.NoError(t, err)
 	require.Equal(t, api.StateRunning, in.State)
-	list, err := w.Snapshots(e.ctx(), "vision")
+	list, err := w.Snapshots.List(e.ctx(), "vision")
 	require.NoError(t, err)
 	require.Len(t, list, 1)
-	require.NoError(t, w.DeleteSnapshot(e.ctx(), "vision", "before"))
-	require.NoError(t, w.DeleteSnapshot(e.ctx(), "vision", "before"))
+	require.NoError(t, w.Snapshots.Delete(e.ctx(), "vision", "before"))
+	require.NoError(t, w.Snapshots.Delete(e.ctx(), "vision", "before"))
 
 	_, err = w.Create(e.ctx(), api.CreateRequest{Name: "second", From: "vision"})
 	require.ErrorIs(t, err, backend.ErrRefused, "its disk can't be copied whole while it runs")
@@ -343,17 +343,17 @@ func TestSnapshotsClonesAndImages(t *testing.T) {
 	require.Equal(t, []any{int64(0), "true"}, []any{second.Spec.DiskBytes, second.Spec.OnStart}, "the disk is that of the source")
 	do(w.Action(e.ctx(), "vision", "stop", api.ActionRequest{}))
 
-	do(w.BuildImage(e.ctx(), api.ImageRequest{Name: "mine", From: "vision"}))
-	do(w.BuildImage(e.ctx(), api.ImageRequest{Name: "mine", From: "vision"}))
-	_, err = w.BuildImage(e.ctx(), api.ImageRequest{Name: "base", From: "vision"})
+	do(w.Images.Build(e.ctx(), api.ImageRequest{Name: "mine", From: "vision"}))
+	do(w.Images.Build(e.ctx(), api.ImageRequest{Name: "mine", From: "vision"}))
+	_, err = w.Images.Build(e.ctx(), api.ImageRequest{Name: "base", From: "vision"})
 	require.ErrorIs(t, err, backend.ErrConflict)
-	_, err = w.BuildImage(e.ctx(), api.ImageRequest{Name: "mine", From: "second"})
+	_, err = w.Images.Build(e.ctx(), api.ImageRequest{Name: "mine", From: "second"})
 	require.ErrorIs(t, err, backend.ErrConflict)
-	images, err := w.Images(e.ctx(), "mem")
+	images, err := w.Catalogue.Images(e.ctx(), "mem")
 	require.NoError(t, err)
 	require.Len(t, images, 2)
 	require.Equal(t, "vision", images[1].Source)
-	require.NoError(t, w.DeleteImage(e.ctx(), "mem", "mine"))
+	require.NoError(t, w.Images.Delete(e.ctx(), "mem", "mine"))
 
 	// One that ran is started again, with all that belongs to a start.
 	do(w.Action(e.ctx(), "first", "start", api.ActionRequest{}))
@@ -371,7 +371,7 @@ func TestSnapshotsClonesAndImages(t *testing.T) {
 	e.lines.mu.Lock()
 	e.lines.boot = "another"
 	e.lines.mu.Unlock()
-	do(w.BuildImage(e.ctx(), api.ImageRequest{Name: "running", From: "first"}))
+	do(w.Images.Build(e.ctx(), api.ImageRequest{Name: "running", From: "first"}))
 	require.Equal(t, before+1, starts())
 }
 
@@ -404,7 +404,7 @@ func TestAConsoleOfWhatWasNeverMade(t *testing.T) {
 	op, err := w.Create(e.ctx(), api.CreateRequest{Name: "vision"})
 	require.NoError(t, err)
 	require.Equal(t, api.OpFailed, ended(t, w, op).State)
-	_, err = w.Console(e.ctx(), "vision")
+	_, err = w.Catalogue.Console(e.ctx(), "vision")
 	require.ErrorContains(t, err, "vision was never made")
 }
 
@@ -464,7 +464,7 @@ func TestLeftoversAreOfferedToTheirHomeOnly(t *testing.T) {
 		e.mem.AddLeftover(l)
 	}
 	var found []api.Check
-	for _, c := range w.Doctor(e.ctx()) {
+	for _, c := range w.Doctor.Check(e.ctx()) {
 		if c.Area == "leftover" {
 			found = append(found, c)
 		}
@@ -472,9 +472,9 @@ func TestLeftoversAreOfferedToTheirHomeOnly(t *testing.T) {
 	require.Len(t, found, 2)
 	require.NotEmpty(t, found[0].OrphanID)
 	require.Empty(t, found[1].OrphanID)
-	require.NoError(t, w.RemoveOrphan(e.ctx(), found[0].OrphanID))
-	require.Error(t, w.RemoveOrphan(e.ctx(), found[0].OrphanID), "it is gone")
-	require.Error(t, w.RemoveOrphan(e.ctx(), "mem:+op-theirs"), "another home's")
+	require.NoError(t, w.Doctor.RemoveOrphan(e.ctx(), found[0].OrphanID))
+	require.Error(t, w.Doctor.RemoveOrphan(e.ctx(), found[0].OrphanID), "it is gone")
+	require.Error(t, w.Doctor.RemoveOrphan(e.ctx(), "mem:+op-theirs"), "another home's")
 }
 
 func TestAccessIsPinnedAndHandedIn(t *testing.T) {

@@ -12,8 +12,12 @@ import (
 	"berth/backend/service/store"
 )
 
-// Setup begins a set-up of a running instance: the rest of the one that failed, profiles, or a script.
-func (w *Workspace) Setup(ctx context.Context, name string, q api.SetupRequest) (api.Operation, error) {
+// Setups sets instances up.
+type Setups struct{ w *Workspace }
+
+// Begin begins a set-up of a running instance: the rest of the one that failed, profiles, or a script.
+func (st Setups) Begin(ctx context.Context, name string, q api.SetupRequest) (api.Operation, error) {
+	w := st.w
 	if op, ok := w.repeated(ctx, q.RequestID); ok {
 		return op, nil
 	}

@@ -12,14 +12,18 @@ import (
 	"berth/backend/service/store"
 )
 
+// Snapshots takes snapshots of instances, and goes back to them.
+type Snapshots struct{ w *Workspace }
+
 // snapshotter returns the backend of an instance that keeps snapshots.
 func (w *Workspace) snapshotter(rec *store.Instance) (backend.Snapshotter, error) {
 	s, ok := w.opts.Backends[rec.Backend].(backend.Snapshotter)
 	return s, capable(ok && rec.Capabilities.Snapshots && !rec.Adopted, rec, "taken a snapshot of", "snapshots")
 }
 
-// Snapshots lists the snapshots of an instance, oldest first.
-func (w *Workspace) Snapshots(ctx context.Context, name string) ([]api.Snapshot, error) {
+// List lists the snapshots of an instance, oldest first.
+func (sn Snapshots) List(ctx context.Context, name string) ([]api.Snapshot, error) {
+	w := sn.w
 	rec, err := w.Record(name)
 	if err != nil {
 		return nil, err
@@ -38,8 +42,9 @@ func (w *Workspace) Snapshots(ctx context.Context, name string) ([]api.Snapshot,
 	return list, err
 }
 
-// Snapshot begins to take a snapshot.
-func (w *Workspace) Snapshot(ctx context.Context, name string, q api.SnapshotRequest) (api.Operation, error) {
+// Take begins to take a snapshot.
+func (sn Snapshots) Take(ctx context.Context, name string, q api.SnapshotRequest) (api.Operation, error) {
+	w := sn.w
 	snapshot := q.Name
 	if op, ok := w.repeated(ctx, q.RequestID); ok {
 		return op, nil
@@ -47,7 +52,7 @@ func (w *Workspace) Snapshot(ctx context.Context, name string, q api.SnapshotReq
 	if err := CheckName(snapshot); err != nil {
 		return api.Operation{}, err
 	}
-	list, err := w.Snapshots(ctx, name)
+	list, err := w.Snapshots.List(ctx, name)
 	if err != nil {
 		return api.Operation{}, err
 	}
@@ -63,12 +68,13 @@ func (w *Workspace) Snapshot(ctx context.Context, name string, q api.SnapshotReq
 }
 
 // Restore begins to take an instance back to a snapshot.
-func (w *Workspace) Restore(ctx context.Context, name string, q api.SnapshotRequest) (api.Operation, error) {
+func (sn Snapshots) Restore(ctx context.Context, name string, q api.SnapshotRequest) (api.Operation, error) {
+	w := sn.w
 	snapshot := q.Name
 	if op, ok := w.repeated(ctx, q.RequestID); ok {
 		return op, nil
 	}
-	list, err := w.Snapshots(ctx, name)
+	list, err := w.Snapshots.List(ctx, name)
 	if err != nil {
 		return api.Operation{}, err
 	}
@@ -87,8 +93,9 @@ func (w *Workspace) Restore(ctx context.Context, name string, q api.SnapshotRequ
 	})
 }
 
-// DeleteSnapshot forgets a snapshot; one that is not there is no error.
-func (w *Workspace) DeleteSnapshot(ctx context.Context, name, snapshot string) error {
+// Delete forgets a snapshot; one that is not there is no error.
+func (sn Snapshots) Delete(ctx context.Context, name, snapshot string) error {
+	w := sn.w
 	rec, err := w.Record(name)
 	if err != nil {
 		return err

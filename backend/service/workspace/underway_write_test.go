@@ -128,7 +128,7 @@ func (e *env) leaveAt(ssh backend.Backend, point string) {
 	case opStart:
 		done(w.Action(e.ctx(), name, opStop, api.ActionRequest{}))
 	case opRestore:
-		done(w.Snapshot(e.ctx(), name, api.SnapshotRequest{Name: "before"}))
+		done(w.Snapshots.Take(e.ctx(), name, api.SnapshotRequest{Name: "before"}))
 	case opHostKey:
 		rec, err := w.Record(name)
 		require.NoError(t, err)
@@ -142,13 +142,13 @@ func (e *env) leaveAt(ssh backend.Backend, point string) {
 		case opAdopt:
 			_, err = w.Adopt(e.ctx(), api.AdoptRequest{Name: name, Target: "me@192.0.2.1"})
 		case opSetup:
-			_, err = w.Setup(e.ctx(), name, api.SetupRequest{Setup: "true"})
+			_, err = w.Setups.Begin(e.ctx(), name, api.SetupRequest{Setup: "true"})
 		case opSnapshot:
-			_, err = w.Snapshot(e.ctx(), name, api.SnapshotRequest{Name: "before"})
+			_, err = w.Snapshots.Take(e.ctx(), name, api.SnapshotRequest{Name: "before"})
 		case opRestore:
-			_, err = w.Restore(e.ctx(), name, api.SnapshotRequest{Name: "before"})
+			_, err = w.Snapshots.Restore(e.ctx(), name, api.SnapshotRequest{Name: "before"})
 		case opImage:
-			_, err = w.BuildImage(e.ctx(), api.ImageRequest{Name: name, From: name})
+			_, err = w.Images.Build(e.ctx(), api.ImageRequest{Name: name, From: name})
 		case opHostKey:
 			_, err = w.Action(e.ctx(), name, opRestart, api.ActionRequest{}) // is followed by it
 		default:

@@ -33,7 +33,7 @@ func TestAFailedSetUpStaysKnown(t *testing.T) {
 	e.create(w, "vision")
 	setup := func(state api.OpState, q api.SetupRequest) api.Operation {
 		t.Helper()
-		op, err := w.Setup(e.ctx(), "vision", q)
+		op, err := w.Setups.Begin(e.ctx(), "vision", q)
 		require.NoError(t, err)
 		op = ended(t, w, op)
 		require.Equal(t, state, op.State, "%v", op.Error)
@@ -41,7 +41,7 @@ func TestAFailedSetUpStaysKnown(t *testing.T) {
 	}
 	is := func(state api.State, profiles ...string) {
 		t.Helper()
-		_, err := w.Refresh(e.ctx(), "vision")
+		_, err := w.Reconciler.Refresh(e.ctx(), "vision")
 		require.NoError(t, err)
 		in, err := w.Instance("vision")
 		require.NoError(t, err)
@@ -107,12 +107,12 @@ func TestAFailedScriptIsReplacedByAnother(t *testing.T) {
 	in, err := w.Instance("vision")
 	require.NoError(t, err)
 	require.Equal(t, []string{"r"}, in.Profiles)
-	op, err = w.Setup(e.ctx(), "vision", api.SetupRequest{Profiles: []string{"julia"}})
+	op, err = w.Setups.Begin(e.ctx(), "vision", api.SetupRequest{Profiles: []string{"julia"}})
 	require.NoError(t, err)
 	op = ended(t, w, op)
 	require.Equal(t, api.OpSucceeded, op.State)
 	require.Equal(t, []string{"an older set-up of vision failed and is not finished; go on with it: berth setup vision --resume, or let go of it: --forget"}, op.Warnings)
-	op, err = w.Setup(e.ctx(), "vision", api.SetupRequest{Setup: "echo mended"})
+	op, err = w.Setups.Begin(e.ctx(), "vision", api.SetupRequest{Setup: "echo mended"})
 	require.NoError(t, err)
 	op = ended(t, w, op)
 	require.Equal(t, api.OpSucceeded, op.State)
@@ -133,7 +133,7 @@ func TestAFailedSetUpIsLetGoOf(t *testing.T) {
 	e.create(w, "vision")
 	setup := func(state api.OpState, q api.SetupRequest) api.Operation {
 		t.Helper()
-		op, err := w.Setup(e.ctx(), "vision", q)
+		op, err := w.Setups.Begin(e.ctx(), "vision", q)
 		require.NoError(t, err)
 		op = ended(t, w, op)
 		require.Equal(t, state, op.State, "%v", op.Error)
@@ -141,7 +141,7 @@ func TestAFailedSetUpIsLetGoOf(t *testing.T) {
 	}
 	is := func(state api.State) {
 		t.Helper()
-		in, err := w.Refresh(e.ctx(), "vision")
+		in, err := w.Reconciler.Refresh(e.ctx(), "vision")
 		require.NoError(t, err)
 		require.Equal(t, state, in.State)
 	}
@@ -154,7 +154,7 @@ func TestAFailedSetUpIsLetGoOf(t *testing.T) {
 	op := setup(api.OpFailed, api.SetupRequest{Setup: "fail"})
 	require.Contains(t, op.Error.Hint, "berth setup vision --forget")
 	is(api.StateSetupFailed)
-	_, err := w.Setup(e.ctx(), "vision", api.SetupRequest{Resume: true, Forget: true})
+	_, err := w.Setups.Begin(e.ctx(), "vision", api.SetupRequest{Resume: true, Forget: true})
 	require.Equal(t, api.CodeUsage, api.AsError(err).Code)
 	op = setup(api.OpSucceeded, api.SetupRequest{Forget: true, RequestID: "op-forget"})
 	require.Equal(t, []string{"given up: cuda=12.4, a script; what its steps did stays as it is"}, op.Warnings)

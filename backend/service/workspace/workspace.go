@@ -112,8 +112,13 @@ type Workspace struct {
 	adopting sync.Mutex // held from the look whether a machine is in the fleet until it is
 	pollers  *pollers
 
-	// Reconciler asks the providers how machines are.
+	// What the workspace does beside keeping the fleet, by subject.
 	Reconciler *Reconciler
+	Catalogue  Catalogue
+	Setups     Setups
+	Snapshots  Snapshots
+	Images     Images
+	Doctor     Doctor
 
 	mu       sync.Mutex           // see commit.go
 	entries  map[string]*entry    // by instance id
@@ -169,6 +174,7 @@ func Open(ctx context.Context, o Options) (*Workspace, error) {
 		Plans: w.plans()})
 	w.pollers = newPollers(w.operations.Context(), w.limits.Call, w.guards)
 	w.Reconciler = newReconciler(w)
+	w.Catalogue, w.Setups, w.Snapshots, w.Images, w.Doctor = Catalogue{w}, Setups{w}, Snapshots{w}, Images{w}, Doctor{w}
 	var err error
 	if w.homeID, err = HomeID(ctx, o.Store); err != nil {
 		return nil, err

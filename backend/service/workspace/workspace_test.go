@@ -415,7 +415,7 @@ func TestEveryFaultPoint(t *testing.T) {
 				ended(t, w, op)
 			}
 			if kind == "restore" {
-				op, err := w.Snapshot(e.ctx(), "vision", api.SnapshotRequest{Name: "before"})
+				op, err := w.Snapshots.Take(e.ctx(), "vision", api.SnapshotRequest{Name: "before"})
 				require.NoError(t, err)
 				ended(t, w, op)
 			}
@@ -463,7 +463,7 @@ func TestEveryFaultPoint(t *testing.T) {
 				require.Equal(t, want, e.mem.Calls()["made"])
 				require.Len(t, w.Instances(api.ListOptions{}), want)
 			}
-			for _, c := range w.Doctor(t.Context()) {
+			for _, c := range w.Doctor.Check(t.Context()) {
 				require.NotEqual(t, "leftover", c.Area, c.Message)
 			}
 			for _, in := range w.Instances(api.ListOptions{}) {
@@ -515,13 +515,13 @@ func (e *env) actDying(w *Workspace, kind string) (id string) {
 	case "create":
 		op, err = w.Create(e.ctx(), api.CreateRequest{Name: "vision"})
 	case "setup":
-		op, err = w.Setup(e.ctx(), "vision", api.SetupRequest{Setup: "true"})
+		op, err = w.Setups.Begin(e.ctx(), "vision", api.SetupRequest{Setup: "true"})
 	case "snapshot":
-		op, err = w.Snapshot(e.ctx(), "vision", api.SnapshotRequest{Name: "before"})
+		op, err = w.Snapshots.Take(e.ctx(), "vision", api.SnapshotRequest{Name: "before"})
 	case "restore":
-		op, err = w.Restore(e.ctx(), "vision", api.SnapshotRequest{Name: "before"})
+		op, err = w.Snapshots.Restore(e.ctx(), "vision", api.SnapshotRequest{Name: "before"})
 	case "image":
-		op, err = w.BuildImage(e.ctx(), api.ImageRequest{Name: "mine", From: "vision"})
+		op, err = w.Images.Build(e.ctx(), api.ImageRequest{Name: "mine", From: "vision"})
 	default:
 		op, err = w.Action(e.ctx(), "vision", kind, api.ActionRequest{})
 	}
@@ -553,7 +553,7 @@ func TestImportsWhatTheStoreLost(t *testing.T) {
 	w.Reconciler.Reconcile(t.Context())
 	require.Empty(t, w.Instances(api.ListOptions{}), "another workspace's machine is not ours")
 	var info []api.Check
-	for _, c := range w.Doctor(t.Context()) {
+	for _, c := range w.Doctor.Check(t.Context()) {
 		if strings.Contains(c.Message, "another home") {
 			info = append(info, c)
 		}
@@ -575,14 +575,14 @@ func TestOrphanIsOfferedAndRemoved(t *testing.T) {
 	m, err := e.mem.Create(t.Context(), backend.Spec{Token: "op-lost", Name: "lost", Tags: map[string]string{backend.TagHome: hid}})
 	require.NoError(t, err)
 	id := ""
-	for _, c := range w.Doctor(t.Context()) {
+	for _, c := range w.Doctor.Check(t.Context()) {
 		if c.OrphanID != "" {
 			id = c.OrphanID
 		}
 	}
 	require.Equal(t, "mem:"+m.ID, id)
-	require.ErrorIs(t, w.RemoveOrphan(t.Context(), "mem:other"), backend.ErrNotFound)
-	require.NoError(t, w.RemoveOrphan(t.Context(), id))
+	require.ErrorIs(t, w.Doctor.RemoveOrphan(t.Context(), "mem:other"), backend.ErrNotFound)
+	require.NoError(t, w.Doctor.RemoveOrphan(t.Context(), id))
 	require.Zero(t, e.mem.Len())
 }
 
