@@ -39,6 +39,7 @@ type world struct {
 	home string
 	env  []string
 	user string // HOME; "": that of who runs the tests
+	exe  string // the program; "": this test's
 }
 
 // newWorld makes an empty home; all that was started in it is ended after the test.
@@ -74,8 +75,12 @@ type result struct {
 
 // cmd prepares a run of berth.
 func (w *world) cmd(ctx context.Context, args ...string) *exec.Cmd {
-	exe, err := os.Executable()
-	require.NoError(w.t, err)
+	exe := w.exe
+	if exe == "" {
+		var err error
+		exe, err = os.Executable()
+		require.NoError(w.t, err)
+	}
 	cmd := exec.CommandContext(ctx, exe, args...)
 	cmd.Args[0] = "berth"
 	cmd.Env = append(os.Environ(), "BERTH_HOME="+w.home, "GOCOVERDIR="+os.TempDir())
