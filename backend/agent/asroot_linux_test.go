@@ -76,7 +76,8 @@ func TestAnAgentWithoutRootAsksSudo(t *testing.T) {
 	own := filepath.Join(base, "test")
 	require.NoError(t, os.WriteFile(own, b, 0o755))
 	socket := filepath.Join(base, "s")
-	cmd := exec.Command(own, "agent", "run", "--state", filepath.Join(base, "state"), "--socket", socket, "--home", base, "--scratch", filepath.Join(base, "scratch"))
+	cmd := exec.Command(own, "agent", "run", "--state", filepath.Join(base, "state"), "--socket", socket, "--home",
+		base, "--scratch", filepath.Join(base, "scratch"))
 	cmd.Env = []string{"PATH=" + root.DefaultPath, "HOME=" + base}
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: as}
@@ -96,7 +97,8 @@ func TestAnAgentWithoutRootAsksSudo(t *testing.T) {
 	go func() { ended <- victim.Wait() }()
 	t.Cleanup(func() { _ = victim.Process.Kill() })
 	began, pid := time.Now(), victim.Process.Pid
-	step := api.SetupStep{Name: "s", Root: true, Env: []string{"V=it's"}, Script: "no-such-program || :; echo \"$(id -u) $V\" >" + base + "/log; sleep 0.1; no-such-program"}
+	step := api.SetupStep{Name: "s", Root: true, Env: []string{"V=it's"},
+		Script: "no-such-program || :; echo \"$(id -u) $V\" >" + base + "/log; sleep 0.1; no-such-program"}
 
 	// Without a rule in sudoers.
 	_, err = c.RenewHostKey(t.Context(), "drop")
@@ -104,10 +106,12 @@ func TestAnAgentWithoutRootAsksSudo(t *testing.T) {
 	_, err = c.RenewHostKey(t.Context(), api.HostKeyNew)
 	require.ErrorIs(t, err, &api.Error{Code: api.CodeForbidden})
 	require.ErrorContains(t, err, "renewing the host key needs root, which can't be had here without a question")
-	require.ErrorIs(t, c.SignalProcess(t.Context(), pid, api.SignalRequest{Signal: "TERM", StartedAt: began}), &api.Error{Code: api.CodeRefused}, "another user's")
+	require.ErrorIs(t, c.SignalProcess(t.Context(), pid, api.SignalRequest{Signal: "TERM", StartedAt: began}),
+		&api.Error{Code: api.CodeRefused}, "another user's")
 	err = c.SignalProcess(t.Context(), pid, api.SignalRequest{Signal: "TERM", StartedAt: began, Other: true})
 	require.ErrorIs(t, err, &api.Error{Code: api.CodeForbidden})
-	require.Contains(t, api.AsError(err).Hint, fmt.Sprintf("sudo /usr/local/bin/berth agent root signal TERM %d 2", pid), "what the user can change is not named")
+	require.Contains(t, api.AsError(err).Hint,
+		fmt.Sprintf("sudo /usr/local/bin/berth agent root signal TERM %d 2", pid), "what the user can change is not named")
 	_, err = c.PutSetup(t.Context(), api.SetupPlan{ID: "a", Steps: []api.SetupStep{step}})
 	require.NoError(t, err)
 	st := setupEnd(t, c, "a")
@@ -138,7 +142,8 @@ func TestAnAgentWithoutRootAsksSudo(t *testing.T) {
 	st = setupEnd(t, c, "a")
 	require.Equal(t, api.CodeFailed, st.Error.Code)
 	require.Contains(t, st.Error.Message, "ended with code 127: ")
-	require.Contains(t, st.Error.Message, filepath.Join(base, "state/setup/a/01.sh")+":", "a message names the step's file")
+	require.Contains(t, st.Error.Message, filepath.Join(base, "state/setup/a/01.sh")+":",
+		"a message names the step's file")
 	logged, err = os.ReadFile(filepath.Join(base, "log"))
 	require.NoError(t, err)
 	require.Equal(t, "0 it's\n", string(logged))
@@ -146,10 +151,12 @@ func TestAnAgentWithoutRootAsksSudo(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, left, "variables may be secrets")
 
-	err = c.SignalProcess(t.Context(), pid, api.SignalRequest{Signal: "TERM", StartedAt: began.Add(-time.Hour), Other: true})
+	err = c.SignalProcess(t.Context(), pid,
+		api.SignalRequest{Signal: "TERM", StartedAt: began.Add(-time.Hour), Other: true})
 	require.ErrorIs(t, err, &api.Error{Code: api.CodeNotFound})
 	err = c.SignalProcess(t.Context(), cmd.Process.Pid, api.SignalRequest{Signal: "TERM", Other: true})
 	require.ErrorIs(t, err, &api.Error{Code: api.CodeForbidden}, "the agent itself")
-	require.NoError(t, c.SignalProcess(t.Context(), pid, api.SignalRequest{Signal: "sigterm", Other: true}), "also without its start")
+	require.NoError(t, c.SignalProcess(t.Context(), pid, api.SignalRequest{Signal: "sigterm", Other: true}),
+		"also without its start")
 	require.ErrorContains(t, <-ended, "terminated")
 }

@@ -24,7 +24,8 @@ func TestAStateFolderOfAnotherMachine(t *testing.T) {
 	dir := t.TempDir()
 	state := filepath.Join(dir, "hosts", "0123456789ab", "agent")
 	var out, said bytes.Buffer
-	code := Main([]string{"start", "--no-boot", "--state=" + state, "--socket=" + filepath.Join(dir, "s")}, Stdio{Out: &out, Err: &said})
+	code := Main([]string{"start", "--no-boot", "--state=" + state, "--socket=" + filepath.Join(dir, "s")},
+		Stdio{Out: &out, Err: &said})
 	require.NotZero(t, code)
 	require.Contains(t, said.String(), "belongs to another machine (0123456789ab, this one is "+paths.MachineID()+")")
 	require.NoDirExists(t, state)
@@ -46,7 +47,8 @@ func asUser(t *testing.T, uid uint32) (exe string, o Options, run func(args ...s
 	for _, d := range []string{dir, home, filepath.Join(dir, "run")} {
 		require.NoError(t, os.Chown(d, int(uid), int(uid)))
 	}
-	o = Options{State: filepath.Join(home, "state", "agent"), Socket: filepath.Join(dir, "run", "agent.sock"), Home: home, Workdir: home, Scratch: filepath.Join(home, "scratch"), Shell: "/bin/sh"}
+	o = Options{State: filepath.Join(home, "state", "agent"), Socket: filepath.Join(dir, "run", "agent.sock"),
+		Home: home, Workdir: home, Scratch: filepath.Join(home, "scratch"), Shell: "/bin/sh"}
 	return exe, o, func(args ...string) (string, string, error) {
 		cmd := exec.Command(args[0], args[1:]...)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
@@ -141,9 +143,13 @@ func TestSystemdUserUnit(t *testing.T) {
 		if _, err := os.Stat(manager); err != nil {
 			t.Skip("systemd is not installed")
 		}
-		cmd := exec.Command("unshare", "-m", "sh", "-c", "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system || exit; c=$(command -v crontab) && mount --bind /bin/false \"$c\"; exec \"$0\" -test.run '^TestSystemdUserUnit$' -test.v", testProgram(t))
+		cmd := exec.Command("unshare", "-m", "sh", "-c",
+			"mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system || exit\n"+
+				"c=$(command -v crontab) && mount --bind /bin/false \"$c\"\n"+
+				"exec \"$0\" -test.run '^TestSystemdUserUnit$' -test.v", testProgram(t))
 		dir := t.TempDir()
-		cmd.Env = append(os.Environ(), "BERTH_TEST_SYSTEMD=1", "HOME="+dir, "XDG_CONFIG_HOME="+dir+"/config", "XDG_RUNTIME_DIR="+dir)
+		cmd.Env = append(os.Environ(), "BERTH_TEST_SYSTEMD=1", "HOME="+dir, "XDG_CONFIG_HOME="+dir+"/config",
+			"XDG_RUNTIME_DIR="+dir)
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, "%s", out)
 		if bytes.Contains(out, []byte("--- SKIP")) {

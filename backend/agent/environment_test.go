@@ -18,7 +18,8 @@ func TestOneEnvironmentForAll(t *testing.T) {
 	o := testOptions(t)
 	write(t, o, ".bash_profile", `. "$HOME/.bashrc"`)
 	write(t, o, ".bashrc", "export PATH=$HOME/miniconda3/bin:$PATH CONDA_PREFIX=$HOME/miniconda3\n")
-	write(t, o, "miniconda3/bin/python", "#!/bin/sh\necho conda-python $CONDA_PREFIX $BERTH_RESOLVING\n[ ! -t 0 ] || read x # until it was seen\n")
+	write(t, o, "miniconda3/bin/python",
+		"#!/bin/sh\necho conda-python $CONDA_PREFIX $BERTH_RESOLVING\n[ ! -t 0 ] || read x # until it was seen\n")
 	require.NoError(t, os.Chmod(filepath.Join(o.Home, "miniconda3/bin/python"), 0o700))
 	_, c := serve(t, o)
 	want := "conda-python " + o.Home + "/miniconda3"
@@ -26,7 +27,8 @@ func TestOneEnvironmentForAll(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, want+"\n", r.Stdout)
 	servertest.Attach(t, c, api.TerminalRequest{New: true, Argv: []string{"python"}}).Sees(want + "\r\n")
-	_, err = c.PutSetup(t.Context(), api.SetupPlan{ID: "a", Steps: []api.SetupStep{{Name: "s", Once: true, Script: "python >out"}}})
+	_, err = c.PutSetup(t.Context(),
+		api.SetupPlan{ID: "a", Steps: []api.SetupStep{{Name: "s", Once: true, Script: "python >out"}}})
 	require.NoError(t, err)
 	require.Equal(t, api.OpSucceeded, setupEnd(t, c, "a").State)
 	b, err := os.ReadFile(filepath.Join(o.Home, "out"))
@@ -35,7 +37,8 @@ func TestOneEnvironmentForAll(t *testing.T) {
 
 	// All follow what is changed.
 	write(t, o, ".bashrc", "export MARK=five\n")
-	term := servertest.Attach(t, c, api.TerminalRequest{New: true, Argv: []string{"sh", "-c", "echo it is $MARK; sleep 1000"}})
+	term := servertest.Attach(t, c,
+		api.TerminalRequest{New: true, Argv: []string{"sh", "-c", "echo it is $MARK; sleep 1000"}})
 	term.Sees("it is five")
 	r, err = execute(t, c, sh("echo $MARK"), "")
 	require.NoError(t, err)

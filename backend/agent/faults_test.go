@@ -166,7 +166,8 @@ func TestCurlReachesTheAgentByBothProtocols(t *testing.T) {
 	o := testOptions(t)
 	serve(t, o)
 	for _, flag := range []string{"--http1.1", "--http2-prior-knowledge"} {
-		out, err := exec.Command("curl", "-sS", flag, "-w", " %{http_version}", "--unix-socket", o.Socket, "http://berth/v1/info").CombinedOutput()
+		out, err := exec.Command("curl", "-sS", flag, "-w", " %{http_version}", "--unix-socket", o.Socket,
+			"http://berth/v1/info").CombinedOutput()
 		require.NoError(t, err, "%s", out)
 		require.Contains(t, string(out), o.InstanceID[:0]+`"socket":"`+o.Socket)
 	}
@@ -176,7 +177,8 @@ func TestHostileNamesInTheEnvironment(t *testing.T) {
 	o := testOptions(t)
 	o.Instance = "a b'\"$(touch x);\\"
 	_, c := serve(t, o)
-	r, err := execute(t, c, api.ExecRequest{Argv: []string{"sh", "-c", `printf %s "$BERTH_INSTANCE"; printf %s "$ODD"; ls`},
+	r, err := execute(t, c, api.ExecRequest{Argv: []string{"sh", "-c",
+		`printf %s "$BERTH_INSTANCE"; printf %s "$ODD"; ls`},
 		Env: []string{"ODD=\x1b]0;x\x07\n" + o.InstanceID, "BAD\x00=1", "=", "", "A.B-C=kept", "PATH=/bin:/usr/bin"}}, "")
 	require.NoError(t, err)
 	require.Equal(t, o.Instance+"\x1b]0;x\x07\n"+o.InstanceID, r.Stdout)
@@ -190,7 +192,8 @@ func TestStopEndsTerminalsAndCommandsOnlyIfAsked(t *testing.T) {
 	p := servertest.Attach(t, c, api.TerminalRequest{New: true})
 	require.NoError(t, c.Stop(t.Context(), api.StopRequest{}))
 	<-p.Done
-	eventually(t, "the agent to end", func() bool { _, err := process.Identify(info.PID); return errors.Is(err, process.ErrGone) })
+	eventually(t, "the agent to end",
+		func() bool { _, err := process.Identify(info.PID); return errors.Is(err, process.ErrGone) })
 	shell, err := process.Identify(p.PID)
 	require.NoError(t, err, "the terminal goes on")
 
@@ -200,7 +203,8 @@ func TestStopEndsTerminalsAndCommandsOnlyIfAsked(t *testing.T) {
 	defer s.Close()
 	require.NoError(t, c.Stop(t.Context(), api.StopRequest{End: true, GraceSeconds: 0.3}))
 	require.False(t, shell.Alive())
-	eventually(t, "the agent to end", func() bool { _, err := process.Identify(info.PID); return errors.Is(err, process.ErrGone) })
+	eventually(t, "the agent to end",
+		func() bool { _, err := process.Identify(info.PID); return errors.Is(err, process.ErrGone) })
 	require.NoFileExists(t, o.Socket)
 }
 
@@ -213,7 +217,8 @@ func TestUninstallRemovesWhatIsItsOwn(t *testing.T) {
 	require.ErrorIs(t, err, &api.Error{Code: api.CodeRefused})
 	require.NoError(t, Uninstall(t.Context(), o, true))
 	<-p.Done
-	eventually(t, "the agent to end", func() bool { _, err := process.Identify(info.PID); return errors.Is(err, process.ErrGone) })
+	eventually(t, "the agent to end",
+		func() bool { _, err := process.Identify(info.PID); return errors.Is(err, process.ErrGone) })
 	require.NoDirExists(t, o.State)
 	require.FileExists(t, filepath.Join(o.Home, "file"))
 	require.NoError(t, Uninstall(t.Context(), o, true), "twice is fine")

@@ -47,10 +47,11 @@ func TestGarbageFrames(t *testing.T) {
 		"a frame of 4 GiB":       []byte("R\xff\xff\xff\xff"),
 		"a NUL in the arguments": frame(wire.Request, `{"argv":["echo","a\u0000b"]}`),
 		"an unknown kind":        append(start[:len(start):len(start)], frame('?', "what")...),
-		"a server's frames":      append(start[:len(start):len(start)], append(frame(wire.Exit, "{}"), frame(wire.Started, "[]")...)...),
-		"an unknown signal":      append(start[:len(start):len(start)], frame(wire.Signal, "\x1b]0;x\x07")...),
-		"a size of no JSON":      append(term[:len(term):len(term)], frame(wire.Resize, "1x1")...),
-		"a huge size":            append(term[:len(term):len(term)], frame(wire.Resize, `{"rows":65535,"cols":65535}`)...),
+		"a server's frames": append(start[:len(start):len(start)],
+			append(frame(wire.Exit, "{}"), frame(wire.Started, "[]")...)...),
+		"an unknown signal": append(start[:len(start):len(start)], frame(wire.Signal, "\x1b]0;x\x07")...),
+		"a size of no JSON": append(term[:len(term):len(term)], frame(wire.Resize, "1x1")...),
+		"a huge size":       append(term[:len(term):len(term)], frame(wire.Resize, `{"rows":65535,"cols":65535}`)...),
 		"more than the window": func() []byte {
 			b := start[:len(start):len(start)]
 			for range 4 {
@@ -58,8 +59,9 @@ func TestGarbageFrames(t *testing.T) {
 			}
 			return b
 		}(),
-		"input after its end": append(append(start[:len(start):len(start)], frame(wire.StdinEOF, "")...), frame(wire.Stdin, "more")...),
-		"two requests":        append(start[:len(start):len(start)], start...),
+		"input after its end": append(append(start[:len(start):len(start)], frame(wire.StdinEOF, "")...),
+			frame(wire.Stdin, "more")...),
+		"two requests": append(start[:len(start):len(start)], start...),
 	}
 	for i := range 6 {
 		cases[fmt.Sprintf("noise %d", i)] = noise(1 << (3 * i))
@@ -72,7 +74,8 @@ func TestGarbageFrames(t *testing.T) {
 				require.NoError(t, err)
 				defer conn.Close()
 				require.NoError(t, conn.SetDeadline(time.Now().Add(2*time.Minute)))
-				_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: berth\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", path, api.StreamProtocol)
+				_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: berth\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", path,
+					api.StreamProtocol)
 				require.NoError(t, err)
 				written := make(chan struct{})
 				go func() {

@@ -25,7 +25,8 @@ func TestHistoryOutlivesTheAgent(t *testing.T) {
 	}()
 	defer func() { cancel(); <-watched }()
 	points := func(c *api.AgentClient) int {
-		h, err := c.History(t.Context(), api.HistoryOptions{Metrics: []string{"cpu_percent"}, Since: time.Now().Add(-time.Minute), Points: 10000})
+		h, err := c.History(t.Context(),
+			api.HistoryOptions{Metrics: []string{"cpu_percent"}, Since: time.Now().Add(-time.Minute), Points: 10000})
 		require.NoError(t, err)
 		if len(h) == 0 {
 			return 0

@@ -36,7 +36,8 @@ func TestASetupOutlivesTheAgent(t *testing.T) {
 	require.ErrorIs(t, err, &api.Error{Code: api.CodeUsage})
 	log, release := filepath.Join(o.Home, "log"), filepath.Join(o.Home, "go")
 	plan := api.SetupPlan{ID: "a", Steps: []api.SetupStep{
-		{Name: "user", Once: true, Script: `echo "$BERTH_INSTANCE_ID $BERTH_USER_HOME $PWD" >>log; until test -e go; do sleep 0.01; done`},
+		{Name: "user", Once: true,
+			Script: `echo "$BERTH_INSTANCE_ID $BERTH_USER_HOME $PWD" >>log; until test -e go; do sleep 0.01; done`},
 		{Name: "root", Root: true, Script: `echo "$(id -u) $BERTH_INSTANCE_ID" >>"$BERTH_USER_HOME/log"`}}}
 	if os.Getuid() != 0 {
 		plan.Steps = plan.Steps[:1]
@@ -70,7 +71,8 @@ func TestStopEndsASetup(t *testing.T) {
 	t.Parallel()
 	o := testOptions(t)
 	info, c := startDetached(t, o)
-	_, err := c.PutSetup(t.Context(), api.SetupPlan{ID: "a", Steps: []api.SetupStep{{Name: "s", Once: true, Script: "echo $$ >pid; sleep 1000"}}})
+	_, err := c.PutSetup(t.Context(),
+		api.SetupPlan{ID: "a", Steps: []api.SetupStep{{Name: "s", Once: true, Script: "echo $$ >pid; sleep 1000"}}})
 	require.NoError(t, err)
 	var pid int
 	eventually(t, "the step to begin", func() bool {
@@ -105,7 +107,8 @@ func TestTheInventoryIsServed(t *testing.T) {
 	_, c := serve(t, o)
 	kernel := filepath.Join(o.Home, ".local/share/jupyter/kernels/mine")
 	require.NoError(t, os.MkdirAll(kernel, 0o700))
-	require.NoError(t, os.WriteFile(filepath.Join(kernel, "kernel.json"), []byte(`{"argv":["x"],"display_name":"Mine","language":"python"}`), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(kernel, "kernel.json"),
+		[]byte(`{"argv":["x"],"display_name":"Mine","language":"python"}`), 0o600))
 	inv, err := c.Inventory(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, o.Instance, inv.Instance)
@@ -118,7 +121,8 @@ func TestTheStartScriptOfABoot(t *testing.T) {
 	o := testOptions(t)
 	_, c := startDetached(t, o)
 	plan := api.SetupPlan{Steps: []api.SetupStep{{Name: "onstart", Once: true, Script: "echo started >>starts"}}}
-	require.ErrorIs(t, c.KeepOnStart(t.Context(), api.SetupPlan{Steps: []api.SetupStep{{Name: "../x"}}}), &api.Error{Code: api.CodeUsage})
+	require.ErrorIs(t, c.KeepOnStart(t.Context(), api.SetupPlan{Steps: []api.SetupStep{{Name: "../x"}}}),
+		&api.Error{Code: api.CodeUsage})
 	require.NoError(t, c.KeepOnStart(t.Context(), plan))
 	again := func() {
 		t.Helper()

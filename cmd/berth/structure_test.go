@@ -80,7 +80,8 @@ func TestImportsGoDown(t *testing.T) {
 		}
 		if layer(path) > layer("berth/backend") {
 			for _, imp := range p.Imports {
-				require.False(t, strings.HasPrefix(imp, "berth/backend") || strings.HasPrefix(imp, "berth/ui"), "%s imports %s", path, imp)
+				require.False(t, strings.HasPrefix(imp, "berth/backend") || strings.HasPrefix(imp, "berth/ui"), "%s imports %s",
+					path, imp)
 			}
 		}
 	}

@@ -28,7 +28,8 @@ func TestCrontabKeepsEverythingElse(t *testing.T) {
 	line, err = cronLine([]string{"/a/berth-agent", "start", "--state=/old", "--socket=/tmp/s"})
 	require.NoError(t, err)
 	copied := cronMark + "\n" + line + "\n"
-	require.Equal(t, "b\n"+another, withoutOurs(copied+"b\n"+another, "--state=/new", "--socket=/tmp/s"), "one that came with a copied disk")
+	require.Equal(t, "b\n"+another, withoutOurs(copied+"b\n"+another, "--state=/new", "--socket=/tmp/s"),
+		"one that came with a copied disk")
 	_, err = cronLine([]string{"two\nlines"})
 	require.Error(t, err)
 }
@@ -40,7 +41,8 @@ func TestAReturnThatIsNotArrangedYet(t *testing.T) {
 		t.Skip("this user is in no passwd file")
 	}
 	dir := t.TempDir()
-	for k, v := range map[string]string{"BERTH_HOME": "", "HOME": filepath.Clean(fields[5]), "XDG_STATE_HOME": dir, "XDG_CONFIG_HOME": dir, "XDG_RUNTIME_DIR": dir} {
+	for k, v := range map[string]string{"BERTH_HOME": "", "HOME": filepath.Clean(fields[5]), "XDG_STATE_HOME": dir,
+		"XDG_CONFIG_HOME": dir, "XDG_RUNTIME_DIR": dir} {
 		t.Setenv(k, v)
 	}
 	var o part.Options
@@ -52,5 +54,6 @@ func TestAReturnThatIsNotArrangedYet(t *testing.T) {
 }
 
 func TestUnitQuotes(t *testing.T) {
-	require.Contains(t, unitText([]string{"/a b/x", `--home=/p%d$HOME"q"\`}), `ExecStart="/a b/x" "--home=/p%%d$$HOME\"q\"\\"`+"\n")
+	require.Contains(t, unitText([]string{"/a b/x", `--home=/p%d$HOME"q"\`}),
+		`ExecStart="/a b/x" "--home=/p%%d$$HOME\"q\"\\"`+"\n")
 }

@@ -32,20 +32,24 @@ func TestExecPassesArgumentsStreamsAndStatus(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, wire.ExitStatus{Code: 143, Signal: "TERM"}, r.ExitStatus)
 
-	r, err = servertest.Execute(t, c, servertest.Sh(`pwd; echo $HOME $BERTH_INSTANCE $BERTH_INSTANCE_ID "$BERTH_SCRATCH" "${BERTH_SHARE-none}"`), "")
+	r, err = servertest.Execute(t, c,
+		servertest.Sh(`pwd; echo $HOME $BERTH_INSTANCE $BERTH_INSTANCE_ID "$BERTH_SCRATCH" "${BERTH_SHARE-none}"`), "")
 	require.NoError(t, err)
 	require.Equal(t, o.Home+"\n"+o.Home+" t "+o.InstanceID+" "+o.Scratch+" none\n", r.Stdout)
 }
 
 func TestExecEnvironmentIsTheLoginShells(t *testing.T) {
 	o := agenttest.Options(t)
-	require.NoError(t, os.WriteFile(filepath.Join(o.Home, ".bash_profile"), []byte("echo welcome to this machine\nexport FROM_PROFILE='x y'\nPATH=$HOME/bin:$PATH\n"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(o.Home, ".bash_profile"),
+		[]byte("echo welcome to this machine\nexport FROM_PROFILE='x y'\nPATH=$HOME/bin:$PATH\n"), 0o600))
 	bin := filepath.Join(o.Home, "bin")
 	require.NoError(t, os.Mkdir(bin, 0o700))
-	require.NoError(t, os.WriteFile(filepath.Join(bin, "mine"), []byte("#!/bin/sh\necho found $FROM_PROFILE $MORE\n"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(bin, "mine"), []byte("#!/bin/sh\necho found $FROM_PROFILE $MORE\n"),
+		0o700))
 	t.Setenv("VIRTUAL_ENV", "/of/whoever/started/it")
 	_, c := serve(t, o)
-	r, err := servertest.Execute(t, c, api.ExecRequest{Argv: []string{"mine"}, Env: []string{"MORE=of the call", "no variable", "=x"}}, "")
+	r, err := servertest.Execute(t, c,
+		api.ExecRequest{Argv: []string{"mine"}, Env: []string{"MORE=of the call", "no variable", "=x"}}, "")
 	require.NoError(t, err)
 	require.Equal(t, "found x y of the call\n", r.Stdout)
 	r, err = servertest.Execute(t, c, servertest.Sh("echo $VIRTUAL_ENV"), "")
@@ -89,7 +93,8 @@ func TestExecHangUpEndsTheCommand(t *testing.T) {
 
 func TestExecSignalsReachAProcessThatDoesNotRead(t *testing.T) {
 	_, c := serve(t, agenttest.Options(t))
-	s, err := c.OpenExec(t.Context(), servertest.Sh("trap 'echo got; exit 3' INT; echo ready; while :; do sleep 0.01; done"))
+	s, err := c.OpenExec(t.Context(),
+		servertest.Sh("trap 'echo got; exit 3' INT; echo ready; while :; do sleep 0.01; done"))
 	require.NoError(t, err)
 	pr, pw := io.Pipe()
 	defer pw.Close()

@@ -25,7 +25,8 @@ import (
 
 // left runs a command that leaves a process behind, which holds the output open until its FIFO is opened for
 // writing and then says "late". It returns the stream, and the FIFO.
-func left(t *testing.T, o part.Options, c *api.AgentClient, more string, over func(*api.ExecRequest)) (*api.Stream, string) {
+func left(t *testing.T, o part.Options, c *api.AgentClient, more string, over func(*api.ExecRequest)) (*api.Stream,
+	string) {
 	t.Helper()
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	require.NoError(t, syscall.Mkfifo(fifo, 0o600))
@@ -154,10 +155,11 @@ func TestExecSaysWhoHoldsTheOutput(t *testing.T) {
 	got := make(chan int, 1)
 	out := &firstLine{got: got}
 	var said wire.Lingering
-	_, err := s.Run(t.Context(), api.StreamIO{Stdout: out, Stderr: io.Discard, Alive: true, Lingers: func(l wire.Lingering) {
-		said = l
-		release(fifo, time.Minute)
-	}})
+	_, err := s.Run(t.Context(),
+		api.StreamIO{Stdout: out, Stderr: io.Discard, Alive: true, Lingers: func(l wire.Lingering) {
+			said = l
+			release(fifo, time.Minute)
+		}})
 	require.NoError(t, err)
 	require.Len(t, said.Holders, 1)
 	require.Equal(t, <-got, said.Holders[0].PID)
@@ -176,8 +178,9 @@ func TestExecInterruptedWhileItLingers(t *testing.T) {
 			a.patience.name = 10 * time.Millisecond
 			s, _ := left(t, o, c, "trap '' TERM HUP;", func(q *api.ExecRequest) { q.Alive = true })
 			got, signals := make(chan int, 1), make(chan string, 1)
-			x, err := s.Run(t.Context(), api.StreamIO{Stdout: &firstLine{got: got}, Stderr: io.Discard, Alive: true, Signals: signals,
-				Lingers: func(wire.Lingering) { signals <- sig }})
+			x, err := s.Run(t.Context(),
+				api.StreamIO{Stdout: &firstLine{got: got}, Stderr: io.Discard, Alive: true, Signals: signals,
+					Lingers: func(wire.Lingering) { signals <- sig }})
 			require.NoError(t, err)
 			number := map[string]int{"INT": 2, "TERM": 15, "HUP": 1, "QUIT": 3}[sig]
 			require.Equal(t, wire.ExitStatus{Code: 128 + number, Signal: sig, Reason: "interrupted"}, x)
@@ -214,7 +217,8 @@ func TestExecHungUpWhileItLingers(t *testing.T) {
 	s, _ := left(t, o, c, "", func(q *api.ExecRequest) { q.Alive = true })
 	got := make(chan int, 1)
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err := s.Run(ctx, api.StreamIO{Stdout: &firstLine{got: got}, Stderr: io.Discard, Alive: true, Lingers: func(wire.Lingering) { cancel() }})
+	_, err := s.Run(ctx, api.StreamIO{Stdout: &firstLine{got: got}, Stderr: io.Discard, Alive: true,
+		Lingers: func(wire.Lingering) { cancel() }})
 	require.ErrorIs(t, err, context.Canceled)
 	agenttest.Eventually(t, "the stream to end", func() bool { return a.running.Load() == 0 })
 	require.NoError(t, syscall.Kill(<-got, 0), "what was left behind lives on")
@@ -247,7 +251,8 @@ func TestExecOfAnAgentThatLeaves(t *testing.T) {
 	agent, c := servertest.Serve(t, server.Config{Options: o, Parts: only(&a)})
 	a.patience.name = 10 * time.Millisecond
 	s, _ := left(t, o, c, "", func(q *api.ExecRequest) { q.Alive = true })
-	_, err := s.Run(t.Context(), api.StreamIO{Stdout: io.Discard, Stderr: io.Discard, Alive: true, Lingers: func(wire.Lingering) { agent.Signal(syscall.SIGTERM) }})
+	_, err := s.Run(t.Context(), api.StreamIO{Stdout: io.Discard, Stderr: io.Discard, Alive: true,
+		Lingers: func(wire.Lingering) { agent.Signal(syscall.SIGTERM) }})
 	require.Equal(t, api.CodeUnreachable, api.AsError(err).Code, "%v", err)
 	require.ErrorContains(t, err, "the agent ends")
 }

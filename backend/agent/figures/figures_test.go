@@ -83,7 +83,8 @@ func TestFiguresOfAnAgent(t *testing.T) {
 	require.Equal(t, 1, names, "names are said once")
 
 	agenttest.Eventually(t, "it is in the history", func() bool {
-		h, err := c.History(t.Context(), api.HistoryOptions{Metrics: []string{"gpu_temperature_celsius"}, Since: time.Now().Add(-time.Minute)})
+		h, err := c.History(t.Context(),
+			api.HistoryOptions{Metrics: []string{"gpu_temperature_celsius"}, Since: time.Now().Add(-time.Minute)})
 		require.NoError(t, err)
 		for _, s := range h {
 			if s.Index != nil && *s.Index == 3 {
@@ -151,7 +152,8 @@ func TestProcessesBesideManyOthers(t *testing.T) {
 	require.NoError(t, err)
 	defer s.Close()
 	owned := func(v gpu.Sample, command string) bool {
-		return slices.ContainsFunc(v.Processes, func(p gpu.Process) bool { return p.Command == command && p.Owner.Kind == "exec" })
+		return slices.ContainsFunc(v.Processes,
+			func(p gpu.Process) bool { return p.Command == command && p.Owner.Kind == "exec" })
 	}
 	agenttest.Eventually(t, "what the command runs is listed", func() bool {
 		v, err := c.Figures(t.Context(), api.ProcessSearch{})
@@ -194,9 +196,11 @@ func TestFiguresWithoutGPUs(t *testing.T) {
 	require.Contains(t, s.GPUError, "driver")
 	require.NotEmpty(t, s.Disks)
 	require.NotNil(t, s.CPU)
-	h := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return c.Dial(ctx) }}}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return c.Dial(ctx) }
+	h := &http.Client{Transport: &http.Transport{DialContext: dial}}
 	defer h.CloseIdleConnections()
-	for _, path := range []string{"figures?watch=maybe", "figures?pid=me", "summary?watch=true&every=soon", "history?since=yesterday", "history?points=-1"} {
+	for _, path := range []string{"figures?watch=maybe", "figures?pid=me", "summary?watch=true&every=soon",
+		"history?since=yesterday", "history?points=-1"} {
 		res, err := h.Get("http://berth/v1/" + path)
 		require.NoError(t, err)
 		_ = res.Body.Close()

@@ -77,38 +77,50 @@ func TestCaptureSurvivesStartFiles(t *testing.T) {
 	for name, tc := range map[string]struct {
 		shell, file, text, needs string
 	}{
-		"behind Debian's guard":        {"bash", ".bashrc", debian + found, ""},
-		"behind a guard of PS1":        {"bash", ".bashrc", `[ -z "$PS1" ] && return` + "\n" + found, ""},
-		"behind a guard of terminals":  {"bash", ".bashrc", "[ -t 0 ] && [ -t 1 ] && [ -t 2 ] && tty && [ \"$TERM\" != dumb ] || return\n" + found, ""},
-		"behind zsh's guard":           {"zsh", ".zshrc", "[[ -o interactive ]] || return\n" + found, ""},
-		"behind fish's guard":          {"fish", ".config/fish/config.fish", "status is-interactive; or exit\nset -gx MARK found\n", ""},
-		"of dash":                      {"dash", ".profile", debian + found, ""},
-		"that print":                   {"bash", ".bashrc", "echo hello; echo there >&2; clear; printf '\\033]0;title\\a\\0'\n" + found, ""},
-		"that print much":              {"bash", ".bashrc", "head -c 9000000 /dev/zero | tr '\\0' x\n" + found, ""},
-		"that print for ever":          {"bash", ".bashrc", "yes & yes >&2 &\n" + found, ""},
-		"that trace":                   {"bash", ".bashrc", found + "set -x\n", ""},
-		"that send output elsewhere":   {"bash", ".bashrc", found + "exec >/dev/null 2>&1 </dev/null 3>&-\n", ""},
-		"that log":                     {"bash", ".bashrc", found + "exec > >(cat >/dev/null) 2>&1\n", ""},
-		"that ask":                     {"bash", ".bashrc", "read -p 'Update now? [y/N] ' a; read -sp 'Password: ' b; read -n1 -p 'Key? ' c; read d </dev/tty; cat\n" + found, ""},
-		"that ask in zsh":              {"zsh", ".zshrc", "read a; read -k1 b; read -q 'c?sure? '\n" + found, ""},
-		"that ask in fish":             {"fish", ".config/fish/config.fish", "read -P 'Update now? ' a\nset -gx MARK found\n", ""},
+		"behind Debian's guard": {"bash", ".bashrc", debian + found, ""},
+		"behind a guard of PS1": {"bash", ".bashrc", `[ -z "$PS1" ] && return` + "\n" + found, ""},
+		"behind a guard of terminals": {"bash", ".bashrc",
+			"[ -t 0 ] && [ -t 1 ] && [ -t 2 ] && tty && [ \"$TERM\" != dumb ] || return\n" + found, ""},
+		"behind zsh's guard": {"zsh", ".zshrc", "[[ -o interactive ]] || return\n" + found, ""},
+		"behind fish's guard": {"fish", ".config/fish/config.fish",
+			"status is-interactive; or exit\nset -gx MARK found\n", ""},
+		"of dash": {"dash", ".profile", debian + found, ""},
+		"that print": {"bash", ".bashrc",
+			"echo hello; echo there >&2; clear; printf '\\033]0;title\\a\\0'\n" + found, ""},
+		"that print much":            {"bash", ".bashrc", "head -c 9000000 /dev/zero | tr '\\0' x\n" + found, ""},
+		"that print for ever":        {"bash", ".bashrc", "yes & yes >&2 &\n" + found, ""},
+		"that trace":                 {"bash", ".bashrc", found + "set -x\n", ""},
+		"that send output elsewhere": {"bash", ".bashrc", found + "exec >/dev/null 2>&1 </dev/null 3>&-\n", ""},
+		"that log":                   {"bash", ".bashrc", found + "exec > >(cat >/dev/null) 2>&1\n", ""},
+		"that ask": {"bash", ".bashrc",
+			"read -p 'Update now? [y/N] ' a; read -sp 'Password: ' b; read -n1 -p 'Key? ' c; read d </dev/tty; cat\n" + found,
+			""},
+		"that ask in zsh": {"zsh", ".zshrc", "read a; read -k1 b; read -q 'c?sure? '\n" + found, ""},
+		"that ask in fish": {"fish", ".config/fish/config.fish",
+			"read -P 'Update now? ' a\nset -gx MARK found\n", ""},
 		"of a home that is new to zsh": {"zsh", ".zshenv.no", "", ""},
 		"that set the terminal":        {"bash", ".bashrc", "stty -echo; stty -ixon; stty intr ^X\n" + found, ""},
 		"that leave it raw":            {"bash", ".bashrc", "stty raw -echo\n" + found, ""},
-		"that leave processes":         {"bash", ".bashrc", "sleep 1000 & (sleep 1000 &) ; coproc cat; disown -a\n" + found, ""},
-		"with job control":             {"bash", ".bashrc", "set -m; sleep 0.01 | cat; fg; jobs; wait\n" + found, ""},
-		"that run a pager":             {"bash", ".bashrc", "less /etc/passwd\n" + found, "less"},
-		"that run another shell":       {"bash", ".bashrc", "zsh -f\n" + found, "zsh"},
-		"that run tmux":                {"bash", ".bashrc", `[ -z "$TMUX" ] && exec tmux -L $BERTH_INSTANCE_ID new -A -s main` + "\n" + found, "tmux"},
-		"that run tmux unasked":        {"bash", ".bashrc", "tmux new -A -s main\n" + found, "tmux"},
-		"that run tmux elsewhere":      {"bash", ".bashrc", "tmux -L $BERTH_INSTANCE_ID new -A -s main\n" + found, "tmux"},
-		"that exec zsh":                {"bash", ".bashrc", debian + "export SHELL=$(command -v zsh)\nexec zsh -l\n", "zsh"},
-		"that exec fish":               {"bash", ".bashrc", debian + "exec fish\n", "fish"},
-		"that exec bash once":          {"bash", ".bashrc", debian + found + `[ -n "$AGAIN" ] || AGAIN=1 exec bash` + "\n", ""},
-		"that exec zsh for logins":     {"bash", ".bash_profile", "export A=1\n[ -z \"$ZSH_VERSION\" ] && exec zsh -l\n", "zsh"},
-		"that fail":                    {"bash", ".bashrc", "no-such-command; false; [ 1 -eq\n" + found, ""},
-		"with traps":                   {"bash", ".bashrc", found + "trap 'echo $BASH_COMMAND' DEBUG; trap 'sleep 1000' EXIT; trap '' TERM HUP\n", ""},
-		"with an alias of everything":  {"bash", ".bashrc", found + "shopt -s expand_aliases; alias berth=false; alias env=false; env() { false; }\n", ""},
+		"that leave processes": {"bash", ".bashrc",
+			"sleep 1000 & (sleep 1000 &) ; coproc cat; disown -a\n" + found, ""},
+		"with job control":       {"bash", ".bashrc", "set -m; sleep 0.01 | cat; fg; jobs; wait\n" + found, ""},
+		"that run a pager":       {"bash", ".bashrc", "less /etc/passwd\n" + found, "less"},
+		"that run another shell": {"bash", ".bashrc", "zsh -f\n" + found, "zsh"},
+		"that run tmux": {"bash", ".bashrc",
+			`[ -z "$TMUX" ] && exec tmux -L $BERTH_INSTANCE_ID new -A -s main` + "\n" + found, "tmux"},
+		"that run tmux unasked":   {"bash", ".bashrc", "tmux new -A -s main\n" + found, "tmux"},
+		"that run tmux elsewhere": {"bash", ".bashrc", "tmux -L $BERTH_INSTANCE_ID new -A -s main\n" + found, "tmux"},
+		"that exec zsh":           {"bash", ".bashrc", debian + "export SHELL=$(command -v zsh)\nexec zsh -l\n", "zsh"},
+		"that exec fish":          {"bash", ".bashrc", debian + "exec fish\n", "fish"},
+		"that exec bash once": {"bash", ".bashrc", debian + found + `[ -n "$AGAIN" ] || AGAIN=1 exec bash` + "\n",
+			""},
+		"that exec zsh for logins": {"bash", ".bash_profile", "export A=1\n[ -z \"$ZSH_VERSION\" ] && exec zsh -l\n",
+			"zsh"},
+		"that fail": {"bash", ".bashrc", "no-such-command; false; [ 1 -eq\n" + found, ""},
+		"with traps": {"bash", ".bashrc",
+			found + "trap 'echo $BASH_COMMAND' DEBUG; trap 'sleep 1000' EXIT; trap '' TERM HUP\n", ""},
+		"with an alias of everything": {"bash", ".bashrc",
+			found + "shopt -s expand_aliases; alias berth=false; alias env=false; env() { false; }\n", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -149,12 +161,15 @@ func TestCaptureFallsBackToTheLoginShell(t *testing.T) {
 		text, why, needs string
 		limit            bool
 	}{
-		"exit":                  {"exit\n", "it ended before it ran the command", "", false},
-		"fail":                  {"echo no licence >&2; exit 3\n", `(exit status 3); it wrote last: "no licence"`, "", false},
-		"hang":                  {"echo waiting for the server; sleep 1000\n", `; it wrote last: "waiting for the server"`, "", true},
-		"ask for ever":          {"until read -p 'Agree? ' a && [ $a = y ]; do :; done\n", `; it wrote last: "Agree? `, "", true},
-		"become a pager":        {"exec less /etc/passwd\n", `its start-up files replaced it by "less"`, "less", false},
-		"become a tmux":         {"exec tmux -L $BERTH_INSTANCE_ID new -A -s main cat\n", `its start-up files replaced it by "tmux"`, "tmux", false},
+		"exit": {"exit\n", "it ended before it ran the command", "", false},
+		"fail": {"echo no licence >&2; exit 3\n", `(exit status 3); it wrote last: "no licence"`, "", false},
+		"hang": {"echo waiting for the server; sleep 1000\n", `; it wrote last: "waiting for the server"`,
+			"", true},
+		"ask for ever": {"until read -p 'Agree? ' a && [ $a = y ]; do :; done\n", `; it wrote last: "Agree? `, "",
+			true},
+		"become a pager": {"exec less /etc/passwd\n", `its start-up files replaced it by "less"`, "less", false},
+		"become a tmux": {"exec tmux -L $BERTH_INSTANCE_ID new -A -s main cat\n",
+			`its start-up files replaced it by "tmux"`, "tmux", false},
 		"become a script":       {"exec bash -c 'echo menu'\n", "it ended before it ran the command", "", false},
 		"start again and again": {"exec bash -i\n", "one shell after another", "", false},
 		"stop themselves":       {"kill -STOP $$\n", "took more than", "", true},
@@ -186,7 +201,8 @@ func TestCaptureFallsBackToTheLoginShell(t *testing.T) {
 // TestCaptureTakesVariablesOnly: values are exact, what is no variable of the user is not taken.
 func TestCaptureTakesVariablesOnly(t *testing.T) {
 	o := homeWith(t, "bash", map[string]string{".bashrc": debian + `
-export LINES_OF=$'a\nb\r\n\t=c' BYTES=$'\xff\x80' EMPTY= MARKED=m4rk: CONDA_PREFIX=/opt/conda CONDA_SHLVL=1 PATH=/opt/conda/bin:$PATH
+export LINES_OF=$'a\nb\r\n\t=c' BYTES=$'\xff\x80' EMPTY= MARKED=m4rk:
+export CONDA_PREFIX=/opt/conda CONDA_SHLVL=1 PATH=/opt/conda/bin:$PATH
 alias ll='ls -l'
 f() { echo f; }; export -f f
 export PROMPT_COMMAND='echo prompt' PS1='$ ' PS4=+ GPG_TTY=$(tty) MY_TTY=$(tty) COLUMNS LINES SHELLOPTS
@@ -203,7 +219,8 @@ unset HISTFILE; local=1
 	}
 	for _, kv := range c.env { // system-wide files of this host may add some
 		k, _, _ := strings.Cut(kv, "=")
-		require.NotContains(t, []string{"GPG_TTY", "MY_TTY", "PS1", "PS4", "PROMPT_COMMAND", "SHELLOPTS", "COLUMNS", "LINES", "TERM", "local"}, k)
+		require.NotContains(t, []string{"GPG_TTY", "MY_TTY", "PS1", "PS4", "PROMPT_COMMAND", "SHELLOPTS", "COLUMNS",
+			"LINES", "TERM", "local"}, k)
 		require.NotContains(t, k, "BASH_FUNC")
 	}
 }
@@ -211,7 +228,8 @@ unset HISTFILE; local=1
 // TestCaptureLeavesDaemonsAlone: what start-up files start on purpose and is a daemon, as ssh-agent, goes on.
 func TestCaptureLeavesDaemonsAlone(t *testing.T) {
 	needs(t, "setsid ps")
-	o := homeWith(t, "bash", map[string]string{".bashrc": debian + "setsid sleep 1000 & echo $! >daemon; disown\nuntil [ \"$(ps -o sid= -p $!)\" -eq $! ]; do :; done\n" + found})
+	o := homeWith(t, "bash", map[string]string{".bashrc": debian +
+		"setsid sleep 1000 & echo $! >daemon; disown\nuntil [ \"$(ps -o sid= -p $!)\" -eq $! ]; do :; done\n" + found})
 	c := capture(t.Context(), o, Base(o, os.Environ()), agenttest.Program(t), time.Minute)
 	require.Equal(t, "found", environ.Lookup(c.env, "MARK"), c.info.Error)
 	b, err := os.ReadFile(filepath.Join(o.Home, "daemon"))
@@ -235,7 +253,8 @@ func TestCaptureLeavesALiveTmuxAlone(t *testing.T) {
 				return exec.Command("tmux", append([]string{"-f", "/dev/null", "-L", o.InstanceID}, args...)...)
 			}
 			t.Cleanup(func() { _ = tmux("kill-server").Run() })
-			require.NoError(t, tmux("new", "-d", "-s", "work", "stty raw -echo; touch '"+typed+"'; exec dd bs=1 of='"+typed+"' 2>/dev/null").Run())
+			require.NoError(t, tmux("new", "-d", "-s", "work",
+				"stty raw -echo; touch '"+typed+"'; exec dd bs=1 of='"+typed+"' 2>/dev/null").Run())
 			agenttest.Eventually(t, "the session to take keys", func() bool { _, err := os.Stat(typed); return err == nil })
 			c := capture(t.Context(), o, Base(o, os.Environ()), agenttest.Program(t), time.Minute)
 			require.Equal(t, "1", environ.Lookup(c.env, "FROM_PROFILE"))
@@ -279,7 +298,8 @@ func TestEnvironmentFollowsStartFiles(t *testing.T) {
 	agenttest.Eventually(t, "the reason to be shown", func() bool {
 		var info api.AgentInfo
 		l.Report(&info)
-		return strings.Contains(info.Environment.Error, "exit status 7") && info.Environment.How == api.ShellLogin && len(info.Warnings) > 0
+		return strings.Contains(info.Environment.Error, "exit status 7") && info.Environment.How == api.ShellLogin &&
+			len(info.Warnings) > 0
 	})
 	write(t, o, ".bashrc", debian+"export MARK=six\n")
 	require.Equal(t, "six", mark())
@@ -314,7 +334,8 @@ func TestStartFilesOfZshAndFish(t *testing.T) {
 		"fish": {".config/fish/conf.d/a.fish", "set -gx A 1\n"},
 	} {
 		t.Run(shell, func(t *testing.T) {
-			o := homeWith(t, shell, map[string]string{files[0]: files[1], "z/.zshrc": "export MARK=1\n", ".config/fish/conf.d/b.fish": "set -gx MARK 1\n"})
+			o := homeWith(t, shell, map[string]string{files[0]: files[1], "z/.zshrc": "export MARK=1\n",
+				".config/fish/conf.d/b.fish": "set -gx MARK 1\n"})
 			o.FreshWait = time.Minute
 			l := serve(t, o)
 			for _, want := range []string{"1", "two"} {
@@ -345,7 +366,8 @@ func TestCaptureLeavesNoLocks(t *testing.T) {
 	lock := func(o part.Options) bool { _, err := os.Stat(filepath.Join(o.Home, "lock")); return err == nil }
 	t.Run("cut off", func(t *testing.T) {
 		t.Parallel()
-		o := homeWith(t, "bash", map[string]string{".bashrc": `bash -c 'trap "rm -f ~/lock" EXIT; touch ~/lock ~/was; sleep 1000'`})
+		o := homeWith(t, "bash", map[string]string{
+			".bashrc": `bash -c 'trap "rm -f ~/lock" EXIT; touch ~/lock ~/was; sleep 1000'`})
 		c := capture(t.Context(), o, Base(o, os.Environ()), agenttest.Program(t), time.Second)
 		require.NotEmpty(t, c.info.Error)
 		require.FileExists(t, filepath.Join(o.Home, "was"))

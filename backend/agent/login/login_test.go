@@ -40,7 +40,8 @@ func TestLoginEnvironmentOfEveryShell(t *testing.T) {
 			require.NoError(t, os.MkdirAll(filepath.Dir(f), 0o700))
 			require.NoError(t, os.WriteFile(f, []byte(p.text), 0o600))
 			got := capture(t.Context(), o, Base(o, os.Environ()), agenttest.Program(t), time.Minute)
-			require.Equal(t, api.ShellEnvironment{CapturedAt: got.info.CapturedAt, Shell: path, How: api.ShellInteractive}, got.info)
+			require.Equal(t, api.ShellEnvironment{CapturedAt: got.info.CapturedAt, Shell: path, How: api.ShellInteractive},
+				got.info)
 			env := got.env
 			require.Equal(t, "a b\n=c", environ.Lookup(env, "MARK"))
 			require.Equal(t, o.Home, environ.Lookup(env, "HOME"))

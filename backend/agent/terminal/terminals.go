@@ -116,7 +116,8 @@ func (ts *terminals) forget(id, dir string, rec shim.Record) {
 	case rec.Shim.Boot != process.BootID():
 		how, level = fmt.Sprintf("terminal %s (%s) was lost when the host was restarted", id, rec.Command), "warn"
 	case rec.Shim.Look() == process.Unknown:
-		how = fmt.Sprintf("terminal %s (%s) was lost: it was opened in another container and does not answer", id, rec.Command)
+		how = fmt.Sprintf("terminal %s (%s) was lost: it was opened in another container and does not answer", id,
+			rec.Command)
 		level = "warn"
 	default:
 		how, level = fmt.Sprintf("terminal %s (%s) was lost: its shim was killed", id, rec.Command), "warn"
@@ -401,7 +402,8 @@ func (ts *terminals) start(ctx context.Context, id, dir string, req api.Terminal
 		return nil, api.Errorf(api.CodeFailed, "opening the agent's log: %w", err)
 	}
 	defer log.Close()
-	if err = shim.Start(context.WithoutCancel(ctx), h.ShimCommand(id), environ.Merge(h.Base, h.Env()...), spec, log); err != nil {
+	if err = shim.Start(context.WithoutCancel(ctx), h.ShimCommand(id), environ.Merge(h.Base, h.Env()...), spec,
+		log); err != nil {
 		return nil, api.Errorf(api.CodeFailed, "opening a terminal: %w", err)
 	}
 	rec, err := shim.ReadRecord(dir)

@@ -67,7 +67,8 @@ func TestTerminalOutlivesItsClient(t *testing.T) {
 
 func TestTheTerminalThatWasLeftLastIsTaken(t *testing.T) {
 	_, c := serve(t, agenttest.Options(t))
-	a, b := servertest.Attach(t, c, api.TerminalRequest{New: true}), servertest.Attach(t, c, api.TerminalRequest{New: true})
+	a, b := servertest.Attach(t, c, api.TerminalRequest{New: true}),
+		servertest.Attach(t, c, api.TerminalRequest{New: true})
 	attachedTo := func(n int) func() bool {
 		return func() bool {
 			list, err := c.Terminals(t.Context())
@@ -87,7 +88,8 @@ func TestKillTerminalEndsItsProcesses(t *testing.T) {
 	o := agenttest.Options(t)
 	_, c := serve(t, o)
 	p := servertest.Attach(t, c, api.TerminalRequest{New: true})
-	p.Types("(trap '' HUP TERM; setsid sh -c 'trap \"\" TERM HUP; echo $$ > pid; while :; do sleep 1; done' &) ; echo be''gun\n")
+	p.Types("(trap '' HUP TERM; setsid sh -c 'trap \"\" TERM HUP; echo $$ > pid; while :; do sleep 1; done' &); " +
+		"echo be''gun\n")
 	p.Sees("begun")
 	var pid int
 	agenttest.Eventually(t, "the process", func() bool {
