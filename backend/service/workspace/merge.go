@@ -1,7 +1,6 @@
 package workspace
 
 import (
-	"context"
 	"maps"
 	"strings"
 	"time"
@@ -12,7 +11,7 @@ import (
 )
 
 // listed merges a complete list of a backend's machines, which becomes its own, that was asked for at began.
-func (w *Workspace) listed(ctx context.Context, name string, private bool, ms []backend.Machine, began time.Time) {
+func (w *Workspace) listed(name string, private bool, ms []backend.Machine, began time.Time) {
 	byToken, byID := map[string]*backend.Machine{}, map[string]*backend.Machine{}
 	for i := range ms {
 		ms[i] = sane(ms[i])
@@ -29,7 +28,7 @@ func (w *Workspace) listed(ctx context.Context, name string, private bool, ms []
 	free, busy := w.claimAll(name)
 	func() {
 		defer release(free)
-		w.mergeList(ctx, list{name, private, byID, byToken, began}, free, true)
+		w.mergeList(list{name, private, byID, byToken, began}, free, true)
 	}()
 	for _, id := range busy {
 		e, done, err := w.claim(id)
@@ -38,7 +37,7 @@ func (w *Workspace) listed(ctx context.Context, name string, private bool, ms []
 		}
 		func() {
 			defer done()
-			w.mergeList(ctx, list{name, private, byID, byToken, began}, []*entry{e}, false)
+			w.mergeList(list{name, private, byID, byToken, began}, []*entry{e}, false)
 		}()
 	}
 }
@@ -77,9 +76,14 @@ type list struct {
 
 // mergeList merges a list into the records of instances whose turns are held. With take, machines that are not known
 // are taken into the fleet; it is asked for once a list.
-func (w *Workspace) mergeList(ctx context.Context, l list, es []*entry, take bool) {
+func (w *Workspace) mergeList(l list, es []*entry, take bool) {
 	var c store.Change
 	var arriving []string // names that are reserved
+	defer func() {
+		for _, key := range arriving {
+			w.arrived(key)
+		}
+	}()
 	func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -92,9 +96,6 @@ func (w *Workspace) mergeList(ctx context.Context, l list, es []*entry, take boo
 	}()
 	if err := w.commit(&c, nil); err != nil {
 		w.log.Error("writing what a backend says", "backend", l.name, "error", err)
-	}
-	for _, key := range arriving {
-		w.arrived(key)
 	}
 }
 

@@ -305,6 +305,6 @@ func (l *loop) ask(ctx context.Context, most time.Duration) {
 		l.w.log.Warn("listing a backend's machines", "backend", l.name, "error", err)
 		l.w.listFailed(l.name, err)
 	default:
-		l.w.listed(ctx, l.name, l.info.Private, ms, began)
+		l.w.listed(l.name, l.info.Private, ms, began)
 	}
 }
