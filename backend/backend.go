@@ -168,6 +168,20 @@ type Line struct {
 	SSH    *SSHTarget `json:"ssh,omitempty"`
 }
 
+// Endpoint is an instance as what a connection is made to.
+type Endpoint struct {
+	ID, Name string
+	State    api.State
+	Line     Line
+}
+
+// AgentUnavailable says that an instance can be reached and no agent can run there: commands and terminals go over
+// plain SSH.
+type AgentUnavailable struct{ Reason string }
+
+// Error implements error.
+func (e *AgentUnavailable) Error() string { return "no agent: " + e.Reason }
+
 // SSHTarget is a machine reached over SSH as the user's own ssh would reach it.
 type SSHTarget struct {
 	Host         string `json:"host"` // a name or address, or a Host of ~/.ssh/config

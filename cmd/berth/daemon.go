@@ -124,7 +124,7 @@ func (a *app) serve(ctx context.Context, ready func()) error {
 		Hook:     a.conf.Attention.Hook,
 		Env:      callerEnv(os.Environ()),
 		Log:      log,
-		NewLines: func(state func(string, bool, *api.AgentStatus)) daemon.Lines {
+		NewDialer: func(state func(string, bool, *api.AgentStatus)) daemon.Dialer {
 			return dial.New(dial.Options{Home: a.home, Log: log, State: state, AgentBinary: binaries(a.home).Find})
 		},
 		Ready: ready,

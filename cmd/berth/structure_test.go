@@ -131,6 +131,14 @@ var rules = []rule{
 	{of: "berth/backend/service", never: []string{"berth/backend/agent"}, why: apart,
 		but: "berth/backend/service/daemon/internal/describe"}, // writes the API's description
 
+	{of: "berth/backend/transport", deps: true, why: "it carries, and does not know what for",
+		never: []string{"berth/backend/service", "berth/backend/agent", "berth/backend/machine", "berth/ui"}},
+	{of: "berth/backend/machine", deps: true, why: "what machines are made of does not know who makes them",
+		never: []string{"berth/backend/service", "berth/backend/agent", "berth/backend/transport/ssh", "berth/ui"}},
+	{of: "berth/backend/base", deps: true, why: "it is below all others",
+		never: []string{"berth/backend/service", "berth/backend/agent", "berth/backend/machine", "berth/backend/transport/ssh",
+			"berth/ui"}},
+
 	// What is linked into each program, and is paid for with its size, its start and the memory of each process.
 	{of: "berth/cmd/berth-agent", deps: true, why: "the agent is copied to instances",
 		never: []string{"berth/ui", "berth/backend/service", "berth/backend/local", "berth/backend/transport/ssh",

@@ -38,7 +38,7 @@ func playDaemon(home string) int {
 	ready := os.NewFile(3, "ready")
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	err = Serve(context.Background(), Config{Home: h, Idle: time.Minute, Log: log,
-		NewLines: func(state func(string, bool, *api.AgentStatus)) Lines {
+		NewDialer: func(state func(string, bool, *api.AgentStatus)) Dialer {
 			return dial.New(dial.Options{Home: h, Log: log, State: state})
 		},
 		Ready: func() { _, _ = io.WriteString(ready, "ok"); _ = ready.Close() },

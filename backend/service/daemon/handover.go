@@ -67,7 +67,7 @@ func (s *Server) endStreams() {
 	var late <-chan time.Time
 	for s.streams.count() > 0 {
 		if over != nil {
-			s.lines.Keep(s.streams.of)
+			s.dialer.Keep(s.streams.of)
 		}
 		select {
 		case <-s.streams.ended:

@@ -43,16 +43,16 @@ type Config struct {
 	Profiles func(names []string, arch string) (api.SetupPlan, error)
 	Env      map[string]string // environment of background work until a client has called
 	Log      *slog.Logger
-	// NewLines makes the ways to the instances; state is to be told of their changes.
-	NewLines func(state func(id string, up bool, st *api.AgentStatus)) Lines
-	Ready    func() // called once when the socket answers
+	// NewDialer makes the ways to the instances; state is to be told of their changes.
+	NewDialer func(state func(id string, up bool, st *api.AgentStatus)) Dialer
+	Ready     func() // called once when the socket answers
 }
 
-// Lines is what the daemon needs of the ways to instances.
-type Lines interface {
-	workspace.Lines
+// Dialer is what the daemon needs of what reaches instances.
+type Dialer interface {
+	workspace.Dialer
 	// ServePlain serves an exec or terminal stream of an instance that has no agent.
-	ServePlain(ctx context.Context, in *store.Instance, path string, s *api.Stream) error
+	ServePlain(ctx context.Context, to backend.Endpoint, path string, s *api.Stream) error
 	// OpenBackend opens a registered backend.
 	OpenBackend(env backend.Env, name string) (backend.Backend, error)
 	// Keep ends the connections to all instances but those whose ids keep names, and makes none anew that is lost:
@@ -84,7 +84,7 @@ type Server struct {
 	ws        *workspace.Workspace
 	fleet     *telemetry.Hub
 	workspace atomic.Pointer[workspace.Workspace] // for the lines, which begin before there is one
-	lines     Lines
+	dialer    Dialer
 	store     *store.SQLite
 	questions *questions
 	started   time.Time
@@ -122,12 +122,12 @@ func Serve(ctx context.Context, cfg Config) error {
 	s.touch()
 	s.rest = time.AfterFunc(restAfter, limitMemory)
 	defer s.rest.Stop()
-	s.lines = cfg.NewLines(func(id string, up bool, st *api.AgentStatus) {
+	s.dialer = cfg.NewDialer(func(id string, up bool, st *api.AgentStatus) {
 		if ws := s.workspace.Load(); ws != nil {
 			ws.LineState(id, up, st)
 		}
 	})
-	defer s.lines.Close()
+	defer s.dialer.Close()
 	srv, err := s.own()
 	_ = lk.Close() // and with it the lock: the next daemon may begin
 	s.endStreams()
@@ -158,7 +158,7 @@ func (s *Server) own() (srv *http.Server, err error) {
 	}
 	backends := s.openBackends(homeID)
 	defer closeBackends(backends)
-	s.ws, err = workspace.Open(s.serving, workspace.Options{Store: s.store, Backends: backends, Lines: s.lines,
+	s.ws, err = workspace.Open(s.serving, workspace.Options{Store: s.store, Backends: backends, Dialer: s.dialer,
 		Log: cfg.Log, Fault: cfg.Fault, Defaults: cfg.Defaults, Env: cfg.Env, Failed: s.failed, KeyPath: h.Key(),
 		Profiles: cfg.Profiles, Limits: cfg.Limits})
 	if err != nil {
@@ -265,7 +265,7 @@ func (s *Server) openBackends(homeID string) map[string]backend.Backend {
 		env := backend.Env{Home: s.cfg.Home, Settings: s.cfg.Settings[name], Log: s.cfg.Log.With("backend", name),
 			HomeID: homeID, Fault: s.cfg.Fault,
 			Executable: func() (string, error) { return s.cfg.Home.Program("berth") }}
-		b, err := s.lines.OpenBackend(env, name)
+		b, err := s.dialer.OpenBackend(env, name)
 		if err != nil {
 			s.failed[name] = err
 			s.cfg.Log.Warn("backend can't be used", "backend", name, "error", err)

@@ -15,7 +15,6 @@ import (
 	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/service/store"
-	"berth/backend/service/workspace"
 )
 
 // reachable returns the record of the named instance if the caller may use it and it can have an agent.
@@ -61,8 +60,8 @@ func (s *Server) relay(path string) http.HandlerFunc {
 			return
 		}
 		defer end()
-		conn, err := s.lines.Agent(ctx, &rec)
-		var un *workspace.AgentUnavailable
+		conn, err := s.dialer.Agent(ctx, rec.Endpoint())
+		var un *backend.AgentUnavailable
 		switch {
 		case errors.As(err, &un):
 			s.plain(ctx, w, r, &rec, path)
@@ -87,7 +86,7 @@ func (s *Server) plain(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	ctx, cancel := context.WithCancel(backend.WithCaller(s.ctx, backend.CallerFrom(ctx)))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { _ = st.Close() })()
-	if err := s.lines.ServePlain(ctx, rec, path, st); err != nil {
+	if err := s.dialer.ServePlain(ctx, rec.Endpoint(), path, st); err != nil {
 		st.Fail(err)
 	}
 }
@@ -165,7 +164,7 @@ func (s *Server) agent(w http.ResponseWriter, r *http.Request) {
 		},
 		Transport: &http.Transport{DisableKeepAlives: true, ResponseHeaderTimeout: time.Minute,
 			DialContext: func(dctx context.Context, _, _ string) (net.Conn, error) {
-				return s.lines.Agent(backend.WithCaller(dctx, caller), &rec)
+				return s.dialer.Agent(backend.WithCaller(dctx, caller), rec.Endpoint())
 			}},
 		FlushInterval: -1, // event streams
 		ModifyResponse: func(*http.Response) error {
@@ -185,7 +184,7 @@ func unreachable(rec *store.Instance, err error) error {
 	if errors.As(err, &e) {
 		return e
 	}
-	var un *workspace.AgentUnavailable
+	var un *backend.AgentUnavailable
 	if errors.As(err, &un) {
 		return api.Errorf(api.CodeUnreachable, "%s has no agent: %s", rec.Name, un.Reason).
 			WithHint("berth exec and berth ssh still work, over plain SSH")

@@ -51,6 +51,11 @@ type Instance struct {
 	Unreached string `json:"unreached,omitempty"`
 }
 
+// Endpoint is what a connection to the instance is made to.
+func (in *Instance) Endpoint() backend.Endpoint {
+	return backend.Endpoint{ID: in.ID, Name: in.Name, State: in.State, Line: in.Line}
+}
+
 // Setup is a set-up that failed: the agent's plan, what it applies that is not done yet, and why it failed.
 type Setup struct {
 	ID       string   `json:"id"`

@@ -6,9 +6,9 @@ import (
 	"maps"
 	"time"
 
+	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/base/coalesce"
-	"berth/backend/service/workspace"
 	"berth/gpu"
 )
 
@@ -146,7 +146,7 @@ func futile(err error) bool {
 	case api.CodeAuth, api.CodeNoAnswer, api.CodeForbidden, api.CodeRefused, api.CodeUnsupported:
 		return true
 	}
-	return errors.As(err, new(*workspace.AgentUnavailable))
+	return errors.As(err, new(*backend.AgentUnavailable))
 }
 
 func (h *Hub) gone(id string) {

@@ -93,8 +93,8 @@ func (a *agents) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Agent implements workspace.Lines: a connection whose requests carry the instance's name.
-func (a *agents) Agent(ctx context.Context, in *store.Instance) (net.Conn, error) {
+// Agent implements workspace.Dialer: a connection whose requests carry the instance's name.
+func (a *agents) Agent(ctx context.Context, in backend.Endpoint) (net.Conn, error) {
 	a.mu.Lock()
 	gone := a.gone[in.Name]
 	_, locked := a.locked[in.Name]
@@ -116,7 +116,7 @@ func (a *agents) Agent(ctx context.Context, in *store.Instance) (net.Conn, error
 	return &named{Conn: c, name: in.Name}, nil
 }
 
-func (a *agents) Forget(context.Context, *store.Instance, bool) error { return nil }
+func (a *agents) Forget(context.Context, backend.Endpoint, bool) error { return nil }
 
 // named adds a header to each request that is written to it.
 type named struct {
@@ -150,7 +150,7 @@ func open(t *testing.T, a *agents, hook func(context.Context, *api.Instance, *ap
 	b.Line = backend.Line{Socket: "/somewhere"}
 	st, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "x.db"))
 	require.NoError(t, err)
-	w, err := workspace.Open(t.Context(), workspace.Options{Store: st, Backends: map[string]backend.Backend{"mem": b}, Lines: a, Defaults: workspace.Defaults{Backend: "mem"}})
+	w, err := workspace.Open(t.Context(), workspace.Options{Store: st, Backends: map[string]backend.Backend{"mem": b}, Dialer: a, Defaults: workspace.Defaults{Backend: "mem"}})
 	require.NoError(t, err)
 	h := New(Options{Workspace: w, Log: slog.New(slog.DiscardHandler), Hook: hook})
 	t.Cleanup(func() {

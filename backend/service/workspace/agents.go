@@ -17,7 +17,7 @@ import (
 // AgentClient returns a client of the instance's agent that uses its line. Close it after use.
 func (w *Workspace) AgentClient(rec store.Instance) *api.AgentClient {
 	return &api.AgentClient{Dial: func(ctx context.Context) (net.Conn, error) { // in a goroutine of the HTTP client
-		return guarded(w, "reaching the agent of "+rec.Name, func() (net.Conn, error) { return w.opts.Lines.Agent(ctx, &rec) })
+		return guarded(w, "reaching the agent of "+rec.Name, func() (net.Conn, error) { return w.opts.Dialer.Agent(ctx, rec.Endpoint()) })
 	}}
 }
 
@@ -46,7 +46,7 @@ func reachAgent(ctx context.Context, w *Workspace, r *operation.Run) error {
 		if err == nil {
 			return w.agentSeen(ctx, r.InstanceID, &info)
 		}
-		var un *AgentUnavailable
+		var un *backend.AgentUnavailable
 		if errors.As(err, &un) {
 			w.agentStatus(r.InstanceID, &api.AgentStatus{State: "unavailable", Reason: un.Reason, Transport: "ssh"})
 			return nil
@@ -283,7 +283,7 @@ func letGo(ctx context.Context, w *Workspace, r *operation.Run) error {
 	}
 	cctx, cancel := context.WithTimeout(ctx, min(w.limits.Agent, 15*time.Second))
 	defer cancel()
-	if err := w.opts.Lines.Forget(cctx, &rec, rec.Adopted); err != nil && ctx.Err() == nil {
+	if err := w.opts.Dialer.Forget(cctx, rec.Endpoint(), rec.Adopted); err != nil && ctx.Err() == nil {
 		return w.warn(ctx, r, "agent.left", "the agent could not be removed from %s and stays there: %s", rec.Name, err)
 	}
 	return ctx.Err()

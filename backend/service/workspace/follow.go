@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/service/operation"
 	"berth/backend/service/store"
@@ -42,7 +43,7 @@ func (w *Workspace) follow(ctx context.Context, r *operation.Run, rec store.Inst
 				handover = time.Now().Add(30 * time.Second) // an agent that is being replaced says so
 			}
 			replaced := code == api.CodeConflict && time.Now().Before(handover)
-			if code != api.CodeUnreachable && !replaced || errors.As(err, new(*AgentUnavailable)) {
+			if code != api.CodeUnreachable && !replaced || errors.As(err, new(*backend.AgentUnavailable)) {
 				return noAgentForSetup(&rec, err)
 			}
 			w.note(r, step, func(s *api.Step) { s.Message = "waiting for the instance: " + err.Error() })

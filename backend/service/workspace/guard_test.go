@@ -106,13 +106,13 @@ func act(kind string) func(*Workspace, context.Context) (api.Operation, error) {
 // panicky is a way to agents that panics.
 type panicky struct{ *testLines }
 
-func (panicky) Agent(context.Context, *store.Instance) (net.Conn, error) { panic("no way") }
+func (panicky) Agent(context.Context, backend.Endpoint) (net.Conn, error) { panic("no way") }
 
 // TestPanicsElsewhere: in the way to an agent, in a look that nobody waits for, and while the lock is held.
 func TestPanicsElsewhere(t *testing.T) {
 	t.Run("lines", func(t *testing.T) {
 		e := newEnv(t)
-		e.opts = func(o *Options) { o.Lines, o.Limits.Agent = panicky{e.lines}, 50*time.Millisecond }
+		e.opts = func(o *Options) { o.Dialer, o.Limits.Agent = panicky{e.lines}, 50*time.Millisecond }
 		w, _ := e.open()
 		op, err := w.Create(e.ctx(), api.CreateRequest{Name: "vision"})
 		require.NoError(t, err)

@@ -85,7 +85,7 @@ func renewHostKey(ctx context.Context, w *Workspace, r *operation.Run) error {
 	}
 	if err := w.changeHostKey(ctx, r, &rec); err != nil {
 		var refused *keyRefused
-		var none *AgentUnavailable
+		var none *backend.AgentUnavailable
 		if errors.As(err, &refused) || errors.As(err, &none) {
 			return kept(fmt.Sprintf("%s keeps the host key that was handed in with its first boot: %s", rec.Name, err))
 		}
@@ -142,7 +142,7 @@ func (w *Workspace) changeHostKey(ctx context.Context, r *operation.Run, rec *st
 		client := w.AgentClient(now)
 		_, err = client.Info(ctx)
 		client.Close()
-		var un *AgentUnavailable
+		var un *backend.AgentUnavailable
 		if err == nil || errors.As(err, &un) {
 			return nil
 		}

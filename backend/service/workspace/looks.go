@@ -137,7 +137,7 @@ func (w *Workspace) lookAtAgent(ctx context.Context, id string) {
 	defer client.Close()
 	info, err := client.Info(cctx)
 	if err != nil {
-		var un *AgentUnavailable
+		var un *backend.AgentUnavailable
 		if errors.As(err, &un) {
 			w.agentStatus(id, &api.AgentStatus{State: "unavailable", Reason: un.Reason, Transport: "ssh"})
 		} else if ctx.Err() == nil {

@@ -24,7 +24,7 @@ func BenchmarkListWhileOperationsCommit(b *testing.B) {
 	defer st.Close()
 	m := mem.New()
 	m.Line = backend.Line{Socket: "/somewhere"}
-	w, err := Open(b.Context(), Options{Store: st, Backends: map[string]backend.Backend{"mem": m}, Lines: newLines(b),
+	w, err := Open(b.Context(), Options{Store: st, Backends: map[string]backend.Backend{"mem": m}, Dialer: newLines(b),
 		Defaults: Defaults{Backend: "mem"}})
 	require.NoError(b, err)
 	defer w.Close()

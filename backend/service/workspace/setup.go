@@ -210,7 +210,7 @@ func (w *Workspace) keepOnStart(ctx context.Context, rec *store.Instance) {
 
 // noAgentForSetup explains why nothing can be set up without an agent.
 func noAgentForSetup(rec *store.Instance, err error) error {
-	var un *AgentUnavailable
+	var un *backend.AgentUnavailable
 	if errors.As(err, &un) {
 		return api.Errorf(api.CodeUnsupported, "%s can't be set up: no agent runs there (%s)", rec.Name, un.Reason)
 	}

@@ -105,7 +105,7 @@ func (e *env) leaveAt(ssh backend.Backend, point string) {
 	var armed atomic.Bool
 	var once sync.Once
 	w, err := Open(t.Context(), Options{Store: &dyingStore{Store: st, died: died}, Backends: map[string]backend.Backend{"mem": e.mem, "ssh": ssh},
-		Lines: e.lines, Defaults: Defaults{Backend: "mem"}, Limits: Limits{Backoff: time.Millisecond}, Fault: func(p string) {
+		Dialer: e.lines, Defaults: Defaults{Backend: "mem"}, Limits: Limits{Backoff: time.Millisecond}, Fault: func(p string) {
 			if armed.Load() && p == point {
 				once.Do(func() { close(died) })
 				<-over

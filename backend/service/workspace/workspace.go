@@ -19,30 +19,23 @@ import (
 	"berth/backend/service/store"
 )
 
-// Lines reaches agents; it is implemented over unix sockets and SSH by package dial.
-type Lines interface {
+// Dialer reaches agents; it is implemented over unix sockets and SSH by package dial.
+type Dialer interface {
 	// Agent opens a connection to the instance's agent, putting the agent in place if need be.
-	// Where no agent can run it returns *AgentUnavailable.
-	Agent(ctx context.Context, in *store.Instance) (net.Conn, error)
+	// Where no agent can run it returns *backend.AgentUnavailable.
+	Agent(ctx context.Context, to backend.Endpoint) (net.Conn, error)
 	// Forget closes what is open to the instance; with uninstall it first removes the agent and its
 	// folder from the instance.
-	Forget(ctx context.Context, in *store.Instance, uninstall bool) error
+	Forget(ctx context.Context, to backend.Endpoint, uninstall bool) error
 }
 
-// AgentUnavailable says that an instance can be reached but no agent can run there: exec and ssh
-// still work over plain SSH.
-type AgentUnavailable struct{ Reason string }
-
-// Error implements error.
-func (e *AgentUnavailable) Error() string { return "no agent: " + e.Reason }
-
-// Options are what a Workspace is made of. Store, Backends and Lines must be set.
+// Options are what a Workspace is made of. Store, Backends and Dialer must be set.
 type Options struct {
 	Store    store.Store
 	Backends map[string]backend.Backend
 	// Failed are the backends that could not be opened, and why.
 	Failed   map[string]error
-	Lines    Lines
+	Dialer   Dialer
 	Log      *slog.Logger
 	Now      func() time.Time
 	Fault    func(point string)

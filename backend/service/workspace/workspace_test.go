@@ -65,7 +65,7 @@ func newLines(t testing.TB) *testLines {
 	return l
 }
 
-func (l *testLines) Agent(ctx context.Context, _ *store.Instance) (net.Conn, error) {
+func (l *testLines) Agent(ctx context.Context, _ backend.Endpoint) (net.Conn, error) {
 	l.mu.Lock()
 	err := l.err
 	l.mu.Unlock()
@@ -76,7 +76,7 @@ func (l *testLines) Agent(ctx context.Context, _ *store.Instance) (net.Conn, err
 	return d.DialContext(ctx, "unix", l.socket)
 }
 
-func (l *testLines) Forget(_ context.Context, in *store.Instance, _ bool) error {
+func (l *testLines) Forget(_ context.Context, in backend.Endpoint, _ bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.forgot = append(l.forgot, in.Name)
@@ -102,7 +102,7 @@ func (e *env) open() (*Workspace, func()) {
 	e.t.Helper()
 	st, err := store.Open(e.t.Context(), e.path)
 	require.NoError(e.t, err)
-	o := Options{Store: st, Backends: map[string]backend.Backend{"mem": e.mem}, Lines: e.lines, Defaults: Defaults{Backend: "mem"},
+	o := Options{Store: st, Backends: map[string]backend.Backend{"mem": e.mem}, Dialer: e.lines, Defaults: Defaults{Backend: "mem"},
 		Limits: Limits{Call: 2 * time.Second, Machine: 5 * time.Second, Agent: 2 * time.Second, Backoff: time.Millisecond}}
 	if e.opts != nil {
 		e.opts(&o)
@@ -588,7 +588,7 @@ func TestOrphanIsOfferedAndRemoved(t *testing.T) {
 
 func TestAgentUnavailableIsSaid(t *testing.T) {
 	e := newEnv(t)
-	e.lines.err = fmt.Errorf("dialling: %w", &AgentUnavailable{Reason: "the home is mounted noexec"})
+	e.lines.err = fmt.Errorf("dialling: %w", &backend.AgentUnavailable{Reason: "the home is mounted noexec"})
 	w, _ := e.open()
 	in := e.create(w, "vision")
 	require.Equal(t, api.StateRunning, in.State)

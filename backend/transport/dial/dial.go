@@ -14,8 +14,6 @@ import (
 	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/base/paths"
-	"berth/backend/service/store"
-	"berth/backend/service/workspace"
 	"berth/backend/transport/ssh"
 )
 
@@ -30,7 +28,7 @@ type Options struct {
 	AgentBinary func(ctx context.Context, goos, goarch string) (string, error)
 }
 
-// Dialer reaches agents. It implements workspace.Lines and daemon.Lines.
+// Dialer reaches agents. It implements workspace.Dialer and daemon.Dialer.
 type Dialer struct {
 	remote *ssh.Manager
 }
@@ -61,39 +59,34 @@ func New(o Options) *Dialer {
 // Remote is the manager of the SSH connections.
 func (l *Dialer) Remote() *ssh.Manager { return l.remote }
 
-// Keep implements daemon.Lines.
+// Keep implements daemon.Dialer.
 func (l *Dialer) Keep(keep func(id string) bool) { l.remote.Keep(keep) }
 
 // Close ends all connections.
 func (l *Dialer) Close() { l.remote.Close() }
 
-// Agent implements workspace.Lines.
-func (l *Dialer) Agent(ctx context.Context, in *store.Instance) (net.Conn, error) {
+// Agent implements workspace.Dialer.
+func (l *Dialer) Agent(ctx context.Context, to backend.Endpoint) (net.Conn, error) {
 	switch {
-	case in.Line.Socket != "":
-		c, err := dialSocket(ctx, in.Line.Socket, in.State == api.StateRunning)
+	case to.Line.Socket != "":
+		c, err := dialSocket(ctx, to.Line.Socket, to.State == api.StateRunning)
 		if err != nil {
-			return nil, api.Errorf(api.CodeUnreachable, "the agent of %s does not answer: %w", in.Name, err).
-				WithHint("berth show --console %s; berth restart %s", in.Name, in.Name)
+			return nil, api.Errorf(api.CodeUnreachable, "the agent of %s does not answer: %w", to.Name, err).
+				WithHint("berth show --console %s; berth restart %s", to.Name, to.Name)
 		}
 		return c, nil
-	case in.Line.SSH != nil:
-		conn, err := l.remote.Conn(ctx, in.ID, *in.Line.SSH)
+	case to.Line.SSH != nil:
+		conn, err := l.remote.Conn(ctx, to.ID, *to.Line.SSH)
 		if err != nil {
 			return nil, err
 		}
-		c, err := conn.Agent(ctx)
-		var un *ssh.AgentUnavailable
-		if errors.As(err, &un) {
-			return nil, &workspace.AgentUnavailable{Reason: un.Reason}
-		}
-		return c, err
+		return conn.Agent(ctx)
 	}
-	return nil, api.Errorf(api.CodeUnreachable, "%s has no address yet: it is %s", in.Name, in.State)
+	return nil, api.Errorf(api.CodeUnreachable, "%s has no address yet: it is %s", to.Name, to.State)
 }
 
 // awayLimit is how long an agent on this host is waited for that was there and is not: it is being replaced by an older
-// protocol's hand-over, or was killed and is started again. Over SSH, package ssh starts it.
+// protocol's hand-over, or was killed and is started agato. Over SSH, package ssh starts it.
 const awayLimit = 5 * time.Second
 
 // dialSocket connects to the agent that listens on a socket. With wait, one that is away for a moment is waited for.
@@ -114,28 +107,28 @@ func dialSocket(ctx context.Context, socket string, wait bool) (net.Conn, error)
 	}
 }
 
-// Forget implements workspace.Lines.
-func (l *Dialer) Forget(ctx context.Context, in *store.Instance, uninstall bool) error {
-	if in.Line.SSH == nil {
+// Forget implements workspace.Dialer.
+func (l *Dialer) Forget(ctx context.Context, to backend.Endpoint, uninstall bool) error {
+	if to.Line.SSH == nil {
 		return nil // what is on this host, its backend removes
 	}
-	defer l.remote.Drop(in.ID)
+	defer l.remote.Drop(to.ID)
 	if !uninstall {
 		return nil
 	}
-	conn, err := l.remote.Conn(ctx, in.ID, *in.Line.SSH)
+	conn, err := l.remote.Conn(ctx, to.ID, *to.Line.SSH)
 	if err != nil {
 		return err
 	}
 	return conn.RemoveAgent(ctx)
 }
 
-// ServePlain implements daemon.Lines.
-func (l *Dialer) ServePlain(ctx context.Context, in *store.Instance, path string, s *api.Stream) error {
-	if in.Line.SSH == nil {
-		return api.Errorf(api.CodeUnreachable, "%s has no agent and no SSH", in.Name)
+// ServePlain implements daemon.Dialer.
+func (l *Dialer) ServePlain(ctx context.Context, to backend.Endpoint, path string, s *api.Stream) error {
+	if to.Line.SSH == nil {
+		return api.Errorf(api.CodeUnreachable, "%s has no agent and no SSH", to.Name)
 	}
-	conn, err := l.remote.Conn(ctx, in.ID, *in.Line.SSH)
+	conn, err := l.remote.Conn(ctx, to.ID, *to.Line.SSH)
 	if err != nil {
 		return err
 	}
@@ -153,7 +146,7 @@ func (l *Dialer) ServePlain(ctx context.Context, in *store.Instance, path string
 		}
 		conn.ServeTerminal(ctx, s, q)
 	default:
-		return api.Errorf(api.CodeUnsupported, "%s of %s needs the agent", path, in.Name)
+		return api.Errorf(api.CodeUnsupported, "%s of %s needs the agent", path, to.Name)
 	}
 	return nil
 }

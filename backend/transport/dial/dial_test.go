@@ -17,7 +17,6 @@ import (
 	"berth/backend/agent"
 	"berth/backend/api"
 	"berth/backend/base/paths"
-	"berth/backend/service/store"
 )
 
 // The test binary plays the agent, as a development build of berth does.
@@ -47,10 +46,10 @@ func TestAnAgentThatIsAwayForAMoment(t *testing.T) {
 	d := New(Options{Home: paths.Home{State: dir, Run: run}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		State: func(string, bool, *api.AgentStatus) {}})
 	defer d.Close()
-	var in store.Instance
+	var in backend.Endpoint
 	in.ID, in.Name, in.State, in.Line = "i", "i", api.StateRunning, backend.Line{Socket: o.Socket}
 	ask := func() (api.AgentInfo, error) {
-		c := &api.AgentClient{Dial: func(ctx context.Context) (net.Conn, error) { return d.Agent(ctx, &in) }}
+		c := &api.AgentClient{Dial: func(ctx context.Context) (net.Conn, error) { return d.Agent(ctx, in) }}
 		defer c.Close()
 		return c.Info(t.Context())
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/base/version"
 )
@@ -20,7 +21,7 @@ type agentSlot struct {
 	mu      sync.Mutex
 	place   *placement // nil: not known yet
 	info    *api.AgentInfo
-	broken  *AgentUnavailable
+	broken  *backend.AgentUnavailable
 	tunnel  *tunnel
 	checked bool // the running agent was compared with ours
 
@@ -38,7 +39,7 @@ func (a *agentSlot) close() {
 	}
 }
 
-func (a *agentSlot) known() (*placement, *AgentUnavailable) {
+func (a *agentSlot) known() (*placement, *backend.AgentUnavailable) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.place, a.broken
@@ -67,7 +68,7 @@ func (a *agentSlot) unlock() { <-a.turn }
 
 // Agent returns a new connection to the instance's agent. The first call on a host puts the agent in
 // place; the first call on a connection tries where it was before, and compares versions afterwards,
-// in the background. Where no agent can run the error is an *AgentUnavailable, at once from then on.
+// in the background. Where no agent can run the error is an *backend.AgentUnavailable, at once from then on.
 func (c *Conn) Agent(ctx context.Context) (net.Conn, error) {
 	p, broken := c.agent.known()
 	if broken != nil {
@@ -193,7 +194,7 @@ func (c *Conn) EnsureAgent(ctx context.Context) (api.AgentInfo, error) {
 // ensure does the work of EnsureAgent; the turn is held.
 func (c *Conn) ensure(ctx context.Context) (api.AgentInfo, error) {
 	p, info, err := c.placeAgent(ctx)
-	var broken *AgentUnavailable
+	var broken *backend.AgentUnavailable
 	if errors.As(err, &broken) {
 		c.m.o.Log.Warn("no agent", "host", c.t.where(), "reason", broken.Reason)
 		c.agent.mu.Lock()
@@ -294,7 +295,7 @@ func (c *Conn) Info() (*api.AgentInfo, AgentState) {
 // lineError says that the line broke where that is why err happened.
 func (c *Conn) lineError(ctx context.Context, err error) error {
 	var e *api.Error
-	var u *AgentUnavailable
+	var u *backend.AgentUnavailable
 	switch {
 	case err == nil:
 		return nil

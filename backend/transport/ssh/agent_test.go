@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/transport/ssh/sshdtest"
 )
@@ -130,7 +131,7 @@ func TestNoAgent(t *testing.T) {
 	c := w.conn(ctx, "box")
 	for range 2 {
 		_, err := c.Agent(ctx)
-		var u *AgentUnavailable
+		var u *backend.AgentUnavailable
 		require.ErrorAs(t, err, &u)
 		require.Contains(t, u.Reason, "no agent in this build")
 	}

@@ -3,7 +3,6 @@ package ssh
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -16,18 +15,6 @@ import (
 	"berth/backend/api"
 	"berth/backend/base/plaintext"
 )
-
-// AgentUnavailable means that no agent can run on a host; commands and terminals still work over
-// plain SSH (ServeExec, ServeTerminal).
-type AgentUnavailable struct {
-	Host   string
-	Reason string
-}
-
-// Error implements error.
-func (e *AgentUnavailable) Error() string {
-	return fmt.Sprintf("Berth's agent can't run on %s: %s", e.Host, e.Reason)
-}
 
 // needsPerson means that a connection comes back only with a person's help.
 type needsPerson struct {

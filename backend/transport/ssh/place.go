@@ -8,6 +8,7 @@ import (
 	"path"
 	"strings"
 
+	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/base/shellquote"
 )
@@ -103,7 +104,7 @@ func goNames(osName, arch string) (goos, goarch string) {
 // choose looks around on the host and says which program of the agent belongs there, and where.
 func (c *Conn) choose(ctx context.Context) (*placement, *program, look, error) {
 	unavailable := func(format string, a ...any) (*placement, *program, look, error) {
-		return nil, nil, look{}, &AgentUnavailable{Host: c.t.where(), Reason: fmt.Sprintf(format, a...)}
+		return nil, nil, look{}, &backend.AgentUnavailable{Reason: fmt.Sprintf(format, a...)}
 	}
 	out, err := c.script(ctx, lookScript)
 	if errors.Is(err, errNoShell) {
@@ -132,7 +133,7 @@ func (c *Conn) choose(ctx context.Context) (*placement, *program, look, error) {
 func (c *Conn) placeAgent(ctx context.Context) (*placement, api.AgentInfo, error) {
 	none := api.AgentInfo{}
 	unavailable := func(format string, a ...any) error {
-		return &AgentUnavailable{Host: c.t.where(), Reason: fmt.Sprintf(format, a...)}
+		return &backend.AgentUnavailable{Reason: fmt.Sprintf(format, a...)}
 	}
 	p, b, l, err := c.choose(ctx)
 	if err != nil {

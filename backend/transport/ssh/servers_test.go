@@ -135,7 +135,7 @@ func TestForcedCommand(t *testing.T) {
 	ctx := w.ctx(nil)
 	c := w.conn(ctx, "box")
 	_, err := c.Agent(ctx)
-	var u *AgentUnavailable
+	var u *backend.AgentUnavailable
 	require.ErrorAs(t, err, &u)
 	require.Contains(t, u.Reason, "only this")
 	r := plain(t, ctx, c, api.ExecRequest{Argv: []string{"true"}}, "")
@@ -262,7 +262,7 @@ func TestUnknownSystem(t *testing.T) {
 		t.Skip("the login shell of this user reads no start-up file for commands")
 	}
 	_, err = c.Agent(ctx)
-	var u *AgentUnavailable
+	var u *backend.AgentUnavailable
 	require.ErrorAs(t, err, &u)
 	require.Contains(t, u.Reason, "Plan9")
 }
