@@ -120,7 +120,8 @@ func Serve(ctx context.Context, cfg Config) error {
 	s.serving, s.yield = context.WithCancel(s.ctx)
 	defer s.yield()
 	s.touch()
-	s.rest = time.AfterFunc(restAfter, limitMemory)
+	defer runtime.KeepAlive(collectLess())
+	s.rest = time.AfterFunc(restAfter, debug.FreeOSMemory)
 	defer s.rest.Stop()
 	s.dialer = cfg.NewDialer(func(id string, up bool, st *api.AgentStatus) {
 		if ws := s.workspace.Load(); ws != nil {
@@ -171,7 +172,7 @@ func (s *Server) own() (srv *http.Server, err error) {
 	}
 	s.fleet = telemetry.New(hub)
 	defer s.fleet.Close()
-	limitMemory()
+	debug.FreeOSMemory()
 	defer s.ws.Close()
 	l, err := listen(h)
 	if err != nil {
@@ -232,17 +233,6 @@ func (s *Server) serve(l *net.UnixListener) (*http.Server, error) {
 		err = nil
 	}
 	return srv, err
-}
-
-// limitMemory gives back what is not needed and lets the heap grow to 64 MB, or to twice what the fleet
-// itself takes where that is more, before garbage is collected: SSH makes a buffer for each packet, and by
-// Go's default a busy line of a small daemon would collect every few megabytes.
-func limitMemory() {
-	debug.FreeOSMemory()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	debug.SetMemoryLimit(max(64<<20, 2*int64(m.HeapAlloc)))
-	debug.SetGCPercent(-1) // the limit decides
 }
 
 func (s *Server) writeNote() error {

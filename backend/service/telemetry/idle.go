@@ -251,6 +251,9 @@ func (h *Hub) idleToday(x *host) *api.IdleToday {
 	}
 	x.counted = true
 	x.figure = h.countIdle(x)
+	if len(x.day.GPUs) == 0 {
+		return x.figure // most of a fleet without GPUs: nobody shows the same
+	}
 	// Who shows the same GPUs counts what is left of them.
 	for _, y := range h.hosts {
 		if y.in.ID > x.in.ID && shared(x, y) {
