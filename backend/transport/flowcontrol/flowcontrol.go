@@ -73,12 +73,23 @@ func (q *Queue) EOF() {
 // Close drops what is queued, closes the writer, which ends a write under way, and waits for the
 // queue's goroutine.
 func (q *Queue) Close() {
+	q.drop()
+	_ = q.w.Close()
+	<-q.done
+}
+
+// End is Close for a writer that must not be closed while it is written to (a channel of SSH): its owner
+// has ended a write under way, and the queue's goroutine closes it.
+func (q *Queue) End() {
+	q.drop()
+	<-q.done
+}
+
+func (q *Queue) drop() {
 	q.mu.Lock()
 	q.closed = true
 	q.mu.Unlock()
 	q.cond.Signal()
-	_ = q.w.Close()
-	<-q.done
 }
 
 func (q *Queue) run() {

@@ -170,6 +170,27 @@ func BenchmarkStreamUp1GiB(b *testing.B) {
 	})
 }
 
+func BenchmarkStreamPlainUp1GiB(b *testing.B) {
+	r := newRig(b)
+	zeros := func() io.Reader { return io.LimitReader(zero{}, streamBytes) }
+	c := r.conn(b, r.m)
+	paired(b, "time-ratio", func() {
+		s := stream(b, func(s *api.Stream) {
+			c.ServeExec(r.ctx, s, api.ExecRequest{Argv: []string{"sh", "-c", "cat >/dev/null"}})
+		})
+		st, err := s.Run(r.ctx, api.StreamIO{Stdin: zeros(), Stdout: io.Discard, Stderr: io.Discard})
+		if err != nil || st.Code != 0 {
+			b.Fatal(st, err)
+		}
+	}, func() {
+		cmd := exec.Command(r.ssh, "-F", r.config, "box", "--", "cat >/dev/null")
+		cmd.Stdin = zeros()
+		if err := cmd.Run(); err != nil {
+			b.Fatal(err)
+		}
+	})
+}
+
 type zero struct{}
 
 func (zero) Read(p []byte) (int, error) { clear(p); return len(p), nil }

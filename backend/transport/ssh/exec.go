@@ -1,7 +1,6 @@
 package ssh
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"sync"
 
 	"berth/backend/api"
+	"berth/backend/transport/flowcontrol"
 	"berth/backend/transport/wire"
 )
 
@@ -129,9 +129,9 @@ func (e *served) run(ctx context.Context) (wire.ExitStatus, error) {
 	stop := context.AfterFunc(ctx, func() { e.hangUp("cancelled") })
 	defer stop()
 	e.sig.init(e)
-	in := newInput(e.p.stdin, e.s.Writer)
-	var wg sync.WaitGroup
-	wg.Go(in.run)
+	// What waits is bounded by the window that the client was given, so that frames of control are read while the
+	// process reads nothing.
+	in := flowcontrol.New(e.p.stdin)
 	var stderr sync.WaitGroup
 	stderr.Go(func() { e.output(e.p.stderr, wire.Stderr) })
 	// The reader of frames ends with the stream, which its owner closes after this.
@@ -140,9 +140,8 @@ func (e *served) run(ctx context.Context) (wire.ExitStatus, error) {
 	stderr.Wait() // wait closes what was not read
 	status, err := e.p.wait()
 	e.sig.end() // its number may be another process's from now on
-	in.close()
-	e.p.close()
-	wg.Wait()
+	e.p.close() // ends a write under way
+	in.End()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.leave != "" {
@@ -181,7 +180,8 @@ func (e *served) output(r io.Reader, k wire.Kind) {
 }
 
 // control carries out what the client sends.
-func (e *served) control(in *input) {
+func (e *served) control(in *flowcontrol.Queue) {
+	src := in.Source(func(n int) { _ = e.s.Writer.WriteWindow(uint32(n)) })
 	for {
 		k, p, err := e.s.Reader.Next()
 		if err != nil {
@@ -190,12 +190,12 @@ func (e *served) control(in *input) {
 		}
 		switch k {
 		case wire.Stdin:
-			if !in.put(p) {
+			if !src.Put(p) {
 				e.hangUp("hung up")
 				return
 			}
 		case wire.StdinEOF:
-			in.eof()
+			in.EOF()
 		case wire.Resize:
 			if z, err := parseSize(p); err == nil {
 				_ = e.p.resize(z)
@@ -221,79 +221,4 @@ func (e *served) hangUp(why string) {
 	e.closed, e.leave = true, why
 	e.sig.send("HUP")
 	e.p.close()
-}
-
-// input passes a client's Stdin on. What waits is bounded by the window that the client was given, so
-// that frames of control are read while the process reads nothing.
-type input struct {
-	w     io.WriteCloser
-	out   *wire.Writer
-	mu    sync.Mutex
-	cond  *sync.Cond
-	buf   bytes.Buffer
-	ended bool // no more will come
-	gone  bool // nobody reads
-}
-
-func newInput(w io.WriteCloser, out *wire.Writer) *input {
-	in := &input{w: w, out: out}
-	in.cond = sync.NewCond(&in.mu)
-	return in
-}
-
-// put takes bytes; false if the client sent more than its window.
-func (in *input) put(p []byte) bool {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.gone || in.ended {
-		return true
-	}
-	if in.buf.Len()+len(p) > wire.InitialWindow {
-		return false
-	}
-	in.buf.Write(p)
-	in.cond.Signal()
-	return true
-}
-
-func (in *input) eof() {
-	in.mu.Lock()
-	in.ended = true
-	in.mu.Unlock()
-	in.cond.Signal()
-}
-
-func (in *input) close() {
-	in.mu.Lock()
-	in.gone = true
-	in.mu.Unlock()
-	in.cond.Signal()
-}
-
-func (in *input) run() {
-	buf := make([]byte, 64<<10)
-	var to io.Writer = in.w
-	for {
-		in.mu.Lock()
-		for in.buf.Len() == 0 && !in.ended && !in.gone {
-			in.cond.Wait()
-		}
-		n, _ := in.buf.Read(buf)
-		gone := in.gone
-		in.mu.Unlock()
-		if gone {
-			return
-		}
-		if n == 0 {
-			_ = in.w.Close()
-			return
-		}
-		// A process that reads no more still lets its client send: the bytes have nowhere to go.
-		if _, err := to.Write(buf[:n]); err != nil {
-			to = io.Discard
-		}
-		if in.out.WriteWindow(uint32(n)) != nil {
-			return
-		}
-	}
 }
