@@ -17,10 +17,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"berth/backend/agent/process"
 	"berth/backend/agent/server"
 	"berth/backend/agent/server/servertest"
 	"berth/backend/api"
+	"berth/gpu/procs/proc"
 )
 
 const nobody = 65534
@@ -193,8 +193,8 @@ func TestStopEndsTerminalsAndCommandsOnlyIfAsked(t *testing.T) {
 	require.NoError(t, c.Stop(t.Context(), api.StopRequest{}))
 	<-p.Done
 	eventually(t, "the agent to end",
-		func() bool { _, err := process.Identify(info.PID); return errors.Is(err, process.ErrGone) })
-	shell, err := process.Identify(p.PID)
+		func() bool { _, err := proc.Identify(info.PID); return errors.Is(err, proc.ErrGone) })
+	shell, err := proc.Identify(p.PID)
 	require.NoError(t, err, "the terminal goes on")
 
 	info, c = startDetached(t, o)
@@ -204,7 +204,7 @@ func TestStopEndsTerminalsAndCommandsOnlyIfAsked(t *testing.T) {
 	require.NoError(t, c.Stop(t.Context(), api.StopRequest{End: true, GraceSeconds: 0.3}))
 	require.False(t, shell.Alive())
 	eventually(t, "the agent to end",
-		func() bool { _, err := process.Identify(info.PID); return errors.Is(err, process.ErrGone) })
+		func() bool { _, err := proc.Identify(info.PID); return errors.Is(err, proc.ErrGone) })
 	require.NoFileExists(t, o.Socket)
 }
 
@@ -218,7 +218,7 @@ func TestUninstallRemovesWhatIsItsOwn(t *testing.T) {
 	require.NoError(t, Uninstall(t.Context(), o, true))
 	<-p.Done
 	eventually(t, "the agent to end",
-		func() bool { _, err := process.Identify(info.PID); return errors.Is(err, process.ErrGone) })
+		func() bool { _, err := proc.Identify(info.PID); return errors.Is(err, proc.ErrGone) })
 	require.NoDirExists(t, o.State)
 	require.FileExists(t, filepath.Join(o.Home, "file"))
 	require.NoError(t, Uninstall(t.Context(), o, true), "twice is fine")

@@ -10,9 +10,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"berth/backend/agent/process"
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
+	"berth/gpu/procs/proc"
 )
 
 func setupEnd(t *testing.T, c *api.AgentClient, id string) api.SetupStatus {
@@ -46,7 +46,7 @@ func TestASetupOutlivesTheAgent(t *testing.T) {
 	require.NoError(t, err)
 	eventually(t, "the step to begin", func() bool { _, err := os.Stat(log); return err == nil })
 	require.NoError(t, syscall.Kill(info.PID, syscall.SIGKILL))
-	eventually(t, "the agent to end", func() bool { _, err := process.Identify(info.PID); return err != nil })
+	eventually(t, "the agent to end", func() bool { _, err := proc.Identify(info.PID); return err != nil })
 	require.NoError(t, os.WriteFile(release, nil, 0o600))
 	_, c = startDetached(t, o)
 	st := setupEnd(t, c, "a")
@@ -81,9 +81,9 @@ func TestStopEndsASetup(t *testing.T) {
 		return err == nil && strings.HasSuffix(string(b), "\n")
 	})
 	require.NoError(t, c.Stop(t.Context(), api.StopRequest{End: true, GraceSeconds: 0.2}))
-	_, err = process.Identify(pid)
-	require.ErrorIs(t, err, process.ErrGone)
-	eventually(t, "the agent to end", func() bool { _, err := process.Identify(info.PID); return err != nil })
+	_, err = proc.Identify(pid)
+	require.ErrorIs(t, err, proc.ErrGone)
+	eventually(t, "the agent to end", func() bool { _, err := proc.Identify(info.PID); return err != nil })
 	_, c = startDetached(t, o)
 	st := setupEnd(t, c, "a")
 	require.Equal(t, api.OpFailed, st.State)
@@ -131,7 +131,7 @@ func TestTheStartScriptOfABoot(t *testing.T) {
 		_, c = startDetached(t, o)
 	}
 	again()
-	_, err := c.Setup(t.Context(), api.OnStartID(process.BootID()), 0)
+	_, err := c.Setup(t.Context(), api.OnStartID(proc.BootID()), 0)
 	require.ErrorIs(t, err, &api.Error{Code: api.CodeNotFound}, "this boot's start is what it was kept at")
 
 	var kept struct {
@@ -143,9 +143,9 @@ func TestTheStartScriptOfABoot(t *testing.T) {
 	kept.Boot = "before"
 	require.NoError(t, atomicfile.Write(file, kept))
 	again()
-	require.Equal(t, api.OpSucceeded, setupEnd(t, c, api.OnStartID(process.BootID())).State)
+	require.Equal(t, api.OpSucceeded, setupEnd(t, c, api.OnStartID(proc.BootID())).State)
 	again()
-	plan.ID = api.OnStartID(process.BootID())
+	plan.ID = api.OnStartID(proc.BootID())
 	st, err := c.PutSetup(t.Context(), plan)
 	require.NoError(t, err)
 	require.Equal(t, api.OpSucceeded, st.State, "whoever asks for the start finds it done")

@@ -13,12 +13,12 @@ import (
 
 	"berth/backend/agent/boot"
 	"berth/backend/agent/part"
-	"berth/backend/agent/process"
 	"berth/backend/agent/server"
 	"berth/backend/api"
 	"berth/backend/base/flock"
 	"berth/backend/base/paths"
 	"berth/backend/base/version"
+	"berth/gpu/procs/proc"
 )
 
 const (
@@ -81,7 +81,7 @@ func start(ctx context.Context, o Options, replace, arrange bool) (api.AgentInfo
 func reviveOrLaunch(ctx context.Context, o Options, arrange bool) (api.AgentInfo, error) {
 	wctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
-	signalled := process.Identity{}
+	signalled := proc.Identity{}
 	for {
 		held, err := flock.Open(o.LockPath())
 		if err == nil {

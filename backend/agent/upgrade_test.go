@@ -17,11 +17,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"berth/backend/agent/process"
 	"berth/backend/agent/server"
 	"berth/backend/agent/server/servertest"
 	"berth/backend/api"
 	"berth/backend/transport/wire"
+	"berth/gpu/procs/proc"
 )
 
 // newer makes a copy of this program that is a newer build: other bytes, a later time.
@@ -103,7 +103,7 @@ func TestUpgradeInPlace(t *testing.T) {
 	p.Types("echo af''ter\n")
 	p.Sees("after")
 	p.Leave()
-	eventually(t, "the old agent to leave", func() bool { _, err := process.Identify(info.PID); return err != nil })
+	eventually(t, "the old agent to leave", func() bool { _, err := proc.Identify(info.PID); return err != nil })
 	eventually(t, "the terminal to be free", func() bool {
 		l, err := c.Terminals(t.Context())
 		return err == nil && len(l) == 1 && l[0].Attached == 0
@@ -268,7 +268,7 @@ func TestLateOutputAcrossAnUpgrade(t *testing.T) {
 	require.Equal(t, wire.ExitStatus{Code: 5}, <-ended)
 	require.Equal(t, "first\nlate\n", out.String())
 	require.Equal(t, "and err\n", errs.String())
-	eventually(t, "the old agent to leave", func() bool { _, err := process.Identify(info.PID); return err != nil })
+	eventually(t, "the old agent to leave", func() bool { _, err := proc.Identify(info.PID); return err != nil })
 }
 
 // closer closes a channel at its first write.

@@ -9,11 +9,11 @@ import (
 
 	"berth/backend"
 	"berth/backend/agent"
-	"berth/backend/agent/process"
 	"berth/backend/agent/supervise"
 	"berth/backend/api"
 	"berth/backend/base/flock"
 	"berth/backend/base/paths"
+	"berth/gpu/procs/proc"
 )
 
 // lock keeps others, also other processes, from changing the instance meanwhile. It is held for
@@ -162,7 +162,7 @@ func (b *Backend) Upgrade(ctx context.Context, ref backend.Ref) error {
 	if err := b.dir(in.ID).WriteConfig(conf); err != nil {
 		return api.Errorf(api.CodeFailed, "upgrading the agent of %q: %w", in.Name, err)
 	}
-	if err := v.status.Signal(syscall.SIGUSR2); err != nil && !errors.Is(err, process.ErrGone) {
+	if err := v.status.Signal(syscall.SIGUSR2); err != nil && !errors.Is(err, proc.ErrGone) {
 		return err
 	}
 	return nil
@@ -269,7 +269,7 @@ func (b *Backend) ask(ctx context.Context, in instance, action string) error {
 	// Looked at after the request was written: one that is about to leave has seen it, or has left.
 	if v := b.look(in.ID); v.alive {
 		err := v.status.Signal(syscall.SIGTERM)
-		if !errors.Is(err, process.ErrGone) {
+		if !errors.Is(err, proc.ErrGone) {
 			return err
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
 	"berth/backend/base/paths"
+	"berth/gpu/procs/proc"
 )
 
 // stopped makes an instance and stops it.
@@ -69,8 +70,8 @@ func TestConcurrentCallsMakeOneInstance(t *testing.T) {
 	}
 	wg.Wait()
 	waitGone(t, b, ref)
-	_, err := process.Identify(info.PID)
-	require.ErrorIs(t, err, process.ErrGone)
+	_, err := proc.Identify(info.PID)
+	require.ErrorIs(t, err, proc.ErrGone)
 }
 
 func TestACancelledContextEndsCallsAtOnce(t *testing.T) {
@@ -93,7 +94,7 @@ func TestARebootStopsAnInstance(t *testing.T) {
 	b := open(t, nil)
 	ref := stopped(t, b, "one")
 	// As an earlier boot left it, which this process's own PID and start time must not be taken for.
-	self, err := process.Self()
+	self, err := proc.Self()
 	require.NoError(t, err)
 	self.Boot = "an earlier one"
 	require.NoError(t, atomicfile.Write(filepath.Join(string(b.dir(ref.ID)), "supervisor.json"), supervise.Status{Identity: self}))

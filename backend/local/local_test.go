@@ -25,6 +25,7 @@ import (
 	"berth/backend/api"
 	"berth/backend/base/paths"
 	"berth/backend/transport/wire"
+	"berth/gpu/procs/proc"
 )
 
 // The test binary plays the agent's parts, as a development build of berth does.
@@ -166,8 +167,8 @@ func TestLifeOfAnInstance(t *testing.T) {
 	c, _ = client(t, b, ref)
 	require.Equal(t, "kept\n", output(t, c, "cat file"))
 
-	old, err := process.Identify(info.PID)
-	require.ErrorIs(t, err, process.ErrGone, "%v", old)
+	old, err := proc.Identify(info.PID)
+	require.ErrorIs(t, err, proc.ErrGone, "%v", old)
 	_, info = client(t, b, ref)
 	require.NoError(t, b.Restart(t.Context(), ref))
 	eventually(t, "another agent", func() bool {
@@ -224,7 +225,7 @@ func stubborn(t *testing.T, c *api.AgentClient) []int {
 
 func living(pids []int) (out []int) {
 	for _, p := range pids {
-		if id, err := process.Identify(p); err == nil && id.Alive() {
+		if id, err := proc.Identify(p); err == nil && id.Alive() {
 			out = append(out, p)
 		}
 	}

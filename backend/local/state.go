@@ -12,9 +12,9 @@ import (
 
 	"berth/backend"
 	"berth/backend/agent"
-	"berth/backend/agent/process"
 	"berth/backend/agent/supervise"
 	"berth/backend/api"
+	"berth/gpu/procs/proc"
 )
 
 // view is what can be seen of an instance's supervisor.
@@ -41,7 +41,7 @@ func (b *Backend) look(id string) view {
 	v.status, ok, errs[1] = d.Status()
 	v.res, v.resulted, errs[2] = d.Result()
 	v.broken = errors.Join(errs[:]...)
-	v.sameBoot = ok && v.status.Boot == process.BootID()
+	v.sameBoot = ok && v.status.Boot == proc.BootID()
 	v.alive = ok && v.status.Alive()
 	v.killed = v.sameBoot && !v.alive
 	if v.killed && !v.asked {
@@ -198,7 +198,7 @@ func (b *Backend) freshen(in instance, v view) {
 		b.env.Log.Warn("the folder for sockets can't be made", "err", err)
 		return
 	}
-	if err := agent.RemakeSocket(b.dir(in.ID).AgentState()); err != nil && !errors.Is(err, process.ErrGone) && !errors.Is(err, fs.ErrNotExist) {
+	if err := agent.RemakeSocket(b.dir(in.ID).AgentState()); err != nil && !errors.Is(err, proc.ErrGone) && !errors.Is(err, fs.ErrNotExist) {
 		b.env.Log.Warn("the agent could not be asked to make its socket again", "instance", in.Name, "err", err)
 	}
 }

@@ -11,9 +11,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"berth/backend/agent/process"
 	"berth/backend/api"
 	"berth/backend/transport/wire"
+	"berth/gpu/procs/proc"
 )
 
 // What a command leaves in the background holds its output open. As with ssh, the stream of an exec ends when
@@ -121,8 +121,8 @@ func (p *execProc) writers() []wire.Holder {
 		}
 	}
 	var out []wire.Holder
-	for _, pid := range process.Holders(pipes) {
-		out = append(out, wire.Holder{PID: pid, Command: process.CommandOf(pid)})
+	for _, pid := range proc.Holders(pipes) {
+		out = append(out, wire.Holder{PID: pid, Command: proc.CommandOf(pid)})
 	}
 	return out
 }

@@ -16,11 +16,11 @@ import (
 
 	"berth/backend/agent/agenttest"
 	"berth/backend/agent/part"
-	"berth/backend/agent/process"
 	"berth/backend/agent/server"
 	"berth/backend/agent/server/servertest"
 	"berth/backend/api"
 	"berth/backend/transport/wire"
+	"berth/gpu/procs/proc"
 )
 
 // left runs a command that leaves a process behind, which holds the output open until its FIFO is opened for
@@ -276,5 +276,5 @@ func TestHoldersOfAPipe(t *testing.T) {
 	defer w.Close()
 	fi, err := r.Stat()
 	require.NoError(t, err)
-	require.Empty(t, process.Holders([]os.FileInfo{fi}), "this process does not count")
+	require.Empty(t, proc.Holders([]os.FileInfo{fi}), "this process does not count")
 }

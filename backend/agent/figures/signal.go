@@ -8,10 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"berth/backend/agent/process"
 	"berth/backend/agent/root"
 	"berth/backend/api"
 	"berth/gpu/procs"
+	"berth/gpu/procs/proc"
 )
 
 // rootLimit is how long it may take to send a signal as root.
@@ -31,7 +31,7 @@ func (f *service) handleSignal(w http.ResponseWriter, r *http.Request) {
 	}
 	q.Signal = strings.TrimPrefix(strings.ToUpper(strings.TrimSpace(q.Signal)), "SIG")
 	sig, err := procs.ParseSignal(q.Signal)
-	id, _ := process.Identify(pid) // before it is looked at, so that root signals no other one
+	id, _ := proc.Identify(pid) // before it is looked at, so that root signals no other one
 	if err == nil {
 		err = procs.Signal(pid, q.StartedAt, sig, q.Other)
 	}

@@ -65,7 +65,7 @@ func (w *watched) wait(ctx context.Context, found, ended <-chan struct{}) (*foll
 		case <-ended:
 			ended = nil // its output only: it may still do something by itself
 		case <-t.C:
-			if _, err := process.Identify(w.pid); err != nil {
+			if _, err := proc.Identify(w.pid); err != nil {
 				return nil, nil
 			}
 			if w.slave == nil || time.Since(began) < lookFrom {

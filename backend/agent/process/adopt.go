@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"berth/gpu/procs/proc"
 )
 
 // Fate is what became of a process that was to outlive the agent.
@@ -26,9 +28,9 @@ type Found struct {
 	Dir    string
 	Record Record
 	Fate   Fate
-	Exit   Exit       // of one that has ended
-	Left   []Identity // its processes, where it is orphaned
-	Err    error      // why it is unclear, or why what was written of a lost one isn't believed
+	Exit   Exit            // of one that has ended
+	Left   []proc.Identity // its processes, where it is orphaned
+	Err    error           // why it is unclear, or why what was written of a lost one isn't believed
 }
 
 // Find finds all processes whose folders lie in dir, by records of that name. Nothing is guessed, changed or
@@ -67,17 +69,17 @@ func (f *Found) look(name string) {
 		return
 	}
 	switch f.Record.Shim.Look() {
-	case Same:
+	case proc.Same:
 		f.Fate = Running
 		return
-	case Unknown:
-		f.Fate, f.Err = Unclear, ErrUnknown
+	case proc.Unknown:
+		f.Fate, f.Err = Unclear, proc.ErrUnknown
 		return
 	}
 	if f.ended() { // it may have written its line, and gone, since the first look
 		return
 	}
-	if f.Record.Shim.Boot != BootID() {
+	if f.Record.Shim.OfOtherBoot() {
 		f.Fate = Lost // no process outlives its boot
 		return
 	}

@@ -17,6 +17,7 @@ import (
 
 	"berth/backend/base/atomicfile"
 	"berth/backend/transport/wire"
+	"berth/gpu/procs/proc"
 )
 
 // Spec is what a shim is to run. It goes through a pipe and is never written to disk: the environment may hold
@@ -38,14 +39,14 @@ type Spec struct {
 
 // Record is what an agent needs to find the process again. Its JSON is read by later builds.
 type Record struct {
-	Protocol  int       `json:"protocol"`
-	ID        string    `json:"id"`
-	Shim      Identity  `json:"shim"`
-	Child     Identity  `json:"child"` // zero: it was about to be started
-	Command   string    `json:"command"`
-	Mark      string    `json:"mark"`
-	Cgroup    *Cgroup   `json:"cgroup,omitempty"`
-	StartedAt time.Time `json:"started_at"`
+	Protocol  int           `json:"protocol"`
+	ID        string        `json:"id"`
+	Shim      proc.Identity `json:"shim"`
+	Child     proc.Identity `json:"child"` // zero: it was about to be started
+	Command   string        `json:"command"`
+	Mark      string        `json:"mark"`
+	Cgroup    *Cgroup       `json:"cgroup,omitempty"`
+	StartedAt time.Time     `json:"started_at"`
 }
 
 // Protocol numbers what shims do and speak. An agent serves every number that was ever released:
@@ -70,7 +71,7 @@ func ReadRecord(dir, name string) (Record, error) {
 
 // Set is every process of it, but for the shim itself: none in another boot, whose numbers mean others now.
 func (r Record) Set() Set {
-	if r.Shim.Boot != BootID() {
+	if r.Shim.OfOtherBoot() {
 		return Set{}
 	}
 	return Set{Cgroup: r.Cgroup, Session: r.Child.PID, SessionStart: r.Child.Start, Mark: r.Mark, Except: r.Shim.PID}
@@ -89,7 +90,7 @@ func (r Record) SignalGroup(sig syscall.Signal) error {
 	var errs []error
 	for _, m := range members {
 		if m.Group == r.Child.PID {
-			if err := m.Identity().Signal(sig); err != nil && !errors.Is(err, ErrGone) {
+			if err := m.Identity().Signal(sig); err != nil && !errors.Is(err, proc.ErrGone) {
 				errs = append(errs, err)
 			}
 		}
@@ -119,7 +120,7 @@ func Keep(spec Spec, files []*os.File, tty bool, write func(Record) error) (_ *K
 			_ = k.Record.Cgroup.Remove()
 		}
 	}()
-	self, err := Self()
+	self, err := proc.Self()
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +148,7 @@ func Keep(spec Spec, files []*os.File, tty bool, write func(Record) error) (_ *K
 		k.abandon()
 		return nil, fmt.Errorf("starting %s: %w", spec.Path, err)
 	}
-	st, err := ReadStat(k.cmd.Process.Pid) // of a zombie, too: nobody else has its number before we wait for it
+	st, err := proc.ReadStat(k.cmd.Process.Pid) // of a zombie, too: nobody else has its number before we wait for it
 	if err == nil {
 		k.Record.Child = st.Identity()
 		err = write(k.Record)
@@ -260,7 +261,7 @@ func sleep(d time.Duration, sigs <-chan os.Signal) bool {
 func (k *Kept) End(ctx context.Context, grace time.Duration) {
 	left, err := k.Record.Set().End(ctx, grace, nil)
 	for _, p := range left {
-		k.say("process %d could not be ended: %s", p.PID, CommandOf(p.PID))
+		k.say("process %d could not be ended: %s", p.PID, proc.CommandOf(p.PID))
 	}
 	if err != nil {
 		k.say("ending its processes: %v", err)

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"berth/gpu/procs/proc"
 )
 
 // smallShim is the real small shim, built once.
@@ -166,7 +168,7 @@ while ! [ -e go ]; do sleep 0.01; done; echo done >&2; exit 7`)
 	require.Equal(t, Running, f.Fate)
 	require.Equal(t, "12", f.Record.ID)
 	require.True(t, f.Record.Child.Alive())
-	st, err := ReadStat(f.Record.Child.PID)
+	st, err := proc.ReadStat(f.Record.Child.PID)
 	require.NoError(t, err)
 	require.Equal(t, st.PID, st.Session)
 	require.False(t, st.TTY)
@@ -180,7 +182,7 @@ while ! [ -e go ]; do sleep 0.01; done; echo done >&2; exit 7`)
 	require.Equal(t, 7, f.Exit.Code)
 	require.WithinDuration(t, time.Now(), f.Exit.EndedAt, time.Minute)
 	j.says(t, "done\n")
-	eventually(t, "the shim to leave", func() bool { return f.Record.Shim.Look() == Gone })
+	eventually(t, "the shim to leave", func() bool { return f.Record.Shim.Look() == proc.Gone })
 	if g := f.Record.Cgroup; g != nil {
 		require.NoDirExists(t, g.Path)
 	}
@@ -200,7 +202,7 @@ func TestAShimThatIsKilled(t *testing.T) {
 	require.Len(t, f.Left, 2)
 	require.ErrorContains(t, f.Remove(), "orphaned")
 	require.NoError(t, f.Record.Signal(syscall.SIGKILL)) // the leader
-	eventually(t, "the leader's end", func() bool { return f.Record.Child.Look() == Gone })
+	eventually(t, "the leader's end", func() bool { return f.Record.Child.Look() == proc.Gone })
 	f = j.fate(t)
 	require.Equal(t, Orphaned, f.Fate, "what left its session is found by its mark")
 	require.Len(t, f.Left, 1)
@@ -229,7 +231,7 @@ func TestSignalsAndEnd(t *testing.T) {
 	empty, err := Set{Mark: j.Spec.Mark}.Empty()
 	require.NoError(t, err)
 	require.True(t, empty)
-	require.ErrorIs(t, f.Record.Signal(syscall.SIGUSR1), ErrGone)
+	require.ErrorIs(t, f.Record.Signal(syscall.SIGUSR1), proc.ErrGone)
 }
 
 func TestWhatCannotStart(t *testing.T) {
@@ -310,7 +312,7 @@ func TestRecordsOfTheReleaseBefore(t *testing.T) {
 		require.Error(t, f.Remove())
 	}
 	// Of another name space: nothing is said, and nothing may be removed.
-	self, err := Self()
+	self, err := proc.Self()
 	require.NoError(t, err)
 	self.Space = "pid:[1]"
 	b, err := json.Marshal(Record{ID: "1", Shim: self})
@@ -318,18 +320,18 @@ func TestRecordsOfTheReleaseBefore(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "terminal.json"), b, 0o600))
 	f = Look(dir, "terminal.json")
 	require.Equal(t, Unclear, f.Fate)
-	require.ErrorIs(t, f.Err, ErrUnknown)
+	require.ErrorIs(t, f.Err, proc.ErrUnknown)
 }
 
 // The number of a session is given away again, once nobody has it.
 func TestAnotherSessionWithTheSameNumber(t *testing.T) {
 	cmd := start(t, "sleep", "1000")
-	id, err := Identify(cmd.Process.Pid)
+	id, err := proc.Identify(cmd.Process.Pid)
 	require.NoError(t, err)
 	set := Set{Session: id.PID, SessionStart: id.Start}
 	m, err := set.Members()
 	require.NoError(t, err)
-	require.Equal(t, []Identity{id}, m)
+	require.Equal(t, []proc.Identity{id}, m)
 	set.SessionStart--
 	m, err = set.Members()
 	require.NoError(t, err)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"berth/gpu/procs/proc"
 )
 
 func start(t *testing.T, args ...string) *exec.Cmd {
@@ -32,7 +34,7 @@ func TestEndEndsASessionAndNothingElse(t *testing.T) {
 	empty, err := set.Empty()
 	require.NoError(t, err)
 	require.True(t, empty)
-	id, err := Identify(other.Process.Pid)
+	id, err := proc.Identify(other.Process.Pid)
 	require.NoError(t, err)
 	require.True(t, id.Alive())
 }

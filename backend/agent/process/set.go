@@ -36,12 +36,12 @@ const (
 )
 
 // Members lists the living processes of the set.
-func (s Set) Members() ([]Identity, error) {
+func (s Set) Members() ([]proc.Identity, error) {
 	sts, err := s.scan()
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Identity, 0, len(sts))
+	out := make([]proc.Identity, 0, len(sts))
 	for _, st := range sts {
 		out = append(out, st.Identity())
 	}
@@ -104,12 +104,12 @@ func (s Set) scan() ([]proc.Stat, error) {
 // ignores SIGTERM there), then after grace SIGKILL, until some passes in a row find none. It returns
 // the processes that even that did not end. reap, if not nil, is called in each pass, for a caller
 // that is the parent of what ends.
-func (s Set) End(ctx context.Context, grace time.Duration, reap func()) (left []Identity, err error) {
+func (s Set) End(ctx context.Context, grace time.Duration, reap func()) (left []proc.Identity, err error) {
 	if reap == nil {
 		reap = func() {}
 	}
 	deadline := time.Now().Add(grace)
-	asked := map[Identity]bool{}
+	asked := map[proc.Identity]bool{}
 	for time.Now().Before(deadline) && ctx.Err() == nil {
 		reap()
 		sts, err := s.scan()
@@ -137,7 +137,7 @@ func (s Set) End(ctx context.Context, grace time.Duration, reap func()) (left []
 }
 
 // kill stops the set from growing and kills it, until some passes in a row find none.
-func (s Set) kill(ctx context.Context, reap func()) ([]Identity, error) {
+func (s Set) kill(ctx context.Context, reap func()) ([]proc.Identity, error) {
 	deadline := time.Now().Add(killLimit)
 	enough := emptyPasses
 	if s.Cgroup != nil {
@@ -158,7 +158,7 @@ func (s Set) kill(ctx context.Context, reap func()) ([]Identity, error) {
 		}
 		empty = 0
 		if ctx.Err() != nil || time.Now().After(deadline) {
-			var left []Identity
+			var left []proc.Identity
 			for _, st := range sts {
 				left = append(left, st.Identity())
 			}
@@ -176,7 +176,7 @@ func (s Set) killPass(sts []proc.Stat) {
 	if s.Cgroup != nil {
 		s.Cgroup.kill()
 	}
-	stopped := map[Identity]bool{}
+	stopped := map[proc.Identity]bool{}
 	for range 50 {
 		fresh := false
 		for _, st := range sts {

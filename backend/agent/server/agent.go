@@ -15,12 +15,12 @@ import (
 
 	"berth/backend/agent/login"
 	"berth/backend/agent/part"
-	"berth/backend/agent/process"
 	"berth/backend/agent/user"
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
 	"berth/backend/base/flock"
 	"berth/backend/base/version"
+	"berth/gpu/procs/proc"
 )
 
 // Config is what an agent is made of.
@@ -121,7 +121,7 @@ func New(ctx context.Context, c Config) (_ *Agent, err error) {
 		}
 		a.lis = a.guarded(l)
 	}
-	self, err := process.Self()
+	self, err := proc.Self()
 	if err == nil {
 		err = atomicfile.Write(c.RecordPath(), Record{Identity: self, Socket: c.Socket, Version: c.Version.Number,
 			Built: c.Version.Built, Exe: exe})

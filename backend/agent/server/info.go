@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/backend/agent/part"
-	"berth/backend/agent/process"
 	"berth/backend/agent/user"
 	"berth/backend/api"
 	"berth/backend/base/paths"
 	"berth/backend/base/version"
+	"berth/gpu/procs/proc"
 )
 
 // facts is what does not change while the agent runs.
@@ -35,7 +35,7 @@ func (a *Agent) Info() api.AgentInfo {
 	i := api.AgentInfo{
 		Version: v.Number, Built: v.Built, Hash: f.hash(), Capability: version.Capability,
 		PID: os.Getpid(), Now: time.Now().UTC(), StartedAt: a.started,
-		BootID: process.BootID(), MachineID: paths.MachineID(), Hostname: f.host,
+		BootID: proc.BootID(), MachineID: paths.MachineID(), Hostname: f.host,
 		OS: runtime.GOOS, Arch: runtime.GOARCH, Kernel: f.kernel,
 		User: f.user, Home: o.Home, Shell: o.Shell, Workdir: o.Workdir, StateDir: o.State, Socket: o.Socket,
 		VCPUs: runtime.NumCPU(), MemoryBytes: f.memory, DiskBytes: diskBytes(o.Home), GPUs: []api.GPU{},

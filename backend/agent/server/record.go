@@ -4,13 +4,13 @@ import (
 	"time"
 
 	"berth/backend/agent/part"
-	"berth/backend/agent/process"
 	"berth/backend/base/atomicfile"
+	"berth/gpu/procs/proc"
 )
 
 // Record is agent.json: who runs.
 type Record struct {
-	process.Identity
+	proc.Identity
 	Socket  string    `json:"socket"`
 	Version string    `json:"version"`
 	Built   time.Time `json:"built"`

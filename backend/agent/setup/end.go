@@ -14,6 +14,7 @@ import (
 	"berth/backend/agent/root"
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
+	"berth/gpu/procs/proc"
 )
 
 // endAll ends a set of processes: SIGTERM, and SIGKILL after a grace. Those of root are signalled as root,
@@ -30,13 +31,13 @@ func endAll(ctx context.Context, set process.Set, grace time.Duration, by *root.
 		wait time.Duration
 	}{{"TERM", syscall.SIGTERM, grace}, {"KILL", syscall.SIGKILL, grace}} {
 		deadline := time.Now().Add(sig.wait)
-		told := map[process.Identity]bool{}
+		told := map[proc.Identity]bool{}
 		for len(members) > 0 && time.Now().Before(deadline) && ctx.Err() == nil {
 			var others []root.Target
 			for _, m := range members {
 				if !told[m] {
 					told[m] = true
-					if err := m.Signal(sig.sig); err != nil && !errors.Is(err, process.ErrGone) {
+					if err := m.Signal(sig.sig); err != nil && !errors.Is(err, proc.ErrGone) {
 						others = append(others, root.Target{PID: m.PID, StartedAt: m.StartedAt()})
 					}
 				}
@@ -59,7 +60,7 @@ func (e *Engine) endRunner(ctx context.Context, p *plan, i, k int) {
 	if atomicfile.Read(stepFile(p.dir, i, k, "run"), &who) != nil || who.Boot != e.o.Boot || !who.alive() {
 		return
 	}
-	who.Identity.Boot = process.BootID() // the system's own, also where a test says otherwise
+	who.Identity.Boot = proc.BootID() // the system's own, also where a test says otherwise
 	if who.Identity.Signal(syscall.SIGTERM) != nil {
 		return
 	}
@@ -71,7 +72,7 @@ func (e *Engine) endRunner(ctx context.Context, p *plan, i, k int) {
 
 func (s started) alive() bool {
 	id := s.Identity
-	id.Boot = process.BootID()
+	id.Boot = proc.BootID()
 	return id.Alive()
 }
 

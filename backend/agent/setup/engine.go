@@ -12,10 +12,10 @@ import (
 	"sync"
 	"time"
 
-	"berth/backend/agent/process"
 	"berth/backend/agent/root"
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
+	"berth/gpu/procs/proc"
 )
 
 const (
@@ -72,7 +72,7 @@ type plan struct {
 
 // Open reads the plans that are there. Start lets them go on.
 func Open(o Options) (*Engine, error) {
-	o.Boot = cmp.Or(o.Boot, process.BootID())
+	o.Boot = cmp.Or(o.Boot, proc.BootID())
 	o.RebootLimit = cmp.Or(o.RebootLimit, 5*time.Minute)
 	o.Grace = cmp.Or(o.Grace, 10*time.Second)
 	o.Settle = cmp.Or(o.Settle, 3*time.Second)

@@ -18,6 +18,7 @@ import (
 	"berth/backend/agent/root"
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
+	"berth/gpu/procs/proc"
 )
 
 // TestTheAgentIsKilledInEachPhase kills the agent before, in and after a step; the next one goes on, and
@@ -180,8 +181,8 @@ func TestAKilledRunnerIsACutOff(t *testing.T) {
 		var pid int
 		_, err = fmt.Sscan(lines(t, dir, "log")[0], &pid)
 		require.NoError(t, err)
-		_, err = process.Identify(pid)
-		require.ErrorIs(t, err, process.ErrGone, "what the runner left was ended first")
+		_, err = proc.Identify(pid)
+		require.ErrorIs(t, err, proc.ErrGone, "what the runner left was ended first")
 		if once {
 			require.Contains(t, st.Error.Message, "is not run a second time")
 			continue
@@ -291,8 +292,8 @@ func TestACancelOutlivesTheAgent(t *testing.T) {
 	var pid int
 	_, err := fmt.Sscan(lines(t, dir, "pid")[0], &pid)
 	require.NoError(t, err)
-	_, err = process.Identify(pid)
-	require.ErrorIs(t, err, process.ErrGone)
+	_, err = proc.Identify(pid)
+	require.ErrorIs(t, err, proc.ErrGone)
 }
 
 // fakeSudo is a program that does what sudo does, as far as a test can tell.
@@ -320,8 +321,8 @@ func TestRootByCommand(t *testing.T) {
 	var pid int
 	_, err = fmt.Sscan(lines(t, dir, "pid")[0], &pid)
 	require.NoError(t, err)
-	_, err = process.Identify(pid)
-	require.ErrorIs(t, err, process.ErrGone)
+	_, err = proc.Identify(pid)
+	require.ErrorIs(t, err, proc.ErrGone)
 	all, err := filepath.Glob(filepath.Join(dir, "a", "*.env"))
 	require.NoError(t, err)
 	require.Empty(t, all)
@@ -408,8 +409,8 @@ func TestARealSudo(t *testing.T) {
 	require.NoError(t, err)
 	_, err = fmt.Sscan(string(text), &pid)
 	require.NoError(t, err)
-	_, err = process.Identify(pid)
-	require.ErrorIs(t, err, process.ErrGone, "the process of root")
+	_, err = proc.Identify(pid)
+	require.ErrorIs(t, err, proc.ErrGone, "the process of root")
 }
 
 func TestOddFoldersDoNotStopTheEngine(t *testing.T) {

@@ -10,10 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"berth/backend/agent/process"
 	"berth/backend/agent/root"
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
+	"berth/gpu/procs/proc"
 )
 
 // What lies in the folder of a plan; N is the step's number, K the attempt's:
@@ -59,7 +59,7 @@ type spec struct {
 
 // started is N.K.run.
 type started struct {
-	process.Identity
+	proc.Identity
 	At time.Time `json:"at"`
 	// Log is how long the step's log was then, in bytes: what follows is of this attempt.
 	Log int64 `json:"log,omitempty"`

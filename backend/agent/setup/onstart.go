@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 
 	"berth/backend/agent/part"
-	"berth/backend/agent/process"
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
+	"berth/gpu/procs/proc"
 )
 
 // onStart is what is kept of the start script: a machine may boot while nobody is connected who would ask for it.
@@ -24,12 +24,12 @@ func onStartPath(o part.Options) string { return filepath.Join(o.State, "onstart
 func (s *service) handleOnStart(w http.ResponseWriter, r *http.Request) {
 	var plan api.SetupPlan
 	err := api.ReadJSON(r, &plan)
-	plan.ID = api.OnStartID(process.BootID())
+	plan.ID = api.OnStartID(proc.BootID())
 	if err == nil && len(plan.Steps) > 0 {
 		err = s.Engine.Check(plan)
 	}
 	if err == nil {
-		if err = atomicfile.Write(onStartPath(s.h.Options), onStart{Boot: process.BootID(), Plan: plan}); err != nil {
+		if err = atomicfile.Write(onStartPath(s.h.Options), onStart{Boot: proc.BootID(), Plan: plan}); err != nil {
 			err = api.Errorf(api.CodeFailed, "keeping the start script on the instance: %w", err)
 		}
 	}
@@ -52,10 +52,10 @@ func (s *service) runOnStart() {
 		s.h.Event("setup.failed", "error", "the start script was not run: "+err.Error())
 		return
 	}
-	if kept.Boot == process.BootID() || len(kept.Plan.Steps) == 0 {
+	if kept.Boot == proc.BootID() || len(kept.Plan.Steps) == 0 {
 		return
 	}
-	kept.Boot = process.BootID()
+	kept.Boot = proc.BootID()
 	kept.Plan.ID = api.OnStartID(kept.Boot)
 	_, err := s.Engine.Put(kept.Plan)
 	if err == nil {

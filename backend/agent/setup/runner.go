@@ -19,6 +19,7 @@ import (
 	"berth/backend/agent/root"
 	"berth/backend/base/atomicfile"
 	"berth/backend/base/flock"
+	"berth/gpu/procs/proc"
 )
 
 const (
@@ -105,7 +106,7 @@ func (r *runner) begin() error {
 	if err != nil {
 		return err
 	}
-	self, err := process.Self()
+	self, err := proc.Self()
 	if err != nil {
 		return err
 	}

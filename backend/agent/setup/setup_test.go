@@ -22,6 +22,7 @@ import (
 	"berth/backend/agent/root"
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
+	"berth/gpu/procs/proc"
 )
 
 // The test binary plays the runner, and the agent that is killed.
@@ -290,8 +291,8 @@ func TestAStepThatHangsIsEndedWithItsChildren(t *testing.T) {
 		var pid int
 		_, err := fmt.Sscan(lines(t, dir, f)[0], &pid)
 		require.NoError(t, err)
-		_, err = process.Identify(pid)
-		require.ErrorIs(t, err, process.ErrGone, "the process of %s", f)
+		_, err = proc.Identify(pid)
+		require.ErrorIs(t, err, proc.ErrGone, "the process of %s", f)
 	}
 }
 
@@ -304,7 +305,7 @@ func TestWhatAStepLeavesInTheBackgroundGoesOn(t *testing.T) {
 	var pid int
 	_, err = fmt.Sscan(lines(t, dir, "pid")[0], &pid)
 	require.NoError(t, err)
-	id, err := process.Identify(pid)
+	id, err := proc.Identify(pid)
 	require.NoError(t, err)
 	require.NoError(t, id.Signal(syscall.SIGKILL))
 }
@@ -324,8 +325,8 @@ func TestCancelEndsTheStep(t *testing.T) {
 	var pid int
 	_, err = fmt.Sscan(lines(t, dir, "pid")[0], &pid)
 	require.NoError(t, err)
-	_, err = process.Identify(pid)
-	require.ErrorIs(t, err, process.ErrGone)
+	_, err = proc.Identify(pid)
+	require.ErrorIs(t, err, proc.ErrGone)
 	require.Equal(t, api.OpSucceeded, wait(t, e, "b", done).State)
 	require.Equal(t, []string{"b"}, lines(t, dir, "log"))
 }

@@ -15,6 +15,7 @@ import (
 
 	"berth/backend/agent/process"
 	"berth/backend/transport/wire"
+	"berth/gpu/procs/proc"
 )
 
 // The test binary plays the shim, as a development build of berth does.
@@ -46,7 +47,7 @@ func newSpec(t testing.TB, parent, id, script string) Spec {
 	t.Cleanup(func() {
 		_, _ = process.Set{Mark: spec.Mark}.End(context.Background(), 0, nil)
 		if r, err := ReadRecord(spec.Dir); err == nil {
-			eventually(t, "the shim to leave", func() bool { return r.Shim.Look() != process.Same })
+			eventually(t, "the shim to leave", func() bool { return r.Shim.Look() != proc.Same })
 		}
 		_ = os.RemoveAll(run)
 	})

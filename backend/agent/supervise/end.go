@@ -8,8 +8,8 @@ import (
 	"os"
 	"time"
 
-	"berth/backend/agent/process"
 	"berth/backend/base/atomicfile"
+	"berth/gpu/procs/proc"
 )
 
 const defaultGrace = 5 * time.Second
@@ -38,7 +38,7 @@ func (s *supervisor) carryOutOne(req Request) (done, again bool) {
 	res := Result{Action: req.Action}
 	left, err := s.endAll()
 	for _, p := range left {
-		res.Left = append(res.Left, fmt.Sprintf("%d (%s)", p.PID, process.CommandOf(p.PID)))
+		res.Left = append(res.Left, fmt.Sprintf("%d (%s)", p.PID, proc.CommandOf(p.PID)))
 	}
 	switch {
 	case err != nil:
@@ -83,7 +83,7 @@ func (s *supervisor) carryOutOne(req Request) (done, again bool) {
 }
 
 // endAll ends every process of the instance but this one.
-func (s *supervisor) endAll() ([]process.Identity, error) {
+func (s *supervisor) endAll() ([]proc.Identity, error) {
 	grace := time.Duration(s.conf.Grace * float64(time.Second))
 	if grace <= 0 {
 		grace = defaultGrace

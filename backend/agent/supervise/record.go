@@ -12,6 +12,7 @@ import (
 	"berth/backend/agent/process"
 	"berth/backend/base/atomicfile"
 	"berth/backend/base/flock"
+	"berth/gpu/procs/proc"
 )
 
 // Config is config.json: what is supervised. It is written before each start.
@@ -50,7 +51,7 @@ type Result struct {
 
 // Status is supervisor.json: who supervises, and how it finds the instance's processes.
 type Status struct {
-	process.Identity
+	proc.Identity
 	Cgroup *process.Cgroup `json:"cgroup,omitempty"`
 	Group  string          `json:"group"` // for people: how processes are found
 }

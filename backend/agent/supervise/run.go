@@ -14,6 +14,7 @@ import (
 	"berth/backend/agent/process"
 	"berth/backend/base/atomicfile"
 	"berth/backend/base/flock"
+	"berth/gpu/procs/proc"
 )
 
 const (
@@ -90,7 +91,7 @@ func begin(d Dir, finish bool, log *slog.Logger) (*supervisor, error) {
 	if _, ok, err := d.Request(); finish && !ok && err == nil {
 		return nil, errSupervised // the last supervisor has just finished it
 	}
-	if s.status.Identity, err = process.Self(); err != nil {
+	if s.status.Identity, err = proc.Self(); err != nil {
 		return nil, err
 	}
 	// An earlier supervisor that was killed left its group behind, with processes in it.

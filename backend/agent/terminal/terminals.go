@@ -18,9 +18,9 @@ import (
 
 	"berth/backend/agent/environ"
 	"berth/backend/agent/part"
-	"berth/backend/agent/process"
 	"berth/backend/agent/shim"
 	"berth/backend/api"
+	"berth/gpu/procs/proc"
 )
 
 const (
@@ -87,7 +87,7 @@ func (ts *terminals) adopt(id string) {
 		_ = os.RemoveAll(dir) // an agent was killed before the terminal began
 	case err != nil:
 		ts.h.Log.Error("a terminal's record can't be read; it is left as it is", "terminal", id, "err", err)
-	case rec.Shim.Look() != process.Gone: // one that can't be told answers, or does not: keep asks
+	case rec.Shim.Look() != proc.Gone: // one that can't be told answers, or does not: keep asks
 		ts.keep(&terminal{rec: rec, dir: dir, gone: make(chan struct{})})
 	default:
 		ts.forget(id, dir, rec)
@@ -113,9 +113,9 @@ func (ts *terminals) forget(id, dir string, rec shim.Record) {
 		how = fmt.Sprintf("terminal %s ended with exit code %d at %s", id, res.Code, res.EndedAt.Format(time.RFC3339))
 	case err != nil:
 		how, level = fmt.Sprintf("terminal %s ended, and how can't be read: %v", id, err), "warn"
-	case rec.Shim.Boot != process.BootID():
+	case rec.Shim.Boot != proc.BootID():
 		how, level = fmt.Sprintf("terminal %s (%s) was lost when the host was restarted", id, rec.Command), "warn"
-	case rec.Shim.Look() == process.Unknown:
+	case rec.Shim.Look() == proc.Unknown:
 		how = fmt.Sprintf("terminal %s (%s) was lost: it was opened in another container and does not answer", id,
 			rec.Command)
 		level = "warn"

@@ -13,12 +13,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/agent/agenttest"
-	"berth/backend/agent/process"
 	"berth/backend/agent/server/servertest"
 	"berth/backend/agent/shim"
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
 	"berth/backend/transport/wire"
+	"berth/gpu/procs/proc"
 )
 
 func TestTerminalOutlivesItsClient(t *testing.T) {
@@ -99,8 +99,8 @@ func TestKillTerminalEndsItsProcesses(t *testing.T) {
 	require.NoError(t, c.KillTerminal(t.Context(), p.ID))
 	<-p.Done
 	require.NotNil(t, p.End)
-	_, err := process.Identify(pid)
-	require.ErrorIs(t, err, process.ErrGone)
+	_, err := proc.Identify(pid)
+	require.ErrorIs(t, err, proc.ErrGone)
 	require.Error(t, c.KillTerminal(t.Context(), p.ID))
 }
 
@@ -109,7 +109,7 @@ func TestTerminalsLostToARebootOrAKilledShimAreSaid(t *testing.T) {
 	dir := filepath.Join(terminalsDir(o), "7")
 	require.NoError(t, os.MkdirAll(dir, 0o700))
 	rec := shim.Record{Socket: terminalSocket(o, "7")}
-	rec.ID, rec.Command, rec.Shim = "7", "/bin/bash", process.Identity{PID: 1, Start: 1, Boot: "an earlier one"}
+	rec.ID, rec.Command, rec.Shim = "7", "/bin/bash", proc.Identity{PID: 1, Start: 1, Boot: "an earlier one"}
 	require.NoError(t, atomicfile.Write(shim.RecordPath(dir), rec))
 	_, c := serve(t, o)
 	err := c.KillTerminal(t.Context(), "7")

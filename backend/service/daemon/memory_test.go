@@ -89,7 +89,7 @@ func TestLivingHeapIsNotCollectedWithoutEnd(t *testing.T) {
 	}
 	require.NoError(t, st.Apply(t.Context(), &fill))
 	a := &manyAgents{stop: make(chan struct{})}
-	ws, err := workspace.Open(t.Context(), workspace.Options{Store: st, Lines: a, Log: slog.New(slog.DiscardHandler),
+	ws, err := workspace.Open(t.Context(), workspace.Options{Store: st, Dialer: a, Log: slog.New(slog.DiscardHandler),
 		Backends: map[string]backend.Backend{"mem": mem.New()}})
 	require.NoError(t, err)
 	defer ws.Close()

@@ -70,10 +70,8 @@ func Self() (Identity, error) { return Identify(os.Getpid()) }
 // Look says whether the process still runs; a zombie does not. It never guesses: a number of another name space
 // (the record was written in a container, say, and is read outside) means nothing here.
 func (id Identity) Look() State {
-	boot := BootID()
-	told := boot != unknownBoot && id.Boot != unknownBoot && id.Boot != ""
 	switch {
-	case id.PID <= 0 || told && id.Boot != boot:
+	case id.PID <= 0 || id.OfOtherBoot():
 		return Gone
 	case id.Space != "" && id.Space != space():
 		return Unknown
@@ -86,10 +84,16 @@ func (id Identity) Look() State {
 		return Unknown
 	case st.Start != id.Start || st.Zombie():
 		return Gone
-	case told || id.Boot == boot: // where no boot has an id, number and start must do
+	case id.Boot == BootID(): // where no boot has an id, number and start must do
 		return Same
 	}
 	return Unknown
+}
+
+// OfOtherBoot reports whether the process is known to be of another boot: it and all that it started have ended.
+func (id Identity) OfOtherBoot() bool {
+	boot := BootID()
+	return boot != unknownBoot && id.Boot != unknownBoot && id.Boot != "" && id.Boot != boot
 }
 
 // Alive reports whether the process is known to run.
