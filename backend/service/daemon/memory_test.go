@@ -35,7 +35,7 @@ type manyAgents struct {
 	sent atomic.Int64
 }
 
-func (a *manyAgents) Forget(context.Context, *store.Instance, bool) error { return nil }
+func (a *manyAgents) Forget(context.Context, backend.Endpoint, bool) error { return nil }
 
 // Agent implements workspace.Lines.
 func (a *manyAgents) Agent(context.Context, *store.Instance) (net.Conn, error) {
