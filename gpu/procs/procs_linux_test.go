@@ -73,7 +73,8 @@ func TestRealProcesses(t *testing.T) {
 	list, count, err := tb.Scan(t.Context(), []gpu.GPUProcess{on(pid, 1, 5), on(pid, 0, 7)}, true)
 	require.NoError(t, err)
 	require.Greater(t, count, 1)
-	require.Equal(t, []int{0, 1}, []int{*list[0].GPUIndex, *list[1].GPUIndex}, "those on GPUs come first, once for each GPU")
+	indices := []int{*list[0].GPUIndex, *list[1].GPUIndex}
+	require.Equal(t, []int{0, 1}, indices, "those on GPUs come first, once for each GPU")
 	require.Equal(t, pid, list[0].PID)
 	var p gpu.Process
 	require.Eventually(t, func() bool {
@@ -92,10 +93,12 @@ func TestRealProcesses(t *testing.T) {
 	for _, l := range list {
 		require.False(t, l.GPUIndex == nil && l.PID == pid, "not once more among the rest")
 	}
-	require.Equal(t, Totals{Processes: 1, CPU: *p.CPU, Memory: *p.Memory, GPUMemory: 12}, Sum(list, func(q gpu.Process) bool { return q.PID == pid }))
+	require.Equal(t, Totals{Processes: 1, CPU: *p.CPU, Memory: *p.Memory, GPUMemory: 12},
+		Sum(list, func(q gpu.Process) bool { return q.PID == pid }))
 
 	if ps, err := exec.LookPath("ps"); err == nil {
-		out, err := exec.Command("env", "LC_ALL=C", ps, "-o", "user:64=,rss=,nlwp=,ppid=", "-p", strconv.Itoa(pid)).Output()
+		args := []string{"LC_ALL=C", ps, "-o", "user:64=,rss=,nlwp=,ppid=", "-p", strconv.Itoa(pid)}
+		out, err := exec.Command("env", args...).Output()
 		require.NoError(t, err)
 		f := strings.Fields(string(out))
 		require.Equal(t, f[0], p.User)
@@ -159,7 +162,8 @@ func TestOtherUsers(t *testing.T) {
 	tb := New(Options{})
 	no := false
 	tb.o.Foreign = &no
-	require.Eventually(t, func() bool { return settled(t, tb, on(pid, 0, 1))[0].User == "nobody" }, 2*time.Minute, time.Millisecond)
+	nobodys := func() bool { return settled(t, tb, on(pid, 0, 1))[0].User == "nobody" }
+	require.Eventually(t, nobodys, 2*time.Minute, time.Millisecond)
 	list := settled(t, tb, on(pid, 0, 1))
 	err := Signal(pid, list[0].StartedAt, syscall.SIGTERM, false)
 	require.ErrorIs(t, err, ErrOtherUser)
@@ -216,9 +220,11 @@ func writeProc(t testing.TB, dir string, pid, ppid, ticks, pages int) {
 	t.Helper()
 	d := filepath.Join(dir, strconv.Itoa(pid))
 	require.NoError(t, os.MkdirAll(d, 0o755))
-	s := fmt.Sprintf("%d (a (b) c) S %d 1 1 0 -1 4194560 1 0 0 0 %d 0 0 0 20 0 3 0 %d 1000000 %d 18446744073709551615 1 1 0 0\n", pid, ppid, ticks, pid, pages)
+	const line = "%d (a (b) c) S %d 1 1 0 -1 4194560 1 0 0 0 %d 0 0 0 20 0 3 0 %d 1000000 %d 18446744073709551615 1 1 0 0\n"
+	s := fmt.Sprintf(line, pid, ppid, ticks, pid, pages)
 	require.NoError(t, os.WriteFile(filepath.Join(d, "stat"), []byte(s), 0o600))
-	require.NoError(t, os.WriteFile(filepath.Join(d, "status"), []byte(fmt.Sprintf("Name:\tx\nTgid:\t%d\nUid:\t4000000\t4000000\t0\t0\n", pid)), 0o600))
+	status := fmt.Appendf(nil, "Name:\tx\nTgid:\t%d\nUid:\t4000000\t4000000\t0\t0\n", pid)
+	require.NoError(t, os.WriteFile(filepath.Join(d, "status"), status, 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(d, "cmdline"), []byte("python\x00train.py\x00"), 0o600))
 }
 
@@ -226,7 +232,8 @@ func TestTopAndShares(t *testing.T) {
 	dir := fakeProc(t, 200)
 	var mono time.Duration
 	no := false
-	tb := New(Options{Proc: dir, Foreign: &no, Top: 10, Elapsed: func() time.Duration { return mono }, User: func(int) string { return "ann" }})
+	tb := New(Options{Proc: dir, Foreign: &no, Top: 10, Elapsed: func() time.Duration { return mono },
+		User: func(int) string { return "ann" }})
 	list, count, err := tb.Scan(t.Context(), nil, true)
 	require.NoError(t, err)
 	require.Equal(t, 200, count)
@@ -273,7 +280,8 @@ func TestWhatIsKeptIsAlwaysShown(t *testing.T) {
 	}
 	no := false
 	var mono time.Duration
-	tb := New(Options{Proc: dir, Foreign: &no, Top: 10, Elapsed: func() time.Duration { return mono }, Keep: func() []int { return []int{100, 4242} }})
+	tb := New(Options{Proc: dir, Foreign: &no, Top: 10, Elapsed: func() time.Duration { return mono },
+		Keep: func() []int { return []int{100, 4242} }})
 	pids := func() (out []int) {
 		mono += time.Minute
 		for _, p := range settled(t, tb) {
@@ -356,8 +364,9 @@ func TestManyProcessesAreScannedLessOften(t *testing.T) {
 func TestOwners(t *testing.T) {
 	dir := fakeProc(t, 40)
 	id := strings.Repeat("0f", 32)
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "9", "cgroup"), []byte("0::/system.slice/docker-"+id+".scope\n"), 0o600))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "11", "environ"), []byte("HOME=/x\x00SECRET=1\x00BERTH_TERMINAL=t2\x00"), 0o600))
+	group, environ := []byte("0::/system.slice/docker-"+id+".scope\n"), []byte("HOME=/x\x00SECRET=1\x00BERTH_TERMINAL=t2\x00")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "9", "cgroup"), group, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "11", "environ"), environ, 0o600))
 	no := false
 	roots := map[int]gpu.Owner{5: {Kind: "job", ID: "j1", Name: "train"}, 10: {Kind: "terminal", ID: "t1"}}
 	var seen []string
@@ -369,7 +378,8 @@ func TestOwners(t *testing.T) {
 		}),
 	}})
 	list := settled(t, tb, on(20, 0, 1), on(22, 0, 1), on(9, 0, 1), on(11, 0, 1), on(12, 0, 1))
-	require.Equal(t, gpu.Owner{Kind: "terminal", ID: "t1"}, find(list, 20).Owner, "20 is below 10, which is below 5: the nearest counts")
+	require.Equal(t, gpu.Owner{Kind: "terminal", ID: "t1"}, find(list, 20).Owner,
+		"20 is below 10, which is below 5: the nearest counts")
 	require.Equal(t, gpu.Owner{Kind: "job", ID: "j1", Name: "train"}, find(list, 22).Owner)
 	require.Equal(t, "j1", find(list, 22).JobID)
 	require.Equal(t, gpu.Owner{Kind: "container", ID: id, Name: "docker"}, find(list, 9).Owner)

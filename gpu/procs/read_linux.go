@@ -35,7 +35,9 @@ func (s procSource) details(pid int) details {
 		d.container, _ = procfile.ContainerOfGroups(b)
 	}
 	if s.foreign {
-		d.usesGPU = r.Opens(pid, func(name string) bool { return strings.HasPrefix(name, "/dev/nvidia") || name == "/dev/dxg" })
+		d.usesGPU = r.Opens(pid, func(name string) bool {
+			return strings.HasPrefix(name, "/dev/nvidia") || name == "/dev/dxg"
+		})
 	}
 	// From here on the process's own memory is read, which may hang.
 	if b, err := r.File(pid, "cmdline", 4*commandLimit); err == nil {

@@ -35,7 +35,8 @@ var (
 const startTolerance = 1500 * time.Millisecond
 
 var signals = map[string]syscall.Signal{
-	"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL, "HUP": syscall.SIGHUP, "QUIT": syscall.SIGQUIT,
+	"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL, "HUP": syscall.SIGHUP,
+	"QUIT": syscall.SIGQUIT,
 	"STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT, "USR1": syscall.SIGUSR1, "USR2": syscall.SIGUSR2,
 }
 
@@ -43,7 +44,8 @@ var signals = map[string]syscall.Signal{
 func ParseSignal(name string) (syscall.Signal, error) {
 	s, ok := signals[strings.TrimPrefix(strings.ToUpper(strings.TrimSpace(name)), "SIG")]
 	if !ok {
-		return 0, fmt.Errorf("signal %q: %w: TERM, INT, KILL, HUP, QUIT, STOP, CONT, USR1 and USR2 can be sent", name, ErrSignal)
+		const known = "TERM, INT, KILL, HUP, QUIT, STOP, CONT, USR1 and USR2"
+		return 0, fmt.Errorf("signal %q: %w: %s can be sent", name, ErrSignal, known)
 	}
 	return s, nil
 }
@@ -70,7 +72,8 @@ func Signal(pid int, startedAt time.Time, sig syscall.Signal, other bool) error 
 		return fail(err)
 	}
 	if !startedAt.IsZero() && v.startedAt.Sub(startedAt).Abs() > startTolerance {
-		return fail(fmt.Errorf("%w: its PID belongs to one that started at %s", ErrGone, v.startedAt.Format(time.RFC3339)))
+		at := v.startedAt.Format(time.RFC3339)
+		return fail(fmt.Errorf("%w: its PID belongs to one that started at %s", ErrGone, at))
 	}
 	if v.kernel {
 		return fail(ErrKernel)

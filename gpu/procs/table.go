@@ -136,7 +136,9 @@ func New(o Options) *Table {
 // Scan looks at the processes and returns those that are shown: each that onGPU names, once for each GPU, then
 // those below Keep's and those that use most of the processors and of the memory. count is how many the host has.
 // While nobody watches it costs less.
-func (t *Table) Scan(ctx context.Context, onGPU []gpu.GPUProcess, watched bool) (list []gpu.Process, count int, err error) {
+func (t *Table) Scan(
+	ctx context.Context, onGPU []gpu.GPUProcess, watched bool,
+) (list []gpu.Process, count int, err error) {
 	now := t.o.Elapsed()
 	t.at = now
 	t.round++
@@ -457,7 +459,8 @@ func (t *Table) process(e *entry) gpu.Process {
 	if state == 'Z' && e.threads > 1 { // only its first thread has ended, see proc.Stat.Zombie
 		state = 'S'
 	}
-	p := gpu.Process{PID: e.pid, PPID: e.ppid, StartedAt: e.startedAt, State: stateName(state), Threads: e.threads, Owner: e.owner}
+	p := gpu.Process{PID: e.pid, PPID: e.ppid, StartedAt: e.startedAt, State: stateName(state), Threads: e.threads,
+		Owner: e.owner}
 	if e.hasShare {
 		share := e.share
 		p.CPU = &share

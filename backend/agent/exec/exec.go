@@ -148,7 +148,7 @@ func (e *service) readExec(s *api.Stream, p *execProc) {
 		case wire.Resize:
 			var z wire.Size
 			if p.tty != nil && json.Unmarshal(b, &z) == nil {
-				tty.Resize(p.tty, z.Rows, z.Cols)
+				tty.Resize(p.tty, z)
 			}
 		}
 	}
@@ -274,7 +274,7 @@ func (e *service) startExec(req api.ExecRequest) (_ *execProc, err error) {
 	}()
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if req.TTY {
-		master, tty, err := tty.Open(req.Rows, req.Cols)
+		master, tty, err := tty.Open(wire.Size{Rows: req.Rows, Cols: req.Cols})
 		if err != nil {
 			return nil, api.Errorf(api.CodeFailed, "opening a terminal device: %w", err)
 		}

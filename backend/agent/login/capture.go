@@ -20,6 +20,7 @@ import (
 	"berth/backend/agent/part"
 	"berth/backend/agent/tty"
 	"berth/backend/api"
+	"berth/backend/transport/wire"
 )
 
 const (
@@ -212,7 +213,7 @@ func (q question) ask(ctx context.Context, terminal bool, argv []string, tell fu
 	var theirs *os.File
 	var err error
 	if terminal {
-		if w.master, theirs, err = tty.Open(24, 80); err != nil {
+		if w.master, theirs, err = tty.Open(wire.Size{Rows: 24, Cols: 80}); err != nil {
 			return answer{err: fmt.Errorf("opening a terminal device: %w", err)}, nil
 		}
 		w.slave = theirs

@@ -12,7 +12,8 @@ import (
 	"berth/backend/transport/wire"
 )
 
-var ended = Exit{ExitStatus: wire.ExitStatus{Code: 137, Signal: "KILL"}, EndedAt: time.Date(2026, 11, 29, 6, 0, 0, 1, time.UTC)}
+var ended = Exit{ExitStatus: wire.ExitStatus{Code: 137, Signal: "KILL"},
+	EndedAt: time.Date(2026, 11, 29, 6, 0, 0, 1, time.UTC)}
 
 func exitLine(t testing.TB, x Exit) string {
 	t.Helper()

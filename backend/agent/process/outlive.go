@@ -108,7 +108,8 @@ type Kept struct {
 
 // Keep starts the process of a spec: in a session of its own, in a control group where one was asked for and can
 // be made, and with these descriptors as its first ones (/dev/null where there are fewer than three). With tty they
-// are a terminal, which becomes its own. write writes the record under the name that its kind has. An error means that nothing runs.
+// are a terminal, which becomes its own. write writes the record under the name that its kind has. An error means
+// that nothing runs.
 func Keep(spec Spec, files []*os.File, tty bool, write func(Record) error) (_ *Kept, err error) {
 	k := &Kept{files: files}
 	if k.exit, err = reserveExit(spec.Dir); err != nil {

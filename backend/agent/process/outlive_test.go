@@ -90,8 +90,9 @@ func newJob(t *testing.T, parent, id, script string) job {
 	dir := filepath.Join(parent, id)
 	require.NoError(t, os.Mkdir(dir, 0o700))
 	mark := "BERTH_TEST_JOB=" + id + strconv.FormatInt(time.Now().UnixNano(), 36)
-	j := job{Shim: shim, Log: filepath.Join(parent, id+".log"), Spec: Spec{ID: id, Dir: dir, Path: "/bin/sh", Argv0: "sh",
-		Args: []string{"-c", script}, Mark: mark, Cwd: parent, Env: []string{"PATH=" + os.Getenv("PATH"), "A=b c", mark}}}
+	j := job{Shim: shim, Log: filepath.Join(parent, id+".log")}
+	j.Spec = Spec{ID: id, Dir: dir, Path: "/bin/sh", Argv0: "sh", Args: []string{"-c", script}, Mark: mark, Cwd: parent,
+		Env: []string{"PATH=" + os.Getenv("PATH"), "A=b c", mark}}
 	t.Cleanup(func() {
 		_, _ = Set{Mark: mark}.End(context.Background(), 0, nil)
 		if r, err := ReadRecord(dir, RecordName); err == nil {
@@ -140,7 +141,10 @@ func (j job) says(t *testing.T, what string) {
 // killed, another finds it, and reads how it ended.
 func TestAProcessOutlivesItsStarter(t *testing.T) {
 	parent := t.TempDir()
-	j := newJob(t, parent, "12", `echo "runs in $PWD, A=$A, ONLY_OF=$ONLY_OF"; read x || echo no input; ls /proc/self/fd; echo that is all
+	j := newJob(t, parent, "12", `echo "runs in $PWD, A=$A, ONLY_OF=$ONLY_OF"
+read x || echo no input
+ls /proc/self/fd
+echo that is all
 while ! [ -e go ]; do sleep 0.01; done; echo done >&2; exit 7`)
 	j.Spec.Cgroup = "berth-test-" + strconv.Itoa(os.Getpid())
 	require.Equal(t, Unstarted, j.fate(t).Fate)
@@ -176,7 +180,8 @@ while ! [ -e go ]; do sleep 0.01; done; echo done >&2; exit 7`)
 	require.NoError(t, err)
 	require.Contains(t, members, f.Record.Child)
 	require.NotContains(t, members, f.Record.Shim)
-	j.says(t, "runs in "+parent+", A=b c, ONLY_OF=\nno input\n0\n1\n2\n3\n4\nthat is all\n") // 4: ls itself has the folder open
+	// Its own descriptors are 0 to 3; ls has the folder open as 4.
+	j.says(t, "runs in "+parent+", A=b c, ONLY_OF=\nno input\n0\n1\n2\n3\n4\nthat is all\n")
 	require.NoError(t, os.WriteFile(filepath.Join(parent, "go"), nil, 0o600))
 	f = j.becomes(t, Ended)
 	require.Equal(t, 7, f.Exit.Code)
@@ -211,9 +216,44 @@ func TestAShimThatIsKilled(t *testing.T) {
 	require.NoError(t, f.Remove())
 }
 
+// What leaves the session and drops the mark is found by its control group, where one can be made.
+func TestWhatHidesIsFoundByItsControlGroup(t *testing.T) {
+	g, err := NewCgroup("berth-test-probe-"+strconv.Itoa(os.Getpid()), KindAuto)
+	if err == nil {
+		require.NoError(t, g.Remove())
+	}
+	j := newJob(t, t.TempDir(), "1", `setsid env -i sh -c 'echo $$ >hidden; exec sleep 1000' &
+while ! [ -s hidden ]; do sleep 0.01; done`)
+	j.Spec.Cgroup = "berth-test-hides-" + strconv.Itoa(os.Getpid())
+	require.NoError(t, j.start(t.Context()))
+	f := j.becomes(t, Ended)
+	require.Equal(t, err == nil, f.Record.Cgroup != nil)
+	b, err := os.ReadFile(filepath.Join(filepath.Dir(j.Spec.Dir), "hidden"))
+	require.NoError(t, err)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	require.NoError(t, err)
+	hidden, err := proc.Identify(pid)
+	require.NoError(t, err)
+	defer func() { _ = hidden.Signal(syscall.SIGKILL) }()
+	left, err := f.Record.Set().Members()
+	require.NoError(t, err)
+	if f.Record.Cgroup == nil {
+		require.Empty(t, left)
+		return
+	}
+	require.Equal(t, []proc.Identity{hidden}, left)
+	left, err = f.Record.Set().End(t.Context(), 0, nil)
+	require.NoError(t, err)
+	require.Empty(t, left)
+	require.NoError(t, f.Remove())
+	require.NoDirExists(t, f.Record.Cgroup.Path)
+}
+
 func TestSignalsAndEnd(t *testing.T) {
 	parent := t.TempDir()
-	j := newJob(t, parent, "1", `trap 'echo leader' USR1; sh -c 'trap "echo child" USR1; echo ready; while :; do sleep 0.01; done' & while :; do wait; done`)
+	j := newJob(t, parent, "1", `trap 'echo leader' USR1
+sh -c 'trap "echo child" USR1; echo ready; while :; do sleep 0.01; done' &
+while :; do wait; done`)
 	require.NoError(t, j.start(t.Context()))
 	j.says(t, "ready")
 	f := j.becomes(t, Running)

@@ -41,7 +41,9 @@ func TestEndEndsASessionAndNothingElse(t *testing.T) {
 
 func TestEndWaitsForWhatEndsGently(t *testing.T) {
 	dir := t.TempDir()
-	cmd := start(t, "sh", "-c", `trap 'sleep 0.1; echo saved > "$0/saved"; exit' TERM; echo > "$0/ready"; while :; do sleep 0.01; done`, dir)
+	cmd := start(t, "sh", "-c", `trap 'sleep 0.1; echo saved > "$0/saved"; exit' TERM
+echo > "$0/ready"
+while :; do sleep 0.01; done`, dir)
 	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Millisecond) {
 		if _, err := os.Stat(dir + "/ready"); err == nil {
 			break
@@ -58,7 +60,8 @@ func TestEndWaitsForWhatEndsGently(t *testing.T) {
 
 func TestMarkIsComparedWhole(t *testing.T) {
 	cmd := exec.Command("sleep", "1000")
-	cmd.Env = []string{"X=BERTH_TEST_MARK=one", "BERTH_TEST_MARK=one\n", "BERTH_TEST_MARK2=one", "MORE=\nBERTH_TEST_MARK=one"}
+	cmd.Env = []string{"X=BERTH_TEST_MARK=one", "BERTH_TEST_MARK=one\n", "BERTH_TEST_MARK2=one",
+		"MORE=\nBERTH_TEST_MARK=one"}
 	require.NoError(t, cmd.Start())
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
 	empty, err := Set{Mark: "BERTH_TEST_MARK=one"}.Empty()

@@ -32,7 +32,8 @@ type hub struct {
 }
 
 func newHub(screen Screen, size wire.Size, setSize func(wire.Size)) *hub {
-	h := &hub{screen: screen, clients: map[*client]struct{}{}, size: size, setSize: setSize, active: time.Now(), stall: stallLimit}
+	h := &hub{screen: screen, clients: map[*client]struct{}{}, size: size, setSize: setSize, active: time.Now(),
+		stall: stallLimit}
 	h.cond = sync.NewCond(&h.mu)
 	return h
 }
@@ -198,6 +199,6 @@ func (h *hub) resize(size wire.Size) {
 func (h *hub) info() Info {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return Info{Protocol: process.Protocol, Attached: len(h.clients), DetachedAt: h.detachedAt, LastActivity: h.active.UTC(),
-		Rows: h.size.Rows, Cols: h.size.Cols}
+	return Info{Protocol: process.Protocol, Attached: len(h.clients), DetachedAt: h.detachedAt,
+		LastActivity: h.active.UTC(), Rows: h.size.Rows, Cols: h.size.Cols}
 }

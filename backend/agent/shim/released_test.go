@@ -72,7 +72,8 @@ func TestShimsOfTheReleaseBefore(t *testing.T) {
 	eventually(t, "its end", func() bool { return look(two).Fate == process.Ended })
 	require.Equal(t, 5, look(two).Exit.Code)
 
-	three := terminal("3", `trap '' HUP; while :; do sleep 0.01; done`)
+	three := terminal("3", `trap '' HUP; echo up; while :; do sleep 0.01; done`)
+	attach(t, three).sees("up") // it ignores the hang-up by now
 	require.NoError(t, three.Shim.Signal(syscall.SIGKILL))
 	eventually(t, "the orphan", func() bool { return look(three).Fate == process.Orphaned })
 	require.NoError(t, three.Child.Signal(syscall.SIGKILL))

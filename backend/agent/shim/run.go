@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"berth/backend/agent/process"
+	"berth/backend/agent/tty"
 	"berth/backend/base/atomicfile"
 	"berth/backend/transport/flowcontrol"
 	"berth/backend/transport/wire"
@@ -73,20 +74,20 @@ func open(spec Spec) (_ *term, err error) {
 	if size.Rows == 0 || size.Cols == 0 {
 		size = wire.Size{Rows: 24, Cols: 80}
 	}
-	master, tty, err := openTTY(size)
+	master, slave, err := tty.Open(size)
 	if err != nil {
 		return nil, fmt.Errorf("opening a terminal device: %w", err)
 	}
-	defer tty.Close()
+	defer slave.Close()
 	t.pty = master
-	t.kept, err = process.Keep(spec.Spec, []*os.File{tty, tty, tty}, true, func(r process.Record) error {
-		return atomicfile.Write(RecordPath(spec.Dir), Record{Record: r, Socket: spec.Socket, TTY: tty.Name()})
+	t.kept, err = process.Keep(spec.Spec, []*os.File{slave, slave, slave}, true, func(r process.Record) error {
+		return atomicfile.Write(RecordPath(spec.Dir), Record{Record: r, Socket: spec.Socket, TTY: slave.Name()})
 	})
 	if err != nil {
 		return nil, err
 	}
 	t.in = flowcontrol.New(master)
-	t.hub = newHub(&Ring{}, size, func(z wire.Size) { resize(master, z) })
+	t.hub = newHub(&Ring{}, size, func(z wire.Size) { tty.Resize(master, z) })
 	return t, nil
 }
 

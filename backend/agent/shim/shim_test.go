@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/agent/process"
+	"berth/backend/agent/tty"
 	"berth/backend/transport/wire"
 	"berth/gpu/procs/proc"
 )
@@ -59,7 +60,8 @@ func startTerminal(t testing.TB, parent, id, script string) Record {
 	spec := newSpec(t, parent, id, script)
 	exe, err := os.Executable()
 	require.NoError(t, err)
-	require.NoError(t, Start(t.Context(), []string{exe, id}, append(os.Environ(), "BERTH_TEST_SHIM=1"), spec, os.Stderr))
+	env := append(os.Environ(), "BERTH_TEST_SHIM=1")
+	require.NoError(t, Start(t.Context(), []string{exe, id}, env, spec, os.Stderr))
 	r, err := ReadRecord(spec.Dir)
 	require.NoError(t, err)
 	return r
@@ -145,7 +147,7 @@ func TestPasteToASlowReader(t *testing.T) {
 
 // A write to a shell that does not read can be given up.
 func TestTheMasterTakesADeadline(t *testing.T) {
-	master, tty, err := openTTY(wire.Size{Rows: 5, Cols: 20})
+	master, tty, err := tty.Open(wire.Size{Rows: 5, Cols: 20})
 	require.NoError(t, err)
 	defer master.Close()
 	defer tty.Close()

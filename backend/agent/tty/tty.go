@@ -6,11 +6,13 @@ import (
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
+
+	"berth/backend/transport/wire"
 )
 
-// Open opens a terminal device. creack/pty leaves its master blocking (Fd does that), where a read can't be
-// ended by a deadline and holds a thread.
-func Open(rows, cols uint16) (master, tty *os.File, err error) {
+// Open opens a terminal device of that size. creack/pty leaves its master blocking (Fd does that), where a read or a
+// write holds a thread, and neither a deadline nor Close ends it.
+func Open(size wire.Size) (master, tty *os.File, err error) {
 	if master, tty, err = pty.Open(); err != nil {
 		return nil, nil, err
 	}
@@ -26,17 +28,17 @@ func Open(rows, cols uint16) (master, tty *os.File, err error) {
 		_ = tty.Close()
 		return nil, nil, err
 	}
-	Resize(master, rows, cols)
+	Resize(master, size)
 	return master, tty, nil
 }
 
-// Resize sets the size of a terminal in cells; 0 leaves it as it is. An error means that the terminal has gone.
-func Resize(master *os.File, rows, cols uint16) {
+// Resize sets the size of a terminal in cells; one without rows or columns leaves it as it is.
+func Resize(master *os.File, z wire.Size) {
 	rc, err := master.SyscallConn()
-	if err != nil || rows == 0 || cols == 0 {
+	if err != nil || z.Rows == 0 || z.Cols == 0 {
 		return
 	}
 	_ = rc.Control(func(fd uintptr) {
-		_ = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols})
+		_ = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: z.Rows, Col: z.Cols})
 	})
 }

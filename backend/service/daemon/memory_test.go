@@ -38,7 +38,7 @@ type manyAgents struct {
 func (a *manyAgents) Forget(context.Context, backend.Endpoint, bool) error { return nil }
 
 // Agent implements workspace.Lines.
-func (a *manyAgents) Agent(context.Context, *store.Instance) (net.Conn, error) {
+func (a *manyAgents) Agent(context.Context, backend.Endpoint) (net.Conn, error) {
 	here, there := net.Pipe()
 	a.wg.Go(func() {
 		defer there.Close()

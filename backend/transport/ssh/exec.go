@@ -27,7 +27,8 @@ func (c *Conn) ServeExec(ctx context.Context, s *api.Stream, req api.ExecRequest
 		return
 	}
 	script := execScript(req.Argv, req.Dir, req.Env)
-	o := sessionOptions{TTY: req.TTY, Term: req.Term, Size: wire.Size{Rows: req.Rows, Cols: req.Cols}, Env: c.t.host.SetEnv}
+	o := sessionOptions{TTY: req.TTY, Term: req.Term, Size: wire.Size{Rows: req.Rows, Cols: req.Cols},
+		Env: c.t.host.SetEnv}
 	mark := ""
 	if !req.TTY {
 		// What start-up files print is no output of the command.
@@ -42,17 +43,20 @@ func (c *Conn) ServeExec(ctx context.Context, s *api.Stream, req api.ExecRequest
 // detached or broken stream hangs up.
 func (c *Conn) ServeTerminal(ctx context.Context, s *api.Stream, req api.TerminalRequest) {
 	if req.ID != "" {
-		s.Fail(api.Errorf(api.CodeNotFound, "there is no terminal %q: without the agent, terminals on %s do not outlive their client", req.ID, c.t.where()))
+		s.Fail(api.Errorf(api.CodeNotFound,
+			"there is no terminal %q: without the agent, terminals on %s do not outlive their client", req.ID, c.t.where()))
 		return
 	}
-	o := sessionOptions{TTY: true, Term: req.Term, Size: wire.Size{Rows: req.Rows, Cols: req.Cols}, Env: slices.Concat(c.t.host.SetEnv, req.Env)}
+	o := sessionOptions{TTY: true, Term: req.Term, Size: wire.Size{Rows: req.Rows, Cols: req.Cols},
+		Env: slices.Concat(c.t.host.SetEnv, req.Env)}
 	script := ""
 	switch {
 	case len(req.Argv) > 0:
 		script = execScript(req.Argv, req.Dir, req.Env)
 	case req.Dir != "":
 		// A login shell, as the session without a command has it, but in another folder.
-		script = execScript([]string{"sh", "-c", `case $SHELL in */csh|*/tcsh) exec "$SHELL" -l ;; esac; exec "${SHELL:-sh}" -l`}, req.Dir, req.Env)
+		const login = `case $SHELL in */csh|*/tcsh) exec "$SHELL" -l ;; esac; exec "${SHELL:-sh}" -l`
+		script = execScript([]string{"sh", "-c", login}, req.Dir, req.Env)
 	}
 	c.serve(ctx, s, script, "", o)
 }
@@ -64,7 +68,8 @@ func (c *Conn) serve(ctx context.Context, s *api.Stream, script, mark string, o 
 		command = shellLine(script)
 	}
 	if n := len(command); n > maxCommand {
-		s.Fail(api.Errorf(api.CodeUsage, "the command is too long for plain SSH: %d bytes, the limit is %d", n, maxCommand))
+		s.Fail(api.Errorf(api.CodeUsage,
+			"the command is too long for plain SSH: %d bytes, the limit is %d", n, maxCommand))
 		return
 	}
 	o.NoWait = true

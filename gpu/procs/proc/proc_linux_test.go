@@ -73,13 +73,16 @@ func TestAnotherNameSpace(t *testing.T) {
 	require.NoError(t, err)
 	inside := self
 	inside.PID = 1 // which the process itself will be there
-	for want, id := range map[string]Identity{"can't be told": self, "can't be told; self 1 <nil>": inside, "has ended": {PID: 1, Start: 1, Boot: "earlier"}} {
+	for want, id := range map[string]Identity{
+		"can't be told": self, "can't be told; self 1 <nil>": inside, "has ended": {PID: 1, Start: 1, Boot: "earlier"},
+	} {
 		b, err := json.Marshal(id)
 		require.NoError(t, err)
 		cmd := play(t, "look")
 		// A name space of mounts, too, for a /proc that shows it: as a container has both.
 		cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", `mount -t proc proc /proc && exec "$0"`, cmd.Path}
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS, Unshareflags: syscall.CLONE_NEWNS}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS,
+			Unshareflags: syscall.CLONE_NEWNS}
 		cmd.Stdin = strings.NewReader(string(b))
 		out, err := cmd.CombinedOutput()
 		if err != nil && strings.Contains(err.Error(), "operation not permitted") || strings.Contains(string(out), "mount") {
@@ -100,7 +103,8 @@ func TestHiddenIsNotGone(t *testing.T) {
 	b, err := json.Marshal(id)
 	require.NoError(t, err)
 	cmd := play(t, "look")
-	cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", fmt.Sprintf(`mount --bind /proc/self/ns /proc/%d && exec "$0"`, id.PID), cmd.Path}
+	hide := fmt.Sprintf(`mount --bind /proc/self/ns /proc/%d && exec "$0"`, id.PID)
+	cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", hide, cmd.Path}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	cmd.Stdin = strings.NewReader(string(b))
 	out, err := cmd.CombinedOutput()

@@ -62,7 +62,8 @@ const states = "?RRSTZ"
 func statOf(k *unix.KinfoProc) Stat {
 	tv := k.Proc.P_starttime
 	name, _, _ := bytes.Cut(k.Proc.P_comm[:], []byte{0})
-	s := Stat{PID: int(k.Proc.P_pid), PPID: int(k.Eproc.Ppid), Group: int(k.Eproc.Pgid), Comm: name, State: '?', TTY: k.Eproc.Tdev > 0,
+	s := Stat{PID: int(k.Proc.P_pid), PPID: int(k.Eproc.Ppid), Group: int(k.Eproc.Pgid),
+		Comm: name, State: '?', TTY: k.Eproc.Tdev > 0,
 		Start: uint64(tv.Sec)*1e6 + uint64(tv.Usec)} // microseconds since the epoch, as the kernel wrote it down
 	if i := int(k.Proc.P_stat); i > 0 && i < len(states) {
 		s.State = states[i]

@@ -18,7 +18,8 @@ import (
 
 // elsewhere are the files below /proc that anybody may read: they are the system's, or say how this process itself
 // is mounted and grouped.
-var elsewhere = regexp.MustCompile(`/proc/(diskstats|driver/|loadavg|meminfo|mounts|net/|pressure|stat\b|sys/|uptime|vmstat|` +
+var elsewhere = regexp.MustCompile(`/proc/(` +
+	`diskstats|driver/|loadavg|meminfo|mounts|net/|pressure|stat\b|sys/|uptime|vmstat|` +
 	`self/(cgroup|exe|fd|mountinfo|mounts)\b)`)
 
 // excepted are files that name the folder and read nothing there.
@@ -90,7 +91,9 @@ func readsProcesses(s string) string {
 
 func TestReadsProcesses(t *testing.T) {
 	for s, bad := range map[string]bool{"/proc": true, "/proc/": true, "/proc/%d/exe": true, "/proc/[0-9]*": true,
-		"/proc/self/status": true, "cat /proc/stat; ls /proc/1": true, "/proc/stat": false, "/proc/self/mountinfo": false, "/proc/sys/kernel/x": false, "/v1/processes": false, "/a/proc": false, "see /proc": false} {
+		"/proc/self/status": true, "cat /proc/stat; ls /proc/1": true, "/proc/stat": false,
+		"/proc/self/mountinfo": false, "/proc/sys/kernel/x": false,
+		"/v1/processes": false, "/a/proc": false, "see /proc": false} {
 		require.Equal(t, bad, readsProcesses(s) != "", s)
 	}
 }

@@ -32,7 +32,8 @@ func Build(t testing.TB, commit string) string {
 		without("the module's folder can't be found", mod)
 	}
 	dir := t.TempDir()
-	git := exec.Command("git", "archive", commit, "go.mod", "go.sum", "cmd/berth-shim", "backend/agent", "backend/base", "backend/transport")
+	git := exec.Command("git", "archive", commit, "go.mod", "go.sum", "cmd/berth-shim",
+		"backend/agent", "backend/base", "backend/transport")
 	git.Dir = filepath.Dir(strings.TrimSpace(string(mod)))
 	var said bytes.Buffer
 	git.Stderr = &said
