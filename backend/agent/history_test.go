@@ -12,7 +12,7 @@ import (
 	"berth/gpu"
 )
 
-// A newer agent takes over the history, and the older one lets go of its probe.
+// A newer agent takes over the history, and the older one ends its probe.
 func TestHistoryOutlivesTheAgent(t *testing.T) {
 	t.Parallel()
 	o := testOptions(t)

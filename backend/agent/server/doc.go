@@ -4,7 +4,7 @@
 //
 // agent.go is its life, parts.go runs the parts and contains their failures, host.go is what they get from it,
 // handover.go is how a newer agent takes over, info.go what the agent says of itself, events.go what happened,
-// listen.go and lock.go the socket and the lock.
+// answers.go how it leaves without leaving a call unanswered, listen.go the socket.
 //
 // What is under way here belongs to somebody else: an exec to its client, a terminal to its shim. So an agent may be
 // killed or replaced at any moment, and keeps no state but what its parts write.

@@ -14,7 +14,7 @@ import (
 
 // onStart is what is kept of the start script: a machine may boot while nobody is connected who would ask for it.
 type onStart struct {
-	Boot string        `json:"boot"` // the boot for which it was seen to
+	Boot string        `json:"boot"` // it is begun after a boot later than this one
 	Plan api.SetupPlan `json:"plan"` // without steps: there is none
 }
 
@@ -40,7 +40,7 @@ func (s *service) handleOnStart(w http.ResponseWriter, r *http.Request) {
 	api.WriteJSON(w, http.StatusOK, struct{}{})
 }
 
-// runOnStart begins the start script if the machine has booted since it was last seen to. Whoever asks for the
+// runOnStart begins the start script if the machine has booted since it was kept or begun. Whoever asks for the
 // same start finds it under way: the plan is known by the boot.
 func (s *service) runOnStart() {
 	var kept onStart

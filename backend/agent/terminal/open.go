@@ -1,0 +1,190 @@
+package terminal
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"berth/backend/agent/environ"
+	"berth/backend/agent/part"
+	"berth/backend/agent/shim"
+	"berth/backend/api"
+)
+
+// open starts a new terminal under a shim of its own.
+func (ts *terminals) open(ctx context.Context, req api.TerminalRequest) (*terminal, error) {
+	ts.mu.Lock()
+	stop := ts.stop
+	if !stop {
+		ts.opens.Add(1)
+	}
+	ts.mu.Unlock()
+	if stop {
+		return nil, part.ErrLeaving()
+	}
+	defer ts.opens.Done()
+	id, dir, err := ts.reserve()
+	if err != nil {
+		return nil, err
+	}
+	t, err := ts.start(ctx, id, dir, req)
+	if err != nil {
+		_ = os.RemoveAll(dir)
+		return nil, err
+	}
+	ts.keep(t)
+	ts.h.Event("terminal.opened", "info", fmt.Sprintf("terminal %s was opened", id))
+	return t, nil
+}
+
+// reserve takes the next number and makes its folder.
+func (ts *terminals) reserve() (id, dir string, err error) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if len(ts.live) >= maxTerminals {
+		return "", "", api.Errorf(api.CodeRefused, "this instance has %d terminals already", len(ts.live)).
+			WithHint("end one first: DELETE /v1/terminals/ID")
+	}
+	for {
+		ts.last++
+		id = strconv.Itoa(ts.last)
+		dir = filepath.Join(terminalsDir(ts.h.Options), id)
+		err := os.Mkdir(dir, 0o700)
+		if errors.Is(err, os.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return "", "", api.Errorf(api.CodeFailed, "making the terminal's folder: %w", err)
+		}
+		return id, dir, nil
+	}
+}
+
+func (ts *terminals) start(ctx context.Context, id, dir string, req api.TerminalRequest) (*terminal, error) {
+	h := ts.h
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	mark := "BERTH_TERMINAL=" + id + "." + hex.EncodeToString(b[:])
+	spec := shim.Spec{Socket: terminalSocket(h.Options, id), Rows: req.Rows, Cols: req.Cols}
+	spec.ID, spec.Dir, spec.Mark = id, dir, mark
+	var err error
+	if spec.Cwd, err = h.Dir(req.Dir); err != nil {
+		return nil, err
+	}
+	over := append(slices.Clone(req.Env), mark)
+	if len(req.Argv) == 0 {
+		// A login shell reads its own start-up files: no need to wait for those of the captured one.
+		spec.Path, spec.Argv0 = h.Shell, "-"+filepath.Base(h.Shell)
+		term := cmp.Or(req.Term, "xterm-256color")
+		spec.Env = environ.Merge(environ.Merge(environ.Merge(h.Base, h.Env()...), "TERM="+term), over...)
+	} else {
+		spec.Env = h.Environment(ctx, over, true, req.Term)
+		if spec.Path, err = part.LookPath(req.Argv[0], spec.Cwd, environ.Lookup(spec.Env, "PATH")); err != nil {
+			return nil, err
+		}
+		spec.Argv0, spec.Args = req.Argv[0], req.Argv[1:]
+	}
+	log, err := os.OpenFile(h.LogPath(), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, api.Errorf(api.CodeFailed, "opening the agent's log: %w", err)
+	}
+	defer log.Close()
+	if err = shim.Start(context.WithoutCancel(ctx), h.ShimCommand(id), environ.Merge(h.Base, h.Env()...), spec,
+		log); err != nil {
+		return nil, api.Errorf(api.CodeFailed, "opening a terminal: %w", err)
+	}
+	rec, err := shim.ReadRecord(dir)
+	if err != nil {
+		return nil, api.Errorf(api.CodeFailed, "opening a terminal: %w", err)
+	}
+	return &terminal{rec: rec, dir: dir, gone: make(chan struct{})}, nil
+}
+
+// attach connects to the terminal that a request means: that of ID, a new one, or the one that was
+// left last.
+func (ts *terminals) attach(ctx context.Context, req api.TerminalRequest) (*terminal, *shim.Conn, error) {
+	ask := shim.Request{Op: "attach", Rows: req.Rows, Cols: req.Cols}
+	if req.ID != "" {
+		t, err := ts.find(req.ID)
+		if err != nil {
+			return nil, nil, err
+		}
+		c, err := shim.Dial(ctx, t.rec, ask)
+		if err != nil {
+			return nil, nil, api.Errorf(api.CodeFailed, "attaching to terminal %s: %w", req.ID, err)
+		}
+		return t, c, nil
+	}
+	if !req.New {
+		for _, id := range ts.candidates(ctx, req.Shared) {
+			t, err := ts.find(id)
+			if err != nil {
+				continue // ended meanwhile
+			}
+			ask.Exclusive = !req.Shared
+			if c, err := shim.Dial(ctx, t.rec, ask); err == nil {
+				return t, c, nil
+			}
+			// Somebody else was faster, or it just ended: the next one, or a new one.
+		}
+		ask.Exclusive = false
+	}
+	t, err := ts.open(ctx, req)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := shim.Dial(ctx, t.rec, ask)
+	if err != nil {
+		return nil, nil, api.Errorf(api.CodeFailed, "attaching to the new terminal %s: %w", t.rec.ID, err)
+	}
+	return t, c, nil
+}
+
+// candidates lists terminals to attach to, best first: that which was left last. With shared, those
+// that somebody is attached to come first.
+func (ts *terminals) candidates(ctx context.Context, shared bool) []string {
+	recs := ts.records()
+	infos := ts.ask(ctx, recs)
+	type cand struct {
+		id       string
+		attached bool
+		at       time.Time
+	}
+	var cs []cand
+	for _, r := range recs {
+		i, ok := infos[r.ID]
+		if !ok || (i.Attached > 0 && !shared) {
+			continue
+		}
+		c := cand{r.ID, i.Attached > 0, i.DetachedAt}
+		if c.at.IsZero() {
+			c.at = r.StartedAt
+		}
+		if c.attached {
+			c.at = i.LastActivity
+		}
+		cs = append(cs, c)
+	}
+	slices.SortStableFunc(cs, func(x, y cand) int {
+		if x.attached != y.attached {
+			if x.attached {
+				return -1
+			}
+			return 1
+		}
+		return y.at.Compare(x.at)
+	})
+	out := make([]string, len(cs))
+	for i, c := range cs {
+		out[i] = c.id
+	}
+	return out
+}
