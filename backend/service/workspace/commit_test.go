@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -316,4 +317,98 @@ func TestAListMeetsAWriteUnderWay(t *testing.T) {
 		require.Equal(t, api.StateStopped, rec.State, rec.Name)
 		require.Equal(t, id == a.ID, len(rec.Told) == 1, rec.Name)
 	}
+}
+
+// lockLines is a way to agents that must not be asked with a lock held.
+type lockLines struct {
+	*testLines
+	free func(where string)
+}
+
+func (l lockLines) Agent(ctx context.Context, in *store.Instance) (net.Conn, error) {
+	l.free("the way to an agent")
+	return l.testLines.Agent(ctx, in)
+}
+
+func (l lockLines) Forget(ctx context.Context, in *store.Instance, uninstall bool) error {
+	l.free("the way to an agent")
+	return l.testLines.Forget(ctx, in, uninstall)
+}
+
+// TestNothingIsCalledWithALockHeld takes the lock of what is in memory wherever the store, a provider or an agent is
+// called, and before the latter two every instance's turn: who called it would wait for itself.
+func TestNothingIsCalledWithALockHeld(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	var w atomic.Pointer[Workspace]
+	var calls atomic.Int64
+	free := func(turns bool) func(where string) {
+		return func(where string) {
+			w := w.Load()
+			if w == nil {
+				return // it is being opened
+			}
+			calls.Add(1)
+			got := make(chan struct{})
+			go func() {
+				defer close(got)
+				w.mu.Lock()
+				var all []*entry
+				for _, e := range w.entries {
+					all = append(all, e)
+				}
+				w.mu.Unlock()
+				for _, e := range all {
+					if turns {
+						e.turn.Lock()
+						e.turn.Unlock() //nolint:staticcheck // it can be had, that is all
+					}
+				}
+			}()
+			select {
+			case <-got:
+			case <-time.After(time.Minute):
+				t.Errorf("%s is called with a lock held", where)
+			}
+		}
+	}
+	e.mem.Hook = func(_ context.Context, method string) error {
+		free(true)(method)
+		return nil
+	}
+	e.opts = func(o *Options) {
+		o.Lines = lockLines{e.lines, free(true)}
+		o.Store = &fullStore{o.Store, func(*store.Change) bool {
+			free(false)("the store")
+			return false
+		}}
+	}
+	opened, _ := e.open()
+	w.Store(opened)
+	ws := opened
+	do := func(op api.Operation, err error) {
+		t.Helper()
+		require.NoError(t, err)
+		require.Equal(t, api.OpSucceeded, ended(t, ws, op).State)
+	}
+	do(ws.Create(e.ctx(), api.CreateRequest{Name: "vision", Setup: "true", OnStart: "true"}))
+	for _, kind := range []string{opStop, opStop, opStart, opRestart} {
+		do(ws.Action(e.ctx(), "vision", kind, api.ActionRequest{}))
+	}
+	do(ws.Setups.Begin(e.ctx(), "vision", api.SetupRequest{Setup: "true"}))
+	do(ws.Setups.Begin(e.ctx(), "vision", api.SetupRequest{Forget: true}))
+	do(ws.Snapshots.Take(e.ctx(), "vision", api.SnapshotRequest{Name: "before"}))
+	do(ws.Snapshots.Restore(e.ctx(), "vision", api.SnapshotRequest{Name: "before"}))
+	do(ws.Images.Build(e.ctx(), api.ImageRequest{Name: "mine", From: "vision"}))
+	ws.Reconciler.Reconcile(e.ctx())
+	ws.Reconciler.Fresh(e.ctx())
+	ws.probeAll(e.ctx(), "mem")
+	_, err := ws.Reconciler.Refresh(e.ctx(), "vision")
+	require.NoError(t, err)
+	_, err = ws.Reconciler.Show(e.ctx(), "vision")
+	require.NoError(t, err)
+	ws.Doctor.Check(e.ctx())
+	ws.Catalogue.Backends(e.ctx())
+	do(ws.Action(e.ctx(), "vision", opDelete, api.ActionRequest{}))
+	require.Greater(t, calls.Load(), int64(50))
 }
