@@ -10,50 +10,6 @@ import (
 	"berth/backend/service/store"
 )
 
-// Adopt takes in a machine that exists.
-func (w *Workspace) Adopt(ctx context.Context, q api.AdoptRequest) (api.Operation, error) {
-	if op, ok := w.repeated(ctx, q.RequestID); ok {
-		return op, nil
-	}
-	if err := CheckName(q.Name); err != nil {
-		return api.Operation{}, err
-	}
-	if q.Local == (q.Target != "") {
-		return api.Operation{}, api.Errorf(api.CodeUsage, "adopt takes either user@host[:port] or --local")
-	}
-	name := "ssh"
-	if q.Local {
-		name = "local"
-	}
-	b, err := w.backend(name)
-	if err != nil {
-		return api.Operation{}, err
-	}
-	if err := w.hostAdopted(q.Local); err != nil {
-		return api.Operation{}, err
-	}
-	me := w.whoamiOf(ctx, name, b)
-	opID := operationID(q.RequestID)
-	rec := store.Instance{
-		Instance: api.Instance{Name: q.Name, ID: newID("i-"), Backend: name, Owner: me, Adopted: true, CreatedAt: w.now().UTC(), Tags: q.Tags, Capabilities: b.Info().Capabilities},
-		Token:    opID, Share: q.Share,
-	}
-	w.setState(&rec, api.StateCreating, "")
-	return w.beginNew(ctx, rec, store.Operation{Operation: api.Operation{ID: opID, Kind: opAdopt}, Adopt: &q})
-}
-
-// hostAdopted refuses to take in this very host a second time, before anything is done.
-func (w *Workspace) hostAdopted(local bool) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, e := range w.entries {
-		if local && e.rec.Adopted && e.rec.Line.Socket != "" {
-			return api.Errorf(api.CodeConflict, "this computer is in the fleet already, as %q", e.rec.Name)
-		}
-	}
-	return nil
-}
-
 // transitions say, for each action, the state shown while it runs and the states in which there is
 // nothing to do.
 var transitions = map[string]struct {
