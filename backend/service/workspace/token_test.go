@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -34,9 +35,21 @@ func (b *noted) Create(ctx context.Context, s backend.Spec) (backend.Machine, er
 // token that was stored, whatever this build would choose: there is one machine. The database is an older build's; so
 // that no rule of today's gives the same, its tokens are made others.
 func TestATokenIsNeverComputedAnew(t *testing.T) {
+	files, err := filepath.Glob("testdata/underway/*.db.gz")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			keepsItsToken(t, file)
+		})
+	}
+}
+
+func keepsItsToken(t *testing.T, file string) {
 	const point, token = "create-provider-called", "an-older-rule/17"
 	e := newEnv(t)
-	e.path = unzipped(t, "testdata/underway/3d12119.db.gz")
+	e.path = unzipped(t, file)
 	db, err := sql.Open("sqlite", e.path)
 	require.NoError(t, err)
 	// The machine is asked for and is there, but its answer was never written.
