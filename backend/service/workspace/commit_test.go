@@ -325,12 +325,12 @@ type lockLines struct {
 	free func(where string)
 }
 
-func (l lockLines) Agent(ctx context.Context, in *store.Instance) (net.Conn, error) {
+func (l lockLines) Agent(ctx context.Context, in backend.Endpoint) (net.Conn, error) {
 	l.free("the way to an agent")
 	return l.testLines.Agent(ctx, in)
 }
 
-func (l lockLines) Forget(ctx context.Context, in *store.Instance, uninstall bool) error {
+func (l lockLines) Forget(ctx context.Context, in backend.Endpoint, uninstall bool) error {
 	l.free("the way to an agent")
 	return l.testLines.Forget(ctx, in, uninstall)
 }
