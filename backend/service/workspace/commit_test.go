@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/service/store"
 )
