@@ -75,6 +75,24 @@ func (e *env) openSlow() (*Workspace, *slowStore) {
 	return w, s
 }
 
+// fleet puts n running instances, vision-0 and so on, into the store and at the provider, before a workspace is opened.
+func (e *env) fleet(n int) {
+	e.t.Helper()
+	st, err := store.Open(e.t.Context(), e.path)
+	require.NoError(e.t, err)
+	c := &store.Change{}
+	for i := range n {
+		m := backend.Machine{ID: fmt.Sprintf("m-%d", i+1), Name: fmt.Sprintf("vision-%d", i), Token: fmt.Sprintf("op-%d", i),
+			State: api.StateRunning, Owner: "me", Line: e.mem.Line, Capabilities: e.mem.Info().Capabilities}
+		e.mem.Add(m)
+		c.Instances = append(c.Instances, store.Instance{Token: m.Token, Line: m.Line, Instance: api.Instance{
+			ID: fmt.Sprintf("i-%d", i), Name: m.Name, Backend: "mem", ProviderID: m.ID, State: m.State, Owner: m.Owner,
+			Capabilities: m.Capabilities, CreatedAt: time.Now().UTC()}})
+	}
+	require.NoError(e.t, st.Apply(e.t.Context(), c))
+	require.NoError(e.t, st.Close())
+}
+
 // TestReadersNeverWaitForTheDisk: while a transaction hangs, what is in memory is read, nothing that is not stored is
 // shown, and nobody decides about an instance of which something is being written.
 func TestReadersNeverWaitForTheDisk(t *testing.T) {
@@ -235,12 +253,8 @@ func TestAFailedWriteLeavesMemoryAsItWas(t *testing.T) {
 func TestFiftyOperationsCommitTogether(t *testing.T) {
 	const fleet = 50
 	e := newEnv(t)
+	e.fleet(fleet)
 	w, s := e.openSlow()
-	var made sync.WaitGroup
-	for i := range fleet {
-		made.Go(func() { e.create(w, fmt.Sprintf("vision-%d", i)) })
-	}
-	made.Wait()
 	sub := w.SubscribeEvents()
 	defer sub.Close()
 	s.mu.Lock()

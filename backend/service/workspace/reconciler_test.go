@@ -70,14 +70,9 @@ func TestAProviderThatHangsStopsItsOwnLoopOnly(t *testing.T) {
 	w.Reconciler.Fresh(e.ctx())
 }
 
-// stopAll stops n instances, whose provider takes its time, and returns when all of them wait for their machines.
+// stopAll stops the n instances of a fleet, whose provider takes its time, and returns when all of them wait for their machines.
 func stopAll(t *testing.T, e *env, w *Workspace, n int) (ops []api.Operation) {
 	t.Helper()
-	var wg sync.WaitGroup
-	for i := range n {
-		wg.Go(func() { e.create(w, fmt.Sprintf("vision-%d", i)) })
-	}
-	wg.Wait()
 	e.mem.Delay = time.Hour
 	for i := range n {
 		op, err := w.Action(e.ctx(), fmt.Sprintf("vision-%d", i), opStop, api.ActionRequest{})
@@ -103,6 +98,7 @@ func TestOneListServesAllWhoWait(t *testing.T) {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			e := newEnv(t)
 			e.opts = func(o *Options) { o.Limits = Limits{} }
+			e.fleet(n)
 			w, _ := e.open()
 			ops := stopAll(t, e, w, n)
 			before := e.mem.Calls()
@@ -145,6 +141,7 @@ func TestWithoutAListAFewAreAskedForAtOnce(t *testing.T) {
 		o.Limits = Limits{}
 		o.Backends["mem"] = noList{e.mem}
 	}
+	e.fleet(n)
 	w, _ := e.open()
 	var now, most, gets atomic.Int64
 	var armed atomic.Bool
@@ -191,6 +188,7 @@ func TestWhatIsInNoListIsAskedFor(t *testing.T) {
 		o.Limits = Limits{}
 		o.Backends["mem"] = shortList{e.mem}
 	}
+	e.fleet(2 * listFrom)
 	w, _ := e.open()
 	ops := stopAll(t, e, w, 2*listFrom)
 	e.mem.Put(api.StateStopped)
