@@ -22,8 +22,8 @@ var transitions = map[string]struct {
 	opDelete:  {api.StateDeleting, nil},
 }
 
-// Action starts, stops, restarts or deletes an instance. Asked for what is under way already it
-// returns that operation; asked for what is so already it returns a done one.
+// Action starts, stops, restarts or deletes an instance. Where the same is under way already it returns that operation;
+// where the instance is in the wanted state already it returns one that has ended.
 func (w *Workspace) Action(ctx context.Context, name, kind string, q api.ActionRequest) (api.Operation, error) {
 	tr, ok := transitions[kind]
 	if !ok {

@@ -188,9 +188,8 @@ func (w *Workspace) agentStatus(id string, st *api.AgentStatus) {
 	w.publish(e)
 }
 
-// LineState is called by the lines when the way to an instance changes: it is up or lost, or st, if
-// not nil, is what is now known of the agent at its end. Where there is no provider to ask, what the
-// line says is what is known of the machine: it is looked at soon.
+// LineState is called when the connection to an instance comes up or is lost; st, if not nil, is what is now known of
+// its agent. Where that does not fit the machine's state, the provider is asked soon.
 func (w *Workspace) LineState(id string, up bool, st *api.AgentStatus) {
 	w.mu.Lock()
 	e := w.entries[id]

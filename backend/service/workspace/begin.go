@@ -28,7 +28,7 @@ func (w *Workspace) begin(ctx context.Context, rec store.Instance, op store.Oper
 	return r.Snapshot(), nil
 }
 
-// repeated returns the operation of a request that came before; the answer to it was lost.
+// repeated returns the operation of a request that came before: a client repeats it when the answer was lost.
 func (w *Workspace) repeated(ctx context.Context, requestID string) (api.Operation, bool) {
 	if requestID == "" {
 		return api.Operation{}, false
@@ -58,8 +58,8 @@ func (w *Workspace) beginNew(ctx context.Context, rec store.Instance, op store.O
 	return w.begin(ctx, rec, op)
 }
 
-// reserve keeps a name for an instance until done is called: while that is on its way into the store, who wants the
-// same name waits, as does who repeats the same request; r is its operation then.
+// reserve keeps a name for an instance until done is called. Meanwhile other calls for the same name wait, as do
+// repetitions of the same request. r is the operation of that request, if it is under way already.
 func (w *Workspace) reserve(ctx context.Context, name, opID string) (r *operation.Run, done func(), err error) {
 	key := strings.ToLower(name)
 	try := func() (other *arrival, err error) {
@@ -165,8 +165,9 @@ func underWay(now seen) error {
 		WithHint("wait for it: berth show %s", now.rec.Name)
 }
 
-// doneAtOnce stores an operation that has ended already, with c; then is called when it is shown.
-func (w *Workspace) doneAtOnce(ctx context.Context, rec *store.Instance, op store.Operation, c *store.Change, then func()) (api.Operation, error) {
+// doneAtOnce stores an operation that has ended already, together with c. then is called when it is shown.
+func (w *Workspace) doneAtOnce(ctx context.Context, rec *store.Instance, op store.Operation, c *store.Change,
+	then func()) (api.Operation, error) {
 	now := w.now().UTC()
 	op.InstanceID, op.Instance, op.Actor = rec.ID, rec.Name, backend.CallerFrom(ctx).Actor
 	op.State, op.CreatedAt, op.EndedAt, op.Steps = api.OpSucceeded, now, &now, []api.Step{}

@@ -92,8 +92,8 @@ func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operat
 	return w.beginNew(ctx, rec, store.Operation{Operation: api.Operation{ID: opID, Kind: opCreate}, Create: &q, Profiled: profiled})
 }
 
-// validate refuses what could only fail, before anything is written down. What keeps it from being known is left to
-// the operation, which tries again.
+// validate refuses a create that is bound to fail, before anything is stored. Where that can't be found out now (no
+// answer from the provider, say), the operation tries and fails.
 func (w *Workspace) validate(ctx context.Context, b backend.Backend, spec *backend.Spec) error {
 	if err := w.checkKeys(ctx, b, spec); err != nil {
 		return err
@@ -148,7 +148,7 @@ func (w *Workspace) cloned(ctx context.Context, q *api.CreateRequest) (from *bac
 	return &r, src.Profiles, nil
 }
 
-// asThere completes the request for a clone by what the instance that it copies was made with.
+// asThere fills the empty fields of a clone's request with what the source instance was made with.
 func asThere(q *api.CreateRequest, src *store.Instance) {
 	if q.SSH == nil && src.Capabilities.SSH {
 		ssh := src.SSHEnabled
@@ -168,7 +168,7 @@ func asThere(q *api.CreateRequest, src *store.Instance) {
 	q.Tags = tags
 }
 
-// honoured refuses what the backend would silently leave out.
+// honoured refuses options that the backend would silently ignore.
 func honoured(q *api.CreateRequest, caps *api.Capabilities) error {
 	for _, c := range []struct {
 		asked, can bool

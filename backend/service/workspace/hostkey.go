@@ -15,12 +15,12 @@ import (
 	"berth/backend/service/store"
 )
 
-// settle is how long a machine that can be used is left to what it was made for before it is asked for
-// another host key.
+// settle is how long a machine is left alone, once it can be used, before it is asked for another host key: the
+// first seconds belong to the user.
 const settle = 2 * time.Second
 
-// renewLater begins the renewal of a host key that was handed in, if the instance's machine has one still and nothing
-// is under way.
+// renewLater begins the renewal of an instance's host key, if it is still the one that Berth handed in and nothing is
+// under way.
 func (w *Workspace) renewLater(id string) {
 	w.mu.Lock()
 	e := w.entries[id]

@@ -13,8 +13,8 @@ import (
 	"berth/backend/service/store"
 )
 
-// probeAll asks, one by one, those instances of a backend that no list says, and the agents for how long they have been
-// idle.
+// probeAll asks, one by one, for the instances of a backend that its list does not have, and asks the agents how long
+// they have been idle.
 func (w *Workspace) probeAll(ctx context.Context, name string) {
 	ids, agents := w.toProbe(name)
 	w.each(ids, func(id string) { w.observe(ctx, id, nil, false) })

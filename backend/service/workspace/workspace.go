@@ -218,10 +218,9 @@ func (w *Workspace) Close() {
 // IDs returns the random ids of the workspace and of this home.
 func (w *Workspace) IDs() (workspace, home string) { return w.id, w.homeID }
 
-// Remember keeps a caller's environment (its ssh-agent, its credentials) for the work that nobody asks
-// for: reconnecting, looking how machines are. With an instance's id it is what that instance was
-// reached with; otherwise it is for those that were not reached yet. What a later caller lacks stays: a
-// script without an ssh-agent does not take it away.
+// Remember keeps a caller's environment (its ssh-agent, its credentials) for background work: reconnecting, asking for
+// the states of machines. With an instance's id it is used for that instance; without, for instances that were not
+// reached yet. A variable that a later caller lacks is kept: a script without an ssh-agent does not take it away.
 func (w *Workspace) Remember(env map[string]string, id string) {
 	if len(env) == 0 {
 		return
@@ -244,15 +243,15 @@ func overlay(under, over map[string]string) map[string]string {
 	return out
 }
 
-// background returns ctx for work that nobody asked for: nobody is there to answer a question.
+// background returns ctx for background work: no user is there to answer a question.
 func (w *Workspace) background(ctx context.Context) context.Context {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return backend.WithCaller(ctx, &backend.Caller{Actor: "berth", Env: w.env})
 }
 
-// inPlaceOf returns ctx for work on an instance: with the environment that it was last reached with,
-// where the caller brings none or, without ask, whoever calls.
+// inPlaceOf returns ctx for work on an instance, with the environment that it was last reached with. With ask, a
+// user's own environment is used where there is one, and the user may be asked.
 func (w *Workspace) inPlaceOf(ctx context.Context, id string, ask bool) context.Context {
 	c := *backend.CallerFrom(ctx)
 	if ask && len(c.Env) > 0 && c.Actor != "berth" {
