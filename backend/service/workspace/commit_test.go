@@ -392,7 +392,7 @@ func TestNothingIsCalledWithALockHeld(t *testing.T) {
 		return nil
 	}
 	e.opts = func(o *Options) {
-		o.Lines = lockLines{e.lines, free(true)}
+		o.Dialer = lockLines{e.lines, free(true)}
 		o.Store = &fullStore{o.Store, func(*store.Change) bool {
 			free(false)("the store")
 			return false
