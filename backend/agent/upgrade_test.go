@@ -271,6 +271,41 @@ func TestLateOutputAcrossAnUpgrade(t *testing.T) {
 	eventually(t, "the old agent to leave", func() bool { _, err := proc.Identify(info.PID); return err != nil })
 }
 
+// TestACancelAcrossAnUpgrade is asked of the older agent, and the newer one says how it ended.
+func TestACancelAcrossAnUpgrade(t *testing.T) {
+	o := testOptions(t)
+	info, c := startDetached(t, o)
+	script := "trap '' TERM; touch runs; until test -e go; do sleep 0.01; done"
+	_, err := c.PutSetup(t.Context(), api.SetupPlan{ID: "a", Steps: []api.SetupStep{{Name: "s", Script: script}}})
+	require.NoError(t, err)
+	eventually(t, "the step runs", func() bool { _, err := os.Stat(filepath.Join(o.Home, "runs")); return err == nil })
+	before, err := c.Setup(t.Context(), "a", 0)
+	require.NoError(t, err)
+	type answer struct {
+		api.SetupStatus
+		error
+	}
+	cancelled := make(chan answer, 1)
+	go func() {
+		st, err := c.CancelSetup(t.Context(), "a")
+		cancelled <- answer{st, err}
+	}()
+	_, err = c.Setup(t.Context(), "a", before.Revision)
+	require.NoError(t, err) // the older agent has noted that it is to be cancelled
+	up, err := startBy(t, newer(t), o)
+	require.NoError(t, err)
+	require.NotEqual(t, info.PID, up.PID)
+	select {
+	case a := <-cancelled:
+		t.Fatalf("the older agent said %s, %v", a.State, a.error)
+	default:
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(o.Home, "go"), nil, 0o600))
+	a := <-cancelled
+	require.NoError(t, a.error)
+	require.Equal(t, api.OpCancelled, a.State)
+}
+
 // closer closes a channel at its first write.
 type closer struct {
 	once sync.Once

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"berth/backend/agent/part"
 	"berth/backend/agent/root"
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
@@ -144,6 +145,16 @@ func (e *Engine) End(ctx context.Context) {
 // Check says what is wrong with a plan.
 func (e *Engine) Check(pl api.SetupPlan) error { return checkPlan(&pl) }
 
+// keepWith runs f, which writes what an engine of a later agent reads, unless that is about to begin.
+func (e *Engine) keepWith(f func() error) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ctx.Err() != nil {
+		return part.ErrLeaving()
+	}
+	return f()
+}
+
 // Put begins a plan, or returns the status of the one with this id.
 func (e *Engine) Put(pl api.SetupPlan) (api.SetupStatus, error) {
 	if err := checkPlan(&pl); err != nil {
@@ -152,7 +163,7 @@ func (e *Engine) Put(pl api.SetupPlan) (api.SetupStatus, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.ctx.Err() != nil {
-		return api.SetupStatus{}, errLeaving()
+		return api.SetupStatus{}, part.ErrLeaving()
 	}
 	if p := e.plans[pl.ID]; p != nil {
 		return p.status(), nil
@@ -241,7 +252,7 @@ func (e *Engine) Resume(id string) (api.SetupStatus, error) {
 	defer e.mu.Unlock()
 	p, err := e.find(id)
 	if err == nil && e.ctx.Err() != nil {
-		err = errLeaving()
+		err = part.ErrLeaving()
 	}
 	if err != nil {
 		return api.SetupStatus{}, err
@@ -268,7 +279,7 @@ func (e *Engine) Cancel(ctx context.Context, id string) (api.SetupStatus, error)
 	e.mu.Lock()
 	p, err := e.find(id)
 	if err == nil && e.ctx.Err() != nil {
-		err = errLeaving()
+		err = part.ErrLeaving()
 	}
 	if err != nil {
 		e.mu.Unlock()
@@ -292,15 +303,12 @@ func (e *Engine) Cancel(ctx context.Context, id string) (api.SetupStatus, error)
 		select {
 		case <-c:
 		case <-e.ctx.Done():
-			return st, api.Errorf(api.CodeConflict, "the agent ends before the set-up %s has; the next one cancels it", id)
+			// The next agent goes on with the cancelling; asked again, it says how that ended.
+			return st, api.Errorf(api.CodeMoved, "the agent ends before the set-up %s has; the next one cancels it", id)
 		case <-ctx.Done():
 			return st, ctx.Err()
 		}
 	}
-}
-
-func errLeaving() error {
-	return api.Errorf(api.CodeConflict, "the agent is being replaced or stopped").WithHint("try again in a moment")
 }
 
 // status is a copy of a plan's status.

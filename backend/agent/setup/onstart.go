@@ -29,9 +29,13 @@ func (s *service) handleOnStart(w http.ResponseWriter, r *http.Request) {
 		err = s.Engine.Check(plan)
 	}
 	if err == nil {
-		if err = atomicfile.Write(onStartPath(s.h.Options), onStart{Boot: proc.BootID(), Plan: plan}); err != nil {
-			err = api.Errorf(api.CodeFailed, "keeping the start script on the instance: %w", err)
-		}
+		err = s.Engine.keepWith(func() error {
+			err := atomicfile.Write(onStartPath(s.h.Options), onStart{Boot: proc.BootID(), Plan: plan})
+			if err != nil {
+				return api.Errorf(api.CodeFailed, "keeping the start script on the instance: %w", err)
+			}
+			return nil
+		})
 	}
 	if err != nil {
 		api.WriteError(w, err)
