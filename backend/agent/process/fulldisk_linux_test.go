@@ -52,3 +52,28 @@ func TestAFullDisk(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, ended, x)
 }
+
+// TestRoomThatCannotBePromised has a file system without fallocate: blank lines take the room.
+func TestRoomThatCannotBePromised(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root: to mount a file system")
+	}
+	dir := t.TempDir()
+	if err := syscall.Mount("ramfs", dir, "ramfs", 0, "mode=0700"); err != nil {
+		t.Skipf("mounting a file system: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	f, err := reserveExit(dir)
+	require.NoError(t, err)
+	fi, err := f.Stat()
+	require.NoError(t, err)
+	require.EqualValues(t, exitRoom, fi.Size())
+	_, ok, err := ReadExit(dir)
+	require.NoError(t, err)
+	require.False(t, ok)
+	require.NoError(t, f.write(ended))
+	x, ok, err := ReadExit(dir)
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, ended, x)
+}
