@@ -8,6 +8,6 @@ const idleHeap = 48 << 20
 // line of a small daemon would collect every few megabytes.
 //
 // What is returned counts as living. It is never read or written, so that the system gives no memory for it. A limit on
-// memory in place of it (which a daemon had that was computed at rest) has the collector run without end once more lives
-// than the limit, as with the figures of 10,000 instances.
+// memory in its place, computed at rest, has the collector run without end once more lives than the limit, as with the
+// figures of 10,000 instances.
 func collectLess() []byte { return make([]byte, idleHeap) }

@@ -72,8 +72,8 @@ func (a *manyAgents) Agent(context.Context, backend.Endpoint) (net.Conn, error) 
 // instances is how many the test follows.
 var instances = 10_000
 
-// TestLivingHeapIsNotCollectedWithoutEnd follows the figures of 10,000 instances in a process whose memory was set up as
-// a daemon's is at rest. Garbage is collected when much of it was made, not because much lives.
+// TestLivingHeapIsNotCollectedWithoutEnd follows the figures of all instances in a process whose memory was set up as a
+// daemon's is at rest. Garbage is collected when much of it was made, not because much lives.
 func TestLivingHeapIsNotCollectedWithoutEnd(t *testing.T) {
 	if testing.Short() {
 		t.Skip("follows 10,000 instances")
