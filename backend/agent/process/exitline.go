@@ -38,8 +38,6 @@ const (
 // ErrExitLine is returned where an exit line is torn, or is no such line: how the process ended isn't known.
 var ErrExitLine = errors.New("the line that says how the process ended is torn")
 
-var checksums = crc32.MakeTable(crc32.Castagnoli)
-
 func formatExit(x Exit) ([]byte, error) {
 	for {
 		b, err := json.Marshal(x)
@@ -47,7 +45,7 @@ func formatExit(x Exit) ([]byte, error) {
 			return nil, err
 		}
 		line := append([]byte(exitWord), b...)
-		line = fmt.Appendf(line, " %08x\n", crc32.Checksum(line, checksums))
+		line = fmt.Appendf(line, " %08x\n", crc32.ChecksumIEEE(line))
 		if len(line) <= exitRoom {
 			return line, nil
 		}
@@ -80,7 +78,7 @@ func parseExitLine(line []byte) (x Exit, ok bool) {
 		return x, false
 	}
 	sum, err := strconv.ParseUint(string(line[i+1:]), 16, 32)
-	if err != nil || uint32(sum) != crc32.Checksum(line[:i], checksums) {
+	if err != nil || uint32(sum) != crc32.ChecksumIEEE(line[:i]) {
 		return x, false
 	}
 	return x, json.Unmarshal(line[len(exitWord):i], &x) == nil
