@@ -220,7 +220,7 @@ func writeProc(t testing.TB, dir string, pid, ppid, ticks, pages int) {
 	t.Helper()
 	d := filepath.Join(dir, strconv.Itoa(pid))
 	require.NoError(t, os.MkdirAll(d, 0o755))
-	const line = "%d (a (b) c) S %d 1 1 0 -1 4194560 1 0 0 0 %d 0 0 0 20 0 3 0 %d 1000000 %d 18446744073709551615 1 1 0 0\n"
+	const line = "%d (a (b) c) S %d 1 1 0 -1 4194560 1 0 0 0 %d 0 0 0 20 0 3 0 %d 1000000 %d 18446744073709551615 1 1 0\n"
 	s := fmt.Sprintf(line, pid, ppid, ticks, pid, pages)
 	require.NoError(t, os.WriteFile(filepath.Join(d, "stat"), []byte(s), 0o600))
 	status := fmt.Appendf(nil, "Name:\tx\nTgid:\t%d\nUid:\t4000000\t4000000\t0\t0\n", pid)
@@ -364,7 +364,8 @@ func TestManyProcessesAreScannedLessOften(t *testing.T) {
 func TestOwners(t *testing.T) {
 	dir := fakeProc(t, 40)
 	id := strings.Repeat("0f", 32)
-	group, environ := []byte("0::/system.slice/docker-"+id+".scope\n"), []byte("HOME=/x\x00SECRET=1\x00BERTH_TERMINAL=t2\x00")
+	group := []byte("0::/system.slice/docker-" + id + ".scope\n")
+	environ := []byte("HOME=/x\x00SECRET=1\x00BERTH_TERMINAL=t2\x00")
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "9", "cgroup"), group, 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "11", "environ"), environ, 0o600))
 	no := false
