@@ -220,7 +220,7 @@ func (a *Agent) serveOn(l *guard) {
 	})
 }
 
-// letGo closes the socket and the lock. A newer agent may then have both.
+// letGo gives up the socket and the lock. A newer agent may then have both.
 func (a *Agent) letGo(removeRecord bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -228,8 +228,29 @@ func (a *Agent) letGo(removeRecord bool) {
 	if removeRecord {
 		_ = os.Remove(a.c.RecordPath())
 	}
-	_ = a.lis.Close() // removes the socket
+	_ = os.Remove(a.c.Socket) // as long as the lock is ours: then it may be the next agent's
+	a.lis.retire()
 	_ = a.lockFile.Close()
+}
+
+// letGoShared gives up the socket and the lock that a newer agent has, too. Who connects is the newer one's.
+func (a *Agent) letGoShared() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.gone = true
+	a.lis.SetUnlinkOnClose(false)
+	_ = a.lis.Close()
+	_ = a.lockFile.Close()
+}
+
+// stopping reports whether the agent is leaving and no newer one has taken over: it begins nothing then. a.mu is held.
+func (a *Agent) stopping() bool {
+	select {
+	case <-a.quit:
+		return !a.draining
+	default:
+		return false
+	}
 }
 
 // leave makes Serve return.
@@ -262,7 +283,8 @@ func (a *Agent) relisten() error {
 	old := a.lis
 	a.lis = a.guarded(l)
 	a.serveOn(a.lis)
-	return old.Close()
+	old.retire()
+	return nil
 }
 
 // endStreams ends what is attached and lets nothing new begin.

@@ -73,20 +73,12 @@ func (a *Agent) handleHandover(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer conn.Close()
-	a.keepSocket()
-	a.letGo(false)
+	a.letGoShared()
 	a.drainParts()
 	_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
 	if _, err := io.WriteString(conn, drainedLine); err != nil {
 		a.c.Log.Error("the newer agent has gone during the hand-over", "err", err)
 	}
-}
-
-// keepSocket lets the socket stay when this agent closes it.
-func (a *Agent) keepSocket() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.lis.SetUnlinkOnClose(false)
 }
 
 // give answers a hand-over's request with the socket and the lock, and returns its connection.

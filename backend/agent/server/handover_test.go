@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +12,8 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -265,4 +268,95 @@ func TestANewerAgentThatDiesDuringTheHandOver(t *testing.T) {
 	require.Equal(t, "fine\n", r.Stdout)
 	_, err = os.Stat(o.Socket)
 	require.NoError(t, err)
+}
+
+// poke makes one call that may not be made twice, as soon as there is a socket.
+func poke(socket string) error {
+	conn, err := net.Dial("unix", socket)
+	for errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) { // as package dial does
+		time.Sleep(time.Millisecond)
+		conn, err = net.Dial("unix", socket)
+	}
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "POST /v1/poke HTTP/1.1\r\nHost: berth\r\nContent-Length: 0\r\n\r\n"); err != nil {
+		return err
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return fmt.Errorf("cut off: %w", err)
+	}
+	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusServiceUnavailable { // which says: ask again
+		return fmt.Errorf("answered with %s", res.Status)
+	}
+	return nil
+}
+
+// poked has a route for poke.
+var poked = news{func(*part.Host) part.Part {
+	return part.Part{Name: "poked", Routes: []api.Route{{Method: "POST", Path: "/v1/poke", Handler: ok}}}
+}}
+
+// TestNoCallIsCutOffWithTheSocket: while the socket is made anew, and while the agent is stopped and another one
+// started, who is in the socket's queue gets an answer.
+func TestNoCallIsCutOffWithTheSocket(t *testing.T) {
+	t.Parallel()
+	o := agenttest.Options(t)
+	start := func() (*server.Agent, chan error) {
+		t.Helper()
+		var a *server.Agent
+		agenttest.Eventually(t, "the lock", func() bool {
+			var err error
+			a, err = server.New(context.Background(), server.Config{Options: o, Parts: poked, Log: servertest.Quiet})
+			return err == nil
+		})
+		served := make(chan error, 1)
+		go func() { served <- a.Serve() }()
+		return a, served
+	}
+	a, served := start()
+	stop := make(chan struct{})
+	var calls, failed atomic.Int64
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := poke(o.Socket); err != nil && failed.Add(1) < 5 {
+					t.Error(err)
+				}
+				calls.Add(1)
+			}
+		})
+	}
+	more := func() {
+		n := calls.Load() + 20
+		agenttest.Eventually(t, "more calls", func() bool { return calls.Load() > n })
+	}
+	more()
+	for range 20 {
+		a.Signal(syscall.SIGUSR1)
+		more()
+	}
+	for range 10 {
+		a.Signal(syscall.SIGTERM)
+		var next *server.Agent
+		var nextServed chan error
+		next, nextServed = start()
+		more()
+		require.NoError(t, <-served)
+		a, served = next, nextServed
+	}
+	close(stop)
+	wg.Wait()
+	require.Zero(t, failed.Load(), "of %d calls", calls.Load())
+	a.Signal(syscall.SIGTERM)
+	require.NoError(t, <-served)
+	require.NoFileExists(t, o.Socket)
 }

@@ -18,7 +18,7 @@ func (a *Agent) Context() context.Context { return a.ctx }
 func (a *Agent) Begin() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.closed {
+	if a.closed || a.stopping() {
 		return false
 	}
 	a.streams.Add(1)

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"berth/backend/agent/part"
 	"berth/backend/api"
 	"berth/backend/base/paths"
@@ -60,6 +62,32 @@ type guard struct {
 	slots chan struct{} // one for each open connection
 }
 
+// restLimit is how long a retired socket is accepted from at the least: who found its path just before that was
+// removed is in its queue by then.
+const restLimit = 20 * time.Millisecond
+
+// retire ends a socket that is served and that no path leads to any more, once its queue is empty: to close it would
+// cut off who is in there.
+func (g *guard) retire() {
+	g.SetUnlinkOnClose(false)
+	_ = g.SetDeadline(time.Now().Add(restLimit)) // then Accept fails, and the server closes it
+}
+
+// queued reports whether somebody has connected who was not accepted yet.
+func (g *guard) queued() bool {
+	rc, err := g.SyscallConn()
+	if err != nil {
+		return false
+	}
+	some := false
+	err = rc.Control(func(fd uintptr) {
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(p, 0)
+		some = err == nil && n > 0
+	})
+	return some && err == nil
+}
+
 // maxConns is how many connections an agent serves at once; further ones wait.
 const maxConns = 2048
 
@@ -84,6 +112,13 @@ func (g *guard) Accept() (net.Conn, error) {
 		c, err := g.AcceptUnix()
 		if err != nil {
 			<-g.slots
+			if errors.Is(err, os.ErrDeadlineExceeded) { // it was retired
+				if g.queued() {
+					_ = g.SetDeadline(time.Now().Add(restLimit))
+					continue
+				}
+				err = net.ErrClosed
+			}
 			return nil, err
 		}
 		uid, err := peercred.UID(c)

@@ -167,13 +167,16 @@ func (r *running) routes() []api.Route {
 func (r *running) serve(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
 		r.mu.Lock()
-		failed, drained := r.failed, r.drained
+		failed, leaving := r.failed, r.drained
 		r.mu.Unlock()
+		r.a.mu.Lock()
+		leaving = leaving || r.a.stopping()
+		r.a.mu.Unlock()
 		switch {
 		case failed != nil:
 			api.WriteError(w, api.Errorf(api.CodeFailed, "%s", r.broken(failed)))
 			return
-		case drained:
+		case leaving:
 			part.Leaving(w)
 			return
 		}
