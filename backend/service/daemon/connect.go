@@ -126,10 +126,19 @@ func (c *Connector) replaceOlder(ctx context.Context) (bool, error) {
 				"; it is used until what goes through it has ended (berth daemon stop ends that now)")
 		}
 	}
+	if asked.Err() != nil && ctx.Err() == nil {
+		return false, noAnswer(n.PID)
+	}
 	if err != nil {
 		return false, nil // it goes on serving: an older daemon still serves this client
 	}
 	return true, c.awaitGone(ctx, n.PID)
+}
+
+// noAnswer says that a daemon that runs does not answer: it was stopped, or hangs.
+func noAnswer(pid int) error {
+	return api.Errorf(api.CodeUnreachable, "the daemon of this home (pid %d) does not answer", pid).
+		WithHint("kill -9 %d ends it; what it was doing goes on at the next call", pid)
 }
 
 // tellOnce warns of something about one daemon, whichever client says it.
@@ -170,12 +179,19 @@ func (c *Connector) awaitGone(ctx context.Context, pid int) error {
 func (c *Connector) Stop(ctx context.Context) (bool, error) {
 	client := &api.WorkspaceClient{Dial: c.dial}
 	defer client.Close()
-	info, err := client.Daemon().Info(ctx)
+	asked, cancel := context.WithTimeout(ctx, c.limit())
+	defer cancel()
+	info, err := client.Daemon().Info(asked)
 	ran := err == nil
-	if ran {
-		err = client.Daemon().Stop(ctx)
-	} else if errors.Is(err, &api.Error{Code: api.CodeUnreachable}) {
+	switch {
+	case ran:
+		err = client.Daemon().Stop(asked)
+	case errors.Is(err, &api.Error{Code: api.CodeUnreachable}):
 		err = nil
+	}
+	if asked.Err() != nil && ctx.Err() == nil {
+		n, _ := readNote(c.Home)
+		return true, noAnswer(n.PID)
 	}
 	for _, d := range FindDraining(c.Home) {
 		ran = true

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -161,8 +162,8 @@ func TestDaemonThatDoesNotEndIsSaid(t *testing.T) {
 	require.NoError(t, os.Remove(c.Home.DaemonSocket())) // for the test's end
 }
 
-// TestOlderDaemonInUseServesOn meets a daemon that can't hand over: it is replaced when it is idle only, and the user is
-// told once why it is used.
+// TestOlderDaemonInUseServesOn meets a daemon that can't hand over: it is replaced when it is idle only, and the user
+// is told once why it is used.
 func TestOlderDaemonInUseServesOn(t *testing.T) {
 	c := connector(t)
 	var told []string
@@ -203,4 +204,19 @@ func TestLeftNoteOfADrainingDaemonIsRemoved(t *testing.T) {
 	require.NoError(t, os.WriteFile(left, []byte(`{"pid":4194304}`), 0o600))
 	require.Empty(t, FindDraining(c.Home))
 	require.NoFileExists(t, left)
+}
+
+// TestFrozenDaemonIsSaid stops a daemon as ctrl-Z does: what asks it to end is told, and does not wait without end.
+func TestFrozenDaemonIsSaid(t *testing.T) {
+	c := connector(t)
+	pid := dialled(t, c)
+	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+	defer func() { require.NoError(t, syscall.Kill(pid, syscall.SIGCONT)) }()
+	c.Limit = 100 * time.Millisecond
+	_, err := c.Stop(within(t))
+	require.ErrorIs(t, err, &api.Error{Code: api.CodeUnreachable})
+	require.Contains(t, api.AsError(err).Hint, fmt.Sprint("kill -9 ", pid))
+	other := &Connector{Home: c.Home, Args: c.Args, Limit: c.Limit, Service: "another configuration"}
+	_, err = other.Dial(within(t))
+	require.ErrorIs(t, err, &api.Error{Code: api.CodeUnreachable})
 }
