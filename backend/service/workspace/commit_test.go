@@ -374,9 +374,11 @@ func TestNothingIsCalledWithALockHeld(t *testing.T) {
 				}
 				w.mu.Unlock()
 				for _, e := range all {
-					if turns {
-						e.turn.Lock()
-						e.turn.Unlock() //nolint:staticcheck // it can be had, that is all
+					if turns { // it can be had, that is all
+						func() {
+							e.turn.Lock()
+							defer e.turn.Unlock()
+						}()
 					}
 				}
 			}()
