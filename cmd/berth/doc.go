@@ -2,6 +2,6 @@
 // agent and its parts.
 //
 // main.go starts; app.go is what every verb shares (streams, client, errors, exit codes); each verb is a
-// small file of its own that parses, calls and prints. output.go prints for people, json.go for
+// small file of its own that parses, calls and prints. output.go prints, for people and for
 // programs.
 package main

@@ -252,9 +252,9 @@ const maxMethods = 30
 func TestTypesStaySmall(t *testing.T) {
 	// What is still larger. It gets no more, and goes from here when it is split.
 	larger := map[string]int{
-		"berth/backend/api.Client":  56, // of two services: one client each
-		"berth/ui/uitest.Workspace": 38, // the dashboard tests' own workspace
-		"berth/backend/mem.Backend": 32, // all that a backend may be able to do, for tests
+		"berth/backend/api.WorkspaceClient": 31, // one method a call
+		"berth/ui/uitest.Workspace":         38, // the dashboard tests' own workspace
+		"berth/backend/mem.Backend":         32, // all that a backend may be able to do, for tests
 	}
 	for path, p := range list(t, "./...") {
 		count := map[string]int{}

@@ -34,7 +34,7 @@ func Add(file string, n Name, key ssh.PublicKey, hash bool) error {
 	}
 	defer f.Close()
 	// A file system without locks is no reason to lose the key: appending is safe enough there.
-	// Nor is one who never lets go of it.
+	// Nor is somebody who never releases the lock.
 	ctx, cancel := context.WithTimeout(context.Background(), lockLimit)
 	defer cancel()
 	_ = flock.Wait(ctx, f, nil)
