@@ -184,10 +184,11 @@ func (e *AgentUnavailable) Error() string { return "no agent: " + e.Reason }
 
 // SSHTarget is a machine reached over SSH as the user's own ssh would reach it.
 type SSHTarget struct {
-	Host         string `json:"host"` // a name or address, or a Host of ~/.ssh/config
-	User         string `json:"user,omitempty"`
-	Port         int    `json:"port,omitempty"`
-	HostKey      string `json:"host_key,omitempty"`      // pinned fingerprints, SHA256:…, with commas between; of jump hosts too
+	Host string `json:"host"` // a name or address, or a Host of ~/.ssh/config
+	User string `json:"user,omitempty"`
+	Port int    `json:"port,omitempty"`
+	// pinned fingerprints, SHA256:…, with commas between; of jump hosts too
+	HostKey      string `json:"host_key,omitempty"`
 	PinnedBy     string `json:"pinned_by,omitempty"`     // the instance at whose adoption HostKey was given
 	IdentityFile string `json:"identity_file,omitempty"` // a key to try first
 	Transport    string `json:"transport,omitempty"`     // "" (own client) or "openssh"

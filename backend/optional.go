@@ -24,9 +24,9 @@ type Planner interface {
 
 // Preparer is a backend that needs something on its side before Create.
 type Preparer interface {
-	// Prepare makes ready what Create with this spec needs (an image in the provider's cache, space) and
-	// refuses what Create could not do. It may take as long as a download, while it calls say at least every minute; called
-	// again after an interruption it goes on where it was. Spec.Access is not set.
+	// Prepare makes ready what Create with this spec needs (an image in the provider's cache, space) and refuses what
+	// Create could not do. It may take as long as a download, while it calls say at least every minute; called again after
+	// an interruption it goes on where it was. Spec.Access is not set.
 	Prepare(ctx context.Context, spec Spec, say func(Progress)) error
 }
 

@@ -14,8 +14,10 @@ func TestParse(t *testing.T) {
 	got, err := parse([]byte("0, GPU-1b2c, NVIDIA A100-SXM4-80GB, 81920\n1, GPU-3d4e, \"Odd, name\", [N/A]\n"))
 	require.NoError(t, err)
 	require.Equal(t, []Device{{0, "GPU-1b2c", "NVIDIA A100-SXM4-80GB", 80 << 30}, {1, "GPU-3d4e", "Odd, name", 0}}, got)
-	for _, bad := range []string{"0, a, b\n", "x, a, b, 1\n", "-1, a, b, 1\n", "0, a, b, -5\n", "0, a, b, 99999999999999999\n",
-		"NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\n", strings.Repeat("0, a, b, 1\n", maxDevices+1)} {
+	for _, bad := range []string{"0, a, b\n", "x, a, b, 1\n", "-1, a, b, 1\n", "0, a, b, -5\n",
+		"0, a, b, 99999999999999999\n",
+		"NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\n", strings.Repeat("0, a, b, 1\n",
+			maxDevices+1)} {
 		_, err := parse([]byte(bad))
 		require.ErrorIs(t, err, ErrAnswer, "%.40q", bad)
 	}

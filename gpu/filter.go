@@ -31,6 +31,7 @@ func ProcessFilter(query string) func(*Process) bool {
 		return nil
 	}
 	return func(p *Process) bool {
-		return match(strconv.Itoa(p.PID) + " " + p.User + " " + p.Command + " " + p.State + " " + p.Owner.Kind + " " + p.Owner.Name + " " + p.Owner.ID)
+		return match(strconv.Itoa(p.PID) + " " + p.User + " " + p.Command + " " + p.State + " " + p.Owner.Kind + " " +
+			p.Owner.Name + " " + p.Owner.ID)
 	}
 }

@@ -15,7 +15,8 @@ func TestWords(t *testing.T) {
 		want       bool
 	}{
 		{"Train", "resnet TRAINING", true}, {"train idle", "training, idle", true}, {"train idle", "training", false},
-		{"!train", "training", false}, {"!train", "idle", true}, {"! train idle", "training", true}, {"!train idle", "training, idle", false},
+		{"!train", "training", false}, {"!train", "idle", true}, {"! train idle", "training", true},
+		{"!train idle", "training, idle", false},
 	} {
 		require.Equal(t, c.want, Words(c.query)(c.hay), "%q in %q", c.query, c.hay)
 	}
@@ -23,8 +24,10 @@ func TestWords(t *testing.T) {
 
 func TestProcessFilter(t *testing.T) {
 	require.Nil(t, ProcessFilter(" "))
-	p := &Process{PID: 4711, User: "ann", Command: "python train.py", State: "sleeping", Owner: Owner{Kind: "job", ID: "12"}}
-	for query, want := range map[string]bool{"4711": true, "ANN train": true, "job 12": true, "bob": false, "!sleeping": false} {
+	p := &Process{PID: 4711, User: "ann", Command: "python train.py", State: "sleeping", Owner: Owner{Kind: "job",
+		ID: "12"}}
+	for query, want := range map[string]bool{"4711": true, "ANN train": true, "job 12": true, "bob": false,
+		"!sleeping": false} {
 		require.Equal(t, want, ProcessFilter(query)(p), query)
 	}
 }

@@ -50,6 +50,7 @@ func Metrics() []Metric {
 		{"network_tx_bytes_per_second", KindNetwork, "bytes_per_second", "sent"},
 		{"disk_read_bytes_per_second", KindDevice, "bytes_per_second", "read from the block device"},
 		{"disk_write_bytes_per_second", KindDevice, "bytes_per_second", "written to the block device"},
-		{"disk_busy_percent", KindDevice, "percent", "share of the time in which the block device worked; only the mean is kept"},
+		{"disk_busy_percent", KindDevice, "percent",
+			"share of the time in which the block device worked; only the mean is kept"},
 	}
 }

@@ -40,7 +40,8 @@ type GPU struct {
 	PCI   string `json:"pci_bus_id,omitempty"`
 	Error string `json:"error,omitempty"` // why this GPU gives no figures
 
-	Utilization       *float64 `json:"utilization_percent,omitempty"`        // share of the last sample period in which a kernel ran
+	// share of the last sample period in which a kernel ran
+	Utilization       *float64 `json:"utilization_percent,omitempty"`
 	MemoryUtilization *float64 `json:"memory_utilization_percent,omitempty"` // share in which memory was read or written
 	MemoryUsed        *int64   `json:"memory_used_bytes,omitempty"`          // without what the driver reserves
 	MemoryReserved    *int64   `json:"memory_reserved_bytes,omitempty"`
@@ -59,8 +60,9 @@ type GPU struct {
 	MaxSMClock       *float64 `json:"max_sm_clock_mhz,omitempty"`
 	MaxMemoryClock   *float64 `json:"max_memory_clock_mhz,omitempty"`
 	PerformanceState string   `json:"performance_state,omitempty"` // "P0" to "P15"
-	// Throttle is why the clocks are held back now: "idle", "application clocks", "power cap", "hardware slowdown", "sync boost",
-	// "thermal (software)", "thermal (hardware)", "power brake", "display clocks". nil: not supported; empty: nothing holds them.
+	// Throttle is why the clocks are held back now: "idle", "application clocks", "power cap", "hardware slowdown", "sync
+	// boost", "thermal (software)", "thermal (hardware)", "power brake", "display clocks". nil: not supported; empty:
+	// nothing holds them.
 	Throttle []string `json:"throttle_reasons"`
 
 	Encoder *float64 `json:"encoder_percent,omitempty"`
@@ -156,16 +158,18 @@ type Process struct {
 	PPID      int       `json:"ppid,omitempty"`
 	StartedAt time.Time `json:"started_at,omitzero"`
 	User      string    `json:"user"`
-	Command   string    `json:"command"`         // its arguments in one line, at most 256 bytes, control characters replaced
-	State     string    `json:"state,omitempty"` // "running", "sleeping", "waiting" (for a disk or a driver), "stopped", "zombie"
-	GPUIndex  *int      `json:"gpu_index,omitempty"`
-	MIG       *int      `json:"mig,omitempty"`
-	GPUKind   string    `json:"gpu_kind,omitempty"`     // "compute" or "graphics"
-	GPUMemory *int64    `json:"memory_bytes,omitempty"` // on the GPU
-	SM        *float64  `json:"sm_percent,omitempty"`
-	CPU       *float64  `json:"cpu_percent,omitempty"`       // of one core
-	Memory    *int64    `json:"host_memory_bytes,omitempty"` // resident
-	Threads   int       `json:"threads,omitempty"`
+	// its arguments in one line, at most 256 bytes, control characters replaced
+	Command string `json:"command"`
+	// "running", "sleeping", "waiting" (for a disk or a driver), "stopped", "zombie"
+	State     string   `json:"state,omitempty"`
+	GPUIndex  *int     `json:"gpu_index,omitempty"`
+	MIG       *int     `json:"mig,omitempty"`
+	GPUKind   string   `json:"gpu_kind,omitempty"`     // "compute" or "graphics"
+	GPUMemory *int64   `json:"memory_bytes,omitempty"` // on the GPU
+	SM        *float64 `json:"sm_percent,omitempty"`
+	CPU       *float64 `json:"cpu_percent,omitempty"`       // of one core
+	Memory    *int64   `json:"host_memory_bytes,omitempty"` // resident
+	Threads   int      `json:"threads,omitempty"`
 	// Owner is whose it is: a job, terminal, kernel, container or set-up. Zero: a stranger to Berth.
 	Owner Owner  `json:"owner,omitzero"`
 	JobID string `json:"job_id,omitempty"`

@@ -82,24 +82,30 @@ func (m *Model) globals() []key.Binding {
 	if m.e.Config.ReadOnly {
 		ro = "the configuration says read-only"
 	}
-	leave := key.Binding{Keys: []string{"q"}, Label: "quit", Group: everywhere, Desc: "Leave; what runs goes on running.", Do: m.quit}
+	leave := key.Binding{Keys: []string{"q"}, Label: "quit", Group: everywhere, Desc: "Leave; what runs goes on running.",
+		Do: m.quit}
 	bs := []key.Binding{
-		{Keys: []string{"?", "f1"}, Show: "?", Label: "help", Group: everywhere, Desc: "Help on this screen.", Do: func() tea.Cmd { return m.open("help", m.helpArg()) }},
-		{Keys: []string{":"}, Group: everywhere, Desc: "Type a command.", Do: func() tea.Cmd { m.show(m.newPalette()); return nil }},
+		{Keys: []string{"?", "f1"}, Show: "?", Label: "help", Group: everywhere, Desc: "Help on this screen.",
+			Do: func() tea.Cmd { return m.open("help", m.helpArg()) }},
+		{Keys: []string{":"}, Group: everywhere, Desc: "Type a command.",
+			Do: func() tea.Cmd { m.show(m.newPalette()); return nil }},
 		{Keys: []string{"!"}, Group: everywhere, Desc: "What wants attention, and what to do about it.", Do: func() tea.Cmd {
 			if m.top().Topic() == "attention" {
 				return nil
 			}
 			return m.open("attention", "")
 		}},
-		{Keys: []string{"R"}, Group: everywhere, Desc: "Read-only: nothing can be changed until it is switched off.", Why: ro, Do: m.toggleReadOnly},
-		{Keys: []string{"M"}, Group: everywhere, Desc: "Let the mouse go, so that the terminal selects text; again takes it back.", Do: m.toggleMouse},
+		{Keys: []string{"R"}, Group: everywhere, Desc: "Read-only: nothing can be changed until it is switched off.", Why: ro,
+			Do: m.toggleReadOnly},
+		{Keys: []string{"M"}, Group: everywhere,
+			Desc: "Let the mouse go, so that the terminal selects text; again takes it back.", Do: m.toggleMouse},
 		{Keys: []string{"ctrl+l"}, Group: everywhere, Desc: "Draw the screen anew."},
 		{Keys: []string{"ctrl+z"}, Group: everywhere, Desc: "Suspend; fg comes back."},
 		{Keys: []string{"ctrl+c"}, Group: everywhere, Desc: "Leave at once."},
 	}
 	if len(m.stack) > 1 {
-		leave = key.Binding{Keys: []string{"q", "esc"}, Show: "esc", Label: "back", Group: everywhere, Desc: "Back to the screen before.", Do: m.back}
+		leave = key.Binding{Keys: []string{"q", "esc"}, Show: "esc", Label: "back", Group: everywhere,
+			Desc: "Back to the screen before.", Do: m.back}
 	}
 	return append(bs, leave)
 }

@@ -222,7 +222,8 @@ func (m *Model) drawStatus() string {
 			l.Text(t.Text, m.toast.Text)
 		}
 	case !m.e.Store.Connected && m.e.Store.Err != nil:
-		l.Text(t.Warn, "reconnecting"+t.Ellipsis).Space(1).Text(t.Dim, "what is shown may be old: ").Text(t.Dim, m.e.Store.Err.Error())
+		l.Text(t.Warn, "reconnecting"+t.Ellipsis).Space(1).Text(t.Dim, "what is shown may be old: ").Text(t.Dim,
+			m.e.Store.Err.Error())
 	case m.after != nil:
 		l.Text(t.Text, "Its shell opens when it is ready.").Text(t.Dim, " Any key keeps you here.")
 	default:

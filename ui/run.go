@@ -104,7 +104,8 @@ func Run(ctx context.Context, o Options) error {
 	}
 	m := NewModel(e, theme.Detect(o.Getenv, o.Config.Theme, o.Config.ASCII), hooks, w, h)
 	in := &termquery.Reader{File: o.In}
-	p = tea.NewProgram(&painted{m, t}, tea.WithInput(in), tea.WithOutput(o.Out), tea.WithoutRenderer(), tea.WithFilter(t.filter))
+	p = tea.NewProgram(&painted{m, t}, tea.WithInput(in), tea.WithOutput(o.Out), tea.WithoutRenderer(),
+		tea.WithFilter(t.filter))
 	in.Dark = func(dark bool) { go p.Send(darkMsg(dark)) } // the reader must not wait for the loop
 	in.Gone = cancel
 

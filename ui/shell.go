@@ -47,7 +47,8 @@ func (m *Model) openShell(id string) tea.Cmd {
 	ref := m.e.Store.Ref(r)
 	ctx, cancel := context.WithCancel(m.e.Ctx)
 	m.opening = cancel
-	m.show(&connecting{dialog.Notice{Title: "A shell on " + r.Name, Text: "Connecting" + m.e.Theme.Ellipsis, Hint: "enter ~ . will bring you back here; the shell goes on."}, cancel, false})
+	m.show(&connecting{dialog.Notice{Title: "A shell on " + r.Name, Text: "Connecting" + m.e.Theme.Ellipsis,
+		Hint: "enter ~ . will bring you back here; the shell goes on."}, cancel, false})
 	rows, cols := m.h, m.w
 	return func() tea.Msg {
 		s, err := m.hooks.Shell(ctx, ref, rows, cols)
@@ -145,6 +146,7 @@ func shellOpener(ctx context.Context, c *api.WorkspaceClient, t *terminal, geten
 		if err != nil {
 			return nil, err
 		}
-		return &attachShell{ctx: ctx, s: s, t: t, tty: attach.Terminal{In: t.in, Out: t.out, Escape: escape, Asker: q.divert, Greeting: "[berth: a shell on " + ref + "; enter ~ . comes back, and the shell goes on]"}}, nil
+		return &attachShell{ctx: ctx, s: s, t: t, tty: attach.Terminal{In: t.in, Out: t.out, Escape: escape, Asker: q.divert,
+			Greeting: "[berth: a shell on " + ref + "; enter ~ . comes back, and the shell goes on]"}}, nil
 	}
 }

@@ -46,7 +46,8 @@ func (m *Model) verbs() []palette.Verb {
 		}
 	}
 	entry := func(verb, desc string) palette.Verb {
-		v := palette.Verb{Name: verb, Desc: desc, Args: names, Do: on(func(rows []*data.Row) tea.Cmd { return action.Do(e, verb, rows) })}
+		v := palette.Verb{Name: verb, Desc: desc, Args: names,
+			Do: on(func(rows []*data.Row) tea.Cmd { return action.Do(e, verb, rows) })}
 		if e.ReadOnly && verb != action.Shell && verb != action.Console {
 			v.Why = "read-only (R switches it off)"
 		}
@@ -61,9 +62,10 @@ func (m *Model) verbs() []palette.Verb {
 		{Name: "show", Desc: "everything about an instance", Args: names, Do: on(func(rows []*data.Row) tea.Cmd {
 			return e.Send(screen.Open{Name: "detail", Arg: rows[0].ID})
 		})},
-		{Name: "top", Desc: "figures of an instance: GPUs, processes, disks, history", Args: names, Do: on(func(rows []*data.Row) tea.Cmd {
-			return e.Send(screen.Open{Name: "top", Arg: rows[0].ID})
-		})},
+		{Name: "top", Desc: "figures of an instance: GPUs, processes, disks, history", Args: names,
+			Do: on(func(rows []*data.Row) tea.Cmd {
+				return e.Send(screen.Open{Name: "top", Arg: rows[0].ID})
+			})},
 		open("wall", "wall", "all GPUs of the fleet", free),
 		open("attention", "attention", "what wants attention, and what to do", free),
 		entry(action.Start, "start instances"),
@@ -74,31 +76,39 @@ func (m *Model) verbs() []palette.Verb {
 		entry(action.Setup, "go on with a set-up that failed"),
 		entry(action.LetGo, "do without a set-up that failed"),
 		entry(action.Snapshot, "keep the disk of an instance as it is now"),
-		{Name: "snapshots", Desc: "the snapshots of an instance: take, restore, delete", Args: names, Do: on(func(rows []*data.Row) tea.Cmd {
-			return e.Send(screen.Open{Name: "snapshots", Arg: rows[0].ID})
-		})},
-		{Name: "inventory", Desc: "what is installed on an instance, or on two", Args: names, Do: on(func(rows []*data.Row) tea.Cmd {
-			arg := rows[0].ID
-			if len(rows) > 1 {
-				arg += " " + rows[1].ID
-			}
-			return e.Send(screen.Open{Name: "inventory", Arg: arg})
-		})},
+		{Name: "snapshots", Desc: "the snapshots of an instance: take, restore, delete", Args: names,
+			Do: on(func(rows []*data.Row) tea.Cmd {
+				return e.Send(screen.Open{Name: "snapshots", Arg: rows[0].ID})
+			})},
+		{Name: "inventory", Desc: "what is installed on an instance, or on two", Args: names,
+			Do: on(func(rows []*data.Row) tea.Cmd {
+				arg := rows[0].ID
+				if len(rows) > 1 {
+					arg += " " + rows[1].ID
+				}
+				return e.Send(screen.Open{Name: "inventory", Arg: arg})
+			})},
 		open("create", "create", "make an instance", free),
 		open("adopt", "adopt", "take in a machine that exists", func() []string { return []string{"local"} }),
 		open("events", "events", "what happened", names),
 		open("help", "help", "help, by page", assets.HelpTopics),
-		{Name: "refresh", Desc: "ask the provider how instances are", Args: names, Do: on(func(rows []*data.Row) tea.Cmd { return action.Refresh(e, rows) })},
-		{Name: "copy", Desc: "copy a value of an instance", Args: names, Do: on(func(rows []*data.Row) tea.Cmd { return action.CopyMenu(e, rows[0]) })},
-		{Name: "sort", Desc: "sort the fleet by a column; - turns it round", Args: sortNames, Do: m.onFleet(func(f *fleet.Fleet, arg string) tea.Cmd {
-			if !f.SortBy(arg) {
-				return screen.Warn("there is no column " + arg + ": " + strings.Join(fleet.ColumnNames(), ", "))
-			}
-			return nil
-		})},
-		{Name: "filter", Desc: "show only what matches; nothing shows all", Args: free, Do: m.onFleet(func(f *fleet.Fleet, arg string) tea.Cmd { f.Filter(arg); return nil })},
-		{Name: "theme", Desc: "colours for a dark or light background, or none", Args: func() []string { return []string{"dark", "light", "none"} }, Do: m.setTheme},
-		{Name: "readonly", Desc: "switch read-only on or off", Why: m.readOnlyFixed(), Do: func(string) tea.Cmd { return m.toggleReadOnly() }},
+		{Name: "refresh", Desc: "ask the provider how instances are", Args: names,
+			Do: on(func(rows []*data.Row) tea.Cmd { return action.Refresh(e, rows) })},
+		{Name: "copy", Desc: "copy a value of an instance", Args: names,
+			Do: on(func(rows []*data.Row) tea.Cmd { return action.CopyMenu(e, rows[0]) })},
+		{Name: "sort", Desc: "sort the fleet by a column; - turns it round", Args: sortNames,
+			Do: m.onFleet(func(f *fleet.Fleet, arg string) tea.Cmd {
+				if !f.SortBy(arg) {
+					return screen.Warn("there is no column " + arg + ": " + strings.Join(fleet.ColumnNames(), ", "))
+				}
+				return nil
+			})},
+		{Name: "filter", Desc: "show only what matches; nothing shows all", Args: free,
+			Do: m.onFleet(func(f *fleet.Fleet, arg string) tea.Cmd { f.Filter(arg); return nil })},
+		{Name: "theme", Desc: "colours for a dark or light background, or none",
+			Args: func() []string { return []string{"dark", "light", "none"} }, Do: m.setTheme},
+		{Name: "readonly", Desc: "switch read-only on or off", Why: m.readOnlyFixed(),
+			Do: func(string) tea.Cmd { return m.toggleReadOnly() }},
 		{Name: "mouse", Desc: "let the mouse go, or take it", Do: func(string) tea.Cmd { return m.toggleMouse() }},
 		{Name: "quit", Desc: "leave; what runs goes on running", Do: func(string) tea.Cmd { return m.quit() }},
 	}
@@ -110,9 +120,10 @@ func (m *Model) verbs() []palette.Verb {
 
 // otherWords are what people call the commands who know other tools.
 var otherWords = map[string][]string{
-	action.Shell:    {"shell", "terminal", "bash", "attach", "connect", "login"},
-	"show":          {"details", "info", "describe", "address", "ip"},
-	"top":           {"htop", "gpu", "nvtop", "nvitop", "nvidia-smi", "df", "ps", "figures", "metrics", "monitor", "history", "graph", "processes", "kill", "signal", "cpu", "memory", "disk", "usage"},
+	action.Shell: {"shell", "terminal", "bash", "attach", "connect", "login"},
+	"show":       {"details", "info", "describe", "address", "ip"},
+	"top": {"htop", "gpu", "nvtop", "nvitop", "nvidia-smi", "df", "ps", "figures", "metrics", "monitor",
+		"history", "graph", "processes", "kill", "signal", "cpu", "memory", "disk", "usage"},
 	"wall":          {"gpus", "all", "grid", "idle"},
 	"attention":     {"alerts", "alarms", "problems", "warnings", "findings", "acknowledge", "mute"},
 	action.Start:    {"run", "boot", "resume", "up"},

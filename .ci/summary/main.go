@@ -27,7 +27,8 @@ type event struct {
 
 func main() {
 	expected := flag.String("expected", "", "file of tests that may skip, PACKAGE.TEST a line")
-	again := flag.String("failed", "", "file that gets the failing tests, PACKAGE TEST a line, if they are few and all that is wrong")
+	again := flag.String("failed", "",
+		"file that gets the failing tests, PACKAGE TEST a line, if they are few and all that is wrong")
 	root := flag.String("root", "", "file that gets the tests that need root, PACKAGE TEST a line")
 	times := flag.String("times", "", "file to which SECONDS PACKAGE TEST is added, a test a line")
 	flag.Parse()

@@ -10,9 +10,9 @@
 //	boot       how the agent comes back after a reboot
 //
 // Package part says what a part is and what it gets; server runs the parts. Shared below them: login (the environment
-// of the user's login shell), root (what needs root), process (what outlives the agent, and sets of processes), shim (what
-// holds a terminal on such a process), embedded (programs that a release carries). supervise keeps the agent of a local
-// instance up and ends all of its processes.
+// of the user's login shell), root (what needs root), process (what outlives the agent, and sets of processes), shim
+// (what holds a terminal on such a process), embedded (programs that a release carries). supervise keeps the agent of a
+// local instance up and ends all of its processes.
 //
 // Here are the subcommands (main.go: `berth agent run`, `start`, `dial` and so on; the small main cmd/berth-agent has
 // the same), how one agent is kept per state folder and replaced by a newer one (start.go), how all streams go over one

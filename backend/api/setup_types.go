@@ -87,19 +87,21 @@ type Promise struct {
 
 // Inventory is what is really installed on an instance, read from it.
 type Inventory struct {
-	Instance   string       `json:"instance,omitempty"`
-	ReadAt     time.Time    `json:"read_at"`
-	System     string       `json:"system"`            // "Debian GNU/Linux 12 (bookworm)"
-	Release    string       `json:"release,omitempty"` // ID-VERSION of os-release: "debian-12"
-	Kernel     string       `json:"kernel"`
-	Arch       string       `json:"arch"`
-	Components []Component  `json:"components"`
-	Conda      []Conda      `json:"conda_environments"`
-	Python     []Conda      `json:"python_environments"` // Pythons that are not conda's: the system's, virtual environments
-	Kernels    []KernelSpec `json:"kernels"`
-	Errors     []string     `json:"errors,omitempty"` // what could not be read, and why
-	Unread     []string     `json:"unread,omitempty"` // components of which it is not known for that; "packages" and "kernel:" stand for all of these
-	Drift      []Drift      `json:"drift"`
+	Instance   string      `json:"instance,omitempty"`
+	ReadAt     time.Time   `json:"read_at"`
+	System     string      `json:"system"`            // "Debian GNU/Linux 12 (bookworm)"
+	Release    string      `json:"release,omitempty"` // ID-VERSION of os-release: "debian-12"
+	Kernel     string      `json:"kernel"`
+	Arch       string      `json:"arch"`
+	Components []Component `json:"components"`
+	Conda      []Conda     `json:"conda_environments"`
+	// Pythons that are not conda's: the system's, virtual environments
+	Python  []Conda      `json:"python_environments"`
+	Kernels []KernelSpec `json:"kernels"`
+	Errors  []string     `json:"errors,omitempty"` // what could not be read, and why
+	// components of which it is not known for that; "packages" and "kernel:" stand for all of these
+	Unread []string `json:"unread,omitempty"`
+	Drift  []Drift  `json:"drift"`
 }
 
 // Component is one thing that is installed. Version is empty where it does not say.

@@ -284,7 +284,8 @@ func FuzzStreamFromServer(f *testing.F) {
 		}()
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
-		_, err := NewStream(here, nil).Run(ctx, StreamIO{Stdin: strings.NewReader("in"), Stdout: io.Discard, Stderr: io.Discard,
+		_, err := NewStream(here, nil).Run(ctx, StreamIO{Stdin: strings.NewReader("in"), Stdout: io.Discard,
+			Stderr:  io.Discard,
 			Started: func(wire.Start) {}})
 		require.NotErrorIs(t, err, context.DeadlineExceeded)
 		if err != nil {

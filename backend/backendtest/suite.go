@@ -59,7 +59,8 @@ func (s Suite) spec(t *testing.T, b backend.Backend, tok string) backend.Spec {
 	require.NoError(t, err)
 	images, err := b.Images(t.Context())
 	require.NoError(t, err)
-	sp := backend.Spec{Token: tok, Name: "test-" + tok[len(tok)-6:], Tags: map[string]string{backend.TagOp: tok, backend.TagWorkspace: "w"}}
+	sp := backend.Spec{Token: tok, Name: "test-" + tok[len(tok)-6:], Tags: map[string]string{backend.TagOp: tok,
+		backend.TagWorkspace: "w"}}
 	for _, z := range sizes {
 		if z.Default {
 			sp.Size = z.Name
@@ -132,7 +133,8 @@ func (s Suite) TestInfo(t *testing.T) {
 	require.NotEmpty(t, info.Name)
 	require.NotEmpty(t, info.Title)
 	c := info.Capabilities
-	for name, can := range map[string]bool{"create": c.Create, "start": c.Start, "stop": c.Stop, "restart": c.Restart, "delete": c.Delete, "console": c.Console} {
+	for name, can := range map[string]bool{"create": c.Create, "start": c.Start, "stop": c.Stop, "restart": c.Restart,
+		"delete": c.Delete, "console": c.Console} {
 		if !can {
 			require.NotEmpty(t, c.Why[name], "the backend can't %s and does not say why", name)
 		}
@@ -247,7 +249,8 @@ func (s Suite) TestCutOff(t *testing.T) {
 		want        api.State
 	}{
 		{"stop after a stop", stop, stop, api.StateStopped}, {"start after a start", start, start, api.StateRunning},
-		{"stop", stop, stop, api.StateStopped}, {"stop after a start", start, stop, api.StateStopped}, {"start", start, start, api.StateRunning},
+		{"stop", stop, stop, api.StateStopped}, {"stop after a start", start, stop, api.StateStopped}, {"start", start, start,
+			api.StateRunning},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		_ = c.first(b, ctx) // whose answer nobody hears
@@ -381,7 +384,8 @@ func (s Suite) TestConcurrentCalls(t *testing.T) {
 			if err == nil && stopped == nil && got.State == api.StateStopped {
 				break
 			}
-			require.True(t, time.Now().Before(deadline), "state %s (%s, %v); the last stop said: %v", got.State, got.Reason, err, stopped)
+			require.True(t, time.Now().Before(deadline), "state %s (%s, %v); the last stop said: %v", got.State, got.Reason, err,
+				stopped)
 			time.Sleep(20 * time.Millisecond)
 		}
 	}

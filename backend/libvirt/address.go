@@ -15,7 +15,8 @@ const agentWithin = 2 * time.Second
 
 // addresses finds the addresses of running machines: by the leases of their network, by the guest agent,
 // by the host's ARP table, in that order.
-func (b *Backend) addresses(ctx context.Context, doms []golibvirt.Domain, entries []*entry) (map[golibvirt.UUID]string, error) {
+func (b *Backend) addresses(ctx context.Context, doms []golibvirt.Domain, entries []*entry) (map[golibvirt.UUID]string,
+	error) {
 	out := map[golibvirt.UUID]string{}
 	leases := map[string]map[string]lease{} // by network and MAC
 	var rest []int
@@ -74,14 +75,15 @@ type lease struct {
 
 // leases returns a network's leases by MAC: of several the one that lasts longest.
 func (b *Backend) leases(ctx context.Context, network string) (map[string]lease, error) {
-	all, err := call(ctx, b, "asking for the leases of the network "+network, func(l *golibvirt.Libvirt) ([]golibvirt.NetworkDhcpLease, error) {
-		n, err := l.NetworkLookupByName(network)
-		if err != nil {
-			return nil, err
-		}
-		leases, _, err := l.NetworkGetDhcpLeases(n, nil, 1, 0)
-		return leases, err
-	})
+	all, err := call(ctx, b, "asking for the leases of the network "+network,
+		func(l *golibvirt.Libvirt) ([]golibvirt.NetworkDhcpLease, error) {
+			n, err := l.NetworkLookupByName(network)
+			if err != nil {
+				return nil, err
+			}
+			leases, _, err := l.NetworkGetDhcpLeases(n, nil, 1, 0)
+			return leases, err
+		})
 	if isGone(err) || says(err, "is not active") {
 		return nil, nil // no network, no leases
 	}
@@ -112,10 +114,12 @@ func byMAC(all []golibvirt.NetworkDhcpLease) map[string]lease {
 func (b *Backend) askAround(ctx context.Context, dom golibvirt.Domain, mac string) string {
 	ctx, cancel := context.WithTimeout(ctx, agentWithin)
 	defer cancel()
-	for _, src := range []golibvirt.DomainInterfaceAddressesSource{golibvirt.DomainInterfaceAddressesSrcAgent, golibvirt.DomainInterfaceAddressesSrcArp} {
-		cards, err := call(ctx, b, "asking for the address of "+dom.Name, func(l *golibvirt.Libvirt) ([]golibvirt.DomainInterface, error) {
-			return l.DomainInterfaceAddresses(dom, uint32(src), 0)
-		})
+	for _, src := range []golibvirt.DomainInterfaceAddressesSource{golibvirt.DomainInterfaceAddressesSrcAgent,
+		golibvirt.DomainInterfaceAddressesSrcArp} {
+		cards, err := call(ctx, b, "asking for the address of "+dom.Name,
+			func(l *golibvirt.Libvirt) ([]golibvirt.DomainInterface, error) {
+				return l.DomainInterfaceAddresses(dom, uint32(src), 0)
+			})
 		if err != nil {
 			continue // no agent, no entry: nobody knows it yet
 		}

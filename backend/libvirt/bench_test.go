@@ -15,8 +15,10 @@ func (b *bench) fleet(t testing.TB, n int) {
 	l := b.d.Connect()
 	for i := range n {
 		token := fmt.Sprint("op-", i)
-		text, err := domainXML(plan{uuid: uuidText(uuidOf(token)), name: "berth-" + token, virtType: "qemu", arch: "x86_64", vcpus: 1, memory: 128 << 20, disk: "/d", seed: "/s", log: "/l",
-			net: network{kind: netUser}, meta: metadata{Token: token, Home: "h", Name: token, User: "berth", Network: netUser, Port: firstPort + i, Tags: tagsOf(map[string]string{backend.TagOp: token})}})
+		text, err := domainXML(plan{uuid: uuidText(uuidOf(token)), name: "berth-" + token, virtType: "qemu", arch: "x86_64",
+			vcpus: 1, memory: 128 << 20, disk: "/d", seed: "/s", log: "/l",
+			net: network{kind: netUser}, meta: metadata{Token: token, Home: "h", Name: token, User: "berth", Network: netUser,
+				Port: firstPort + i, Tags: tagsOf(map[string]string{backend.TagOp: token})}})
 		require.NoError(t, err)
 		_, err = l.DomainDefineXML(text)
 		require.NoError(t, err)

@@ -30,7 +30,8 @@ func (b *Backend) BuildImage(ctx context.Context, ref backend.Ref, im api.Image,
 		return err
 	}
 	if on {
-		return api.Errorf(api.CodeRefused, "%s is not stopped: an image of a disk in use would be broken", e.meta.Name).WithHint("berth stop %s, then try again", e.meta.Name)
+		return api.Errorf(api.CodeRefused, "%s is not stopped: an image of a disk in use would be broken", e.meta.Name).
+			WithHint("berth stop %s, then try again", e.meta.Name)
 	}
 	free, err := b.locks.lock(ctx, "image "+im.Name)
 	if err != nil {
@@ -78,8 +79,10 @@ func (b *Backend) BuildImage(ctx context.Context, ref backend.Ref, im api.Image,
 	}
 	mark := madePrefix + im.Name + "." + stamp + sidecarEnd
 	if err := b.writeSidecar(ctx, p, mark, sidecar{
-		Volume: name, Format: "qcow2", Bytes: after.allocation, Virtual: i.capacity, Name: im.Name, Description: im.Description, User: or(im.User, e.meta.User),
-		Arch: or(goArch[e.dom.OS.Type.Arch], goArch[h.arch]), Source: or(im.Source, e.meta.Name), Token: e.meta.Token, Profiles: im.Profiles, BuiltAt: time.Now().UTC().Truncate(time.Second),
+		Volume: name, Format: "qcow2", Bytes: after.allocation, Virtual: i.capacity, Name: im.Name,
+		Description: im.Description, User: or(im.User, e.meta.User),
+		Arch: or(goArch[e.dom.OS.Type.Arch], goArch[h.arch]), Source: or(im.Source, e.meta.Name), Token: e.meta.Token,
+		Profiles: im.Profiles, BuiltAt: time.Now().UTC().Truncate(time.Second),
 		Kernel: e.meta.Kernel, Initrd: e.meta.Initrd, Cmdline: e.meta.Append,
 	}); err != nil {
 		return err
@@ -106,7 +109,8 @@ func (b *Backend) imageNameFree(ctx context.Context, p pool, name, token string)
 	if err != nil || !ok || s.Token == token {
 		return err
 	}
-	return api.Errorf(api.CodeConflict, "the image %s was made from another machine, %s", name, s.Source).WithHint("choose another name, or remove it: berth image rm %s", name)
+	return api.Errorf(api.CodeConflict, "the image %s was made from another machine, %s", name, s.Source).
+		WithHint("choose another name, or remove it: berth image rm %s", name)
 }
 
 // baseOf is the sidecar of an image's volume by its path.
@@ -124,7 +128,8 @@ func (b *Backend) baseOf(ctx context.Context, p pool, path string) (sidecar, boo
 }
 
 // flatten copies a volume into one that depends on no other, saying how far it is.
-func (b *Backend) flatten(ctx context.Context, p pool, from golibvirt.StorageVol, v volSpec, say func(done int64)) (golibvirt.StorageVol, error) {
+func (b *Backend) flatten(ctx context.Context, p pool, from golibvirt.StorageVol, v volSpec,
+	say func(done int64)) (golibvirt.StorageVol, error) {
 	text, err := v.xml()
 	if err != nil {
 		return golibvirt.StorageVol{}, err
@@ -253,7 +258,8 @@ func (b *Backend) DeleteImage(ctx context.Context, name string) error {
 		}
 		if by := users[p.file(s.Volume)]; len(by) > 0 {
 			slices.Sort(by)
-			return api.Errorf(api.CodeRefused, "the image %s is the base of %s", name, strings.Join(by, ", ")).WithHint("delete these first, or keep the image")
+			return api.Errorf(api.CodeRefused, "the image %s is the base of %s", name, strings.Join(by, ", ")).
+				WithHint("delete these first, or keep the image")
 		}
 		all = append(all, s)
 	}
@@ -265,7 +271,8 @@ func (b *Backend) DeleteImage(ctx context.Context, name string) error {
 			return err
 		}
 		for _, path := range []string{s.Kernel, s.Initrd} {
-			if file, ok := strings.CutPrefix(path, p.path+"/"); ok && strings.HasPrefix(file, bootPrefix) && len(users[path]) == 0 && s.Name == "" {
+			if file, ok := strings.CutPrefix(path, p.path+"/"); ok && strings.HasPrefix(file, bootPrefix) &&
+				len(users[path]) == 0 && s.Name == "" {
 				if err := b.removeMarked(ctx, p, file, file+sidecarEnd); err != nil {
 					return err
 				}
@@ -276,7 +283,8 @@ func (b *Backend) DeleteImage(ctx context.Context, name string) error {
 }
 
 func noImage(name string) error {
-	return api.Errorf(api.CodeNotFound, "libvirt has no image %q in its pool", name).WithHint("berth images --backend libvirt lists them")
+	return api.Errorf(api.CodeNotFound, "libvirt has no image %q in its pool", name).
+		WithHint("berth images --backend libvirt lists them")
 }
 
 // catalogueMarks are the sidecars of an image of the catalogue.
@@ -303,7 +311,9 @@ func (b *Backend) catalogueMarks(vols []golibvirt.StorageVol, name string) ([]st
 
 // volumeXML reads a volume's description.
 func (b *Backend) volumeXML(ctx context.Context, vol golibvirt.StorageVol) (*libvirtxml.StorageVolume, error) {
-	text, err := call(ctx, b, "looking at the volume "+vol.Name, func(l *golibvirt.Libvirt) (string, error) { return l.StorageVolGetXMLDesc(vol, 0) })
+	text, err := call(ctx, b, "looking at the volume "+vol.Name, func(l *golibvirt.Libvirt) (string, error) {
+		return l.StorageVolGetXMLDesc(vol, 0)
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -62,7 +62,8 @@ func (b *Backend) perform(ctx context.Context, dom golibvirt.Domain, e *entry, w
 	case awaitOff:
 		return api.Errorf(api.CodeConflict, "%s is still shutting down", e.meta.Name).WithHint("start it when it is stopped")
 	case refusePaused:
-		return api.Errorf(api.CodeRefused, "%s is paused and can't shut down: switching it off would lose what it has not written", e.meta.Name).
+		return api.Errorf(api.CodeRefused,
+			"%s is paused and can't shut down: switching it off would lose what it has not written", e.meta.Name).
 			WithHint("let it go on: berth start %s; or switch it off: berth stop %s --force", e.meta.Name, e.meta.Name)
 	}
 	return nil
@@ -101,7 +102,8 @@ func (b *Backend) run(ctx context.Context, dom golibvirt.Domain, e *entry) error
 				return err
 			}
 		case says(err, "Cannot allocate memory", "cannot set up guest memory"):
-			return api.Errorf(api.CodeCapacity, "%w", err).WithHint("its host has too little free memory: stop another machine there")
+			return api.Errorf(api.CodeCapacity, "%w", err).
+				WithHint("its host has too little free memory: stop another machine there")
 		case says(err, "is in use by driver", "is in use by domain") && try < 3:
 			// Another process was faster.
 			ferr := b.freshGPUs(ctx, dom, e)
@@ -112,7 +114,8 @@ func (b *Backend) run(ctx context.Context, dom golibvirt.Domain, e *entry) error
 				return ferr
 			}
 		case says(err, "is in use by driver", "is in use by domain"):
-			return api.Errorf(api.CodeConflict, "%w", err).WithHint("another machine has the device; start it again when that one is stopped")
+			return api.Errorf(api.CodeConflict, "%w", err).
+				WithHint("another machine has the device; start it again when that one is stopped")
 		default:
 			return err
 		}
@@ -134,7 +137,8 @@ func portTaken(err error) bool {
 }
 
 // redefine changes the definition of a domain that is switched off.
-func (b *Backend) redefine(ctx context.Context, dom golibvirt.Domain, f func(d *libvirtxml.Domain, m *metadata) error) error {
+func (b *Backend) redefine(ctx context.Context, dom golibvirt.Domain, f func(d *libvirtxml.Domain,
+	m *metadata) error) error {
 	what := "changing the definition of " + dom.Name
 	text, err := call(ctx, b, what, func(l *golibvirt.Libvirt) (string, error) {
 		return l.DomainGetXMLDesc(dom, golibvirt.DomainXMLInactive|golibvirt.DomainXMLSecure)
@@ -145,7 +149,9 @@ func (b *Backend) redefine(ctx context.Context, dom golibvirt.Domain, f func(d *
 	if text, err = change(text, f); err != nil {
 		return err
 	}
-	_, err = call(ctx, b, what, func(l *golibvirt.Libvirt) (golibvirt.Domain, error) { return l.DomainDefineXMLFlags(text, 0) })
+	_, err = call(ctx, b, what, func(l *golibvirt.Libvirt) (golibvirt.Domain, error) {
+		return l.DomainDefineXMLFlags(text, 0)
+	})
 	b.known.forget(dom.UUID)
 	return err
 }
@@ -228,7 +234,9 @@ func (b *Backend) ForceRestart(ctx context.Context, ref backend.Ref) error {
 
 // destroy switches a domain off; it succeeds if it is off.
 func (b *Backend) destroy(ctx context.Context, dom golibvirt.Domain, flags golibvirt.DomainDestroyFlagsValues) error {
-	err := b.do(ctx, "switching off "+dom.Name, func(l *golibvirt.Libvirt) error { return l.DomainDestroyFlags(dom, flags) })
+	err := b.do(ctx, "switching off "+dom.Name, func(l *golibvirt.Libvirt) error {
+		return l.DomainDestroyFlags(dom, flags)
+	})
 	if isGone(err) || says(err, "is not running") {
 		return nil
 	}
@@ -282,7 +290,8 @@ func (b *Backend) undefine(ctx context.Context, dom golibvirt.Domain) error {
 		return err
 	}
 	b.fault("libvirt.delete.destroyed")
-	flags := golibvirt.DomainUndefineManagedSave | golibvirt.DomainUndefineSnapshotsMetadata | golibvirt.DomainUndefineNvram | golibvirt.DomainUndefineCheckpointsMetadata
+	flags := golibvirt.DomainUndefineManagedSave | golibvirt.DomainUndefineSnapshotsMetadata |
+		golibvirt.DomainUndefineNvram | golibvirt.DomainUndefineCheckpointsMetadata
 	err := b.do(ctx, "removing "+dom.Name, func(l *golibvirt.Libvirt) error { return l.DomainUndefineFlags(dom, flags) })
 	b.known.forget(dom.UUID)
 	if err != nil && !isGone(err) && !strings.Contains(err.Error(), "transient") {

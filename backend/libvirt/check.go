@@ -71,7 +71,8 @@ func (b *Backend) checkSizes(ctx context.Context) (out []api.Check) {
 		switch {
 		case len(why) == 0:
 		case z.own:
-			c := check("size "+z.Name, "warn", "it is not offered, since the host is too small for it: %s", strings.Join(why, ", "))
+			c := check("size "+z.Name, "warn", "it is not offered, since the host is too small for it: %s",
+				strings.Join(why, ", "))
 			c.Fix = "make it smaller in " + b.cfg.sizes
 			out = append(out, c)
 		default:
@@ -79,7 +80,8 @@ func (b *Backend) checkSizes(ctx context.Context) (out []api.Check) {
 		}
 	}
 	if len(too) > 0 {
-		out = append(out, check("sizes", "info", "not offered, since the host (%d vCPUs, %s) has too little for them: %s", h.vcpus, humanize.IBytes(uint64(h.memory)), strings.Join(too, ", ")))
+		out = append(out, check("sizes", "info", "not offered, since the host (%d vCPUs, %s) has too little for them: %s",
+			h.vcpus, humanize.IBytes(uint64(h.memory)), strings.Join(too, ", ")))
 	}
 	return out
 }
@@ -114,7 +116,8 @@ func (b *Backend) checkVersion(ctx context.Context) api.Check {
 	if err != nil {
 		return failed("libvirtd", err)
 	}
-	return check("libvirtd", "ok", "%s: libvirt %s, qemu %s on %s", b.cfg.uri.text, version(v.lib), version(v.qemu), v.host)
+	return check("libvirtd", "ok", "%s: libvirt %s, qemu %s on %s", b.cfg.uri.text, version(v.lib), version(v.qemu),
+		v.host)
 }
 
 func (b *Backend) checkAccel(ctx context.Context) api.Check {
@@ -129,7 +132,8 @@ func (b *Backend) checkAccel(ctx context.Context) api.Check {
 	case t == "kvm":
 		return check("acceleration", "ok", "machines run on KVM")
 	case b.cfg.accel == "emulate":
-		return check("acceleration", "info", "machines are emulated, as backend.libvirt.accel says: some ten times slower than KVM")
+		return check("acceleration", "info",
+			"machines are emulated, as backend.libvirt.accel says: some ten times slower than KVM")
 	}
 	c := check("acceleration", "warn", "machines are emulated, some ten times slower: %s", h.noKVM)
 	c.Fix = "switch virtualization on in the firmware of that host; inside a virtual machine, nested virtualization on its host"
@@ -151,7 +155,8 @@ func (b *Backend) checkPool(ctx context.Context) api.Check {
 	if err != nil {
 		return failed("pool", err)
 	}
-	text := fmt.Sprintf("the pool %s (%s) has %s of %s free", b.cfg.pool, p.path, humanize.IBytes(uint64(i.free)), humanize.IBytes(uint64(i.capacity)))
+	text := fmt.Sprintf("the pool %s (%s) has %s of %s free", b.cfg.pool, p.path, humanize.IBytes(uint64(i.free)),
+		humanize.IBytes(uint64(i.capacity)))
 	if i.free >= lowSpace {
 		return check("pool", "ok", "%s", text)
 	}

@@ -98,7 +98,9 @@ func (b *Backend) connect(ctx context.Context) (*conn, error) {
 	if b.cfg.uri.session {
 		at = golibvirt.QEMUSession
 	}
-	if _, err := ask(ctx, c, func(l *golibvirt.Libvirt) (struct{}, error) { return struct{}{}, l.ConnectToURI(at) }); err != nil {
+	if _, err := ask(ctx, c, func(l *golibvirt.Libvirt) (struct{}, error) {
+		return struct{}{}, l.ConnectToURI(at)
+	}); err != nil {
 		c.close()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -107,7 +109,8 @@ func (b *Backend) connect(ctx context.Context) (*conn, error) {
 		if errors.As(err, &e) {
 			return nil, b.explain("connecting to libvirtd", err)
 		}
-		return nil, api.Errorf(api.CodeUnreachable, "connecting to libvirtd (%s): %w", b.cfg.uri.text, err).WithHint("%s", b.cfg.uri.look())
+		return nil, api.Errorf(api.CodeUnreachable, "connecting to libvirtd (%s): %w", b.cfg.uri.text, err).
+			WithHint("%s", b.cfg.uri.look())
 	}
 	return c, nil
 }

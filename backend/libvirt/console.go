@@ -35,7 +35,8 @@ func (b *Backend) Console(ctx context.Context, ref backend.Ref) ([]byte, error) 
 		return nil, err
 	}
 	if !ok {
-		return nil, api.Errorf(api.CodeFailed, "the console log of %s, %s, is not in the pool %s", e.meta.Name, name, p.pool.Name)
+		return nil, api.Errorf(api.CodeFailed, "the console log of %s, %s, is not in the pool %s", e.meta.Name, name,
+			p.pool.Name)
 	}
 	i, err := b.volumeInfo(ctx, vol)
 	if err != nil {

@@ -22,7 +22,8 @@ const attempts = 8
 // killed: what is there and fits is used.
 func (b *Backend) Create(ctx context.Context, spec backend.Spec) (backend.Machine, error) {
 	if !goodToken().MatchString(spec.Token) {
-		return backend.Machine{}, api.Errorf(api.CodeUsage, "creating %s: the token %q can't name a volume", spec.Name, spec.Token)
+		return backend.Machine{}, api.Errorf(api.CodeUsage, "creating %s: the token %q can't name a volume", spec.Name,
+			spec.Token)
 	}
 	unlock, err := b.locks.lock(ctx, "machine "+uuidText(uuidOf(spec.Token)))
 	if err != nil {
@@ -44,7 +45,8 @@ func (b *Backend) Create(ctx context.Context, spec backend.Spec) (backend.Machin
 	}
 	err = b.asItIs(ctx, dom, func(now stateAnswer) error {
 		// A domain that was switched off since it was made is left so.
-		never := now.is(golibvirt.DomainShutoff, int32(golibvirt.DomainShutoffUnknown), int32(golibvirt.DomainShutoffFailed), int32(golibvirt.DomainShutoffDaemon))
+		never := now.is(golibvirt.DomainShutoff, int32(golibvirt.DomainShutoffUnknown), int32(golibvirt.DomainShutoffFailed),
+			int32(golibvirt.DomainShutoffDaemon))
 		if !never && !now.is(golibvirt.DomainPaused, int32(golibvirt.DomainPausedStartingUp)) {
 			return nil
 		}
@@ -129,10 +131,13 @@ func (b *Backend) define(ctx context.Context, spec backend.Spec) (golibvirt.Doma
 	b.fault("libvirt.create.disk")
 	pl := plan{
 		uuid: uuidText(uuidOf(spec.Token)), arch: h.libvirtArch(from.arch), vcpus: z.VCPUs, memory: z.memory,
-		disk: p.file(name(volDisk)), seed: p.file(name(volSeed)), log: p.file(name(volLog)), kernel: from.kernel, initrd: from.initrd, net: n,
+		disk: p.file(name(volDisk)), seed: p.file(name(volSeed)), log: p.file(name(volLog)), kernel: from.kernel,
+		initrd: from.initrd, net: n,
 		meta: metadata{
-			Token: spec.Token, Home: b.env.HomeID, Pool: b.cfg.pool, Name: spec.Name, Size: spec.Size, Image: from.name, User: from.user, Network: n.String(), Disk: disk,
-			SSH: spec.SSH, Created: time.Now().UTC().Format(time.RFC3339), Keys: spec.Access.AuthorizedKeys, Tags: tagsOf(spec.Tags), Profile: from.profile, Copied: from.clone || from.own,
+			Token: spec.Token, Home: b.env.HomeID, Pool: b.cfg.pool, Name: spec.Name, Size: spec.Size, Image: from.name,
+			User: from.user, Network: n.String(), Disk: disk,
+			SSH: spec.SSH, Created: time.Now().UTC().Format(time.RFC3339), Keys: spec.Access.AuthorizedKeys,
+			Tags: tagsOf(spec.Tags), Profile: from.profile, Copied: from.clone || from.own,
 			Base: from.backing, Kernel: from.kernel, Initrd: from.initrd, Append: from.cmdline,
 		},
 	}
@@ -168,7 +173,8 @@ func (b *Backend) define(ctx context.Context, spec backend.Spec) (golibvirt.Doma
 func (b *Backend) defineDomain(ctx context.Context, pl plan) (golibvirt.Domain, error) {
 	if pl.net.kind == netUser {
 		if pl.meta.Port = b.port(pl.meta.Token); pl.meta.Port == 0 {
-			return golibvirt.Domain{}, api.Errorf(api.CodeCapacity, "creating %s: every port from %d on is in use", pl.meta.Name, firstPort)
+			return golibvirt.Domain{}, api.Errorf(api.CodeCapacity, "creating %s: every port from %d on is in use", pl.meta.Name,
+				firstPort)
 		}
 	}
 	first, second := domainName(pl.meta.Name, pl.meta.Token)
@@ -177,7 +183,9 @@ func (b *Backend) defineDomain(ctx context.Context, pl plan) (golibvirt.Domain, 
 		if err != nil {
 			return golibvirt.Domain{}, err
 		}
-		dom, err := call(ctx, b, "defining the machine "+pl.meta.Name, func(l *golibvirt.Libvirt) (golibvirt.Domain, error) { return l.DomainDefineXMLFlags(text, 0) })
+		dom, err := call(ctx, b, "defining the machine "+pl.meta.Name, func(l *golibvirt.Libvirt) (golibvirt.Domain, error) {
+			return l.DomainDefineXMLFlags(text, 0)
+		})
 		if err == nil || !says(err, "already exists", "is already defined") {
 			return dom, err
 		}
@@ -206,7 +214,8 @@ func (b *Backend) port(token string) int {
 // diskSize is the size of a new machine's disk.
 func diskSize(spec backend.Spec, z size, from made) (int64, error) {
 	if spec.DiskBytes > 0 && spec.DiskBytes < from.virtual {
-		return 0, api.Errorf(api.CodeUsage, "a disk of %s is too small: %s needs %s", humanize.IBytes(uint64(spec.DiskBytes)), or(from.name, "the disk that is copied"), humanize.IBytes(uint64(from.virtual)))
+		return 0, api.Errorf(api.CodeUsage, "a disk of %s is too small: %s needs %s", humanize.IBytes(uint64(spec.DiskBytes)),
+			or(from.name, "the disk that is copied"), humanize.IBytes(uint64(from.virtual)))
 	}
 	if spec.DiskBytes > 0 {
 		return spec.DiskBytes &^ 511, nil
@@ -244,7 +253,8 @@ func (b *Backend) isOverlay(ctx context.Context, vol golibvirt.StorageVol, v vol
 	if err != nil {
 		return false, err
 	}
-	return x.Capacity != nil && int64(x.Capacity.Value) == v.bytes && x.BackingStore != nil && x.BackingStore.Path == v.backing, nil
+	return x.Capacity != nil && int64(x.Capacity.Value) == v.bytes && x.BackingStore != nil &&
+		x.BackingStore.Path == v.backing, nil
 }
 
 // copyDisk copies another volume; a copy that a predecessor did not finish is made again.
@@ -264,7 +274,9 @@ func (b *Backend) copyDisk(ctx context.Context, p pool, v volSpec, from golibvir
 	if err != nil || want <= virtual {
 		return err
 	}
-	return b.do(ctx, "growing the disk "+v.name, func(l *golibvirt.Libvirt) error { return l.StorageVolResize(vol, uint64(want), 0) })
+	return b.do(ctx, "growing the disk "+v.name, func(l *golibvirt.Libvirt) error {
+		return l.StorageVolResize(vol, uint64(want), 0)
+	})
 }
 
 // seedStep is what the size of a seed volume is a multiple of: a seed that is written again fits.
@@ -289,8 +301,10 @@ func (b *Backend) handIn(ctx context.Context, arch string) (*cloudinit.Agent, er
 }
 
 // writeSeed makes or rewrites a machine's seed; without access it has no host key.
-func (b *Backend) writeSeed(ctx context.Context, p pool, m *metadata, access *backend.Access, agent *cloudinit.Agent) error {
-	c := cloudinit.Config{InstanceID: m.Token, Hostname: m.Name, User: m.User, AuthorizedKeys: m.Keys, Copied: m.Copied, Agent: agent}
+func (b *Backend) writeSeed(ctx context.Context, p pool, m *metadata, access *backend.Access,
+	agent *cloudinit.Agent) error {
+	c := cloudinit.Config{InstanceID: m.Token, Hostname: m.Name, User: m.User, AuthorizedKeys: m.Keys, Copied: m.Copied,
+		Agent: agent}
 	if access != nil {
 		c.HostKey, c.HostKeyPublic = access.HostKey, access.HostKeyPublic
 	}
@@ -310,7 +324,9 @@ func (b *Backend) writeSeed(ctx context.Context, p pool, m *metadata, access *ba
 			return err
 		}
 		if i.capacity < n {
-			if err := b.do(ctx, "growing the volume "+name, func(l *golibvirt.Libvirt) error { return l.StorageVolResize(vol, uint64(n), 0) }); err != nil {
+			if err := b.do(ctx, "growing the volume "+name, func(l *golibvirt.Libvirt) error {
+				return l.StorageVolResize(vol, uint64(n), 0)
+			}); err != nil {
 				return err
 			}
 		}

@@ -27,7 +27,8 @@ func openBare(t testing.TB) *bench {
 	out, err := exec.Command("qemu-img", "create", "-q", "-f", "qcow2", disk, "64M").CombinedOutput()
 	require.NoError(t, err, string(out))
 	b := &bench{d: d, key: newKey(t)}
-	b.env = environment(t, d, libvirttest.WriteCatalogue(t, t.TempDir(), libvirttest.Guest{Name: "empty", Disk: disk, User: "berth", Arch: "amd64"}))
+	b.env = environment(t, d, libvirttest.WriteCatalogue(t, t.TempDir(), libvirttest.Guest{Name: "empty", Disk: disk,
+		User: "berth", Arch: "amd64"}))
 	b.Backend = b.again(t)
 	return b
 }
@@ -46,9 +47,11 @@ func (b *bench) defined(t testing.TB, s backend.Spec) backend.Machine {
 func TestAgainstADaemon(t *testing.T) {
 	b := openBare(t)
 	for name, f := range map[string]func(*testing.T, *bench){
-		"whole": testWhole, "foreign": testForeign, "behind": testBehind, "leftovers": testLeftovers, "cut": testCut, "earlier": testEarlier,
-		"names": testNames, "refusals": testRefusals, "sealed": testSealed, "checks": testChecks, "change": testChange,
-		"remote": testRemote, "pool": testPool, "wrongpool": testWrongPool, "otherpool": testOtherPool, "space": testNoSpace, "planned": testPlanned,
+		"whole": testWhole, "foreign": testForeign, "behind": testBehind, "leftovers": testLeftovers, "cut": testCut,
+		"earlier": testEarlier,
+		"names":   testNames, "refusals": testRefusals, "sealed": testSealed, "checks": testChecks, "change": testChange,
+		"remote": testRemote, "pool": testPool, "wrongpool": testWrongPool, "otherpool": testOtherPool, "space": testNoSpace,
+		"planned": testPlanned,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, b) })
 	}
@@ -72,9 +75,13 @@ func testWhole(t *testing.T, b *bench) {
 	require.Equal(t, m, all[0])
 
 	// The XML holds to libvirt's own schema, and the overlay holds no copy of the image.
-	dom, err := call(t.Context(), b.Backend, "", func(l *golibvirt.Libvirt) (golibvirt.Domain, error) { return l.DomainLookupByUUID(uuidOf(s.Token)) })
+	dom, err := call(t.Context(), b.Backend, "", func(l *golibvirt.Libvirt) (golibvirt.Domain, error) {
+		return l.DomainLookupByUUID(uuidOf(s.Token))
+	})
 	require.NoError(t, err)
-	text, err := call(t.Context(), b.Backend, "", func(l *golibvirt.Libvirt) (string, error) { return l.DomainGetXMLDesc(dom, 0) })
+	text, err := call(t.Context(), b.Backend, "", func(l *golibvirt.Libvirt) (string, error) {
+		return l.DomainGetXMLDesc(dom, 0)
+	})
 	require.NoError(t, err)
 	_, err = call(t.Context(), b.Backend, "", func(l *golibvirt.Libvirt) (golibvirt.Domain, error) {
 		return l.DomainDefineXMLFlags(text, golibvirt.DomainDefineValidate)
@@ -85,7 +92,8 @@ func testWhole(t *testing.T, b *bench) {
 		Actual  int64  `json:"actual-size"`
 		Virtual int64  `json:"virtual-size"`
 	}
-	out, err := exec.Command("qemu-img", "info", "--output=json", filepath.Join(b.d.Pool, volName(b.env.HomeID, s.Token, volDisk))).Output()
+	out, err := exec.Command("qemu-img", "info", "--output=json", filepath.Join(b.d.Pool, volName(b.env.HomeID, s.Token,
+		volDisk))).Output()
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(out, &info))
 	require.Contains(t, info.Backing, basePrefix)
@@ -101,8 +109,10 @@ func testForeign(t *testing.T, b *bench) {
 	s, u := b.spec("empty"), b.spec("empty")
 	l := b.d.Connect()
 	for _, x := range []string{
-		"<domain type='qemu'><name>berth-" + s.Name + "</name><memory>65536</memory><os><type arch='x86_64'>hvm</type></os></domain>",
-		"<domain type='qemu'><name>other</name><uuid>" + uuidText(uuidOf(u.Token)) + "</uuid><memory>65536</memory><os><type arch='x86_64'>hvm</type></os></domain>",
+		"<domain type='qemu'><name>berth-" + s.Name +
+			"</name><memory>65536</memory><os><type arch='x86_64'>hvm</type></os></domain>",
+		"<domain type='qemu'><name>other</name><uuid>" + uuidText(uuidOf(u.Token)) +
+			"</uuid><memory>65536</memory><os><type arch='x86_64'>hvm</type></os></domain>",
 	} {
 		dom, err := l.DomainDefineXML(x)
 		require.NoError(t, err)
@@ -113,9 +123,16 @@ func testForeign(t *testing.T, b *bench) {
 		}()
 		ref := backend.Ref{ID: uuidText(dom.UUID)}
 		for name, f := range map[string]func() error{
-			"get": func() error { _, err := b.Get(t.Context(), ref); return err }, "start": func() error { return b.Start(t.Context(), ref) },
-			"stop": func() error { return b.Stop(t.Context(), ref) }, "force": func() error { return b.ForceStop(t.Context(), ref) },
-			"seal": func() error { return b.Seal(t.Context(), ref) }, "snapshot": func() error { return b.Snapshot(t.Context(), ref, "x") },
+			"get":   func() error { _, err := b.Get(t.Context(), ref); return err },
+			"start": func() error { return b.Start(t.Context(), ref) },
+			"stop":  func() error { return b.Stop(t.Context(), ref) }, "force": func() error {
+				return b.ForceStop(t.Context(),
+					ref)
+			},
+			"seal": func() error { return b.Seal(t.Context(), ref) }, "snapshot": func() error {
+				return b.Snapshot(t.Context(),
+					ref, "x")
+			},
 		} {
 			require.ErrorIs(t, f(), backend.ErrNotFound, name)
 		}
@@ -203,7 +220,8 @@ func testCut(t *testing.T, b *bench) {
 	for name, cut := range map[string]func(){
 		"no mark": func() { require.NoError(t, os.Remove(marks[0])) },
 		"half mark": func() {
-			require.NoError(t, os.WriteFile(marks[0], append(mark[:len(mark)/2:len(mark)/2], make([]byte, len(mark)/2)...), 0o600))
+			require.NoError(t, os.WriteFile(marks[0], append(mark[:len(mark)/2:len(mark)/2], make([]byte, len(mark)/2)...),
+				0o600))
 		},
 	} {
 		cut()
@@ -221,7 +239,8 @@ func testCut(t *testing.T, b *bench) {
 		now, err := os.ReadFile(base)
 		require.NoError(t, err)
 		require.Equal(t, whole, now, name)
-		out, err := exec.Command("qemu-img", "check", filepath.Join(b.d.Pool, volName(b.env.HomeID, s.Token, volDisk))).CombinedOutput()
+		out, err := exec.Command("qemu-img", "check", filepath.Join(b.d.Pool, volName(b.env.HomeID, s.Token,
+			volDisk))).CombinedOutput()
 		require.NoError(t, err, string(out))
 		require.NoError(t, b.Delete(t.Context(), refOf(s)))
 	}
@@ -262,7 +281,8 @@ func testEarlier(t *testing.T, b *bench) {
 	images, err := b.Images(t.Context())
 	require.NoError(t, err)
 	last := images[len(images)-1]
-	require.Equal(t, []any{"base.1", "built", s.Name, []string{"b"}, true, "berth"}, []any{last.Name, last.Origin, last.Source, last.Profiles, last.Cached, last.User})
+	require.Equal(t, []any{"base.1", "built", s.Name, []string{"b"}, true, "berth"}, []any{last.Name, last.Origin,
+		last.Source, last.Profiles, last.Cached, last.User})
 	on := b.spec("base.1")
 	b.defined(t, on)
 	err = b.DeleteImage(t.Context(), "base.1")
@@ -351,7 +371,8 @@ func testChecks(t *testing.T, b *bench) {
 	before := b.cfg.sizes
 	defer func() { b.cfg.sizes = before }()
 	b.cfg.sizes = filepath.Join(t.TempDir(), "sizes.toml")
-	require.NoError(t, os.WriteFile(b.cfg.sizes, []byte("[[size]]\nname='big'\nvcpus=4000\nmemory='60TiB'\n[[size]]\nname='tiny'\nvcpus=1\nmemory='64MiB'\n"), 0o600))
+	require.NoError(t, os.WriteFile(b.cfg.sizes,
+		[]byte("[[size]]\nname='big'\nvcpus=4000\nmemory='60TiB'\n[[size]]\nname='tiny'\nvcpus=1\nmemory='64MiB'\n"), 0o600))
 	for _, c := range b.Check(t.Context()) {
 		says[c.Name] = c.Message
 		require.Contains(t, []string{"ok", "info", "warn", "fail"}, c.Status)
@@ -375,7 +396,9 @@ func testChange(t *testing.T, b *bench) {
 	l := b.d.Connect()
 	dom, err := l.DomainLookupByUUID(uuidOf(s.Token))
 	require.NoError(t, err)
-	require.NoError(t, l.DomainSetMetadata(dom, int32(golibvirt.DomainMetadataElement), golibvirt.OptString{"<mine a='1'/>"}, golibvirt.OptString{"o"}, golibvirt.OptString{"urn:other"}, golibvirt.DomainAffectConfig))
+	require.NoError(t, l.DomainSetMetadata(dom, int32(golibvirt.DomainMetadataElement),
+		golibvirt.OptString{"<mine a='1'/>"}, golibvirt.OptString{"o"}, golibvirt.OptString{"urn:other"},
+		golibvirt.DomainAffectConfig))
 	b.ports.refuse(b.port(s.Token), time.Now())
 	port := b.port(s.Token)
 	require.NoError(t, b.movePort(t.Context(), dom, port))
@@ -420,7 +443,8 @@ func testPlanned(t *testing.T, b *bench) {
 		"removed": func() { write("", "") },
 		"broken":  func() { write("[[image]]\ncolour = 1\n", "[[size]]\n") },
 		"replaced": func() {
-			write(fmt.Sprintf("[[image]]\nname = 'empty'\narch = 'amd64'\nuser = 'eve'\npath = %q\n", other), "[[size]]\nname='t1'\nvcpus=2\nmemory='256MiB'\n")
+			write(fmt.Sprintf("[[image]]\nname = 'empty'\narch = 'amd64'\nuser = 'eve'\npath = %q\n", other),
+				"[[size]]\nname='t1'\nvcpus=2\nmemory='256MiB'\n")
 		},
 	} {
 		edit()
@@ -430,7 +454,8 @@ func testPlanned(t *testing.T, b *bench) {
 		require.NoError(t, err, name)
 		m, err := n.Get(t.Context(), refOf(s))
 		require.NoError(t, err)
-		require.Equal(t, []any{"empty", "berth", "t1", 1, int64(128 << 20), int64(1 << 30)}, []any{m.Image, m.User, m.Size, m.VCPUs, m.MemoryBytes, m.DiskBytes}, name)
+		require.Equal(t, []any{"empty", "berth", "t1", 1, int64(128 << 20), int64(1 << 30)}, []any{m.Image, m.User, m.Size,
+			m.VCPUs, m.MemoryBytes, m.DiskBytes}, name)
 		require.NoError(t, b.Delete(t.Context(), refOf(s)))
 		if name == "removed" {
 			require.ErrorContains(t, n.Prepare(t.Context(), old, nil), `no size "t1"`)

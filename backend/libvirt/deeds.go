@@ -78,7 +78,8 @@ func forStop(s stateAnswer) deed {
 			return switchOff
 		case golibvirt.DomainPausedShuttingDown:
 			return nothing
-		case golibvirt.DomainPausedStartingUp, golibvirt.DomainPausedMigration, golibvirt.DomainPausedPostcopy, golibvirt.DomainPausedSave,
+		case golibvirt.DomainPausedStartingUp, golibvirt.DomainPausedMigration, golibvirt.DomainPausedPostcopy,
+			golibvirt.DomainPausedSave,
 			golibvirt.DomainPausedDump, golibvirt.DomainPausedSnapshot:
 			return pressButton
 		}

@@ -71,7 +71,8 @@ func (f *fakeDomain) perform(what deed) error {
 		f.now, f.next = f.next[0], f.next[1:]
 	}
 	refused := func(words string) error {
-		return (&Backend{}).explain("trying", golibvirt.Error{Code: uint32(golibvirt.ErrOperationInvalid), Message: "Requested operation is not valid: " + words})
+		return (&Backend{}).explain("trying", golibvirt.Error{Code: uint32(golibvirt.ErrOperationInvalid),
+			Message: "Requested operation is not valid: " + words})
 	}
 	switch off := f.now.is(golibvirt.DomainShutoff); {
 	case what == nothing:
@@ -98,21 +99,30 @@ func TestActsAsItIs(t *testing.T) {
 		did  []deed
 		ends stateAnswer
 	}{
-		"start: it runs":                            {isRunning, nil, forStart, []deed{nothing}, isRunning},
-		"start: it is off":                          {isOff, nil, forStart, []deed{runIt}, isRunning},
-		"start: another's start comes to its end":   {isStarting, []stateAnswer{isRunning}, forStart, []deed{letGoOn, nothing}, isRunning},
-		"start: a start that was cut off is ended":  {isStarting, []stateAnswer{isEnded}, forStart, []deed{letGoOn, runIt}, isRunning},
-		"start: a start that was cut off stays":     {isStarting, nil, forStart, []deed{letGoOn}, isRunning},
-		"start: another was faster":                 {isOff, []stateAnswer{isStarting, isRunning}, forStart, []deed{runIt, letGoOn, nothing}, isRunning},
-		"start: a user has paused it":               {isHeld, nil, forStart, []deed{letGoOn}, isRunning},
-		"start: it was being saved":                 {isSaving, []stateAnswer{isOff}, forStart, []deed{letGoOn, runIt}, isRunning},
-		"start: its shutting down comes to its end": {isStopping, []stateAnswer{isOff}, forStart, []deed{awaitOff, runIt}, isRunning},
-		"start: it moves to another host":           {isMoving, []stateAnswer{isMigrated}, forStart, []deed{letGoOn}, isMigrated},
-		"stop: it is off":                           {isOff, nil, forStop, []deed{nothing}, isOff},
-		"stop: a start comes to its end":            {isStarting, []stateAnswer{isRunning}, forStop, []deed{pressButton}, isStopping},
-		"stop: a start that was cut off is ended":   {isStarting, []stateAnswer{isEnded}, forStop, []deed{pressButton, nothing}, isEnded},
-		"stop: it goes off by itself":               {isRunning, []stateAnswer{isOff}, forStop, []deed{pressButton, nothing}, isOff},
-		"stop: libvirtd left it half saved":         {isSaving, nil, forStop, []deed{pressButton}, isSaving},
+		"start: it runs":   {isRunning, nil, forStart, []deed{nothing}, isRunning},
+		"start: it is off": {isOff, nil, forStart, []deed{runIt}, isRunning},
+		"start: another's start comes to its end": {isStarting, []stateAnswer{isRunning}, forStart,
+			[]deed{letGoOn, nothing}, isRunning},
+		"start: a start that was cut off is ended": {isStarting, []stateAnswer{isEnded}, forStart, []deed{letGoOn, runIt},
+			isRunning},
+		"start: a start that was cut off stays": {isStarting, nil, forStart, []deed{letGoOn}, isRunning},
+		"start: another was faster": {isOff, []stateAnswer{isStarting, isRunning}, forStart,
+			[]deed{runIt, letGoOn, nothing}, isRunning},
+		"start: a user has paused it": {isHeld, nil, forStart, []deed{letGoOn}, isRunning},
+		"start: it was being saved": {isSaving, []stateAnswer{isOff}, forStart, []deed{letGoOn, runIt},
+			isRunning},
+		"start: its shutting down comes to its end": {isStopping, []stateAnswer{isOff}, forStart, []deed{awaitOff, runIt},
+			isRunning},
+		"start: it moves to another host": {isMoving, []stateAnswer{isMigrated}, forStart, []deed{letGoOn},
+			isMigrated},
+		"stop: it is off": {isOff, nil, forStop, []deed{nothing}, isOff},
+		"stop: a start comes to its end": {isStarting, []stateAnswer{isRunning}, forStop, []deed{pressButton},
+			isStopping},
+		"stop: a start that was cut off is ended": {isStarting, []stateAnswer{isEnded}, forStop,
+			[]deed{pressButton, nothing}, isEnded},
+		"stop: it goes off by itself": {isRunning, []stateAnswer{isOff}, forStop, []deed{pressButton, nothing},
+			isOff},
+		"stop: libvirtd left it half saved": {isSaving, nil, forStop, []deed{pressButton}, isSaving},
 	} {
 		f := &fakeDomain{now: c.from, next: slices.Clone(c.next)}
 		err := actAsItIs(f.look, func(now stateAnswer) error { return f.perform(c.plan(now)) })
@@ -136,7 +146,8 @@ func TestActsAsItIs(t *testing.T) {
 	f = &fakeDomain{now: isStarting}
 	require.NoError(t, actAsItIs(f.look, func(now stateAnswer) error {
 		if slow--; slow > 0 {
-			return (&Backend{}).explain("trying", golibvirt.Error{Code: uint32(golibvirt.ErrOperationTimeout), Message: "cannot acquire state change lock"})
+			return (&Backend{}).explain("trying", golibvirt.Error{Code: uint32(golibvirt.ErrOperationTimeout),
+				Message: "cannot acquire state change lock"})
 		}
 		return f.perform(forStart(now))
 	}))

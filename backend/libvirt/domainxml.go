@@ -96,7 +96,8 @@ func domainXML(p plan) (string, error) {
 		d.CPU = &libvirtxml.DomainCPU{Mode: "host-passthrough"}
 	}
 	if p.virtType == "qemu" {
-		d.Features.TCG = &libvirtxml.DomainFeatureTCG{TBCache: &libvirtxml.DomainFeatureTCGTBCache{Unit: "MiB", Size: translationCache(p.memory)}}
+		d.Features.TCG = &libvirtxml.DomainFeatureTCG{TBCache: &libvirtxml.DomainFeatureTCGTBCache{Unit: "MiB",
+			Size: translationCache(p.memory)}}
 	}
 	setNetwork(d, p.net, macOf(p.meta.Token), p.meta.Port)
 	out, err := d.Marshal()
@@ -118,7 +119,8 @@ func translationCache(memory int64) uint {
 
 // setNetwork gives a domain its one network card.
 func setNetwork(d *libvirtxml.Domain, n network, mac string, port int) {
-	card := libvirtxml.DomainInterface{MAC: &libvirtxml.DomainInterfaceMAC{Address: mac}, Model: &libvirtxml.DomainInterfaceModel{Type: "virtio"}}
+	card := libvirtxml.DomainInterface{MAC: &libvirtxml.DomainInterfaceMAC{Address: mac},
+		Model: &libvirtxml.DomainInterfaceModel{Type: "virtio"}}
 	d.Devices.Interfaces, d.QEMUCommandline = nil, nil
 	switch n.kind {
 	case netUser:

@@ -31,7 +31,8 @@ func hasCode(err error, codes ...golibvirt.ErrorNumber) bool {
 // isGone reports whether err says that something is not there: a machine, or a part of libvirt's. Only
 // the first is ErrNotFound to others.
 func isGone(err error) bool {
-	return errors.Is(err, backend.ErrNotFound) || hasCode(err, golibvirt.ErrNoDomain, golibvirt.ErrNoStoragePool, golibvirt.ErrNoStorageVol, golibvirt.ErrNoNetwork,
+	return errors.Is(err, backend.ErrNotFound) || hasCode(err, golibvirt.ErrNoDomain, golibvirt.ErrNoStoragePool,
+		golibvirt.ErrNoStorageVol, golibvirt.ErrNoNetwork,
 		golibvirt.ErrNoNodeDevice, golibvirt.ErrNoDomainSnapshot)
 }
 
@@ -52,7 +53,8 @@ func says(err error, phrases ...string) bool {
 // lost reports whether err means that the connection is gone.
 func lost(err error) bool {
 	var ne net.Error
-	return errors.Is(err, golibvirt.ErrInterrupted) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) ||
+	return errors.Is(err, golibvirt.ErrInterrupted) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.EPIPE) ||
+		errors.Is(err, syscall.ECONNRESET) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, net.ErrClosed) || errors.As(err, &ne)
 }
 
@@ -71,7 +73,8 @@ func (b *Backend) explain(what string, err error) error {
 	}
 	on := b.cfg.uri.text
 	if errors.Is(err, golibvirt.ErrUnsupported) {
-		return api.Errorf(api.CodeUnsupported, "%s: the libvirtd of %s does not know this call: %w", what, on, err).WithHint("a newer libvirt is needed there")
+		return api.Errorf(api.CodeUnsupported, "%s: the libvirtd of %s does not know this call: %w", what, on, err).
+			WithHint("a newer libvirt is needed there")
 	}
 	if lost(err) {
 		return api.Errorf(api.CodeUnreachable, "%s: the connection to libvirtd (%s) was lost: %w", what, on, err).
@@ -100,11 +103,14 @@ func codeOf(e golibvirt.Error) api.Code {
 	switch golibvirt.ErrorNumber(e.Code) {
 	case golibvirt.ErrNoDomain, golibvirt.ErrNoDomainSnapshot:
 		return api.CodeNotFound
-	case golibvirt.ErrAuthFailed, golibvirt.ErrAuthCancelled, golibvirt.ErrAuthUnavailable, golibvirt.ErrAccessDenied, golibvirt.ErrOperationDenied:
+	case golibvirt.ErrAuthFailed, golibvirt.ErrAuthCancelled, golibvirt.ErrAuthUnavailable, golibvirt.ErrAccessDenied,
+		golibvirt.ErrOperationDenied:
 		return api.CodeAuth
-	case golibvirt.ErrOperationInvalid, golibvirt.ErrDomExist, golibvirt.ErrStorageVolExist, golibvirt.ErrNetworkExist, golibvirt.ErrResourceBusy, golibvirt.ErrOperationTimeout:
+	case golibvirt.ErrOperationInvalid, golibvirt.ErrDomExist, golibvirt.ErrStorageVolExist, golibvirt.ErrNetworkExist,
+		golibvirt.ErrResourceBusy, golibvirt.ErrOperationTimeout:
 		return api.CodeConflict
-	case golibvirt.ErrNoSupport, golibvirt.ErrConfigUnsupported, golibvirt.ErrOperationUnsupported, golibvirt.ErrArgumentUnsupported:
+	case golibvirt.ErrNoSupport, golibvirt.ErrConfigUnsupported, golibvirt.ErrOperationUnsupported,
+		golibvirt.ErrArgumentUnsupported:
 		return api.CodeUnsupported
 	case golibvirt.ErrNoMemory:
 		return api.CodeCapacity

@@ -32,7 +32,8 @@ func (l *lineTo) Dial(ctx context.Context, t backend.SSHTarget, network, address
 // testRemote reaches the daemon as one of another host.
 func testRemote(t *testing.T, b *bench) {
 	env := b.env
-	env.Settings = map[string]string{"uri": "qemu+ssh://ada@box/session?socket=" + b.d.Socket, "pool_path": b.d.Pool, "accel": "emulate", "network": "user"}
+	env.Settings = map[string]string{"uri": "qemu+ssh://ada@box/session?socket=" + b.d.Socket, "pool_path": b.d.Pool,
+		"accel": "emulate", "network": "user"}
 	_, err := New(env)
 	require.NoError(t, err)
 	far, err := New(env)
@@ -91,7 +92,8 @@ func testOtherPool(t *testing.T, b *bench) {
 	s := b.spec("empty")
 	b.defined(t, s)
 	env := b.env
-	env.Settings = map[string]string{"uri": b.d.URI, "pool": "second", "pool_path": filepath.Join(b.d.Dir, "data", "second"), "accel": "emulate"}
+	env.Settings = map[string]string{"uri": b.d.URI, "pool": "second", "pool_path": filepath.Join(b.d.Dir, "data",
+		"second"), "accel": "emulate"}
 	n, err := New(env)
 	require.NoError(t, err)
 	require.NoError(t, n.Seal(t.Context(), refOf(s)))
@@ -130,7 +132,8 @@ func splitDevices(s string) []string {
 // testWrongPool names a folder that can't be made: nothing is left of it, and the next try is in a better one.
 func testWrongPool(t *testing.T, b *bench) {
 	env := b.env
-	env.Settings = map[string]string{"uri": b.d.URI, "pool": "mistyped", "pool_path": "/proc/none/pool", "accel": "emulate"}
+	env.Settings = map[string]string{"uri": b.d.URI, "pool": "mistyped", "pool_path": "/proc/none/pool",
+		"accel": "emulate"}
 	wrong, err := New(env)
 	require.NoError(t, err)
 	err = wrong.Prepare(t.Context(), b.spec("empty"), nil)
@@ -160,7 +163,8 @@ func testWrongPool(t *testing.T, b *bench) {
 func testNoSpace(t *testing.T, b *bench) {
 	dir := filepath.Join(b.d.Dir, "small")
 	require.NoError(t, os.Mkdir(dir, 0o755))
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=4m,mode=755,uid=%d", b.d.UID), "tmpfs", dir).CombinedOutput(); err != nil {
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=4m,mode=755,uid=%d", b.d.UID), "tmpfs",
+		dir).CombinedOutput(); err != nil {
 		t.Skipf("needs root: to mount a small file system: %s", bytes.TrimSpace(out))
 	}
 	t.Cleanup(func() { require.NoError(t, exec.Command("umount", dir).Run()) })

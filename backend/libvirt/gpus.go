@@ -25,10 +25,13 @@ type hostGPUs struct {
 
 // hostGPUs asks the host for its devices and its running machines for theirs.
 func (b *Backend) hostGPUs(ctx context.Context) (hostGPUs, error) {
-	g := hostGPUs{taken: hostdev.Taken{}, named: strings.FieldsFunc(b.cfg.gpus, func(r rune) bool { return r == ',' || r == ' ' })}
+	g := hostGPUs{taken: hostdev.Taken{}, named: strings.FieldsFunc(b.cfg.gpus, func(r rune) bool {
+		return r == ',' || r == ' '
+	})}
 	const what = "looking for GPUs of the host"
 	devs, err := call(ctx, b, what, func(l *golibvirt.Libvirt) ([]golibvirt.NodeDevice, error) {
-		d, _, err := l.ConnectListAllNodeDevices(1, uint32(golibvirt.ConnectListNodeDevicesCapPciDev|golibvirt.ConnectListNodeDevicesCapMdev))
+		d, _, err := l.ConnectListAllNodeDevices(1,
+			uint32(golibvirt.ConnectListNodeDevicesCapPciDev|golibvirt.ConnectListNodeDevicesCapMdev))
 		return d, err
 	})
 	if errors.Is(err, backend.ErrUnsupported) {
@@ -42,7 +45,9 @@ func (b *Backend) hostGPUs(ctx context.Context) (hostGPUs, error) {
 	eg.SetLimit(readers)
 	for i, d := range devs {
 		eg.Go(func() error {
-			text, err := call(ectx, b, what, func(l *golibvirt.Libvirt) (string, error) { return l.NodeDeviceGetXMLDesc(d.Name, 0) })
+			text, err := call(ectx, b, what, func(l *golibvirt.Libvirt) (string, error) {
+				return l.NodeDeviceGetXMLDesc(d.Name, 0)
+			})
 			if isGone(err) {
 				return nil
 			}
@@ -221,7 +226,8 @@ func (g hostGPUs) again(m *metadata) ([]gpu, []libvirtxml.DomainHostdev, error) 
 	if gpus, devs, err := g.allot(len(m.GPUs), m.GPUs[0].Name); err == nil {
 		return gpus, devs, nil
 	}
-	return nil, nil, api.Errorf(api.CodeConflict, "starting %s: no GPU for it is free: %s", m.Name, strings.Join(held, "; ")).
+	return nil, nil, api.Errorf(api.CodeConflict, "starting %s: no GPU for it is free: %s", m.Name,
+		strings.Join(held, "; ")).
 		WithHint("stop the machine that has it, or wait: a stop gives the GPU back")
 }
 

@@ -60,7 +60,8 @@ func environment(t testing.TB, d *libvirttest.Daemon, catalogue string) backend.
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(config, "images.toml"), b, 0o600))
 	}
-	return backend.Env{Home: paths.Home{Root: dir, Config: config, State: filepath.Join(dir, "state")}, HomeID: "0123456789abcdef",
+	return backend.Env{Home: paths.Home{Root: dir, Config: config, State: filepath.Join(dir, "state")},
+		HomeID:   "0123456789abcdef",
 		Settings: map[string]string{"uri": d.URI, "pool_path": d.Pool, "accel": "emulate"}}
 }
 
@@ -81,7 +82,8 @@ func (b *bench) again(t testing.TB) *Backend {
 // spec asks for a tiny machine.
 func (b *bench) spec(image string) backend.Spec {
 	tok := newToken()
-	return backend.Spec{Token: tok, Name: "vm-" + tok[len(tok)-6:], Size: "t1", Image: image, Access: access(b.key), Tags: map[string]string{backend.TagOp: tok}}
+	return backend.Spec{Token: tok, Name: "vm-" + tok[len(tok)-6:], Size: "t1", Image: image, Access: access(b.key),
+		Tags: map[string]string{backend.TagOp: tok}}
 }
 
 func refOf(s backend.Spec) backend.Ref { return backend.Ref{Token: s.Token, Name: s.Name} }

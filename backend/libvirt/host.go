@@ -121,7 +121,8 @@ func parseCapabilities(text string) (h hostFacts, cpu string, err error) {
 func (b *Backend) virtType(h hostFacts, arch string) (string, error) {
 	types := h.guests[arch]
 	if len(types) == 0 {
-		return "", api.Errorf(api.CodeUnsupported, "the host of %s has no qemu for %s", b.cfg.uri.text, or(goArch[arch], arch)).
+		return "", api.Errorf(api.CodeUnsupported, "the host of %s has no qemu for %s", b.cfg.uri.text,
+			or(goArch[arch], arch)).
 			WithHint("install it there (Debian, Ubuntu: qemu-system-x86 or qemu-system-arm)")
 	}
 	why := h.noKVM
@@ -135,7 +136,8 @@ func (b *Backend) virtType(h hostFacts, arch string) (string, error) {
 		}
 		return "qemu", nil
 	case why != "":
-		return "", api.Errorf(api.CodeUnsupported, "backend.libvirt.accel is kvm, but %s", why).WithHint("set it to auto or emulate; an emulated machine is some ten times slower")
+		return "", api.Errorf(api.CodeUnsupported, "backend.libvirt.accel is kvm, but %s", why).
+			WithHint("set it to auto or emulate; an emulated machine is some ten times slower")
 	}
 	return "kvm", nil
 }

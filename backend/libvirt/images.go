@@ -50,7 +50,8 @@ func (b *Backend) Images(ctx context.Context) ([]api.Image, error) {
 	}
 	out := []api.Image{}
 	for _, e := range entries {
-		im := api.Image{Name: e.Name, Backend: Name, Description: e.Description, Arch: e.Arch, User: e.User, Default: e.Default, Origin: e.Origin, Source: e.Source(), SHA256: e.SHA256}
+		im := api.Image{Name: e.Name, Backend: Name, Description: e.Description, Arch: e.Arch, User: e.User,
+			Default: e.Default, Origin: e.Origin, Source: e.Source(), SHA256: e.SHA256}
 		// An image whose file can't be read is listed all the same: Prepare says what is wrong with it.
 		if mark, merr := b.markOf(e); merr == nil && whole[mark] {
 			s, ok, err := b.sidecar(ctx, p, mark)
@@ -68,7 +69,8 @@ func (b *Backend) Images(ctx context.Context) ([]api.Image, error) {
 		}
 		if ok && !slices.ContainsFunc(out, func(i api.Image) bool { return i.Name == name }) {
 			at := s.BuiltAt
-			out = append(out, api.Image{Name: name, Backend: Name, Description: s.Description, Arch: s.Arch, User: s.User, Origin: "built", Source: s.Source,
+			out = append(out, api.Image{Name: name, Backend: Name, Description: s.Description, Arch: s.Arch, User: s.User,
+				Origin: "built", Source: s.Source,
 				SizeBytes: s.Bytes, Cached: true, Profiles: s.Profiles, BuiltAt: &at})
 		}
 	}
@@ -146,9 +148,11 @@ func (b *Backend) source(ctx context.Context, p pool, spec backend.Spec, say fun
 		return made{}, err
 	}
 	if !ok {
-		return made{}, api.Errorf(api.CodeUsage, "libvirt has no image %q", spec.Image).WithHint("berth images --backend libvirt lists them")
+		return made{}, api.Errorf(api.CodeUsage, "libvirt has no image %q", spec.Image).
+			WithHint("berth images --backend libvirt lists them")
 	}
-	return made{name: spec.Image, own: true, user: s.User, arch: s.Arch, backing: p.file(s.Volume), format: s.Format, virtual: s.Virtual, kernel: s.Kernel, initrd: s.Initrd, cmdline: s.Cmdline, profile: s.Profiles}, nil
+	return made{name: spec.Image, own: true, user: s.User, arch: s.Arch, backing: p.file(s.Volume), format: s.Format,
+		virtual: s.Virtual, kernel: s.Kernel, initrd: s.Initrd, cmdline: s.Cmdline, profile: s.Profiles}, nil
 }
 
 // markOf is the sidecar under which an image of the catalogue is known in the pool: by its checksum where
@@ -210,14 +214,17 @@ func (b *Backend) cache() image.Cache {
 }
 
 // placeImage fetches an image, checks it and puts it into the pool.
-func (b *Backend) placeImage(ctx context.Context, p pool, e image.Entry, mark string, say func(backend.Progress)) (sidecar, error) {
+func (b *Backend) placeImage(ctx context.Context, p pool, e image.Entry, mark string,
+	say func(backend.Progress)) (sidecar, error) {
 	f, err := b.cache().Fetch(ctx, e, say)
 	if err != nil {
 		return sidecar{}, err
 	}
 	name := basePrefix + f.SHA256[:32]
-	s := sidecar{Volume: name, Format: f.Info.Format, Virtual: f.Info.VirtualBytes, SHA256: f.SHA256, Bytes: f.Info.FileBytes}
-	if err := b.place(ctx, p, name, f.Path, s, progress(say, "copying "+e.Name+" into the pool "+b.cfg.pool, f.Path)); err != nil {
+	s := sidecar{Volume: name, Format: f.Info.Format, Virtual: f.Info.VirtualBytes, SHA256: f.SHA256,
+		Bytes: f.Info.FileBytes}
+	if err := b.place(ctx, p, name, f.Path, s, progress(say, "copying "+e.Name+" into the pool "+b.cfg.pool,
+		f.Path)); err != nil {
 		return s, err
 	}
 	if mark == name+sidecarEnd {
@@ -289,7 +296,8 @@ func (b *Backend) cloneSource(ctx context.Context, p pool, ref backend.Ref) (mad
 		return made{}, err
 	}
 	if on {
-		return made{}, api.Errorf(api.CodeRefused, "%s is not stopped: a copy of a disk in use would be broken", e.meta.Name).WithHint("berth stop %s, then try again", e.meta.Name)
+		return made{}, api.Errorf(api.CodeRefused, "%s is not stopped: a copy of a disk in use would be broken", e.meta.Name).
+			WithHint("berth stop %s, then try again", e.meta.Name)
 	}
 	vol, i, err := b.diskOf(ctx, e)
 	if err != nil {
@@ -304,7 +312,9 @@ func (b *Backend) cloneSource(ctx context.Context, p pool, ref backend.Ref) (mad
 	if s, ok := b.baseOf(ctx, p, m.Base); ok {
 		copied += s.Bytes
 	}
-	return made{name: m.Image, user: m.User, arch: or(goArch[e.dom.OS.Type.Arch], goArch[h.arch]), from: vol, virtual: i.capacity, copied: copied, kernel: m.Kernel, initrd: m.Initrd, cmdline: m.Append, profile: m.Profile, clone: true}, nil
+	return made{name: m.Image, user: m.User, arch: or(goArch[e.dom.OS.Type.Arch], goArch[h.arch]), from: vol,
+		virtual: i.capacity, copied: copied, kernel: m.Kernel, initrd: m.Initrd, cmdline: m.Append, profile: m.Profile,
+		clone: true}, nil
 }
 
 // diskOf is the volume of a machine's disk.

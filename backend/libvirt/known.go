@@ -100,7 +100,9 @@ func (b *Backend) entry(ctx context.Context, dom golibvirt.Domain) (*entry, erro
 	if e != nil {
 		return e, nil
 	}
-	text, err := call(ctx, b, "reading the domain "+dom.Name, func(l *golibvirt.Libvirt) (string, error) { return l.DomainGetXMLDesc(dom, 0) })
+	text, err := call(ctx, b, "reading the domain "+dom.Name, func(l *golibvirt.Libvirt) (string, error) {
+		return l.DomainGetXMLDesc(dom, 0)
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -79,7 +79,8 @@ func (b *Backend) Info() backend.Info {
 
 func capabilities() api.Capabilities {
 	return api.Capabilities{
-		Create: true, Start: true, Stop: true, Restart: true, Delete: true, Console: true, Exec: true, List: true, Disk: true, SSH: true,
+		Create: true, Start: true, Stop: true, Restart: true, Delete: true, Console: true, Exec: true, List: true, Disk: true,
+		SSH:     true,
 		Subnets: true, Profiles: true, Snapshots: true, Clone: true, Build: true,
 		Why: map[string]string{
 			"adopt":     "berth adopt takes in a machine that is reached over SSH, also one of libvirt",
@@ -123,7 +124,8 @@ func (b *Backend) absent(err error) bool {
 	if b.cfg.set {
 		return false
 	}
-	none := errors.Is(err, backend.ErrUnreachable) && (errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) || isRefused(err))
+	none := errors.Is(err, backend.ErrUnreachable) && (errors.Is(err, os.ErrNotExist) || errors.Is(err,
+		os.ErrPermission) || isRefused(err))
 	if !none && !errors.Is(err, backend.ErrAuth) {
 		return false
 	}
@@ -166,9 +168,10 @@ func (b *Backend) lookup(ctx context.Context, ref backend.Ref) (golibvirt.Domain
 	if !ok {
 		return golibvirt.Domain{}, nil, b.gone(ref)
 	}
-	dom, err := call(ctx, b, "looking for the machine "+or(ref.Name, uuidText(id)), func(l *golibvirt.Libvirt) (golibvirt.Domain, error) {
-		return l.DomainLookupByUUID(id)
-	})
+	dom, err := call(ctx, b, "looking for the machine "+or(ref.Name, uuidText(id)),
+		func(l *golibvirt.Libvirt) (golibvirt.Domain, error) {
+			return l.DomainLookupByUUID(id)
+		})
 	if isGone(err) {
 		b.known.forget(id)
 		return dom, nil, b.gone(ref)
@@ -181,12 +184,14 @@ func (b *Backend) lookup(ctx context.Context, ref backend.Ref) (golibvirt.Domain
 		return dom, nil, err
 	}
 	if e.meta == nil || ref.Token != "" && e.meta.Token != ref.Token {
-		return dom, nil, api.Errorf(api.CodeNotFound, "the domain %s (%s) was not made by Berth for %s", dom.Name, uuidText(id), or(ref.Name, ref.Token))
+		return dom, nil, api.Errorf(api.CodeNotFound, "the domain %s (%s) was not made by Berth for %s", dom.Name,
+			uuidText(id), or(ref.Name, ref.Token))
 	}
 	return dom, e, nil
 }
 
 func (b *Backend) gone(ref backend.Ref) error {
-	return api.Errorf(api.CodeNotFound, "libvirt (%s) has no machine %s", b.cfg.uri.text, or(ref.Name, or(ref.ID, ref.Token))).
+	return api.Errorf(api.CodeNotFound, "libvirt (%s) has no machine %s", b.cfg.uri.text,
+		or(ref.Name, or(ref.ID, ref.Token))).
 		WithHint("it was removed outside of Berth; berth rm removes it from the fleet")
 }

@@ -48,7 +48,8 @@ func (b *Backend) look(ctx context.Context, dom golibvirt.Domain, e *entry) (bac
 // List implements backend.Backend: one call for the states of all domains, and one for the leases of each
 // network that has machines. A domain is read once, and again when it was changed.
 func (b *Backend) List(ctx context.Context) ([]backend.Machine, error) {
-	flags := golibvirt.ConnectGetAllDomainsStatsActive | golibvirt.ConnectGetAllDomainsStatsInactive | golibvirt.ConnectGetAllDomainsStatsNowait
+	flags := golibvirt.ConnectGetAllDomainsStatsActive | golibvirt.ConnectGetAllDomainsStatsInactive |
+		golibvirt.ConnectGetAllDomainsStatsNowait
 	all, err := call(ctx, b, "listing the machines", func(l *golibvirt.Libvirt) ([]golibvirt.DomainStatsRecord, error) {
 		return l.ConnectGetAllDomainStats(nil, uint32(golibvirt.DomainStatsState), uint32(flags))
 	})

@@ -76,9 +76,11 @@ func (b *Backend) machine(d golibvirt.Domain, e *entry, state, reason int32, add
 	m := e.meta
 	st, why := stateOf(state, reason)
 	out := backend.Machine{
-		ID: uuidText(d.UUID), Name: d.Name, Token: m.Token, State: st, Reason: why, Size: m.Size, Image: m.Image, Owner: m.tags()[backend.TagOwner],
-		User: m.User, SSHEnabled: m.SSH, GPUs: m.gpus(), VCPUs: e.dom.VCPU.Value, MemoryBytes: e.dom.memoryBytes(), DiskBytes: m.Disk,
-		Tags: m.tags(), Capabilities: capabilities(),
+		ID: uuidText(d.UUID), Name: d.Name, Token: m.Token, State: st, Reason: why, Size: m.Size, Image: m.Image,
+		Owner: m.tags()[backend.TagOwner],
+		User:  m.User, SSHEnabled: m.SSH, GPUs: m.gpus(), VCPUs: e.dom.VCPU.Value, MemoryBytes: e.dom.memoryBytes(),
+		DiskBytes: m.Disk,
+		Tags:      m.tags(), Capabilities: capabilities(),
 	}
 	if e.dom.VCPU.Current > 0 {
 		out.VCPUs = e.dom.VCPU.Current

@@ -160,7 +160,8 @@ func parseVolName(name string) (home, token, kind string, ok bool) {
 	}
 	home, rest, _ = strings.Cut(rest, ".")
 	token, kind, _ = strings.Cut(rest, ".")
-	return home, token, kind, goodHome().MatchString(home) && goodToken().MatchString(token) && slices.Contains(volKinds, kind)
+	return home, token, kind, goodHome().MatchString(home) && goodToken().MatchString(token) && slices.Contains(volKinds,
+		kind)
 }
 
 // domain is what Berth reads of a domain's XML.
@@ -227,6 +228,7 @@ func (d *domain) own() *metadata {
 
 // memoryBytes is the memory at boot.
 func (d *domain) memoryBytes() int64 {
-	unit := map[string]int64{"b": 1, "bytes": 1, "KB": 1000, "k": 1 << 10, "KiB": 1 << 10, "": 1 << 10, "MB": 1e6, "M": 1 << 20, "MiB": 1 << 20, "GB": 1e9, "G": 1 << 30, "GiB": 1 << 30}[d.Memory.Unit]
+	unit := map[string]int64{"b": 1, "bytes": 1, "KB": 1000, "k": 1 << 10, "KiB": 1 << 10, "": 1 << 10, "MB": 1e6,
+		"M": 1 << 20, "MiB": 1 << 20, "GB": 1e9, "G": 1 << 30, "GiB": 1 << 30}[d.Memory.Unit]
 	return d.Memory.Value * unit
 }

@@ -108,7 +108,9 @@ func (b *Backend) network(ctx context.Context, subnet string, create bool) (netw
 }
 
 func (b *Backend) networkActive(ctx context.Context, n golibvirt.Network) (bool, error) {
-	on, err := call(ctx, b, "asking for the network "+n.Name, func(l *golibvirt.Libvirt) (int32, error) { return l.NetworkIsActive(n) })
+	on, err := call(ctx, b, "asking for the network "+n.Name, func(l *golibvirt.Libvirt) (int32, error) {
+		return l.NetworkIsActive(n)
+	})
 	return on == 1, err
 }
 
@@ -131,7 +133,9 @@ func (b *Backend) activate(ctx context.Context, n golibvirt.Network, start bool)
 func (b *Backend) makeNetwork(ctx context.Context, have []golibvirt.Network) error {
 	var used []netip.Prefix
 	for _, n := range have {
-		text, err := call(ctx, b, "reading the network "+n.Name, func(l *golibvirt.Libvirt) (string, error) { return l.NetworkGetXMLDesc(n, 0) })
+		text, err := call(ctx, b, "reading the network "+n.Name, func(l *golibvirt.Libvirt) (string, error) {
+			return l.NetworkGetXMLDesc(n, 0)
+		})
 		if err != nil && !isGone(err) {
 			return err
 		}
@@ -146,10 +150,14 @@ func (b *Backend) makeNetwork(ctx context.Context, have []golibvirt.Network) err
 		if err != nil {
 			return err
 		}
-		n, err := call(ctx, b, "making the network "+ownNetwork, func(l *golibvirt.Libvirt) (golibvirt.Network, error) { return l.NetworkDefineXML(text) })
+		n, err := call(ctx, b, "making the network "+ownNetwork, func(l *golibvirt.Libvirt) (golibvirt.Network, error) {
+			return l.NetworkDefineXML(text)
+		})
 		if err != nil {
 			// Another process may have made it at this moment.
-			if _, lerr := call(ctx, b, "", func(l *golibvirt.Libvirt) (golibvirt.Network, error) { return l.NetworkLookupByName(ownNetwork) }); lerr == nil {
+			if _, lerr := call(ctx, b, "", func(l *golibvirt.Libvirt) (golibvirt.Network, error) {
+				return l.NetworkLookupByName(ownNetwork)
+			}); lerr == nil {
 				return nil
 			}
 			return err
@@ -157,14 +165,16 @@ func (b *Backend) makeNetwork(ctx context.Context, have []golibvirt.Network) err
 		if err := b.activate(ctx, n, true); err != nil {
 			failed = err
 			if says(err, "already in use") { // a route of a remote host, which only libvirtd there sees
-				if uerr := b.do(ctx, "removing the network "+ownNetwork, func(l *golibvirt.Libvirt) error { return l.NetworkUndefine(n) }); uerr != nil {
+				if uerr := b.do(ctx, "removing the network "+ownNetwork,
+					func(l *golibvirt.Libvirt) error { return l.NetworkUndefine(n) }); uerr != nil {
 					return uerr
 				}
 				continue
 			}
 			return err
 		}
-		return b.do(ctx, "letting the network "+ownNetwork+" start with the host", func(l *golibvirt.Libvirt) error { return l.NetworkSetAutostart(n, 1) })
+		return b.do(ctx, "letting the network "+ownNetwork+" start with the host",
+			func(l *golibvirt.Libvirt) error { return l.NetworkSetAutostart(n, 1) })
 	}
 	if failed != nil {
 		return failed

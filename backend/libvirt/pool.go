@@ -41,7 +41,9 @@ func (b *Backend) openPool(ctx context.Context, create bool) (pool, error) {
 	defer unlock()
 	if p, ok := b.poolAt.get(c); ok {
 		// Others may have stopped it, or removed it and made it again.
-		if on, err := ask(ctx, c, func(l *golibvirt.Libvirt) (int32, error) { return l.StoragePoolIsActive(p.pool) }); err == nil && on == 1 {
+		if on, err := ask(ctx, c, func(l *golibvirt.Libvirt) (int32, error) {
+			return l.StoragePoolIsActive(p.pool)
+		}); err == nil && on == 1 {
 			return p, nil
 		}
 	}
@@ -57,16 +59,20 @@ func (b *Backend) openPool(ctx context.Context, create bool) (pool, error) {
 	if err != nil {
 		return pool{}, err
 	}
-	active, err := call(ctx, b, "asking for the pool "+b.cfg.pool, func(l *golibvirt.Libvirt) (int32, error) { return l.StoragePoolIsActive(p) })
+	active, err := call(ctx, b, "asking for the pool "+b.cfg.pool, func(l *golibvirt.Libvirt) (int32, error) {
+		return l.StoragePoolIsActive(p)
+	})
 	if err == nil && active == 0 {
-		switch err = b.do(ctx, "starting the pool "+b.cfg.pool, func(l *golibvirt.Libvirt) error { return l.StoragePoolCreate(p, 0) }); {
+		switch err = b.do(ctx, "starting the pool "+b.cfg.pool,
+			func(l *golibvirt.Libvirt) error { return l.StoragePoolCreate(p, 0) }); {
 		case says(err, "already active"):
 			err = nil
 		case err != nil && fresh:
 			b.undefinePool(ctx, p)
 		case err != nil:
 			err = api.Errorf(api.AsError(err).Code, "%w", err).
-				WithHint("is the folder %s there? If the pool is not needed any more: %s pool-undefine %s", at, b.cfg.uri.virsh(), b.cfg.pool)
+				WithHint("is the folder %s there? If the pool is not needed any more: %s pool-undefine %s", at, b.cfg.uri.virsh(),
+					b.cfg.pool)
 		}
 	}
 	if err != nil {
@@ -88,7 +94,9 @@ func (b *Backend) poolOf(ctx context.Context, m *metadata) (pool, error) {
 	if m.Pool == "" || m.Pool == b.cfg.pool {
 		return b.openPool(ctx, false)
 	}
-	p, err := call(ctx, b, "looking for the pool "+m.Pool, func(l *golibvirt.Libvirt) (golibvirt.StoragePool, error) { return l.StoragePoolLookupByName(m.Pool) })
+	p, err := call(ctx, b, "looking for the pool "+m.Pool, func(l *golibvirt.Libvirt) (golibvirt.StoragePool, error) {
+		return l.StoragePoolLookupByName(m.Pool)
+	})
 	if err != nil {
 		return pool{}, err
 	}
@@ -106,7 +114,9 @@ type poolXML struct {
 
 func (b *Backend) poolXML(ctx context.Context, p golibvirt.StoragePool) (poolXML, error) {
 	var x poolXML
-	text, err := call(ctx, b, "reading the pool "+p.Name, func(l *golibvirt.Libvirt) (string, error) { return l.StoragePoolGetXMLDesc(p, 0) })
+	text, err := call(ctx, b, "reading the pool "+p.Name, func(l *golibvirt.Libvirt) (string, error) {
+		return l.StoragePoolGetXMLDesc(p, 0)
+	})
 	if err == nil {
 		err = xml.Unmarshal([]byte(text), &x)
 	}
@@ -123,10 +133,12 @@ func (b *Backend) poolPath(ctx context.Context, p golibvirt.StoragePool) (string
 	}
 	switch {
 	case x.Type != "dir" && x.Type != "fs" && x.Type != "netfs":
-		return "", api.Errorf(api.CodeUsage, "the pool %s is of the type %s: machines need one that is a folder", b.cfg.pool, x.Type).
+		return "", api.Errorf(api.CodeUsage, "the pool %s is of the type %s: machines need one that is a folder", b.cfg.pool,
+			x.Type).
 			WithHint("name another with backend.libvirt.pool; Berth makes it if it is not there")
 	case b.cfg.poolPath != "" && filepath.Clean(b.cfg.poolPath) != filepath.Clean(x.Target.Path):
-		return "", api.Errorf(api.CodeUsage, "the pool %s is at %s, not at %s as backend.libvirt.pool_path says", b.cfg.pool, x.Target.Path, b.cfg.poolPath).
+		return "", api.Errorf(api.CodeUsage, "the pool %s is at %s, not at %s as backend.libvirt.pool_path says", b.cfg.pool,
+			x.Target.Path, b.cfg.poolPath).
 			WithHint("name another pool with backend.libvirt.pool, or remove pool_path")
 	}
 	return x.Target.Path, nil
@@ -140,17 +152,21 @@ func (b *Backend) makePool(ctx context.Context) (golibvirt.StoragePool, error) {
 	case !b.cfg.uri.session:
 		at = "/var/lib/libvirt/images/" + b.cfg.pool
 	case b.cfg.uri.host != nil:
-		return golibvirt.StoragePool{}, api.Errorf(api.CodeUsage, "the session daemon of %s has no pool %s", b.cfg.uri.via(), b.cfg.pool).
+		return golibvirt.StoragePool{}, api.Errorf(api.CodeUsage, "the session daemon of %s has no pool %s", b.cfg.uri.via(),
+			b.cfg.pool).
 			WithHint("say where to make it: backend.libvirt.pool_path")
 	default:
 		at = filepath.Join(dataDir(), "libvirt", "images", b.cfg.pool)
 	}
-	text, err := (&libvirtxml.StoragePool{Type: "dir", Name: b.cfg.pool, Target: &libvirtxml.StoragePoolTarget{Path: at}}).Marshal()
+	text, err := (&libvirtxml.StoragePool{Type: "dir", Name: b.cfg.pool,
+		Target: &libvirtxml.StoragePoolTarget{Path: at}}).Marshal()
 	if err != nil {
 		return golibvirt.StoragePool{}, fmt.Errorf("encoding the pool: %w", err)
 	}
 	what := fmt.Sprintf("making the pool %s in %s", b.cfg.pool, at)
-	p, err := call(ctx, b, what, func(l *golibvirt.Libvirt) (golibvirt.StoragePool, error) { return l.StoragePoolDefineXML(text, 0) })
+	p, err := call(ctx, b, what, func(l *golibvirt.Libvirt) (golibvirt.StoragePool, error) {
+		return l.StoragePoolDefineXML(text, 0)
+	})
 	if err != nil {
 		if q, ferr := b.findPool(ctx); ferr == nil {
 			return q, nil
@@ -159,14 +175,16 @@ func (b *Backend) makePool(ctx context.Context) (golibvirt.StoragePool, error) {
 	}
 	if err := b.do(ctx, what, func(l *golibvirt.Libvirt) error { return l.StoragePoolBuild(p, 0) }); err != nil {
 		b.undefinePool(ctx, p)
-		return p, api.Errorf(api.AsError(err).Code, "%w", err).WithHint("name a folder that can be made with backend.libvirt.pool_path")
+		return p, api.Errorf(api.AsError(err).Code, "%w", err).
+			WithHint("name a folder that can be made with backend.libvirt.pool_path")
 	}
 	return p, b.do(ctx, what, func(l *golibvirt.Libvirt) error { return l.StoragePoolSetAutostart(p, 1) })
 }
 
 // undefinePool takes back a pool that can't be used: it would stand in the way of one in a better place.
 func (b *Backend) undefinePool(ctx context.Context, p golibvirt.StoragePool) {
-	err := b.do(context.WithoutCancel(ctx), "removing the pool "+p.Name, func(l *golibvirt.Libvirt) error { return l.StoragePoolUndefine(p) })
+	err := b.do(context.WithoutCancel(ctx), "removing the pool "+p.Name,
+		func(l *golibvirt.Libvirt) error { return l.StoragePoolUndefine(p) })
 	if err != nil && !isGone(err) && b.env.Log != nil {
 		b.env.Log.Warn("a pool that can't be used is left", "pool", p.Name, "error", err)
 	}
@@ -202,7 +220,8 @@ func (v volSpec) xml() (string, error) {
 		x.Target.Compat = "1.1"
 	}
 	if v.backing != "" {
-		x.BackingStore = &libvirtxml.StorageVolumeBackingStore{Path: v.backing, Format: &libvirtxml.StorageVolumeTargetFormat{Type: or(v.backingFormat, "qcow2")}}
+		x.BackingStore = &libvirtxml.StorageVolumeBackingStore{Path: v.backing,
+			Format: &libvirtxml.StorageVolumeTargetFormat{Type: or(v.backingFormat, "qcow2")}}
 	}
 	s, err := x.Marshal()
 	if err != nil {
@@ -242,7 +261,8 @@ func (b *Backend) makeVolume(ctx context.Context, p pool, v volSpec) (golibvirt.
 }
 
 func (b *Backend) refresh(ctx context.Context, p pool) error {
-	return b.do(ctx, "refreshing the pool "+b.cfg.pool, func(l *golibvirt.Libvirt) error { return l.StoragePoolRefresh(p.pool, 0) })
+	return b.do(ctx, "refreshing the pool "+b.cfg.pool,
+		func(l *golibvirt.Libvirt) error { return l.StoragePoolRefresh(p.pool, 0) })
 }
 
 // removeVolume removes a volume; it succeeds if there is none.
@@ -297,7 +317,8 @@ func (b *Backend) download(ctx context.Context, v golibvirt.StorageVol, offset, 
 		case !late || err == nil:
 			return text, err
 		case try == downloadTries:
-			return nil, api.Errorf(api.CodeUnreachable, "reading the volume %s: libvirtd (%s) began to answer and did not end, %d times", v.Name, b.cfg.uri.text, try)
+			return nil, api.Errorf(api.CodeUnreachable,
+				"reading the volume %s: libvirtd (%s) began to answer and did not end, %d times", v.Name, b.cfg.uri.text, try)
 		}
 		if b.env.Log != nil {
 			b.env.Log.Warn("a volume's stream stopped; reading it again", "volume", v.Name, "try", try)
@@ -307,7 +328,8 @@ func (b *Backend) download(ctx context.Context, v golibvirt.StorageVol, offset, 
 
 // volumes lists the pool's volumes.
 func (b *Backend) volumes(ctx context.Context, p pool) ([]golibvirt.StorageVol, error) {
-	return call(ctx, b, "listing the volumes of the pool "+b.cfg.pool, func(l *golibvirt.Libvirt) ([]golibvirt.StorageVol, error) {
+	return call(ctx, b, "listing the volumes of the pool "+b.cfg.pool, func(l *golibvirt.Libvirt) ([]golibvirt.StorageVol,
+		error) {
 		v, _, err := l.StoragePoolListAllVolumes(p.pool, 1, 0)
 		return v, err
 	})
@@ -326,19 +348,21 @@ func (b *Backend) space(ctx context.Context, p pool, copied, disk int64) error {
 	if i.free >= need {
 		return nil
 	}
-	return api.Errorf(api.CodeCapacity, "the pool %s (%s) has no room: %s are needed, %s of %s are free", b.cfg.pool, p.path,
+	return api.Errorf(api.CodeCapacity, "the pool %s (%s) has no room: %s are needed, %s of %s are free", b.cfg.pool,
+		p.path,
 		humanize.IBytes(uint64(need)), humanize.IBytes(uint64(i.free)), humanize.IBytes(uint64(i.capacity))).
 		WithHint("free space there, or name another pool with backend.libvirt.pool")
 }
 
-// roomFor refuses a disk that was asked for and could never be filled. Disks that can be filled, but not all at the same time, are
-// the user's to judge.
+// roomFor refuses a disk that was asked for and could never be filled. Disks that can be filled, but not all at the
+// same time, are the user's to judge.
 func (b *Backend) roomFor(ctx context.Context, p pool, disk int64) error {
 	i, err := b.poolSpace(ctx, p)
 	if err != nil || disk <= i.capacity || i.capacity == 0 {
 		return err
 	}
-	return api.Errorf(api.CodeCapacity, "a disk of %s is larger than all of the pool %s (%s), which has %s", humanize.IBytes(uint64(disk)), b.cfg.pool, p.path, humanize.IBytes(uint64(i.capacity))).
+	return api.Errorf(api.CodeCapacity, "a disk of %s is larger than all of the pool %s (%s), which has %s",
+		humanize.IBytes(uint64(disk)), b.cfg.pool, p.path, humanize.IBytes(uint64(i.capacity))).
 		WithHint("ask for a smaller one with --disk, or name another pool with backend.libvirt.pool")
 }
 

@@ -87,7 +87,8 @@ func (b *Backend) fits(ctx context.Context, spec backend.Spec) (z size, h hostFa
 		h, err = b.hostFacts(ctx)
 	}
 	if err == nil && (z.VCPUs > h.vcpus || z.memory > h.memory) {
-		err = api.Errorf(api.CodeCapacity, "the host of %s is smaller than the size %s", b.cfg.uri.text, z.Name).WithHint("berth sizes --backend libvirt lists those that fit")
+		err = api.Errorf(api.CodeCapacity, "the host of %s is smaller than the size %s", b.cfg.uri.text, z.Name).
+			WithHint("berth sizes --backend libvirt lists those that fit")
 	}
 	return z, h, err
 }

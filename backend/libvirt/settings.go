@@ -45,8 +45,10 @@ var plainName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile
 
 // parseSettings reads the section [backend.libvirt]; configDir is where sizes.toml and images.toml are.
 func parseSettings(m map[string]string, configDir string) (settings, error) {
-	s := settings{set: m["uri"] != "" && m["uri"] != defaultURI, pool: or(m["pool"], "berth"), poolPath: m["pool_path"], network: or(m["network"], "auto"),
-		accel: or(m["accel"], "auto"), gpus: m["gpus"], sizes: m["sizes"], sizesSet: m["sizes"] != "", images: filepath.Join(configDir, "images.toml"), graceful: true}
+	s := settings{set: m["uri"] != "" && m["uri"] != defaultURI, pool: or(m["pool"], "berth"), poolPath: m["pool_path"],
+		network: or(m["network"], "auto"),
+		accel:   or(m["accel"], "auto"), gpus: m["gpus"], sizes: m["sizes"], sizesSet: m["sizes"] != "",
+		images: filepath.Join(configDir, "images.toml"), graceful: true}
 	for k := range m {
 		if !slices.Contains([]string{"uri", "pool", "pool_path", "network", "accel", "gpus", "sizes", "graceful"}, k) {
 			return s, bad(k, m[k], "there is no such setting")
@@ -77,7 +79,8 @@ func parseSettings(m map[string]string, configDir string) (settings, error) {
 }
 
 func bad(key, value, why string) error {
-	return api.Errorf(api.CodeUsage, "backend.libvirt.%s is %q: %s", key, value, why).WithHint("berth help config lists the settings")
+	return api.Errorf(api.CodeUsage, "backend.libvirt.%s is %q: %s", key, value, why).
+		WithHint("berth help config lists the settings")
 }
 
 func or(s, otherwise string) string {

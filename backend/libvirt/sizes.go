@@ -121,7 +121,8 @@ func lacks(z size, h hostFacts, fits func(z size) bool) (out []string) {
 		out = append(out, fmt.Sprintf("it has %d of %d vCPUs", h.vcpus, z.VCPUs))
 	}
 	if z.memory > h.memory {
-		out = append(out, fmt.Sprintf("it has %s of %s of memory", humanize.IBytes(uint64(h.memory)), humanize.IBytes(uint64(z.memory))))
+		out = append(out, fmt.Sprintf("it has %s of %s of memory", humanize.IBytes(uint64(h.memory)),
+			humanize.IBytes(uint64(z.memory))))
 	}
 	if z.GPUs > 0 && !fits(z) {
 		out = append(out, fmt.Sprintf("it has fewer than %d GPUs%s that machines can be given", z.GPUs, named(z.GPU)))
@@ -179,7 +180,8 @@ func (b *Backend) Sizes(ctx context.Context) ([]api.Size, error) {
 	}
 	out := []api.Size{}
 	for _, z := range offered(all, h, gpus.fits) {
-		s := api.Size{Name: z.Name, Backend: Name, Description: z.Description, VCPUs: z.VCPUs, MemoryBytes: z.memory, DiskBytes: z.disk, GPUs: []api.GPU{}, Family: "cpu", Default: z.Default}
+		s := api.Size{Name: z.Name, Backend: Name, Description: z.Description, VCPUs: z.VCPUs, MemoryBytes: z.memory,
+			DiskBytes: z.disk, GPUs: []api.GPU{}, Family: "cpu", Default: z.Default}
 		if z.GPUs > 0 {
 			s.Family, s.GPUs = "gpu", gpus.offer(z)
 			s.Description = fmt.Sprintf("%s; %s", z.Description, gpus.who(z))
@@ -187,7 +189,8 @@ func (b *Backend) Sizes(ctx context.Context) ([]api.Size, error) {
 		out = append(out, s)
 	}
 	if len(out) == 0 {
-		return nil, api.Errorf(api.CodeCapacity, "the host of %s is smaller than every size: %d vCPUs, %s", b.cfg.uri.text, h.vcpus, humanize.IBytes(uint64(h.memory))).
+		return nil, api.Errorf(api.CodeCapacity, "the host of %s is smaller than every size: %d vCPUs, %s", b.cfg.uri.text,
+			h.vcpus, humanize.IBytes(uint64(h.memory))).
 			WithHint("describe one that fits in %s", b.cfg.sizes)
 	}
 	return out, nil
@@ -204,5 +207,6 @@ func (b *Backend) size(name string) (size, error) {
 			return z, nil
 		}
 	}
-	return size{}, api.Errorf(api.CodeUsage, "libvirt has no size %q", name).WithHint("berth sizes --backend libvirt lists them")
+	return size{}, api.Errorf(api.CodeUsage, "libvirt has no size %q", name).
+		WithHint("berth sizes --backend libvirt lists them")
 }

@@ -32,14 +32,16 @@ func TestSizesFile(t *testing.T) {
 			n++
 		}
 	}
-	require.Equal(t, []any{3, int64(5 << 30), int64(1e9), true, 1}, []any{by["cpu-2"].VCPUs, by["cpu-2"].memory, by["mine"].disk, by["mine"].Default, n})
+	require.Equal(t, []any{3, int64(5 << 30), int64(1e9), true, 1}, []any{by["cpu-2"].VCPUs, by["cpu-2"].memory,
+		by["mine"].disk, by["mine"].Default, n})
 
 	no := func(size) bool { return false }
 	for _, c := range []struct {
 		h    hostFacts
 		want string
 		n    int
-	}{{hostFacts{vcpus: 2, memory: 8 << 30}, "cpu-2", 2}, {hostFacts{vcpus: 1, memory: 8 << 30}, "cpu-1", 1}, {hostFacts{vcpus: 1, memory: 1 << 20}, "", 0}, {hostFacts{vcpus: 64, memory: 1 << 40}, "cpu-2", 6}} {
+	}{{hostFacts{vcpus: 2, memory: 8 << 30}, "cpu-2", 2}, {hostFacts{vcpus: 1, memory: 8 << 30}, "cpu-1", 1},
+		{hostFacts{vcpus: 1, memory: 1 << 20}, "", 0}, {hostFacts{vcpus: 64, memory: 1 << 40}, "cpu-2", 6}} {
 		got := offered(all, c.h, no)
 		require.Len(t, got, c.n)
 		for _, z := range got {
@@ -47,11 +49,15 @@ func TestSizesFile(t *testing.T) {
 		}
 	}
 	big := size{VCPUs: 64, memory: 999 << 30, GPUs: 2, GPU: "L4"}
-	require.Equal(t, []string{"it has 2 of 64 vCPUs", "it has 8.0 GiB of 999 GiB of memory", "it has fewer than 2 GPUs named L4 that machines can be given"}, lacks(big, hostFacts{vcpus: 2, memory: 8 << 30}, no))
-	_, err = parseSizes([]byte("# mine\n[[size]]\nname='a'\nvcpus=1\nmemory='1GiB'\n[[size]]\nname='b'\nvcpus=0\n"), "the file")
+	require.Equal(t, []string{"it has 2 of 64 vCPUs", "it has 8.0 GiB of 999 GiB of memory",
+		"it has fewer than 2 GPUs named L4 that machines can be given"}, lacks(big, hostFacts{vcpus: 2, memory: 8 << 30}, no))
+	_, err = parseSizes([]byte("# mine\n[[size]]\nname='a'\nvcpus=1\nmemory='1GiB'\n[[size]]\nname='b'\nvcpus=0\n"),
+		"the file")
 	require.ErrorContains(t, err, "the file:6: the size \"b\": vcpus must be")
-	for _, bad := range []string{"x", "[[size]]\nname=''\nvcpus=1\nmemory='1GiB'", "[[size]]\nname='a'\nvcpus=0\nmemory='1GiB'", "[[size]]\nname='a'\nvcpus=1\nmemory='1KiB'",
-		"[[size]]\nname='a'\nvcpus=1\nmemory='1GiB'\ndisk='x'", "[[size]]\nname='a'\nvcpus=1\nmemory='1GiB'\ncolour=1", "[[size]]\nname='a'\nvcpus=1\nmemory='1GiB'\n[[size]]\nname='a'\nvcpus=1\nmemory='1GiB'",
+	for _, bad := range []string{"x", "[[size]]\nname=''\nvcpus=1\nmemory='1GiB'",
+		"[[size]]\nname='a'\nvcpus=0\nmemory='1GiB'", "[[size]]\nname='a'\nvcpus=1\nmemory='1KiB'",
+		"[[size]]\nname='a'\nvcpus=1\nmemory='1GiB'\ndisk='x'", "[[size]]\nname='a'\nvcpus=1\nmemory='1GiB'\ncolour=1",
+		"[[size]]\nname='a'\nvcpus=1\nmemory='1GiB'\n[[size]]\nname='a'\nvcpus=1\nmemory='1GiB'",
 		"[[size]]\nname='a'\nvcpus=1\nmemory='1GiB'\ngpus=-1"} {
 		_, err := parseSizes([]byte(bad), "the file")
 		require.ErrorContains(t, err, "the file", bad)

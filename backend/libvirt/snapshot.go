@@ -29,7 +29,8 @@ func parseSnapshot(text string) (api.Snapshot, error) {
 	if err := xml.Unmarshal([]byte(text), &x); err != nil {
 		return api.Snapshot{}, fmt.Errorf("reading a snapshot's XML: %w", err)
 	}
-	return api.Snapshot{Name: x.Name, Description: x.Description, CreatedAt: time.Unix(x.CreationTime, 0).UTC(), Memory: x.Memory.Snapshot == "internal" || x.Memory.Snapshot == "external"}, nil
+	return api.Snapshot{Name: x.Name, Description: x.Description, CreatedAt: time.Unix(x.CreationTime, 0).UTC(),
+		Memory: x.Memory.Snapshot == "internal" || x.Memory.Snapshot == "external"}, nil
 }
 
 // Snapshots implements backend.Snapshotter; the oldest comes first.
@@ -48,7 +49,9 @@ func (b *Backend) Snapshots(ctx context.Context, ref backend.Ref) ([]api.Snapsho
 	}
 	out := []api.Snapshot{}
 	for _, s := range snaps {
-		text, err := call(ctx, b, what, func(l *golibvirt.Libvirt) (string, error) { return l.DomainSnapshotGetXMLDesc(s, 0) })
+		text, err := call(ctx, b, what, func(l *golibvirt.Libvirt) (string, error) {
+			return l.DomainSnapshotGetXMLDesc(s, 0)
+		})
 		if isGone(err) {
 			continue
 		}
@@ -59,7 +62,9 @@ func (b *Backend) Snapshots(ctx context.Context, ref backend.Ref) ([]api.Snapsho
 		if err != nil {
 			return nil, err
 		}
-		current, err := call(ctx, b, what, func(l *golibvirt.Libvirt) (int32, error) { return l.DomainSnapshotIsCurrent(s, 0) })
+		current, err := call(ctx, b, what, func(l *golibvirt.Libvirt) (int32, error) {
+			return l.DomainSnapshotIsCurrent(s, 0)
+		})
 		if err != nil && !isGone(err) {
 			return nil, err
 		}
@@ -70,12 +75,14 @@ func (b *Backend) Snapshots(ctx context.Context, ref backend.Ref) ([]api.Snapsho
 	return out, nil
 }
 
-func (b *Backend) snapshot(ctx context.Context, dom golibvirt.Domain, e *entry, name string) (golibvirt.DomainSnapshot, error) {
+func (b *Backend) snapshot(ctx context.Context, dom golibvirt.Domain, e *entry, name string) (golibvirt.DomainSnapshot,
+	error) {
 	s, err := call(ctx, b, "looking for the snapshot "+name, func(l *golibvirt.Libvirt) (golibvirt.DomainSnapshot, error) {
 		return l.DomainSnapshotLookupByName(dom, name, 0)
 	})
 	if isGone(err) {
-		return s, api.Errorf(api.CodeNotFound, "%s has no snapshot %s", e.meta.Name, name).WithHint("berth snapshot ls %s lists them", e.meta.Name)
+		return s, api.Errorf(api.CodeNotFound, "%s has no snapshot %s", e.meta.Name, name).
+			WithHint("berth snapshot ls %s lists them", e.meta.Name)
 	}
 	return s, err
 }
@@ -89,7 +96,8 @@ func (b *Backend) Snapshot(ctx context.Context, ref backend.Ref, name string) er
 	}
 	defer unlock()
 	if _, err := b.snapshot(ctx, dom, e, name); err == nil {
-		return api.Errorf(api.CodeConflict, "%s has a snapshot %s already", e.meta.Name, name).WithHint("choose another name, or delete it first")
+		return api.Errorf(api.CodeConflict, "%s has a snapshot %s already", e.meta.Name, name).
+			WithHint("choose another name, or delete it first")
 	} else if !isGone(err) {
 		return err
 	}
@@ -105,7 +113,8 @@ func (b *Backend) Snapshot(ctx context.Context, ref backend.Ref, name string) er
 	if on {
 		memory = "internal"
 	}
-	x := &libvirtxml.DomainSnapshot{Name: name, Memory: &libvirtxml.DomainSnapshotMemory{Snapshot: memory}, Disks: &libvirtxml.DomainSnapshotDisks{}}
+	x := &libvirtxml.DomainSnapshot{Name: name, Memory: &libvirtxml.DomainSnapshotMemory{Snapshot: memory},
+		Disks: &libvirtxml.DomainSnapshotDisks{}}
 	for _, d := range e.dom.Devices.Disks {
 		how := "no" // the seed
 		if d.Target.Dev == "vda" {
@@ -117,9 +126,10 @@ func (b *Backend) Snapshot(ctx context.Context, ref backend.Ref, name string) er
 	if err != nil {
 		return fmt.Errorf("encoding the snapshot %s: %w", name, err)
 	}
-	_, err = apart(ctx, b, fmt.Sprintf("making the snapshot %s of %s", name, e.meta.Name), func(l *golibvirt.Libvirt) (golibvirt.DomainSnapshot, error) {
-		return l.DomainSnapshotCreateXML(dom, text, 0)
-	})
+	_, err = apart(ctx, b, fmt.Sprintf("making the snapshot %s of %s", name, e.meta.Name),
+		func(l *golibvirt.Libvirt) (golibvirt.DomainSnapshot, error) {
+			return l.DomainSnapshotCreateXML(dom, text, 0)
+		})
 	return plainRefusal(e, err)
 }
 
@@ -138,7 +148,8 @@ func plainRefusal(e *entry, err error) error {
 		"must be inactive or snapshot": "it must be stopped first",
 	} {
 		if strings.Contains(err.Error(), part) {
-			return api.Errorf(api.CodeUnsupported, "%s: %w", plain, err).WithHint("stop %s and try again: of a stopped machine the disk is kept", e.meta.Name)
+			return api.Errorf(api.CodeUnsupported, "%s: %w", plain, err).
+				WithHint("stop %s and try again: of a stopped machine the disk is kept", e.meta.Name)
 		}
 	}
 	return err
@@ -156,13 +167,14 @@ func (b *Backend) Restore(ctx context.Context, ref backend.Ref, name string) err
 		return err
 	}
 	b.stops.Delete(dom.UUID)
-	_, err = apart(ctx, b, fmt.Sprintf("taking %s back to the snapshot %s", e.meta.Name, name), func(l *golibvirt.Libvirt) (struct{}, error) {
-		err := l.DomainRevertToSnapshot(s, 0)
-		if hasCode(err, golibvirt.ErrSnapshotRevertRisky) {
-			err = l.DomainRevertToSnapshot(s, uint32(golibvirt.DomainSnapshotRevertForce))
-		}
-		return struct{}{}, err
-	})
+	_, err = apart(ctx, b, fmt.Sprintf("taking %s back to the snapshot %s", e.meta.Name, name),
+		func(l *golibvirt.Libvirt) (struct{}, error) {
+			err := l.DomainRevertToSnapshot(s, 0)
+			if hasCode(err, golibvirt.ErrSnapshotRevertRisky) {
+				err = l.DomainRevertToSnapshot(s, uint32(golibvirt.DomainSnapshotRevertForce))
+			}
+			return struct{}{}, err
+		})
 	b.known.forget(dom.UUID)
 	return plainRefusal(e, err)
 }
@@ -181,9 +193,10 @@ func (b *Backend) DeleteSnapshot(ctx context.Context, ref backend.Ref, name stri
 	if err != nil {
 		return err
 	}
-	_, err = apart(ctx, b, fmt.Sprintf("removing the snapshot %s of %s", name, e.meta.Name), func(l *golibvirt.Libvirt) (struct{}, error) {
-		return struct{}{}, l.DomainSnapshotDelete(s, 0)
-	})
+	_, err = apart(ctx, b, fmt.Sprintf("removing the snapshot %s of %s", name, e.meta.Name),
+		func(l *golibvirt.Libvirt) (struct{}, error) {
+			return struct{}{}, l.DomainSnapshotDelete(s, 0)
+		})
 	if isGone(err) {
 		return nil
 	}

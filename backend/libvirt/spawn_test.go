@@ -46,7 +46,8 @@ func TestSpawn(t *testing.T) {
 	require.NoError(t, os.Chmod(dir, 0o755))
 	cmd := exec.Command(program, "-test.run", "^TestSpawn$", "-test.v")
 	cmd.Dir = dir
-	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "BERTH_TEST_SPAWN=1", "HOME=" + dir, "TMPDIR=" + dir, "XDG_RUNTIME_DIR=" + dir,
+	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "BERTH_TEST_SPAWN=1", "HOME=" + dir, "TMPDIR=" + dir,
+		"XDG_RUNTIME_DIR=" + dir,
 		"XDG_CONFIG_HOME=" + dir + "/c", "XDG_CACHE_HOME=" + dir + "/k", "XDG_DATA_HOME=" + dir + "/d"}
 	if os.Getuid() == 0 {
 		require.NoError(t, os.Chown(dir, 65534, 65534))
@@ -59,7 +60,8 @@ func TestSpawn(t *testing.T) {
 
 func spawned(t *testing.T) {
 	dir := t.TempDir()
-	b, err := New(backend.Env{Home: paths.Home{Config: dir, State: dir}, Settings: map[string]string{"uri": "qemu:///session", "accel": "emulate"}})
+	b, err := New(backend.Env{Home: paths.Home{Config: dir, State: dir},
+		Settings: map[string]string{"uri": "qemu:///session", "accel": "emulate"}})
 	require.NoError(t, err)
 	list, err := b.List(t.Context())
 	require.NoError(t, err)

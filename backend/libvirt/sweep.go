@@ -71,7 +71,9 @@ func (b *Backend) RemoveLeftover(ctx context.Context, id string) error {
 		return err
 	}
 	defer unlock()
-	_, err = call(ctx, b, "looking for the machine of "+id, func(l *golibvirt.Libvirt) (golibvirt.Domain, error) { return l.DomainLookupByUUID(u) })
+	_, err = call(ctx, b, "looking for the machine of "+id, func(l *golibvirt.Libvirt) (golibvirt.Domain, error) {
+		return l.DomainLookupByUUID(u)
+	})
 	if err == nil {
 		return api.Errorf(api.CodeRefused, "%s belongs to a machine", id)
 	}

@@ -103,11 +103,13 @@ func TestSystemDaemon(t *testing.T) {
 	guest := libvirttest.GetGuest(t, libvirttest.Tiny)
 	socket, pid := startSystem(t)
 	b := &bench{key: newKey(t)}
-	b.env = environment(t, &libvirttest.Daemon{URI: "qemu:///system?socket=" + socket}, libvirttest.WriteCatalogue(t, t.TempDir(), guest))
+	b.env = environment(t, &libvirttest.Daemon{URI: "qemu:///system?socket=" + socket}, libvirttest.WriteCatalogue(t,
+		t.TempDir(), guest))
 	b.Backend = b.again(t)
 	one, two := b.spec("tiny"), b.spec("tiny")
 	inside := func(addr string) bool {
-		out, err := exec.Command("nsenter", "-t", strconv.Itoa(pid), "-n", "timeout", "3", "bash", "-c", "exec 3<>/dev/tcp/"+addr+"/22; head -c 4 <&3").Output()
+		out, err := exec.Command("nsenter", "-t", strconv.Itoa(pid), "-n", "timeout", "3", "bash", "-c",
+			"exec 3<>/dev/tcp/"+addr+"/22; head -c 4 <&3").Output()
 		return err == nil && string(out) == "SSH-"
 	}
 	require.NoError(t, b.Prepare(t.Context(), one, nil))

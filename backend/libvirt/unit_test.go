@@ -25,11 +25,14 @@ import (
 )
 
 func TestSettings(t *testing.T) {
-	ok, err := parseSettings(map[string]string{"uri": "", "pool": "", "network": "", "accel": "", "gpus": "", "pool_path": ""}, "/c")
+	ok, err := parseSettings(map[string]string{"uri": "", "pool": "", "network": "", "accel": "", "gpus": "",
+		"pool_path": ""}, "/c")
 	require.NoError(t, err)
-	require.Equal(t, []any{false, defaultURI, "berth", "auto", "auto", "/c/sizes.toml", "/c/images.toml"}, []any{ok.set, ok.uri.text, ok.pool, ok.network, ok.accel, ok.sizes, ok.images})
+	require.Equal(t, []any{false, defaultURI, "berth", "auto", "auto", "/c/sizes.toml", "/c/images.toml"},
+		[]any{ok.set, ok.uri.text, ok.pool, ok.network, ok.accel, ok.sizes, ok.images})
 	for key, value := range map[string]string{
-		"uri": "http://x", "pool": "a b", "pool_path": "rel", "network": "bridge:", "accel": "fast", "graceful": "maybe", "colour": "red",
+		"uri": "http://x", "pool": "a b", "pool_path": "rel", "network": "bridge:", "accel": "fast", "graceful": "maybe",
+		"colour": "red",
 	} {
 		_, err := parseSettings(map[string]string{key: value}, "/c")
 		require.Error(t, err, key)
@@ -45,10 +48,13 @@ func TestURIs(t *testing.T) {
 		via     string
 		sockets []string
 	}{
-		"qemu:///system":                                {"", []string{"/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock"}},
-		"qemu:///session?socket=/a%20b":                 {"", []string{"/a b"}},
-		"qemu+ssh://ada@box/system":                     {"ada@box", []string{"/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock"}},
-		"qemu+ssh://box:2222/system":                    {"box:2222", []string{"/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock"}},
+		"qemu:///system": {"", []string{"/run/libvirt/libvirt-sock",
+			"/run/libvirt/virtqemud-sock"}},
+		"qemu:///session?socket=/a%20b": {"", []string{"/a b"}},
+		"qemu+ssh://ada@box/system": {"ada@box", []string{"/run/libvirt/libvirt-sock",
+			"/run/libvirt/virtqemud-sock"}},
+		"qemu+ssh://box:2222/system": {"box:2222", []string{"/run/libvirt/libvirt-sock",
+			"/run/libvirt/virtqemud-sock"}},
 		"qemu+ssh://ada@[fe80::1]/session?socket=/s":    {"ada@[fe80::1]", []string{"/s"}},
 		"qemu+ssh://ada@[fe80::1]:22/system?socket=/so": {"ada@[fe80::1]:22", []string{"/so"}},
 	} {
@@ -57,7 +63,8 @@ func TestURIs(t *testing.T) {
 		require.Equal(t, want.via, u.via(), s)
 		require.Equal(t, want.sockets, u.sockets(), s)
 	}
-	for _, s := range []string{"", "qemu:///other", "xen:///system", "qemu://host/system", "qemu+ssh:///system", "qemu+ssh://-o@x/system", "qemu+ssh://-x/system",
+	for _, s := range []string{"", "qemu:///other", "xen:///system", "qemu://host/system", "qemu+ssh:///system",
+		"qemu+ssh://-o@x/system", "qemu+ssh://-x/system",
 		"qemu:///system?keyfile=x", "qemu:///system?socket=rel", "qemu+ssh://h/session", "qemu+ssh://h:99999/system", ":"} {
 		_, err := parseURI(s)
 		require.Error(t, err, s)
@@ -81,11 +88,16 @@ func TestStates(t *testing.T) {
 		words  string
 	}{
 		{golibvirt.DomainRunning, 1, api.StateRunning, ""}, {golibvirt.DomainRunning, 9, api.StateUnusable, "crashed"},
-		{golibvirt.DomainBlocked, 0, api.StateRunning, ""}, {golibvirt.DomainPaused, 5, api.StateUnusable, "its disk or pool is full"},
-		{golibvirt.DomainPaused, 1, api.StateUnusable, "paused"}, {golibvirt.DomainPaused, 11, api.StateStarting, ""}, {golibvirt.DomainPaused, 9, api.StateRunning, "saves"},
-		{golibvirt.DomainShutdown, 0, api.StateStopping, ""}, {golibvirt.DomainShutoff, 1, api.StateStopped, ""}, {golibvirt.DomainShutoff, 3, api.StateStopped, "crashed"},
-		{golibvirt.DomainShutoff, 6, api.StateStopped, "could not start"}, {golibvirt.DomainCrashed, 1, api.StateUnusable, "panicked"}, {golibvirt.DomainCrashed, 0, api.StateUnusable, "crashed"},
-		{golibvirt.DomainPmsuspended, 0, api.StateStopped, "suspended"}, {golibvirt.DomainNostate, 0, api.StateUnknown, ""}, {99, 0, api.StateUnknown, ""},
+		{golibvirt.DomainBlocked, 0, api.StateRunning, ""}, {golibvirt.DomainPaused, 5, api.StateUnusable,
+			"its disk or pool is full"},
+		{golibvirt.DomainPaused, 1, api.StateUnusable, "paused"}, {golibvirt.DomainPaused, 11, api.StateStarting, ""},
+		{golibvirt.DomainPaused, 9, api.StateRunning, "saves"},
+		{golibvirt.DomainShutdown, 0, api.StateStopping, ""}, {golibvirt.DomainShutoff, 1, api.StateStopped, ""},
+		{golibvirt.DomainShutoff, 3, api.StateStopped, "crashed"},
+		{golibvirt.DomainShutoff, 6, api.StateStopped, "could not start"}, {golibvirt.DomainCrashed, 1, api.StateUnusable,
+			"panicked"}, {golibvirt.DomainCrashed, 0, api.StateUnusable, "crashed"},
+		{golibvirt.DomainPmsuspended, 0, api.StateStopped, "suspended"}, {golibvirt.DomainNostate, 0, api.StateUnknown, ""},
+		{99, 0, api.StateUnknown, ""},
 	} {
 		got, why := stateOf(int32(c.state), int32(c.reason))
 		require.Equal(t, c.want, got, c)
@@ -96,9 +108,12 @@ func TestStates(t *testing.T) {
 func TestErrors(t *testing.T) {
 	b := &Backend{}
 	for code, want := range map[golibvirt.ErrorNumber]api.Code{
-		golibvirt.ErrNoDomain: api.CodeNotFound, golibvirt.ErrNoStorageVol: api.CodeFailed, golibvirt.ErrNoNetwork: api.CodeFailed, golibvirt.ErrAuthFailed: api.CodeAuth, golibvirt.ErrAccessDenied: api.CodeAuth,
-		golibvirt.ErrOperationInvalid: api.CodeConflict, golibvirt.ErrOperationTimeout: api.CodeConflict, golibvirt.ErrConfigUnsupported: api.CodeUnsupported,
-		golibvirt.ErrNoMemory: api.CodeCapacity, golibvirt.ErrInternalError: api.CodeFailed,
+		golibvirt.ErrNoDomain: api.CodeNotFound, golibvirt.ErrNoStorageVol: api.CodeFailed,
+		golibvirt.ErrNoNetwork: api.CodeFailed, golibvirt.ErrAuthFailed: api.CodeAuth,
+		golibvirt.ErrAccessDenied:     api.CodeAuth,
+		golibvirt.ErrOperationInvalid: api.CodeConflict, golibvirt.ErrOperationTimeout: api.CodeConflict,
+		golibvirt.ErrConfigUnsupported: api.CodeUnsupported,
+		golibvirt.ErrNoMemory:          api.CodeCapacity, golibvirt.ErrInternalError: api.CodeFailed,
 	} {
 		err := b.explain("trying", golibvirt.Error{Code: uint32(code), Message: "their words"})
 		require.Equal(t, want, api.AsError(err).Code)
@@ -108,7 +123,8 @@ func TestErrors(t *testing.T) {
 	err := b.explain("trying", golibvirt.Error{Code: 38, Message: "write: No space left on device"})
 	require.ErrorIs(t, err, backend.ErrCapacity)
 	require.Contains(t, api.AsError(err).Hint, "pool")
-	for _, lost := range []error{golibvirt.ErrInterrupted, io.EOF, net.ErrClosed, &net.OpError{Op: "read", Err: errors.New("x")}} {
+	for _, lost := range []error{golibvirt.ErrInterrupted, io.EOF, net.ErrClosed, &net.OpError{Op: "read",
+		Err: errors.New("x")}} {
 		require.ErrorIs(t, b.explain("trying", lost), backend.ErrUnreachable)
 	}
 	require.ErrorIs(t, b.explain("trying", golibvirt.ErrUnsupported), backend.ErrUnsupported)
@@ -149,8 +165,9 @@ func TestAbsent(t *testing.T) {
 	require.NoError(t, os.Remove(b.cfg.sizes))
 	for name, f := range map[string]func() error{
 		"sizes":  func() error { _, err := b.Sizes(t.Context()); return err },
-		"images": func() error { _, err := b.Images(t.Context()); return err }, "delete": func() error { return b.Delete(t.Context(), backend.Ref{Token: "op-1"}) },
-		"get": func() error { _, err := b.Get(t.Context(), backend.Ref{Token: "op-1"}); return err },
+		"images": func() error { _, err := b.Images(t.Context()); return err },
+		"delete": func() error { return b.Delete(t.Context(), backend.Ref{Token: "op-1"}) },
+		"get":    func() error { _, err := b.Get(t.Context(), backend.Ref{Token: "op-1"}); return err },
 	} {
 		require.ErrorIs(t, f(), backend.ErrUnreachable, name)
 		require.NotEmpty(t, api.AsError(f()).Hint, name)
@@ -184,7 +201,8 @@ func TestSilentDaemon(t *testing.T) {
 			go func() { _, _ = io.Copy(io.Discard, c) }()
 		}
 	}()
-	b, err := New(backend.Env{Home: paths.Home{Config: dir, State: dir}, Settings: map[string]string{"uri": "qemu:///system?socket=" + sock}})
+	b, err := New(backend.Env{Home: paths.Home{Config: dir, State: dir},
+		Settings: map[string]string{"uri": "qemu:///system?socket=" + sock}})
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
@@ -195,8 +213,11 @@ func TestSilentDaemon(t *testing.T) {
 }
 
 func testPlan(n network, virt string) plan {
-	return plan{uuid: uuidText(uuidOf("op-1")), name: "berth-a", virtType: virt, arch: "x86_64", vcpus: 2, memory: 1 << 30, disk: "/p/d", seed: "/p/s", log: "/p/l", net: n,
-		meta: metadata{Token: "op-1", Home: "h", Name: "a <&> b", User: "u", Network: n.String(), Port: 20001, Keys: []string{"ssh-ed25519 AAAA x"}, Tags: []tag{{"k", "v'\"<"}}, GPUs: []gpu{{"0000:65:00.0", "NVIDIA A100", 80 << 30}}}}
+	return plan{uuid: uuidText(uuidOf("op-1")), name: "berth-a", virtType: virt, arch: "x86_64", vcpus: 2, memory: 1 << 30,
+		disk: "/p/d", seed: "/p/s", log: "/p/l", net: n,
+		meta: metadata{Token: "op-1", Home: "h", Name: "a <&> b", User: "u", Network: n.String(), Port: 20001,
+			Keys: []string{"ssh-ed25519 AAAA x"}, Tags: []tag{{"k", "v'\"<"}}, GPUs: []gpu{{"0000:65:00.0", "NVIDIA A100",
+				80 << 30}}}}
 }
 
 func TestDomainXML(t *testing.T) {
@@ -271,11 +292,13 @@ func TestNames(t *testing.T) {
 			require.Equal(t, home == "0123abcd", h == home)
 		}
 	}
-	for _, s := range []string{"", "berth-vm.a.b", "berth-vm..op-1.log", "berth-vm.a.op-1.img", "berth-base.x.json", "berth-vm.a.o p.log", "x.berth-vm.a.op-1.log"} {
+	for _, s := range []string{"", "berth-vm.a.b", "berth-vm..op-1.log", "berth-vm.a.op-1.img", "berth-base.x.json",
+		"berth-vm.a.o p.log", "x.berth-vm.a.op-1.log"} {
 		_, _, _, ok := parseVolName(s)
 		require.False(t, ok, s)
 	}
-	got := builtNames([]golibvirt.StorageVol{{Name: "berth-image.a.b.01.json"}, {Name: "berth-image.a.b.02.json"}, {Name: "berth-image.a.b.02.qcow2"}, {Name: "berth-image.json"}, {Name: "x"}})
+	got := builtNames([]golibvirt.StorageVol{{Name: "berth-image.a.b.01.json"}, {Name: "berth-image.a.b.02.json"},
+		{Name: "berth-image.a.b.02.qcow2"}, {Name: "berth-image.json"}, {Name: "x"}})
 	require.Equal(t, map[string][]string{"a.b": {"berth-image.a.b.02.json", "berth-image.a.b.01.json"}}, got)
 }
 
@@ -332,7 +355,8 @@ func TestAcceleration(t *testing.T) {
 }
 
 func TestNetworks(t *testing.T) {
-	for s, want := range map[string]network{"auto": {}, "": {}, "user": {kind: netUser}, "bridge:br0": {netBridge, "br0"}, "lab": {netNetwork, "lab"}} {
+	for s, want := range map[string]network{"auto": {}, "": {}, "user": {kind: netUser}, "bridge:br0": {netBridge, "br0"},
+		"lab": {netNetwork, "lab"}} {
 		n, err := parseNetwork(s)
 		require.NoError(t, err)
 		require.Equal(t, want, n)
@@ -348,7 +372,8 @@ func TestNetworks(t *testing.T) {
 	require.Len(t, used, 3)
 	free := freeSubnets(used, 2)
 	require.Equal(t, []netip.Prefix{netip.MustParsePrefix("10.77.79.0/24"), netip.MustParsePrefix("10.77.80.0/24")}, free)
-	require.Equal(t, netip.MustParsePrefix("192.168.200.0/24"), freeSubnets([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, 1)[0])
+	require.Equal(t, netip.MustParsePrefix("192.168.200.0/24"),
+		freeSubnets([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, 1)[0])
 	require.Empty(t, freeSubnets([]netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}, 1))
 	text, err := networkXML(free[0])
 	require.NoError(t, err)
@@ -358,14 +383,18 @@ func TestNetworks(t *testing.T) {
 func TestAddresses(t *testing.T) {
 	mac := macOf("op-1")
 	got := byMAC([]golibvirt.NetworkDhcpLease{
-		{Mac: golibvirt.OptString{strings.ToUpper(mac)}, Ipaddr: "10.0.0.2", Expirytime: 5}, {Mac: golibvirt.OptString{mac}, Ipaddr: "10.0.0.3", Expirytime: 9},
-		{Mac: golibvirt.OptString{mac}, Ipaddr: "10.0.0.4", Expirytime: 7}, {Mac: golibvirt.OptString{mac}, Ipaddr: "fd00::1", Expirytime: 99}, {Ipaddr: "10.0.0.9"},
+		{Mac: golibvirt.OptString{strings.ToUpper(mac)}, Ipaddr: "10.0.0.2", Expirytime: 5}, {Mac: golibvirt.OptString{mac},
+			Ipaddr: "10.0.0.3", Expirytime: 9},
+		{Mac: golibvirt.OptString{mac}, Ipaddr: "10.0.0.4", Expirytime: 7}, {Mac: golibvirt.OptString{mac}, Ipaddr: "fd00::1",
+			Expirytime: 99}, {Ipaddr: "10.0.0.9"},
 	})
 	require.Equal(t, "10.0.0.3", got[mac].addr)
 	cards := []golibvirt.DomainInterface{
 		{Name: "lo", Hwaddr: golibvirt.OptString{"00:00:00:00:00:00"}, Addrs: []golibvirt.DomainIPAddr{{Addr: "127.0.0.1"}}},
-		{Name: "docker0", Hwaddr: golibvirt.OptString{"02:42:00:00:00:00"}, Addrs: []golibvirt.DomainIPAddr{{Addr: "172.17.0.1"}}},
-		{Name: "eth0", Hwaddr: golibvirt.OptString{mac}, Addrs: []golibvirt.DomainIPAddr{{Addr: "fe80::1"}, {Addr: "fd00::2"}, {Addr: "169.254.3.3"}, {Addr: "10.1.1.1"}}},
+		{Name: "docker0", Hwaddr: golibvirt.OptString{"02:42:00:00:00:00"},
+			Addrs: []golibvirt.DomainIPAddr{{Addr: "172.17.0.1"}}},
+		{Name: "eth0", Hwaddr: golibvirt.OptString{mac}, Addrs: []golibvirt.DomainIPAddr{{Addr: "fe80::1"}, {Addr: "fd00::2"},
+			{Addr: "169.254.3.3"}, {Addr: "10.1.1.1"}}},
 	}
 	require.Equal(t, "10.1.1.1", pickAddr(cards, mac))
 	cards[2].Addrs = cards[2].Addrs[:2]
@@ -383,7 +412,8 @@ func TestLines(t *testing.T) {
 	}{
 		{"qemu:///system", "default", 0, "10.0.0.5", backend.SSHTarget{Host: "10.0.0.5", Port: 22}},
 		{"qemu:///session", "user", 20009, "", backend.SSHTarget{Host: "127.0.0.1", Port: 20009}},
-		{"qemu+ssh://ada@box/system", "default", 0, "10.0.0.5", backend.SSHTarget{Host: "10.0.0.5", Port: 22, Via: "ada@box"}},
+		{"qemu+ssh://ada@box/system", "default", 0, "10.0.0.5", backend.SSHTarget{Host: "10.0.0.5", Port: 22,
+			Via: "ada@box"}},
 		{"qemu+ssh://ada@box/system", "user", 20009, "", backend.SSHTarget{Host: "127.0.0.1", Port: 20009, Via: "ada@box"}},
 		{"qemu+ssh://ada@box/system", "bridge:br0", 0, "10.0.0.5", backend.SSHTarget{Host: "10.0.0.5", Port: 22}},
 	} {

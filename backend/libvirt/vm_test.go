@@ -92,7 +92,9 @@ func (b *bench) login(t *testing.T, m backend.Machine, hostKey ssh.PublicKey, co
 	require.True(t, s.Made)
 	end := time.Now().Add(patience)
 	for {
-		out, err := trySSH(net.JoinHostPort(s.Host, strconv.Itoa(s.Port)), &ssh.ClientConfig{User: s.User, Auth: []ssh.AuthMethod{ssh.PublicKeys(b.key)}, HostKeyCallback: check, HostKeyAlgorithms: []string{ssh.KeyAlgoED25519}}, command)
+		out, err := trySSH(net.JoinHostPort(s.Host, strconv.Itoa(s.Port)), &ssh.ClientConfig{User: s.User,
+			Auth: []ssh.AuthMethod{ssh.PublicKeys(b.key)}, HostKeyCallback: check,
+			HostKeyAlgorithms: []string{ssh.KeyAlgoED25519}}, command)
 		if err == nil {
 			return strings.TrimSpace(out)
 		}
@@ -198,7 +200,8 @@ func TestMachine(t *testing.T) {
 	b.login(t, m, hk, "echo kept > /persist/file; sync")
 	boot := b.login(t, m, hk, "cat /proc/sys/kernel/random/boot_id")
 	require.NoError(t, b.Restart(t.Context(), refOf(s)))
-	require.Eventually(t, func() bool { return b.login(t, m, hk, "cat /proc/sys/kernel/random/boot_id") != boot }, patience, 100*time.Millisecond)
+	require.Eventually(t, func() bool { return b.login(t, m, hk, "cat /proc/sys/kernel/random/boot_id") != boot },
+		patience, 100*time.Millisecond)
 	require.NoError(t, b.ForceRestart(t.Context(), refOf(s)))
 
 	// One that somebody has paused can't shut down.
@@ -206,7 +209,9 @@ func TestMachine(t *testing.T) {
 	require.NoError(t, err)
 	pause := func(f func(l *golibvirt.Libvirt) error) {
 		t.Helper()
-		_, err := call(t.Context(), b.Backend, "pausing it", func(l *golibvirt.Libvirt) (struct{}, error) { return struct{}{}, f(l) })
+		_, err := call(t.Context(), b.Backend, "pausing it", func(l *golibvirt.Libvirt) (struct{}, error) {
+			return struct{}{}, f(l)
+		})
 		require.NoError(t, err)
 	}
 	pause(func(l *golibvirt.Libvirt) error { return l.DomainSuspend(dom) })

@@ -23,7 +23,8 @@ import (
 func (b *Backend) Adopt(ctx context.Context, spec backend.AdoptSpec) (backend.Machine, error) {
 	switch {
 	case !spec.Local || spec.Target != "":
-		return backend.Machine{}, api.Errorf(api.CodeUsage, "the local backend takes in this computer only (adopt --local), not %q", spec.Target)
+		return backend.Machine{}, api.Errorf(api.CodeUsage,
+			"the local backend takes in this computer only (adopt --local), not %q", spec.Target)
 	case spec.Token == "":
 		return backend.Machine{}, api.Errorf(api.CodeUsage, "adopting %q: no token was given", spec.Name)
 	}
@@ -40,7 +41,8 @@ func (b *Backend) Adopt(ctx context.Context, spec backend.AdoptSpec) (backend.Ma
 	defer unlock()
 	in, err := b.load(id)
 	if errors.Is(err, fs.ErrNotExist) {
-		in = instance{Token: spec.Token, Machine: paths.MachineID(), Name: spec.Name, Share: spec.Share, Adopted: true, Tags: spec.Tags, CreatedAt: time.Now().UTC()}
+		in = instance{Token: spec.Token, Machine: paths.MachineID(), Name: spec.Name, Share: spec.Share, Adopted: true,
+			Tags: spec.Tags, CreatedAt: time.Now().UTC()}
 		in.ID = id
 		info, serr := b.startHostAgent(ctx, in)
 		if serr != nil {
@@ -59,7 +61,8 @@ func (b *Backend) Adopt(ctx context.Context, spec backend.AdoptSpec) (backend.Ma
 
 // hostAgent are the options of the one agent that the user has on this host for this home.
 func (b *Backend) hostAgent(in instance) agent.Options {
-	return agent.Options{State: b.env.Home.State + "/agent", Socket: b.env.Home.Run + "/agent.sock", Scratch: b.env.Home.State + "/scratch", Share: in.Share}
+	return agent.Options{State: b.env.Home.State + "/agent", Socket: b.env.Home.Run + "/agent.sock",
+		Scratch: b.env.Home.State + "/scratch", Share: in.Share}
 }
 
 // adoptedOtherwise reports whether this host is taken in under another name too, which needs its agent.
@@ -116,7 +119,8 @@ func (b *Backend) startHostAgent(ctx context.Context, in instance) (api.AgentInf
 		if ctx.Err() != nil {
 			return info, ctx.Err()
 		}
-		return info, api.Errorf(api.CodeFailed, "starting the agent of this computer: %w: %s", err, strings.TrimSpace(stderr.String()))
+		return info, api.Errorf(api.CodeFailed, "starting the agent of this computer: %w: %s", err,
+			strings.TrimSpace(stderr.String()))
 	}
 	return info, nil
 }
@@ -133,7 +137,8 @@ func (b *Backend) adopted(m *backend.Machine, in instance) {
 	c := &m.Capabilities
 	c.Start, c.Stop, c.Restart, c.Delete, c.Console = false, false, false, false, false
 	c.Why = map[string]string{"assign": notAssignable, "start": whyAdopted, "stop": whyAdopted, "restart": whyAdopted,
-		"delete": "it is this computer itself: removing it only forgets it", "console": "this computer has no console log that Berth keeps"}
+		"delete":  "it is this computer itself: removing it only forgets it",
+		"console": "this computer has no console log that Berth keeps"}
 	b.ensureHostAgent(in)
 }
 

@@ -71,10 +71,12 @@ func (b *Backend) spawn(ctx context.Context, in instance, finish bool) error {
 func (b *Backend) config(in instance) (supervise.Config, []string, error) {
 	exe, err := b.env.Executable()
 	if err != nil {
-		return supervise.Config{}, nil, api.Errorf(api.CodeFailed, "finding the program to run as agent of %q: %w", in.Name, err)
+		return supervise.Config{}, nil, api.Errorf(api.CodeFailed, "finding the program to run as agent of %q: %w", in.Name,
+			err)
 	}
 	d, h := b.dir(in.ID), b.homeOf(in.ID)
-	o := agent.Options{State: d.AgentState(), Socket: b.socket(in.ID), Home: h, Workdir: h, Scratch: string(d) + "/scratch", Share: in.Share, Instance: in.Name, InstanceID: in.ID,
+	o := agent.Options{State: d.AgentState(), Socket: b.socket(in.ID), Home: h, Workdir: h, Scratch: string(d) +
+		"/scratch", Share: in.Share, Instance: in.Name, InstanceID: in.ID,
 		AfterReboot: "a restart of this computer stops it; start it again then"}
 	if in.Share != "" {
 		o.Workdir = in.Share
@@ -82,7 +84,8 @@ func (b *Backend) config(in instance) (supervise.Config, []string, error) {
 	if err := o.Check(); err != nil {
 		return supervise.Config{}, nil, api.Errorf(api.CodeFailed, "starting %q: %w", in.Name, err)
 	}
-	conf := supervise.Config{ID: in.ID, Name: in.Name, Data: b.folder(in.ID), Home: h, Agent: agent.Command(exe, append([]string{"run"}, o.Args()...)...),
+	conf := supervise.Config{ID: in.ID, Name: in.Name, Data: b.folder(in.ID), Home: h, Agent: agent.Command(exe,
+		append([]string{"run"}, o.Args()...)...),
 		AgentLog: d.Log(), Group: b.group, Grace: b.grace}
 	return conf, agent.Command(exe, "parent"), nil
 }
@@ -131,7 +134,8 @@ func (b *Backend) start(ctx context.Context, in instance) error {
 	case v.broken != nil:
 		return api.Errorf(api.CodeFailed, "starting %q: %w", in.Name, v.broken)
 	case v.asked && v.sameBoot && v.req.Action != supervise.ActionRestart:
-		return api.Errorf(api.CodeConflict, "%q can't be started: its %s is under way", in.Name, v.req.Action).WithHint("try again once it has ended")
+		return api.Errorf(api.CodeConflict, "%q can't be started: its %s is under way", in.Name, v.req.Action).
+			WithHint("try again once it has ended")
 	case v.asked && v.req.Action == supervise.ActionDelete:
 		return api.Errorf(api.CodeConflict, "%q can't be started: it is being deleted", in.Name)
 	case v.alive:
@@ -225,7 +229,8 @@ func (b *Backend) Delete(ctx context.Context, ref backend.Ref) error {
 	}
 	if !errors.Is(lerr, fs.ErrNotExist) {
 		if err := supervise.CheckInstance(b.folder(id), id); err != nil {
-			return api.Errorf(api.CodeRefused, "deleting %q: %s: %w", ref.Name, b.folder(id), err).WithHint("look at the folder and remove it yourself if it is not needed")
+			return api.Errorf(api.CodeRefused, "deleting %q: %s: %w", ref.Name, b.folder(id), err).
+				WithHint("look at the folder and remove it yourself if it is not needed")
 		}
 	}
 	if in.Adopted {

@@ -97,7 +97,8 @@ func TestARebootStopsAnInstance(t *testing.T) {
 	self, err := proc.Self()
 	require.NoError(t, err)
 	self.Boot = "an earlier one"
-	require.NoError(t, atomicfile.Write(filepath.Join(string(b.dir(ref.ID)), "supervisor.json"), supervise.Status{Identity: self}))
+	require.NoError(t, atomicfile.Write(filepath.Join(string(b.dir(ref.ID)), "supervisor.json"),
+		supervise.Status{Identity: self}))
 	m := waitState(t, b, ref, api.StateStopped)
 	require.Equal(t, "this computer was restarted", m.Reason)
 	// What was being stopped is stopped too.
@@ -110,7 +111,8 @@ func TestARebootStopsAnInstance(t *testing.T) {
 	// What was being deleted is deleted.
 	require.NoError(t, b.Stop(t.Context(), ref))
 	waitState(t, b, ref, api.StateStopped)
-	require.NoError(t, atomicfile.Write(filepath.Join(string(b.dir(ref.ID)), "supervisor.json"), supervise.Status{Identity: self}))
+	require.NoError(t, atomicfile.Write(filepath.Join(string(b.dir(ref.ID)), "supervisor.json"),
+		supervise.Status{Identity: self}))
 	require.NoError(t, b.dir(ref.ID).Ask(supervise.ActionDelete))
 	waitGone(t, b, ref)
 }
@@ -132,7 +134,8 @@ func TestABrokenFolderNeverHidesTheOthers(t *testing.T) {
 			require.NotEmpty(t, m.Reason)
 		}
 	}
-	require.Equal(t, map[string]api.State{good.ID: api.StateStopped, bad.ID: api.StateUnusable, none.ID: api.StateUnusable, "l-000000000000": api.StateUnusable}, states)
+	require.Equal(t, map[string]api.State{good.ID: api.StateStopped, bad.ID: api.StateUnusable, none.ID: api.StateUnusable,
+		"l-000000000000": api.StateUnusable}, states)
 	require.ErrorIs(t, b.Delete(t.Context(), bad), backend.ErrRefused)
 	require.DirExists(t, b.homeOf(bad.ID))
 	require.NoError(t, os.RemoveAll(b.folder(bad.ID)))
@@ -233,7 +236,8 @@ func TestAdoptThisHost(t *testing.T) {
 	m, err := b.Adopt(t.Context(), backend.AdoptSpec{Token: "op", Name: "host", Local: true})
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		argv := agent.Command(must(os.Executable()), "uninstall", "--end", "--state="+b.env.Home.State+"/agent", "--socket="+m.Line.Socket, "--scratch="+b.env.Home.State+"/scratch")
+		argv := agent.Command(must(os.Executable()), "uninstall", "--end", "--state="+b.env.Home.State+"/agent",
+			"--socket="+m.Line.Socket, "--scratch="+b.env.Home.State+"/scratch")
 		out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
 		require.NoError(t, err, "%s", out)
 	})

@@ -45,12 +45,14 @@ func New(env backend.Env) (*Backend, error) {
 	switch b.group {
 	case "", "auto", "v2", "freezer", "tree":
 	default:
-		return nil, api.Errorf(api.CodeUsage, "the setting process_group of the local backend is %q, want auto, v2, freezer or tree", b.group)
+		return nil, api.Errorf(api.CodeUsage,
+			"the setting process_group of the local backend is %q, want auto, v2, freezer or tree", b.group)
 	}
 	if s := env.Settings["stop_grace_seconds"]; s != "" {
 		g, err := strconv.ParseFloat(s, 64)
 		if err != nil || g <= 0 || g > 600 {
-			return nil, api.Errorf(api.CodeUsage, "the setting stop_grace_seconds of the local backend is %q, want seconds, more than 0 and at most 600", s)
+			return nil, api.Errorf(api.CodeUsage,
+				"the setting stop_grace_seconds of the local backend is %q, want seconds, more than 0 and at most 600", s)
 		}
 		b.grace = g
 	}
@@ -68,9 +70,12 @@ const notAssignable = "an environment on this computer runs as the user who made
 // Info implements backend.Backend.
 func (b *Backend) Info() backend.Info {
 	return backend.Info{Name: "local", Title: "This computer", Private: true, Capabilities: api.Capabilities{
-		Create: true, Adopt: true, Start: true, Stop: true, Restart: true, Delete: true, Console: true, Exec: true, List: true,
-		Why: map[string]string{"assign": notAssignable, "regions": "it is this computer", "disk": "instances share this computer's disk",
-			"ssh": "berth ssh goes straight in; no SSH server is started", "subnets": "it uses this computer's network", "public_ip": "it has this computer's address",
+		Create: true, Adopt: true, Start: true, Stop: true, Restart: true, Delete: true, Console: true, Exec: true,
+		List: true,
+		Why: map[string]string{"assign": notAssignable, "regions": "it is this computer",
+			"disk": "instances share this computer's disk",
+			"ssh":  "berth ssh goes straight in; no SSH server is started", "subnets": "it uses this computer's network",
+			"public_ip": "it has this computer's address",
 			"profiles":  "they install system software, and this computer's is not Berth's to change",
 			"snapshots": notADisk, "clone": notADisk, "build": notADisk},
 	}}
@@ -99,13 +104,15 @@ func (b *Backend) Sizes(ctx context.Context) ([]api.Size, error) {
 	}
 	gpus, _ := b.gpus.known()
 	free := 0.0
-	return []api.Size{{Name: hostSize, Backend: "local", Description: "all of this computer, shared with everything else on it", VCPUs: runtime.NumCPU(),
+	return []api.Size{{Name: hostSize, Backend: "local",
+		Description: "all of this computer, shared with everything else on it", VCPUs: runtime.NumCPU(),
 		MemoryBytes: agent.MemoryBytes(), DiskBytes: b.diskBytes(), GPUs: gpus, PriceUSD: &free, Default: true}}, nil
 }
 
 // Images implements backend.Backend.
 func (b *Backend) Images(ctx context.Context) ([]api.Image, error) {
-	return []api.Image{{Name: hostImage, Backend: "local", Description: "the software of this computer", Arch: runtime.GOARCH, User: whoami(), Default: true}}, ctx.Err()
+	return []api.Image{{Name: hostImage, Backend: "local", Description: "the software of this computer",
+		Arch: runtime.GOARCH, User: whoami(), Default: true}}, ctx.Err()
 }
 
 func (b *Backend) diskBytes() int64 {
@@ -130,7 +137,8 @@ func (b *Backend) Create(ctx context.Context, spec backend.Spec) (backend.Machin
 	case spec.Image != "" && spec.Image != hostImage:
 		return backend.Machine{}, api.Errorf(api.CodeUsage, "this computer has no image %q, only %q", spec.Image, hostImage)
 	case spec.AssignTo != "" && spec.AssignTo != whoami():
-		return backend.Machine{}, api.Errorf(api.CodeUnsupported, "%q can't be assigned to %s: %s", spec.Name, spec.AssignTo, notAssignable)
+		return backend.Machine{}, api.Errorf(api.CodeUnsupported, "%q can't be assigned to %s: %s", spec.Name, spec.AssignTo,
+			notAssignable)
 	}
 	share := spec.Share
 	if share == "" {
@@ -152,7 +160,8 @@ func (b *Backend) Create(ctx context.Context, spec backend.Spec) (backend.Machin
 	case errors.Is(err, fs.ErrNotExist) && b.deleting(id):
 		err = api.Errorf(api.CodeConflict, "creating %q: the instance of this token is just being deleted", spec.Name)
 	case errors.Is(err, fs.ErrNotExist):
-		in = instance{Token: spec.Token, Machine: paths.MachineID(), Name: spec.Name, Size: hostSize, Image: hostImage, Share: share, Tags: spec.Tags, CreatedAt: time.Now().UTC()}
+		in = instance{Token: spec.Token, Machine: paths.MachineID(), Name: spec.Name, Size: hostSize, Image: hostImage,
+			Share: share, Tags: spec.Tags, CreatedAt: time.Now().UTC()}
 		in.ID = id
 		if err := b.lay(in); err != nil {
 			return backend.Machine{}, err

@@ -52,7 +52,8 @@ func open(t testing.TB, settings map[string]string) *Backend {
 	}
 	exe, err := os.Executable()
 	require.NoError(t, err)
-	b, err := New(backend.Env{Home: h, Settings: settings, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Executable: func() (string, error) { return exe, nil }})
+	b, err := New(backend.Env{Home: h, Settings: settings, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Executable: func() (string, error) { return exe, nil }})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		ms, err := b.List(context.Background())
@@ -146,7 +147,8 @@ func TestLifeOfAnInstance(t *testing.T) {
 	ref := create(t, b, "one")
 	c, info := client(t, b, ref)
 	require.Equal(t, b.homeOf(ref.ID), info.Home)
-	require.Equal(t, info.Home+"\n"+info.Home+"\none "+ref.ID+"\n", output(t, c, `echo $HOME; pwd; echo $BERTH_INSTANCE $BERTH_INSTANCE_ID; echo kept > file`))
+	require.Equal(t, info.Home+"\n"+info.Home+"\none "+ref.ID+"\n",
+		output(t, c, `echo $HOME; pwd; echo $BERTH_INSTANCE $BERTH_INSTANCE_ID; echo kept > file`))
 
 	again, err := b.Create(t.Context(), backend.Spec{Token: ref.Token, Name: "one"})
 	require.NoError(t, err)

@@ -72,8 +72,10 @@ const whyAdopted = "it is this computer itself, which Berth does not start or st
 // machine is the instance as it is now. loadErr is why its folder can't be read, if so.
 func (b *Backend) machine(ctx context.Context, in instance, loadErr error) backend.Machine {
 	m := backend.Machine{
-		ID: in.ID, Name: in.Name, Token: in.Token, Size: hostSize, Image: hostImage, Owner: whoami(), AssignedTo: whoami(), User: whoami(), Adopted: in.Adopted,
-		VCPUs: runtime.NumCPU(), MemoryBytes: agent.MemoryBytes(), DiskBytes: b.diskBytes(), Tags: in.Tags, CreatedAt: in.CreatedAt, Data: in.data(),
+		ID: in.ID, Name: in.Name, Token: in.Token, Size: hostSize, Image: hostImage, Owner: whoami(), AssignedTo: whoami(),
+		User: whoami(), Adopted: in.Adopted,
+		VCPUs: runtime.NumCPU(), MemoryBytes: agent.MemoryBytes(), DiskBytes: b.diskBytes(), Tags: in.Tags,
+		CreatedAt: in.CreatedAt, Data: in.data(),
 		Capabilities: b.Info().Capabilities,
 	}
 	gpus, gpuErr := b.gpus.known()
@@ -198,7 +200,8 @@ func (b *Backend) freshen(in instance, v view) {
 		b.env.Log.Warn("the folder for sockets can't be made", "err", err)
 		return
 	}
-	if err := agent.RemakeSocket(b.dir(in.ID).AgentState()); err != nil && !errors.Is(err, proc.ErrGone) && !errors.Is(err, fs.ErrNotExist) {
+	if err := agent.RemakeSocket(b.dir(in.ID).AgentState()); err != nil && !errors.Is(err, proc.ErrGone) && !errors.Is(err,
+		fs.ErrNotExist) {
 		b.env.Log.Warn("the agent could not be asked to make its socket again", "instance", in.Name, "err", err)
 	}
 }

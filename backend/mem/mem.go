@@ -90,8 +90,10 @@ func (b *Backend) Put(s api.State) {
 
 // Info implements backend.Backend.
 func (b *Backend) Info() backend.Info {
-	return backend.Info{Name: "mem", Title: "In memory", QuietRestart: b.Quiet, Capabilities: api.Capabilities{Create: true, Start: true, Stop: true, Restart: true, Delete: true,
-		Console: true, Exec: true, List: true, Regions: true, Disk: true, SSH: true, Subnets: true, Profiles: true, Snapshots: true, Clone: true, Build: true}}
+	return backend.Info{Name: "mem", Title: "In memory", QuietRestart: b.Quiet,
+		Capabilities: api.Capabilities{Create: true, Start: true, Stop: true, Restart: true, Delete: true,
+			Console: true, Exec: true, List: true, Regions: true, Disk: true, SSH: true, Subnets: true, Profiles: true,
+			Snapshots: true, Clone: true, Build: true}}
 }
 
 func (b *Backend) do(ctx context.Context, method string, f func() error) error {
@@ -145,7 +147,8 @@ func (b *Backend) Sizes(ctx context.Context) ([]api.Size, error) {
 	price, big := 0.5, 4.0
 	return []api.Size{
 		{Name: "small", Backend: "mem", VCPUs: 2, MemoryBytes: 8 << 30, PriceUSD: &price, Default: true},
-		{Name: "gpu", Backend: "mem", VCPUs: 8, MemoryBytes: 64 << 30, GPUs: []api.GPU{{Name: "A100", MemoryBytes: 40 << 30}}, PriceUSD: &big},
+		{Name: "gpu", Backend: "mem", VCPUs: 8, MemoryBytes: 64 << 30, GPUs: []api.GPU{{Name: "A100", MemoryBytes: 40 << 30}},
+			PriceUSD: &big},
 	}, b.do(ctx, "Sizes", func() error { return nil })
 }
 
@@ -170,8 +173,10 @@ func (b *Backend) Create(ctx context.Context, s backend.Spec) (out backend.Machi
 		}
 		b.n++
 		b.calls["made"]++
-		m := &machine{m: backend.Machine{ID: fmt.Sprintf("m-%d", b.n), Name: s.Name, Token: s.Token, Size: s.Size, Image: s.Image, Owner: "me", AssignedTo: s.AssignTo,
-			SSHEnabled: s.SSH, Tags: s.Tags, Capabilities: b.Info().Capabilities, CreatedAt: time.Now().UTC(), Line: b.Line, Data: s.Plan}}
+		m := &machine{m: backend.Machine{ID: fmt.Sprintf("m-%d", b.n), Name: s.Name, Token: s.Token, Size: s.Size,
+			Image: s.Image, Owner: "me", AssignedTo: s.AssignTo,
+			SSHEnabled: s.SSH, Tags: s.Tags, Capabilities: b.Info().Capabilities, CreatedAt: time.Now().UTC(), Line: b.Line,
+			Data: s.Plan}}
 		b.machines[m.m.ID] = m
 		b.pass(m, api.StateCreating, api.StateRunning)
 		out = m.m

@@ -70,8 +70,9 @@ func capabilities() api.Capabilities {
 		Adopt: true, Exec: true, Profiles: true,
 		Why: map[string]string{
 			"create": whyNoMake, "start": whyNoPower, "stop": whyNoPower, "restart": whyNoPower, "delete": whyNoTouch,
-			"console": "there is no provider that keeps a console", "assign": "there is no provider that assigns machines to people",
-			"list": "there is no provider to ask", "snapshots": whyNoDisk, "clone": whyNoDisk, "build": whyNoDisk,
+			"console": "there is no provider that keeps a console",
+			"assign":  "there is no provider that assigns machines to people",
+			"list":    "there is no provider to ask", "snapshots": whyNoDisk, "clone": whyNoDisk, "build": whyNoDisk,
 		},
 	}
 }
@@ -136,7 +137,8 @@ func (b *Backend) Adopt(ctx context.Context, spec backend.AdoptSpec) (backend.Ma
 	if t.HostKey != "" {
 		t.PinnedBy = spec.Name
 	}
-	return machine(data{Target: t, Facts: facts, Token: spec.Token, Tags: spec.Tags, Since: time.Now().UTC().Truncate(time.Second)})
+	return machine(data{Target: t, Facts: facts, Token: spec.Token, Tags: spec.Tags,
+		Since: time.Now().UTC().Truncate(time.Second)})
 }
 
 // Get tries the line and returns the machine as it was when it was adopted, running.
@@ -173,8 +175,9 @@ func machine(d data) (backend.Machine, error) {
 	}
 	return backend.Machine{
 		ID: f.ID, Name: f.Hostname, Token: d.Token, State: api.StateRunning, Address: f.Address, Port: f.Port, User: f.User,
-		SSHEnabled: true, Adopted: true, GPUs: f.GPUs, VCPUs: f.VCPUs, MemoryBytes: f.MemoryBytes, DiskBytes: f.DiskBytes, Workdir: workdir,
-		Tags: d.Tags, CreatedAt: d.Since, Capabilities: capabilities(), Line: backend.Line{SSH: &t}, Data: raw,
+		SSHEnabled: true, Adopted: true, GPUs: f.GPUs, VCPUs: f.VCPUs, MemoryBytes: f.MemoryBytes, DiskBytes: f.DiskBytes,
+		Workdir: workdir,
+		Tags:    d.Tags, CreatedAt: d.Since, Capabilities: capabilities(), Line: backend.Line{SSH: &t}, Data: raw,
 		Notes: []string{whyNoPower + ".", "Removing it ends Berth's own terminals and agent there and touches nothing else."},
 	}, nil
 }

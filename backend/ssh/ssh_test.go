@@ -73,7 +73,8 @@ func TestAdoptRefuses(t *testing.T) {
 	require.Equal(t, api.CodeUsage, api.AsError(err).Code)
 	_, err = a.Adopt(ctx, backend.AdoptSpec{Target: "box", HostKey: "SHA256:AAAA"})
 	require.ErrorIs(t, err, backend.ErrRefused)
-	m, err := a.Adopt(ctx, backend.AdoptSpec{Name: "gpu1", Target: "box", HostKey: gossh.FingerprintSHA256(s.HostKey.Public)})
+	m, err := a.Adopt(ctx, backend.AdoptSpec{Name: "gpu1", Target: "box",
+		HostKey: gossh.FingerprintSHA256(s.HostKey.Public)})
 	require.NoError(t, err)
 	require.Equal(t, "gpu1", m.Line.SSH.PinnedBy, "so that a changed key can be told from a mistyped one")
 	_, err = a.Adopt(ctx, backend.AdoptSpec{Local: true})
@@ -82,7 +83,8 @@ func TestAdoptRefuses(t *testing.T) {
 		_, err = a.Adopt(ctx, backend.AdoptSpec{Target: target})
 		require.Equal(t, api.CodeUsage, api.AsError(err).Code, target)
 	}
-	for name, err := range map[string]error{"start": b.Start(ctx, backend.Ref{}), "stop": b.Stop(ctx, backend.Ref{}), "restart": b.Restart(ctx, backend.Ref{})} {
+	for name, err := range map[string]error{"start": b.Start(ctx, backend.Ref{}), "stop": b.Stop(ctx, backend.Ref{}),
+		"restart": b.Restart(ctx, backend.Ref{})} {
 		require.ErrorIs(t, err, backend.ErrUnsupported, name)
 		require.Equal(t, 2, api.ExitCode(err))
 	}

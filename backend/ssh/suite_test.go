@@ -11,7 +11,8 @@ import (
 
 func TestSuite(t *testing.T) {
 	s := sshdtest.Start(t, sshdtest.Options{})
-	config := sshdtest.Config(t, s.Stanza("box", filepath.Join(t.TempDir(), "known_hosts"), "StrictHostKeyChecking accept-new"))
+	config := sshdtest.Config(t, s.Stanza("box", filepath.Join(t.TempDir(), "known_hosts"),
+		"StrictHostKeyChecking accept-new"))
 	backendtest.Suite{
 		Open: func(t *testing.T) backend.Backend { b, _ := open(t, config); return b },
 		Adopt: func(*testing.T) backend.AdoptSpec {

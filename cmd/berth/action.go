@@ -25,7 +25,8 @@ func (a *app) actionCmd(kind, short string) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&noWait, "no-wait", false, "return as soon as it is under way")
-	cmd.Flags().BoolVar(&force, "force", false, "also where Berth would refuse to protect something; a machine is switched off without asking its system")
+	cmd.Flags().BoolVar(&force, "force", false,
+		"also where Berth would refuse to protect something; a machine is switched off without asking its system")
 	a.jsonFlag(cmd)
 	return cmd
 }
@@ -80,7 +81,8 @@ func (a *app) rmCmd() *cobra.Command {
 // loss says what deleting an instance loses.
 func loss(in *api.Instance) string {
 	if in.Adopted {
-		return fmt.Sprintf("%s was adopted: Berth ends its own terminals there, removes its agent, and touches nothing else.", in.Name)
+		return fmt.Sprintf("%s was adopted: Berth ends its own terminals there, removes its agent, and touches nothing else.",
+			in.Name)
 	}
 	if in.State == api.StateCreateFailed {
 		return fmt.Sprintf("%s was never made; what its creation left is removed.", in.Name)

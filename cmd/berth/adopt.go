@@ -50,9 +50,11 @@ func (a *app) adoptCmd() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&q.Local, "local", false, "this very host, with your own home")
-	cmd.Flags().StringSliceVar(&hostKeys, "host-key", nil, "the machine's host key, as SHA256:…, so that nothing is asked; may be repeated, for jump hosts")
+	cmd.Flags().StringSliceVar(&hostKeys, "host-key", nil,
+		"the machine's host key, as SHA256:…, so that nothing is asked; may be repeated, for jump hosts")
 	cmd.Flags().StringVar(&q.Share, "share", "", "a folder on the machine that is shared with others")
-	cmd.Flags().StringVar(&q.Transport, "transport", "", "openssh: reach it through your own ssh program (GSSAPI, PKCS#11, odd configurations)")
+	cmd.Flags().StringVar(&q.Transport, "transport", "",
+		"openssh: reach it through your own ssh program (GSSAPI, PKCS#11, odd configurations)")
 	a.jsonFlag(cmd)
 	return cmd
 }

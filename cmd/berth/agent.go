@@ -25,5 +25,6 @@ func (a *app) agentCmd() *cobra.Command {
 
 // binaries finds the programs to put on other hosts.
 func binaries(h paths.Home) *ssh.Binaries {
-	return &ssh.Binaries{Home: h, Executable: func() (string, error) { return h.Program("berth") }, Embedded: embeddedAgent(h)}
+	return &ssh.Binaries{Home: h, Executable: func() (string, error) { return h.Program("berth") },
+		Embedded: embeddedAgent(h)}
 }

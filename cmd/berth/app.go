@@ -99,7 +99,8 @@ func (a *app) root() *cobra.Command {
 			err = cmd.ValidateFlagGroups()
 		}
 		if err != nil {
-			return api.Errorf(api.CodeUsage, "%s", flagWords(err.Error())).WithHint("%s --help shows how it is called", cmd.CommandPath())
+			return api.Errorf(api.CodeUsage, "%s", flagWords(err.Error())).WithHint("%s --help shows how it is called",
+				cmd.CommandPath())
 		}
 		return nil
 	}
@@ -108,7 +109,8 @@ func (a *app) root() *cobra.Command {
 	root.SetErr(a.err)
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.PersistentFlags().SortFlags = false
-	groups := []*cobra.Group{{ID: "fleet", Title: "The fleet:"}, {ID: "use", Title: "Using an instance:"}, {ID: "know", Title: "Knowing more:"}}
+	groups := []*cobra.Group{{ID: "fleet", Title: "The fleet:"}, {ID: "use", Title: "Using an instance:"},
+		{ID: "know", Title: "Knowing more:"}}
 	root.AddGroup(groups...)
 	add := func(group string, cmds ...*cobra.Command) {
 		for _, c := range cmds {
@@ -116,10 +118,13 @@ func (a *app) root() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add("fleet", a.createCmd(), a.adoptCmd(), a.lsCmd(), a.showCmd(), a.actionCmd("start", "Start instances"), a.actionCmd("stop", "Stop instances: the compute charge ends, the disk stays"),
-		a.actionCmd("restart", "Restart instances"), a.rmCmd(), a.setupCmd(), a.snapshotCmd(), a.cloneCmd(), a.inventoryCmd(), a.attentionCmd(), a.eventsCmd())
+	add("fleet", a.createCmd(), a.adoptCmd(), a.lsCmd(), a.showCmd(), a.actionCmd("start", "Start instances"),
+		a.actionCmd("stop", "Stop instances: the compute charge ends, the disk stays"),
+		a.actionCmd("restart", "Restart instances"), a.rmCmd(), a.setupCmd(), a.snapshotCmd(), a.cloneCmd(), a.inventoryCmd(),
+		a.attentionCmd(), a.eventsCmd())
 	add("use", a.sshCmd(), a.execCmd(), a.termCmd(), a.topCmd(), a.historyCmd(), a.metricsCmd())
-	add("know", a.sizesCmd(), a.imagesCmd(), a.imageCmd(), a.profileCmd(), a.configCmd(), a.doctorCmd(), a.daemonCmd(), a.apiCmd(), a.completionCmd(), a.versionCmd())
+	add("know", a.sizesCmd(), a.imagesCmd(), a.imageCmd(), a.profileCmd(), a.configCmd(), a.doctorCmd(), a.daemonCmd(),
+		a.apiCmd(), a.completionCmd(), a.versionCmd())
 	root.AddCommand(a.agentCmd())
 	root.AddCommand(a.extra(root)...)
 	root.SetHelpCommand(a.helpCmd(root))
@@ -170,14 +175,16 @@ func exactArgs(names ...string) cobra.PositionalArgs {
 		if len(args) == len(names) {
 			return nil
 		}
-		return api.Errorf(api.CodeUsage, "%s takes %s, got %d arguments", cmd.CommandPath(), strings.Join(names, " "), len(args)).WithHint("%s --help shows how it is called", cmd.CommandPath())
+		return api.Errorf(api.CodeUsage, "%s takes %s, got %d arguments", cmd.CommandPath(), strings.Join(names, " "),
+			len(args)).WithHint("%s --help shows how it is called", cmd.CommandPath())
 	}
 }
 
 // atLeastOne wants one or more names.
 func atLeastOne(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
-		return api.Errorf(api.CodeUsage, "%s takes the name of an instance, or several", cmd.CommandPath()).WithHint("berth ls lists them")
+		return api.Errorf(api.CodeUsage, "%s takes the name of an instance, or several", cmd.CommandPath()).
+			WithHint("berth ls lists them")
 	}
 	return nil
 }
@@ -240,7 +247,8 @@ func callerEnv(environ []string) map[string]string {
 		k, v, _ := strings.Cut(kv, "=")
 		switch {
 		case k == "SSH_AUTH_SOCK", k == "PATH", k == "HOME", k == "USER", k == "SSH_CONNECTION",
-			strings.HasPrefix(k, "AWS_"), strings.HasPrefix(k, "AZURE_"), strings.HasPrefix(k, "GOOGLE_"), strings.HasPrefix(k, "CLOUDSDK_"), strings.HasPrefix(k, "BERTH_"),
+			strings.HasPrefix(k, "AWS_"), strings.HasPrefix(k, "AZURE_"), strings.HasPrefix(k, "GOOGLE_"),
+			strings.HasPrefix(k, "CLOUDSDK_"), strings.HasPrefix(k, "BERTH_"),
 			strings.HasSuffix(strings.ToUpper(k), "_PROXY"):
 			out[k] = v
 		}

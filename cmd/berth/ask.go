@@ -67,7 +67,8 @@ func (a *app) confirm(yes bool, text string) error {
 		return nil
 	}
 	if !terminal(a.in) || !terminal(a.err) {
-		return api.Errorf(api.CodeRefused, "%s\nNothing was done: this has to be confirmed, and nobody can be asked here", text).WithHint("add --yes")
+		return api.Errorf(api.CodeRefused, "%s\nNothing was done: this has to be confirmed, and nobody can be asked here",
+			text).WithHint("add --yes")
 	}
 	fmt.Fprintf(a.err, "%s ", plaintext.Text(text))
 	ok, err := yesNo(a.in)

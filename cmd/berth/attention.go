@@ -49,7 +49,8 @@ func (a *app) attentionCmd() *cobra.Command {
 			q := api.AttentionRequest{Finding: cmp.Or(ack, mute), Acknowledge: ack != ""}
 			switch {
 			case q.Finding != "" && name == "":
-				return api.Errorf(api.CodeUsage, "--ack and --mute need the instance whose finding it is").WithHint("berth attention NAME --ack ID")
+				return api.Errorf(api.CodeUsage, "--ack and --mute need the instance whose finding it is").
+					WithHint("berth attention NAME --ack ID")
 			case ack != "" && mute != "":
 				return api.Errorf(api.CodeUsage, "--ack and --mute exclude each other")
 			case cmd.Flags().Changed("for") && mute == "":
@@ -118,7 +119,8 @@ func (a *app) attention(ctx context.Context, name string, q api.AttentionRequest
 	}
 	lines := [][]string{{"SEVERITY", "INSTANCE", "SUBJECT", "SINCE", "WHAT", "ID"}}
 	for _, r := range rows {
-		lines = append(lines, []string{r.Severity, r.Instance, r.Subject, r.Since.Local().Format("2006-01-02 15:04"), r.Text, r.ID})
+		lines = append(lines, []string{r.Severity, r.Instance, r.Subject, r.Since.Local().Format("2006-01-02 15:04"), r.Text,
+			r.ID})
 	}
 	if err := table(a.out, lines); err != nil {
 		return err
@@ -159,7 +161,8 @@ func follow(ctx context.Context, c *api.WorkspaceClient, list []api.Instance,
 		select {
 		case f := <-lines:
 			known[f.Instance] = f
-			if (f.Silent == nil && f.Summary != nil) || (f.Silent != nil && time.Since(*f.Silent) > time.Second) { // not only: not heard yet
+			// not only: not heard yet
+			if (f.Silent == nil && f.Summary != nil) || (f.Silent != nil && time.Since(*f.Silent) > time.Second) {
 				waiting[f.Instance] = false
 			}
 		case <-late:

@@ -100,9 +100,12 @@ func (b *benchWorld) fill(t *testing.T, n int) {
 	for i := range n {
 		name := fmt.Sprintf("gpu-%05d", i)
 		state := []api.State{api.StateRunning, api.StateStopped, api.StateRunning, api.StateUnknown}[i%4]
-		c.Instances = append(c.Instances, store.Instance{Instance: api.Instance{ID: "i-" + name, Name: name, Backend: "demo", State: state, StateSince: now, Size: "p3.2xlarge", Region: "eu-west-1",
-			Owner: "alice", CreatedAt: now, UpdatedAt: now, ObservedAt: &now, Address: "192.0.2.1", Port: 22, User: "alice", GPUs: []api.GPU{{Name: "V100", MemoryBytes: 16 << 30}}, VCPUs: 8,
-			MemoryBytes: 61 << 30, DiskBytes: 120 << 30, PriceUSDPerHour: &price, RunningUSDPerHour: &price, Tags: map[string]string{"team": "nlp"}}, Token: "op-" + name})
+		c.Instances = append(c.Instances, store.Instance{Instance: api.Instance{ID: "i-" + name, Name: name, Backend: "demo",
+			State: state, StateSince: now, Size: "p3.2xlarge", Region: "eu-west-1",
+			Owner: "alice", CreatedAt: now, UpdatedAt: now, ObservedAt: &now, Address: "192.0.2.1", Port: 22, User: "alice",
+			GPUs: []api.GPU{{Name: "V100", MemoryBytes: 16 << 30}}, VCPUs: 8,
+			MemoryBytes: 61 << 30, DiskBytes: 120 << 30, PriceUSDPerHour: &price, RunningUSDPerHour: &price,
+			Tags: map[string]string{"team": "nlp"}}, Token: "op-" + name})
 	}
 	require.NoError(t, s.Apply(t.Context(), &c))
 }
@@ -131,7 +134,8 @@ func TestBenchLs(t *testing.T) {
 	b.fill(t, 1000)
 	_, version := times(20, func() (time.Duration, time.Duration) { return must(t, b.command("version")) })
 	wall, cpu := times(20, func() (time.Duration, time.Duration) { return must(t, b.command("ls")) })
-	fmt.Printf("berth ls, 1,000 instances: %s wall, %s CPU; berth version %s CPU (target: 2 x %s + 20 ms)\n", ms(wall), ms(cpu), ms(version), ms(version))
+	fmt.Printf("berth ls, 1,000 instances: %s wall, %s CPU; berth version %s CPU (target: 2 x %s + 20 ms)\n", ms(wall),
+		ms(cpu), ms(version), ms(version))
 }
 
 func TestBenchCreate(t *testing.T) {
@@ -153,7 +157,8 @@ func TestBenchCreate(t *testing.T) {
 		must(t, b.command("daemon", "stop"))
 		return create()
 	})
-	fmt.Printf("create until its shell answers: %s with a running daemon (target 300 ms), %s without (target 500 ms)\n", ms(warm), ms(cold))
+	fmt.Printf("create until its shell answers: %s with a running daemon (target 300 ms), %s without (target 500 ms)\n",
+		ms(warm), ms(cold))
 }
 
 func TestBenchFirstFrame(t *testing.T) {
@@ -190,7 +195,8 @@ func TestBenchFirstFrame(t *testing.T) {
 	d0, c0, began := cpuOf(t, b.pid()), cpuOf(t, pid), time.Now()
 	time.Sleep(20 * time.Second)
 	el := time.Since(began)
-	fmt.Printf("idle: dashboard %.2f %%, daemon %.2f %% of a core (target 0.5 %%)\n", 100*float64(cpuOf(t, pid)-c0)/float64(el), 100*float64(cpuOf(t, b.pid())-d0)/float64(el))
+	fmt.Printf("idle: dashboard %.2f %%, daemon %.2f %% of a core (target 0.5 %%)\n",
+		100*float64(cpuOf(t, pid)-c0)/float64(el), 100*float64(cpuOf(t, b.pid())-d0)/float64(el))
 	_ = cmds[0].Process.Kill()
 	_ = cmds[0].Wait()
 }
@@ -276,7 +282,8 @@ func TestBenchSSH(t *testing.T) {
 	must(t, b.command("adopt", "gpu1", "gpu1"))
 	control := filepath.Join(t.TempDir(), "c")
 	ssh := func(master string, args ...string) *exec.Cmd {
-		return exec.Command("ssh", append([]string{"-F", conf, "-o", "ControlMaster=" + master, "-o", "ControlPath=" + control, "gpu1"}, args...)...)
+		return exec.Command("ssh", append([]string{"-F", conf, "-o", "ControlMaster=" + master, "-o", "ControlPath=" +
+			control, "gpu1"}, args...)...)
 	}
 	master := exec.Command("ssh", "-F", conf, "-o", "ControlMaster=yes", "-o", "ControlPath="+control, "-N", "gpu1")
 	require.NoError(t, master.Start())
@@ -284,7 +291,8 @@ func TestBenchSSH(t *testing.T) {
 		_ = master.Process.Signal(syscall.SIGTERM)
 		_ = master.Wait()
 	}()
-	require.Eventually(t, func() bool { _, err := os.Stat(control); return err == nil }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { _, err := os.Stat(control); return err == nil }, 10*time.Second,
+		10*time.Millisecond)
 
 	paired := func(n int, ours, theirs func() *exec.Cmd) (a, z time.Duration, ratio float64) {
 		var as, zs []time.Duration
@@ -300,7 +308,8 @@ func TestBenchSSH(t *testing.T) {
 		slices.Sort(rs)
 		return median(as), median(zs), rs[len(rs)/2]
 	}
-	a, z, r := paired(30, func() *exec.Cmd { return b.command("exec", "gpu1", "--", "true") }, func() *exec.Cmd { return ssh("no", "true") })
+	a, z, r := paired(30, func() *exec.Cmd { return b.command("exec", "gpu1", "--", "true") },
+		func() *exec.Cmd { return ssh("no", "true") })
 	fmt.Printf("exec true, warm: berth %s, ssh with ControlMaster %s: %.2f x (target 0.7 x)\n", ms(a), ms(z), r)
 
 	a, z, r = paired(10, func() *exec.Cmd {
@@ -311,8 +320,9 @@ func TestBenchSSH(t *testing.T) {
 	fmt.Printf("exec true, cold: berth %s, ssh %s: %.2f x (target 0.5 x)\n", ms(a), ms(z), r)
 
 	gib := []string{"head", "-c", "1073741824", "/dev/zero"}
-	a, z, r = paired(3, func() *exec.Cmd { return b.command(append([]string{"exec", "gpu1", "--"}, gib...)...) }, func() *exec.Cmd {
-		return exec.Command("ssh", append([]string{"-F", conf, "-o", "ControlPath=none", "gpu1"}, gib...)...)
-	})
+	a, z, r = paired(3, func() *exec.Cmd { return b.command(append([]string{"exec", "gpu1", "--"}, gib...)...) },
+		func() *exec.Cmd {
+			return exec.Command("ssh", append([]string{"-F", conf, "-o", "ControlPath=none", "gpu1"}, gib...)...)
+		})
 	fmt.Printf("1 GiB from the instance: berth %s, ssh %s: %.2f x the speed (target 1 x)\n", ms(a), ms(z), 1/r)
 }

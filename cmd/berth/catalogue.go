@@ -27,7 +27,8 @@ func (a *app) sizesCmd() *cobra.Command {
 			}
 			rows := [][]string{{"SIZE", "BACKEND", "VCPUS", "MEMORY", "DISK", "GPUS", "PRICE", ""}}
 			for _, s := range list {
-				rows = append(rows, []string{s.Name, s.Backend, fmt.Sprint(s.VCPUs), money.Bytes(s.MemoryBytes), money.Bytes(s.DiskBytes), gpusText(s.GPUs), usd(s.PriceUSD, "/h"), defaultMark(s.Default, s.Description)})
+				rows = append(rows, []string{s.Name, s.Backend, fmt.Sprint(s.VCPUs), money.Bytes(s.MemoryBytes),
+					money.Bytes(s.DiskBytes), gpusText(s.GPUs), usd(s.PriceUSD, "/h"), defaultMark(s.Default, s.Description)})
 			}
 			return table(a.out, rows)
 		},
@@ -56,7 +57,8 @@ func (a *app) imagesCmd() *cobra.Command {
 			}
 			rows := [][]string{{"IMAGE", "BACKEND", "ARCH", "USER", "CACHED", ""}}
 			for _, im := range list {
-				rows = append(rows, []string{im.Name, im.Backend, orDash(im.Arch), orDash(im.User), cachedText(&im), defaultMark(im.Default, im.Description)})
+				rows = append(rows, []string{im.Name, im.Backend, orDash(im.Arch), orDash(im.User), cachedText(&im),
+					defaultMark(im.Default, im.Description)})
 			}
 			return table(a.out, rows)
 		},

@@ -77,7 +77,8 @@ func (a *app) offer(cmd *cobra.Command,
 
 // completeBackend completes the --backend flag.
 func (a *app) completeBackend(cmd *cobra.Command) {
-	_ = cmd.RegisterFlagCompletionFunc("backend", func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	_ = cmd.RegisterFlagCompletionFunc("backend", func(cmd *cobra.Command, _ []string, _ string) ([]string,
+		cobra.ShellCompDirective) {
 		return a.offer(cmd, func(ctx context.Context, c *api.WorkspaceClient) (out []string, err error) {
 			list, err := c.Backends(ctx)
 			for _, b := range list {
@@ -91,7 +92,8 @@ func (a *app) completeBackend(cmd *cobra.Command) {
 // completeCatalogue completes a flag with the names that list returns for the backend given so far.
 func (a *app) completeCatalogue(cmd *cobra.Command, flag string,
 	list func(ctx context.Context, c *api.WorkspaceClient, backend string) ([]string, error)) {
-	_ = cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, _ string) ([]string,
+		cobra.ShellCompDirective) {
 		backend, _ := cmd.Flags().GetString("backend") // the flag exists beside it
 		return a.offer(cmd, func(ctx context.Context, c *api.WorkspaceClient) ([]string, error) {
 			return list(ctx, c, backend)
@@ -102,7 +104,8 @@ func (a *app) completeCatalogue(cmd *cobra.Command, flag string,
 func sizeNames(ctx context.Context, c *api.WorkspaceClient, backend string) (out []string, err error) {
 	list, err := c.Sizes(ctx, backend)
 	for _, s := range list {
-		out = append(out, cobra.CompletionWithDesc(s.Name, fmt.Sprintf("%d vCPUs, %s, %s", s.VCPUs, money.Bytes(s.MemoryBytes), gpusText(s.GPUs))))
+		out = append(out, cobra.CompletionWithDesc(s.Name, fmt.Sprintf("%d vCPUs, %s, %s", s.VCPUs,
+			money.Bytes(s.MemoryBytes), gpusText(s.GPUs))))
 	}
 	return out, err
 }

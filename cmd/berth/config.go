@@ -15,7 +15,8 @@ type configValue struct {
 }
 
 func (a *app) configCmd() *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "The configuration and where each value comes from", Args: noArgs, RunE: needsVerb}
+	cmd := &cobra.Command{Use: "config", Short: "The configuration and where each value comes from", Args: noArgs,
+		RunE: needsVerb}
 	show := &cobra.Command{
 		Use: "show", Short: "Print each effective value and its origin", Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {

@@ -106,7 +106,8 @@ func (a *app) createCmd() *cobra.Command {
 }
 
 // createRequest puts the template and the flags together.
-func createRequest(cmd *cobra.Command, args []string, file, setup string, flags template, tags []string, noSSH bool) (api.CreateRequest, error) {
+func createRequest(cmd *cobra.Command, args []string, file, setup string, flags template, tags []string,
+	noSSH bool) (api.CreateRequest, error) {
 	var q api.CreateRequest
 	var t template
 	if file != "" {
@@ -168,7 +169,8 @@ func createRequest(cmd *cobra.Command, args []string, file, setup string, flags 
 		}
 		t.Tags[k] = v
 	}
-	q.Name, q.Backend, q.Size, q.Region, q.Image, q.SSH, q.For, q.Tags = t.Name, t.Backend, t.Size, t.Region, t.Image, t.SSH, t.For, t.Tags
+	q.Name, q.Backend, q.Size, q.Region, q.Image, q.SSH, q.For, q.Tags = t.Name, t.Backend, t.Size, t.Region, t.Image,
+		t.SSH, t.For, t.Tags
 	q.Profiles, q.Subnet, q.PublicIP = t.Profile, t.Subnet, t.Public
 	return q, nil
 }
@@ -234,7 +236,8 @@ func (a *app) finishNew(cmd *cobra.Command, c *api.WorkspaceClient, op api.Opera
 		fmt.Fprintf(a.err, "%s is %s; look at it with: berth show %s\n", in.Name, in.State, in.Name)
 		return nil
 	}
-	fmt.Fprintf(a.err, "%s is %s after %s; its shell: berth ssh %s\n", in.Name, in.State, seconds(time.Since(began)), in.Name)
+	fmt.Fprintf(a.err, "%s is %s after %s; its shell: berth ssh %s\n", in.Name, in.State, seconds(time.Since(began)),
+		in.Name)
 	if ag := in.Agent; ag != nil && in.Adopted && ag.AfterReboot != "" {
 		fmt.Fprintf(a.err, "After a reboot: %s.\n", plaintext.Text(ag.AfterReboot))
 	}

@@ -20,7 +20,8 @@ import (
 )
 
 func (a *app) daemonCmd() *cobra.Command {
-	cmd := &cobra.Command{Use: "daemon", Short: "The background process of this home, started on demand", Args: noArgs, RunE: needsVerb}
+	cmd := &cobra.Command{Use: "daemon", Short: "The background process of this home, started on demand", Args: noArgs,
+		RunE: needsVerb}
 	status := &cobra.Command{Use: "status", Short: "Whether it runs, and what it does", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.daemonStatus(cmd.Context()) }}
 	a.jsonFlag(status)
@@ -62,7 +63,8 @@ func (a *app) daemonStatus(ctx context.Context) error {
 		return a.printJSON(info)
 	}
 	return table(a.out, [][]string{
-		{"pid", fmt.Sprint(info.PID)}, {"version", info.Version}, {"since", info.StartedAt.Local().Format("2006-01-02 15:04:05")},
+		{"pid", fmt.Sprint(info.PID)}, {"version", info.Version},
+		{"since", info.StartedAt.Local().Format("2006-01-02 15:04:05")},
 		{"home", info.Home}, {"instances", fmt.Sprint(info.Instances)}, {"operations under way", fmt.Sprint(info.Operations)},
 		{"requests under way", fmt.Sprint(info.Clients)}, {"log", info.LogPath},
 	})
@@ -116,10 +118,13 @@ func (a *app) serve(ctx context.Context, ready func()) error {
 		Idle:     time.Duration(a.conf.Daemon.Idle),
 		Settings: a.conf.Settings(),
 		Service:  a.conf.Service(),
-		Defaults: workspace.Defaults{Backend: a.conf.Defaults.Backend, Size: a.conf.Defaults.Size, Image: a.conf.Defaults.Image},
-		Fault:    faultHook(os.Getenv("BERTH_TEST_FAULT")),
-		Limits: workspace.Limits{Call: time.Duration(a.conf.Limits.Call), Prepare: time.Duration(a.conf.Limits.Prepare), Machine: time.Duration(a.conf.Limits.Machine),
-			Agent: time.Duration(a.conf.Limits.Agent), Setup: time.Duration(a.conf.Limits.Setup), Gentle: time.Duration(a.conf.Limits.Gentle)},
+		Defaults: workspace.Defaults{Backend: a.conf.Defaults.Backend, Size: a.conf.Defaults.Size,
+			Image: a.conf.Defaults.Image},
+		Fault: faultHook(os.Getenv("BERTH_TEST_FAULT")),
+		Limits: workspace.Limits{Call: time.Duration(a.conf.Limits.Call), Prepare: time.Duration(a.conf.Limits.Prepare),
+			Machine: time.Duration(a.conf.Limits.Machine),
+			Agent:   time.Duration(a.conf.Limits.Agent), Setup: time.Duration(a.conf.Limits.Setup),
+			Gentle: time.Duration(a.conf.Limits.Gentle)},
 		Profiles: a.setupPlan,
 		Hook:     a.conf.Attention.Hook,
 		Env:      callerEnv(os.Environ()),

@@ -37,7 +37,8 @@ func (a *app) dashboardOn(cmd *cobra.Command, top string) error {
 	d := a.conf.Defaults
 	return ui.Run(cmd.Context(), ui.Options{
 		NewClient: a.newClient,
-		Config: ui.Config{Columns: u.Columns, Sort: u.Sort, MineOnly: u.Mine, Theme: u.Theme, ASCII: u.ASCII, Mouse: u.Mouse, ReadOnly: u.ReadOnly, Escape: u.DetachKey, Notify: u.Notify,
+		Config: ui.Config{Columns: u.Columns, Sort: u.Sort, MineOnly: u.Mine, Theme: u.Theme, ASCII: u.ASCII, Mouse: u.Mouse,
+			ReadOnly: u.ReadOnly, Escape: u.DetachKey, Notify: u.Notify,
 			Defaults: ui.Defaults{Backend: d.Backend, Size: d.Size, Image: d.Image}},
 		LocalGPUs: gpu.Present(),
 		Top:       top,

@@ -44,7 +44,8 @@ func (w *world) open(cols, rows int, env ...string) *screen {
 	exe, err := os.Executable()
 	require.NoError(w.t, err)
 	require.NoError(w.t, os.Symlink(exe, bin))
-	s := &screen{world: w, server: fmt.Sprintf("berth-test-%d-%d", os.Getpid(), time.Now().UnixNano()), name: tmux, out: filepath.Join(dir, "out")}
+	s := &screen{world: w, server: fmt.Sprintf("berth-test-%d-%d", os.Getpid(), time.Now().UnixNano()), name: tmux,
+		out: filepath.Join(dir, "out")}
 	var commands []string
 	set := []string{"BERTH_HOME='" + w.home + "'", "LC_ALL=C.UTF-8"}
 	for _, e := range append(env, w.env...) {
@@ -55,8 +56,10 @@ func (w *world) open(cols, rows int, env ...string) *screen {
 		}
 	}
 	// The dashboard waits for the pipe that gets its first byte.
-	line := "read -r go; env -u NO_COLOR -u COLORTERM " + strings.Join(set, " ") + " '" + bin + "'; echo ENDED $?; exec sleep 1000"
-	out, err := exec.Command(tmux, "-L", s.server, "-f", "/dev/null", "-u", "new-session", "-d", "-x", fmt.Sprint(cols), "-y", fmt.Sprint(rows), line).CombinedOutput()
+	line := "read -r go; env -u NO_COLOR -u COLORTERM " + strings.Join(set, " ") + " '" + bin +
+		"'; echo ENDED $?; exec sleep 1000"
+	out, err := exec.Command(tmux, "-L", s.server, "-f", "/dev/null", "-u", "new-session", "-d", "-x", fmt.Sprint(cols),
+		"-y", fmt.Sprint(rows), line).CombinedOutput()
 	require.NoError(w.t, err, string(out))
 	w.t.Cleanup(func() { _ = exec.Command(tmux, "-L", s.server, "kill-server").Run() })
 	for _, c := range commands {
@@ -98,7 +101,9 @@ func (s *screen) prompts() (n int) {
 // shell waits until the terminal is a shell's, which has shown its prompt.
 func (s *screen) shell() {
 	s.t.Helper()
-	eventually(s.t, "a shell has the terminal", func() bool { return !strings.Contains(s.text(), "fleet") && s.prompts() > 0 })
+	eventually(s.t, "a shell has the terminal", func() bool {
+		return !strings.Contains(s.text(), "fleet") && s.prompts() > 0
+	})
 }
 
 // size changes the terminal's size.
@@ -117,7 +122,9 @@ func (s *screen) quit() {
 // one column leaves the cursor anywhere.
 func (s *screen) ended() {
 	s.t.Helper()
-	eventually(s.t, "it ends with 0", func() bool { return strings.Contains(strings.ReplaceAll(s.text(), "\n", ""), "ENDED 0") })
+	eventually(s.t, "it ends with 0", func() bool {
+		return strings.Contains(strings.ReplaceAll(s.text(), "\n", ""), "ENDED 0")
+	})
 }
 
 func (s *screen) tmux(args ...string) string {
@@ -188,7 +195,9 @@ func TestNewcomer(t *testing.T) {
 	dashboard, err := strconv.Atoi(strings.TrimSpace(string(children)))
 	require.NoError(t, err)
 	s.tmux("kill-server")
-	eventually(t, "the dashboard ends with its terminal", func() bool { return errors.Is(syscall.Kill(dashboard, 0), syscall.ESRCH) })
+	eventually(t, "the dashboard ends with its terminal", func() bool {
+		return errors.Is(syscall.Kill(dashboard, 0), syscall.ESRCH)
+	})
 
 	s = w.open(80, 24)
 	s.sees("work-1", "running")
@@ -362,9 +371,12 @@ func (s *screen) tour() {
 	s.t.Helper()
 	s.sees("vision", "running", "stopped")
 	for _, x := range []struct{ key, sees string }{
-		{"Enter", "Machine"}, {"Escape", "NAME"}, {"?", "Acting"}, {"Escape", "NAME"}, {"n", "work-1"}, {"Escape", "NAME"}, {"a", "target"}, {"Escape", "NAME"},
-		{"e", "vision"}, {"Escape", "NAME"}, {"d", "Type"}, {"Escape", "NAME"}, {"y", "Copy"}, {"Escape", "NAME"}, {":", "start instances"}, {"Escape", "NAME"},
-		{"f", "archive top"}, {"Escape", "NAME"}, {"w", " wall "}, {"Escape", "NAME"}, {"!", " attention "}, {"Escape", "NAME"},
+		{"Enter", "Machine"}, {"Escape", "NAME"}, {"?", "Acting"}, {"Escape", "NAME"}, {"n", "work-1"}, {"Escape", "NAME"},
+		{"a", "target"}, {"Escape", "NAME"},
+		{"e", "vision"}, {"Escape", "NAME"}, {"d", "Type"}, {"Escape", "NAME"}, {"y", "Copy"}, {"Escape", "NAME"},
+		{":", "start instances"}, {"Escape", "NAME"},
+		{"f", "archive top"}, {"Escape", "NAME"}, {"w", " wall "}, {"Escape", "NAME"}, {"!", " attention "},
+		{"Escape", "NAME"},
 	} {
 		s.press(x.key)
 		s.sees(x.sees)
@@ -401,7 +413,8 @@ func TestLightBackground(t *testing.T) {
 		s := w.open(100, 30, "COLORTERM=truecolor", "tmux set -g window-style fg=#808080,bg="+bg)
 		s.sees("vision", "running")
 		ground := func() string {
-			return strings.Join(regexp.MustCompile(`48;2;[0-9]+;[0-9]+;[0-9]+`).FindStringSubmatch(s.tmux("capture-pane", "-p", "-e")), "")
+			return strings.Join(regexp.MustCompile(`48;2;[0-9]+;[0-9]+;[0-9]+`).FindStringSubmatch(s.tmux("capture-pane", "-p",
+				"-e")), "")
 		}
 		bar := ""
 		eventually(t, "the screen has the look for "+bg, func() bool {

@@ -90,24 +90,28 @@ func (a *app) doctor(ctx context.Context) error {
 
 // localChecks looks at this machine without the daemon.
 func (a *app) localChecks(ctx context.Context) []api.Check {
-	out := []api.Check{{Area: "host", Name: "system", Status: "ok", Message: fmt.Sprintf("%s/%s, %d CPUs, %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())}}
+	out := []api.Check{{Area: "host", Name: "system", Status: "ok", Message: fmt.Sprintf("%s/%s, %d CPUs, %s",
+		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())}}
 	if err := a.setup(); err != nil {
 		e := api.AsError(err)
 		return append(out, api.Check{Area: "host", Name: "configuration", Status: "fail", Message: e.Message, Fix: e.Hint})
 	}
 	out = append(out, api.Check{Area: "host", Name: "state", Status: "ok", Message: a.home.State})
 	if a.home.Network != "" {
-		out = append(out, api.Check{Area: "host", Name: "home", Status: "info", Message: a.home.Network + "; the state is kept on the local disk instead: " + a.home.State})
+		out = append(out, api.Check{Area: "host", Name: "home", Status: "info", Message: a.home.Network +
+			"; the state is kept on the local disk instead: " + a.home.State})
 	}
 	out = append(out, profileChecks(profile.Load(profile.Dir(a.home.Config)))...)
-	out = append(out, buildCheck(), gpuCheck(ctx), programCheck("ssh", "host names and Match blocks of ~/.ssh/config are resolved by the ssh program where it is there; without it by a library that knows less"), agentCheck(ctx, a))
+	out = append(out, buildCheck(), gpuCheck(ctx),
+		programCheck("ssh", "host names and Match blocks of ~/.ssh/config are resolved by the ssh program where it is there; without it by a library that knows less"), agentCheck(ctx, a))
 	return out
 }
 
 // profileChecks says what is wrong with the set-up profiles.
 func profileChecks(s *profile.Set) (out []api.Check) {
 	for _, p := range s.Lint() {
-		c := api.Check{Area: "host", Name: "profiles", Status: "fail", Message: p.String(), Fix: "mend it; until then what it is for can't be set up"}
+		c := api.Check{Area: "host", Name: "profiles", Status: "fail", Message: p.String(),
+			Fix: "mend it; until then what it is for can't be set up"}
 		if p.Warning {
 			c.Status, c.Fix = "warn", ""
 		}

@@ -91,6 +91,7 @@ func (a *app) printEvent(e *api.Event) error {
 	if e.Actor != "" {
 		who = " (" + plaintext.Text(e.Actor) + ")"
 	}
-	_, err := fmt.Fprintf(a.out, "%s  %-24s  %s%s%s\n", e.Time.Local().Format("2006-01-02 15:04:05.000"), plaintext.Text(e.Instance), level, plaintext.Text(e.Message), who)
+	_, err := fmt.Fprintf(a.out, "%s  %-24s  %s%s%s\n", e.Time.Local().Format("2006-01-02 15:04:05.000"),
+		plaintext.Text(e.Instance), level, plaintext.Text(e.Message), who)
 	return err
 }

@@ -33,7 +33,8 @@ func (a *app) execCmd() *cobra.Command {
 		ValidArgsFunction: a.completeNames(1),
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) < 2 {
-				return api.Errorf(api.CodeUsage, "exec takes the name of an instance and a command").WithHint("berth exec NAME -- CMD…")
+				return api.Errorf(api.CodeUsage, "exec takes the name of an instance and a command").
+					WithHint("berth exec NAME -- CMD…")
 			}
 			return nil
 		},
@@ -44,7 +45,8 @@ func (a *app) execCmd() *cobra.Command {
 	}
 	cmd.Flags().StringVarP(&q.Dir, "workdir", "w", "", "directory to run it in")
 	cmd.Flags().StringArrayVarP(&q.Env, "env", "e", nil, "K=V; may be repeated")
-	cmd.Flags().BoolVar(&q.NoLinger, "no-linger", false, "end 200 ms after the command, though something that it started may still write")
+	cmd.Flags().BoolVar(&q.NoLinger, "no-linger", false,
+		"end 200 ms after the command, though something that it started may still write")
 	cmd.Flags().IntVar(&a.errCode, "berth-error-code", 0, "exit code where Berth itself failed")
 	return cmd
 }
@@ -92,9 +94,11 @@ func (a *app) exec(ctx context.Context, name string, q api.ExecRequest) error {
 		return err
 	}
 	var unread atomic.Pointer[error]
-	x, err := s.Run(ctx, api.StreamIO{Stdin: a.in, Stdout: out, Stderr: a.err, Signals: signals, Alive: true, Lingers: a.lingers,
+	x, err := s.Run(ctx, api.StreamIO{Stdin: a.in, Stdout: out, Stderr: a.err, Signals: signals, Alive: true,
+		Lingers: a.lingers,
 		StdinFailed: func(err error) {
-			if !errors.Is(err, syscall.EBADF) && !errors.Is(err, syscall.EIO) { // no input, or a terminal that is gone: that is its end
+			// no input, or a terminal that is gone: that is its end
+			if !errors.Is(err, syscall.EBADF) && !errors.Is(err, syscall.EIO) {
 				unread.Store(&err)
 			}
 		}})
@@ -123,7 +127,8 @@ func (s signalled) Error() string { return "ended by SIG" + string(s) }
 // lingers says on a terminal why exec does not end.
 func (a *app) lingers(l wire.Lingering) {
 	if terminal(a.err) {
-		fmt.Fprintf(a.err, "berth: the command has ended, but its output is held open by %s; ctrl-C stops waiting\n", plaintext.Text(l.String()))
+		fmt.Fprintf(a.err, "berth: the command has ended, but its output is held open by %s; ctrl-C stops waiting\n",
+			plaintext.Text(l.String()))
 	}
 }
 

@@ -37,11 +37,13 @@ func TestFigures(t *testing.T) {
 	// The names that scripts read.
 	var doc map[string]any
 	require.NoError(t, json.Unmarshal([]byte(w.ok("top", "vision", "--once", "--json")), &doc))
-	for _, name := range []string{"sampled_at", "gpus", "processes", "cpu_percent", "load1", "memory_used_bytes", "memory_total_bytes", "disks"} {
+	for _, name := range []string{"sampled_at", "gpus", "processes", "cpu_percent", "load1", "memory_used_bytes",
+		"memory_total_bytes", "disks"} {
 		require.Contains(t, doc, name)
 	}
 	require.NotContains(t, doc, "gpu_error")
-	for _, name := range []string{"index", "uuid", "name", "utilization_percent", "memory_used_bytes", "memory_total_bytes", "temperature_celsius", "power_watts", "power_limit_watts"} {
+	for _, name := range []string{"index", "uuid", "name", "utilization_percent", "memory_used_bytes",
+		"memory_total_bytes", "temperature_celsius", "power_watts", "power_limit_watts"} {
 		require.Contains(t, doc["gpus"].([]any)[1], name)
 	}
 	for _, name := range []string{"mount", "device", "filesystem", "total_bytes", "used_bytes", "available_bytes"} {
@@ -80,7 +82,8 @@ func TestFigures(t *testing.T) {
 	cancel()
 	_ = cmd.Wait()
 
-	rows, err := csv.NewReader(strings.NewReader(w.ok("history", "vision", "--metric", "gpu_temperature_celsius", "--since", "10m", "--csv"))).ReadAll()
+	rows, err := csv.NewReader(strings.NewReader(w.ok("history", "vision", "--metric", "gpu_temperature_celsius",
+		"--since", "10m", "--csv"))).ReadAll()
 	require.NoError(t, err)
 	require.Equal(t, []string{"time", "metric", "subject", "gpu_index", "mean", "max"}, rows[0])
 	hottest := 0.0
@@ -101,7 +104,8 @@ func TestFigures(t *testing.T) {
 	w.servesMetrics(t)
 	require.Regexp(t, `ok +figures +vision +2 GPUs by nvml, driver`, w.ok("doctor"))
 	fake.Change(func(s *nvmltest.Scenario) { s.Fail = map[string]int{"1:*": nvmltest.GPUIsLost} })
-	require.Eventually(t, func() bool { return strings.Contains(w.ok("top", "vision", "--once"), "critical: GPU 1") }, 2*time.Minute, 100*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(w.ok("top", "vision", "--once"), "critical: GPU 1") },
+		2*time.Minute, 100*time.Millisecond)
 	require.Regexp(t, `critical +vision +GPU 1 `, w.ok("attention"))
 	var found []attentionRow
 	require.NoError(t, json.Unmarshal([]byte(w.ok("attention", "vision", "--json")), &found))
@@ -137,7 +141,8 @@ func TestFigures(t *testing.T) {
 	w.ok("start", "vision")
 	r := w.run("history", "vision", "--metric", "happiness")
 	require.Equal(t, 2, r.code, r.err)
-	require.NotEmpty(t, w.ok("history", "vision", "--metric", "gpu_temperature_celsius", "--csv"), "the past outlives a stop")
+	require.NotEmpty(t, w.ok("history", "vision", "--metric", "gpu_temperature_celsius", "--csv"),
+		"the past outlives a stop")
 }
 
 // servesMetrics scrapes `berth metrics --listen`.
@@ -164,7 +169,8 @@ func (w *world) servesMetrics(t *testing.T) {
 
 func TestMoments(t *testing.T) {
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-	for s, want := range map[string]time.Time{"90m": now.Add(-90 * time.Minute), "30d": now.AddDate(0, 0, -30), "1d12h": now.Add(-36 * time.Hour), "2026-11-23T00:00:00Z": time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)} {
+	for s, want := range map[string]time.Time{"90m": now.Add(-90 * time.Minute), "30d": now.AddDate(0, 0, -30),
+		"1d12h": now.Add(-36 * time.Hour), "2026-11-23T00:00:00Z": time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)} {
 		got, err := moment(s, now)
 		require.NoError(t, err)
 		require.True(t, want.Equal(got), s)

@@ -43,7 +43,8 @@ func harmless(t *testing.T, s string) {
 		if r == '\n' {
 			continue
 		}
-		require.False(t, r < 0x20 || (r >= 0x7f && r < 0xa0) || (r >= 0x202a && r <= 0x202e) || (r >= 0x2066 && r <= 0x2069), "%q", s)
+		require.False(t, r < 0x20 || (r >= 0x7f && r < 0xa0) || (r >= 0x202a && r <= 0x202e) || (r >= 0x2066 && r <= 0x2069),
+			"%q", s)
 	}
 }
 
@@ -57,14 +58,19 @@ func FuzzPrintInstance(f *testing.F) {
 		fields := strings.Split(text, "|")
 		get := func(k int) string { return fields[k%len(fields)] }
 		at := time.Unix(n, 0)
-		in := api.Instance{Name: get(0), State: api.State(get(1)), StateReason: get(2), Backend: get(3), Size: get(4), Image: get(5), Region: get(6), Owner: get(7), AssignedTo: get(8),
-			ID: get(9), ProviderID: get(10), Address: get(11), User: get(12), Workdir: get(13), Port: int(n), VCPUs: int(n), MemoryBytes: n, DiskBytes: -n,
+		in := api.Instance{Name: get(0), State: api.State(get(1)), StateReason: get(2), Backend: get(3), Size: get(4),
+			Image: get(5), Region: get(6), Owner: get(7), AssignedTo: get(8),
+			ID: get(9), ProviderID: get(10), Address: get(11), User: get(12), Workdir: get(13), Port: int(n), VCPUs: int(n),
+			MemoryBytes: n, DiskBytes: -n,
 			GPUs: []api.GPU{{Name: get(14)}, {Name: get(15)}}, StateSince: at, IdleSince: &at, ObservedAt: &at, CreatedAt: at,
-			PriceUSDPerHour: &price, RunningUSDPerHour: &price, StoppedUSDPerHour: &price, CostTodayUSD: &price, Adopted: n%2 == 0,
-			Tags: map[string]string{get(16): get(17)}, Notes: []string{get(18)}, Capabilities: api.Capabilities{Why: map[string]string{get(19): get(20)}},
+			PriceUSDPerHour: &price, RunningUSDPerHour: &price, StoppedUSDPerHour: &price, CostTodayUSD: &price,
+			Adopted: n%2 == 0,
+			Tags:    map[string]string{get(16): get(17)}, Notes: []string{get(18)},
+			Capabilities: api.Capabilities{Why: map[string]string{get(19): get(20)}},
 			Agent: &api.AgentStatus{State: get(21), Version: get(22), Reason: get(23), AfterReboot: get(24),
 				Environment: api.ShellEnvironment{CapturedAt: time.Unix(1, 0), Shell: get(25), How: get(26), Error: get(27)}},
-			Operation: &api.Operation{Kind: get(25), Steps: []api.Step{{Name: get(26), Title: get(27), State: api.OpState(get(28)), Message: get(29)}}}}
+			Operation: &api.Operation{Kind: get(25), Steps: []api.Step{{Name: get(26), Title: get(27),
+				State: api.OpState(get(28)), Message: get(29)}}}}
 		var out, errOut bytes.Buffer
 		a := &app{out: &out, err: &errOut}
 		require.NoError(t, a.printFleet([]api.Instance{in, in}))

@@ -35,20 +35,24 @@ func TestGarbageToTheDaemon(t *testing.T) {
 		return string(binary.BigEndian.AppendUint32([]byte{byte(k)}, uint32(len(p)))) + p
 	}
 	upgrade := func(path, rest string) string {
-		return "POST " + path + " HTTP/1.1\r\nHost: berth\r\nConnection: Upgrade\r\nUpgrade: " + api.StreamProtocol + "\r\n\r\n" + rest
+		return "POST " + path + " HTTP/1.1\r\nHost: berth\r\nConnection: Upgrade\r\nUpgrade: " + api.StreamProtocol +
+			"\r\n\r\n" + rest
 	}
 	start := frame(wire.Request, `{"argv":["sleep","1000"]}`)
 	cases := map[string]string{
-		"nothing":            "",
-		"noise":              noise(4000),
-		"no HTTP":            "SSH-2.0-OpenSSH_9.2\r\n\r\n",
-		"half a request":     "POST /v1/instances HTTP/1.1\r\nHost: berth\r\nContent-Length: 100\r\n\r\n{",
-		"a name with dots":   "GET /v1/instances/..%2f..%2fetc HTTP/1.1\r\nHost: berth\r\nConnection: close\r\n\r\n",
-		"a bad caller":       "GET /v1/instances HTTP/1.1\r\nHost: berth\r\n" + api.CallerHeader + ": %%%\r\nConnection: close\r\n\r\n",
-		"an endless header":  "GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 2<<20),
-		"an unknown upgrade": strings.ReplaceAll(upgrade("/v1/instances/vision/agent/v1/exec", ""), api.StreamProtocol, "h2c"),
+		"nothing":          "",
+		"noise":            noise(4000),
+		"no HTTP":          "SSH-2.0-OpenSSH_9.2\r\n\r\n",
+		"half a request":   "POST /v1/instances HTTP/1.1\r\nHost: berth\r\nContent-Length: 100\r\n\r\n{",
+		"a name with dots": "GET /v1/instances/..%2f..%2fetc HTTP/1.1\r\nHost: berth\r\nConnection: close\r\n\r\n",
+		"a bad caller": "GET /v1/instances HTTP/1.1\r\nHost: berth\r\n" + api.CallerHeader +
+			": %%%\r\nConnection: close\r\n\r\n",
+		"an endless header": "GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 2<<20),
+		"an unknown upgrade": strings.ReplaceAll(upgrade("/v1/instances/vision/agent/v1/exec", ""), api.StreamProtocol,
+			"h2c"),
 	}
-	for _, path := range []string{"/v1/instances/vision/agent/v1/exec", "/v1/instances/vision/agent/v1/terminal", "/v1/instances/none/agent/v1/exec"} {
+	for _, path := range []string{"/v1/instances/vision/agent/v1/exec", "/v1/instances/vision/agent/v1/terminal",
+		"/v1/instances/none/agent/v1/exec"} {
 		cases[path+" without a request"] = upgrade(path, "")
 		cases[path+" with noise"] = upgrade(path, noise(70_000))
 		cases[path+" with a frame too large"] = upgrade(path, "R\xff\xff\xff\xff")

@@ -18,7 +18,8 @@ import (
 // gpuCheckCmd compares what Berth reads of this machine's GPUs with nvidia-smi.
 func (a *app) gpuCheckCmd() *cobra.Command {
 	return &cobra.Command{
-		Use: "gpu-check [-for 60s] [-every 1s]", Short: "Compare what Berth reads of this machine's GPUs with nvidia-smi", Hidden: true, DisableFlagParsing: true,
+		Use: "gpu-check [-for 60s] [-every 1s]", Short: "Compare what Berth reads of this machine's GPUs with nvidia-smi",
+		Hidden: true, DisableFlagParsing: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			program, err := probeProgram()
 			if err != nil {

@@ -81,7 +81,8 @@ func TestDaemonHandsOver(t *testing.T) {
 	first := w.pid()
 	gate := filepath.Join(t.TempDir(), "gate")
 	script := filepath.Join(t.TempDir(), "setup.sh")
-	require.NoError(t, os.WriteFile(script, []byte("until [ -e '"+gate+"' ]; do sleep 0.02; done\necho once >>more\n"), 0o600))
+	require.NoError(t, os.WriteFile(script, []byte("until [ -e '"+gate+"' ]; do sleep 0.02; done\necho once >>more\n"),
+		0o600))
 	w.ok("setup", "vision", "--setup", script, "--no-wait")
 	c := count(t, w.cmd(context.Background(), "exec", "vision", "--", "sh", "-c", countScript))
 

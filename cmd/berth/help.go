@@ -30,7 +30,8 @@ func (a *app) helpCmd(root *cobra.Command) *cobra.Command {
 				return err
 			}
 			if !ok {
-				return api.Errorf(api.CodeUsage, "there is no verb and no help page %q", args[0]).WithHint("pages: %s", strings.Join(assets.HelpTopics(), ", "))
+				return api.Errorf(api.CodeUsage, "there is no verb and no help page %q", args[0]).
+					WithHint("pages: %s", strings.Join(assets.HelpTopics(), ", "))
 			}
 			_, err := fmt.Fprintln(a.out, page)
 			return err

@@ -55,7 +55,8 @@ func (a *app) historyCmd() *cobra.Command {
 	f.IntVar(&o.Points, "points", 0, "at most so many points a series; 0: 1000")
 	f.BoolVar(&asCSV, "csv", false, "print every point: time,metric,subject,mean,max")
 	a.jsonFlag(cmd)
-	_ = cmd.RegisterFlagCompletionFunc("metric", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	_ = cmd.RegisterFlagCompletionFunc("metric", func(*cobra.Command, []string, string) ([]string,
+		cobra.ShellCompDirective) {
 		var out []string
 		for _, m := range gpu.Metrics() {
 			out = append(out, cobra.CompletionWithDesc(m.Name, m.Help))
@@ -122,7 +123,8 @@ func (a *app) history(ctx context.Context, name string, o api.HistoryOptions, as
 		if s.Index != nil {
 			of = fmt.Sprintf("GPU %d", *s.Index)
 		}
-		rows = append(rows, []string{s.Metric, orDash(of), (time.Duration(s.Step) * time.Second).String(), strconv.Itoa(len(s.Points)),
+		rows = append(rows, []string{s.Metric, orDash(of), (time.Duration(s.Step) * time.Second).String(),
+			strconv.Itoa(len(s.Points)),
 			form(low), form(sum / float64(len(s.Points))), form(high), form(s.Points[len(s.Points)-1].Mean)})
 	}
 	if len(rows) == 1 {
@@ -161,7 +163,8 @@ func (a *app) printCSV(series []gpu.Series) error {
 			index = strconv.Itoa(*s.Index)
 		}
 		for _, p := range s.Points {
-			_ = w.Write([]string{p.At.UTC().Format(time.RFC3339), s.Metric, s.Subject, index, strconv.FormatFloat(p.Mean, 'g', -1, 64), strconv.FormatFloat(p.Max, 'g', -1, 64)})
+			_ = w.Write([]string{p.At.UTC().Format(time.RFC3339), s.Metric, s.Subject, index, strconv.FormatFloat(p.Mean, 'g',
+				-1, 64), strconv.FormatFloat(p.Max, 'g', -1, 64)})
 		}
 	}
 	w.Flush()

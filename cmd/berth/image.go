@@ -40,7 +40,8 @@ func (a *app) imageBuildCmd() *cobra.Command {
 	f.BoolVar(&noWait, "no-wait", false, "return as soon as it is under way")
 	a.jsonFlag(cmd)
 	_ = cmd.MarkFlagRequired("from")
-	_ = cmd.RegisterFlagCompletionFunc("from", a.completeInstances(-1, func(in *api.Instance) bool { return in.Capabilities.Build }))
+	_ = cmd.RegisterFlagCompletionFunc("from", a.completeInstances(-1,
+		func(in *api.Instance) bool { return in.Capabilities.Build }))
 	return cmd
 }
 
@@ -94,7 +95,8 @@ func (a *app) imageBackend(ctx context.Context, c *api.WorkspaceClient, backend,
 		switch {
 		case im.Name != name:
 		case found != "":
-			return "", api.Errorf(api.CodeUsage, "backends %s and %s both have an image %q", found, im.Backend, name).WithHint("say which with --backend")
+			return "", api.Errorf(api.CodeUsage, "backends %s and %s both have an image %q", found, im.Backend, name).
+				WithHint("say which with --backend")
 		default:
 			found = im.Backend
 		}

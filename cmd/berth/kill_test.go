@@ -41,7 +41,8 @@ func TestDaemonKilledAtEachPoint(t *testing.T) {
 			w.env = []string{"BERTH_TEST_FAULT=" + point + " " + struck}
 			script := filepath.Join(t.TempDir(), "more.sh")
 			require.NoError(t, os.WriteFile(script, []byte("echo once >>\"$HOME/more\"\n"), 0o600))
-			args := map[string][]string{"create": {"create", "vision"}, "adopt": {"adopt", "vision", "--local"}, "delete": {"rm", "-y", "vision"}, "setup": {"setup", "vision", "--setup", script}}[kind]
+			args := map[string][]string{"create": {"create", "vision"}, "adopt": {"adopt", "vision", "--local"},
+				"delete": {"rm", "-y", "vision"}, "setup": {"setup", "vision", "--setup", script}}[kind]
 			if args == nil {
 				args = []string{kind, "vision"}
 			}
@@ -69,7 +70,8 @@ func TestDaemonKilledAtEachPoint(t *testing.T) {
 					w.ok("exec", "vision", "--", "true")
 				}
 				if kind == "setup" {
-					require.Equal(t, "once\n", w.ok("exec", "vision", "--", "sh", "-c", "cat $HOME/more"), "the script is run once, whoever was killed")
+					require.Equal(t, "once\n", w.ok("exec", "vision", "--", "sh", "-c", "cat $HOME/more"),
+						"the script is run once, whoever was killed")
 				}
 				w.ok("rm", "-y", "vision")
 			}

@@ -55,7 +55,8 @@ func (a *app) lsCmd() *cobra.Command {
 	cmd.Flags().BoolVar(&watch, "watch", false, "go on showing changes until interrupted")
 	a.jsonFlag(cmd)
 	a.completeBackend(cmd)
-	_ = cmd.RegisterFlagCompletionFunc("state", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	_ = cmd.RegisterFlagCompletionFunc("state", func(*cobra.Command, []string, string) ([]string,
+		cobra.ShellCompDirective) {
 		var out []string
 		for _, s := range api.States {
 			out = append(out, string(s))
@@ -72,7 +73,8 @@ func (a *app) printFleet(list []api.Instance) error {
 		if b := a.conf.Defaults.Backend; b != "local" {
 			on = "on backend " + b
 		}
-		fmt.Fprintf(a.err, "No instances. berth create NAME makes one %s; berth adopt NAME user@host takes one in.\n", plaintext.Text(on))
+		fmt.Fprintf(a.err, "No instances. berth create NAME makes one %s; berth adopt NAME user@host takes one in.\n",
+			plaintext.Text(on))
 		return nil
 	}
 	now := time.Now()
@@ -101,7 +103,8 @@ func fleetRow(in *api.Instance, now time.Time) []string {
 	if in.State.Changing() {
 		state += " " + span(now.Sub(in.StateSince))
 	}
-	return []string{in.Name, state, in.Backend, orDash(in.Size), gpusText(in.GPUs), orDash(in.Owner), usd(in.PriceUSDPerHour, "/h"), usd(in.CostTodayUSD, ""), idle, ago(in.ObservedAt, now)}
+	return []string{in.Name, state, in.Backend, orDash(in.Size), gpusText(in.GPUs), orDash(in.Owner),
+		usd(in.PriceUSDPerHour, "/h"), usd(in.CostTodayUSD, ""), idle, ago(in.ObservedAt, now)}
 }
 
 // colourStates colours the state's word in each line. The word stays: colour says nothing alone.
@@ -172,13 +175,15 @@ func (a *app) watch(ctx context.Context, c *api.WorkspaceClient, o api.ListOptio
 					return enc.Encode(ch.Instance)
 				}
 				row := fleetRow(ch.Instance, time.Now())
-				_, err := fmt.Fprintf(a.out, "%s  %s  %s\n", time.Now().Format(time.TimeOnly), plaintext.Text(row[0]), plaintext.Text(row[1]))
+				_, err := fmt.Fprintf(a.out, "%s  %s  %s\n", time.Now().Format(time.TimeOnly), plaintext.Text(row[0]),
+					plaintext.Text(row[1]))
 				return err
 			case ch.Removed != "":
 				if a.json {
 					return enc.Encode(map[string]string{"removed": ch.Removed, "name": names[ch.Removed]})
 				}
-				_, err := fmt.Fprintf(a.out, "%s  %s  deleted\n", time.Now().Format(time.TimeOnly), plaintext.Text(names[ch.Removed]))
+				_, err := fmt.Fprintf(a.out, "%s  %s  deleted\n", time.Now().Format(time.TimeOnly),
+					plaintext.Text(names[ch.Removed]))
 				return err
 			}
 			return nil

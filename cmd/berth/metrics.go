@@ -56,7 +56,9 @@ func (a *app) serveMetrics(ctx context.Context, c *api.WorkspaceClient, address 
 		w.Header().Set("Content-Type", prom.ContentType)
 		_, _ = b.WriteTo(w) // the scraper has gone
 	})
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "berth: the figures are at /metrics") })
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "berth: the figures are at /metrics")
+	})
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
 	defer stop()

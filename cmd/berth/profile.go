@@ -17,7 +17,8 @@ func (a *app) profileCmd() *cobra.Command {
 		Use: "profile", Short: "Set-up profiles: what an instance can be given",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return api.Errorf(api.CodeUsage, "profile takes ls, show or lint").WithHint("berth profile --help shows how they are called")
+			return api.Errorf(api.CodeUsage, "profile takes ls, show or lint").
+				WithHint("berth profile --help shows how they are called")
 		},
 	}
 	cmd.AddCommand(a.profileLs(), a.profileShow(), a.profileLint())
@@ -54,7 +55,8 @@ func (a *app) profileLs() *cobra.Command {
 				if len(p.Errors) > 0 {
 					title = "! can't be used: " + p.Errors[0]
 				}
-				rows = append(rows, []string{p.Name, orDash(strings.Join(p.Needs, ",")), versionsText(p.Variables), p.Origin, title})
+				rows = append(rows, []string{p.Name, orDash(strings.Join(p.Needs, ",")), versionsText(p.Variables), p.Origin,
+					title})
 			}
 			return table(a.out, rows)
 		},

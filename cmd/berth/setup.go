@@ -93,14 +93,16 @@ func (a *app) operate(cmd *cobra.Command, noWait bool,
 		return nil // done at once; it has said what
 	}
 	if noWait {
-		fmt.Fprintf(a.err, "%s of %s is under way; look at it with: berth show %s\n", op.Kind, plaintext.Text(op.Instance), plaintext.Text(op.Instance))
+		fmt.Fprintf(a.err, "%s of %s is under way; look at it with: berth show %s\n", op.Kind, plaintext.Text(op.Instance),
+			plaintext.Text(op.Instance))
 		return nil
 	}
 	state := ""
 	if in, err := c.Instance(ctx, op.InstanceID); err == nil {
 		state = "; it is " + string(in.State)
 	}
-	fmt.Fprintf(a.err, "%s of %s: done after %s%s\n", op.Kind, plaintext.Text(op.Instance), seconds(time.Since(began)), state)
+	fmt.Fprintf(a.err, "%s of %s: done after %s%s\n", op.Kind, plaintext.Text(op.Instance), seconds(time.Since(began)),
+		state)
 	return nil
 }
 
@@ -126,7 +128,8 @@ func (a *app) setupPlan(names []string, arch string) (api.SetupPlan, error) {
 
 // completeProfiles completes the flag --profile, the last of its names.
 func (a *app) completeProfiles(cmd *cobra.Command) {
-	_ = cmd.RegisterFlagCompletionFunc("profile", func(_ *cobra.Command, _ []string, part string) ([]string, cobra.ShellCompDirective) {
+	_ = cmd.RegisterFlagCompletionFunc("profile", func(_ *cobra.Command, _ []string, part string) ([]string,
+		cobra.ShellCompDirective) {
 		set, err := a.profiles()
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError

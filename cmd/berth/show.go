@@ -78,7 +78,8 @@ func (a *app) printInstance(in *api.Instance) error {
 		for _, s := range op.Steps {
 			add("  "+op.Kind, strings.TrimSpace(fmt.Sprintf("%-9s %s%s %s", s.State, s.Title, stepTime(&s, now), s.Message)))
 			for _, p := range s.Parts {
-				add("    "+s.Name, strings.TrimSpace(fmt.Sprintf("%-9s %s%s %s", p.State, p.Title, stepTime(&api.Step{StartedAt: p.StartedAt, EndedAt: p.EndedAt}, now), p.Message)))
+				add("    "+s.Name, strings.TrimSpace(fmt.Sprintf("%-9s %s%s %s", p.State, p.Title,
+					stepTime(&api.Step{StartedAt: p.StartedAt, EndedAt: p.EndedAt}, now), p.Message)))
 			}
 		}
 	}
@@ -88,7 +89,8 @@ func (a *app) printInstance(in *api.Instance) error {
 	}
 	add("id", in.ID)
 	add("provider id", in.ProviderID)
-	add("size", fmt.Sprintf("%s (%d vCPUs, %s memory, %s disk)", orDash(in.Size), in.VCPUs, money.Bytes(in.MemoryBytes), money.Bytes(in.DiskBytes)))
+	add("size", fmt.Sprintf("%s (%d vCPUs, %s memory, %s disk)", orDash(in.Size), in.VCPUs, money.Bytes(in.MemoryBytes),
+		money.Bytes(in.DiskBytes)))
 	add("GPUs", gpusText(in.GPUs))
 	add("image", in.Image)
 	add("profiles", strings.Join(in.Profiles, ", "))
@@ -103,7 +105,8 @@ func (a *app) printInstance(in *api.Instance) error {
 	add("user", in.User)
 	add("working directory", in.Workdir)
 	if a := in.Agent; a != nil {
-		add("agent", strings.Join(slices.DeleteFunc([]string{a.State, a.Version, a.Reason}, func(s string) bool { return s == "" }), ", "))
+		add("agent", strings.Join(slices.DeleteFunc([]string{a.State, a.Version, a.Reason},
+			func(s string) bool { return s == "" }), ", "))
 		add("after a reboot", a.AfterReboot)
 		add("environment", environmentText(&a.Environment))
 	}
@@ -136,7 +139,8 @@ func environmentText(e *api.ShellEnvironment) string {
 	if e.CapturedAt.IsZero() {
 		return ""
 	}
-	how := map[string]string{api.ShellInteractive: "of " + e.Shell + " as in a terminal", api.ShellLogin: "of " + e.Shell + " as a login shell only"}[e.How]
+	how := map[string]string{api.ShellInteractive: "of " + e.Shell + " as in a terminal", api.ShellLogin: "of " + e.Shell +
+		" as a login shell only"}[e.How]
 	s := cmp.Or(how, "a plain one") + ", captured " + e.CapturedAt.Local().Format("2006-01-02 15:04:05")
 	if e.Error != "" {
 		s += ": " + e.Error

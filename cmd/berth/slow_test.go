@@ -65,7 +65,8 @@ func TestExecOverASlowLine(t *testing.T) {
 					}
 					time.Sleep(hold.pause)
 				}
-				if err := readLate(w.cmd(t.Context(), "exec", "gpu1", "--", "head", "-c", "3000000", "/dev/zero"), away); err != nil {
+				if err := readLate(w.cmd(t.Context(), "exec", "gpu1", "--", "head", "-c", "3000000", "/dev/zero"),
+					away); err != nil {
 					return fmt.Errorf("%s, %s: %w", way.name, hold.name, err)
 				}
 				return nil

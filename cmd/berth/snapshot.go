@@ -41,7 +41,8 @@ func (a *app) snapshotCmd() *cobra.Command {
 
 func (a *app) snapshotLsCmd() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "ls NAME", Short: "List the snapshots of an instance, oldest first", Args: exactArgs("NAME"), ValidArgsFunction: a.completeNames(1),
+		Use: "ls NAME", Short: "List the snapshots of an instance, oldest first", Args: exactArgs("NAME"),
+		ValidArgsFunction: a.completeNames(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -75,7 +76,8 @@ func (a *app) snapshotLsCmd() *cobra.Command {
 func (a *app) snapshotRestoreCmd() *cobra.Command {
 	var yes, noWait bool
 	cmd := &cobra.Command{
-		Use: "restore NAME SNAPSHOT", Short: "Take the disk back to a snapshot; what came after it is lost", Args: exactArgs("NAME", "SNAPSHOT"),
+		Use: "restore NAME SNAPSHOT", Short: "Take the disk back to a snapshot; what came after it is lost",
+		Args:              exactArgs("NAME", "SNAPSHOT"),
 		ValidArgsFunction: a.completeSnapshots,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := a.hasSnapshot(cmd.Context(), args[0], args[1]); err != nil {

@@ -35,13 +35,15 @@ func (a *app) sshCmd() *cobra.Command {
 // attach gives the user's terminal to one on the instance.
 func (a *app) attach(ctx context.Context, name string, q api.TerminalRequest) error {
 	if !terminal(a.in) || !terminal(a.out) {
-		return api.Errorf(api.CodeUsage, "berth ssh needs a terminal").WithHint("berth exec %s -- CMD runs a command without one", name)
+		return api.Errorf(api.CodeUsage, "berth ssh needs a terminal").
+			WithHint("berth exec %s -- CMD runs a command without one", name)
 	}
 	if err := a.setup(); err != nil {
 		return err
 	}
 	ask := &asker{usual: a.answer()}
-	res, err := attach.Run(ctx, a.newClient(ask.answer), name, q, attach.Terminal{In: a.in, Out: os.Stdout, Escape: a.conf.UI.DetachKey, Asker: ask.divert})
+	res, err := attach.Run(ctx, a.newClient(ask.answer), name, q, attach.Terminal{In: a.in, Out: os.Stdout,
+		Escape: a.conf.UI.DetachKey, Asker: ask.divert})
 	if err != nil {
 		return err
 	}
@@ -86,13 +88,15 @@ func (a *app) termCmd() *cobra.Command {
 	}
 	a.jsonFlag(ls)
 	at := &cobra.Command{
-		Use: "attach NAME TERM", Short: "Attach to one terminal", Args: exactArgs("NAME", "TERM"), ValidArgsFunction: a.completeNames(1),
+		Use: "attach NAME TERM", Short: "Attach to one terminal", Args: exactArgs("NAME", "TERM"),
+		ValidArgsFunction: a.completeNames(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.attach(cmd.Context(), args[0], api.TerminalRequest{ID: args[1]})
 		},
 	}
 	kill := &cobra.Command{
-		Use: "kill NAME TERM", Short: "End a terminal and what runs in it", Args: exactArgs("NAME", "TERM"), ValidArgsFunction: a.completeNames(1),
+		Use: "kill NAME TERM", Short: "End a terminal and what runs in it", Args: exactArgs("NAME", "TERM"),
+		ValidArgsFunction: a.completeNames(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -119,12 +123,14 @@ func (a *app) termLs(ctx context.Context, name string) error {
 	}
 	rows := [][]string{{"TERM", "COMMAND", "TITLE", "ATTACHED", "STARTED", "ACTIVE"}}
 	for _, t := range list {
-		rows = append(rows, []string{t.ID, t.Command, orDash(t.Title), fmt.Sprint(t.Attached), t.StartedAt.Local().Format("2006-01-02 15:04"), t.LastActivity.Local().Format("15:04:05")})
+		rows = append(rows, []string{t.ID, t.Command, orDash(t.Title), fmt.Sprint(t.Attached),
+			t.StartedAt.Local().Format("2006-01-02 15:04"), t.LastActivity.Local().Format("15:04:05")})
 	}
 	return table(a.out, rows)
 }
 
 // needsVerb is the RunE of a command that only groups others.
 func needsVerb(cmd *cobra.Command, _ []string) error {
-	return api.Errorf(api.CodeUsage, "%s needs a verb", cmd.CommandPath()).WithHint("%s --help lists them", cmd.CommandPath())
+	return api.Errorf(api.CodeUsage, "%s needs a verb", cmd.CommandPath()).
+		WithHint("%s --help lists them", cmd.CommandPath())
 }

@@ -147,7 +147,8 @@ func TestCurl(t *testing.T) {
 	}
 	op := do("POST", "/v1/instances", `{"name":"vision"}`)
 	require.Equal(t, "create", op["kind"])
-	out, err := exec.Command(curl, "-sS", "--unix-socket", socket, "http://berth/v1/operations/"+op["id"].(string)+"?follow=true").Output()
+	out, err := exec.Command(curl, "-sS", "--unix-socket", socket,
+		"http://berth/v1/operations/"+op["id"].(string)+"?follow=true").Output()
 	require.NoError(t, err)
 	require.Contains(t, string(out), `"state":"succeeded"`)
 	require.Equal(t, "running", do("GET", "/v1/instances/vision", "")["state"])
@@ -159,7 +160,8 @@ func TestCurl(t *testing.T) {
 	eventually(t, "it is gone", func() bool { return len(w.ls()) == 0 })
 
 	// HTTP/2 without TLS works as well.
-	tr := &http.Transport{Protocols: new(http.Protocols), DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	tr := &http.Transport{Protocols: new(http.Protocols), DialContext: func(ctx context.Context, _, _ string) (net.Conn,
+		error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", socket)
 	}}

@@ -136,7 +136,8 @@ var rules = []rule{
 	{of: "berth/backend/machine", deps: true, why: "what machines are made of does not know who makes them",
 		never: []string{"berth/backend/service", "berth/backend/agent", "berth/backend/transport/ssh", "berth/ui"}},
 	{of: "berth/backend/base", deps: true, why: "it is below all others",
-		never: []string{"berth/backend/service", "berth/backend/agent", "berth/backend/machine", "berth/backend/transport/ssh",
+		never: []string{"berth/backend/service", "berth/backend/agent", "berth/backend/machine",
+			"berth/backend/transport/ssh",
 			"berth/ui"}},
 
 	// What is linked into each program, and is paid for with its size, its start and the memory of each process.
@@ -268,7 +269,8 @@ func TestTypesStaySmall(t *testing.T) {
 			}
 		}
 		for name, n := range count {
-			require.LessOrEqual(t, n, max(maxMethods, larger[path+"."+name]), "exported methods of %s.%s: split it by what it does", path, name)
+			require.LessOrEqual(t, n, max(maxMethods, larger[path+"."+name]),
+				"exported methods of %s.%s: split it by what it does", path, name)
 		}
 	}
 }

@@ -48,7 +48,8 @@ func (a *app) topCmd() *cobra.Command {
 	cmd.Flags().BoolVar(&once, "once", false, "print the figures once")
 	cmd.Flags().BoolVar(&watch, "watch", false, "print the figures again and again")
 	cmd.Flags().DurationVar(&every, "every", time.Second, "how often --watch prints them")
-	cmd.Flags().StringVar(&search.Filter, "filter", "", "only processes in whose line all of these words are, or, with ! before them, are not")
+	cmd.Flags().StringVar(&search.Filter, "filter", "",
+		"only processes in whose line all of these words are, or, with ! before them, are not")
 	cmd.Flags().IntSliceVar(&search.PIDs, "pid", nil, "only these processes")
 	a.jsonFlag(cmd)
 	return cmd
@@ -120,7 +121,8 @@ func of[T int64 | float64](used, total *T, form func(T) string) string {
 // printSample prints a sample, with at most limit processes that are on no GPU and not of the instance.
 func (a *app) printSample(name string, s *gpu.Sample, limit int) error {
 	head := fmt.Sprintf("%s  %s", name, s.SampledAt.Local().Format(time.TimeOnly))
-	head += fmt.Sprintf("  CPU %s  load %s  memory %s", figure(s.CPU, percent), figure(s.Load1, func(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) }),
+	head += fmt.Sprintf("  CPU %s  load %s  memory %s", figure(s.CPU, percent),
+		figure(s.Load1, func(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) }),
 		of(s.MemoryUsed, s.MemoryTotal, bytesText))
 	if s.SwapTotal != nil && *s.SwapTotal > 0 {
 		head += "  swap " + of(s.SwapUsed, s.SwapTotal, bytesText)
@@ -142,8 +144,11 @@ func (a *app) printSample(name string, s *gpu.Sample, limit int) error {
 				rows = append(rows, []string{strconv.Itoa(g.Index), g.Name, dash, dash, dash, dash, dash, g.Error})
 				continue
 			}
-			rows = append(rows, []string{strconv.Itoa(g.Index), g.Name, figure(g.Utilization, percent), of(g.MemoryUsed, g.MemoryTotal, bytesText), figure(g.Temperature, number(" °C")),
-				of(g.Power, g.PowerLimit, number(" W")), figure(g.SMClock, number(" MHz")), orDash(strings.Join(slices.DeleteFunc(slices.Clone(g.Throttle), func(r string) bool { return r == "idle" }), ", "))})
+			rows = append(rows, []string{strconv.Itoa(g.Index), g.Name, figure(g.Utilization, percent),
+				of(g.MemoryUsed, g.MemoryTotal, bytesText), figure(g.Temperature, number(" °C")),
+				of(g.Power, g.PowerLimit, number(" W")), figure(g.SMClock, number(" MHz")),
+				orDash(strings.Join(slices.DeleteFunc(slices.Clone(g.Throttle), func(r string) bool { return r == "idle" }),
+					", "))})
 		}
 		tables = append(tables, rows)
 	}
@@ -153,11 +158,14 @@ func (a *app) printSample(name string, s *gpu.Sample, limit int) error {
 	disks := [][]string{{"DISK", "FILE SYSTEM", "USED", "AVAILABLE", "FULL", "FILES", "FULL IN"}}
 	for i := range s.Disks {
 		d := &s.Disks[i]
-		full := figure(d.FullIn, func(v float64) string { return (time.Duration(v) * time.Second).Round(time.Minute).String() })
+		full := figure(d.FullIn, func(v float64) string {
+			return (time.Duration(v) * time.Second).Round(time.Minute).String()
+		})
 		if d.StaleSince != nil {
 			full = "does not answer since " + d.StaleSince.Local().Format(time.TimeOnly)
 		}
-		disks = append(disks, []string{d.Mount, d.Filesystem, of(d.Used, d.Total, bytesText), figure(d.Available, bytesText), figure(d.UsedPercent, percent), figure(d.InodesUsed, percent), full})
+		disks = append(disks, []string{d.Mount, d.Filesystem, of(d.Used, d.Total, bytesText), figure(d.Available, bytesText),
+			figure(d.UsedPercent, percent), figure(d.InodesUsed, percent), full})
 	}
 	tables = append(tables, disks)
 	for _, rows := range tables {
@@ -200,7 +208,8 @@ func processRows(list []gpu.Process, limit int) [][]string {
 		if p.Note != "" {
 			command += " (" + p.Note + ")"
 		}
-		rows = append(rows, []string{strconv.Itoa(p.PID), p.User, on, figure(p.GPUMemory, bytesText), figure(p.SM, percent), figure(p.CPU, percent), figure(p.Memory, bytesText),
+		rows = append(rows, []string{strconv.Itoa(p.PID), p.User, on, figure(p.GPUMemory, bytesText), figure(p.SM, percent),
+			figure(p.CPU, percent), figure(p.Memory, bytesText),
 			orDash(strings.TrimSpace(p.Owner.Kind + " " + p.Owner.ID)), command})
 	}
 	return rows

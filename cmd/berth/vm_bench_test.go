@@ -39,7 +39,8 @@ func TestBenchVMCreate(t *testing.T) {
 	w := newVMWorld(t, guest)
 	// As many vCPUs as this computer has cores, as a workstation would: what runs beside each other in the
 	// guest does so on both sides.
-	w.sizes(fmt.Sprintf("[[size]]\nname = \"test\"\nvcpus = %d\nmemory = \"768MiB\"\ndisk = \"3GB\"\ndefault = true\n", runtime.NumCPU()))
+	w.sizes(fmt.Sprintf("[[size]]\nname = \"test\"\nvcpus = %d\nmemory = \"768MiB\"\ndisk = \"3GB\"\ndefault = true\n",
+		runtime.NumCPU()))
 	w.does("create", "warm") // the image is in the pool, the agent is built
 	w.does("rm", "-y", "warm")
 	exe := program(t)
@@ -99,20 +100,26 @@ func byHand(t *testing.T, g libvirttest.Guest) float64 {
 
 	began := time.Now()
 	disk := filepath.Join(dir, "disk.qcow2")
-	out, err := exec.Command("qemu-img", "create", "-q", "-f", "qcow2", "-b", g.Disk, "-F", "qcow2", disk, "3G").CombinedOutput()
+	out, err := exec.Command("qemu-img", "create", "-q", "-f", "qcow2", "-b", g.Disk, "-F", "qcow2", disk,
+		"3G").CombinedOutput()
 	require.NoError(t, err, string(out))
-	seed, err := cloudinit.Seed(cloudinit.Config{InstanceID: "by-hand", Hostname: "by-hand", User: g.User, AuthorizedKeys: []string{k.Authorized()}, HostKey: private, HostKeyPublic: public})
+	seed, err := cloudinit.Seed(cloudinit.Config{InstanceID: "by-hand", Hostname: "by-hand", User: g.User,
+		AuthorizedKeys: []string{k.Authorized()}, HostKey: private, HostKeyPublic: public})
 	require.NoError(t, err)
 	iso := filepath.Join(dir, "seed.iso")
 	require.NoError(t, os.WriteFile(iso, seed, 0o600))
-	qemu := exec.CommandContext(t.Context(), "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max",
-		"-smp", strconv.Itoa(runtime.NumCPU()), "-m", "768", "-kernel", g.Kernel, "-initrd", g.Initrd, "-append", g.Cmdline, "-serial", "file:"+filepath.Join(dir, "console"),
+	qemu := exec.CommandContext(t.Context(), "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
+		"-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max",
+		"-smp", strconv.Itoa(runtime.NumCPU()), "-m", "768", "-kernel", g.Kernel, "-initrd", g.Initrd, "-append", g.Cmdline,
+		"-serial", "file:"+filepath.Join(dir, "console"),
 		"-drive", "file="+disk+",if=virtio,format=qcow2", "-drive", "file="+iso+",if=virtio,format=raw,readonly=on",
-		"-netdev", "user,id=n0,hostfwd=tcp:127.0.0.1:"+port+"-:22", "-device", "virtio-net-pci,netdev=n0", "-device", "virtio-rng-pci")
+		"-netdev", "user,id=n0,hostfwd=tcp:127.0.0.1:"+port+"-:22", "-device", "virtio-net-pci,netdev=n0", "-device",
+		"virtio-rng-pci")
 	require.NoError(t, qemu.Start())
 	defer func() { _ = qemu.Process.Kill(); _ = qemu.Wait() }()
 	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
-		ssh := exec.Command("ssh", "-F", "/dev/null", "-i", k.Path(), "-p", port, "-o", "UserKnownHostsFile="+known, "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes", "-o", "ConnectTimeout=2",
+		ssh := exec.Command("ssh", "-F", "/dev/null", "-i", k.Path(), "-p", port, "-o", "UserKnownHostsFile="+known, "-o",
+			"StrictHostKeyChecking=yes", "-o", "BatchMode=yes", "-o", "ConnectTimeout=2",
 			g.User+"@127.0.0.1", "true")
 		if ssh.Run() == nil {
 			return time.Since(began).Seconds()

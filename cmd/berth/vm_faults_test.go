@@ -59,7 +59,9 @@ func TestVMThatDoesNotComeUp(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(conf, []byte(strings.Replace(string(b), `agent = "3m"`, `agent = "20s"`, 1)), 0o600))
 	for _, fault := range []string{"panic", "hang", "nonet", "nossh"} {
-		w.addImage(fault, libvirttest.Tiny, func(e map[string]any) { e["cmdline"] = e["cmdline"].(string) + " berth.test=" + fault })
+		w.addImage(fault, libvirttest.Tiny, func(e map[string]any) {
+			e["cmdline"] = e["cmdline"].(string) + " berth.test=" + fault
+		})
 		r := w.patient("create", "vision", "--image", fault)
 		require.NotZero(t, r.code, fault)
 		require.Contains(t, r.err, "console", fault)
@@ -120,7 +122,10 @@ func TestVMProviderComesAndGoes(t *testing.T) {
 	w := newVMWorld(t, libvirttest.Fast)
 	done := make(chan result, 1)
 	go func() { done <- w.patient("create", "vision") }()
-	eventuallyLong(t, "the machine is made", func() bool { ins := w.ls(); return len(ins) == 1 && ins[0].ProviderID != "" })
+	eventuallyLong(t, "the machine is made", func() bool {
+		ins := w.ls()
+		return len(ins) == 1 && ins[0].ProviderID != ""
+	})
 	w.virt.Kill()
 	time.Sleep(time.Second)
 	w.virt.Restart()
@@ -133,7 +138,9 @@ func TestVMProviderComesAndGoes(t *testing.T) {
 	})
 	require.Equal(t, "hi\n", w.does("exec", "vision", "--", "echo", "hi"), "the machine itself goes on")
 	w.virt.Restart()
-	eventuallyLong(t, "it is running again", func() bool { return strings.Contains(w.does("show", "vision", "--refresh"), "running") })
+	eventuallyLong(t, "it is running again", func() bool {
+		return strings.Contains(w.does("show", "vision", "--refresh"), "running")
+	})
 
 	l := w.virt.Connect()
 	doms, _, err := l.ConnectListAllDomains(1, 0)
@@ -148,7 +155,8 @@ func TestVMProviderComesAndGoes(t *testing.T) {
 	doms, _, err = l.ConnectListAllDomains(1, 0)
 	require.NoError(t, err)
 	require.NoError(t, l.DomainDestroyFlags(doms[0], golibvirt.DomainDestroyDefault))
-	require.NoError(t, l.DomainUndefineFlags(doms[0], golibvirt.DomainUndefineNvram|golibvirt.DomainUndefineSnapshotsMetadata))
+	require.NoError(t, l.DomainUndefineFlags(doms[0],
+		golibvirt.DomainUndefineNvram|golibvirt.DomainUndefineSnapshotsMetadata))
 	eventuallyLong(t, "it is seen to be gone", func() bool { return w.show("vision").State == api.StateUnusable })
 	w.does("rm", "-y", "vision")
 	w.nothingLeft()
@@ -159,7 +167,8 @@ func TestVMRebootWithNobodyThere(t *testing.T) {
 	t.Parallel()
 	w := newVMWorld(t, libvirttest.Fast)
 	w.does("create", "vision")
-	eventuallyLong(t, "the agent says that it comes back", func() bool { return strings.Contains(w.show("vision").Agent.AfterReboot, "starts the agent at boot") })
+	eventuallyLong(t, "the agent says that it comes back",
+		func() bool { return strings.Contains(w.show("vision").Agent.AfterReboot, "starts the agent at boot") })
 	w.comesBack("vision")
 	w.clean()
 }
@@ -187,7 +196,8 @@ func (w *vmWorld) comesBack(name string) {
 	time.Sleep(15 * time.Second)
 	// The agent that answers has run for longer than anybody of ours has been there.
 	asked := time.Now()
-	out := w.does("exec", name, "--", "sh", "-c", "ps -eo etimes,args | sed -n 's/^ *\\([0-9]*\\) .*[a]gent.* run.*/\\1/p'")
+	out := w.does("exec", name, "--", "sh", "-c",
+		"ps -eo etimes,args | sed -n 's/^ *\\([0-9]*\\) .*[a]gent.* run.*/\\1/p'")
 	seconds, err := strconv.Atoi(strings.TrimSpace(strings.SplitN(out, "\n", 2)[0]))
 	require.NoError(w.t, err, "no agent runs: %q", out)
 	require.Greater(w.t, float64(seconds), time.Since(asked).Seconds()+1, "the agent came back by itself")

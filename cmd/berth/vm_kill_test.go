@@ -104,7 +104,8 @@ func TestVMDaemonKilledOnDisks(t *testing.T) {
 	for i, point := range workspace.MachineFaultPoints() {
 		kind, _, _ := strings.Cut(point, ".")
 		name := fmt.Sprintf("made-%d", i)
-		args := map[string][]string{"snapshot": {"snapshot", "vision", name}, "restore": {"snapshot", "restore", "vision", "start", "-y"}, "image": {"image", "build", name, "--from", "vision"}}[kind]
+		args := map[string][]string{"snapshot": {"snapshot", "vision", name}, "restore": {"snapshot", "restore", "vision",
+			"start", "-y"}, "image": {"image", "build", name, "--from", "vision"}}[kind]
 		if args == nil {
 			continue // driven by TestVMDaemonKilled
 		}

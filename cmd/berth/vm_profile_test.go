@@ -22,7 +22,8 @@ func TestVMProfileThatRestartsTheMachine(t *testing.T) {
 	b, err := os.ReadFile("../../backend/machine/profile/testdata/restart.toml")
 	require.NoError(t, err)
 	require.NoError(t, os.MkdirAll(filepath.Join(w.home, "profiles"), 0o700))
-	require.NoError(t, os.WriteFile(filepath.Join(w.home, "profiles", "restart.toml"), append(b, "\n[[promises]]\ncomponent = \"nginx\"\n"...), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(w.home, "profiles", "restart.toml"),
+		append(b, "\n[[promises]]\ncomponent = \"nginx\"\n"...), 0o600))
 	stop := make(chan struct{})
 	go func() {
 		last := ""
@@ -47,7 +48,8 @@ func TestVMProfileThatRestartsTheMachine(t *testing.T) {
 	require.Equal(t, api.StateRunning, in.State)
 	require.Equal(t, []string{"restart"}, in.Profiles)
 	require.Equal(t, "restarted\n", w.does("exec", "vision", "--", "cat", "/var/lib/berth-restart/restarts"))
-	boots := strings.Fields(w.does("exec", "vision", "--", "cat", "/var/lib/berth-restart/before", "/var/lib/berth-restart/after", "/proc/sys/kernel/random/boot_id"))
+	boots := strings.Fields(w.does("exec", "vision", "--", "cat", "/var/lib/berth-restart/before",
+		"/var/lib/berth-restart/after", "/proc/sys/kernel/random/boot_id"))
 	require.Len(t, boots, 3)
 	require.NotEqual(t, boots[0], boots[1])
 	require.Equal(t, boots[1], boots[2])

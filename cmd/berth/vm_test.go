@@ -48,9 +48,11 @@ func TestVMRoad(t *testing.T) {
 	require.Equal(t, "0\n", w.does("exec", "vision", "--", "sudo", "-n", "id", "-u"), "the user gets root by sudo")
 	require.Equal(t, "vision\n", w.does("exec", "vision", "--", "uname", "-n"))
 	require.NotEmpty(t, w.does("show", "vision", "--console"))
-	require.NotContains(t, w.does("exec", "vision", "--", "cat", ".ssh/authorized_keys"), "root@", "nobody else's key is let in")
+	require.NotContains(t, w.does("exec", "vision", "--", "cat", ".ssh/authorized_keys"), "root@",
+		"nobody else's key is let in")
 
-	require.Contains(t, w.does("exec", "vision", "--", "readlink", "/var/lib/berth/agent.sock"), "agent.sock", "the agent came with the seed")
+	require.Contains(t, w.does("exec", "vision", "--", "readlink", "/var/lib/berth/agent.sock"), "agent.sock",
+		"the agent came with the seed")
 	w.sealed("vision")
 	var figures gpu.Sample
 	require.NoError(t, json.Unmarshal([]byte(w.does("top", "vision", "--once", "--json")), &figures))
@@ -64,8 +66,10 @@ func TestVMRoad(t *testing.T) {
 	boot := w.does("exec", "vision", "--", "cat", "/proc/sys/kernel/random/boot_id")
 	w.does("restart", "vision")
 	require.NotEqual(t, boot, w.does("exec", "vision", "--", "cat", "/proc/sys/kernel/random/boot_id"))
-	require.Equal(t, 3, strings.Count(w.does("exec", "vision", "--", "cat", "starts"), "started"), "the start script runs at each start")
-	require.Equal(t, "set up by "+in.User+"\n", w.does("exec", "vision", "--", "cat", "setup"), "the disk stays, and the set-up script runs once")
+	require.Equal(t, 3, strings.Count(w.does("exec", "vision", "--", "cat", "starts"), "started"),
+		"the start script runs at each start")
+	require.Equal(t, "set up by "+in.User+"\n", w.does("exec", "vision", "--", "cat", "setup"),
+		"the disk stays, and the set-up script runs once")
 
 	// It boots while nobody asks it to.
 	boot = w.does("exec", "vision", "--", "cat", "/proc/sys/kernel/random/boot_id")
@@ -203,7 +207,8 @@ func TestVMOnAnotherHost(t *testing.T) {
 	conf := filepath.Join(w.home, "config.toml")
 	b, err := os.ReadFile(conf)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(conf, []byte(strings.Replace(string(b), "qemu:///session", "qemu+ssh://box/session", 1)), 0o600))
+	require.NoError(t, os.WriteFile(conf, []byte(strings.Replace(string(b), "qemu:///session", "qemu+ssh://box/session",
+		1)), 0o600))
 	known := filepath.Join(t.TempDir(), "known_hosts")
 	w.env = []string{"BERTH_SSH_CONFIG=" + sshdtest.Config(t, s.Stanza("box", known, "StrictHostKeyChecking accept-new"))}
 	w.does("create", "vision")
@@ -212,9 +217,13 @@ func TestVMOnAnotherHost(t *testing.T) {
 	require.Contains(t, w.does("doctor"), "libvirt")
 	// The host goes away, and comes back.
 	s.Kill()
-	eventuallyLong(t, "it is unknown", func() bool { return strings.Contains(w.patient("show", "vision", "--refresh").out, "unknown") })
+	eventuallyLong(t, "it is unknown", func() bool {
+		return strings.Contains(w.patient("show", "vision", "--refresh").out, "unknown")
+	})
 	s.Restart()
-	eventuallyLong(t, "it is running again", func() bool { return strings.Contains(w.patient("show", "vision", "--refresh").out, "running") })
+	eventuallyLong(t, "it is running again", func() bool {
+		return strings.Contains(w.patient("show", "vision", "--refresh").out, "running")
+	})
 	require.Equal(t, "hi\n", w.does("exec", "vision", "--", "echo", "hi"))
 	w.clean()
 }
@@ -229,9 +238,12 @@ func TestVMCloudInit(t *testing.T) {
 	in := w.show("vision")
 	require.Equal(t, "vision\n", w.does("exec", "vision", "--", "hostname"))
 	require.Equal(t, "0\n", w.does("exec", "vision", "--", "sudo", "-n", "id", "-u"))
-	require.Contains(t, w.does("exec", "vision", "--", "sudo", "-n", "passwd", "-S", in.User), " L ", "no password opens it")
-	eventuallyLong(t, "the agent comes back after a reboot", func() bool { return strings.Contains(w.show("vision").Agent.AfterReboot, "systemd") })
-	require.Contains(t, w.does("exec", "vision", "--", "sudo", "-n", "cloud-init", "schema", "--system"), "Valid", "cloud-init has nothing to remark")
+	require.Contains(t, w.does("exec", "vision", "--", "sudo", "-n", "passwd", "-S", in.User), " L ",
+		"no password opens it")
+	eventuallyLong(t, "the agent comes back after a reboot",
+		func() bool { return strings.Contains(w.show("vision").Agent.AfterReboot, "systemd") })
+	require.Contains(t, w.does("exec", "vision", "--", "sudo", "-n", "cloud-init", "schema", "--system"), "Valid",
+		"cloud-init has nothing to remark")
 	require.Contains(t, w.inventory("vision").System, "Debian")
 	before := w.does("exec", "vision", "--", "cat", "/proc/sys/kernel/random/boot_id")
 	w.does("restart", "vision")

@@ -50,7 +50,8 @@ func (a *app) wait(ctx context.Context, c *api.WorkspaceClient, op api.Operation
 		})
 		if ctx.Err() != nil {
 			p.clear()
-			fmt.Fprintf(a.err, "berth: %s of %s goes on; look at it with: berth show %s\n", op.Kind, plaintext.Text(op.Instance), plaintext.Text(op.Instance))
+			fmt.Fprintf(a.err, "berth: %s of %s goes on; look at it with: berth show %s\n", op.Kind, plaintext.Text(op.Instance),
+				plaintext.Text(op.Instance))
 			return op, ctx.Err()
 		}
 		if err != nil {
@@ -103,7 +104,8 @@ func (p *progress) show(o api.Operation) {
 		}
 	}
 	// A line that is too long would be wrapped, and could not be taken back.
-	if line := ansi.Truncate(fmt.Sprintf("%s %s: %s", o.Kind, plaintext.Text(o.Instance), plaintext.Text(title)), p.width()-1, "…"); line != p.text {
+	if line := ansi.Truncate(fmt.Sprintf("%s %s: %s", o.Kind, plaintext.Text(o.Instance), plaintext.Text(title)),
+		p.width()-1, "…"); line != p.text {
 		p.text, p.shown = line, true
 		fmt.Fprintf(p.w, "\r\x1b[K%s", line)
 	}
@@ -118,7 +120,8 @@ func stepText(s *api.Step) string {
 	if s.TotalBytes > 0 {
 		done := min(max(float64(s.DoneBytes)/float64(s.TotalBytes), 0), 1)
 		n := int(done * barWidth)
-		text += fmt.Sprintf(" [%s%s] %s of %s", strings.Repeat("#", n), strings.Repeat("-", barWidth-n), money.Bytes(s.DoneBytes), money.Bytes(s.TotalBytes))
+		text += fmt.Sprintf(" [%s%s] %s of %s", strings.Repeat("#", n), strings.Repeat("-", barWidth-n),
+			money.Bytes(s.DoneBytes), money.Bytes(s.TotalBytes))
 	}
 	return text
 }

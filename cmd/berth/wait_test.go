@@ -13,7 +13,8 @@ import (
 func TestProgressOfATransferFitsInALine(t *testing.T) {
 	var out bytes.Buffer
 	p := &progress{w: &out, live: true}
-	op := api.Operation{Kind: "create", Instance: "vision", Steps: []api.Step{{Title: "preparing the image", State: api.OpRunning,
+	op := api.Operation{Kind: "create", Instance: "vision", Steps: []api.Step{{Title: "preparing the image",
+		State:   api.OpRunning,
 		Message: "fetching debian-12", DoneBytes: 100 << 20, TotalBytes: 400 << 20}}}
 	p.show(op)
 	require.Contains(t, out.String(), "fetching debian-12 [#####---------------]")

@@ -24,10 +24,12 @@ func builtin(t require.TestingT) *Engine {
 // host is a sample of a host with one GPU and one disk on which all is well.
 func host(at time.Duration) *gpu.Sample {
 	return &gpu.Sample{SampledAt: began.Add(at), GPUSource: "nvml",
-		GPUs: []gpu.GPU{{Index: 3, UUID: "GPU-1", Temperature: ptr(60.0), SlowdownTemperature: ptr(93.0), Throttle: []string{"idle", "power cap"}, MemoryUsed: ptr(int64(0)),
+		GPUs: []gpu.GPU{{Index: 3, UUID: "GPU-1", Temperature: ptr(60.0), SlowdownTemperature: ptr(93.0),
+			Throttle: []string{"idle", "power cap"}, MemoryUsed: ptr(int64(0)),
 			ECC: &gpu.ECC{Uncorrected: ptr(int64(0)), RemapPending: ptr(false), RemapFailed: ptr(false)}}},
 		Disks: []gpu.Disk{{Mount: "/", UsedPercent: ptr(40.0), InodesUsed: ptr(3.0)}},
-		Host:  gpu.Host{MemoryTotal: ptr(int64(100 << 30)), MemoryAvailable: ptr(int64(50 << 30)), SwapIn: ptr(int64(0)), SwapOut: ptr(int64(0))}}
+		Host: gpu.Host{MemoryTotal: ptr(int64(100 << 30)), MemoryAvailable: ptr(int64(50 << 30)), SwapIn: ptr(int64(0)),
+			SwapOut: ptr(int64(0))}}
 }
 
 // play gives an engine a sample each second from second from to second to and returns the last findings.
@@ -46,14 +48,21 @@ func TestEachRule(t *testing.T) {
 		id, severity, text string
 		change             func(*gpu.Sample)
 	}{
-		{"gpu-lost:GPU-1", "critical", "fell off the bus", func(s *gpu.Sample) { s.GPUs[0] = gpu.GPU{Index: 3, UUID: "GPU-1", Error: "it fell off the bus"} }},
-		{"gpu-figures", "warning", "mismatch", func(s *gpu.Sample) { s.GPUError = "driver/library version mismatch"; s.GPUsStaleSince = &began }},
+		{"gpu-lost:GPU-1", "critical", "fell off the bus", func(s *gpu.Sample) {
+			s.GPUs[0] = gpu.GPU{Index: 3, UUID: "GPU-1", Error: "it fell off the bus"}
+		}},
+		{"gpu-figures", "warning", "mismatch",
+			func(s *gpu.Sample) { s.GPUError = "driver/library version mismatch"; s.GPUsStaleSince = &began }},
 		{"gpu-hot:GPU-1", "warning", "89 °C", func(s *gpu.Sample) { s.GPUs[0].Temperature = ptr(89.0) }},
 		{"gpu-hot:GPU-1", "critical", "93 °C", func(s *gpu.Sample) { s.GPUs[0].Temperature = ptr(93.0) }},
-		{"gpu-hot:GPU-1", "warning", "86 °C", func(s *gpu.Sample) { s.GPUs[0].Temperature, s.GPUs[0].SlowdownTemperature = ptr(86.0), nil }},
-		{"gpu-throttled:GPU-1", "warning", "power brake", func(s *gpu.Sample) { s.GPUs[0].Throttle = []string{"power brake"} }},
+		{"gpu-hot:GPU-1", "warning", "86 °C", func(s *gpu.Sample) {
+			s.GPUs[0].Temperature, s.GPUs[0].SlowdownTemperature = ptr(86.0), nil
+		}},
+		{"gpu-throttled:GPU-1", "warning", "power brake",
+			func(s *gpu.Sample) { s.GPUs[0].Throttle = []string{"power brake"} }},
 		{"gpu-xid:GPU-1", "critical", "XID 79: it is off", func(s *gpu.Sample) {
-			s.GPUs[0].LastXID = &gpu.XID{Code: 79, At: s.SampledAt, Meaning: "it is off", Advice: "do that", Severity: "critical"}
+			s.GPUs[0].LastXID = &gpu.XID{Code: 79, At: s.SampledAt, Meaning: "it is off", Advice: "do that",
+				Severity: "critical"}
 		}},
 		{"gpu-xid:GPU-1", "warning", "XID 63", func(s *gpu.Sample) {
 			s.GPUs[0].LastXID = &gpu.XID{Code: 63, At: s.SampledAt, Advice: "later", Severity: "warning"}
@@ -63,7 +72,9 @@ func TestEachRule(t *testing.T) {
 		{"gpu-remap:GPU-1", "critical", "could not", func(s *gpu.Sample) { s.GPUs[0].ECC.RemapFailed = ptr(true) }},
 		{"gpu-memory-held:GPU-1", "warning", "30 GiB", func(s *gpu.Sample) { s.GPUs[0].MemoryUsed = ptr(int64(30 << 30)) }},
 		{"disk-full:/", "warning", "85% full", func(s *gpu.Sample) { s.Disks[0].UsedPercent = ptr(85.0) }},
-		{"disk-full:/", "critical", "1.0 GiB left", func(s *gpu.Sample) { s.Disks[0].UsedPercent, s.Disks[0].Available = ptr(97.0), ptr(int64(1<<30)) }},
+		{"disk-full:/", "critical", "1.0 GiB left", func(s *gpu.Sample) {
+			s.Disks[0].UsedPercent, s.Disks[0].Available = ptr(97.0), ptr(int64(1<<30))
+		}},
 		{"disk-filling:/", "warning", "about 4 hours", func(s *gpu.Sample) { s.Disks[0].FullIn = ptr(4 * 3600.0) }},
 		{"disk-filling:/", "critical", "20 minutes", func(s *gpu.Sample) { s.Disks[0].FullIn = ptr(1200.0) }},
 		{"disk-inodes:/", "warning", "90%", func(s *gpu.Sample) { s.Disks[0].InodesUsed = ptr(90.0) }},
@@ -91,7 +102,8 @@ func TestAtTheLimitNothingFlickers(t *testing.T) {
 	require.Len(t, play(e, 301, 330, func(s *gpu.Sample) { s.Disks[0].UsedPercent = ptr(85.5) }), 1)
 	require.Len(t, play(e, 331, 600, func(s *gpu.Sample) { i++; s.Disks[0].UsedPercent = ptr(83.5 + 2*float64(i%2)) }), 1)
 	e = builtin(t)
-	require.Empty(t, play(e, 0, 600, func(s *gpu.Sample) { i++; s.Disks[0].UsedPercent = ptr(82.0 + 4*float64(i%2)) }), "it never lasts")
+	require.Empty(t, play(e, 0, 600, func(s *gpu.Sample) { i++; s.Disks[0].UsedPercent = ptr(82.0 + 4*float64(i%2)) }),
+		"it never lasts")
 }
 
 func TestWhatIsNotSeenStays(t *testing.T) {
@@ -100,7 +112,8 @@ func TestWhatIsNotSeenStays(t *testing.T) {
 	require.Len(t, play(e, 0, 60, hot), 1)
 	got := play(e, 61, 300, func(s *gpu.Sample) { s.GPUsStaleSince, s.GPUError = &began, "the driver hangs" })
 	require.Len(t, got, 2, "it is hot as far as anybody knows, and there are no figures")
-	require.Empty(t, play(e, 301, 301, func(s *gpu.Sample) { s.GPUs = nil; s.GPUSource = "" }), "a GPU that is gone is no matter")
+	require.Empty(t, play(e, 301, 301, func(s *gpu.Sample) { s.GPUs = nil; s.GPUSource = "" }),
+		"a GPU that is gone is no matter")
 	// A clock that is set back neither ends nor begins anything at once.
 	e = builtin(t)
 	require.Len(t, play(e, 1000, 1060, hot), 1)
@@ -111,9 +124,12 @@ func TestWhatIsNotSeenStays(t *testing.T) {
 
 func TestBadRulesAreRefused(t *testing.T) {
 	for text, why := range map[string]string{
-		"[[rule]]\nid = \"nothing\"": "nothing", "[[rule]]\nid = \"disk-full\"\nraise = 1\nclear = 2\nseverity = \"info\"": "clear = 2",
-		"[[rule]]\nid = \"disk-full\"\nfor = \"-1s\"": "negative", "[[rule]]\nid = \"disk-full\"\nseverity = \"loud\"": "loud",
-		"[[rule]]\nid = \"disk-full\"\nraise = 5\ncritical = 4\nseverity = \"info\"": "critical = 4", "[[rule]]\nid = \"disk-full\"\nraise = nan\nseverity = \"info\"": "raise",
+		"[[rule]]\nid = \"nothing\"": "nothing",
+		"[[rule]]\nid = \"disk-full\"\nraise = 1\nclear = 2\nseverity = \"info\"":    "clear = 2",
+		"[[rule]]\nid = \"disk-full\"\nfor = \"-1s\"":                                "negative",
+		"[[rule]]\nid = \"disk-full\"\nseverity = \"loud\"":                          "loud",
+		"[[rule]]\nid = \"disk-full\"\nraise = 5\ncritical = 4\nseverity = \"info\"": "critical = 4",
+		"[[rule]]\nid = \"disk-full\"\nraise = nan\nseverity = \"info\"":             "raise",
 		"[[rule]]\nname = 1": "strict", strings.Repeat("[[rule]]\nid = \"disk-full\"\nseverity = \"info\"\n", 2): "twice",
 	} {
 		_, err := Parse([]byte(text))

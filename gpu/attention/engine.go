@@ -68,7 +68,8 @@ func (e *Engine) Check(s *gpu.Sample) []gpu.Finding {
 		}
 	}
 	slices.SortFunc(out, func(a, b gpu.Finding) int {
-		return cmp.Or(cmp.Compare(slices.Index(severities, b.Severity), slices.Index(severities, a.Severity)), a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(slices.Index(severities, b.Severity), slices.Index(severities, a.Severity)),
+			a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID))
 	})
 	return out
 }

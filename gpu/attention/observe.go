@@ -25,9 +25,12 @@ type observation struct {
 
 // kinds are the rules that there are, and what they are about.
 var kinds = map[string]string{
-	"gpu-lost": "a GPU that gives no figures", "gpu-figures": "a driver that gives no figures", "gpu-hot": "temperature", "gpu-throttled": "clocks held back",
-	"gpu-xid": "errors of the driver", "gpu-ecc": "memory errors", "gpu-remap": "rows of memory to be replaced", "gpu-memory-held": "memory that no process holds",
-	"disk-full": "space", "disk-filling": "growth", "disk-inodes": "files", "disk-hung": "a file system that does not answer", "memory-full": "memory", "swap-storm": "swap",
+	"gpu-lost": "a GPU that gives no figures", "gpu-figures": "a driver that gives no figures", "gpu-hot": "temperature",
+	"gpu-throttled": "clocks held back",
+	"gpu-xid":       "errors of the driver", "gpu-ecc": "memory errors", "gpu-remap": "rows of memory to be replaced",
+	"gpu-memory-held": "memory that no process holds",
+	"disk-full":       "space", "disk-filling": "growth", "disk-inodes": "files",
+	"disk-hung": "a file system that does not answer", "memory-full": "memory", "swap-storm": "swap",
 }
 
 const (
@@ -48,7 +51,8 @@ func observe(s *gpu.Sample) []observation {
 	var out []observation
 	stale := s.GPUsStaleSince != nil
 	if s.GPUSource != "" || len(s.GPUs) > 0 {
-		out = append(out, observation{rule: "gpu-figures", subject: "GPUs", value: flag(s.GPUError != "" || stale), text: s.GPUError})
+		out = append(out, observation{rule: "gpu-figures", subject: "GPUs", value: flag(s.GPUError != "" || stale),
+			text: s.GPUError})
 	}
 	for i := range s.GPUs {
 		for _, o := range observeGPU(s, &s.GPUs[i]) {
@@ -66,7 +70,8 @@ func observe(s *gpu.Sample) []observation {
 	}
 	if s.SwapIn != nil && s.SwapOut != nil {
 		rate := *s.SwapIn + *s.SwapOut
-		out = append(out, observation{rule: "swap-storm", subject: "swap", value: float64(rate), text: size(rate) + "/s go in and out of swap"})
+		out = append(out, observation{rule: "swap-storm", subject: "swap", value: float64(rate), text: size(rate) +
+			"/s go in and out of swap"})
 	}
 	return out
 }
@@ -112,7 +117,8 @@ func observeGPU(s *gpu.Sample, g *gpu.GPU) []observation {
 		if g.SlowdownTemperature != nil && *g.SlowdownTemperature > hotMargin {
 			limit = *g.SlowdownTemperature - hotMargin
 		}
-		add("gpu-hot", *g.Temperature-limit, fmt.Sprintf("%.0f °C; it slows itself down from %.0f °C on", *g.Temperature, limit+hotMargin), "")
+		add("gpu-hot", *g.Temperature-limit, fmt.Sprintf("%.0f °C; it slows itself down from %.0f °C on", *g.Temperature,
+			limit+hotMargin), "")
 	}
 	if g.Throttle != nil {
 		var why []string
@@ -125,7 +131,8 @@ func observeGPU(s *gpu.Sample, g *gpu.GPU) []observation {
 	}
 	if e := g.ECC; e != nil {
 		if e.Uncorrected != nil {
-			add("gpu-ecc", float64(*e.Uncorrected), fmt.Sprintf("%d memory errors that could not be corrected", *e.Uncorrected), "")
+			add("gpu-ecc", float64(*e.Uncorrected), fmt.Sprintf("%d memory errors that could not be corrected", *e.Uncorrected),
+				"")
 		}
 		switch {
 		case e.RemapFailed != nil && *e.RemapFailed:

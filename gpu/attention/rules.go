@@ -54,11 +54,14 @@ func Parse(text []byte) ([]Rule, error) {
 		case seen[r.ID]:
 			return nil, fmt.Errorf("reading the rules of attention: %q stands twice", r.ID)
 		case !(r.Clear <= r.Raise):
-			return nil, fmt.Errorf("reading the rules of attention: %s: clear = %v must not be above raise = %v", r.ID, r.Clear, r.Raise)
+			return nil, fmt.Errorf("reading the rules of attention: %s: clear = %v must not be above raise = %v", r.ID, r.Clear,
+				r.Raise)
 		case r.Critical != nil && !(*r.Critical >= r.Raise):
-			return nil, fmt.Errorf("reading the rules of attention: %s: critical = %v must not be below raise = %v", r.ID, *r.Critical, r.Raise)
+			return nil, fmt.Errorf("reading the rules of attention: %s: critical = %v must not be below raise = %v", r.ID,
+				*r.Critical, r.Raise)
 		case r.Severity != "info" && r.Severity != "warning" && r.Severity != "critical":
-			return nil, fmt.Errorf("reading the rules of attention: %s: severity %q: info, warning or critical", r.ID, r.Severity)
+			return nil, fmt.Errorf("reading the rules of attention: %s: severity %q: info, warning or critical", r.ID,
+				r.Severity)
 		}
 		seen[r.ID] = true
 	}

@@ -161,7 +161,8 @@ func yesNo(b *bool) string {
 // Compare holds our readings against nvidia-smi's.
 func Compare(ours, theirs []gpu.Reading) []Row {
 	if len(ours) == 0 || len(theirs) == 0 {
-		return []Row{{GPU: -1, Figure: "readings", Ours: strconv.Itoa(len(ours)), Theirs: strconv.Itoa(len(theirs)), Note: "nothing to compare", Bad: true}}
+		return []Row{{GPU: -1, Figure: "readings", Ours: strconv.Itoa(len(ours)), Theirs: strconv.Itoa(len(theirs)),
+			Note: "nothing to compare", Bad: true}}
 	}
 	a, b := ours[len(ours)-1], theirs[len(theirs)-1]
 	rows := []Row{
@@ -178,7 +179,8 @@ func Compare(ours, theirs []gpu.Reading) []Row {
 			continue
 		}
 		if g.Error != "" || other.Error != "" {
-			rows = append(rows, Row{GPU: g.Index, Figure: "GPU", Ours: g.Error, Theirs: other.Error, Note: "it gives no figures", Bad: (g.Error == "") != (other.Error == "")})
+			rows = append(rows, Row{GPU: g.Index, Figure: "GPU", Ours: g.Error, Theirs: other.Error, Note: "it gives no figures",
+				Bad: (g.Error == "") != (other.Error == "")})
 			continue
 		}
 		for _, w := range words {

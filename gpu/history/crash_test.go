@@ -97,7 +97,8 @@ func FuzzFile(f *testing.F) {
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	require.NoError(f, err)
 	f.Cleanup(func() { _ = file.Close() })
-	for i, at := range []int64{0, 8, 12, 14, headerSize, headerSize + 8, headerSize + 16, headerSize + tableSize + 16, rings[1].at, rings[1].at + 4, rings[2].at + 12} {
+	for i, at := range []int64{0, 8, 12, 14, headerSize, headerSize + 8, headerSize + 16, headerSize + tableSize + 16,
+		rings[1].at, rings[1].at + 4, rings[2].at + 12} {
 		f.Add(at, []byte{byte(i), 0xff, 3})
 	}
 	f.Fuzz(func(t *testing.T, at int64, b []byte) {

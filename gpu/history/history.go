@@ -112,7 +112,8 @@ func (h *History) Problem() error {
 	case h.problem != nil && errors.Is(h.problem, errAside):
 		return h.problem
 	case h.problem != nil:
-		return fmt.Errorf("history is in memory only, and lost when the agent ends: %w; it is tried again each minute", h.problem)
+		return fmt.Errorf("history is in memory only, and lost when the agent ends: %w; it is tried again each minute",
+			h.problem)
 	case h.writing != nil:
 		return fmt.Errorf("history has a gap: %w", h.writing)
 	case h.room != nil:

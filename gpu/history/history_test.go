@@ -25,16 +25,19 @@ func sample(at time.Time, g, d, n, b int, v float64) *gpu.Sample {
 	s.CPU, s.MemoryUsed, s.Load1 = p(v), p(int64(v*1e9)), p(v/10)
 	s.Pressure = &gpu.Pressure{CPU: v, Memory: v, IO: v}
 	for i := range g {
-		s.GPUs = append(s.GPUs, gpu.GPU{Index: i, UUID: fmt.Sprintf("GPU-%d", i), Utilization: p(v), MemoryUsed: p(int64(v * 1e9)), Temperature: p(v), Power: p(v * 7), SMClock: p(v * 19), PCIeRx: p(int64(v * 1e8))})
+		s.GPUs = append(s.GPUs, gpu.GPU{Index: i, UUID: fmt.Sprintf("GPU-%d", i), Utilization: p(v),
+			MemoryUsed: p(int64(v * 1e9)), Temperature: p(v), Power: p(v * 7), SMClock: p(v * 19), PCIeRx: p(int64(v * 1e8))})
 	}
 	for i := range d {
-		s.Disks = append(s.Disks, gpu.Disk{Mount: fmt.Sprintf("/disk%d", i), Used: p(int64(v * 1e9)), Available: p(int64((100 - v) * 1e9)), InodesUsed: p(v)})
+		s.Disks = append(s.Disks, gpu.Disk{Mount: fmt.Sprintf("/disk%d", i), Used: p(int64(v * 1e9)),
+			Available: p(int64((100 - v) * 1e9)), InodesUsed: p(v)})
 	}
 	for i := range n {
 		s.Networks = append(s.Networks, gpu.Network{Name: fmt.Sprintf("eth%d", i), Rx: p(int64(v * 1e6)), Tx: p(int64(v))})
 	}
 	for i := range b {
-		s.Devices = append(s.Devices, gpu.BlockRate{Name: fmt.Sprintf("nvme%d", i), Read: p(int64(v * 1e6)), Write: p(int64(v)), Busy: p(v)})
+		s.Devices = append(s.Devices, gpu.BlockRate{Name: fmt.Sprintf("nvme%d", i), Read: p(int64(v * 1e6)),
+			Write: p(int64(v)), Busy: p(v)})
 	}
 	return s
 }
@@ -70,7 +73,8 @@ func TestResolutionsMeansAndMaxima(t *testing.T) {
 	require.NoError(t, h.Problem())
 	check := func(h *History) {
 		t.Helper()
-		s := one(t, h, Query{Metrics: []string{"gpu_utilization_percent"}, Subject: "GPU-1", Since: c.t.Add(-10 * time.Minute)})
+		s := one(t, h, Query{Metrics: []string{"gpu_utilization_percent"}, Subject: "GPU-1",
+			Since: c.t.Add(-10 * time.Minute)})
 		require.Equal(t, 1.0, s.Step)
 		require.Len(t, s.Points, 601)
 		require.Equal(t, 1, *s.Index)
@@ -99,7 +103,8 @@ func TestResolutionsMeansAndMaxima(t *testing.T) {
 			seen[s.Metric] = true
 		}
 		require.Equal(t, "gpu_utilization_percent", all[0].Metric)
-		for _, m := range []string{"load1", "pressure_io_percent", "disk_inodes_used_percent", "network_rx_bytes_per_second", "disk_busy_percent"} {
+		for _, m := range []string{"load1", "pressure_io_percent", "disk_inodes_used_percent", "network_rx_bytes_per_second",
+			"disk_busy_percent"} {
 			require.True(t, seen[m], m)
 		}
 		require.False(t, seen["swap_used_bytes"], "what was never measured is not there")
@@ -348,7 +353,8 @@ func TestFilesThatAreNoHistory(t *testing.T) {
 	require.NoError(t, err)
 	version := append([]byte{}, good...)
 	version[8] = 99
-	for name, content := range map[string][]byte{"empty": {}, "text": []byte("hello\n"), "truncated": good[:len(good)/2], "header only": good[:headerSize], "another version": version} {
+	for name, content := range map[string][]byte{"empty": {}, "text": []byte("hello\n"), "truncated": good[:len(good)/2],
+		"header only": good[:headerSize], "another version": version} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "h")
 			require.NoError(t, os.WriteFile(path, content, 0o600))
@@ -392,7 +398,8 @@ func TestEncodings(t *testing.T) {
 		e    encoding
 		v, d float64
 	}{
-		{percent, 99.99, 0.001}, {percent, 0, 0}, {tenths, 1980, 0.05}, {celsius, -12.34, 0.005}, {celsius, 83, 0.005}, {rate, 2047, 0}, {rate, 1e9, 5e5},
+		{percent, 99.99, 0.001}, {percent, 0, 0}, {tenths, 1980, 0.05}, {celsius, -12.34, 0.005}, {celsius, 83, 0.005},
+		{rate, 2047, 0}, {rate, 1e9, 5e5},
 		{rate, 4e12, 2.1e9}, {hundredths, 0.52, 0}, {size, 1e12, 65536}, {size, 0, 0},
 	} {
 		c.e.put(b, c.v)
@@ -438,7 +445,8 @@ func TestFullDisk(t *testing.T) {
 	c.t = c.t.Add(10 * time.Second)
 	require.NoError(t, h.Append(sample(c.t, 8, 10, 4, 10, 10)))
 	require.NoError(t, h.Problem())
-	require.Len(t, one(t, h, Query{Metrics: []string{"gpu_power_watts"}, Subject: "GPU-7", Since: begin()}).Points, 122, "what was in memory is in the file")
+	require.Len(t, one(t, h, Query{Metrics: []string{"gpu_power_watts"}, Subject: "GPU-7", Since: begin()}).Points, 122,
+		"what was in memory is in the file")
 
 	f, err := os.Create(ballast)
 	require.NoError(t, err)

@@ -125,18 +125,23 @@ func columns() [kinds][]column {
 		host: {
 			{"cpu_percent", percent, true}, {"iowait_percent", percent, true}, {"steal_percent", percent, true},
 			{"load1", hundredths, true}, {"memory_used_bytes", size, true}, {"memory_cache_bytes", size, false},
-			{"swap_used_bytes", size, false}, {"swap_in_bytes_per_second", rate, true}, {"swap_out_bytes_per_second", rate, true},
-			{"pressure_cpu_percent", percent, true}, {"pressure_memory_percent", percent, true}, {"pressure_io_percent", percent, true},
+			{"swap_used_bytes", size, false}, {"swap_in_bytes_per_second", rate, true}, {"swap_out_bytes_per_second", rate,
+				true},
+			{"pressure_cpu_percent", percent, true}, {"pressure_memory_percent", percent, true}, {"pressure_io_percent", percent,
+				true},
 		},
 		gpus: {
-			{"gpu_utilization_percent", percent, true}, {"gpu_memory_used_bytes", size, true}, {"gpu_memory_utilization_percent", percent, true},
+			{"gpu_utilization_percent", percent, true}, {"gpu_memory_used_bytes", size, true}, {"gpu_memory_utilization_percent",
+				percent, true},
 			{"gpu_temperature_celsius", celsius, true}, {"gpu_power_watts", tenths, true}, {"gpu_sm_clock_mhz", tenths, true},
 			{"gpu_pcie_rx_bytes_per_second", rate, true}, {"gpu_pcie_tx_bytes_per_second", rate, true},
 			{"gpu_nvlink_rx_bytes_per_second", rate, true}, {"gpu_nvlink_tx_bytes_per_second", rate, true},
 		},
-		disks:    {{"disk_used_bytes", size, false}, {"disk_available_bytes", size, false}, {"disk_inodes_used_percent", percent, false}},
+		disks: {{"disk_used_bytes", size, false}, {"disk_available_bytes", size, false}, {"disk_inodes_used_percent",
+			percent, false}},
 		networks: {{"network_rx_bytes_per_second", rate, true}, {"network_tx_bytes_per_second", rate, true}},
-		devices:  {{"disk_read_bytes_per_second", rate, true}, {"disk_write_bytes_per_second", rate, true}, {"disk_busy_percent", percent, false}},
+		devices: {{"disk_read_bytes_per_second", rate, true}, {"disk_write_bytes_per_second", rate, true},
+			{"disk_busy_percent", percent, false}},
 	}
 }
 

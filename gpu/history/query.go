@@ -129,7 +129,8 @@ func (h *History) wanted(q Query) (want []wanted, list []series) {
 					list = append(list, series{kind: k, metric: col.metric, subject: e.subject, hidden: !asked})
 				}
 				list[s].index = e.index
-				want = append(want, wanted{e: e, col: col, cell: h.st.lay.cell(k, e.slot, c), at: h.st.lay.offset[k] + e.slot*h.st.lay.width[k] + off, series: s})
+				want = append(want, wanted{e: e, col: col, cell: h.st.lay.cell(k, e.slot, c), at: h.st.lay.offset[k] +
+					e.slot*h.st.lay.width[k] + off, series: s})
 			}
 		}
 	}
@@ -316,11 +317,14 @@ func derive(list []series) []series {
 		if u.metric != "disk_used_bytes" {
 			continue
 		}
-		j := slices.IndexFunc(list, func(s series) bool { return s.metric == "disk_available_bytes" && s.subject == u.subject })
+		j := slices.IndexFunc(list, func(s series) bool {
+			return s.metric == "disk_available_bytes" && s.subject == u.subject
+		})
 		if j < 0 {
 			continue
 		}
-		p := series{kind: disks, metric: derived, subject: u.subject, index: noGPU, sum: make([]float64, len(u.n)), max: make([]float64, len(u.n)), n: make([]uint32, len(u.n))}
+		p := series{kind: disks, metric: derived, subject: u.subject, index: noGPU, sum: make([]float64, len(u.n)),
+			max: make([]float64, len(u.n)), n: make([]uint32, len(u.n))}
 		for k, n := range u.n {
 			if m := list[j].n[k]; n > 0 && m > 0 {
 				used, available := u.sum[k]/float64(n), list[j].sum[k]/float64(m)
@@ -350,7 +354,8 @@ func (a answer) series(list []series) []gpu.Series {
 		for i, n := range s.n {
 			if n > 0 {
 				mean := s.sum[i] / float64(n)
-				g.Points = append(g.Points, gpu.Point{At: time.Unix(a.from+int64(i)*a.step, 0).UTC(), Mean: mean, Max: max(mean, s.max[i])})
+				g.Points = append(g.Points, gpu.Point{At: time.Unix(a.from+int64(i)*a.step, 0).UTC(), Mean: mean,
+					Max: max(mean, s.max[i])})
 			}
 		}
 		if len(g.Points) > 0 {

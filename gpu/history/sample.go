@@ -9,7 +9,8 @@ import (
 
 // needed is how many slots a sample has.
 func needed(s *gpu.Sample) capacity {
-	c := capacity{1, uint16(min(len(s.GPUs), 1<<15)), uint16(min(len(s.Disks), 1<<15)), uint16(min(len(s.Networks), 1<<15)), uint16(min(len(s.Devices), 1<<15))}
+	c := capacity{1, uint16(min(len(s.GPUs), 1<<15)), uint16(min(len(s.Disks), 1<<15)),
+		uint16(min(len(s.Networks), 1<<15)), uint16(min(len(s.Devices), 1<<15))}
 	for k := range c {
 		c[k] = min(c[k], most[k])
 	}
@@ -39,7 +40,8 @@ func each(s *gpu.Sample, f func(kind int, subject string, index uint16, values [
 		pressure = *s.Pressure
 		psi = [3]*float64{&pressure.CPU, &pressure.Memory, &pressure.IO}
 	}
-	f(host, "", noGPU, []*float64{s.CPU, s.IOWait, s.Steal, s.Load1, whole(s.MemoryUsed), whole(s.MemoryCache), whole(s.SwapUsed), whole(s.SwapIn), whole(s.SwapOut), psi[0], psi[1], psi[2]})
+	f(host, "", noGPU, []*float64{s.CPU, s.IOWait, s.Steal, s.Load1, whole(s.MemoryUsed), whole(s.MemoryCache),
+		whole(s.SwapUsed), whole(s.SwapIn), whole(s.SwapOut), psi[0], psi[1], psi[2]})
 	if s.GPUsStaleSince == nil { // old figures are no history
 		for i := range s.GPUs {
 			g := &s.GPUs[i]
@@ -47,7 +49,8 @@ func each(s *gpu.Sample, f func(kind int, subject string, index uint16, values [
 			if name == "" {
 				name = fmt.Sprintf("GPU %d", g.Index)
 			}
-			f(gpus, name, uint16(min(max(g.Index, 0), noGPU-1)), []*float64{g.Utilization, whole(g.MemoryUsed), g.MemoryUtilization, g.Temperature, g.Power, g.SMClock,
+			f(gpus, name, uint16(min(max(g.Index, 0), noGPU-1)), []*float64{g.Utilization, whole(g.MemoryUsed),
+				g.MemoryUtilization, g.Temperature, g.Power, g.SMClock,
 				whole(g.PCIeRx), whole(g.PCIeTx), whole(g.NVLinkRx), whole(g.NVLinkTx)})
 		}
 	}

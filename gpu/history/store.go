@@ -171,7 +171,8 @@ func (s *store) parseTable(b []byte) (gen uint64, out []*entry, ok bool) {
 	}
 	for i := range n {
 		r := b[tableHeader+i*entrySize:]
-		e := &entry{from: binary.LittleEndian.Uint64(r), to: binary.LittleEndian.Uint64(r[8:]), kind: int(r[16]), slot: int(binary.LittleEndian.Uint16(r[18:])),
+		e := &entry{from: binary.LittleEndian.Uint64(r), to: binary.LittleEndian.Uint64(r[8:]), kind: int(r[16]),
+			slot:  int(binary.LittleEndian.Uint16(r[18:])),
 			index: binary.LittleEndian.Uint16(r[20:])}
 		size := int(binary.LittleEndian.Uint16(r[22:]))
 		if e.kind >= kinds || e.slot >= int(s.lay.cap[e.kind]) || size > maxSubject {
@@ -238,7 +239,8 @@ func (s *store) scan() error {
 	return nil
 }
 
-// rows calls each for every whole row of a ring, in the order in which they were written. want chooses chunks by their times; nil: all.
+// rows calls each for every whole row of a ring, in the order in which they were written. want chooses chunks by their
+// times; nil: all.
 func (s *store) rows(i int, want func(span) bool, each func(at int64, seq uint64, t uint32, row []byte)) error {
 	r, size := s.rings[i], int64(s.lay.row)
 	buf := make([]byte, chunk*size)

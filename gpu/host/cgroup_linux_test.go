@@ -69,7 +69,8 @@ func TestRealControlGroups(t *testing.T) {
 	}
 	var enter, mount string
 	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
-		if b, _ := os.ReadFile("/sys/fs/cgroup/cgroup.subtree_control"); !strings.Contains(string(b), "memory") || !strings.Contains(string(b), "cpu") {
+		if b, _ := os.ReadFile("/sys/fs/cgroup/cgroup.subtree_control"); !strings.Contains(string(b), "memory") ||
+			!strings.Contains(string(b), "cpu") {
 			t.Skip("the control groups of this host don't pass on memory and cpu")
 		}
 		g := group("", map[string]string{"memory.max": "268435456", "cpu.max": "50000 100000"})

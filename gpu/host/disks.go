@@ -193,7 +193,8 @@ func (d *disk) shown() bool {
 
 func (d *disk) figures(now time.Duration) gpu.Disk {
 	m := d.mount
-	f := gpu.Disk{Mount: m.Point, Device: m.Source, Filesystem: m.Type, Options: m.AllOptions(), Network: m.Network(), ReadOnly: m.ReadOnly()}
+	f := gpu.Disk{Mount: m.Point, Device: m.Source, Filesystem: m.Type, Options: m.AllOptions(), Network: m.Network(),
+		ReadOnly: m.ReadOnly()}
 	if d.err != nil || (d.asking && now-d.asked >= answerLimit) {
 		since := d.lastAt
 		if since.IsZero() {

@@ -55,8 +55,10 @@ func TestVisibleMounts(t *testing.T) {
 		got[m.Point] = m.Source
 	}
 	require.Equal(t, map[string]string{
-		"/": "/dev/nvme0n1p2", "/dev/shm": "tmpfs", "/data two": "/dev/nvme1n1", "/pool": "/dev/sdb", "/share": "10.0.0.2:/export",
-		"/old": "/dev/sdd1", "/mnt/win": "//server/share", "/run/media/u/stick": "/dev/sdf1", "/a": "/dev/sdh1", "/var/lib/docker": "/dev/sdi1",
+		"/": "/dev/nvme0n1p2", "/dev/shm": "tmpfs", "/data two": "/dev/nvme1n1", "/pool": "/dev/sdb",
+		"/share": "10.0.0.2:/export",
+		"/old":   "/dev/sdd1", "/mnt/win": "//server/share", "/run/media/u/stick": "/dev/sdf1", "/a": "/dev/sdh1",
+		"/var/lib/docker": "/dev/sdi1",
 	}, got)
 	for _, m := range parseMountinfo([]byte(mountinfo)) {
 		require.Equal(t, m.Type == "nfs4" || m.Type == "cifs", m.Network(), m.Point)
@@ -166,7 +168,10 @@ func TestHungFileSystemKeepsItsLastFigures(t *testing.T) {
 		return Space{Total: 1000, Free: 500, Available: 500}, nil
 	}
 	asked := c.wall
-	require.Eventually(t, func() bool { d := share(); return d.StaleSince != nil && d.StaleSince.Equal(asked) && d.Total == nil }, 2*time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool {
+		d := share()
+		return d.StaleSince != nil && d.StaleSince.Equal(asked) && d.Total == nil
+	}, 2*time.Minute, time.Millisecond)
 	require.Len(t, r.disks.mounted, 2)
 }
 
@@ -333,7 +338,8 @@ func TestAgainstDf(t *testing.T) {
 	for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n")[1:] {
 		f := strings.Fields(line)
 		m := Mount{Point: f[0], Type: f[1]}
-		if pseudo[m.Type] || full[m.Type] || m.Type == "efivarfs" || below(m.Point, "/run") || below(m.Point, "/sys") || below(m.Point, "/var/lib") {
+		if pseudo[m.Type] || full[m.Type] || m.Type == "efivarfs" || below(m.Point, "/run") || below(m.Point, "/sys") ||
+			below(m.Point, "/var/lib") {
 			continue
 		}
 		require.True(t, shown[m.Point], "df shows %s; we show %v", line, shown)

@@ -153,7 +153,8 @@ func TestContainerLimits(t *testing.T) {
 			dir + "/memory.stat":     "anon 100000\nfile 150000\nshmem 20000\nslab_reclaimable 10000\n",
 			dir + "/memory.swap.max": "1000\n", dir + "/memory.swap.current": "10\n",
 			dir + "/cpu.max": "50000 100000\n", dir + "/cpu.stat": "usage_usec 1000000\n",
-			dir + "/cpu.pressure": "some avg10=1.00\n", dir + "/memory.pressure": "some avg10=2.00\n", dir + "/io.pressure": "some avg10=3.00\n",
+			dir + "/cpu.pressure": "some avg10=1.00\n", dir + "/memory.pressure": "some avg10=2.00\n",
+			dir + "/io.pressure": "some avg10=3.00\n",
 		}
 	}
 	for name, c := range map[string]struct {
@@ -163,13 +164,17 @@ func TestContainerLimits(t *testing.T) {
 	}{
 		"v2 with a name space": {"0::/\n", "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n", v2("sys/fs/cgroup"),
 			map[string]string{"sys/fs/cgroup/cpu.stat": "usage_usec 1250000\n"}},
-		"v2 seen from the host": {"0::/system.slice/docker-" + id + ".scope\n", "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n", v2("sys/fs/cgroup/system.slice/docker-" + id + ".scope"),
+		"v2 seen from the host": {"0::/system.slice/docker-" + id + ".scope\n",
+			"30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n", v2("sys/fs/cgroup/system.slice/docker-" + id + ".scope"),
 			map[string]string{"sys/fs/cgroup/system.slice/docker-" + id + ".scope/cpu.stat": "usage_usec 1250000\n"}},
 		"v1 bound in": {"5:memory:/docker/" + id + "\n4:cpu,cpuacct:/docker/" + id + "\n",
-			"30 23 0:26 /docker/" + id + " /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n31 23 0:27 /docker/" + id + " /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n",
-			map[string]string{"sys/fs/cgroup/memory/memory.limit_in_bytes": "512000\n", "sys/fs/cgroup/memory/memory.usage_in_bytes": "400000\n",
-				"sys/fs/cgroup/memory/memory.stat":   "cache 1\ntotal_cache 160000\ntotal_shmem 20000\n",
-				"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "50000\n", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n", "sys/fs/cgroup/cpu/cpuacct.usage": "1000000000\n"},
+			"30 23 0:26 /docker/" + id + " /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n31 23 0:27 /docker/" + id +
+				" /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n",
+			map[string]string{"sys/fs/cgroup/memory/memory.limit_in_bytes": "512000\n",
+				"sys/fs/cgroup/memory/memory.usage_in_bytes": "400000\n",
+				"sys/fs/cgroup/memory/memory.stat":           "cache 1\ntotal_cache 160000\ntotal_shmem 20000\n",
+				"sys/fs/cgroup/cpu/cpu.cfs_quota_us":         "50000\n", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+				"sys/fs/cgroup/cpu/cpuacct.usage": "1000000000\n"},
 			map[string]string{"sys/fs/cgroup/cpu/cpuacct.usage": "1250000000\n"}},
 	} {
 		t.Run(name, func(t *testing.T) {

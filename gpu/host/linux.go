@@ -96,7 +96,8 @@ func (r *Reader) host() gpu.Host {
 	s.net.next(parseNetwork(r.read("/proc/net/dev"), s.net.spare()))
 	s.net.choose(now, r.interfaceRank)
 	s.net.each(func(c, b counters) {
-		h.Networks = append(h.Networks, gpu.Network{Name: c.name, Rx: rate(b.in, c.in, 1, passed), Tx: rate(b.out, c.out, 1, passed)})
+		h.Networks = append(h.Networks, gpu.Network{Name: c.name, Rx: rate(b.in, c.in, 1, passed), Tx: rate(b.out, c.out, 1,
+			passed)})
 	}, func(c counters) { h.Networks = append(h.Networks, gpu.Network{Name: c.name}) })
 	s.blk.next(parseDiskstats(r.read("/proc/diskstats"), s.blk.spare()))
 	s.blk.choose(now, r.deviceRank)

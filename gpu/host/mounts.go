@@ -39,8 +39,9 @@ func words(s string) map[string]bool {
 // memory; a disk that somebody mounted there is a disk.
 var (
 	kernels = []string{"/proc", "/sys", "/dev/pts", "/var/lib/lxcfs"}
-	engines = []string{"/run", "/var/run", "/var/lib/docker", "/var/lib/containers", "/var/lib/containerd", "/var/lib/kubelet", "/var/lib/rancher"}
-	theirs  = words("overlay aufs tmpfs fuse.fuse-overlayfs fuse-overlayfs shiftfs fuse")
+	engines = []string{"/run", "/var/run", "/var/lib/docker", "/var/lib/containers", "/var/lib/containerd",
+		"/var/lib/kubelet", "/var/lib/rancher"}
+	theirs = words("overlay aufs tmpfs fuse.fuse-overlayfs fuse-overlayfs shiftfs fuse")
 )
 
 func belowAny(p string, dirs []string) bool {
@@ -49,7 +50,8 @@ func belowAny(p string, dirs []string) bool {
 
 // Network reports whether the file system is a share: another machine has to answer for it.
 func (m Mount) Network() bool {
-	return shares[m.Type] || strings.HasPrefix(m.Source, "//") || (strings.HasPrefix(m.Type, "fuse") && strings.Contains(m.Source, ":"))
+	return shares[m.Type] || strings.HasPrefix(m.Source, "//") || (strings.HasPrefix(m.Type, "fuse") &&
+		strings.Contains(m.Source, ":"))
 }
 
 // ReadOnly reports whether nothing can be written through this mount.

@@ -99,10 +99,12 @@ func mounts() ([]Mount, error) {
 	}
 	var out []Mount
 	for i, p := range parts {
-		if runtime.GOOS == "darwin" && strings.HasPrefix(p.Mountpoint, "/System/Volumes/") && p.Mountpoint != "/System/Volumes/Data" {
+		if runtime.GOOS == "darwin" && strings.HasPrefix(p.Mountpoint, "/System/Volumes/") &&
+			p.Mountpoint != "/System/Volumes/Data" {
 			continue // parts of the system's own volume
 		}
-		out = append(out, Mount{ID: i + 1, Device: p.Device, Root: "/", Point: p.Mountpoint, Options: strings.Join(p.Opts, ","), Type: p.Fstype, Source: p.Device})
+		out = append(out, Mount{ID: i + 1, Device: p.Device, Root: "/", Point: p.Mountpoint, Options: strings.Join(p.Opts,
+			","), Type: p.Fstype, Source: p.Device})
 	}
 	return out, nil
 }
@@ -113,5 +115,6 @@ func statfs(mount string) (Space, error) {
 		return Space{}, err
 	}
 	unit := int64(s.Bsize)
-	return Space{Total: int64(s.Blocks) * unit, Free: int64(s.Bfree) * unit, Available: int64(s.Bavail) * unit, Inodes: s.Files, InodesFree: uint64(s.Ffree)}, nil
+	return Space{Total: int64(s.Blocks) * unit, Free: int64(s.Bfree) * unit, Available: int64(s.Bavail) * unit,
+		Inodes: s.Files, InodesFree: uint64(s.Ffree)}, nil
 }

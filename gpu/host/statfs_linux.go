@@ -29,7 +29,8 @@ func statfs(mount string) (Space, error) {
 		}
 		return int64(blocks * unit)
 	}
-	out := Space{Total: size(s.Blocks), Free: size(s.Bfree), Available: size(s.Bavail), Inodes: s.Files, InodesFree: s.Ffree}
+	out := Space{Total: size(s.Blocks), Free: size(s.Bfree), Available: size(s.Bavail), Inodes: s.Files,
+		InodesFree: s.Ffree}
 	if fi, err := os.Lstat(mount); err == nil {
 		out.NotFolder = !fi.IsDir()
 	}

@@ -87,7 +87,8 @@ func Key(id string, index int) string {
 	return "#" + strconv.Itoa(index)
 }
 
-var indices = [...]string{"#0", "#1", "#2", "#3", "#4", "#5", "#6", "#7", "#8", "#9", "#10", "#11", "#12", "#13", "#14", "#15"}
+var indices = [...]string{"#0", "#1", "#2", "#3", "#4", "#5", "#6", "#7", "#8", "#9", "#10", "#11", "#12", "#13", "#14",
+	"#15"}
 
 // Named reports whether a key is of a UUID, and so means the same GPU on other instances of its host.
 func Named(key string) bool { return !strings.HasPrefix(key, "#") }
@@ -203,8 +204,8 @@ func (d *Day) Clone() *Day {
 // Keys are those of the GPUs of which something is known, in order.
 func (d *Day) Keys() []string { return slices.Sorted(maps.Keys(d.GPUs)) }
 
-// Idle is how long a GPU was idle, without the minute `but` (one that is still going on; -1: none). Minutes in which one
-// of the others says that it was busy, or which others that come before count already, are left out: of instances
+// Idle is how long a GPU was idle, without the minute `but` (one that is still going on; -1: none). Minutes in which
+// one of the others says that it was busy, or which others that come before count already, are left out: of instances
 // on one host each sees the same GPU.
 func (d *Day) Idle(key string, but int, counted, others []*Day) time.Duration {
 	m := d.GPUs[key]

@@ -63,7 +63,8 @@ func points(step float64, from time.Time, max ...float64) gpu.Series {
 	s := gpu.Series{Metric: "gpu_utilization_percent", Subject: "GPU-1b2c3d4e-aaaa", Step: step}
 	for i, v := range max {
 		if v >= 0 { // else: not measured
-			s.Points = append(s.Points, gpu.Point{At: from.Add(time.Duration(float64(i) * step * float64(time.Second))), Mean: v / 2, Max: v})
+			s.Points = append(s.Points, gpu.Point{At: from.Add(time.Duration(float64(i) * step * float64(time.Second))),
+				Mean: v / 2, Max: v})
 		}
 	}
 	return s

@@ -34,7 +34,8 @@ func BenchmarkMonitor(b *testing.B) {
 	var mounts []host.Mount
 	for i := range 10 {
 		dir := b.TempDir()
-		mounts = append(mounts, host.Mount{ID: i, Device: fmt.Sprint(i), Root: "/", Point: dir, Type: "ext4", Source: "/dev/x", Options: "rw"})
+		mounts = append(mounts, host.Mount{ID: i, Device: fmt.Sprint(i), Root: "/", Point: dir, Type: "ext4",
+			Source: "/dev/x", Options: "rw"})
 	}
 	for _, watched := range []bool{true, false} {
 		name, every := "unwatched", Idle
@@ -44,8 +45,10 @@ func BenchmarkMonitor(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			now, mono := time.Now(), time.Duration(0)
 			elapsed := func() time.Duration { return mono }
-			m := New(Options{GPU: &fakeGPUs{state: eight(50, pids...)}, History: filepath.Join(b.TempDir(), "history"), Now: func() time.Time { return now },
-				Host: host.Options{Mounts: func() ([]host.Mount, error) { return mounts, nil }, Elapsed: elapsed}, Procs: procs.Options{Elapsed: elapsed, Foreign: p(false)}})
+			m := New(Options{GPU: &fakeGPUs{state: eight(50, pids...)}, History: filepath.Join(b.TempDir(), "history"),
+				Now:   func() time.Time { return now },
+				Host:  host.Options{Mounts: func() ([]host.Mount, error) { return mounts, nil }, Elapsed: elapsed},
+				Procs: procs.Options{Elapsed: elapsed, Foreign: p(false)}})
 			var stop func()
 			if watched {
 				c, s := m.Watch(every)

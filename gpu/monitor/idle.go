@@ -65,7 +65,8 @@ func busy(g *gpu.GPU, s *gpu.Sample) bool {
 // fast disks fill.
 func (m *Monitor) remember() {
 	now := m.o.Now()
-	if disks, err := m.history.Series(history.Query{Metrics: []string{"disk_used_bytes"}, Since: now.Add(-6 * time.Hour), Points: 361}); err == nil {
+	if disks, err := m.history.Series(history.Query{Metrics: []string{"disk_used_bytes"}, Since: now.Add(-6 * time.Hour),
+		Points: 361}); err == nil {
 		for _, d := range disks {
 			at, used := make([]time.Time, len(d.Points)), make([]float64, len(d.Points))
 			for i, p := range d.Points {
@@ -74,7 +75,8 @@ func (m *Monitor) remember() {
 			m.host.Seed(d.Subject, at, used)
 		}
 	}
-	series, err := m.history.Series(history.Query{Metrics: []string{"gpu_utilization_percent"}, Since: now.Add(-idleLook), Points: 20000})
+	series, err := m.history.Series(history.Query{Metrics: []string{"gpu_utilization_percent"}, Since: now.Add(-idleLook),
+		Points: 20000})
 	if err != nil {
 		return
 	}

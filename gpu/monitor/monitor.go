@@ -106,9 +106,11 @@ func New(o Options) *Monitor {
 	if o.Keep != nil {
 		o.Procs.Keep = o.Keep
 	}
-	return &Monitor{o: o, start: time.Now(), host: host.New(o.Host), table: procs.New(o.Procs), history: history.Open(o.History, o.Now),
-		phase: 0.1 + 0.8*rand.Float64(), wake: make(chan struct{}, 1), ended: make(chan struct{}), watchers: map[*watcher]struct{}{},
-		next: make(chan struct{}), problems: map[string]string{}, faults: map[string]string{}}
+	return &Monitor{o: o, start: time.Now(), host: host.New(o.Host), table: procs.New(o.Procs),
+		history: history.Open(o.History, o.Now),
+		phase:   0.1 + 0.8*rand.Float64(), wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		watchers: map[*watcher]struct{}{},
+		next:     make(chan struct{}), problems: map[string]string{}, faults: map[string]string{}}
 }
 
 func (m *Monitor) elapsed() time.Duration { return time.Since(m.start) }

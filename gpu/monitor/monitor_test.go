@@ -67,9 +67,12 @@ func (f *fakeGPUs) set(change func(*fakeGPUs)) {
 func eight(utilization float64, pids ...int) probe.State {
 	r := gpu.Reading{At: time.Now(), Source: "nvml", DriverVersion: "570.1", GPUs: []gpu.GPU{}}
 	for i := range 8 {
-		r.GPUs = append(r.GPUs, gpu.GPU{Index: i, UUID: fmt.Sprintf("GPU-%08d-1111-2222-3333-444444444444", i), Name: "NVIDIA H100 80GB HBM3", PCI: "00000000:18:00.0",
-			Utilization: p(utilization), MemoryUtilization: p(31.0), MemoryUsed: p(int64(71234567890)), MemoryTotal: p(int64(85520809984)),
-			Temperature: p(67.0), Power: p(512.345), PowerLimit: p(700.0), SMClock: p(1755.0), Throttle: []string{"power cap"}, Energy: p(1e9),
+		r.GPUs = append(r.GPUs, gpu.GPU{Index: i, UUID: fmt.Sprintf("GPU-%08d-1111-2222-3333-444444444444", i),
+			Name: "NVIDIA H100 80GB HBM3", PCI: "00000000:18:00.0",
+			Utilization: p(utilization), MemoryUtilization: p(31.0), MemoryUsed: p(int64(71234567890)),
+			MemoryTotal: p(int64(85520809984)),
+			Temperature: p(67.0), Power: p(512.345), PowerLimit: p(700.0), SMClock: p(1755.0), Throttle: []string{"power cap"},
+			Energy: p(1e9),
 			PCIeRx: p(int64(1e9)), PCIeTx: p(int64(1e9)), ECC: &gpu.ECC{Corrected: p(int64(0))}})
 	}
 	for i, pid := range pids {
@@ -164,7 +167,8 @@ func TestPaceFollowsWhoWatches(t *testing.T) {
 	stop()
 	hold := m.Hold(2 * time.Second)
 	defer hold()
-	require.Eventually(t, func() bool { e := f.paces(); return e[len(e)-1] == 2*time.Second }, 2*time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { e := f.paces(); return e[len(e)-1] == 2*time.Second }, 2*time.Minute,
+		time.Millisecond)
 	require.Subset(t, f.paces(), []time.Duration{5 * time.Second, Fastest, 2 * time.Second})
 }
 
@@ -219,8 +223,9 @@ func TestFaultsStayWhereTheyAre(t *testing.T) {
 	f := &fakeGPUs{panic: true}
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
-	m := New(Options{GPU: f, History: filepath.Join(file, "history"), Findings: func(*gpu.Sample) []gpu.Finding { panic("a rule divides by zero") },
-		Host: host.Options{Mounts: func() ([]host.Mount, error) { return nil, errors.New("no mounts today") }}})
+	m := New(Options{GPU: f, History: filepath.Join(file, "history"),
+		Findings: func(*gpu.Sample) []gpu.Finding { panic("a rule divides by zero") },
+		Host:     host.Options{Mounts: func() ([]host.Mount, error) { return nil, errors.New("no mounts today") }}})
 	m.tick(t.Context())
 	s := m.Last()
 	require.NotNil(t, s)
@@ -229,7 +234,8 @@ func TestFaultsStayWhereTheyAre(t *testing.T) {
 	require.NotNil(t, s.Disks)
 	require.NotEmpty(t, s.Processes)
 	all := strings.Join(m.Problems(), "\n")
-	for _, want := range []string{"GPUs: an internal error: the driver is mad", "attention: an internal error", "disks: no mounts today", "history is in memory only"} {
+	for _, want := range []string{"GPUs: an internal error: the driver is mad", "attention: an internal error",
+		"disks: no mounts today", "history is in memory only"} {
 		require.Contains(t, all, want)
 	}
 	f.set(func(f *fakeGPUs) { f.panic, f.state = false, eight(1) })
@@ -267,7 +273,8 @@ func TestSummary(t *testing.T) {
 	s := *m.Last()
 	s.GPUs[3].LastXID = &gpu.XID{Code: 79, At: s.SampledAt.Add(-time.Minute)}
 	s.GPUs[4].LastXID = &gpu.XID{Code: 31, At: s.SampledAt, Application: true}
-	s.Disks = []gpu.Disk{{Mount: "/share", Network: true, UsedPercent: p(99.0)}, {Mount: "/", UsedPercent: p(91.0), Available: p(int64(5)), FullIn: p(3600.4)}, {Mount: "/data", UsedPercent: p(20.0)}}
+	s.Disks = []gpu.Disk{{Mount: "/share", Network: true, UsedPercent: p(99.0)}, {Mount: "/", UsedPercent: p(91.0),
+		Available: p(int64(5)), FullIn: p(3600.4)}, {Mount: "/data", UsedPercent: p(20.0)}}
 	sum := m.Summary(&s)
 	require.Equal(t, "/", sum.Disk)
 	require.Equal(t, 3600.0, *sum.DiskFullIn)
@@ -286,8 +293,10 @@ func TestSummary(t *testing.T) {
 
 	// Files can run out before space does, also where the space is not known.
 	full := s.Disks
-	s.Disks = append(slices.Clone(full), gpu.Disk{Mount: "/small", UsedPercent: p(30.0), InodesUsed: p(96.04)}, gpu.Disk{Mount: "/tmp", Filesystem: "tmpfs", UsedPercent: p(100.0), InodesUsed: p(100.0)},
-		gpu.Disk{Mount: "/ro", ReadOnly: true, InodesUsed: p(100.0)}, gpu.Disk{Mount: "/share", Network: true, InodesUsed: p(100.0)})
+	s.Disks = append(slices.Clone(full), gpu.Disk{Mount: "/small", UsedPercent: p(30.0), InodesUsed: p(96.04)},
+		gpu.Disk{Mount: "/tmp", Filesystem: "tmpfs", UsedPercent: p(100.0), InodesUsed: p(100.0)},
+		gpu.Disk{Mount: "/ro", ReadOnly: true, InodesUsed: p(100.0)}, gpu.Disk{Mount: "/share", Network: true,
+			InodesUsed: p(100.0)})
 	sum = m.Summary(&s)
 	require.Equal(t, "/small", sum.Disk)
 	require.Equal(t, 96.0, *sum.DiskPercent)
@@ -307,7 +316,8 @@ func TestSummary(t *testing.T) {
 	require.Empty(t, short.GPUs[7].Name)
 	require.NotEmpty(t, sum.GPUs[7].Name)
 	for i := range 5 {
-		s.Attention = append(s.Attention, gpu.Finding{ID: fmt.Sprint(i), Severity: []string{"critical", "info"}[i%2], Text: "text", Advice: strings.Repeat("advice ", 20)})
+		s.Attention = append(s.Attention, gpu.Finding{ID: fmt.Sprint(i), Severity: []string{"critical", "info"}[i%2],
+			Text: "text", Advice: strings.Repeat("advice ", 20)})
 	}
 	sum = m.Summary(&s)
 	b, err = json.Marshal(sum)
@@ -322,7 +332,8 @@ func TestIdleSince(t *testing.T) {
 	now := time.Unix(1_790_000_000, 0)
 	f := &fakeGPUs{state: eight(3)}
 	path := filepath.Join(t.TempDir(), "history")
-	o := Options{GPU: f, History: path, Now: func() time.Time { return now }, Procs: procs.Options{Top: 1}, Host: host.Options{Mounts: func() ([]host.Mount, error) { return nil, nil }}}
+	o := Options{GPU: f, History: path, Now: func() time.Time { return now }, Procs: procs.Options{Top: 1},
+		Host: host.Options{Mounts: func() ([]host.Mount, error) { return nil, nil }}}
 	m := New(o)
 	since := func() *time.Time { return m.Summary(m.Last()).GPUIdleSince }
 	tick := func(minutes int) {

@@ -69,7 +69,8 @@ func (m *Monitor) hangs() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.keeping > 0 && m.elapsed()-m.keeping > recordLimit {
-		return fmt.Errorf("the history can't be read or written: its file %s has not answered for %s", m.o.History, (m.elapsed() - m.keeping).Round(time.Second))
+		return fmt.Errorf("the history can't be read or written: its file %s has not answered for %s", m.o.History,
+			(m.elapsed() - m.keeping).Round(time.Second))
 	}
 	return nil
 }

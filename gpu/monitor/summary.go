@@ -25,7 +25,8 @@ func (m *Monitor) Summary(s *gpu.Sample) gpu.Summary {
 	m.mu.Lock()
 	since := m.idle.since
 	m.mu.Unlock()
-	out := gpu.Summary{At: s.SampledAt, GPUError: s.GPUError, Stale: s.GPUsStaleSince != nil, CPU: tenth(s.CPU), MemoryUsed: s.MemoryUsed, Memory: s.MemoryTotal}
+	out := gpu.Summary{At: s.SampledAt, GPUError: s.GPUError, Stale: s.GPUsStaleSince != nil, CPU: tenth(s.CPU),
+		MemoryUsed: s.MemoryUsed, Memory: s.MemoryTotal}
 	if len(s.GPUs) > 0 && since != nil {
 		at := since.Truncate(time.Second)
 		out.GPUIdleSince = &at
@@ -53,8 +54,10 @@ func (m *Monitor) Summary(s *gpu.Sample) gpu.Summary {
 }
 
 func summaryOf(g *gpu.GPU, s *gpu.Sample) gpu.GPUSummary {
-	out := gpu.GPUSummary{Name: g.Name, ID: gpu.ShortID(g.UUID), Index: g.Index, Utilization: tenth(g.Utilization), MemoryUsed: g.MemoryUsed, MemoryTotal: g.MemoryTotal,
-		Temperature: tenth(g.Temperature), Power: tenth(g.Power), PowerLimit: tenth(g.PowerLimit), Error: cut(g.Error, errorLimit)}
+	out := gpu.GPUSummary{Name: g.Name, ID: gpu.ShortID(g.UUID), Index: g.Index, Utilization: tenth(g.Utilization),
+		MemoryUsed: g.MemoryUsed, MemoryTotal: g.MemoryTotal,
+		Temperature: tenth(g.Temperature), Power: tenth(g.Power), PowerLimit: tenth(g.PowerLimit),
+		Error: cut(g.Error, errorLimit)}
 	for _, r := range g.Throttle {
 		switch r {
 		case "power cap", "hardware slowdown", "thermal (software)", "thermal (hardware)", "power brake":
@@ -114,7 +117,8 @@ func fullest(disks []gpu.Disk) (worst *gpu.Disk, percent float64, inodes bool) {
 func Shorten(last, next gpu.Summary) gpu.Summary {
 	next.GPUs = slices.Clone(next.GPUs)
 	for i := range next.GPUs {
-		if i < len(last.GPUs) && last.GPUs[i].Index == next.GPUs[i].Index && last.GPUs[i].Name == next.GPUs[i].Name && last.GPUs[i].ID == next.GPUs[i].ID {
+		if i < len(last.GPUs) && last.GPUs[i].Index == next.GPUs[i].Index && last.GPUs[i].Name == next.GPUs[i].Name &&
+			last.GPUs[i].ID == next.GPUs[i].ID {
 			next.GPUs[i].Name, next.GPUs[i].ID = "", ""
 		}
 	}

@@ -18,7 +18,8 @@ func TestFieldValue(t *testing.T) {
 		raw  uint64
 		want uint64
 	}{
-		{0, math.Float64bits(7.9), 7}, {0, math.Float64bits(-1), 0}, {0, math.Float64bits(math.NaN()), 0}, {0, math.Float64bits(math.Inf(1)), 0},
+		{0, math.Float64bits(7.9), 7}, {0, math.Float64bits(-1), 0}, {0, math.Float64bits(math.NaN()), 0},
+		{0, math.Float64bits(math.Inf(1)), 0},
 		{1, rubbish | 42, 42}, {2, 1 << 40, 1 << 40}, {3, 1 << 63, 1 << 63}, {4, math.MaxUint64, 0}, {4, 9, 9},
 		{5, rubbish | uint64(uint32(negative)), 0}, {5, rubbish | 42, 42}, {6, rubbish | 0xf0001, 1},
 	} {
@@ -35,7 +36,8 @@ func TestReasons(t *testing.T) {
 
 // Each failure of the driver as a whole says what to do, and can be told apart.
 func TestFailures(t *testing.T) {
-	for code, kind := range map[Return]error{VersionMismatch: ErrMismatch, DriverNotLoaded: ErrNotLoaded, NoPermission: ErrPermission, OperatingSystem: ErrPermission, Unknown: ErrDriver, 4711: ErrDriver} {
+	for code, kind := range map[Return]error{VersionMismatch: ErrMismatch, DriverNotLoaded: ErrNotLoaded,
+		NoPermission: ErrPermission, OperatingSystem: ErrPermission, Unknown: ErrDriver, 4711: ErrDriver} {
 		err := Failure(code, "starting")
 		require.ErrorIs(t, err, kind)
 		require.Greater(t, len(err.Error()), len(kind.Error())+10, "%v", err)

@@ -92,7 +92,8 @@ func (s *Source) Name() string { return s.lib.Name() }
 // Read takes all figures that are quick, and adds those that are not as they were read last.
 func (s *Source) Read(ctx context.Context) (gpu.Reading, error) {
 	now := s.now()
-	out := gpu.Reading{At: now.UTC(), Source: s.Name(), DriverVersion: s.driver, CUDAVersion: s.cuda, GPUs: make([]gpu.GPU, 0, len(s.devices))}
+	out := gpu.Reading{At: now.UTC(), Source: s.Name(), DriverVersion: s.driver, CUDAVersion: s.cuda, GPUs: make([]gpu.GPU,
+		0, len(s.devices))}
 	var whole Return
 	for _, d := range s.devices {
 		if err := ctx.Err(); err != nil {

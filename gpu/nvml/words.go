@@ -97,11 +97,17 @@ var names = []struct {
 	r Return
 	s string
 }{
-	{Success, "success"}, {Uninitialized, "not initialised"}, {InvalidArgument, "invalid argument"}, {NotSupported, "not supported"},
-	{NoPermission, "no permission"}, {5, "already initialised"}, {NotFound, "not found"}, {InsufficientSize, "insufficient size"},
-	{8, "its power cables are not attached"}, {DriverNotLoaded, "driver not loaded"}, {Timeout, "timeout"}, {IRQIssue, "interrupt issue"},
-	{LibraryNotFound, "library not found"}, {FunctionNotFound, "function not found"}, {14, "its infoROM is corrupted"}, {GPUIsLost, "GPU is lost"},
-	{ResetRequired, "reset required"}, {OperatingSystem, "blocked by the operating system"}, {VersionMismatch, "driver/library version mismatch"},
-	{19, "in use"}, {20, "out of memory"}, {21, "no data"}, {23, "out of resources"}, {25, "unknown structure version"}, {26, "no longer supported"},
+	{Success, "success"}, {Uninitialized, "not initialised"}, {InvalidArgument, "invalid argument"},
+	{NotSupported, "not supported"},
+	{NoPermission, "no permission"}, {5, "already initialised"}, {NotFound, "not found"},
+	{InsufficientSize, "insufficient size"},
+	{8, "its power cables are not attached"}, {DriverNotLoaded, "driver not loaded"}, {Timeout, "timeout"},
+	{IRQIssue, "interrupt issue"},
+	{LibraryNotFound, "library not found"}, {FunctionNotFound, "function not found"}, {14, "its infoROM is corrupted"},
+	{GPUIsLost, "GPU is lost"},
+	{ResetRequired, "reset required"}, {OperatingSystem, "blocked by the operating system"},
+	{VersionMismatch, "driver/library version mismatch"},
+	{19, "in use"}, {20, "out of memory"}, {21, "no data"}, {23, "out of resources"}, {25, "unknown structure version"},
+	{26, "no longer supported"},
 	{27, "not ready"}, {28, "no GPU found"}, {29, "invalid state"}, {Unknown, "unknown error"},
 }

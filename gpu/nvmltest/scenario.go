@@ -141,10 +141,13 @@ func (g *GPU) Unset(keys ...Key) {
 func A100(i int) GPU {
 	n := uint64(i)
 	return GPU{
-		Name: "NVIDIA A100-SXM4-80GB", UUID: fmt.Sprintf("GPU-0f3a%04x-1111-2222-3333-44445555%04x", i, i), PCI: fmt.Sprintf("00000000:%02X:00.0", 7+8*i),
+		Name: "NVIDIA A100-SXM4-80GB", UUID: fmt.Sprintf("GPU-0f3a%04x-1111-2222-3333-44445555%04x", i, i),
+		PCI: fmt.Sprintf("00000000:%02X:00.0", 7+8*i),
 		Figures: map[Key]uint64{
-			Utilization: 60 + n, MemoryUtilization: 30 + n, MemoryTotal: 80 << 30, MemoryReserved: 600 << 20, MemoryUsed: (20 + n) << 30,
-			Temperature: 50 + n, MemoryTemperature: 60 + n, SlowdownTemperature: 92, Power: 250_500 + 1000*n, PowerLimit: 400_000, Energy: 123_456_789 + n,
+			Utilization: 60 + n, MemoryUtilization: 30 + n, MemoryTotal: 80 << 30, MemoryReserved: 600 << 20,
+			MemoryUsed:  (20 + n) << 30,
+			Temperature: 50 + n, MemoryTemperature: 60 + n, SlowdownTemperature: 92, Power: 250_500 + 1000*n,
+			PowerLimit: 400_000, Energy: 123_456_789 + n,
 			SMClock: 1410, MemoryClock: 1593, MaxSMClock: 1410, MaxMemoryClock: 1593, PerformanceState: 0, Throttle: 0,
 			Encoder: 0, Decoder: 5, PCIeRx: 1_000_000 + n, PCIeTx: 2_000_000 + n, PCIeGeneration: 4, PCIeWidth: 16,
 			NVLinks: 12, NVLinkRx: 4_000_000, NVLinkTx: 3_000_000,
@@ -170,7 +173,8 @@ func A100s(n int) []GPU {
 func T4(i int) GPU {
 	g := A100(i)
 	g.Name, g.UUID = "Tesla T4", fmt.Sprintf("GPU-74740%03x-aaaa-bbbb-cccc-ddddeeee%04x", i, i)
-	g.Unset(NVLinks, NVLinkRx, NVLinkTx, MIGMode, MemoryTemperature, RemappedCorrected, RemappedUncorrected, RemapPending, RemapFailed)
+	g.Unset(NVLinks, NVLinkRx, NVLinkTx, MIGMode, MemoryTemperature, RemappedCorrected, RemappedUncorrected, RemapPending,
+		RemapFailed)
 	g.Set(MemoryTotal, 16<<30)
 	g.Set(MemoryUsed, 3<<30)
 	return g

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What the agent links stays static: neither NVIDIA's bindings nor the loader come in by the supervisor, and without cgo
-// also the child's sources leave them out unless they are asked for.
+// What the agent links stays static: neither NVIDIA's bindings nor the loader come in by the supervisor, and without
+// cgo also the child's sources leave them out unless they are asked for.
 func TestNoDynamicLibraries(t *testing.T) {
 	for _, c := range []struct {
 		args   []string

@@ -14,7 +14,8 @@ import (
 func TestMemory(t *testing.T) {
 	var m memory
 	reading := func(gpus ...gpu.GPU) *gpu.Reading { return &gpu.Reading{DriverVersion: "1", GPUs: gpus} }
-	a, b, c := gpu.GPU{Index: 0, UUID: "a", Name: "A"}, gpu.GPU{Index: 1, UUID: "b", Name: "B"}, gpu.GPU{Index: 2, UUID: "c", Name: "C"}
+	a, b, c := gpu.GPU{Index: 0, UUID: "a", Name: "A"}, gpu.GPU{Index: 1, UUID: "b", Name: "B"},
+		gpu.GPU{Index: 2, UUID: "c", Name: "C"}
 	hit := b
 	hit.LastXID = &gpu.XID{Code: 79, At: time.Unix(5, 0)}
 	r := reading(a, hit, c)

@@ -109,7 +109,8 @@ func New(o Options) *Probe {
 	}
 	o.pace.defaults()
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &Probe{o: o, cancel: cancel, done: make(chan struct{}), pacing: make(chan struct{}, 1), every: o.Every, paced: time.Now()}
+	p := &Probe{o: o, cancel: cancel, done: make(chan struct{}), pacing: make(chan struct{}, 1), every: o.Every,
+		paced: time.Now()}
 	go func() {
 		defer close(p.done)
 		p.run(ctx)

@@ -82,7 +82,8 @@ func badChild(part string) int {
 }
 
 func fast() pace {
-	return pace{recheck: 50 * time.Millisecond, first: 10 * time.Second, silent: 300 * time.Millisecond, kill: 700 * time.Millisecond,
+	return pace{recheck: 50 * time.Millisecond, first: 10 * time.Second, silent: 300 * time.Millisecond,
+		kill:    700 * time.Millisecond,
 		backoff: 20 * time.Millisecond, maxBackoff: 100 * time.Millisecond, healthy: time.Hour, reap: 2 * time.Second}
 }
 
@@ -90,7 +91,8 @@ func options(t *testing.T, part string, env ...string) Options {
 	t.Helper()
 	exe, err := os.Executable()
 	require.NoError(t, err)
-	return Options{Commands: [][]string{{exe}}, Env: append(env, asChild+"="+part), Every: 100 * time.Millisecond, Present: func() bool { return true }, pace: fast()}
+	return Options{Commands: [][]string{{exe}}, Env: append(env, asChild+"="+part), Every: 100 * time.Millisecond,
+		Present: func() bool { return true }, pace: fast()}
 }
 
 func open(t *testing.T, o Options) *Probe {
@@ -104,7 +106,8 @@ func open(t *testing.T, o Options) *Probe {
 func until(t *testing.T, p *Probe, why string, fits func(State) bool) State {
 	t.Helper()
 	var s State
-	require.Eventually(t, func() bool { s = p.Latest(); return fits(s) }, 2*time.Minute, 5*time.Millisecond, "%s; the last state is %s", why, describe{p})
+	require.Eventually(t, func() bool { s = p.Latest(); return fits(s) }, 2*time.Minute, 5*time.Millisecond,
+		"%s; the last state is %s", why, describe{p})
 	return s
 }
 
@@ -157,7 +160,9 @@ func TestUpgradedDriver(t *testing.T) {
 	f.Change(func(s *nvmltest.Scenario) {
 		s.Driver, s.Fail = "570.1", map[string]int{"*": nvmltest.VersionMismatch, "nvmlInit_v2": nvmltest.VersionMismatch}
 	})
-	s := until(t, p, "the mismatch", func(s State) bool { return strings.Contains(s.Reason, "version mismatch") && s.Restarts > 0 })
+	s := until(t, p, "the mismatch", func(s State) bool {
+		return strings.Contains(s.Reason, "version mismatch") && s.Restarts > 0
+	})
 	require.True(t, s.Stale)
 	require.Contains(t, s.Reason, "reboot")
 	require.Equal(t, "550.1", s.Reading.DriverVersion)
@@ -174,7 +179,9 @@ func TestLostGPU(t *testing.T) {
 	f.Change(func(s *nvmltest.Scenario) {
 		s.Fail, s.Events = map[string]int{"0:*": nvmltest.GPUIsLost}, []nvmltest.Event{{GPU: 0, Code: 79}}
 	})
-	s := until(t, p, "a lost GPU", func(s State) bool { return s.Reading.GPUs[0].Error != "" && s.Reading.GPUs[0].LastXID != nil })
+	s := until(t, p, "a lost GPU", func(s State) bool {
+		return s.Reading.GPUs[0].Error != "" && s.Reading.GPUs[0].LastXID != nil
+	})
 	require.Empty(t, s.Reason)
 	lost, well := s.Reading.GPUs[0], s.Reading.GPUs[1]
 	require.Contains(t, lost.Error, "fell off the bus")
@@ -200,7 +207,8 @@ func TestKilled100Times(t *testing.T) {
 	}
 	s := until(t, p, "figures", fresh)
 	require.GreaterOrEqual(t, s.Restarts, 100)
-	require.Eventually(t, func() bool { return descriptors(t) <= files+8 }, 2*time.Minute, 10*time.Millisecond, "descriptors leak")
+	require.Eventually(t, func() bool { return descriptors(t) <= files+8 }, 2*time.Minute, 10*time.Millisecond,
+		"descriptors leak")
 }
 
 func descriptors(t *testing.T) int {
@@ -258,7 +266,8 @@ func TestBadChildren(t *testing.T) {
 // A program that can't run here makes place for the next one.
 func TestNextCommand(t *testing.T) {
 	o := options(t, "mixed")
-	o.Commands = [][]string{{filepath.Join(t.TempDir(), "none")}, {"/bin/sh", "-c", "echo no such library >&2; exit 127"}, o.Commands[0]}
+	o.Commands = [][]string{{filepath.Join(t.TempDir(), "none")}, {"/bin/sh", "-c", "echo no such library >&2; exit 127"},
+		o.Commands[0]}
 	until(t, open(t, o), "figures of the third", fresh)
 }
 

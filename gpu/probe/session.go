@@ -177,7 +177,8 @@ func start(command []string, env []string) (*childProcess, error) {
 		}
 		return nil, err
 	}
-	c := &childProcess{in: inW, out: outR, err: errR, lines: make(chan message), stop: make(chan struct{}), exited: make(chan struct{}), stderr: &tail{}, said: make(chan struct{})}
+	c := &childProcess{in: inW, out: outR, err: errR, lines: make(chan message), stop: make(chan struct{}),
+		exited: make(chan struct{}), stderr: &tail{}, said: make(chan struct{})}
 	c.cmd = exec.Command(command[0], command[1:]...)
 	c.cmd.Env = append(os.Environ(), env...)
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = inR, outW, errW

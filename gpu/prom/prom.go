@@ -136,11 +136,13 @@ func scaled[T real](f *family, v *T, factor float64, labels ...[]pair) {
 const mib = 1.0 / (1 << 20)
 
 func gpuMetrics(s *set, base []pair, sample *gpu.Sample, g *gpu.GPU) {
-	l := slices.Concat([]pair{{"gpu", strconv.Itoa(g.Index)}, {"UUID", g.UUID}, {"pci_bus_id", g.PCI}, {"device", "nvidia" + strconv.Itoa(g.Index)}, {"modelName", g.Name}}, base,
+	l := slices.Concat([]pair{{"gpu", strconv.Itoa(g.Index)}, {"UUID", g.UUID}, {"pci_bus_id", g.PCI},
+		{"device", "nvidia" + strconv.Itoa(g.Index)}, {"modelName", g.Name}}, base,
 		[]pair{{"DCGM_FI_DRIVER_VERSION", sample.DriverVersion}})
 	gauge := func(name, help string) *family { return s.family(name, "gauge", help) }
 	counter := func(name, help string) *family { return s.family(name, "counter", help) }
-	s.family("berth_gpu_ok", "gauge", "Whether the GPU gives figures.").add(flag(g.Error == "" && sample.GPUsStaleSince == nil), l)
+	s.family("berth_gpu_ok", "gauge", "Whether the GPU gives figures.").add(flag(g.Error == "" &&
+		sample.GPUsStaleSince == nil), l)
 	if sample.GPUsStaleSince != nil {
 		return // what was read then would be kept as measured now
 	}
@@ -162,7 +164,8 @@ func gpuMetrics(s *set, base []pair, sample *gpu.Sample, g *gpu.GPU) {
 	scaled(gauge("DCGM_FI_DEV_FAN_SPEED", "Fan speed (in %)."), g.Fan, 1, l)
 	scaled(gauge("DCGM_FI_DEV_POWER_USAGE", "Power draw (in W)."), g.Power, 1, l)
 	scaled(gauge("DCGM_FI_DEV_ENFORCED_POWER_LIMIT", "Power limit that is enforced (in W)."), g.PowerLimit, 1, l)
-	scaled(counter("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "Total energy consumption since boot (in mJ)."), g.Energy, 1000, l)
+	scaled(counter("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "Total energy consumption since boot (in mJ)."), g.Energy, 1000,
+		l)
 	scaled(gauge("DCGM_FI_DEV_SM_CLOCK", "SM clock frequency (in MHz)."), g.SMClock, 1, l)
 	scaled(gauge("DCGM_FI_DEV_MEM_CLOCK", "Memory clock frequency (in MHz)."), g.MemoryClock, 1, l)
 	if g.LastXID != nil {
@@ -173,8 +176,10 @@ func gpuMetrics(s *set, base []pair, sample *gpu.Sample, g *gpu.GPU) {
 		scaled(counter("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", "Double-bit volatile ECC errors."), e.Uncorrected, 1, l)
 		scaled(counter("DCGM_FI_DEV_ECC_SBE_AGG_TOTAL", "Single-bit persistent ECC errors."), e.AggregateCorrected, 1, l)
 		scaled(counter("DCGM_FI_DEV_ECC_DBE_AGG_TOTAL", "Double-bit persistent ECC errors."), e.AggregateUncorrected, 1, l)
-		scaled(counter("DCGM_FI_DEV_CORRECTABLE_REMAPPED_ROWS", "Remapped rows for correctable errors."), e.RemappedCorrectable, 1, l)
-		scaled(counter("DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS", "Remapped rows for uncorrectable errors."), e.RemappedUncorrected, 1, l)
+		scaled(counter("DCGM_FI_DEV_CORRECTABLE_REMAPPED_ROWS", "Remapped rows for correctable errors."),
+			e.RemappedCorrectable, 1, l)
+		scaled(counter("DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS", "Remapped rows for uncorrectable errors."),
+			e.RemappedUncorrected, 1, l)
 		if e.RemapFailed != nil {
 			gauge("DCGM_FI_DEV_ROW_REMAP_FAILURE", "Whether remapping of rows has failed.").add(flag(*e.RemapFailed), l)
 		}
@@ -182,12 +187,14 @@ func gpuMetrics(s *set, base []pair, sample *gpu.Sample, g *gpu.GPU) {
 	scaled(gauge("berth_gpu_pcie_receive_bytes_per_second", "Traffic over PCIe into the GPU."), g.PCIeRx, 1, l)
 	scaled(gauge("berth_gpu_pcie_transmit_bytes_per_second", "Traffic over PCIe out of the GPU."), g.PCIeTx, 1, l)
 	scaled(gauge("berth_gpu_nvlink_receive_bytes_per_second", "Traffic over all NVLinks into the GPU."), g.NVLinkRx, 1, l)
-	scaled(gauge("berth_gpu_nvlink_transmit_bytes_per_second", "Traffic over all NVLinks out of the GPU."), g.NVLinkTx, 1, l)
+	scaled(gauge("berth_gpu_nvlink_transmit_bytes_per_second", "Traffic over all NVLinks out of the GPU."), g.NVLinkTx, 1,
+		l)
 	for _, m := range g.MIG {
 		part := []pair{{"GPU_I_PROFILE", m.Profile}, {"GPU_I_ID", strconv.Itoa(m.GPUInstance)}}
 		scaled(gauge("DCGM_FI_DEV_FB_USED", "Framebuffer memory used (in MiB)."), m.MemoryUsed, mib, l, part)
 		if m.MemoryTotal != nil && m.MemoryUsed != nil {
-			gauge("DCGM_FI_DEV_FB_FREE", "Framebuffer memory free (in MiB).").add(float64(*m.MemoryTotal-*m.MemoryUsed)*mib, l, part)
+			gauge("DCGM_FI_DEV_FB_FREE", "Framebuffer memory free (in MiB).").add(float64(*m.MemoryTotal-*m.MemoryUsed)*mib, l,
+				part)
 		}
 	}
 	for _, why := range g.Throttle {
@@ -197,7 +204,8 @@ func gpuMetrics(s *set, base []pair, sample *gpu.Sample, g *gpu.GPU) {
 
 func hostMetrics(s *set, base []pair, m *gpu.Sample) {
 	gauge := func(name, help string) *family { return s.family(name, "gauge", help) }
-	gauge("berth_sampled_timestamp_seconds", "When the figures were read.").add(float64(m.SampledAt.UnixNano())/float64(time.Second), base)
+	gauge("berth_sampled_timestamp_seconds",
+		"When the figures were read.").add(float64(m.SampledAt.UnixNano())/float64(time.Second), base)
 	scaled(gauge("berth_cpu_percent", "Share of all cores in use."), m.CPU, 1, base)
 	scaled(gauge("berth_load1", "Load average of one minute."), m.Load1, 1, base)
 	scaled(gauge("berth_memory_used_bytes", "Memory in use, without caches."), m.MemoryUsed, 1, base)
@@ -227,6 +235,7 @@ func hostMetrics(s *set, base []pair, m *gpu.Sample) {
 	}
 	for i := range m.Attention {
 		f := &m.Attention[i]
-		gauge("berth_attention", "What wants somebody's attention.").add(1, base, []pair{{"rule", f.Rule}, {"subject", f.Subject}, {"severity", f.Severity}})
+		gauge("berth_attention", "What wants somebody's attention.").add(1, base, []pair{{"rule", f.Rule},
+			{"subject", f.Subject}, {"severity", f.Severity}})
 	}
 }

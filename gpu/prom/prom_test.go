@@ -36,11 +36,15 @@ func labels(m *dto.Metric) map[string]string {
 
 func sample() *gpu.Sample {
 	return &gpu.Sample{SampledAt: time.Unix(1700000000, 0), DriverVersion: "570.1",
-		GPUs: []gpu.GPU{{Index: 1, UUID: "GPU-1", Name: "NVIDIA H100", PCI: "00000000:65:00.0", Utilization: ptr(97.0), MemoryUsed: ptr(int64(3 << 30)), MemoryTotal: ptr(int64(80 << 30)),
-			MemoryReserved: ptr(int64(1 << 30)), Energy: ptr(12.5), Throttle: []string{"power cap"}, LastXID: &gpu.XID{Code: 79}, ECC: &gpu.ECC{Uncorrected: ptr(int64(2)), RemapFailed: ptr(true)}},
+		GPUs: []gpu.GPU{{Index: 1, UUID: "GPU-1", Name: "NVIDIA H100", PCI: "00000000:65:00.0", Utilization: ptr(97.0),
+			MemoryUsed: ptr(int64(3 << 30)), MemoryTotal: ptr(int64(80 << 30)),
+			MemoryReserved: ptr(int64(1 << 30)), Energy: ptr(12.5), Throttle: []string{"power cap"}, LastXID: &gpu.XID{Code: 79},
+			ECC: &gpu.ECC{Uncorrected: ptr(int64(2)), RemapFailed: ptr(true)}},
 			{Index: 2, UUID: "GPU-2", Error: "lost"}},
-		Host:      gpu.Host{CPU: ptr(12.0), Pressure: &gpu.Pressure{IO: 3}, Networks: []gpu.Network{{Name: "eth0", Rx: ptr(int64(5))}}},
-		Disks:     []gpu.Disk{{Mount: "/data\n\"x\"\\", Device: "/dev/sda1", Filesystem: "ext4", Total: ptr(int64(100)), Used: ptr(int64(40))}},
+		Host: gpu.Host{CPU: ptr(12.0), Pressure: &gpu.Pressure{IO: 3},
+			Networks: []gpu.Network{{Name: "eth0", Rx: ptr(int64(5))}}},
+		Disks: []gpu.Disk{{Mount: "/data\n\"x\"\\", Device: "/dev/sda1", Filesystem: "ext4", Total: ptr(int64(100)),
+			Used: ptr(int64(40))}},
 		Attention: []gpu.Finding{{Rule: "disk-full", Subject: "/", Severity: "critical"}}}
 }
 
@@ -55,12 +59,16 @@ func TestNamesAndUnitsAreThoseOfDCGM(t *testing.T) {
 		}
 		return m.Counter.GetValue()
 	}
-	for name, want := range map[string]float64{"DCGM_FI_DEV_GPU_UTIL": 97, "DCGM_FI_DEV_FB_USED": 3072, "DCGM_FI_DEV_FB_RESERVED": 1024, "DCGM_FI_DEV_FB_FREE": 76 * 1024,
-		"DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION": 12500, "DCGM_FI_DEV_XID_ERRORS": 79, "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL": 2, "DCGM_FI_DEV_ROW_REMAP_FAILURE": 1,
-		"berth_up": 1, "berth_cpu_percent": 12, "berth_network_receive_bytes_per_second": 5, "berth_disk_used_bytes": 40, "berth_attention": 1, "berth_gpu_throttled": 1} {
+	for name, want := range map[string]float64{"DCGM_FI_DEV_GPU_UTIL": 97, "DCGM_FI_DEV_FB_USED": 3072,
+		"DCGM_FI_DEV_FB_RESERVED": 1024, "DCGM_FI_DEV_FB_FREE": 76 * 1024,
+		"DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION": 12500, "DCGM_FI_DEV_XID_ERRORS": 79, "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL": 2,
+		"DCGM_FI_DEV_ROW_REMAP_FAILURE": 1,
+		"berth_up":                      1, "berth_cpu_percent": 12, "berth_network_receive_bytes_per_second": 5, "berth_disk_used_bytes": 40,
+		"berth_attention": 1, "berth_gpu_throttled": 1} {
 		require.Equal(t, want, value(name), name)
 	}
-	require.Equal(t, map[string]string{"gpu": "1", "UUID": "GPU-1", "pci_bus_id": "00000000:65:00.0", "device": "nvidia1", "modelName": "NVIDIA H100", "Hostname": "box",
+	require.Equal(t, map[string]string{"gpu": "1", "UUID": "GPU-1", "pci_bus_id": "00000000:65:00.0", "device": "nvidia1",
+		"modelName": "NVIDIA H100", "Hostname": "box",
 		"berth_instance": "vision", "DCGM_FI_DRIVER_VERSION": "570.1"}, labels(got["DCGM_FI_DEV_GPU_UTIL"].Metric[0]))
 	require.Equal(t, "/data\n\"x\"\\", labels(got["berth_disk_used_bytes"].Metric[0])["mountpoint"])
 	// What is not offered is left out, not 0.
@@ -79,7 +87,8 @@ func TestStaleFiguresAreNotGiven(t *testing.T) {
 }
 
 func TestManyHostsAreOneFamilyEach(t *testing.T) {
-	got := read(t, Target{Instance: "a", Sample: sample(), Up: ptr(true)}, Target{Instance: "b", Sample: sample(), Up: ptr(true)}, Target{Instance: "c", Up: ptr(false)})
+	got := read(t, Target{Instance: "a", Sample: sample(), Up: ptr(true)}, Target{Instance: "b", Sample: sample(),
+		Up: ptr(true)}, Target{Instance: "c", Up: ptr(false)})
 	require.Len(t, got["berth_up"].Metric, 3)
 	require.Len(t, got["DCGM_FI_DEV_GPU_UTIL"].Metric, 2)
 	require.Empty(t, read(t))

@@ -33,7 +33,8 @@ type column struct {
 	set   func(r *row, v string) error
 }
 
-// columns are all that are asked for, unless this nvidia-smi says that it does not know one. The first four must be there.
+// columns are all that are asked for, unless this nvidia-smi says that it does not know one. The first four must be
+// there.
 var columns = []column{
 	{"index", func(r *row, v string) (err error) {
 		r.gpu.Index, err = strconv.Atoi(v)
@@ -242,7 +243,8 @@ func complaint(line string) error {
 	switch {
 	case strings.Contains(line, "version mismatch"):
 		return nvml.Failure(nvml.VersionMismatch, "")
-	case strings.Contains(line, "couldn't communicate with the NVIDIA driver"), strings.Contains(line, "Driver Not Loaded"):
+	case strings.Contains(line, "couldn't communicate with the NVIDIA driver"), strings.Contains(line,
+		"Driver Not Loaded"):
 		return nvml.Failure(nvml.DriverNotLoaded, "")
 	case strings.Contains(line, "Insufficient Permissions"), strings.Contains(line, "blocked by the operating system"):
 		return nvml.Failure(nvml.NoPermission, "")

@@ -99,7 +99,8 @@ func (s *source) Read(ctx context.Context) (gpu.Reading, error) {
 		case err != nil:
 			return gpu.Reading{}, err
 		case !at.IsZero() && time.Since(at) > limit:
-			return gpu.Reading{}, fmt.Errorf("%w: nvidia-smi has said nothing for %v: the driver hangs", gpu.ErrTimeout, time.Since(at).Round(time.Second))
+			return gpu.Reading{}, fmt.Errorf("%w: nvidia-smi has said nothing for %v: the driver hangs", gpu.ErrTimeout,
+				time.Since(at).Round(time.Second))
 		case !at.IsZero():
 			r := gpu.Reading{At: at.UTC(), Source: s.Name(), DriverVersion: last.driver, GPUs: last.gpus, Processes: apps}
 			if r.GPUs == nil {
@@ -195,7 +196,8 @@ func (s *source) stream(ctx context.Context, cols []column, every time.Duration)
 	for i, c := range cols {
 		names[i] = c.field
 	}
-	cmd := command(ctx, s.path, "--query-gpu="+strings.Join(names, ","), "--format=csv,noheader,nounits", "-lms", strconv.Itoa(int(every.Milliseconds())))
+	cmd := command(ctx, s.path, "--query-gpu="+strings.Join(names, ","), "--format=csv,noheader,nounits", "-lms",
+		strconv.Itoa(int(every.Milliseconds())))
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return "", fmt.Errorf("starting nvidia-smi: %w", err)

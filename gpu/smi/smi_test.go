@@ -33,7 +33,8 @@ func open(t *testing.T) gpu.Source {
 // until reads until a reading fits.
 func until(t *testing.T, s gpu.Source, fits func(gpu.Reading, error) bool) (r gpu.Reading, err error) {
 	t.Helper()
-	require.Eventually(t, func() bool { r, err = s.Read(t.Context()); return fits(r, err) }, 2*time.Minute, 20*time.Millisecond)
+	require.Eventually(t, func() bool { r, err = s.Read(t.Context()); return fits(r, err) }, 2*time.Minute,
+		20*time.Millisecond)
 	return r, err
 }
 
@@ -153,7 +154,8 @@ func TestPace(t *testing.T) {
 	script(t, "case \"$*\" in *-lms*) echo \"${@##*-lms }\" | sed 's/.* //' >>"+log+";; esac\nexec "+f.SMI+" \"$@\"\n")
 	s := open(t)
 	s.(*source).Every(10 * time.Second)
-	require.Eventually(t, func() bool { b, _ := os.ReadFile(log); return string(b) == "1000\n10000\n" }, 2*time.Minute, 20*time.Millisecond)
+	require.Eventually(t, func() bool { b, _ := os.ReadFile(log); return string(b) == "1000\n10000\n" }, 2*time.Minute,
+		20*time.Millisecond)
 	_, err := s.Read(t.Context())
 	require.NoError(t, err)
 	s.(*source).Every(10 * time.Millisecond) // as often as ever
@@ -192,8 +194,10 @@ func TestParseLine(t *testing.T) {
 	r, err = parseLine("0, 1, GPU-1, n, 0000, 570, [GPU requires reset], [N/A]", few)
 	require.NoError(t, err)
 	require.Contains(t, r.gpu.Error, "requires reset")
-	for _, bad := range []string{"", "0, 1, GPU-1, n, 0000, 570, 100", "x, 1, GPU-1, n, 0000, 570, 1, 1", "-1, 1, GPU-1, n, 0000, 570, 1, 1",
-		"0, 1, GPU-1, n, 0000, 570, 1e99, 1", "0, 1, GPU-1, n, 0000, 570, NaN, 1", "[N/A], 1, GPU-1, n, 0000, 570, 1, 1", "0, 1, GPU-1, n, 0000, 570, 1, 1, 1",
+	for _, bad := range []string{"", "0, 1, GPU-1, n, 0000, 570, 100", "x, 1, GPU-1, n, 0000, 570, 1, 1",
+		"-1, 1, GPU-1, n, 0000, 570, 1, 1",
+		"0, 1, GPU-1, n, 0000, 570, 1e99, 1", "0, 1, GPU-1, n, 0000, 570, NaN, 1", "[N/A], 1, GPU-1, n, 0000, 570, 1, 1",
+		"0, 1, GPU-1, n, 0000, 570, 1, 1, 1",
 		"0, 1, GPU-1, n, 0000, 5", strings.Repeat("x", maxLine+1)} {
 		_, err := parseLine(bad, few)
 		require.Error(t, err, "%.40q", bad)
@@ -220,9 +224,11 @@ func TestRounds(t *testing.T) {
 }
 
 func TestParseApps(t *testing.T) {
-	got := parseApps("GPU-a, 12, 100\nGPU-b, 13, [N/A]\nGPU-c, 14, 5\nGPU-a, x, 5\nGPU-a, -1, 5\nGPU-a, 15\n", map[string]int{"GPU-a": 0, "GPU-b": 1})
+	got := parseApps("GPU-a, 12, 100\nGPU-b, 13, [N/A]\nGPU-c, 14, 5\nGPU-a, x, 5\nGPU-a, -1, 5\nGPU-a, 15\n",
+		map[string]int{"GPU-a": 0, "GPU-b": 1})
 	memory := int64(100 << 20)
-	require.Equal(t, []gpu.GPUProcess{{PID: 12, GPU: 0, Kind: "compute", Memory: &memory}, {PID: 13, GPU: 1, Kind: "compute"}}, got)
+	require.Equal(t, []gpu.GPUProcess{{PID: 12, GPU: 0, Kind: "compute", Memory: &memory},
+		{PID: 13, GPU: 1, Kind: "compute"}}, got)
 }
 
 func FuzzParseLine(f *testing.F) {

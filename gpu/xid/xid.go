@@ -63,5 +63,6 @@ func Look(code int) Entry {
 // Event is a gpu.XID that happened at a time.
 func Event(code int, at time.Time) gpu.XID {
 	e := Look(code)
-	return gpu.XID{Code: code, At: at, Meaning: e.Meaning, Advice: e.Advice, Application: e.Application, Severity: e.Severity}
+	return gpu.XID{Code: code, At: at, Meaning: e.Meaning, Advice: e.Advice, Application: e.Application,
+		Severity: e.Severity}
 }

@@ -90,7 +90,8 @@ func ask(e *screen.Env, verb string, rows []*data.Row) *dialog.Confirm {
 			break
 		}
 		if many {
-			c.Lost = append(c.Lost, fmt.Sprintf("The disks of %d instances and all files on them. They do not come back.", deleted))
+			c.Lost = append(c.Lost, fmt.Sprintf("The disks of %d instances and all files on them. They do not come back.",
+				deleted))
 			c.Type = strconv.Itoa(len(rows))
 			break
 		}
@@ -149,5 +150,6 @@ func rates(rows []*data.Row) string {
 	if stop == 0 {
 		return fmt.Sprintf("It costs %s an hour now, and nothing when stopped.", money.USD(run))
 	}
-	return fmt.Sprintf("It costs %s an hour now; its disk and address go on at %s an hour.", money.USD(run), money.USD(stop))
+	return fmt.Sprintf("It costs %s an hour now; its disk and address go on at %s an hour.", money.USD(run),
+		money.USD(stop))
 }

@@ -73,7 +73,8 @@ func Commands(e *screen.Env, rows []*data.Row) tea.Cmd {
 		if v != "show" {
 			detail = Why(e, rows[0], v)
 		}
-		m.Items = append(m.Items, dialog.Item{Label: c, Detail: detail, Do: screen.Send(screen.Copy{What: "the command line", Text: c})})
+		m.Items = append(m.Items, dialog.Item{Label: c, Detail: detail, Do: screen.Send(screen.Copy{What: "the command line",
+			Text: c})})
 	}
 	for _, c := range []string{"berth ls", "berth events " + shellquote.Word(e.Store.Ref(rows[0]))} {
 		m.Items = append(m.Items, dialog.Item{Label: c, Do: screen.Send(screen.Copy{What: "the command line", Text: c})})

@@ -53,7 +53,8 @@ func OnSnapshot(e *screen.Env, verb string, r *data.Row, name string, then func(
 		}
 		return tea.BatchMsg{screen.Send(d), func() tea.Msg { return then(d.Err) }}
 	}
-	doing := map[string]string{Snapshot: "taking the snapshot " + name + " of ", Restore: "going back to " + name + " on ", DropSnapshot: "deleting the snapshot " + name + " of "}[verb]
+	doing := map[string]string{Snapshot: "taking the snapshot " + name + " of ", Restore: "going back to " + name + " on ",
+		DropSnapshot: "deleting the snapshot " + name + " of "}[verb]
 	return tea.Sequence(screen.Info(doing+r.Name+"   $ "+SnapshotCommand(e, verb, r, name)), call)
 }
 

@@ -26,8 +26,10 @@ type tracked struct {
 
 // wanted lists the private modes that matter and what they should be afterwards.
 var wanted = map[int]bool{
-	1: false, 5: false, 6: false, 7: true, 9: false, 25: true, 47: false, 66: false, 1000: false, 1001: false, 1002: false, 1003: false,
-	1004: false, 1005: false, 1006: false, 1015: false, 1016: false, 1047: false, 1049: false, 2004: false, 2026: false, 2031: false, 2048: false,
+	1: false, 5: false, 6: false, 7: true, 9: false, 25: true, 47: false, 66: false, 1000: false, 1001: false, 1002: false,
+	1003: false,
+	1004: false, 1005: false, 1006: false, 1015: false, 1016: false, 1047: false, 1049: false, 2004: false, 2026: false,
+	2031: false, 2048: false,
 }
 
 // The states of the little parser.

@@ -109,7 +109,9 @@ func (s *Attention) build() {
 		}
 	})
 	slices.SortFunc(s.rows, func(a, b finding) int {
-		return cmp.Or(cmp.Compare(quiet(a, now), quiet(b, now)), cmp.Compare(data.Rank(b.a.Severity), data.Rank(a.a.Severity)), b.a.Since.Compare(a.a.Since), strings.Compare(a.ref, b.ref), strings.Compare(a.a.ID, b.a.ID))
+		return cmp.Or(cmp.Compare(quiet(a, now), quiet(b, now)), cmp.Compare(data.Rank(b.a.Severity),
+			data.Rank(a.a.Severity)), b.a.Since.Compare(a.a.Since), strings.Compare(a.ref, b.ref), strings.Compare(a.a.ID,
+			b.a.ID))
 	})
 	for i, f := range s.rows {
 		if f.id == was.id && f.a.ID == was.a.ID {
@@ -175,16 +177,19 @@ func (s *Attention) attend(f finding, r api.AttentionRequest) tea.Cmd {
 var mutes = []struct {
 	name string
 	d    time.Duration
-}{{"1 hour", time.Hour}, {"8 hours", 8 * time.Hour}, {"1 day", 24 * time.Hour}, {"1 week", 7 * 24 * time.Hour}, {"30 days", 30 * 24 * time.Hour}}
+}{{"1 hour", time.Hour}, {"8 hours", 8 * time.Hour}, {"1 day", 24 * time.Hour}, {"1 week", 7 * 24 * time.Hour},
+	{"30 days", 30 * 24 * time.Hour}}
 
 func (s *Attention) mute() tea.Cmd {
 	f := s.rows[s.at]
 	m := &dialog.Menu{Title: "Keep " + f.a.Rule + " quiet on " + f.ref}
 	if f.a.MutedUntil != nil {
-		m.Items = append(m.Items, dialog.Item{Label: "not any more", Detail: "show it again", Do: s.attend(f, api.AttentionRequest{})})
+		m.Items = append(m.Items, dialog.Item{Label: "not any more", Detail: "show it again",
+			Do: s.attend(f, api.AttentionRequest{})})
 	}
 	for _, x := range mutes {
-		m.Items = append(m.Items, dialog.Item{Label: x.name, Do: s.attend(f, api.AttentionRequest{MuteSeconds: x.d.Seconds()})})
+		m.Items = append(m.Items, dialog.Item{Label: x.name,
+			Do: s.attend(f, api.AttentionRequest{MuteSeconds: x.d.Seconds()})})
 	}
 	return s.e.Send(screen.Show{Dialog: m})
 }
@@ -211,36 +216,46 @@ func (s *Attention) Keys() []key.Binding {
 	}
 	step := func(n int) func() tea.Cmd { return func() tea.Cmd { s.move(n); return nil } }
 	bs := []key.Binding{
-		{Keys: []string{"enter"}, Label: "open", Group: acts, Desc: "Show the instance that the finding is about.", Why: none, Do: open("detail")},
-		{Keys: []string{"f"}, Label: "figures", Group: acts, Desc: "Its GPUs, processes, disks and their history, live.", Why: none, Do: open("top")},
-		{Keys: []string{"a"}, Label: ack, Group: acts, Desc: "Hide it until it goes and comes again, or take that back.", Why: ro, Do: func() tea.Cmd {
-			f := s.rows[s.at]
-			return s.attend(f, api.AttentionRequest{Acknowledge: !f.a.Acknowledged})
-		}},
-		{Keys: []string{"m"}, Label: "mute", Group: acts, Desc: "Keep its rule quiet on this instance for a while.", Why: ro, Do: s.mute},
-		{Keys: []string{"w"}, Label: "all", Group: look, Desc: "Show those that were acknowledged or muted too, or not.", Do: func() tea.Cmd { s.all = !s.all; s.build(); return nil }},
-		{Keys: []string{"/"}, Label: "filter", Group: look, Desc: "Show only what matches; ! for what does not.", Do: func() tea.Cmd { s.typing = true; return nil }},
+		{Keys: []string{"enter"}, Label: "open", Group: acts, Desc: "Show the instance that the finding is about.", Why: none,
+			Do: open("detail")},
+		{Keys: []string{"f"}, Label: "figures", Group: acts, Desc: "Its GPUs, processes, disks and their history, live.",
+			Why: none, Do: open("top")},
+		{Keys: []string{"a"}, Label: ack, Group: acts, Desc: "Hide it until it goes and comes again, or take that back.",
+			Why: ro, Do: func() tea.Cmd {
+				f := s.rows[s.at]
+				return s.attend(f, api.AttentionRequest{Acknowledge: !f.a.Acknowledged})
+			}},
+		{Keys: []string{"m"}, Label: "mute", Group: acts, Desc: "Keep its rule quiet on this instance for a while.", Why: ro,
+			Do: s.mute},
+		{Keys: []string{"w"}, Label: "all", Group: look, Desc: "Show those that were acknowledged or muted too, or not.",
+			Do: func() tea.Cmd { s.all = !s.all; s.build(); return nil }},
+		{Keys: []string{"/"}, Label: "filter", Group: look, Desc: "Show only what matches; ! for what does not.",
+			Do: func() tea.Cmd { s.typing = true; return nil }},
 		{Keys: []string{"y"}, Label: "copy", Group: look, Desc: "Copy the finding.", Why: none, Do: func() tea.Cmd {
 			f := s.rows[s.at]
 			return s.e.Send(screen.Copy{What: "the finding", Text: f.ref + ": " + f.a.Subject + ": " + f.a.Text})
 		}},
-		{Keys: []string{"t"}, Group: acts, Desc: "Give this terminal to a shell on the instance; enter ~ . comes back.", Why: none, Do: func() tea.Cmd {
-			if r := s.Subjects(); len(r) > 0 {
-				if why := action.Why(s.e, r[0], action.Shell); why != "" {
-					return screen.Warn(why)
+		{Keys: []string{"t"}, Group: acts, Desc: "Give this terminal to a shell on the instance; enter ~ . comes back.",
+			Why: none, Do: func() tea.Cmd {
+				if r := s.Subjects(); len(r) > 0 {
+					if why := action.Why(s.e, r[0], action.Shell); why != "" {
+						return screen.Warn(why)
+					}
 				}
-			}
-			return action.Do(s.e, action.Shell, s.Subjects())
-		}},
+				return action.Do(s.e, action.Shell, s.Subjects())
+			}},
 		{Keys: []string{"down", "j"}, Show: "↓ j", Group: move, Desc: "Down.", Do: step(1)},
 		{Keys: []string{"up", "k"}, Show: "↑ k", Group: move, Desc: "Up.", Do: step(-1)},
 		{Keys: []string{"g", "home"}, Show: "g", Group: move, Desc: "To the worst.", Do: step(-1 << 30)},
 		{Keys: []string{"G", "end"}, Show: "G", Group: move, Desc: "To the end.", Do: step(1 << 30)},
-		{Keys: []string{"pgdown", "ctrl+f"}, Show: "pgdn", Group: move, Desc: "A page down.", Do: func() tea.Cmd { s.move(max(1, s.view)); return nil }},
-		{Keys: []string{"pgup", "ctrl+b"}, Show: "pgup", Group: move, Desc: "A page up.", Do: func() tea.Cmd { s.move(-max(1, s.view)); return nil }},
+		{Keys: []string{"pgdown", "ctrl+f"}, Show: "pgdn", Group: move, Desc: "A page down.",
+			Do: func() tea.Cmd { s.move(max(1, s.view)); return nil }},
+		{Keys: []string{"pgup", "ctrl+b"}, Show: "pgup", Group: move, Desc: "A page up.",
+			Do: func() tea.Cmd { s.move(-max(1, s.view)); return nil }},
 	}
 	if s.in.Value() != "" || s.all {
-		bs = append(bs, key.Binding{Keys: []string{"esc"}, Group: look, Desc: "Take the filter away.", Do: func() tea.Cmd { s.in.Set(""); s.all = false; s.build(); return nil }})
+		bs = append(bs, key.Binding{Keys: []string{"esc"}, Group: look, Desc: "Take the filter away.",
+			Do: func() tea.Cmd { s.in.Set(""); s.all = false; s.build(); return nil }})
 	}
 	return bs
 }
@@ -252,7 +267,8 @@ func (s *Attention) Mouse(m tea.MouseMsg) tea.Cmd {
 		s.move(3)
 	case m.Button == tea.MouseButtonWheelUp:
 		s.move(-3)
-	case m.Action == tea.MouseActionPress && m.Button == tea.MouseButtonLeft && m.Y > 0 && m.Y <= s.view && s.top+m.Y-1 < len(s.rows):
+	case m.Action == tea.MouseActionPress && m.Button == tea.MouseButtonLeft && m.Y > 0 && m.Y <= s.view &&
+		s.top+m.Y-1 < len(s.rows):
 		s.at = s.top + m.Y - 1
 	}
 	return nil

@@ -23,7 +23,8 @@ func (s *Attention) Draw(p *draw.Page) {
 		case s.e.Store.FigErr != nil:
 			l.Text(t.Warn, "The service tells no figures: ").Text(t.Dim, s.e.Store.FigErr.Error())
 		case s.hidden > 0:
-			l.Glyph(t.Good, t.Check).Space(1).Text(t.Text, fmt.Sprintf("Nothing new. %d acknowledged or muted: ", s.hidden)).Text(t.Key, "w").Text(t.Dim, " shows them.")
+			l.Glyph(t.Good, t.Check).Space(1).Text(t.Text, fmt.Sprintf("Nothing new. %d acknowledged or muted: ",
+				s.hidden)).Text(t.Key, "w").Text(t.Dim, " shows them.")
 		default:
 			l.Glyph(t.Good, t.Check).Space(1).Text(t.Text, "Nothing wants attention.")
 		}
@@ -61,7 +62,8 @@ func (s *Attention) Draw(p *draw.Page) {
 	if w < 60 {
 		name, subject = 10, 8
 	}
-	p.Line(theme.Ground).Space(4).Cell(t.Dim, "SINCE", 6, false).Cell(t.Dim, "INSTANCE", name+2, false).Cell(t.Dim, "WHAT", subject+2, false).Text(t.Dim, "WHAT IS THE MATTER")
+	p.Line(theme.Ground).Space(4).Cell(t.Dim, "SINCE", 6, false).Cell(t.Dim, "INSTANCE", name+2, false).Cell(t.Dim, "WHAT",
+		subject+2, false).Text(t.Dim, "WHAT IS THE MATTER")
 	now := s.e.Clock()
 	for i := s.top; i < len(s.rows) && i < s.top+s.view; i++ {
 		x := s.rows[i]

@@ -84,8 +84,10 @@ func (c *Console) Keys() []key.Binding {
 		{Keys: []string{"up", "k"}, Show: "↑ k", Group: move, Desc: "Up.", Do: step(-1)},
 		{Keys: []string{"g", "home"}, Show: "g", Label: "top", Group: move, Desc: "To the beginning.", Do: step(-1 << 30)},
 		{Keys: []string{"G", "end"}, Show: "G", Label: "end", Group: move, Desc: "To the end.", Do: step(1 << 30)},
-		{Keys: []string{"pgdown", "ctrl+f"}, Show: "pgdn", Group: move, Desc: "A page down.", Do: func() tea.Cmd { c.top += c.view; return nil }},
-		{Keys: []string{"pgup", "ctrl+b"}, Show: "pgup", Group: move, Desc: "A page up.", Do: func() tea.Cmd { c.top -= c.view; return nil }},
+		{Keys: []string{"pgdown", "ctrl+f"}, Show: "pgdn", Group: move, Desc: "A page down.",
+			Do: func() tea.Cmd { c.top += c.view; return nil }},
+		{Keys: []string{"pgup", "ctrl+b"}, Show: "pgup", Group: move, Desc: "A page up.",
+			Do: func() tea.Cmd { c.top -= c.view; return nil }},
 	}
 }
 

@@ -18,7 +18,8 @@ type Row struct {
 func (r *Row) Haystack() string {
 	if r.hay == "" {
 		var b strings.Builder
-		for _, s := range []string{r.Name, string(r.State), r.Backend, r.Size, r.Region, r.Owner, r.AssignedTo, r.Address, r.Image} {
+		for _, s := range []string{r.Name, string(r.State), r.Backend, r.Size, r.Region, r.Owner, r.AssignedTo, r.Address,
+			r.Image} {
 			if s != "" {
 				b.WriteString(s)
 				b.WriteByte(' ')
@@ -75,7 +76,8 @@ type Store struct {
 
 // NewStore returns an empty store.
 func NewStore() *Store {
-	return &Store{rows: map[string]*Row{}, names: map[string]int{}, ops: map[string]*api.Operation{}, figs: map[string]*Figures{}, told: map[told]time.Time{}}
+	return &Store{rows: map[string]*Row{}, names: map[string]int{}, ops: map[string]*api.Operation{},
+		figs: map[string]*Figures{}, told: map[told]time.Time{}}
 }
 
 // Apply takes a delta in and returns the rows that are new.

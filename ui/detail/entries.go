@@ -70,7 +70,8 @@ func (d *Detail) build() []entry {
 				ago = " for " + a
 			}
 		}
-		out = append(out, entry{label: "state", glyph: t.StateGlyph(in.State), gs: t.State(in.State), value: action.Word(in.State) + ago, st: t.State(in.State), copy: string(in.State)})
+		out = append(out, entry{label: "state", glyph: t.StateGlyph(in.State), gs: t.State(in.State),
+			value: action.Word(in.State) + ago, st: t.State(in.State), copy: string(in.State)})
 	}
 	field("reason", in.StateReason)
 	if in.ObservedAt != nil && !gone {
@@ -146,7 +147,8 @@ func (d *Detail) build() []entry {
 	if len(in.Notes) > 0 {
 		head(1, "Good to know")
 		for _, n := range in.Notes {
-			out = append(out, entry{side: 1, label: "note", glyph: t.Bullet, gs: t.Busy, value: n, st: t.Text, wrap: true, copy: n})
+			out = append(out, entry{side: 1, label: "note", glyph: t.Bullet, gs: t.Busy, value: n, st: t.Text, wrap: true,
+				copy: n})
 		}
 	}
 	out = d.missing(out, in)
@@ -192,8 +194,10 @@ func (d *Detail) operation(out []entry, op *api.Operation) []entry {
 		if name == "" {
 			name = s.Name
 		}
-		out = append(out, entry{side: 1, label: "step", glyph: t.OpGlyph(s.State), gs: gs, value: name, tail: took, st: st, wrap: true, copy: name})
-		if msg := stepMessage(&s); msg != "" && (s.State == api.OpRunning && len(s.Parts) == 0 || s.State == api.OpFailed || s.State == api.OpSkipped) {
+		out = append(out, entry{side: 1, label: "step", glyph: t.OpGlyph(s.State), gs: gs, value: name, tail: took, st: st,
+			wrap: true, copy: name})
+		if msg := stepMessage(&s); msg != "" && (s.State == api.OpRunning && len(s.Parts) == 0 || s.State == api.OpFailed ||
+			s.State == api.OpSkipped) {
 			out = append(out, entry{side: 1, label: "message", glyph: " ", value: msg, st: t.Dim, wrap: true, copy: msg})
 		}
 		for _, p := range s.Parts {
@@ -201,9 +205,11 @@ func (d *Detail) operation(out []entry, op *api.Operation) []entry {
 		}
 	}
 	if e := op.Error; e != nil {
-		out = append(out, entry{side: 1, label: "error", glyph: t.Cross, gs: t.Bad, value: e.Message, st: t.Bad, wrap: true, copy: e.Message})
+		out = append(out, entry{side: 1, label: "error", glyph: t.Cross, gs: t.Bad, value: e.Message, st: t.Bad, wrap: true,
+			copy: e.Message})
 		if e.Hint != "" {
-			out = append(out, entry{side: 1, label: "hint", glyph: t.Arrow, gs: t.Accent, value: e.Hint, st: t.Text, wrap: true, copy: e.Hint})
+			out = append(out, entry{side: 1, label: "hint", glyph: t.Arrow, gs: t.Accent, value: e.Hint, st: t.Text, wrap: true,
+				copy: e.Hint})
 		}
 	}
 	return out
@@ -215,13 +221,15 @@ func stepMessage(s *api.Step) string {
 		return s.Message
 	}
 	done := min(max(s.DoneBytes, 0), s.TotalBytes)
-	return fmt.Sprintf("%s: %s of %s (%d%%)", s.Message, money.Bytes(done), money.Bytes(s.TotalBytes), done*100/s.TotalBytes)
+	return fmt.Sprintf("%s: %s of %s (%d%%)", s.Message, money.Bytes(done), money.Bytes(s.TotalBytes),
+		done*100/s.TotalBytes)
 }
 
 // part is the line of one step of a set-up.
 func (d *Detail) part(p *api.StepPart) entry {
 	t := d.e.Theme
-	e := entry{side: 1, label: "part", glyph: " " + t.OpGlyph(p.State), gs: t.Dim, value: p.Title, st: t.Dim, wrap: true, copy: p.Title}
+	e := entry{side: 1, label: "part", glyph: " " + t.OpGlyph(p.State), gs: t.Dim, value: p.Title, st: t.Dim, wrap: true,
+		copy: p.Title}
 	switch p.State {
 	case api.OpSucceeded:
 		e.gs, e.st = t.Good, t.Text
@@ -252,7 +260,8 @@ func (d *Detail) missing(out []entry, in *api.Instance) []entry {
 		has  bool
 		name string
 		verb string
-	}{{c.Start, "start", "start"}, {c.Stop, "stop", "stop"}, {c.Restart, "restart", "restart"}, {c.Delete || in.Adopted, "delete", "delete"}, {c.Exec, "exec", "shell"}, {c.Console, "console", "console"}} {
+	}{{c.Start, "start", "start"}, {c.Stop, "stop", "stop"}, {c.Restart, "restart", "restart"}, {c.Delete || in.Adopted,
+		"delete", "delete"}, {c.Exec, "exec", "shell"}, {c.Console, "console", "console"}} {
 		if x.has {
 			continue
 		}
@@ -269,7 +278,8 @@ func (d *Detail) missing(out []entry, in *api.Instance) []entry {
 		if i == 0 {
 			out = append(out, entry{side: 1, head: true, label: "Not possible here"})
 		}
-		out = append(out, entry{side: 1, label: "reason", glyph: t.Cross, gs: t.Dim, value: strings.Join(verbs[why], ", ") + ": " + why, st: t.Dim, wrap: true, copy: why})
+		out = append(out, entry{side: 1, label: "reason", glyph: t.Cross, gs: t.Dim, value: strings.Join(verbs[why], ", ") +
+			": " + why, st: t.Dim, wrap: true, copy: why})
 	}
 	return out
 }
@@ -288,7 +298,8 @@ func (d *Detail) recent(out []entry, r *data.Row) []entry {
 	}
 	for _, list := range [][]api.Event{d.e.Store.Events(), d.past} {
 		for i := len(list) - 1; i >= 0 && len(evs) < 4*maxRecent; i-- {
-			if ev := list[i]; (ev.InstanceID == r.ID || ev.InstanceID == "" && ev.Instance == r.Name) && !seen[ev.Seq] && (op == "" || ev.OperationID != op) {
+			if ev := list[i]; (ev.InstanceID == r.ID || ev.InstanceID == "" && ev.Instance == r.Name) && !seen[ev.Seq] &&
+				(op == "" || ev.OperationID != op) {
 				seen[ev.Seq] = true
 				evs = append(evs, ev)
 			}
@@ -299,7 +310,8 @@ func (d *Detail) recent(out []entry, r *data.Row) []entry {
 		if i == 0 {
 			out = append(out, entry{side: 1, head: true, label: "Lately"})
 		}
-		out = append(out, entry{side: 1, label: "event", glyph: fmt.Sprintf("%3s", d.e.Age(ev.Time)), gs: t.Dim, value: ev.Message, st: t.Level(ev.Level), wrap: true, copy: ev.Message})
+		out = append(out, entry{side: 1, label: "event", glyph: fmt.Sprintf("%3s", d.e.Age(ev.Time)), gs: t.Dim,
+			value: ev.Message, st: t.Level(ev.Level), wrap: true, copy: ev.Message})
 	}
 	return out
 }

@@ -25,9 +25,11 @@ func (d *Detail) findings(out []entry) []entry {
 		}
 		g, st := t.Severity(data.Rank(a.Severity))
 		what := a.Subject + ": " + a.Text
-		out = append(out, entry{side: 1, label: "finding", glyph: g, gs: st, value: what, st: t.Text, wrap: true, copy: what, tail: d.e.Age(a.Since)})
+		out = append(out, entry{side: 1, label: "finding", glyph: g, gs: st, value: what, st: t.Text, wrap: true, copy: what,
+			tail: d.e.Age(a.Since)})
 		if a.Advice != "" {
-			out = append(out, entry{side: 1, label: "advice", glyph: t.Arrow, gs: t.Dim, value: a.Advice, st: t.Dim, wrap: true, copy: a.Advice})
+			out = append(out, entry{side: 1, label: "advice", glyph: t.Arrow, gs: t.Dim, value: a.Advice, st: t.Dim, wrap: true,
+				copy: a.Advice})
 		}
 	}
 	return out

@@ -196,25 +196,35 @@ func (s *Events) Keys() []key.Binding {
 		none = "there is no event here"
 	}
 	bs := []key.Binding{
-		{Keys: []string{"enter"}, Label: "instance", Group: look, Desc: "Show the instance that the event is about.", Why: none, Do: s.open},
+		{Keys: []string{"enter"}, Label: "instance", Group: look, Desc: "Show the instance that the event is about.",
+			Why: none, Do: s.open},
 		{Keys: []string{"y"}, Label: "copy", Group: look, Desc: "Copy the event.", Why: none, Do: func() tea.Cmd {
 			e := s.rows[s.at]
-			return s.e.Send(screen.Copy{What: "the event", Text: fmt.Sprintf("%s %s %s %s", e.Time.UTC().Format(time.RFC3339), e.Level, e.Instance, e.Message)})
+			return s.e.Send(screen.Copy{What: "the event", Text: fmt.Sprintf("%s %s %s %s", e.Time.UTC().Format(time.RFC3339),
+				e.Level, e.Instance, e.Message)})
 		}},
-		{Keys: []string{"/"}, Label: "filter", Group: look, Desc: "Show only what matches; ! for what does not.", Do: func() tea.Cmd { s.typing = true; return nil }},
-		{Keys: []string{"w"}, Label: "warnings", Group: look, Desc: "Show only warnings and errors, or all.", Do: func() tea.Cmd { s.onlyBad = !s.onlyBad; s.filter(); return nil }},
-		{Keys: []string{"f", "G", "end"}, Show: "G", Label: "follow", Group: look, Desc: "To the newest, and follow.", Do: step(1 << 30)},
-		{Keys: []string{"c", "Y"}, Show: "c", Group: look, Desc: "Copy the command line that shows the same.", Do: func() tea.Cmd {
-			return s.e.Send(screen.Copy{What: "the command line", Text: strings.TrimSpace("berth events "+s.instance) + " --follow"})
-		}},
+		{Keys: []string{"/"}, Label: "filter", Group: look, Desc: "Show only what matches; ! for what does not.",
+			Do: func() tea.Cmd { s.typing = true; return nil }},
+		{Keys: []string{"w"}, Label: "warnings", Group: look, Desc: "Show only warnings and errors, or all.",
+			Do: func() tea.Cmd { s.onlyBad = !s.onlyBad; s.filter(); return nil }},
+		{Keys: []string{"f", "G", "end"}, Show: "G", Label: "follow", Group: look, Desc: "To the newest, and follow.",
+			Do: step(1 << 30)},
+		{Keys: []string{"c", "Y"}, Show: "c", Group: look, Desc: "Copy the command line that shows the same.",
+			Do: func() tea.Cmd {
+				return s.e.Send(screen.Copy{What: "the command line", Text: strings.TrimSpace("berth events "+s.instance) +
+					" --follow"})
+			}},
 		{Keys: []string{"down", "j"}, Show: "↓ j", Group: move, Desc: "Down.", Do: step(1)},
 		{Keys: []string{"up", "k"}, Show: "↑ k", Group: move, Desc: "Up.", Do: step(-1)},
 		{Keys: []string{"g", "home"}, Show: "g", Group: move, Desc: "To the oldest.", Do: step(-1 << 30)},
-		{Keys: []string{"pgdown", "ctrl+f"}, Show: "pgdn", Group: move, Desc: "A page down.", Do: func() tea.Cmd { s.move(s.view); return nil }},
-		{Keys: []string{"pgup", "ctrl+b"}, Show: "pgup", Group: move, Desc: "A page up.", Do: func() tea.Cmd { s.move(-s.view); return nil }},
+		{Keys: []string{"pgdown", "ctrl+f"}, Show: "pgdn", Group: move, Desc: "A page down.",
+			Do: func() tea.Cmd { s.move(s.view); return nil }},
+		{Keys: []string{"pgup", "ctrl+b"}, Show: "pgup", Group: move, Desc: "A page up.",
+			Do: func() tea.Cmd { s.move(-s.view); return nil }},
 	}
 	if s.in.Value() != "" {
-		bs = append(bs, key.Binding{Keys: []string{"esc"}, Group: look, Desc: "Take the filter away.", Do: func() tea.Cmd { s.in.Set(""); s.filter(); return nil }})
+		bs = append(bs, key.Binding{Keys: []string{"esc"}, Group: look, Desc: "Take the filter away.",
+			Do: func() tea.Cmd { s.in.Set(""); s.filter(); return nil }})
 	}
 	return bs
 }

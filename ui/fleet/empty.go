@@ -30,7 +30,8 @@ func (f *Fleet) drawEmpty(p *draw.Page) {
 	}
 	type way struct{ key, what, more string }
 	ways := []way{
-		{"n enter", "a workstation on this computer, and its shell", "n shows what it will be, enter makes it; in the shell, enter ~ . comes back"},
+		{"n enter", "a workstation on this computer, and its shell",
+			"n shows what it will be, enter makes it; in the shell, enter ~ . comes back"},
 		{"a", "adopt a machine", "one that you can ssh to, or this computer itself; your files stay as they are"},
 		{"?", "help", "what every key does, and a page for each screen"},
 		{"q", "leave", "whatever runs goes on running"},
@@ -39,7 +40,8 @@ func (f *Fleet) drawEmpty(p *draw.Page) {
 		ways[0] = way{"n", "make a workstation", "with a shell and an agent of its own, by " + b + " or on this computer"}
 	}
 	if f.e.LocalGPUs {
-		ways[0], ways[1] = way{"a enter", "this computer itself, and a shell on it", "it has GPUs: adopt it, and work with your own home, as you are logged in now"}, ways[0]
+		ways[0], ways[1] = way{"a enter", "this computer itself, and a shell on it",
+			"it has GPUs: adopt it, and work with your own home, as you are logged in now"}, ways[0]
 	}
 	if f.e.ReadOnly {
 		ways = ways[2:]

@@ -163,7 +163,8 @@ func gpusCell(f *Fleet, l *draw.Line, r *data.Row, w int) {
 }
 
 // figureCell writes a figure, grey where it is not that of now.
-func figureCell(get func(f *Fleet, fig *data.Figures, w int) (string, theme.Style), right bool) func(*Fleet, *draw.Line, *data.Row, int) {
+func figureCell(get func(f *Fleet, fig *data.Figures, w int) (string, theme.Style), right bool) func(*Fleet, *draw.Line,
+	*data.Row, int) {
 	return func(f *Fleet, l *draw.Line, r *data.Row, w int) {
 		fig := f.e.Store.Figures(r.ID)
 		if fig == nil || !fig.Known {

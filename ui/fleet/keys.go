@@ -58,42 +58,63 @@ func (f *Fleet) Keys() []key.Binding {
 			Do: func() tea.Cmd { return e.Send(screen.Open{Name: "detail", Arg: r.ID}) }},
 		{Keys: []string{"n"}, Label: "new", Group: acts, Desc: "Make an instance.", Why: readOnly,
 			Do: func() tea.Cmd { return e.Send(screen.Open{Name: "create"}) }},
-		{Keys: []string{"t"}, Label: "shell", Group: acts, Desc: "Give this terminal to a shell on the instance; enter ~ . comes back.", Why: action.Why(e, r, action.Shell), Do: on(action.Shell)},
-		{Keys: []string{"f"}, Label: "figures", Group: view, Desc: "Its GPUs, processes, disks and their history, live.", Why: none,
-			Do: func() tea.Cmd { return e.Send(screen.Open{Name: "top", Arg: r.ID}) }},
+		{Keys: []string{"t"}, Label: "shell", Group: acts,
+			Desc: "Give this terminal to a shell on the instance; enter ~ . comes back.", Why: action.Why(e, r, action.Shell),
+			Do: on(action.Shell)},
+		{Keys: []string{"f"}, Label: "figures", Group: view, Desc: "Its GPUs, processes, disks and their history, live.",
+			Why: none,
+			Do:  func() tea.Cmd { return e.Send(screen.Open{Name: "top", Arg: r.ID}) }},
 		{Keys: []string{"s"}, Label: verb, Group: acts, Desc: "Start what is stopped, stop what runs.", Why: why(verb),
 			Do: func() tea.Cmd { return action.Do(e, verb, f.Subjects()) }},
-		{Keys: []string{"w"}, Label: "wall", Group: view, Desc: "All GPUs of the fleet on one screen.", Do: func() tea.Cmd { return e.Send(screen.Open{Name: "wall"}) }},
-		{Keys: []string{"r"}, Label: "restart", Group: acts, Desc: "Restart the instance.", Why: why(action.Restart), Do: on(action.Restart)},
-		{Keys: []string{"d"}, Label: "delete", Group: acts, Desc: "Delete the instance and its disk, or forget an adopted one; asks first.", Why: why(action.Delete), Do: on(action.Delete)},
-		{Keys: []string{"/"}, Label: "filter", Group: view, Desc: "Show only what matches: words, ~ for fuzzy, ! for not.", Do: do(func() { f.typing = true })},
-		{Keys: []string{" "}, Show: "space", Group: acts, Desc: "Mark the instance; actions then go to all marked ones.", Why: none, Do: do(f.toggleMark)},
+		{Keys: []string{"w"}, Label: "wall", Group: view, Desc: "All GPUs of the fleet on one screen.",
+			Do: func() tea.Cmd { return e.Send(screen.Open{Name: "wall"}) }},
+		{Keys: []string{"r"}, Label: "restart", Group: acts, Desc: "Restart the instance.", Why: why(action.Restart),
+			Do: on(action.Restart)},
+		{Keys: []string{"d"}, Label: "delete", Group: acts,
+			Desc: "Delete the instance and its disk, or forget an adopted one; asks first.", Why: why(action.Delete),
+			Do: on(action.Delete)},
+		{Keys: []string{"/"}, Label: "filter", Group: view, Desc: "Show only what matches: words, ~ for fuzzy, ! for not.",
+			Do: do(func() { f.typing = true })},
+		{Keys: []string{" "}, Show: "space", Group: acts, Desc: "Mark the instance; actions then go to all marked ones.",
+			Why: none, Do: do(f.toggleMark)},
 		{Keys: []string{"*"}, Group: acts, Desc: "Mark all that are shown, or none.", Why: none, Do: do(f.markAll)},
-		{Keys: []string{"a"}, Label: "adopt", Group: acts, Desc: "Take in a machine that exists: over SSH, or this computer.", Why: readOnly,
-			Do: func() tea.Cmd { return e.Send(screen.Open{Name: "adopt"}) }},
-		{Keys: []string{"c", "Y"}, Show: "c", Group: acts, Desc: "Show and copy the command lines that do the same.", Why: none,
-			Do: func() tea.Cmd { return action.Commands(e, f.Subjects()) }},
-		{Keys: []string{"y"}, Label: "copy", Group: acts, Desc: "Copy a value of the instance to the clipboard.", Why: none, Do: func() tea.Cmd { return action.CopyMenu(e, r) }},
-		{Keys: []string{"e"}, Label: "events", Group: view, Desc: "What happened, as it happens.", Do: func() tea.Cmd { return e.Send(screen.Open{Name: "events"}) }},
-		{Keys: []string{"b"}, Group: view, Desc: "The snapshots of the instance: take one, go back to one, delete one.", Why: none,
-			Do: func() tea.Cmd { return e.Send(screen.Open{Name: "snapshots", Arg: r.ID}) }},
-		{Keys: []string{"m"}, Label: "mine", Group: view, Desc: "Show only my instances, or all.", Do: do(func() { f.mine = !f.mine; f.rebuild() })},
-		{Keys: []string{"p"}, Group: view, Desc: "Show or hide the instance below the list, where there is room for it.", Do: do(func() { f.noPane = !f.noPane })},
-		{Keys: []string{"1", "2", "3", "4", "5", "6", "7", "8", "9"}, Show: "1-9", Group: view, Desc: "Sort by the first, second … column; again turns it round.", Do: nil},
+		{Keys: []string{"a"}, Label: "adopt", Group: acts, Desc: "Take in a machine that exists: over SSH, or this computer.",
+			Why: readOnly,
+			Do:  func() tea.Cmd { return e.Send(screen.Open{Name: "adopt"}) }},
+		{Keys: []string{"c", "Y"}, Show: "c", Group: acts, Desc: "Show and copy the command lines that do the same.",
+			Why: none,
+			Do:  func() tea.Cmd { return action.Commands(e, f.Subjects()) }},
+		{Keys: []string{"y"}, Label: "copy", Group: acts, Desc: "Copy a value of the instance to the clipboard.", Why: none,
+			Do: func() tea.Cmd { return action.CopyMenu(e, r) }},
+		{Keys: []string{"e"}, Label: "events", Group: view, Desc: "What happened, as it happens.",
+			Do: func() tea.Cmd { return e.Send(screen.Open{Name: "events"}) }},
+		{Keys: []string{"b"}, Group: view, Desc: "The snapshots of the instance: take one, go back to one, delete one.",
+			Why: none,
+			Do:  func() tea.Cmd { return e.Send(screen.Open{Name: "snapshots", Arg: r.ID}) }},
+		{Keys: []string{"m"}, Label: "mine", Group: view, Desc: "Show only my instances, or all.",
+			Do: do(func() { f.mine = !f.mine; f.rebuild() })},
+		{Keys: []string{"p"}, Group: view, Desc: "Show or hide the instance below the list, where there is room for it.",
+			Do: do(func() { f.noPane = !f.noPane })},
+		{Keys: []string{"1", "2", "3", "4", "5", "6", "7", "8", "9"}, Show: "1-9", Group: view,
+			Desc: "Sort by the first, second … column; again turns it round.", Do: nil},
 		{Keys: []string{"<", ">"}, Show: "< >", Group: view, Desc: "Sort by the column to the left or right.", Do: nil},
-		{Keys: []string{"i"}, Group: view, Desc: "Turn the order round.", Do: do(func() { f.sortDown = !f.sortDown; f.rebuild() })},
-		{Keys: []string{"ctrl+r"}, Group: view, Desc: "Ask the provider how the instances are now.", Why: none, Do: func() tea.Cmd { return action.Refresh(e, f.Subjects()) }},
+		{Keys: []string{"i"}, Group: view, Desc: "Turn the order round.",
+			Do: do(func() { f.sortDown = !f.sortDown; f.rebuild() })},
+		{Keys: []string{"ctrl+r"}, Group: view, Desc: "Ask the provider how the instances are now.", Why: none,
+			Do: func() tea.Cmd { return action.Refresh(e, f.Subjects()) }},
 		{Keys: []string{"down", "j"}, Show: "↓ j", Group: move, Desc: "Down.", Do: do(func() { f.move(1) })},
 		{Keys: []string{"up", "k"}, Show: "↑ k", Group: move, Desc: "Up.", Do: do(func() { f.move(-1) })},
 		{Keys: []string{"g", "home"}, Show: "g", Group: move, Desc: "To the first.", Do: do(func() { f.move(-len(f.rows)) })},
 		{Keys: []string{"G", "end"}, Show: "G", Group: move, Desc: "To the last.", Do: do(func() { f.move(len(f.rows)) })},
-		{Keys: []string{"pgdown", "ctrl+f"}, Show: "pgdn", Group: move, Desc: "A page down.", Do: do(func() { f.move(f.view) })},
+		{Keys: []string{"pgdown", "ctrl+f"}, Show: "pgdn", Group: move, Desc: "A page down.",
+			Do: do(func() { f.move(f.view) })},
 		{Keys: []string{"pgup", "ctrl+b"}, Show: "pgup", Group: move, Desc: "A page up.", Do: do(func() { f.move(-f.view) })},
 	}
 	for i, k := range []string{"1", "2", "3", "4", "5", "6", "7", "8", "9"} {
 		bs = append(bs, key.Binding{Keys: []string{k}, Do: do(func() { f.sortVisible(i) })})
 	}
-	bs = append(bs, key.Binding{Keys: []string{"<"}, Do: do(func() { f.sortNext(-1) })}, key.Binding{Keys: []string{">"}, Do: do(func() { f.sortNext(1) })})
+	bs = append(bs, key.Binding{Keys: []string{"<"}, Do: do(func() { f.sortNext(-1) })}, key.Binding{Keys: []string{">"},
+		Do: do(func() { f.sortNext(1) })})
 	if e.Store.Len() == 0 { // nothing to act on: the footer says how to begin
 		for i := range bs {
 			if !slices.Contains([]string{"n", "a", "e"}, bs[i].Keys[0]) {
@@ -102,7 +123,8 @@ func (f *Fleet) Keys() []key.Binding {
 		}
 	}
 	if !f.filter.empty() || len(f.marks) > 0 {
-		bs = append(bs, key.Binding{Keys: []string{"esc"}, Label: "clear", Group: view, Desc: "Take away marks and filter.", Do: do(f.clear)})
+		bs = append(bs, key.Binding{Keys: []string{"esc"}, Label: "clear", Group: view, Desc: "Take away marks and filter.",
+			Do: do(f.clear)})
 	}
 	return bs
 }

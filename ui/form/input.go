@@ -63,8 +63,10 @@ func (i *Input) Update(k tea.KeyMsg) bool {
 	m := i.model()
 	km := m.KeyMap
 	typed := (k.Type == tea.KeyRunes || k.Type == tea.KeySpace) && !k.Alt
-	deletes := key.Matches(k, km.DeleteCharacterBackward, km.DeleteCharacterForward, km.DeleteWordBackward, km.DeleteWordForward, km.DeleteBeforeCursor, km.DeleteAfterCursor)
-	moves := key.Matches(k, km.CharacterForward, km.CharacterBackward, km.WordForward, km.WordBackward, km.LineStart, km.LineEnd)
+	deletes := key.Matches(k, km.DeleteCharacterBackward, km.DeleteCharacterForward, km.DeleteWordBackward,
+		km.DeleteWordForward, km.DeleteBeforeCursor, km.DeleteAfterCursor)
+	moves := key.Matches(k, km.CharacterForward, km.CharacterBackward, km.WordForward, km.WordBackward, km.LineStart,
+		km.LineEnd)
 	if !typed && !deletes && !moves {
 		return false
 	}

@@ -71,12 +71,16 @@ func (h *Help) Keys() []key.Binding {
 	step := func(n int) func() tea.Cmd { return func() tea.Cmd { h.top += n; return nil } }
 	turn := func(n int) func() tea.Cmd { return func() tea.Cmd { h.turn(n); return nil } }
 	return []key.Binding{
-		{Keys: []string{"tab", "right", "l"}, Show: "tab", Label: "next page", Group: move, Desc: "To the next help page.", Do: turn(1)},
-		{Keys: []string{"shift+tab", "left", "h"}, Show: "shift+tab", Group: move, Desc: "To the help page before.", Do: turn(-1)},
+		{Keys: []string{"tab", "right", "l"}, Show: "tab", Label: "next page", Group: move, Desc: "To the next help page.",
+			Do: turn(1)},
+		{Keys: []string{"shift+tab", "left", "h"}, Show: "shift+tab", Group: move, Desc: "To the help page before.",
+			Do: turn(-1)},
 		{Keys: []string{"down", "j"}, Show: "↓ j", Label: "down", Group: move, Desc: "Down.", Do: step(1)},
 		{Keys: []string{"up", "k"}, Show: "↑ k", Label: "up", Group: move, Desc: "Up.", Do: step(-1)},
-		{Keys: []string{"pgdown", " ", "ctrl+f"}, Show: "space", Label: "page", Group: move, Desc: "A page down.", Do: func() tea.Cmd { h.top += h.view; return nil }},
-		{Keys: []string{"pgup", "ctrl+b"}, Show: "pgup", Group: move, Desc: "A page up.", Do: func() tea.Cmd { h.top -= h.view; return nil }},
+		{Keys: []string{"pgdown", " ", "ctrl+f"}, Show: "space", Label: "page", Group: move, Desc: "A page down.",
+			Do: func() tea.Cmd { h.top += h.view; return nil }},
+		{Keys: []string{"pgup", "ctrl+b"}, Show: "pgup", Group: move, Desc: "A page up.",
+			Do: func() tea.Cmd { h.top -= h.view; return nil }},
 		{Keys: []string{"g", "home"}, Show: "g", Group: move, Desc: "To the top.", Do: step(-1 << 30)},
 		{Keys: []string{"G", "end"}, Show: "G", Group: move, Desc: "To the end.", Do: step(1 << 30)},
 		{Keys: []string{"?"}, Do: func() tea.Cmd { return h.e.Send(screen.Back{}) }},

@@ -169,7 +169,8 @@ func (s *Inventory) foot(w, room int) []footLine {
 			case d.Kind == "missing":
 				add(t.Bad, fmt.Sprintf("%s: %s is missing; %s", s.sides[i].name, r.Name, software.DriftText(d)))
 			default:
-				add(t.Bad, fmt.Sprintf("%s: %s is %s; %s", s.sides[i].name, r.Name, cmp.Or(d.Found, "of an unknown version"), software.DriftText(d)))
+				add(t.Bad, fmt.Sprintf("%s: %s is %s; %s", s.sides[i].name, r.Name, cmp.Or(d.Found, "of an unknown version"),
+					software.DriftText(d)))
 			}
 		}
 		for i, v := range r.Values {

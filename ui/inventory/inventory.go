@@ -235,30 +235,40 @@ func (s *Inventory) Keys() []key.Binding {
 		nobody = "there is no instance here"
 	}
 	bs := []key.Binding{
-		{Keys: []string{"v"}, Label: "beside", Group: look, Desc: "Show another instance beside this one.", Why: nobody, Do: s.choose},
-		{Keys: []string{"w"}, Label: "drift", Group: look, Desc: "Show only what is not as promised, or not the same, or all.", Why: nobody, Do: func() tea.Cmd { s.only = !s.only; s.filter(); return nil }},
-		{Keys: []string{"/"}, Label: "filter", Group: look, Desc: "Show only what matches; ! for what does not.", Do: func() tea.Cmd { s.typing = true; return nil }},
-		{Keys: []string{"r", "ctrl+r"}, Show: "r", Label: "again", Group: look, Desc: "Read it from the instance again.", Why: nobody, Do: s.Init},
-		{Keys: []string{"y"}, Label: "copy", Group: look, Desc: "Copy the line under the cursor.", Why: none, Do: func() tea.Cmd {
-			r := s.rows[s.at]
-			return s.e.Send(screen.Copy{What: r.Name, Text: strings.TrimSpace(r.Name + " " + strings.Join(r.Values, " "))})
-		}},
-		{Keys: []string{"c", "Y"}, Show: "c", Group: look, Desc: "Copy the command line that shows the same.", Why: nobody, Do: func() tea.Cmd {
-			line := "berth inventory"
-			for _, d := range s.sides {
-				line += " " + d.ref
-			}
-			return s.e.Send(screen.Copy{What: "the command line", Text: line})
-		}},
+		{Keys: []string{"v"}, Label: "beside", Group: look, Desc: "Show another instance beside this one.", Why: nobody,
+			Do: s.choose},
+		{Keys: []string{"w"}, Label: "drift", Group: look,
+			Desc: "Show only what is not as promised, or not the same, or all.", Why: nobody,
+			Do: func() tea.Cmd { s.only = !s.only; s.filter(); return nil }},
+		{Keys: []string{"/"}, Label: "filter", Group: look, Desc: "Show only what matches; ! for what does not.",
+			Do: func() tea.Cmd { s.typing = true; return nil }},
+		{Keys: []string{"r", "ctrl+r"}, Show: "r", Label: "again", Group: look, Desc: "Read it from the instance again.",
+			Why: nobody, Do: s.Init},
+		{Keys: []string{"y"}, Label: "copy", Group: look, Desc: "Copy the line under the cursor.", Why: none,
+			Do: func() tea.Cmd {
+				r := s.rows[s.at]
+				return s.e.Send(screen.Copy{What: r.Name, Text: strings.TrimSpace(r.Name + " " + strings.Join(r.Values, " "))})
+			}},
+		{Keys: []string{"c", "Y"}, Show: "c", Group: look, Desc: "Copy the command line that shows the same.", Why: nobody,
+			Do: func() tea.Cmd {
+				line := "berth inventory"
+				for _, d := range s.sides {
+					line += " " + d.ref
+				}
+				return s.e.Send(screen.Copy{What: "the command line", Text: line})
+			}},
 		{Keys: []string{"down", "j"}, Show: "↓ j", Group: move, Desc: "Down.", Do: step(1)},
 		{Keys: []string{"up", "k"}, Show: "↑ k", Group: move, Desc: "Up.", Do: step(-1)},
 		{Keys: []string{"g", "home"}, Show: "g", Group: move, Desc: "To the top.", Do: step(-1 << 30)},
 		{Keys: []string{"G", "end"}, Show: "G", Group: move, Desc: "To the end.", Do: step(1 << 30)},
-		{Keys: []string{"pgdown", "ctrl+f"}, Show: "pgdn", Group: move, Desc: "A page down.", Do: func() tea.Cmd { s.move(max(1, s.view)); return nil }},
-		{Keys: []string{"pgup", "ctrl+b"}, Show: "pgup", Group: move, Desc: "A page up.", Do: func() tea.Cmd { s.move(-max(1, s.view)); return nil }},
+		{Keys: []string{"pgdown", "ctrl+f"}, Show: "pgdn", Group: move, Desc: "A page down.",
+			Do: func() tea.Cmd { s.move(max(1, s.view)); return nil }},
+		{Keys: []string{"pgup", "ctrl+b"}, Show: "pgup", Group: move, Desc: "A page up.",
+			Do: func() tea.Cmd { s.move(-max(1, s.view)); return nil }},
 	}
 	if s.in.Value() != "" || s.only {
-		bs = append(bs, key.Binding{Keys: []string{"esc"}, Label: "all", Group: look, Desc: "Take the filter away.", Do: func() tea.Cmd { s.in.Set(""); s.only = false; s.filter(); return nil }})
+		bs = append(bs, key.Binding{Keys: []string{"esc"}, Label: "all", Group: look, Desc: "Take the filter away.",
+			Do: func() tea.Cmd { s.in.Set(""); s.only = false; s.filter(); return nil }})
 	}
 	return bs
 }
@@ -267,7 +277,8 @@ func (s *Inventory) Keys() []key.Binding {
 func (s *Inventory) choose() tea.Cmd {
 	m := &dialog.Menu{Title: "Beside " + s.sides[0].name}
 	if len(s.sides) > 1 {
-		m.Items = append(m.Items, dialog.Item{Label: "none", Detail: "only " + s.sides[0].name, Do: screen.Send(besideMsg{s, ""})})
+		m.Items = append(m.Items, dialog.Item{Label: "none", Detail: "only " + s.sides[0].name,
+			Do: screen.Send(besideMsg{s, ""})})
 	}
 	s.e.Store.Each(func(r *data.Row) {
 		if r.ID != s.sides[0].id {

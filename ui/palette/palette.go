@@ -115,7 +115,8 @@ func (p *Palette) Update(msg tea.Msg) (bool, tea.Cmd) {
 	switch m := msg.(type) {
 	case tea.MouseMsg:
 		i := p.top + m.Y - p.y
-		if m.Action == tea.MouseActionPress && m.Button == tea.MouseButtonLeft && i >= p.top && i < min(len(list), p.top+p.n) {
+		if m.Action == tea.MouseActionPress && m.Button == tea.MouseButtonLeft && i >= p.top && i < min(len(list),
+			p.top+p.n) {
 			p.at = i
 			return p.take(list)
 		}

@@ -38,7 +38,8 @@ func newRaster(dark bool) (*raster, error) {
 		if err != nil {
 			return nil, err
 		}
-		if *f.to, err = opentype.NewFace(parsed, &opentype.FaceOptions{Size: 15, DPI: 72, Hinting: font.HintingFull}); err != nil {
+		if *f.to, err = opentype.NewFace(parsed, &opentype.FaceOptions{Size: 15, DPI: 72,
+			Hinting: font.HintingFull}); err != nil {
 			return nil, err
 		}
 	}
@@ -87,7 +88,8 @@ func (r *raster) save(path, frame string, w, h int) error {
 }
 
 // basic are the 16 colours of a usual terminal.
-var basic = [16]uint32{0x1b1f24, 0xc4473d, 0x4f9a5b, 0xb08a2e, 0x3f7fc0, 0x9a63b8, 0x3a9aa5, 0xc5ccd3, 0x6b747d, 0xf07a70, 0x86d495, 0xf0c465, 0x7ab4ee, 0xcfa0ea, 0x72d0dc, 0xf5f7f9}
+var basic = [16]uint32{0x1b1f24, 0xc4473d, 0x4f9a5b, 0xb08a2e, 0x3f7fc0, 0x9a63b8, 0x3a9aa5, 0xc5ccd3, 0x6b747d,
+	0xf07a70, 0x86d495, 0xf0c465, 0x7ab4ee, 0xcfa0ea, 0x72d0dc, 0xf5f7f9}
 
 func indexed(n int) color.RGBA {
 	switch {

@@ -218,22 +218,28 @@ func (s *Snapshots) Keys() []key.Binding {
 		gone = s.name + " is gone"
 	}
 	return []key.Binding{
-		{Keys: []string{"n"}, Label: "take one", Group: acts, Desc: "Keep the instance as it is now; asks for a name.", Why: s.why(action.Snapshot), Do: s.take},
-		{Keys: []string{"enter", "r"}, Show: "enter", Label: "restore", Group: acts, Desc: "Go back to the snapshot; asks first.", Why: s.why(action.Restore), Do: s.restore},
-		{Keys: []string{"d"}, Label: "delete", Group: acts, Desc: "Delete the snapshot; asks first.", Why: s.why(action.DropSnapshot), Do: s.drop},
+		{Keys: []string{"n"}, Label: "take one", Group: acts, Desc: "Keep the instance as it is now; asks for a name.",
+			Why: s.why(action.Snapshot), Do: s.take},
+		{Keys: []string{"enter", "r"}, Show: "enter", Label: "restore", Group: acts,
+			Desc: "Go back to the snapshot; asks first.", Why: s.why(action.Restore), Do: s.restore},
+		{Keys: []string{"d"}, Label: "delete", Group: acts, Desc: "Delete the snapshot; asks first.",
+			Why: s.why(action.DropSnapshot), Do: s.drop},
 		{Keys: []string{"y"}, Label: "copy", Group: look, Desc: "Copy the snapshot's name.", Why: none, Do: func() tea.Cmd {
 			return s.e.Send(screen.Copy{What: "the name", Text: s.list[s.at].Name})
 		}},
-		{Keys: []string{"c", "Y"}, Show: "c", Group: look, Desc: "Copy the command line that shows the same.", Why: gone, Do: func() tea.Cmd {
-			return s.e.Send(screen.Copy{What: "the command line", Text: action.Command(s.e, "snapshot ls", s.Subjects())})
-		}},
+		{Keys: []string{"c", "Y"}, Show: "c", Group: look, Desc: "Copy the command line that shows the same.", Why: gone,
+			Do: func() tea.Cmd {
+				return s.e.Send(screen.Copy{What: "the command line", Text: action.Command(s.e, "snapshot ls", s.Subjects())})
+			}},
 		{Keys: []string{"ctrl+r"}, Group: look, Desc: "Ask for the list again.", Why: gone, Do: s.ask},
 		{Keys: []string{"down", "j"}, Show: "↓ j", Group: move, Desc: "Down.", Do: step(1)},
 		{Keys: []string{"up", "k"}, Show: "↑ k", Group: move, Desc: "Up.", Do: step(-1)},
 		{Keys: []string{"g", "home"}, Show: "g", Group: move, Desc: "To the oldest.", Do: step(-1 << 30)},
 		{Keys: []string{"G", "end"}, Show: "G", Group: move, Desc: "To the newest.", Do: step(1 << 30)},
-		{Keys: []string{"pgdown", "ctrl+f"}, Show: "pgdn", Group: move, Desc: "A page down.", Do: func() tea.Cmd { s.move(max(1, s.view)); return nil }},
-		{Keys: []string{"pgup", "ctrl+b"}, Show: "pgup", Group: move, Desc: "A page up.", Do: func() tea.Cmd { s.move(-max(1, s.view)); return nil }},
+		{Keys: []string{"pgdown", "ctrl+f"}, Show: "pgdn", Group: move, Desc: "A page down.",
+			Do: func() tea.Cmd { s.move(max(1, s.view)); return nil }},
+		{Keys: []string{"pgup", "ctrl+b"}, Show: "pgup", Group: move, Desc: "A page up.",
+			Do: func() tea.Cmd { s.move(-max(1, s.view)); return nil }},
 	}
 }
 
@@ -307,10 +313,12 @@ func (s *Snapshots) restore() tea.Cmd {
 
 func (s *Snapshots) drop() tea.Cmd {
 	x := s.list[s.at]
-	return s.e.Send(screen.Show{Dialog: &dialog.Confirm{Title: "Delete the snapshot " + x.Name + "?", Verb: "Delete", Danger: true,
+	return s.e.Send(screen.Show{Dialog: &dialog.Confirm{Title: "Delete the snapshot " + x.Name + "?", Verb: "Delete",
+		Danger:  true,
 		Lost:    []string{"There is no going back to " + x.Name + " any more."},
 		Kept:    []string{s.name + " and its other snapshots stay as they are."},
-		Command: action.SnapshotCommand(s.e, action.DropSnapshot, s.row(), x.Name), Do: s.meantBy(action.DropSnapshot, x.Name)}})
+		Command: action.SnapshotCommand(s.e, action.DropSnapshot, s.row(), x.Name), Do: s.meantBy(action.DropSnapshot,
+			x.Name)}})
 }
 
 // meant does what was confirmed, if that can still be done: what the dialog was about may have gone.
@@ -341,7 +349,8 @@ func (s *Snapshots) Mouse(m tea.MouseMsg) tea.Cmd {
 		s.move(3)
 	case m.Button == tea.MouseButtonWheelUp:
 		s.move(-3)
-	case m.Action == tea.MouseActionPress && m.Button == tea.MouseButtonLeft && m.Y >= s.first && m.Y < s.first+s.view && i < len(s.list):
+	case m.Action == tea.MouseActionPress && m.Button == tea.MouseButtonLeft && m.Y >= s.first && m.Y < s.first+s.view &&
+		i < len(s.list):
 		s.move(i - s.at)
 	}
 	return nil

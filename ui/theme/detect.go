@@ -16,7 +16,8 @@ func Detect(getenv func(string) string, theme string, ascii bool) Options {
 		o.Profile = termenv.Ascii
 	case ct == "truecolor" || ct == "24bit" || strings.HasSuffix(term, "-direct"):
 		o.Profile = termenv.TrueColor
-	case strings.Contains(term, "256color") || term == "xterm-kitty" || term == "alacritty" || term == "foot" || term == "xterm-ghostty":
+	case strings.Contains(term, "256color") || term == "xterm-kitty" || term == "alacritty" || term == "foot" ||
+		term == "xterm-ghostty":
 		o.Profile = termenv.ANSI256
 	}
 	o.NoColor = theme == "none" || getenv("NO_COLOR") != ""

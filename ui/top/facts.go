@@ -267,7 +267,8 @@ func (s *Top) gpuFacts(f *factList, g *gpu.GPU) {
 		f.add("MIG", yes(g.MIGEnabled, "on", "off"))
 		for _, m := range g.MIG {
 			share := chart.Share(m.MemoryUsed, m.MemoryTotal)
-			s.bar(f, fmt.Sprintf("  %d %s", m.Index, m.Profile), share, t.Good, of(m.MemoryUsed, m.MemoryTotal)+fmt.Sprintf(", %d/%d", m.GPUInstance, m.ComputeInstance))
+			s.bar(f, fmt.Sprintf("  %d %s", m.Index, m.Profile), share, t.Good,
+				of(m.MemoryUsed, m.MemoryTotal)+fmt.Sprintf(", %d/%d", m.GPUInstance, m.ComputeInstance))
 		}
 	}
 	f.head("Identity")
@@ -355,9 +356,11 @@ func (s *Top) hostFacts(f *factList) {
 	}
 	f.add("waiting for I/O", said(number(v.IOWait, "%")))
 	f.add("stolen", said(number(v.Steal, "%")))
-	f.add("load", said(number(v.Load1, ""))+" in 1 min, "+said(number(v.Load5, ""))+" in 5, "+said(number(v.Load15, ""))+" in 15")
+	f.add("load", said(number(v.Load1, ""))+" in 1 min, "+said(number(v.Load5, ""))+" in 5, "+said(number(v.Load15,
+		""))+" in 15")
 	if p := v.Pressure; p != nil {
-		f.add("pressure", fmt.Sprintf("some waited: CPU %.1f%%, memory %.1f%%, I/O %.1f%% of the last 10 s", p.CPU, p.Memory, p.IO))
+		f.add("pressure", fmt.Sprintf("some waited: CPU %.1f%%, memory %.1f%%, I/O %.1f%% of the last 10 s", p.CPU, p.Memory,
+			p.IO))
 	} else {
 		f.add("pressure", unsupported)
 	}
@@ -367,14 +370,15 @@ func (s *Top) hostFacts(f *factList) {
 	}
 	const perLine = 2
 	for i := 0; i < len(v.Cores); i += perLine {
-		f.list = append(f.list, fact{label: fmt.Sprintf("cores %d-%d", i, min(i+perLine, len(v.Cores))-1), draw: func(l *draw.Line) {
-			barRoom := l.Room()/perLine - 7
-			for k := i; k < min(i+perLine, len(v.Cores)); k++ {
-				c := v.Cores[k]
-				chart.Bar(l, t, min(8, barRoom), chart.Part{Share: c / 100, Style: s.grey(chart.Heat(t, c))})
-				l.Cell(s.grey(t.Text), number(&c, "%"), 5, true).Space(2)
-			}
-		}})
+		f.list = append(f.list, fact{label: fmt.Sprintf("cores %d-%d", i, min(i+perLine, len(v.Cores))-1),
+			draw: func(l *draw.Line) {
+				barRoom := l.Room()/perLine - 7
+				for k := i; k < min(i+perLine, len(v.Cores)); k++ {
+					c := v.Cores[k]
+					chart.Bar(l, t, min(8, barRoom), chart.Part{Share: c / 100, Style: s.grey(chart.Heat(t, c))})
+					l.Cell(s.grey(t.Text), number(&c, "%"), 5, true).Space(2)
+				}
+			}})
 	}
 	f.head("Memory")
 	s.bar(f, "used", chart.Share(v.MemoryUsed, v.MemoryTotal), t.Good, of(v.MemoryUsed, v.MemoryTotal))

@@ -134,7 +134,8 @@ func (s *Top) build() {
 	}
 	for i, k := range s.items {
 		// What the fleet knows of a GPU is its place only, and a lost one may have no name.
-		if has && (k.same(was) || k.kind == gpuItem && was.kind == gpuItem && k.index == was.index && (nameless(was) || nameless(k))) {
+		if has && (k.same(was) || k.kind == gpuItem && was.kind == gpuItem && k.index == was.index &&
+			(nameless(was) || nameless(k))) {
 			s.at = i
 			break
 		}
@@ -272,7 +273,9 @@ func (s *Top) processes(list []gpu.Process) {
 func fromSummary(f *data.Figures) *gpu.Sample {
 	v := &gpu.Sample{SampledAt: f.At, GPUError: f.GPUError, Attention: f.Summary.Attention}
 	for _, g := range f.GPUs {
-		x := gpu.GPU{Index: g.Index, UUID: "#" + strconv.Itoa(g.Index), Name: g.Name, Error: g.Error, Utilization: g.Utilization, MemoryUsed: g.MemoryUsed, MemoryTotal: g.MemoryTotal, Temperature: g.Temperature, Power: g.Power, PowerLimit: g.PowerLimit}
+		x := gpu.GPU{Index: g.Index, UUID: "#" + strconv.Itoa(g.Index), Name: g.Name, Error: g.Error,
+			Utilization: g.Utilization, MemoryUsed: g.MemoryUsed, MemoryTotal: g.MemoryTotal, Temperature: g.Temperature,
+			Power: g.Power, PowerLimit: g.PowerLimit}
 		if g.XID != 0 {
 			x.LastXID = &gpu.XID{Code: g.XID}
 		}

@@ -45,14 +45,25 @@ func (s *Top) Keys() []key.Binding {
 	}
 	cursor := func(n int) func() tea.Cmd { return do(func() { s.past.cursor = max(-1, s.past.cursor+n) }) }
 	bs := []key.Binding{
-		{Keys: []string{"enter"}, Label: "all of it", Group: look, Desc: "Everything that is known of the thing under the cursor.", Why: none, Do: func() tea.Cmd { return s.open(facts) }},
-		{Keys: []string{"h"}, Label: "history", Group: look, Desc: "Its history: 15 minutes, 6 hours, 30 days.", Why: noPast, Do: func() tea.Cmd { return s.open(graph) }},
-		{Keys: []string{"x"}, Label: "signal", Group: procs, Desc: "Send a signal to the process; asks first.", Why: noProc, Do: s.signal},
-		{Keys: []string{"/"}, Label: "filter", Group: procs, Desc: "Show only processes that match, of all on the host: words, ! for not.", Do: do(func() { s.page, s.typing = overview, true })},
-		{Keys: []string{"o"}, Label: "sort", Group: procs, Desc: "Sort processes by GPU memory, SM, CPU, memory, GPU, age, user, PID, command.", Do: do(func() { s.sorted = (s.sorted + 1) % len(sortings); s.build() })},
-		{Keys: []string{"i"}, Group: procs, Desc: "Turn their order round.", Do: do(func() { s.reversed = !s.reversed; s.build() })},
-		{Keys: []string{"T"}, Label: "tree", Group: procs, Desc: "Show processes below their parents, or not.", Do: do(func() { s.tree = !s.tree; s.build() })},
-		{Keys: []string{"v"}, Group: look, Desc: "Another metric of the same thing in the graph.", Why: noPast, Do: func() tea.Cmd { c, _ := s.charted(); s.past.which[c.kind]++; s.past.cursor = -1; return s.fetch() }},
+		{Keys: []string{"enter"}, Label: "all of it", Group: look,
+			Desc: "Everything that is known of the thing under the cursor.", Why: none,
+			Do: func() tea.Cmd { return s.open(facts) }},
+		{Keys: []string{"h"}, Label: "history", Group: look, Desc: "Its history: 15 minutes, 6 hours, 30 days.", Why: noPast,
+			Do: func() tea.Cmd { return s.open(graph) }},
+		{Keys: []string{"x"}, Label: "signal", Group: procs, Desc: "Send a signal to the process; asks first.", Why: noProc,
+			Do: s.signal},
+		{Keys: []string{"/"}, Label: "filter", Group: procs,
+			Desc: "Show only processes that match, of all on the host: words, ! for not.",
+			Do:   do(func() { s.page, s.typing = overview, true })},
+		{Keys: []string{"o"}, Label: "sort", Group: procs,
+			Desc: "Sort processes by GPU memory, SM, CPU, memory, GPU, age, user, PID, command.",
+			Do:   do(func() { s.sorted = (s.sorted + 1) % len(sortings); s.build() })},
+		{Keys: []string{"i"}, Group: procs, Desc: "Turn their order round.",
+			Do: do(func() { s.reversed = !s.reversed; s.build() })},
+		{Keys: []string{"T"}, Label: "tree", Group: procs, Desc: "Show processes below their parents, or not.",
+			Do: do(func() { s.tree = !s.tree; s.build() })},
+		{Keys: []string{"v"}, Group: look, Desc: "Another metric of the same thing in the graph.", Why: noPast,
+			Do: func() tea.Cmd { c, _ := s.charted(); s.past.which[c.kind]++; s.past.cursor = -1; return s.fetch() }},
 		{Keys: []string{"1"}, Group: look, Desc: "The last 15 minutes in the graph.", Do: span(0)},
 		{Keys: []string{"2"}, Group: look, Desc: "The last 6 hours.", Do: span(1)},
 		{Keys: []string{"3"}, Group: look, Desc: "The last 30 days.", Do: span(2)},
@@ -60,13 +71,20 @@ func (s *Top) Keys() []key.Binding {
 		{Keys: []string{"right"}, Do: cursor(-1)},
 		{Keys: []string{"shift+left"}, Show: "shift+← →", Group: look, Desc: "The same, ten steps at once.", Do: cursor(10)},
 		{Keys: []string{"shift+right"}, Do: cursor(-10)},
-		{Keys: []string{"t"}, Group: look, Desc: "Give this terminal to a shell on the instance; enter ~ . comes back.", Why: action.Why(s.e, s.e.Store.Row(s.id), action.Shell), Do: func() tea.Cmd { return action.Do(s.e, action.Shell, s.Subjects()) }},
-		{Keys: []string{"c", "Y"}, Show: "c", Group: look, Desc: "Copy the command line that shows the same.", Do: s.copyLine},
-		{Keys: []string{"y"}, Group: look, Desc: "Copy what the thing under the cursor is called.", Why: none, Do: func() tea.Cmd {
-			return s.e.Send(screen.Copy{What: "its name", Text: s.nameOf(k)})
-		}},
-		{Keys: []string{"tab"}, Show: "tab", Group: move, Desc: "To the next part: GPUs, host, disks, processes.", Do: func() tea.Cmd { s.jump(1); return s.fetch() }},
-		{Keys: []string{"shift+tab"}, Group: move, Desc: "To the part before.", Do: func() tea.Cmd { s.jump(-1); return s.fetch() }},
+		{Keys: []string{"t"}, Group: look, Desc: "Give this terminal to a shell on the instance; enter ~ . comes back.",
+			Why: action.Why(s.e, s.e.Store.Row(s.id), action.Shell), Do: func() tea.Cmd {
+				return action.Do(s.e, action.Shell, s.Subjects())
+			}},
+		{Keys: []string{"c", "Y"}, Show: "c", Group: look, Desc: "Copy the command line that shows the same.",
+			Do: s.copyLine},
+		{Keys: []string{"y"}, Group: look, Desc: "Copy what the thing under the cursor is called.", Why: none,
+			Do: func() tea.Cmd {
+				return s.e.Send(screen.Copy{What: "its name", Text: s.nameOf(k)})
+			}},
+		{Keys: []string{"tab"}, Show: "tab", Group: move, Desc: "To the next part: GPUs, host, disks, processes.",
+			Do: func() tea.Cmd { s.jump(1); return s.fetch() }},
+		{Keys: []string{"shift+tab"}, Group: move, Desc: "To the part before.",
+			Do: func() tea.Cmd { s.jump(-1); return s.fetch() }},
 		{Keys: []string{"down", "j"}, Show: "↓ j", Group: move, Desc: "Down.", Do: step(1)},
 		{Keys: []string{"up", "k"}, Show: "↑ k", Group: move, Desc: "Up.", Do: step(-1)},
 		{Keys: []string{"g", "home"}, Show: "g", Group: move, Desc: "To the top.", Do: step(-1 << 20)},
@@ -104,9 +122,12 @@ func (s *Top) Keys() []key.Binding {
 				}
 			}
 		}
-		bs = append(bs, key.Binding{Keys: []string{"esc", "q"}, Show: "esc", Group: look, Desc: "Back to the overview.", Do: s.up})
+		bs = append(bs, key.Binding{Keys: []string{"esc", "q"}, Show: "esc", Group: look, Desc: "Back to the overview.",
+			Do: s.up})
 	case s.past.cursor >= 0 || s.in.Value() != "":
-		bs = append(bs, key.Binding{Keys: []string{"esc"}, Label: "clear", Group: look, Desc: "Take away the filter and the graph's cursor.", Do: func() tea.Cmd { s.past.cursor = -1; s.in.Set(""); return s.refilter() }})
+		bs = append(bs, key.Binding{Keys: []string{"esc"}, Label: "clear", Group: look,
+			Desc: "Take away the filter and the graph's cursor.",
+			Do:   func() tea.Cmd { s.past.cursor = -1; s.in.Set(""); return s.refilter() }})
 	}
 	return bs
 }

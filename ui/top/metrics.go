@@ -100,47 +100,84 @@ func float(v *int64) *float64 {
 // metrics are what can be drawn of each kind of thing, the first by itself.
 var metrics = map[kind][]metric{
 	gpuItem: {
-		{name: "gpu_utilization_percent", title: "utilisation", unit: "%", top: 100, now: ofGPU(func(g *gpu.GPU) *float64 { return g.Utilization })},
-		{name: "gpu_memory_used_bytes", title: "memory", unit: "bytes", now: ofGPU(func(g *gpu.GPU) *float64 { return float(g.MemoryUsed) })},
-		{name: "gpu_temperature_celsius", title: "temperature", unit: "°C", now: ofGPU(func(g *gpu.GPU) *float64 { return g.Temperature })},
+		{name: "gpu_utilization_percent", title: "utilisation", unit: "%", top: 100,
+			now: ofGPU(func(g *gpu.GPU) *float64 { return g.Utilization })},
+		{name: "gpu_memory_used_bytes", title: "memory", unit: "bytes",
+			now: ofGPU(func(g *gpu.GPU) *float64 { return float(g.MemoryUsed) })},
+		{name: "gpu_temperature_celsius", title: "temperature", unit: "°C",
+			now: ofGPU(func(g *gpu.GPU) *float64 { return g.Temperature })},
 		{name: "gpu_power_watts", title: "power", unit: "W", now: ofGPU(func(g *gpu.GPU) *float64 { return g.Power })},
-		{name: "gpu_sm_clock_mhz", title: "SM clock", unit: "MHz", now: ofGPU(func(g *gpu.GPU) *float64 { return g.SMClock })},
-		{name: "gpu_memory_utilization_percent", title: "memory busy", unit: "%", top: 100, now: ofGPU(func(g *gpu.GPU) *float64 { return g.MemoryUtilization })},
-		{name: "gpu_pcie_rx_bytes_per_second", title: "PCIe in", unit: "bytes/s", now: ofGPU(func(g *gpu.GPU) *float64 { return float(g.PCIeRx) })},
-		{name: "gpu_pcie_tx_bytes_per_second", title: "PCIe out", unit: "bytes/s", now: ofGPU(func(g *gpu.GPU) *float64 { return float(g.PCIeTx) })},
-		{name: "gpu_nvlink_rx_bytes_per_second", title: "NVLink in", unit: "bytes/s", now: ofGPU(func(g *gpu.GPU) *float64 { return float(g.NVLinkRx) })},
-		{name: "gpu_nvlink_tx_bytes_per_second", title: "NVLink out", unit: "bytes/s", now: ofGPU(func(g *gpu.GPU) *float64 { return float(g.NVLinkTx) })},
+		{name: "gpu_sm_clock_mhz", title: "SM clock", unit: "MHz",
+			now: ofGPU(func(g *gpu.GPU) *float64 { return g.SMClock })},
+		{name: "gpu_memory_utilization_percent", title: "memory busy", unit: "%", top: 100,
+			now: ofGPU(func(g *gpu.GPU) *float64 { return g.MemoryUtilization })},
+		{name: "gpu_pcie_rx_bytes_per_second", title: "PCIe in", unit: "bytes/s",
+			now: ofGPU(func(g *gpu.GPU) *float64 { return float(g.PCIeRx) })},
+		{name: "gpu_pcie_tx_bytes_per_second", title: "PCIe out", unit: "bytes/s",
+			now: ofGPU(func(g *gpu.GPU) *float64 { return float(g.PCIeTx) })},
+		{name: "gpu_nvlink_rx_bytes_per_second", title: "NVLink in", unit: "bytes/s",
+			now: ofGPU(func(g *gpu.GPU) *float64 { return float(g.NVLinkRx) })},
+		{name: "gpu_nvlink_tx_bytes_per_second", title: "NVLink out", unit: "bytes/s",
+			now: ofGPU(func(g *gpu.GPU) *float64 { return float(g.NVLinkTx) })},
 	},
 	cpuItem: {
-		{name: "cpu_percent", title: "CPU", unit: "%", top: 100, much: true, now: func(s *gpu.Sample, _ item) *float64 { return s.CPU }},
+		{name: "cpu_percent", title: "CPU", unit: "%", top: 100, much: true, now: func(s *gpu.Sample, _ item) *float64 {
+			return s.CPU
+		}},
 		{name: "load1", title: "load", now: func(s *gpu.Sample, _ item) *float64 { return s.Load1 }},
-		{name: "iowait_percent", title: "waiting for I/O", unit: "%", top: 100, much: true, now: func(s *gpu.Sample, _ item) *float64 { return s.IOWait }},
-		{name: "steal_percent", title: "taken by the hypervisor", unit: "%", top: 100, much: true, now: func(s *gpu.Sample, _ item) *float64 { return s.Steal }},
-		{name: "pressure_cpu_percent", title: "pressure on CPUs", unit: "%", top: 100, much: true, now: pressure(func(p *gpu.Pressure) *float64 { return &p.CPU })},
-		{name: "pressure_io_percent", title: "pressure on I/O", unit: "%", top: 100, much: true, now: pressure(func(p *gpu.Pressure) *float64 { return &p.IO })},
+		{name: "iowait_percent", title: "waiting for I/O", unit: "%", top: 100, much: true, now: func(s *gpu.Sample, _ item) *float64 {
+			return s.IOWait
+		}},
+		{name: "steal_percent", title: "taken by the hypervisor", unit: "%", top: 100, much: true, now: func(s *gpu.Sample, _ item) *float64 {
+			return s.Steal
+		}},
+		{name: "pressure_cpu_percent", title: "pressure on CPUs", unit: "%", top: 100, much: true,
+			now: pressure(func(p *gpu.Pressure) *float64 { return &p.CPU })},
+		{name: "pressure_io_percent", title: "pressure on I/O", unit: "%", top: 100, much: true,
+			now: pressure(func(p *gpu.Pressure) *float64 { return &p.IO })},
 	},
 	memItem: {
-		{name: "memory_used_bytes", title: "memory", unit: "bytes", now: func(s *gpu.Sample, _ item) *float64 { return float(s.MemoryUsed) }},
-		{name: "swap_used_bytes", title: "swap", unit: "bytes", now: func(s *gpu.Sample, _ item) *float64 { return float(s.SwapUsed) }},
-		{name: "memory_cache_bytes", title: "cache", unit: "bytes", now: func(s *gpu.Sample, _ item) *float64 { return float(s.MemoryCache) }},
-		{name: "swap_in_bytes_per_second", title: "read from swap", unit: "bytes/s", now: func(s *gpu.Sample, _ item) *float64 { return float(s.SwapIn) }},
-		{name: "swap_out_bytes_per_second", title: "written to swap", unit: "bytes/s", now: func(s *gpu.Sample, _ item) *float64 { return float(s.SwapOut) }},
-		{name: "pressure_memory_percent", title: "pressure on memory", unit: "%", top: 100, much: true, now: pressure(func(p *gpu.Pressure) *float64 { return &p.Memory })},
+		{name: "memory_used_bytes", title: "memory", unit: "bytes", now: func(s *gpu.Sample, _ item) *float64 {
+			return float(s.MemoryUsed)
+		}},
+		{name: "swap_used_bytes", title: "swap", unit: "bytes", now: func(s *gpu.Sample, _ item) *float64 {
+			return float(s.SwapUsed)
+		}},
+		{name: "memory_cache_bytes", title: "cache", unit: "bytes", now: func(s *gpu.Sample, _ item) *float64 {
+			return float(s.MemoryCache)
+		}},
+		{name: "swap_in_bytes_per_second", title: "read from swap", unit: "bytes/s", now: func(s *gpu.Sample, _ item) *float64 {
+			return float(s.SwapIn)
+		}},
+		{name: "swap_out_bytes_per_second", title: "written to swap", unit: "bytes/s", now: func(s *gpu.Sample, _ item) *float64 {
+			return float(s.SwapOut)
+		}},
+		{name: "pressure_memory_percent", title: "pressure on memory", unit: "%", top: 100, much: true,
+			now: pressure(func(p *gpu.Pressure) *float64 { return &p.Memory })},
 	},
 	netItem: {
-		{name: "network_rx_bytes_per_second", title: "received", unit: "bytes/s", now: ofNetwork(func(n *gpu.Network) *float64 { return float(n.Rx) })},
-		{name: "network_tx_bytes_per_second", title: "sent", unit: "bytes/s", now: ofNetwork(func(n *gpu.Network) *float64 { return float(n.Tx) })},
+		{name: "network_rx_bytes_per_second", title: "received", unit: "bytes/s",
+			now: ofNetwork(func(n *gpu.Network) *float64 { return float(n.Rx) })},
+		{name: "network_tx_bytes_per_second", title: "sent", unit: "bytes/s",
+			now: ofNetwork(func(n *gpu.Network) *float64 { return float(n.Tx) })},
 	},
 	devItem: {
-		{name: "disk_read_bytes_per_second", title: "read", unit: "bytes/s", now: ofDevice(func(d *gpu.BlockRate) *float64 { return float(d.Read) })},
-		{name: "disk_write_bytes_per_second", title: "written", unit: "bytes/s", now: ofDevice(func(d *gpu.BlockRate) *float64 { return float(d.Write) })},
-		{name: "disk_busy_percent", title: "busy", unit: "%", top: 100, much: true, now: ofDevice(func(d *gpu.BlockRate) *float64 { return d.Busy })},
+		{name: "disk_read_bytes_per_second", title: "read", unit: "bytes/s",
+			now: ofDevice(func(d *gpu.BlockRate) *float64 { return float(d.Read) })},
+		{name: "disk_write_bytes_per_second", title: "written", unit: "bytes/s",
+			now: ofDevice(func(d *gpu.BlockRate) *float64 { return float(d.Write) })},
+		{name: "disk_busy_percent", title: "busy", unit: "%", top: 100, much: true,
+			now: ofDevice(func(d *gpu.BlockRate) *float64 { return d.Busy })},
 	},
 	diskItem: {
-		{name: "disk_used_percent", title: "used", unit: "%", top: 100, much: true, now: ofDisk(func(d *gpu.Disk) *float64 { return d.UsedPercent })},
-		{name: "disk_used_bytes", title: "used", unit: "bytes", now: ofDisk(func(d *gpu.Disk) *float64 { return float(d.Used) })},
-		{name: "disk_available_bytes", title: "available", unit: "bytes", now: ofDisk(func(d *gpu.Disk) *float64 { return float(d.Available) })},
-		{name: "disk_inodes_used_percent", title: "inodes", unit: "%", top: 100, much: true, now: ofDisk(func(d *gpu.Disk) *float64 { return d.InodesUsed })},
+		{name: "disk_used_percent", title: "used", unit: "%", top: 100, much: true,
+			now: ofDisk(func(d *gpu.Disk) *float64 { return d.UsedPercent })},
+		{name: "disk_used_bytes", title: "used", unit: "bytes",
+			now: ofDisk(func(d *gpu.Disk) *float64 { return float(d.Used) })},
+		{name: "disk_available_bytes", title: "available", unit: "bytes",
+			now: ofDisk(func(d *gpu.Disk) *float64 { return float(d.Available) })},
+		{name: "disk_inodes_used_percent", title: "inodes", unit: "%", top: 100, much: true,
+			now: ofDisk(func(d *gpu.Disk) *float64 { return d.InodesUsed })},
 	},
 }
 

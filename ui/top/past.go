@@ -102,7 +102,8 @@ func (s *Top) fetch() tea.Cmd {
 		return nil
 	}
 	p.asking = true
-	o := api.HistoryOptions{Metrics: []string{m.name}, Subject: k.subject, Since: now.Add(-ranges[p.span].span), Points: points}
+	o := api.HistoryOptions{Metrics: []string{m.name}, Subject: k.subject, Since: now.Add(-ranges[p.span].span),
+		Points: points}
 	span := p.span
 	return func() tea.Msg {
 		v, err := a.History(s.ctx, o)
@@ -121,7 +122,8 @@ func (s *Top) charted() (item, bool) {
 	for _, x := range s.items {
 		switch {
 		case p == nil:
-		case x.kind == gpuItem && p.GPUIndex != nil && s.sample.GPUs[x.index].Index == *p.GPUIndex, x.kind == cpuItem && p.GPUIndex == nil:
+		case x.kind == gpuItem && p.GPUIndex != nil && s.sample.GPUs[x.index].Index == *p.GPUIndex, x.kind == cpuItem &&
+			p.GPUIndex == nil:
 			return x, true
 		}
 	}
@@ -186,7 +188,8 @@ func (s *Top) drawPast(p *draw.Page, k item, h int) {
 	}
 	ready := s.past.of.same(k) && s.past.metric == m.name && s.past.spanOf == s.past.span && s.past.loaded
 	g := &s.past.graph
-	*g = chart.Graph{From: end.Add(-ranges[s.past.span].span), To: end, Max: m.top, Bytes: m.unit == "bytes" || m.unit == "bytes/s", Label: m.label, Style: m.style(t), Cursor: -1}
+	*g = chart.Graph{From: end.Add(-ranges[s.past.span].span), To: end, Max: m.top, Bytes: m.unit == "bytes" ||
+		m.unit == "bytes/s", Label: m.label, Style: m.style(t), Cursor: -1}
 	if ready {
 		g.Points, g.Step = s.past.points, s.past.step
 	}

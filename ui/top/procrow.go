@@ -35,7 +35,9 @@ var procColumns = []procColumn{
 		}
 		return itoa(*p.GPUIndex)
 	}, true},
-	{"GPU MEM", "gpu memory", 8, 0, true, func(_ *Top, p *gpu.Process) string { return blank(p.GPUIndex, bytesOf(p.GPUMemory)) }, true},
+	{"GPU MEM", "gpu memory", 8, 0, true, func(_ *Top, p *gpu.Process) string {
+		return blank(p.GPUIndex, bytesOf(p.GPUMemory))
+	}, true},
 	{"SM", "sm", 4, 0, true, func(_ *Top, p *gpu.Process) string { return blank(p.GPUIndex, number(p.SM, "%")) }, true},
 	{"CPU", "cpu", 5, 0, true, func(_ *Top, p *gpu.Process) string { return number(p.CPU, "%") }, false},
 	{"MEM", "memory", 5, 0, true, func(_ *Top, p *gpu.Process) string { return bytesOf(p.Memory) }, false},

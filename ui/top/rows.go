@@ -53,7 +53,8 @@ func (s *Top) gpuLayout(w int) gpuWidths {
 func (s *Top) gpuHead(l *draw.Line) {
 	t := s.e.Theme
 	c := s.gpuLayout(l.Col() + l.Room())
-	l.Space(1).Cell(t.Dim, "#", 2, false).Cell(t.Dim, "GPU", c.name+1, false).Cell(t.Dim, "UTILISATION", c.util+6, false).Cell(t.Dim, "MEMORY", c.mem+12, false).Cell(t.Dim, "TEMP", 6, false).Cell(t.Dim, "POWER", 10, false)
+	l.Space(1).Cell(t.Dim, "#", 2, false).Cell(t.Dim, "GPU", c.name+1, false).Cell(t.Dim, "UTILISATION", c.util+6,
+		false).Cell(t.Dim, "MEMORY", c.mem+12, false).Cell(t.Dim, "TEMP", 6, false).Cell(t.Dim, "POWER", 10, false)
 	if c.clock > 0 {
 		l.Cell(t.Dim, "SM CLOCK", c.clock, false)
 	}
@@ -232,7 +233,8 @@ func (s *Top) memRow(l *draw.Line) {
 	st := s.grey(t.Text)
 	l.Cell(t.Dim, "MEM", labelWidth, false)
 	used := chart.Share(v.MemoryUsed, v.MemoryTotal)
-	chart.Bar(l, t, barWidth(w), chart.Part{Share: used, Style: s.grey(chart.Heat(t, used*100))}, chart.Part{Share: chart.Share(v.MemoryCache, v.MemoryTotal), Style: s.grey(t.Accent), Light: true})
+	chart.Bar(l, t, barWidth(w), chart.Part{Share: used, Style: s.grey(chart.Heat(t, used*100))},
+		chart.Part{Share: chart.Share(v.MemoryCache, v.MemoryTotal), Style: s.grey(t.Accent), Light: true})
 	if !math.IsNaN(used) {
 		l.Cell(st, fmt.Sprintf("%.0f%%", 100*used), 5, true)
 	}
@@ -266,7 +268,8 @@ func (s *Top) netRow(l *draw.Line) {
 		if n > 0 && (l.Room() < 34 || sum(x.Rx, x.Tx) == 0) {
 			continue
 		}
-		l.Text(s.grey(s.e.Theme.Bold), x.Name).Text(s.grey(s.e.Theme.Text), "  in "+rateOf(x.Rx)+"  out "+rateOf(x.Tx)).Space(3)
+		l.Text(s.grey(s.e.Theme.Bold), x.Name).Text(s.grey(s.e.Theme.Text),
+			"  in "+rateOf(x.Rx)+"  out "+rateOf(x.Tx)).Space(3)
 	}
 }
 
@@ -284,7 +287,8 @@ func (s *Top) devRow(l *draw.Line) {
 		if n > 0 && (l.Room() < 44 || sum(x.Read, x.Write) == 0) {
 			continue
 		}
-		l.Text(s.grey(s.e.Theme.Bold), x.Name).Text(s.grey(s.e.Theme.Text), "  read "+rateOf(x.Read)+"  written "+rateOf(x.Write))
+		l.Text(s.grey(s.e.Theme.Bold), x.Name).Text(s.grey(s.e.Theme.Text),
+			"  read "+rateOf(x.Read)+"  written "+rateOf(x.Write))
 		if x.Busy != nil {
 			l.Text(s.grey(chart.Heat(s.e.Theme, *x.Busy)), "  "+number(x.Busy, "% busy"))
 		}
@@ -297,7 +301,8 @@ func mountWidth(w int) int { return max(9, min(28, w/8)) }
 func (s *Top) diskHead(l *draw.Line) {
 	t := s.e.Theme
 	w := l.Col() + l.Room()
-	l.Cell(t.Dim, "DISK", mountWidth(w)+1, false).Cell(t.Dim, "USED", barWidth(w)+7, false).Cell(t.Dim, "SPACE", 14, false).Cell(t.Dim, "INODES", 12, false).Cell(t.Dim, "GROWTH", 20, false)
+	l.Cell(t.Dim, "DISK", mountWidth(w)+1, false).Cell(t.Dim, "USED", barWidth(w)+7, false).Cell(t.Dim, "SPACE", 14,
+		false).Cell(t.Dim, "INODES", 12, false).Cell(t.Dim, "GROWTH", 20, false)
 	if l.Room() > 20 {
 		l.Text(t.Dim, "FILE SYSTEM")
 	}

@@ -83,7 +83,8 @@ func (s *Top) foreign(p *gpu.Process) bool {
 func (s *Top) confirm(p gpu.Process, name, what string) tea.Cmd {
 	pid := strconv.Itoa(p.PID)
 	c := &dialog.Confirm{Title: "Send " + name + " to " + pid + "?", Verb: "Send " + name, Danger: name == "KILL",
-		Text: plaintext.Clean(p.Command), Lost: []string{name + ": " + what}, Command: "berth exec " + shellquote.Word(s.name) + " -- kill -" + name + " " + pid}
+		Text: plaintext.Clean(p.Command), Lost: []string{name + ": " + what}, Command: "berth exec " +
+			shellquote.Word(s.name) + " -- kill -" + name + " " + pid}
 	if o := owner(&p); o != "" {
 		c.Lost = append(c.Lost, "it belongs to "+o)
 	}

@@ -324,7 +324,8 @@ func (s *Top) Mouse(m tea.MouseMsg) tea.Cmd {
 		s.move(3)
 	case m.Button == tea.MouseButtonWheelUp:
 		s.move(-3)
-	case m.Action == tea.MouseActionPress && m.Button == tea.MouseButtonLeft && s.page == overview && m.Y < len(s.rows) && s.rows[m.Y] >= 0:
+	case m.Action == tea.MouseActionPress && m.Button == tea.MouseButtonLeft && s.page == overview && m.Y < len(s.rows) &&
+		s.rows[m.Y] >= 0:
 		if s.at == s.rows[m.Y] {
 			return s.open(facts)
 		}

@@ -19,7 +19,8 @@ const (
 )
 
 // classWords name the classes, for the filter and the line above.
-var classWords = [...]string{lost: "lost", critical: "critical", hot: "held back", wasted: "idle and paid for", warned: "warned", unknown: "not known", busy: "busy", idle: "idle", old: "not of now"}
+var classWords = [...]string{lost: "lost", critical: "critical", hot: "held back", wasted: "idle and paid for",
+	warned: "warned", unknown: "not known", busy: "busy", idle: "idle", old: "not of now"}
 
 // width is the width of a tile, of the last frame.
 func (s *Wall) width() int { return s.wide }

@@ -229,24 +229,34 @@ func (s *Wall) Keys() []key.Binding {
 	}
 	step := func(n int) func() tea.Cmd { return func() tea.Cmd { s.move(n); return nil } }
 	bs := []key.Binding{
-		{Keys: []string{"enter", "f"}, Show: "enter", Label: "figures", Group: look, Desc: "Everything that is measured on the GPU's instance.", Why: none, Do: func() tea.Cmd {
-			t := s.tiles[s.at]
-			return s.e.Send(screen.Open{Name: "top", Arg: fmt.Sprintf("%s %d", t.id, s.place(t))})
-		}},
-		{Keys: []string{"d"}, Label: "instance", Group: look, Desc: "Show the instance of the GPU.", Why: none, Do: func() tea.Cmd { return s.e.Send(screen.Open{Name: "detail", Arg: s.tiles[s.at].id}) }},
-		{Keys: []string{"/"}, Label: "filter", Group: look, Desc: "Show only what matches: names, kinds, users, states; ! for what does not.", Do: func() tea.Cmd { s.typing = true; return nil }},
-		{Keys: []string{"o"}, Label: "sort", Group: look, Desc: "Sort by what wants attention, name, load, or idleness.", Do: func() tea.Cmd { s.order = (s.order + 1) % len(orders); s.build(); return nil }},
+		{Keys: []string{"enter", "f"}, Show: "enter", Label: "figures", Group: look,
+			Desc: "Everything that is measured on the GPU's instance.", Why: none, Do: func() tea.Cmd {
+				t := s.tiles[s.at]
+				return s.e.Send(screen.Open{Name: "top", Arg: fmt.Sprintf("%s %d", t.id, s.place(t))})
+			}},
+		{Keys: []string{"d"}, Label: "instance", Group: look, Desc: "Show the instance of the GPU.", Why: none,
+			Do: func() tea.Cmd { return s.e.Send(screen.Open{Name: "detail", Arg: s.tiles[s.at].id}) }},
+		{Keys: []string{"/"}, Label: "filter", Group: look,
+			Desc: "Show only what matches: names, kinds, users, states; ! for what does not.",
+			Do:   func() tea.Cmd { s.typing = true; return nil }},
+		{Keys: []string{"o"}, Label: "sort", Group: look, Desc: "Sort by what wants attention, name, load, or idleness.",
+			Do: func() tea.Cmd { s.order = (s.order + 1) % len(orders); s.build(); return nil }},
 		{Keys: []string{"down", "j"}, Show: "↓ j", Group: move, Desc: "Down.", Do: step(1)},
 		{Keys: []string{"up", "k"}, Show: "↑ k", Group: move, Desc: "Up.", Do: step(-1)},
-		{Keys: []string{"right", "l"}, Show: "→ l", Group: move, Desc: "A column to the right.", Do: func() tea.Cmd { s.move(s.per); return nil }},
-		{Keys: []string{"left", "h"}, Show: "← h", Group: move, Desc: "A column to the left.", Do: func() tea.Cmd { s.move(-s.per); return nil }},
+		{Keys: []string{"right", "l"}, Show: "→ l", Group: move, Desc: "A column to the right.",
+			Do: func() tea.Cmd { s.move(s.per); return nil }},
+		{Keys: []string{"left", "h"}, Show: "← h", Group: move, Desc: "A column to the left.",
+			Do: func() tea.Cmd { s.move(-s.per); return nil }},
 		{Keys: []string{"g", "home"}, Show: "g", Group: move, Desc: "To the first.", Do: step(-1 << 30)},
 		{Keys: []string{"G", "end"}, Show: "G", Group: move, Desc: "To the last.", Do: step(1 << 30)},
-		{Keys: []string{"pgdown", "ctrl+f"}, Show: "pgdn", Group: move, Desc: "A screen on.", Do: func() tea.Cmd { s.move(s.per * s.cols); return nil }},
-		{Keys: []string{"pgup", "ctrl+b"}, Show: "pgup", Group: move, Desc: "A screen back.", Do: func() tea.Cmd { s.move(-s.per * s.cols); return nil }},
+		{Keys: []string{"pgdown", "ctrl+f"}, Show: "pgdn", Group: move, Desc: "A screen on.",
+			Do: func() tea.Cmd { s.move(s.per * s.cols); return nil }},
+		{Keys: []string{"pgup", "ctrl+b"}, Show: "pgup", Group: move, Desc: "A screen back.",
+			Do: func() tea.Cmd { s.move(-s.per * s.cols); return nil }},
 	}
 	if s.in.Value() != "" {
-		bs = append(bs, key.Binding{Keys: []string{"esc"}, Group: look, Desc: "Take the filter away.", Do: func() tea.Cmd { s.in.Set(""); s.build(); return nil }})
+		bs = append(bs, key.Binding{Keys: []string{"esc"}, Group: look, Desc: "Take the filter away.",
+			Do: func() tea.Cmd { s.in.Set(""); s.build(); return nil }})
 	}
 	return bs
 }

@@ -101,7 +101,8 @@ func (h *Host) libraries(context.Context) (f found) {
 		{"nccl", "nccl.h", []string{"NCCL_MAJOR", "NCCL_MINOR", "NCCL_PATCH"}, "libnccl2", "libnccl.so."},
 	} {
 		seen := map[string]bool{}
-		for _, p := range h.glob("/usr/include/"+l.header, "/usr/include/*-linux-gnu/"+l.header, "/usr/local/cuda*/include/"+l.header,
+		for _, p := range h.glob("/usr/include/"+l.header, "/usr/include/*-linux-gnu/"+l.header,
+			"/usr/local/cuda*/include/"+l.header,
 			"/usr/local/cuda*/targets/*/include/"+l.header, "/usr/local/include/"+l.header, "/opt/cuda/include/"+l.header) {
 			b, err := h.file(p, maxFile)
 			v := defined(b, l.defines...)
@@ -112,7 +113,8 @@ func (h *Host) libraries(context.Context) (f found) {
 			f.add(l.name, v, p, "")
 		}
 		for pkg, v := range have {
-			if len(seen) == 0 && strings.HasPrefix(pkg, l.packages) && !strings.HasSuffix(pkg, "-dev") && !strings.Contains(pkg, "headers") {
+			if len(seen) == 0 && strings.HasPrefix(pkg, l.packages) && !strings.HasSuffix(pkg, "-dev") && !strings.Contains(pkg,
+				"headers") {
 				seen[v] = true
 				f.add(l.name, versionOr(strings.SplitN(v, "+", 2)[0]), "", "package "+pkg)
 			}
@@ -121,7 +123,8 @@ func (h *Host) libraries(context.Context) (f found) {
 			continue
 		}
 		best := ""
-		for _, p := range h.glob("/usr/lib/*-linux-gnu/"+l.library+"*", "/usr/lib64/"+l.library+"*", "/usr/lib/"+l.library+"*", "/usr/local/cuda*/lib64/"+l.library+"*", "/usr/local/lib/"+l.library+"*") {
+		for _, p := range h.glob("/usr/lib/*-linux-gnu/"+l.library+"*", "/usr/lib64/"+l.library+"*",
+			"/usr/lib/"+l.library+"*", "/usr/local/cuda*/lib64/"+l.library+"*", "/usr/local/lib/"+l.library+"*") {
 			if v := strings.TrimPrefix(filepath.Base(p), l.library); len(v) > len(best) {
 				best = v
 			}

@@ -27,7 +27,8 @@ func (h *Host) pythons(ctx context.Context) (f found) {
 		seen[real] = true
 		return true
 	}
-	roots := h.glob("/opt/conda", "/opt/miniforge*", "/opt/mambaforge*", "/opt/miniconda*", "/opt/anaconda*", "/opt/micromamba", "/anaconda", "/usr/local/miniforge*", "/usr/local/miniconda*", "/usr/local/anaconda*")
+	roots := h.glob("/opt/conda", "/opt/miniforge*", "/opt/mambaforge*", "/opt/miniconda*", "/opt/anaconda*",
+		"/opt/micromamba", "/anaconda", "/usr/local/miniforge*", "/usr/local/miniconda*", "/usr/local/anaconda*")
 	if h.Home != "" {
 		for _, n := range []string{"miniforge", "mambaforge", "miniconda", "anaconda", "micromamba", ".conda", "conda"} {
 			roots = append(roots, h.glob(filepath.Join(h.Home, n)+"*")...)
@@ -68,7 +69,8 @@ func (h *Host) pythons(ctx context.Context) (f found) {
 			}
 		}
 	}
-	for _, sys := range []struct{ name, lib string }{{"system", "/usr/lib"}, {"system (local)", "/usr/local/lib"}, {"user", filepath.Join(h.Home, ".local/lib")}} {
+	for _, sys := range []struct{ name, lib string }{{"system", "/usr/lib"}, {"system (local)", "/usr/local/lib"},
+		{"user", filepath.Join(h.Home, ".local/lib")}} {
 		if sys.name == "user" && h.Home == "" {
 			continue
 		}
@@ -157,7 +159,8 @@ func (h *Host) venv(p string) api.Conda {
 // venvs finds virtual environments in a folder, two levels deep.
 func (h *Host) venvs(ctx context.Context, root string) []string {
 	var out []string
-	skip := []string{".cache", ".vscode-server", ".cursor-server", "node_modules", ".git", ".npm", ".local", "go", ".cargo", "snap"}
+	skip := []string{".cache", ".vscode-server", ".cursor-server", "node_modules", ".git", ".npm", ".local", "go",
+		".cargo", "snap"}
 	var walk func(dir string, depth int)
 	walk = func(dir string, depth int) {
 		if ctx.Err() != nil || len(out) > maxEnvs {

@@ -50,7 +50,8 @@ type Host struct {
 	have func() map[string]string // dpkg, read once
 }
 
-var usualPath = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/snap/bin", "/usr/local/cuda/bin"}
+var usualPath = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/snap/bin",
+	"/usr/local/cuda/bin"}
 
 // Reader reads inventories of a host. Who asks while one is being read gets that one. A part that hung in an
 // earlier Read and still does is not begun again.
@@ -82,7 +83,8 @@ type found struct {
 }
 
 func (f *found) add(name, version, path, note string) {
-	f.components = append(f.components, api.Component{Name: name, Title: software.Title(name), Version: version, Path: path, Note: note})
+	f.components = append(f.components, api.Component{Name: name, Title: software.Title(name), Version: version,
+		Path: path, Note: note})
 }
 
 func (f *found) fail(format string, a ...any) { f.errs = append(f.errs, fmt.Sprintf(format, a...)) }
@@ -97,8 +99,10 @@ func (r *Reader) Read(ctx context.Context) api.Inventory {
 	select {
 	case g := <-got:
 		inv := g.Val.(api.Inventory)
-		inv.Components, inv.Conda, inv.Python = slices.Clone(inv.Components), slices.Clone(inv.Conda), slices.Clone(inv.Python)
-		inv.Kernels, inv.Errors, inv.Unread, inv.Drift = slices.Clone(inv.Kernels), slices.Clone(inv.Errors), slices.Clone(inv.Unread), []api.Drift{}
+		inv.Components, inv.Conda, inv.Python = slices.Clone(inv.Components), slices.Clone(inv.Conda),
+			slices.Clone(inv.Python)
+		inv.Kernels, inv.Errors, inv.Unread, inv.Drift = slices.Clone(inv.Kernels), slices.Clone(inv.Errors),
+			slices.Clone(inv.Unread), []api.Drift{}
 		return inv
 	case <-ctx.Done():
 		return api.Inventory{ReadAt: time.Now().UTC(), Errors: []string{"nothing was read: " + ctx.Err().Error()}}
@@ -110,7 +114,8 @@ func (r *Reader) read(ctx context.Context) api.Inventory {
 	h.have = sync.OnceValue(h.dpkg)
 	slots := make(chan struct{}, running)
 	parts := map[string]func(context.Context) found{
-		partSystem: h.system, partDriver: h.driver, partCUDA: h.cuda, partLibraries: h.libraries, partPythons: h.pythons, partVenvs: h.workVenvs,
+		partSystem: h.system, partDriver: h.driver, partCUDA: h.cuda, partLibraries: h.libraries, partPythons: h.pythons,
+		partVenvs: h.workVenvs,
 	}
 	for _, t := range tools {
 		parts[t.name] = func(ctx context.Context) found { return h.tool(ctx, t, slots) }
@@ -120,7 +125,8 @@ func (r *Reader) read(ctx context.Context) api.Inventory {
 		found
 	}
 	c := make(chan done, len(parts))
-	inv := api.Inventory{ReadAt: time.Now().UTC(), Arch: r.h.Arch, Kernel: kernel(), Components: []api.Component{}, Conda: []api.Conda{},
+	inv := api.Inventory{ReadAt: time.Now().UTC(), Arch: r.h.Arch, Kernel: kernel(), Components: []api.Component{},
+		Conda:  []api.Conda{},
 		Python: []api.Conda{}, Kernels: []api.KernelSpec{}, Drift: []api.Drift{}}
 	waits := map[string]bool{}
 	for name, part := range parts {
@@ -198,7 +204,8 @@ func tellsOf(part string) []string {
 // order makes an inventory the same however fast its parts were.
 func order(inv *api.Inventory) {
 	rank := map[string]int{}
-	for i, n := range []string{"nvidia-driver", "cuda", "cudnn", "nccl", "docker", "podman", "nvidia-container-toolkit", "nginx", "mpi", "protobuf", "python", "r", "conda"} {
+	for i, n := range []string{"nvidia-driver", "cuda", "cudnn", "nccl", "docker", "podman", "nvidia-container-toolkit",
+		"nginx", "mpi", "protobuf", "python", "r", "conda"} {
 		rank[n] = i - 100
 	}
 	slices.SortFunc(inv.Components, func(a, b api.Component) int {

@@ -51,16 +51,26 @@ var hostile = [][]string{
 	{""}, {"sh"}, {"sh", "-c", "id"}, {"CHECK"}, {"check", "x"}, {"check "}, {"../check"}, {"-c"}, {"--", "check"},
 	{"clock"}, {"clock", ""}, {"clock", "now"}, {"clock", "1700000000"}, {"clock", good, good}, {"clock", "@0"},
 	{"restart", "now"}, {"restart", ""}, {"restart", "-f"},
-	{"hostkey"}, {"hostkey", "drop"}, {"hostkey", "new", "use"}, {"hostkey", "new; id"}, {"hostkey", ""}, {"hostkey", "NEW"}, {"hostkey", "-f", "/etc/shadow"},
-	{"signal"}, {"signal", "TERM"}, {"signal", "TERM", "42"}, {"signal", "TERM", "42", good, "43"}, {"signal", "TERM", "1", good}, {"signal", "TERM", "0", good},
-	{"signal", "TERM", "-1", good}, {"signal", "TERM", "-42", good}, {"signal", "TERM", "+42", good}, {"signal", "TERM", "042", good}, {"signal", "TERM", "4 2", good},
-	{"signal", "TERM", "0x2a", good}, {"signal", "TERM", "99999999999999999999", good}, {"signal", "TERM", "4294967338", good}, {"signal", "TERM", "42", ""},
-	{"signal", "TERM", "42", "0001-01-01T00:00:00Z"}, {"signal", "TERM", "42", "now"}, {"signal", "TERM", "42", good, "1", good}, {"signal", "9", "42", good},
-	{"signal", "SIGTERM", "42", good}, {"signal", "term", "42", good}, {"signal", " TERM", "42", good}, {"signal", "SEGV", "42", good}, {"signal", "RTMIN", "42", good}, {"signal", "", "42", good},
-	{"setup-step"}, {"setup-step", "/a", "0", "1"}, {"setup-step", "/a", "0", "1", "run", "x"}, {"setup-step", "a", "0", "1", "run"}, {"setup-step", "", "0", "1", "run"},
-	{"setup-step", "/", "0", "1", "run"}, {"setup-step", "/a/", "0", "1", "run"}, {"setup-step", "/a/../etc", "0", "1", "run"}, {"setup-step", "//a", "0", "1", "run"},
-	{"setup-step", "/a/./b", "0", "1", "run"}, {"setup-step", "/a\x00/b", "0", "1", "run"}, {"setup-step", "/a", "-1", "1", "run"}, {"setup-step", "/a", "0", "0", "run"},
-	{"setup-step", "/a", "1e1", "1", "run"}, {"setup-step", "/a", "500", "1", "run"}, {"setup-step", "/a", "0", "../1", "run"}, {"setup-step", "/a", "0", "1", "sh"},
+	{"hostkey"}, {"hostkey", "drop"}, {"hostkey", "new", "use"}, {"hostkey", "new; id"}, {"hostkey", ""},
+	{"hostkey", "NEW"}, {"hostkey", "-f", "/etc/shadow"},
+	{"signal"}, {"signal", "TERM"}, {"signal", "TERM", "42"}, {"signal", "TERM", "42", good, "43"}, {"signal", "TERM", "1",
+		good}, {"signal", "TERM", "0", good},
+	{"signal", "TERM", "-1", good}, {"signal", "TERM", "-42", good}, {"signal", "TERM", "+42", good},
+	{"signal", "TERM", "042", good}, {"signal", "TERM", "4 2", good},
+	{"signal", "TERM", "0x2a", good}, {"signal", "TERM", "99999999999999999999", good}, {"signal", "TERM", "4294967338",
+		good}, {"signal", "TERM", "42", ""},
+	{"signal", "TERM", "42", "0001-01-01T00:00:00Z"}, {"signal", "TERM", "42", "now"}, {"signal", "TERM", "42", good, "1",
+		good}, {"signal", "9", "42", good},
+	{"signal", "SIGTERM", "42", good}, {"signal", "term", "42", good}, {"signal", " TERM", "42", good},
+	{"signal", "SEGV", "42", good}, {"signal", "RTMIN", "42", good}, {"signal", "", "42", good},
+	{"setup-step"}, {"setup-step", "/a", "0", "1"}, {"setup-step", "/a", "0", "1", "run", "x"}, {"setup-step", "a", "0",
+		"1", "run"}, {"setup-step", "", "0", "1", "run"},
+	{"setup-step", "/", "0", "1", "run"}, {"setup-step", "/a/", "0", "1", "run"}, {"setup-step", "/a/../etc", "0", "1",
+		"run"}, {"setup-step", "//a", "0", "1", "run"},
+	{"setup-step", "/a/./b", "0", "1", "run"}, {"setup-step", "/a\x00/b", "0", "1", "run"}, {"setup-step", "/a", "-1", "1",
+		"run"}, {"setup-step", "/a", "0", "0", "run"},
+	{"setup-step", "/a", "1e1", "1", "run"}, {"setup-step", "/a", "500", "1", "run"}, {"setup-step", "/a", "0", "../1",
+		"run"}, {"setup-step", "/a", "0", "1", "sh"},
 	{"setup-step", "/a", "0", "1", "check.sh"}, {"setup-step", "/a", "00", "1", "run"}, {"setup-step", "/a", "0", "1", ""},
 }
 
@@ -76,7 +86,8 @@ func TestHostileArgumentsAreRefused(t *testing.T) {
 		require.Empty(t, out.String())
 		require.Equal(t, 1, strings.Count(said.String(), "\n"), "%q", said.String())
 	}
-	for _, args := range [][]string{{"check"}, {"restart"}, {"hostkey", "new"}, {"hostkey", "use"}, {"signal", "TERM", "42", good, "43", good}, {"setup-step", "/a/b", "0", "1", "check"}} {
+	for _, args := range [][]string{{"check"}, {"restart"}, {"hostkey", "new"}, {"hostkey", "use"},
+		{"signal", "TERM", "42", good, "43", good}, {"setup-step", "/a/b", "0", "1", "check"}} {
 		act, err := parse(args)
 		require.NoError(t, err, "%q", args)
 		require.NotNil(t, act)
@@ -118,7 +129,8 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%q: neither an action nor an error", args)
 		case err == nil && !form.MatchString(s):
 			t.Fatalf("%q is accepted", args)
-		case err == nil && args[0] == "setup-step" && (filepath.Clean(args[1]) != args[1] || strings.Contains(args[1]+"/", "/../")):
+		case err == nil && args[0] == "setup-step" && (filepath.Clean(args[1]) != args[1] || strings.Contains(args[1]+"/",
+			"/../")):
 			t.Fatalf("the folder %q is accepted", args[1])
 		}
 	})
@@ -142,10 +154,13 @@ func written(t *testing.T, base string, uid int, script string) string {
 	require.NoError(t, os.Mkdir(dir, 0o700))
 	b, err := json.Marshal(StepEnv{Env: []string{"PATH=" + DefaultPath, "V=it's $(id) \"x\"\n2"}})
 	require.NoError(t, err)
-	for name, text := range map[string]string{StepFile(0, 0, "sh"): script, StepFile(0, 0, "check.sh"): "(exit 7); echo not reached", StepFile(0, 1, "env"): string(b)} {
+	for name, text := range map[string]string{StepFile(0, 0, "sh"): script,
+		StepFile(0, 0, "check.sh"): "(exit 7); echo not reached", StepFile(0, 1, "env"): string(b)} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 	}
-	require.NoError(t, filepath.WalkDir(dir, func(p string, _ fs.DirEntry, _ error) error { return os.Lchown(p, uid, uid) }))
+	require.NoError(t, filepath.WalkDir(dir, func(p string, _ fs.DirEntry, _ error) error {
+		return os.Lchown(p, uid, uid)
+	}))
 	return dir
 }
 
@@ -157,8 +172,9 @@ func TestOnlyAStepOfTheCallerIsRun(t *testing.T) {
 		spoil func(t *testing.T, dir string) string // returns another folder to ask for, or ""
 		say   string
 	}{
-		"as written":      {nil, ""},
-		"a linked folder": {func(t *testing.T, d string) string { l := d + "-link"; must(t, os.Symlink(d, l)); return l }, "symbolic link"},
+		"as written": {nil, ""},
+		"a linked folder": {func(t *testing.T, d string) string { l := d + "-link"; must(t, os.Symlink(d, l)); return l },
+			"symbolic link"},
 		"a link on the way": {func(t *testing.T, d string) string {
 			l := filepath.Dir(d) + "-way"
 			must(t, os.Symlink(filepath.Dir(d), l))
@@ -174,11 +190,18 @@ func TestOnlyAStepOfTheCallerIsRun(t *testing.T) {
 			must(t, os.Symlink("x", d+"/"+env))
 			return ""
 		}, "symbolic link"},
-		"a script of two names": {func(t *testing.T, d string) string { must(t, os.Link(d+"/"+script, filepath.Dir(d)+"/y")); return "" }, "2 names"},
-		"a folder for all":      {func(t *testing.T, d string) string { must(t, os.Chmod(d, 0o777)); return "" }, "mode 0777"},
-		"a folder for a group":  {func(t *testing.T, d string) string { must(t, os.Chmod(d, 0o770)); return "" }, "mode 0770"},
-		"a script for a group":  {func(t *testing.T, d string) string { must(t, os.Chmod(d+"/"+script, 0o620)); return "" }, "mode 0620"},
-		"variables to be read":  {func(t *testing.T, d string) string { must(t, os.Chmod(d+"/"+env, 0o644)); return "" }, "mode 0644"},
+		"a script of two names": {func(t *testing.T, d string) string {
+			must(t, os.Link(d+"/"+script, filepath.Dir(d)+"/y"))
+			return ""
+		}, "2 names"},
+		"a folder for all": {func(t *testing.T, d string) string { must(t, os.Chmod(d, 0o777)); return "" },
+			"mode 0777"},
+		"a folder for a group": {func(t *testing.T, d string) string { must(t, os.Chmod(d, 0o770)); return "" },
+			"mode 0770"},
+		"a script for a group": {func(t *testing.T, d string) string { must(t, os.Chmod(d+"/"+script, 0o620)); return "" },
+			"mode 0620"},
+		"variables to be read": {func(t *testing.T, d string) string { must(t, os.Chmod(d+"/"+env, 0o644)); return "" },
+			"mode 0644"},
 		"a script that is none": {func(t *testing.T, d string) string {
 			must(t, os.Remove(d+"/"+script))
 			must(t, syscall.Mkfifo(d+"/"+script, 0o600))
@@ -198,7 +221,10 @@ func TestOnlyAStepOfTheCallerIsRun(t *testing.T) {
 			must(t, os.WriteFile(d+"/"+env, []byte(`{"env":["A B=1"]}`), 0o600))
 			return ""
 		}, "no variable"},
-		"a huge script":       {func(t *testing.T, d string) string { must(t, os.Truncate(d+"/"+script, maxFile+1)); return "" }, "larger than"},
+		"a huge script": {func(t *testing.T, d string) string {
+			must(t, os.Truncate(d+"/"+script, maxFile+1))
+			return ""
+		}, "larger than"},
 		"a file for a folder": {func(t *testing.T, d string) string { return d + "/" + script }, "no folder"},
 		"no folder":           {func(t *testing.T, d string) string { return d + "/none" }, "no such file"},
 	} {
@@ -356,7 +382,8 @@ func TestWhatSudoSays(t *testing.T) {
 		"": "exit status 1",
 	} {
 		c := fake(t, "cat >&2 <<'X'\n"+said+"\nX\nexit 1\n")
-		for _, err := range []error{c.Signal(t.Context(), "TERM", Target{42, time.Unix(1, 0)}), c.Check(t.Context(), "it", "hostkey", "new")} {
+		for _, err := range []error{c.Signal(t.Context(), "TERM", Target{42, time.Unix(1, 0)}), c.Check(t.Context(), "it",
+			"hostkey", "new")} {
 			e := api.AsError(err)
 			require.Equal(t, api.CodeForbidden, e.Code)
 			require.Contains(t, e.Message, "needs root, which can't be had here without a question (")
@@ -444,7 +471,8 @@ func TestNothingElseIsRunBySudo(t *testing.T) {
 	calls := regexp.MustCompile("\"sudo\"|`sudo`|sudo -n --")
 	files := 0
 	require.NoError(t, filepath.WalkDir("../../..", func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.HasSuffix(p, ".go") || strings.HasSuffix(p, "_test.go") || strings.Contains(p, "backend/agent/root/") || strings.HasSuffix(p, "profile/lint.go") {
+		if err != nil || d.IsDir() || !strings.HasSuffix(p, ".go") || strings.HasSuffix(p, "_test.go") || strings.Contains(p,
+			"backend/agent/root/") || strings.HasSuffix(p, "profile/lint.go") {
 			return err
 		}
 		b, err := os.ReadFile(p)

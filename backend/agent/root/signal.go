@@ -76,7 +76,8 @@ func SignalError(err error) error {
 		code = api.CodeUsage
 	case errors.Is(err, procs.ErrOtherUser):
 		code = api.CodeRefused
-	case errors.Is(err, procs.ErrInit), errors.Is(err, procs.ErrKernel), errors.Is(err, procs.ErrOwn), errors.Is(err, procs.ErrPermission):
+	case errors.Is(err, procs.ErrInit), errors.Is(err, procs.ErrKernel), errors.Is(err, procs.ErrOwn),
+		errors.Is(err, procs.ErrPermission):
 		code = api.CodeForbidden
 	}
 	return api.Errorf(code, "%w", err)

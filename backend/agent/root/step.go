@@ -63,7 +63,8 @@ func parseStep(args []string) (action, error) {
 		return nil, wrong("setup-step takes a folder, the numbers of a step and an attempt, and check or run")
 	}
 	s := step{folder: args[0], part: args[3]}
-	if !filepath.IsAbs(s.folder) || path.Clean(s.folder) != s.folder || s.folder == "/" || strings.IndexByte(s.folder, 0) >= 0 {
+	if !filepath.IsAbs(s.folder) || path.Clean(s.folder) != s.folder || s.folder == "/" || strings.IndexByte(s.folder,
+		0) >= 0 {
 		return nil, wrong("%.100q is no absolute path of a folder, written in the shortest way", s.folder)
 	}
 	var err1, err2 error
@@ -190,7 +191,8 @@ func openFolder(folder string) (*os.File, error) {
 		next, err := unix.Openat(fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 		_ = unix.Close(fd)
 		if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
-			return nil, api.Errorf(api.CodeForbidden, "opening %s: %q is no folder; a symbolic link is not followed", folder, name)
+			return nil, api.Errorf(api.CodeForbidden, "opening %s: %q is no folder; a symbolic link is not followed", folder,
+				name)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("opening %s, at %q: %w", folder, name, err)

@@ -28,7 +28,8 @@ func verbs() []verb {
 		{"hostkey", "new|use", "make another host key for sshd and print its public half; take it into use", parseHostKey},
 		{"restart", "", "restart the machine", parseRestart},
 		{"setup-step", "FOLDER STEP ATTEMPT check|run", "run a step of the calling user's set-up, or its check", parseStep},
-		{"signal", "SIGNAL PID STARTED [PID STARTED …]", "signal processes that started at that moment (RFC 3339)", parseSignal},
+		{"signal", "SIGNAL PID STARTED [PID STARTED …]", "signal processes that started at that moment (RFC 3339)",
+			parseSignal},
 	}
 }
 

@@ -236,7 +236,8 @@ func (e *Engine) ended(p *plan, i, k int, r result) error {
 	case r.Why == whyLimit:
 		return api.Errorf(api.CodeFailed, "%s took longer than %v and was ended%s%s", what(s), limit(s), left, says)
 	case r.Why == whyEnded:
-		return api.Errorf(api.CodeFailed, "%s was ended from outside%s", what(s), left).WithHint("resume the set-up to run it again")
+		return api.Errorf(api.CodeFailed, "%s was ended from outside%s", what(s), left).
+			WithHint("resume the set-up to run it again")
 	case r.Signal != "":
 		return api.Errorf(api.CodeFailed, "%s was ended by %s%s", what(s), r.Signal, says)
 	case r.Code != 0:
@@ -277,7 +278,8 @@ func (e *Engine) reboot(p *plan, i int) error {
 		if why == "" {
 			why = "this set-up may not do it"
 		}
-		return api.Errorf(api.CodeConflict, "%s is done, but the machine must be restarted before the set-up can go on, and %s", what(s), why).
+		return api.Errorf(api.CodeConflict,
+			"%s is done, but the machine must be restarted before the set-up can go on, and %s", what(s), why).
 			WithHint("restart it; the set-up then goes on by itself")
 	}
 	e.locked(p, true, func(r *record) {
@@ -288,7 +290,8 @@ func (e *Engine) reboot(p *plan, i int) error {
 	lost := p.dirty
 	e.mu.Unlock()
 	if lost { // else it would come back not knowing of this
-		return api.Errorf(api.CodeFailed, "the machine is not restarted after %s: how far the set-up is can't be written to %s", what(s), p.dir)
+		return api.Errorf(api.CodeFailed,
+			"the machine is not restarted after %s: how far the set-up is can't be written to %s", what(s), p.dir)
 	}
 	if err := e.o.Reboot(e.ctx); err != nil {
 		return err
@@ -304,7 +307,8 @@ func (e *Engine) reboot(p *plan, i int) error {
 				return errCancelled
 			}
 		case <-t.C:
-			return api.Errorf(api.CodeFailed, "the machine was asked to restart after %s and did not within %v", what(s), e.o.RebootLimit).
+			return api.Errorf(api.CodeFailed, "the machine was asked to restart after %s and did not within %v", what(s),
+				e.o.RebootLimit).
 				WithHint("restart it; the set-up then goes on by itself")
 		}
 	}
@@ -360,7 +364,8 @@ func (e *Engine) begin(p *plan, i, k int) (<-chan error, error) {
 			return child, nil
 		}
 	}
-	return nil, api.Errorf(api.CodeFailed, "%s could not begin: %w", what(s), err).WithHint("look at the space on the instance's disk: df -h %s", p.dir)
+	return nil, api.Errorf(api.CodeFailed, "%s could not begin: %w", what(s), err).
+		WithHint("look at the space on the instance's disk: df -h %s", p.dir)
 }
 
 // asRoot makes a step root's: what the runner runs is the verb of root, which finds script and variables in

@@ -182,7 +182,8 @@ func (e *Engine) Put(pl api.SetupPlan) (api.SetupStatus, error) {
 	}
 	if err != nil {
 		_ = os.RemoveAll(p.dir)
-		return api.SetupStatus{}, api.Errorf(api.CodeFailed, "writing the set-up %s on the instance: %w", pl.ID, err).WithHint("look at the space on its disk: df -h %s", e.o.Dir)
+		return api.SetupStatus{}, api.Errorf(api.CodeFailed, "writing the set-up %s on the instance: %w", pl.ID, err).
+			WithHint("look at the space on its disk: df -h %s", e.o.Dir)
 	}
 	e.plans[pl.ID] = p
 	e.poke()

@@ -26,7 +26,8 @@ import (
 func TestTheAgentIsKilledInEachPhase(t *testing.T) {
 	p := plan1("a",
 		api.SetupStep{Script: "echo one >>$OUT/log"},
-		api.SetupStep{Once: true, Check: "echo c >>$OUT/checked; until test -e $OUT/pass; do sleep 0.01; done; false", Script: "echo two >>$OUT/log; until test -e $OUT/go; do sleep 0.01; done; echo end >>$OUT/log"},
+		api.SetupStep{Once: true, Check: "echo c >>$OUT/checked; until test -e $OUT/pass; do sleep 0.01; done; false",
+			Script: "echo two >>$OUT/log; until test -e $OUT/go; do sleep 0.01; done; echo end >>$OUT/log"},
 		api.SetupStep{Script: "echo three >>$OUT/log"})
 	for _, c := range []struct {
 		name   string
@@ -65,7 +66,8 @@ func TestTheAgentIsKilledAtAnyMoment(t *testing.T) {
 	p.ID = "a"
 	var want []string
 	for i := range 12 {
-		p.Steps = append(p.Steps, api.SetupStep{Name: fmt.Sprint("s", i), Once: true, Script: fmt.Sprintf("echo %d >>$OUT/log", i)})
+		p.Steps = append(p.Steps, api.SetupStep{Name: fmt.Sprint("s", i), Once: true,
+			Script: fmt.Sprintf("echo %d >>$OUT/log", i)})
 		want = append(want, fmt.Sprint(i))
 	}
 	put(t, dir, p)
@@ -81,12 +83,14 @@ func TestTheAgentIsKilledAtAnyMoment(t *testing.T) {
 
 func TestAStepEndsWhileThereIsNoAgent(t *testing.T) {
 	dir := folder(t)
-	put(t, dir, plan1("a", api.SetupStep{Once: true, Script: "echo begun >>$OUT/log; until test -e $OUT/go; do sleep 0.01; done; echo fails; exit 9"}))
+	put(t, dir, plan1("a", api.SetupStep{Once: true,
+		Script: "echo begun >>$OUT/log; until test -e $OUT/go; do sleep 0.01; done; echo fails; exit 9"}))
 	a := startAgent(t, dir, "b1")
 	require.Eventually(t, func() bool { return lines(t, dir, "log") != nil }, 2*time.Minute, time.Millisecond)
 	a.kill()
 	require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(dir), "go"), nil, 0o600))
-	require.Eventually(t, func() bool { _, ok := readResult(stepFile(filepath.Join(dir, "a"), 0, 1, "code")); return ok }, 2*time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { _, ok := readResult(stepFile(filepath.Join(dir, "a"), 0, 1, "code")); return ok },
+		2*time.Minute, time.Millisecond)
 	st := startAgent(t, dir, "b1").until(t, done)
 	require.Contains(t, st.Error.Message, "ended with code 9: fails")
 	require.Equal(t, []string{"begun"}, lines(t, dir, "log"))
@@ -97,7 +101,8 @@ func TestAStepEndsWhileThereIsNoAgent(t *testing.T) {
 func TestTheMachineRestartsInAStep(t *testing.T) {
 	for _, once := range []bool{false, true} {
 		dir := folder(t)
-		put(t, dir, plan1("a", api.SetupStep{Once: once, Check: "test -e $OUT/never", Script: "echo begun >>$OUT/log; test -e $OUT/second || sleep 1000"}))
+		put(t, dir, plan1("a", api.SetupStep{Once: once, Check: "test -e $OUT/never",
+			Script: "echo begun >>$OUT/log; test -e $OUT/second || sleep 1000"}))
 		a := startAgent(t, dir, "b1")
 		require.Eventually(t, func() bool { return lines(t, dir, "log") != nil }, 2*time.Minute, time.Millisecond)
 		a.kill()
@@ -105,7 +110,8 @@ func TestTheMachineRestartsInAStep(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(dir), "second"), nil, 0o600))
 		st := startAgent(t, dir, "b2").until(t, done)
 		if once {
-			require.Equal(t, "the step s0 was cut off by a restart of the machine and is not run a second time", st.Error.Message)
+			require.Equal(t, "the step s0 was cut off by a restart of the machine and is not run a second time",
+				st.Error.Message)
 			require.Len(t, lines(t, dir, "log"), 1)
 			continue
 		}
@@ -140,7 +146,8 @@ func TestTheMachineShutsDownInAStep(t *testing.T) {
 			_, err := process.Set{Mark: "OUT=" + filepath.Dir(dir)}.End(t.Context(), time.Second, nil)
 			require.NoError(t, err)
 		}
-		require.Eventually(t, func() bool { _, ok := readResult(stepFile(filepath.Join(dir, "a"), 0, 1, "code")); return ok }, 2*time.Minute, time.Millisecond)
+		require.Eventually(t, func() bool { _, ok := readResult(stepFile(filepath.Join(dir, "a"), 0, 1, "code")); return ok },
+			2*time.Minute, time.Millisecond)
 		a.kill()
 		require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(dir), "second"), nil, 0o600))
 		st := startAgent(t, dir, "b2").until(t, done)
@@ -171,7 +178,8 @@ func TestAKilledRunnerIsACutOff(t *testing.T) {
 	for _, once := range []bool{false, true} {
 		dir := folder(t)
 		e := open(t, options(dir))
-		_, err := e.Put(plan1("a", api.SetupStep{Once: once, Script: "echo $$ >>$OUT/log; test -e $OUT/second || { echo x >$OUT/second; sleep 1000; }"}))
+		_, err := e.Put(plan1("a", api.SetupStep{Once: once,
+			Script: "echo $$ >>$OUT/log; test -e $OUT/second || { echo x >$OUT/second; sleep 1000; }"}))
 		require.NoError(t, err)
 		require.Eventually(t, func() bool { return lines(t, dir, "second") != nil }, 2*time.Minute, time.Millisecond)
 		var who started
@@ -194,7 +202,8 @@ func TestAKilledRunnerIsACutOff(t *testing.T) {
 
 func TestAPlannedRestart(t *testing.T) {
 	dir := folder(t)
-	p := plan1("a", api.SetupStep{Once: true, Reboot: true, Script: "echo driver >>$OUT/log"}, api.SetupStep{Script: "echo after >>$OUT/log"})
+	p := plan1("a", api.SetupStep{Once: true, Reboot: true, Script: "echo driver >>$OUT/log"},
+		api.SetupStep{Script: "echo after >>$OUT/log"})
 	p.MayReboot = true
 	put(t, dir, p)
 	a := startAgent(t, dir, "b1")
@@ -261,7 +270,8 @@ func TestWhatIsGivenUpDoesNotGoOn(t *testing.T) {
 	o := options(dir)
 	o.Boot = "b1"
 	e := open(t, o)
-	_, err := e.Put(plan1("a", api.SetupStep{Reboot: true, Script: "echo x >>$OUT/log"}, api.SetupStep{Script: "echo y >>$OUT/log"}))
+	_, err := e.Put(plan1("a", api.SetupStep{Reboot: true, Script: "echo x >>$OUT/log"},
+		api.SetupStep{Script: "echo y >>$OUT/log"}))
 	require.NoError(t, err)
 	require.Equal(t, api.CodeConflict, wait(t, e, "a", done).Error.Code)
 	_, err = e.Cancel(t.Context(), "a")
@@ -312,7 +322,8 @@ func TestRootByCommand(t *testing.T) {
 	o := options(dir)
 	o.Root.Sudo = fakeSudo(t, `shift 2; exec env -i PATH=/usr/bin:/bin OUTSIDE=1 "$@"`)
 	e := open(t, o)
-	_, err := e.Put(plan1("a", api.SetupStep{Root: true, Env: []string{"V=it's"}, Check: "test \"$ROOT\" = false", Script: "echo \"$ROOT $V $OUTSIDE $(pwd)\" >>$OUT/log"},
+	_, err := e.Put(plan1("a", api.SetupStep{Root: true, Env: []string{"V=it's"}, Check: "test \"$ROOT\" = false",
+		Script: "echo \"$ROOT $V $OUTSIDE $(pwd)\" >>$OUT/log"},
 		api.SetupStep{Root: true, LimitSeconds: 0.3, Script: "echo $$ >$OUT/pid; trap '' TERM; while :; do sleep 1; done"}))
 	require.NoError(t, err)
 	st := wait(t, e, "a", done)
@@ -337,7 +348,8 @@ func TestWithoutRootTheCommandIsSaid(t *testing.T) {
 	require.NoError(t, err)
 	st := wait(t, e, "a", done)
 	require.Equal(t, api.CodeForbidden, st.Error.Code)
-	require.Contains(t, st.Error.Message, "needs root, which can't be had here without a question (sudo: a password is required)")
+	require.Contains(t, st.Error.Message,
+		"needs root, which can't be had here without a question (sudo: a password is required)")
 	// The command that it names does what the step would have done.
 	_, line, ok := strings.Cut(st.Error.Hint, ": sudo ")
 	require.True(t, ok, st.Error.Hint)
@@ -387,11 +399,14 @@ func TestARealSudo(t *testing.T) {
 	sp := spec{Boot: "b", Env: []string{"PATH=" + root.DefaultPath}, Dir: "/", Root: &by, Seconds: 2, Grace: 0.3}
 	vars, err := json.Marshal(root.StepEnv{Env: []string{"PATH=" + root.DefaultPath, "OUT=" + base, "ROOT=true"}})
 	require.NoError(t, err)
-	require.NoError(t, writeFiles(map[string]string{stepFile(folder, 0, 0, "sh"): run + "; echo $$ >$OUT/pid; trap '' TERM; while :; do sleep 1; done",
+	require.NoError(t, writeFiles(map[string]string{stepFile(folder, 0, 0, "sh"): run +
+		"; echo $$ >$OUT/pid; trap '' TERM; while :; do sleep 1; done",
 		stepFile(folder, 0, 1, "env"): string(vars)}))
 	sp.Argv = by.Command("setup-step", root.StepArgs(folder, 0, 1, root.StepRun)...)
 	require.NoError(t, atomicfile.Write(stepFile(folder, 0, 1, "json"), sp))
-	require.NoError(t, filepath.Walk(folder, func(p string, _ os.FileInfo, _ error) error { return os.Chown(p, 65534, 65534) }))
+	require.NoError(t, filepath.Walk(folder, func(p string, _ os.FileInfo, _ error) error {
+		return os.Chown(p, 65534, 65534)
+	}))
 	cmd := exec.Command(own, "setup-step", folder, step, "1")
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
@@ -415,7 +430,10 @@ func TestARealSudo(t *testing.T) {
 
 func TestOddFoldersDoNotStopTheEngine(t *testing.T) {
 	dir := folder(t)
-	for name, text := range map[string]string{"empty/x": "", "garbage/plan.json": "{", "other/plan.json": `{"id":"x","steps":[{"name":"s","title":"","script":":"}]}`, "status/plan.json": `{"id":"status","steps":[{"name":"s","title":"","script":"echo x >>$OUT/log"}]}`, "status/status.json": "\x00"} {
+	for name, text := range map[string]string{"empty/x": "", "garbage/plan.json": "{",
+		"other/plan.json":    `{"id":"x","steps":[{"name":"s","title":"","script":":"}]}`,
+		"status/plan.json":   `{"id":"status","steps":[{"name":"s","title":"","script":"echo x >>$OUT/log"}]}`,
+		"status/status.json": "\x00"} {
 		require.NoError(t, os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o700))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 	}

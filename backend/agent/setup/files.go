@@ -151,7 +151,8 @@ const maxPlan = 1 << 20
 // checkPlan says what is wrong with a plan.
 func checkPlan(p *api.SetupPlan) error {
 	if !plainName(p.ID) {
-		return api.Errorf(api.CodeUsage, "the set-up's id %.60q is not 1 to 100 letters, digits, '-', '_' or '.', beginning with a letter or digit", p.ID)
+		return api.Errorf(api.CodeUsage,
+			"the set-up's id %.60q is not 1 to 100 letters, digits, '-', '_' or '.', beginning with a letter or digit", p.ID)
 	}
 	if len(p.Steps) == 0 || len(p.Steps) > 500 {
 		return api.Errorf(api.CodeUsage, "the set-up %s has %d steps; 1 to 500 are possible", p.ID, len(p.Steps))
@@ -163,13 +164,16 @@ func checkPlan(p *api.SetupPlan) error {
 	for i, s := range p.Steps {
 		switch {
 		case !plainName(s.Name):
-			return api.Errorf(api.CodeUsage, "step %d of the set-up %s: the name %.60q is not 1 to 100 letters, digits, '-', '_' or '.'", i+1, p.ID, s.Name)
+			return api.Errorf(api.CodeUsage,
+				"step %d of the set-up %s: the name %.60q is not 1 to 100 letters, digits, '-', '_' or '.'", i+1, p.ID, s.Name)
 		case seen[s.Name]:
 			return api.Errorf(api.CodeUsage, "the set-up %s has two steps %s", p.ID, s.Name)
 		case strings.IndexByte(s.Script, 0) >= 0 || strings.IndexByte(s.Check, 0) >= 0:
-			return api.Errorf(api.CodeUsage, "the step %s of the set-up %s is no script: there is a zero byte in it", s.Name, p.ID)
+			return api.Errorf(api.CodeUsage, "the step %s of the set-up %s is no script: there is a zero byte in it", s.Name,
+				p.ID)
 		case s.LimitSeconds < 0 || s.LimitSeconds > maxLimit.Seconds():
-			return api.Errorf(api.CodeUsage, "the step %s of the set-up %s may take %g s: 0 (%v) to %v are possible", s.Name, p.ID, s.LimitSeconds, defaultLimit, maxLimit)
+			return api.Errorf(api.CodeUsage, "the step %s of the set-up %s may take %g s: 0 (%v) to %v are possible", s.Name,
+				p.ID, s.LimitSeconds, defaultLimit, maxLimit)
 		}
 		seen[s.Name] = true
 		for _, kv := range s.Env {
@@ -179,7 +183,8 @@ func checkPlan(p *api.SetupPlan) error {
 		}
 	}
 	if b, err := json.MarshalIndent(p, "", "  "); err != nil || len(b) >= maxPlan {
-		return api.Errorf(api.CodeUsage, "the set-up %s has %d bytes; %d are possible", p.ID, len(b), maxPlan).WithHint("let its script fetch what is large")
+		return api.Errorf(api.CodeUsage, "the set-up %s has %d bytes; %d are possible", p.ID, len(b), maxPlan).
+			WithHint("let its script fetch what is large")
 	}
 	return nil
 }

@@ -23,7 +23,8 @@ func TestAFullDisk(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
 	e := open(t, options(dir))
-	_, err := e.Put(plan1("a", api.SetupStep{Script: "cat /dev/zero >" + dir + "/ballast || :; echo lost || :; echo went on >>$OUT/log; exit 5"}, api.SetupStep{Script: ":"}))
+	_, err := e.Put(plan1("a", api.SetupStep{Script: "cat /dev/zero >" + dir +
+		"/ballast || :; echo lost || :; echo went on >>$OUT/log; exit 5"}, api.SetupStep{Script: ":"}))
 	require.NoError(t, err)
 	st := wait(t, e, "a", done)
 	require.Contains(t, st.Error.Message, "ended with code 5")

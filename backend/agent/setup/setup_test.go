@@ -45,7 +45,8 @@ var mark = fmt.Sprintf("SETUP_TEST_MARK=%d", os.Getpid())
 
 func options(dir string) Options {
 	exe, _ := os.Executable()
-	return Options{Dir: dir, Root: root.Caller{Program: []string{exe, "root"}}, Work: dir, Poll: 5 * time.Millisecond, Grace: 300 * time.Millisecond, Settle: 100 * time.Millisecond, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	return Options{Dir: dir, Root: root.Caller{Program: []string{exe, "root"}}, Work: dir, Poll: 5 * time.Millisecond,
+		Grace: 300 * time.Millisecond, Settle: 100 * time.Millisecond, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Runner: func(folder, step, attempt string) []string {
 			return []string{exe, "setup-step", folder, step, attempt}
 		},
@@ -151,7 +152,8 @@ func TestStepsRunInOrderOnceEach(t *testing.T) {
 	dir := folder(t)
 	e := open(t, options(dir))
 	_, err := e.Put(plan1("a",
-		api.SetupStep{Title: "First", Script: "echo one $V $DEBIAN_FRONTEND >>$OUT/log; true | cat; (sleep 0.01; exit 0) | :", Env: []string{"V=a b'c"}},
+		api.SetupStep{Title: "First", Script: "echo one $V $DEBIAN_FRONTEND >>$OUT/log; true | cat; (sleep 0.01; exit 0) | :",
+			Env: []string{"V=a b'c"}},
 		api.SetupStep{Script: "echo never >>$OUT/log", Check: "test -s $OUT/log"},
 		api.SetupStep{Script: "#!/bin/bash\necho [[ three ]] | tee -a $OUT/log; yes | head -1 >/dev/null"}))
 	require.NoError(t, err)
@@ -174,7 +176,8 @@ func TestStepsRunInOrderOnceEach(t *testing.T) {
 func TestThePreludeStandsBeforeThoseThatWantIt(t *testing.T) {
 	dir := folder(t)
 	e := open(t, options(dir))
-	p := plan1("a", api.SetupStep{Prelude: true, Check: "say checked; false", Script: "say hello"}, api.SetupStep{Script: "! type say >/dev/null 2>&1"})
+	p := plan1("a", api.SetupStep{Prelude: true, Check: "say checked; false", Script: "say hello"},
+		api.SetupStep{Script: "! type say >/dev/null 2>&1"})
 	p.Prelude = "say() { echo \"$1\" >>$OUT/log; }"
 	_, err := e.Put(p)
 	require.NoError(t, err)
@@ -203,7 +206,8 @@ func TestPlansRunOneAfterTheOther(t *testing.T) {
 	dir := folder(t)
 	e := open(t, options(dir))
 	for i := range 3 {
-		_, err := e.Put(plan1(fmt.Sprint("p", i), api.SetupStep{Script: fmt.Sprintf("echo b%d >>$OUT/log; sleep 0.1; echo e%d >>$OUT/log", i, i)}))
+		_, err := e.Put(plan1(fmt.Sprint("p", i),
+			api.SetupStep{Script: fmt.Sprintf("echo b%d >>$OUT/log; sleep 0.1; echo e%d >>$OUT/log", i, i)}))
 		require.NoError(t, err)
 	}
 	wait(t, e, "p2", done)
@@ -216,7 +220,8 @@ func TestAFailedStepSaysWhyAndIsResumed(t *testing.T) {
 	e := open(t, options(dir))
 	_, err := e.Put(plan1("a",
 		api.SetupStep{Script: "echo one >>$OUT/log"},
-		api.SetupStep{Name: "cuda.toolkit", Title: "CUDA", Script: "echo \"begin\"; test -e $OUT/mended || { printf 'E: no \\033[31mkey\\033[0m\\n\\377\\000\\n' >&2; exit 7; }; echo two >>$OUT/log"},
+		api.SetupStep{Name: "cuda.toolkit", Title: "CUDA",
+			Script: "echo \"begin\"; test -e $OUT/mended || { printf 'E: no \\033[31mkey\\033[0m\\n\\377\\000\\n' >&2; exit 7; }; echo two >>$OUT/log"},
 		api.SetupStep{Script: "echo three >>$OUT/log"}))
 	require.NoError(t, err)
 	st := wait(t, e, "a", done)
@@ -282,7 +287,8 @@ func states(st api.SetupStatus) (out []api.OpState) {
 func TestAStepThatHangsIsEndedWithItsChildren(t *testing.T) {
 	dir := folder(t)
 	e := open(t, options(dir))
-	_, err := e.Put(plan1("a", api.SetupStep{LimitSeconds: 0.3, Script: "trap '' TERM; setsid sh -c 'echo $$ >$OUT/far; exec sleep 1000' & echo $$ >$OUT/pid; echo waits; sleep 1000 & wait; sleep 1000"}))
+	_, err := e.Put(plan1("a", api.SetupStep{LimitSeconds: 0.3,
+		Script: "trap '' TERM; setsid sh -c 'echo $$ >$OUT/far; exec sleep 1000' & echo $$ >$OUT/pid; echo waits; sleep 1000 & wait; sleep 1000"}))
 	require.NoError(t, err)
 	st := wait(t, e, "a", done)
 	require.Equal(t, api.OpFailed, st.State)
@@ -313,7 +319,8 @@ func TestWhatAStepLeavesInTheBackgroundGoesOn(t *testing.T) {
 func TestCancelEndsTheStep(t *testing.T) {
 	dir := folder(t)
 	e := open(t, options(dir))
-	_, err := e.Put(plan1("a", api.SetupStep{Script: "echo $$ >$OUT/pid; sleep 1000"}, api.SetupStep{Script: "echo never >>$OUT/log"}))
+	_, err := e.Put(plan1("a", api.SetupStep{Script: "echo $$ >$OUT/pid; sleep 1000"},
+		api.SetupStep{Script: "echo never >>$OUT/log"}))
 	require.NoError(t, err)
 	_, err = e.Put(plan1("b", api.SetupStep{Script: "echo b >>$OUT/log"}))
 	require.NoError(t, err)
@@ -350,11 +357,14 @@ func TestHostileNamesAreRefused(t *testing.T) {
 	e := open(t, options(dir))
 	ok := api.SetupStep{Name: "s", Script: "true"}
 	for _, p := range []api.SetupPlan{
-		{ID: "", Steps: []api.SetupStep{ok}}, {ID: "../../etc", Steps: []api.SetupStep{ok}}, {ID: ".", Steps: []api.SetupStep{ok}}, {ID: "a/b", Steps: []api.SetupStep{ok}},
+		{ID: "", Steps: []api.SetupStep{ok}}, {ID: "../../etc", Steps: []api.SetupStep{ok}},
+		{ID: ".", Steps: []api.SetupStep{ok}}, {ID: "a/b", Steps: []api.SetupStep{ok}},
 		{ID: "a\n", Steps: []api.SetupStep{ok}}, {ID: strings.Repeat("x", 101), Steps: []api.SetupStep{ok}}, {ID: "a"},
 		{ID: "a", Steps: []api.SetupStep{ok, ok}}, {ID: "a", Steps: []api.SetupStep{{Name: "../s"}}},
-		{ID: "a", Steps: []api.SetupStep{{Name: "s", Script: "a\x00b"}}}, {ID: "a", Steps: []api.SetupStep{{Name: "s", Env: []string{"A B=1"}}}},
-		{ID: "a", Steps: []api.SetupStep{{Name: "s", Env: []string{"LD\n=1"}}}}, {ID: "a", Steps: []api.SetupStep{{Name: "s", LimitSeconds: -1}}},
+		{ID: "a", Steps: []api.SetupStep{{Name: "s", Script: "a\x00b"}}},
+		{ID: "a", Steps: []api.SetupStep{{Name: "s", Env: []string{"A B=1"}}}},
+		{ID: "a", Steps: []api.SetupStep{{Name: "s", Env: []string{"LD\n=1"}}}},
+		{ID: "a", Steps: []api.SetupStep{{Name: "s", LimitSeconds: -1}}},
 		{ID: "a", Steps: []api.SetupStep{{Name: "s", Script: strings.Repeat("x", 2<<20)}}},
 	} {
 		_, err := e.Put(p)
@@ -364,7 +374,8 @@ func TestHostileNamesAreRefused(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, entries)
 	// Titles and values may be anything.
-	_, err = e.Put(plan1("a", api.SetupStep{Title: "\x1b]0;x\x07'$(touch x)", Script: "printf %s \"$V\" >$OUT/log", Env: []string{"V='\"$(touch $OUT/evil)\n`id`"}}))
+	_, err = e.Put(plan1("a", api.SetupStep{Title: "\x1b]0;x\x07'$(touch x)", Script: "printf %s \"$V\" >$OUT/log",
+		Env: []string{"V='\"$(touch $OUT/evil)\n`id`"}}))
 	require.NoError(t, err)
 	require.Equal(t, api.OpSucceeded, wait(t, e, "a", done).State)
 	require.Equal(t, []string{"'\"$(touch $OUT/evil)", "`id`"}, lines(t, dir, "log"))

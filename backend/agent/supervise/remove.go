@@ -108,7 +108,8 @@ func checkInstance(parent int, name, id string) error {
 		return fmt.Errorf("%w: %w", ErrForeign, err)
 	}
 	if m.ID != id || m.Dev != uint64(st.Dev) || m.Inode != st.Ino {
-		return fmt.Errorf("%w: its marker was written for another folder (instance %.40q, inode %d; this is %q, inode %d)", ErrForeign, m.ID, m.Inode, id, st.Ino)
+		return fmt.Errorf("%w: its marker was written for another folder (instance %.40q, inode %d; this is %q, inode %d)",
+			ErrForeign, m.ID, m.Inode, id, st.Ino)
 	}
 	return notAboveHome(st)
 }
@@ -229,7 +230,8 @@ func removeEntry(dir int, name, path string) error {
 		return nil
 	case errors.Is(err, unix.EISDIR) || errors.Is(err, unix.EPERM): // EPERM: a folder, to POSIX
 		var st unix.Stat_t
-		if serr := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); serr == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		if serr := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); serr == nil &&
+			st.Mode&unix.S_IFMT == unix.S_IFDIR {
 			return removeTree(dir, name, path)
 		}
 	}

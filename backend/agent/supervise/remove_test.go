@@ -25,7 +25,8 @@ func mark(t *testing.T, dir, id string) {
 	t.Helper()
 	var st unix.Stat_t
 	require.NoError(t, unix.Stat(dir, &st))
-	require.NoError(t, atomicfile.Write(filepath.Join(dir, MarkerName), Marker{ID: id, Dev: uint64(st.Dev), Inode: st.Ino}))
+	require.NoError(t, atomicfile.Write(filepath.Join(dir, MarkerName), Marker{ID: id, Dev: uint64(st.Dev),
+		Inode: st.Ino}))
 }
 
 // precious is a folder with a file that nothing may touch.
@@ -48,7 +49,8 @@ func TestRemoveTakesAllButFollowsNoSymlink(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(locked, "f"), nil, 0o400))
 	require.NoError(t, os.Chmod(locked, 0o500))
 	for i := range 3000 {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "home", "n"+string(rune('a'+i%26))+string(rune(0x4e00+i))), nil, 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "home", "n"+string(rune('a'+i%26))+string(rune(0x4e00+i))), nil,
+			0o600))
 	}
 	require.NoError(t, RemoveInstance(dir, "one"))
 	require.NoDirExists(t, dir)

@@ -80,7 +80,8 @@ type supervisor struct {
 
 func begin(d Dir, finish bool, log *slog.Logger) (*supervisor, error) {
 	s := &supervisor{dir: d, log: log, sigs: make(chan os.Signal, 64), agents: map[int]bool{}, backoff: firstBackoff}
-	signal.Notify(s.sigs, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGCHLD, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE)
+	signal.Notify(s.sigs, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGCHLD,
+		syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE)
 	var err error
 	if s.conf, err = d.Config(); err != nil {
 		return nil, err
@@ -169,7 +170,8 @@ func (s *supervisor) startAgent(takeover bool) {
 			defer null.Close()
 			err = s.status.Cgroup.Start(func() error {
 				env := append(outside(os.Environ()), MarkVariable+"="+s.conf.ID)
-				p, err := os.StartProcess(argv[0], argv, &os.ProcAttr{Dir: "/", Env: env, Files: []*os.File{null, log, log}, Sys: childAttr()})
+				p, err := os.StartProcess(argv[0], argv, &os.ProcAttr{Dir: "/", Env: env, Files: []*os.File{null, log, log},
+					Sys: childAttr()})
 				if err == nil {
 					pid = p.Pid
 					_ = p.Release() // reap waits for all children at once

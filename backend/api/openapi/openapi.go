@@ -30,7 +30,8 @@ var param = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\{
 func Describe(title, version string, services ...Service) ([]byte, error) {
 	doc := &openapi3.T{OpenAPI: "3.0.3", Info: &openapi3.Info{Title: title, Version: version,
 		Description: "JSON over HTTP on a unix socket that only its owner may open. Streams are NDJSON, or frames after an upgrade to " + api.StreamProtocol + " (see package wire)."},
-		Servers: openapi3.Servers{{URL: "http://berth"}}, Paths: openapi3.NewPaths(), Components: &openapi3.Components{Schemas: openapi3.Schemas{}}}
+		Servers: openapi3.Servers{{URL: "http://berth"}}, Paths: openapi3.NewPaths(),
+		Components: &openapi3.Components{Schemas: openapi3.Schemas{}}}
 	schemaErr, err := schema(doc, api.ErrorDocument{})
 	if err != nil {
 		return nil, err
@@ -112,7 +113,8 @@ func schema(doc *openapi3.T, v any) (*openapi3.SchemaRef, error) {
 		return openapi3gen.NewSchemaRefForValue(v, nil)
 	}
 	if doc.Components.Schemas[name] == nil {
-		ref, err := openapi3gen.NewSchemaRefForValue(v, nil, openapi3gen.UseAllExportedFields(), openapi3gen.ThrowErrorOnCycle())
+		ref, err := openapi3gen.NewSchemaRefForValue(v, nil, openapi3gen.UseAllExportedFields(),
+			openapi3gen.ThrowErrorOnCycle())
 		if err != nil {
 			return nil, err
 		}

@@ -23,8 +23,8 @@ func Write(path string, v any) error {
 	return Replace(path, append(b, '\n'), 0o600)
 }
 
-// Replace replaces the file at path by b, with these permissions, durably. The temporary file stands in the same folder,
-// so that no other file system's being full matters.
+// Replace replaces the file at path by b, with these permissions, durably. The temporary file stands in the same
+// folder, so that no other file system's being full matters.
 func Replace(path string, b []byte, perm os.FileMode) error {
 	dir := filepath.Dir(path)
 	err := renameio.WriteFile(path, b, perm, renameio.WithTempDir(dir), renameio.WithStaticPermissions(perm))

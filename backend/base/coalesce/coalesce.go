@@ -1,9 +1,9 @@
-// Package coalesce keeps a slow reader from holding up whoever writes for it, and from piling up what it no longer needs
-// to know: of several values of one thing only the newest waits.
+// Package coalesce keeps a slow reader from holding up whoever writes for it, and from piling up what it no longer
+// needs to know: of several values of one thing only the newest waits.
 package coalesce
 
-// Queue holds the newest value of each key, in the order in which keys began to wait. The zero value is empty. It has no
-// lock: that is its owner's, who mostly guards more with it.
+// Queue holds the newest value of each key, in the order in which keys began to wait. The zero value is empty. It has
+// no lock: that is its owner's, who mostly guards more with it.
 type Queue[K comparable, V any] struct {
 	keys   []K
 	values []V

@@ -44,7 +44,8 @@ func TestShort(t *testing.T) {
 
 // FuzzClean checks that nothing that a terminal acts on gets through, whatever comes in.
 func FuzzClean(f *testing.F) {
-	for _, s := range []string{"plain", "\x1b[31m", "\x1b\x1b[", "\x9b1m", "\u009b1m", "a\x1bPq\x1b\\", "\u202e", "\x1b]8;;http://x\x07y", "e\u0301\u0301", "\x1b[\x1b[31mm", "ก็็็็็"} {
+	for _, s := range []string{"plain", "\x1b[31m", "\x1b\x1b[", "\x9b1m", "\u009b1m", "a\x1bPq\x1b\\", "\u202e",
+		"\x1b]8;;http://x\x07y", "e\u0301\u0301", "\x1b[\x1b[31mm", "ก็็็็็"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -1,7 +1,7 @@
 // Package shellquote writes words for a POSIX shell: in lines that people are shown to copy, and in scripts.
 //
-// mvdan.cc/sh/v3/syntax has such a function. It puts a text with an apostrophe in double quotes, and an interactive bash
-// or zsh replaces what follows a ! there; and it refuses a text with a line break. Single quotes keep all of it.
+// mvdan.cc/sh/v3/syntax has such a function. It puts a text with an apostrophe in double quotes, and an interactive
+// bash or zsh replaces what follows a ! there; and it refuses a text with a line break. Single quotes keep all of it.
 package shellquote
 
 import "strings"
@@ -9,8 +9,8 @@ import "strings"
 // plain are the characters that no POSIX shell gives a meaning within a word.
 const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@,+%"
 
-// Word returns s as one word for sh, bash, dash, ksh and zsh, also at their prompts. s has no zero byte: no shell and no
-// program can take one.
+// Word returns s as one word for sh, bash, dash, ksh and zsh, also at their prompts. s has no zero byte: no shell and
+// no program can take one.
 func Word(s string) string {
 	// An = is plain but in the first word of a command, and after one at the beginning of a word (zsh).
 	if s != "" && s[0] != '=' && strings.Trim(s, plain+"=") == "" {

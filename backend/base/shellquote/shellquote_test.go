@@ -17,7 +17,8 @@ import (
 func shells(t testing.TB) map[string][]string {
 	t.Helper()
 	all := map[string][]string{}
-	for name, args := range map[string][]string{"sh": nil, "bash": {"--norc", "--noediting", "-o", "histexpand", "-i"}, "dash": nil, "ksh": nil,
+	for name, args := range map[string][]string{"sh": nil, "bash": {"--norc", "--noediting", "-o", "histexpand", "-i"},
+		"dash": nil, "ksh": nil,
 		"zsh": {"-f", "-o", "banghist", "-i"}} {
 		if path, err := exec.LookPath(name); err == nil {
 			all[name] = append([]string{path}, args...)
@@ -49,8 +50,10 @@ func folder(t testing.TB) string {
 }
 
 func TestShellsReadWhatWasMeant(t *testing.T) {
-	words := []string{"", "plain", "two words", "it's", "it's!! and !e", "!e", "$HOME", "`id`", "a\\b", "~", "~root", "=ls", "a=b", "*", "[x]",
-		"{a,b}", "a\nb", "tab\there", "ümläut", "-n", "#x", "\x1b[31m", "\xff\xfe", "a;b|c&d", "(x)", "<in", "^a^b", "''", `"`, "50%"}
+	words := []string{"", "plain", "two words", "it's", "it's!! and !e", "!e", "$HOME", "`id`", "a\\b", "~", "~root",
+		"=ls", "a=b", "*", "[x]",
+		"{a,b}", "a\nb", "tab\there", "ümläut", "-n", "#x", "\x1b[31m", "\xff\xfe", "a;b|c&d", "(x)", "<in", "^a^b", "''",
+		`"`, "50%"}
 	for name, shell := range shells(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -63,7 +66,8 @@ func TestAnyTextIsOneWord(t *testing.T) {
 	all := shells(t)
 	dir := folder(t)
 	rapid.Check(t, func(t *rapid.T) {
-		words := rapid.SliceOfN(rapid.String().Filter(func(s string) bool { return !strings.Contains(s, "\x00") }), 1, 8).Draw(t, "words")
+		words := rapid.SliceOfN(rapid.String().Filter(func(s string) bool { return !strings.Contains(s, "\x00") }), 1,
+			8).Draw(t, "words")
 		name := rapid.SampledFrom([]string{"sh", "bash", "dash", "ksh", "zsh"}).Draw(t, "shell")
 		shell, ok := all[name]
 		if !ok {
@@ -76,7 +80,8 @@ func TestAnyTextIsOneWord(t *testing.T) {
 // What mvdan.cc/sh reads is another witness, of many more texts.
 func TestAnyTextIsOneWordForAParser(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		argv := rapid.SliceOfN(rapid.String().Filter(func(s string) bool { return !strings.ContainsAny(s, "\x00\r") }), 1, 8).Draw(t, "argv")
+		argv := rapid.SliceOfN(rapid.String().Filter(func(s string) bool { return !strings.ContainsAny(s, "\x00\r") }), 1,
+			8).Draw(t, "argv")
 		f, err := syntax.NewParser(syntax.Variant(syntax.LangPOSIX)).Parse(strings.NewReader(Line(argv...)), "")
 		require.NoError(t, err)
 		require.Len(t, f.Stmts, 1)

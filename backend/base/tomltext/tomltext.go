@@ -22,7 +22,8 @@ func Explain(path string, err error) error {
 	if errors.As(err, &missing) && len(missing.Errors) > 0 {
 		d := missing.Errors[0]
 		row, col := d.Position()
-		return api.Errorf(api.CodeUsage, "%s:%d:%d: there is no key %q", path, row, col, strings.Join(d.Key(), ".")).WithHint("look for a typing mistake; berth config show lists the configuration's keys")
+		return api.Errorf(api.CodeUsage, "%s:%d:%d: there is no key %q", path, row, col, strings.Join(d.Key(), ".")).
+			WithHint("look for a typing mistake; berth config show lists the configuration's keys")
 	}
 	var dec *toml.DecodeError
 	if errors.As(err, &dec) {
@@ -50,7 +51,9 @@ func Table(path string, text []byte, name string, n int) string {
 	return path
 }
 
-var mismatch = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`cannot decode TOML (\S+) into .* of type (\S+)`) })
+var mismatch = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`cannot decode TOML (\S+) into .* of type (\S+)`)
+})
 
 // plain says a decoder's error without the words of Go.
 func plain(dec *toml.DecodeError) string {
@@ -62,7 +65,8 @@ func plain(dec *toml.DecodeError) string {
 		}
 		return text
 	}
-	want := map[string]string{"string": "text in quotes", "bool": "true or false", "*bool": "true or false", "[]string": "a list of texts", "config.Duration": "a duration as \"10m\""}[m[2]]
+	want := map[string]string{"string": "text in quotes", "bool": "true or false", "*bool": "true or false",
+		"[]string": "a list of texts", "config.Duration": "a duration as \"10m\""}[m[2]]
 	if want == "" {
 		want = m[2]
 	}

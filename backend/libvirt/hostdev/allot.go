@@ -178,7 +178,8 @@ func better(a, b []GPU) bool {
 		return len(m)
 	}
 	part := map[bool]int{true: 1}
-	return cmp.Or(cmp.Compare(nodes(a), nodes(b)), cmp.Compare(part[a[0].Mediated], part[b[0].Mediated]), cmp.Compare(a[0].ID, b[0].ID)) < 0
+	return cmp.Or(cmp.Compare(nodes(a), nodes(b)), cmp.Compare(part[a[0].Mediated], part[b[0].Mediated]),
+		cmp.Compare(a[0].ID, b[0].ID)) < 0
 }
 
 func (h Host) cannot(n int, kind string, taken Taken, named []string) error {

@@ -13,7 +13,8 @@ const area = "gpu"
 // Check says what stands between the host's GPUs and machines, and what to change.
 func (h Host) Check(taken Taken, named []string) []api.Check {
 	if len(h.GPUs) == 0 {
-		return []api.Check{{Area: area, Name: "GPUs", Status: "info", Message: "this host has no GPU that could be given to a machine"}}
+		return []api.Check{{Area: area, Name: "GPUs", Status: "info",
+			Message: "this host has no GPU that could be given to a machine"}}
 	}
 	var out []api.Check
 	if !h.IOMMU && slices.ContainsFunc(h.GPUs, func(g GPU) bool { return !g.Mediated }) {
@@ -27,9 +28,12 @@ func (h Host) Check(taken Taken, named []string) []api.Check {
 	for _, n := range named {
 		id, ok := Normalize(n)
 		if !ok {
-			out = append(out, api.Check{Area: area, Name: n, Status: "warn", Message: fmt.Sprintf("the setting gpus names %q, which is no PCI address", n), Fix: "write it as 0000:41:00.0"})
+			out = append(out, api.Check{Area: area, Name: n, Status: "warn",
+				Message: fmt.Sprintf("the setting gpus names %q, which is no PCI address", n), Fix: "write it as 0000:41:00.0"})
 		} else if !h.has(id) {
-			out = append(out, api.Check{Area: area, Name: n, Status: "warn", Message: fmt.Sprintf("the setting gpus names %s, which this host does not have", n), Fix: "correct gpus in [backend.libvirt]"})
+			out = append(out, api.Check{Area: area, Name: n, Status: "warn",
+				Message: fmt.Sprintf("the setting gpus names %s, which this host does not have", n),
+				Fix:     "correct gpus in [backend.libvirt]"})
 		}
 	}
 	seen := map[string]bool{}
@@ -39,7 +43,9 @@ func (h Host) Check(taken Taken, named []string) []api.Check {
 			continue
 		}
 		seen[t.Parent] = true
-		out = append(out, api.Check{Area: area, Name: t.Parent, Status: "info", Message: fmt.Sprintf("the GPU %s can be divided (%s, for one), but no part has been made", t.Parent, strings.TrimSpace(t.ID+" "+t.Name)),
+		out = append(out, api.Check{Area: area, Name: t.Parent, Status: "info",
+			Message: fmt.Sprintf("the GPU %s can be divided (%s, for one), but no part has been made", t.Parent,
+				strings.TrimSpace(t.ID+" "+t.Name)),
 			Fix: fmt.Sprintf("mdevctl start -u $(uuidgen) -p %s --type %s", t.Parent, t.ID)})
 	}
 	return out
@@ -66,7 +72,8 @@ func (h Host) checkGPU(g GPU, taken Taken, named []string) api.Check {
 	if st.Holder != "" {
 		return c
 	}
-	own := append([]Function{{Address: g.ID, VendorID: g.VendorID, ProductID: g.ProductID, Driver: g.Driver}}, g.Functions...)
+	own := append([]Function{{Address: g.ID, VendorID: g.VendorID, ProductID: g.ProductID, Driver: g.Driver}},
+		g.Functions...)
 	used := func(f Function) bool { return f.Driver != "" && !reserved(f.Driver) }
 	i := slices.IndexFunc(g.Shared, used)
 	switch {
@@ -78,13 +85,15 @@ func (h Host) checkGPU(g GPU, taken Taken, named []string) api.Check {
 		c.Status = "info"
 	case g.BootVGA && !slices.ContainsFunc(named, func(s string) bool { n, _ := Normalize(s); return n == g.ID }):
 		c.Status = "info"
-		c.Fix = fmt.Sprintf("to give it away all the same (the host's screen goes dark): gpus = %q in [backend.libvirt]", g.ID)
+		c.Fix = fmt.Sprintf("to give it away all the same (the host's screen goes dark): gpus = %q in [backend.libvirt]",
+			g.ID)
 	case slices.ContainsFunc(own, used) && strings.Contains(st.Why, "the host uses"):
 		c.Status = "info"
 		c.Fix = fmt.Sprintf("to keep it for machines: the line \"options vfio-pci ids=%s\" in /etc/modprobe.d/vfio.conf, update-initramfs -u (or dracut -f), and restart the host; or, to take it from the host's driver at each start: gpus = %q in [backend.libvirt]", ids(own), g.ID)
 	case i >= 0:
 		c.Status = "warn"
-		c.Fix = fmt.Sprintf("put the card into a slot whose IOMMU group has nothing else in it; or keep %s for machines too", g.Shared[i].describe())
+		c.Fix = fmt.Sprintf("put the card into a slot whose IOMMU group has nothing else in it; or keep %s for machines too",
+			g.Shared[i].describe())
 	}
 	return c
 }

@@ -25,8 +25,9 @@ func DomainHostdevs(gpus []GPU) ([]libvirtxml.DomainHostdev, error) {
 	var out []libvirtxml.DomainHostdev
 	for _, g := range gpus {
 		if g.Mediated {
-			out = append(out, libvirtxml.DomainHostdev{Managed: "no", SubsysMDev: &libvirtxml.DomainHostdevSubsysMDev{Model: "vfio-pci", Display: "off",
-				Source: &libvirtxml.DomainHostdevSubsysMDevSource{Address: &libvirtxml.DomainAddressMDev{UUID: g.ID}}}})
+			out = append(out, libvirtxml.DomainHostdev{Managed: "no",
+				SubsysMDev: &libvirtxml.DomainHostdevSubsysMDev{Model: "vfio-pci", Display: "off",
+					Source: &libvirtxml.DomainHostdevSubsysMDevSource{Address: &libvirtxml.DomainAddressMDev{UUID: g.ID}}}})
 			continue
 		}
 		for _, f := range append([]Function{{Address: g.ID, Driver: g.Driver}}, g.Functions...) {
@@ -39,7 +40,8 @@ func DomainHostdevs(gpus []GPU) ([]libvirtxml.DomainHostdev, error) {
 				managed = "no"
 			}
 			out = append(out, libvirtxml.DomainHostdev{Managed: managed, SubsysPCI: &libvirtxml.DomainHostdevSubsysPCI{
-				Source: &libvirtxml.DomainHostdevSubsysPCISource{Address: &libvirtxml.DomainAddressPCI{Domain: &dom, Bus: &bus, Slot: &slot, Function: &fn}}}})
+				Source: &libvirtxml.DomainHostdevSubsysPCISource{Address: &libvirtxml.DomainAddressPCI{Domain: &dom, Bus: &bus,
+					Slot: &slot, Function: &fn}}}})
 		}
 	}
 	return out, nil

@@ -41,8 +41,10 @@ const gib = 1 << 30
 func TestServer(t *testing.T) {
 	h := host(t, "server")
 	require.True(t, h.IOMMU)
-	require.Equal(t, []string{"0000:41:00.0", "0000:42:00.0", "0000:c1:00.0", "0000:c2:00.0"}, ofGPUs(h.GPUs), "the screen chip is none")
-	require.Equal(t, GPU{ID: "0000:41:00.0", Name: "NVIDIA A100 80GB PCIe", MemoryBytes: 80 * gib, Driver: "vfio-pci", Group: 50, VendorID: 0x10de, ProductID: 0x20b5}, h.GPUs[0])
+	require.Equal(t, []string{"0000:41:00.0", "0000:42:00.0", "0000:c1:00.0", "0000:c2:00.0"}, ofGPUs(h.GPUs),
+		"the screen chip is none")
+	require.Equal(t, GPU{ID: "0000:41:00.0", Name: "NVIDIA A100 80GB PCIe", MemoryBytes: 80 * gib, Driver: "vfio-pci",
+		Group: 50, VendorID: 0x10de, ProductID: 0x20b5}, h.GPUs[0])
 	require.Equal(t, []string{"0000:41:00.0", "0000:42:00.0", "0000:c1:00.0"}, ofGPUs(h.Free("", nil, nil)))
 
 	one, err := h.Allot(1, "a100", nil, nil)
@@ -132,7 +134,8 @@ func TestGroups(t *testing.T) {
 	require.NoError(t, err, "two of a group can go to one machine")
 	devs, err := DomainHostdevs(both)
 	require.NoError(t, err)
-	require.Equal(t, []string{"0000:01:00.0", "0000:01:00.1", "0000:02:00.0", "0000:02:00.1"}, DomainIDs(devs), "what is of neither card stays")
+	require.Equal(t, []string{"0000:01:00.0", "0000:01:00.1", "0000:02:00.0", "0000:02:00.1"}, DomainIDs(devs),
+		"what is of neither card stays")
 	require.Equal(t, "no", devs[0].Managed, "the host has given it away for good")
 	_, err = h.Allot(1, "", Taken{"0000:01:00.0": "vision"}, named)
 	require.ErrorContains(t, err, "0000:01:00.0 of the same IOMMU group is held by vision")
@@ -142,7 +145,8 @@ func TestMediated(t *testing.T) {
 	h := host(t, "vgpu")
 	require.Len(t, h.GPUs, 4)
 	m := h.GPUs[2]
-	require.Equal(t, GPU{ID: "4b20d080-1b54-4048-85b3-a6a62d165c01", Name: "NVIDIA V100-8Q", MemoryBytes: 8 * gib, Mediated: true, MDevType: "nvidia-107", Parent: "0000:3b:00.0",
+	require.Equal(t, GPU{ID: "4b20d080-1b54-4048-85b3-a6a62d165c01", Name: "NVIDIA V100-8Q", MemoryBytes: 8 * gib,
+		Mediated: true, MDevType: "nvidia-107", Parent: "0000:3b:00.0",
 		Driver: "vfio_mdev", Group: 101, VendorID: 0x10de, ProductID: 0x1db4}, m)
 	require.Equal(t, "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", h.GPUs[3].ID, "an older libvirt says it in the name only")
 	require.Equal(t, MDevType{Parent: "0000:d8:00.0", ID: "nvidia-107", Name: "GRID V100-8Q", Available: 2}, h.Types[3])
@@ -172,7 +176,8 @@ func TestMediated(t *testing.T) {
 
 func TestAMDAndOthers(t *testing.T) {
 	h := host(t, "amd")
-	require.Equal(t, []string{"AMD Instinct MI300X", "AMD Instinct MI300X", "AMD Instinct MI210"}, []string{h.GPUs[0].Name, h.GPUs[1].Name, h.GPUs[2].Name})
+	require.Equal(t, []string{"AMD Instinct MI300X", "AMD Instinct MI300X", "AMD Instinct MI210"}, []string{h.GPUs[0].Name,
+		h.GPUs[1].Name, h.GPUs[2].Name})
 	require.EqualValues(t, 192*gib, h.GPUs[0].MemoryBytes)
 	free := h.Free("", nil, nil)
 	require.Equal(t, []string{"0000:26:00.0", "0000:46:00.0"}, ofGPUs(free))
@@ -220,7 +225,8 @@ func TestBrokenXML(t *testing.T) {
 }
 
 func TestNormalize(t *testing.T) {
-	for s, want := range map[string]string{"41:00.0": "0000:41:00.0", "0000:C1:00.1": "0000:c1:00.1", "pci_0000_41_00_0": "0000:41:00.0", " 10000:01:1f.7 ": "10000:01:1f.7",
+	for s, want := range map[string]string{"41:00.0": "0000:41:00.0", "0000:C1:00.1": "0000:c1:00.1",
+		"pci_0000_41_00_0": "0000:41:00.0", " 10000:01:1f.7 ": "10000:01:1f.7",
 		"4B20D080-1B54-4048-85B3-A6A62D165C01": "4b20d080-1b54-4048-85b3-a6a62d165c01"} {
 		got, ok := Normalize(s)
 		require.True(t, ok, s)
@@ -234,11 +240,13 @@ func TestNormalize(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	for name, want := range map[string]string{
-		"GA100 [A100 SXM4 40GB]": "NVIDIA A100 40GB SXM4", "AD102GL [L40S]": "NVIDIA L40S", "TU104GL [Tesla T4]": "NVIDIA T4", "": "NVIDIA GPU 10de:20b5", "GH100 [H100 PCIe]": "NVIDIA H100 PCIe",
+		"GA100 [A100 SXM4 40GB]": "NVIDIA A100 40GB SXM4", "AD102GL [L40S]": "NVIDIA L40S", "TU104GL [Tesla T4]": "NVIDIA T4",
+		"": "NVIDIA GPU 10de:20b5", "GH100 [H100 PCIe]": "NVIDIA H100 PCIe",
 	} {
 		require.Equal(t, want, modelName(vendorNVIDIA, 0x20b5, name))
 	}
-	for name, gb := range map[string]int64{"NVIDIA A100 40GB SXM4": 40, "NVIDIA L40S": 48, "NVIDIA H200 141GB SXM": 141, "NVIDIA V100 16GB / 32GB": 0, "NVIDIA GeForce RTX 3080": 0, "NVIDIA A100-10C": 10, "": 0} {
+	for name, gb := range map[string]int64{"NVIDIA A100 40GB SXM4": 40, "NVIDIA L40S": 48, "NVIDIA H200 141GB SXM": 141,
+		"NVIDIA V100 16GB / 32GB": 0, "NVIDIA GeForce RTX 3080": 0, "NVIDIA A100-10C": 10, "": 0} {
 		require.Equal(t, gb*gib, memoryOf(name), name)
 	}
 }
@@ -253,7 +261,8 @@ func TestAllotIsSafe(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		xmls := slices.Clone(all[rapid.SampledFrom(files).Draw(t, "host")])
 		for i, x := range xmls { // drivers come and go
-			if d := rapid.SampledFrom([]string{"", "vfio-pci", "nvidia", "keep", "keep", "keep", "keep", "keep", "keep", "keep"}).Draw(t, "driver"); d != "keep" && !strings.Contains(x, "type='mdev'") {
+			if d := rapid.SampledFrom([]string{"", "vfio-pci", "nvidia", "keep", "keep", "keep", "keep", "keep", "keep",
+				"keep"}).Draw(t, "driver"); d != "keep" && !strings.Contains(x, "type='mdev'") {
 				j, k := strings.Index(x, "  <driver>"), strings.Index(x, "  </driver>\n")
 				if j >= 0 {
 					x = x[:j] + x[k+len("  </driver>\n"):]
@@ -312,7 +321,8 @@ func TestAllotIsSafe(t *testing.T) {
 			name := fmt.Sprintf("vm%d", i)
 			for _, g := range gs {
 				isNamed := slices.Contains(named, g.ID)
-				if g.Name != gs[0].Name || !g.Mediated && (g.Group < 0 || !isNamed && (g.BootVGA || g.Driver != "" && g.Driver != "vfio-pci")) {
+				if g.Name != gs[0].Name || !g.Mediated && (g.Group < 0 || !isNamed && (g.BootVGA || g.Driver != "" &&
+					g.Driver != "vfio-pci")) {
 					t.Fatalf("it must not be taken: %+v", g)
 				}
 				for other, os := range held {

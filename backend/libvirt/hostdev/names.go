@@ -46,13 +46,18 @@ func modelName(vendor, product uint16, name string) string {
 
 // memoryGiB are models that come with one size of memory only and do not say it in their names.
 var memoryGiB = map[string]int64{
-	"NVIDIA T4": 16, "NVIDIA P4": 8, "NVIDIA P40": 24, "NVIDIA A2": 16, "NVIDIA A10": 24, "NVIDIA A10G": 24, "NVIDIA A16": 16, "NVIDIA A30": 24, "NVIDIA A30 PCIe": 24,
+	"NVIDIA T4": 16, "NVIDIA P4": 8, "NVIDIA P40": 24, "NVIDIA A2": 16, "NVIDIA A10": 24, "NVIDIA A10G": 24,
+	"NVIDIA A16": 16, "NVIDIA A30": 24, "NVIDIA A30 PCIe": 24,
 	"NVIDIA A40": 48, "NVIDIA L4": 24, "NVIDIA L40": 48, "NVIDIA L40S": 48, "NVIDIA H100 PCIe": 80,
-	"NVIDIA RTX A4000": 16, "NVIDIA RTX A4500": 20, "NVIDIA RTX A5000": 24, "NVIDIA RTX A6000": 48, "NVIDIA RTX 4000 Ada Generation": 20, "NVIDIA RTX 5000 Ada Generation": 32, "NVIDIA RTX 6000 Ada Generation": 48,
-	"NVIDIA Quadro RTX 5000": 16, "NVIDIA Quadro RTX 6000": 24, "NVIDIA Quadro RTX 8000": 48, "NVIDIA TITAN RTX": 24, "NVIDIA TITAN V": 12,
-	"NVIDIA GeForce GTX 1080": 8, "NVIDIA GeForce GTX 1080 Ti": 11, "NVIDIA GeForce RTX 2080 Ti": 11, "NVIDIA GeForce RTX 3090": 24, "NVIDIA GeForce RTX 3090 Ti": 24,
-	"NVIDIA GeForce RTX 4080": 16, "NVIDIA GeForce RTX 4090": 24, "NVIDIA GeForce RTX 5080": 16, "NVIDIA GeForce RTX 5090": 32,
-	"AMD Instinct MI100": 32, "AMD Instinct MI210": 64, "AMD Instinct MI300X": 192, "AMD Instinct MI325X": 256,
+	"NVIDIA RTX A4000": 16, "NVIDIA RTX A4500": 20, "NVIDIA RTX A5000": 24, "NVIDIA RTX A6000": 48,
+	"NVIDIA RTX 4000 Ada Generation": 20, "NVIDIA RTX 5000 Ada Generation": 32, "NVIDIA RTX 6000 Ada Generation": 48,
+	"NVIDIA Quadro RTX 5000": 16, "NVIDIA Quadro RTX 6000": 24, "NVIDIA Quadro RTX 8000": 48, "NVIDIA TITAN RTX": 24,
+	"NVIDIA TITAN V":          12,
+	"NVIDIA GeForce GTX 1080": 8, "NVIDIA GeForce GTX 1080 Ti": 11, "NVIDIA GeForce RTX 2080 Ti": 11,
+	"NVIDIA GeForce RTX 3090": 24, "NVIDIA GeForce RTX 3090 Ti": 24,
+	"NVIDIA GeForce RTX 4080": 16, "NVIDIA GeForce RTX 4090": 24, "NVIDIA GeForce RTX 5080": 16,
+	"NVIDIA GeForce RTX 5090": 32,
+	"AMD Instinct MI100":      32, "AMD Instinct MI210": 64, "AMD Instinct MI300X": 192, "AMD Instinct MI325X": 256,
 }
 
 // memoryOf tells a GPU's memory by its name; 0 where it can't.

@@ -126,8 +126,9 @@ func Parse(xmls []string) (Host, error) {
 		if !p.gpu {
 			continue
 		}
-		g := GPU{ID: a, Name: modelName(p.VendorID, p.ProductID, p.Name), Driver: p.Driver, NUMA: p.numa, Group: p.group, BootVGA: a == boot,
-			Parent: p.parent, VendorID: p.VendorID, ProductID: p.ProductID}
+		g := GPU{ID: a, Name: modelName(p.VendorID, p.ProductID, p.Name), Driver: p.Driver, NUMA: p.numa, Group: p.group,
+			BootVGA: a == boot,
+			Parent:  p.parent, VendorID: p.VendorID, ProductID: p.ProductID}
 		g.MemoryBytes = memoryOf(g.Name)
 		for _, b := range slices.Sorted(maps.Keys(pci)) {
 			o := pci[b]
@@ -267,7 +268,8 @@ func readMDev(d libvirtxml.NodeDevice, pci map[string]pciDevice, byName map[stri
 			}
 		}
 	}
-	g.Name = strings.TrimSpace(vendorName(g.VendorID) + " " + strings.TrimPrefix(strings.TrimPrefix(name, "NVIDIA "), "GRID "))
+	g.Name = strings.TrimSpace(vendorName(g.VendorID) + " " + strings.TrimPrefix(strings.TrimPrefix(name, "NVIDIA "),
+		"GRID "))
 	g.MemoryBytes = memoryOf(g.Name)
 	return g, nil
 }

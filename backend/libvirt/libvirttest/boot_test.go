@@ -80,10 +80,12 @@ func define(t *testing.T, d *Daemon, g Guest, cmdline string) *vm {
 	user, _ := newKey(t)
 	host, hostPEM := newKey(t)
 	v := &vm{T: t, d: d, l: d.Connect(), guest: g, port: freePort(t), user: user, host: host.PublicKey()}
-	v.config = cloudinit.Config{InstanceID: "i-1", Hostname: "vm-1", User: "ada", AuthorizedKeys: []string{line(user) + ` it's "a key"`}, HostKey: hostPEM, HostKeyPublic: line(host)}
+	v.config = cloudinit.Config{InstanceID: "i-1", Hostname: "vm-1", User: "ada", AuthorizedKeys: []string{line(user) +
+		` it's "a key"`}, HostKey: hostPEM, HostKeyPublic: line(host)}
 	v.writeSeed()
 	disk := filepath.Join(d.Pool, "disk.qcow2")
-	out, err := exec.Command("qemu-img", "create", "-q", "-f", "qcow2", "-b", g.Disk, "-F", "qcow2", disk, "5G").CombinedOutput()
+	out, err := exec.Command("qemu-img", "create", "-q", "-f", "qcow2", "-b", g.Disk, "-F", "qcow2", disk,
+		"5G").CombinedOutput()
 	require.NoError(t, err, string(out))
 	require.NoError(t, os.Chown(disk, d.UID, d.UID))
 	v.console = filepath.Join(d.Pool, "console.log")
@@ -193,7 +195,8 @@ func (v *vm) state() libvirt.DomainState {
 
 func (v *vm) waitOff(limit time.Duration) {
 	v.Helper()
-	require.Eventually(v, func() bool { return v.state() == libvirt.DomainShutoff }, limit, 50*time.Millisecond, "the guest does not switch itself off")
+	require.Eventually(v, func() bool { return v.state() == libvirt.DomainShutoff }, limit, 50*time.Millisecond,
+		"the guest does not switch itself off")
 }
 
 // hostKeyOf asks the guest itself for its host key.

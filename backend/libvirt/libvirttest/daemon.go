@@ -119,14 +119,16 @@ func look(program string) (string, error) {
 
 func (d *Daemon) prepare() error {
 	conf := filepath.Join(d.Dir, "config", "libvirt")
-	for _, p := range []string{conf, filepath.Join(d.Dir, "run"), filepath.Join(d.Dir, "cache", "libvirt", "qemu", "cache", "capabilities"), filepath.Join(d.Dir, "data"), d.Pool} {
+	for _, p := range []string{conf, filepath.Join(d.Dir, "run"), filepath.Join(d.Dir, "cache", "libvirt", "qemu", "cache",
+		"capabilities"), filepath.Join(d.Dir, "data"), d.Pool} {
 		if err := os.MkdirAll(p, 0o755); err != nil {
 			return err
 		}
 	}
 	// No machine may find a group, a device or a daemon of the system's.
 	qemu := "stdio_handler = \"file\"\nsecurity_driver = \"none\"\nsecurity_default_confined = 0\nnamespaces = [ ]\ncgroup_controllers = [ ]\nmax_core = 0\n"
-	lv := "auth_unix_ro = \"none\"\nauth_unix_rw = \"none\"\nlog_outputs = \"2:file:" + filepath.Join(d.Dir, "libvirtd.log") + "\"\n"
+	lv := "auth_unix_ro = \"none\"\nauth_unix_rw = \"none\"\nlog_outputs = \"2:file:" + filepath.Join(d.Dir,
+		"libvirtd.log") + "\"\n"
 	for name, text := range map[string]string{"qemu.conf": qemu, "libvirtd.conf": lv} {
 		if err := os.WriteFile(filepath.Join(conf, name), []byte(text), 0o644); err != nil {
 			return err

@@ -90,7 +90,8 @@ func GetGuest(t testing.TB, name string) Guest {
 		return strings.TrimSpace(string(b))
 	}
 	return Guest{
-		Name: name, Disk: filepath.Join(out, "disk.qcow2"), Kernel: filepath.Join(out, "vmlinuz"), Initrd: filepath.Join(out, "initrd"),
+		Name: name, Disk: filepath.Join(out, "disk.qcow2"), Kernel: filepath.Join(out, "vmlinuz"), Initrd: filepath.Join(out,
+			"initrd"),
 		Cmdline: read("cmdline"), User: read("user"), Arch: read("arch"), SHA256: read("sha256"),
 	}
 }
@@ -116,7 +117,8 @@ func WriteCatalogue(t testing.TB, dir string, guests ...Guest) string {
 	}
 	for i, g := range guests {
 		file.Image = append(file.Image, entry{
-			Name: g.Name, Description: fmt.Sprintf("the test guest %s", g.Name), Arch: g.Arch, User: g.User, Path: g.Disk, SHA256: g.SHA256,
+			Name: g.Name, Description: fmt.Sprintf("the test guest %s", g.Name), Arch: g.Arch, User: g.User, Path: g.Disk,
+			SHA256:  g.SHA256,
 			Default: i == 0, Kernel: g.Kernel, Initrd: g.Initrd, Cmdline: g.Cmdline,
 		})
 	}

@@ -25,7 +25,8 @@ func TestCron(t *testing.T) {
 			v.run(c, `(crontab -l 2>/dev/null; echo '@reboot echo came back >> $HOME/boots 2>&1') | crontab - && crontab -l | grep -q @reboot; sync`)
 			c = v.reboot(c, 2*time.Minute)
 			// The line is run once.
-			require.Eventually(t, func() bool { return v.run(c, "cat ~/boots 2>/dev/null || true") == "came back" }, time.Minute, 500*time.Millisecond)
+			require.Eventually(t, func() bool { return v.run(c, "cat ~/boots 2>/dev/null || true") == "came back" }, time.Minute,
+				500*time.Millisecond)
 		})
 	}
 }

@@ -103,8 +103,10 @@ if [ -n "$d" ] && mount -o ro "$d" $m; then sh $m/` + agentScript + ` $m; umount
 }
 
 var (
-	userName   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`) })
-	hostName   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`) })
+	userName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`) })
+	hostName = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
+	})
 	instanceID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`) })
 	agentName  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`) })
 	agentHash  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-f]{64}$`) })
@@ -138,7 +140,8 @@ func (c Config) check() error {
 			return fmt.Errorf("the key %.60q: %w", k, err)
 		}
 	}
-	if a := c.Agent; a != nil && (!agentName().MatchString(a.Name) || !agentHash().MatchString(a.Hash) || len(a.Args) > 1 || (len(a.Args) == 1 && !agentName().MatchString(a.Args[0]))) {
+	if a := c.Agent; a != nil && (!agentName().MatchString(a.Name) || !agentHash().MatchString(a.Hash) ||
+		len(a.Args) > 1 || (len(a.Args) == 1 && !agentName().MatchString(a.Args[0]))) {
 		return fmt.Errorf("the agent %q (%q) can't be handed in", a.Name, a.Hash)
 	}
 	for _, m := range c.Mounts {

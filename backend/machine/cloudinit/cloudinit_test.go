@@ -36,7 +36,8 @@ func config(t testing.TB) Config {
 	t.Helper()
 	private, public := newKey(t, 1)
 	_, user := newKey(t, 2)
-	return Config{InstanceID: "op-1", Hostname: "vision", User: "ada", AuthorizedKeys: []string{user + " ada@laptop", `restrict,command="echo \"hi\"" ` + user}, HostKey: private, HostKeyPublic: public}
+	return Config{InstanceID: "op-1", Hostname: "vision", User: "ada", AuthorizedKeys: []string{user + " ada@laptop",
+		`restrict,command="echo \"hi\"" ` + user}, HostKey: private, HostKeyPublic: public}
 }
 
 // userData is what cloud-init reads in user-data.
@@ -107,7 +108,8 @@ func TestFiles(t *testing.T) {
 
 	c.HostKey, c.HostKeyPublic = "", ""
 	c.Groups, c.Shell = []string{}, "/bin/zsh"
-	c.Mounts = []Mount{{Device: "LABEL=data", Path: "/data"}, {Device: "nas:/x", Path: "/mnt/x", Type: "nfs4", Options: "ro"}}
+	c.Mounts = []Mount{{Device: "LABEL=data", Path: "/data"}, {Device: "nas:/x", Path: "/mnt/x", Type: "nfs4",
+		Options: "ro"}}
 	c.Packages = []string{"htop", "g++"}
 	u, meta = read(t, c)
 	require.Equal(t, "op-1", meta["instance-id"], "cloud-init sees no new instance")
@@ -118,7 +120,8 @@ func TestFiles(t *testing.T) {
 	require.NotContains(t, string(files["user-data"]), "PRIVATE KEY")
 	require.Empty(t, u.Users[0].Groups)
 	require.Equal(t, "/bin/zsh", u.Users[0].Shell)
-	require.Equal(t, [][]string{{"LABEL=data", "/data", "auto", "defaults,nofail", "0", "2"}, {"nas:/x", "/mnt/x", "nfs4", "ro", "0", "2"}}, u.Mounts)
+	require.Equal(t, [][]string{{"LABEL=data", "/data", "auto", "defaults,nofail", "0", "2"}, {"nas:/x", "/mnt/x", "nfs4",
+		"ro", "0", "2"}}, u.Mounts)
 	require.Equal(t, []string{"htop", "g++"}, u.Packages)
 }
 
@@ -126,24 +129,26 @@ func TestRefused(t *testing.T) {
 	rsa := "ssh-rsa AAAA"
 	_, other := newKey(t, 3)
 	for name, change := range map[string]func(c *Config){
-		"host name":              func(c *Config) { c.Hostname = "x\nruncmd: [halt]" },
-		"empty host name":        func(c *Config) { c.Hostname = "" },
-		"instance id":            func(c *Config) { c.InstanceID = "a b" },
-		"user":                   func(c *Config) { c.User = "ada:0" },
-		"user like an option":    func(c *Config) { c.User = "-o" },
-		"shell":                  func(c *Config) { c.Shell = "/bin/sh:x" },
-		"relative shell":         func(c *Config) { c.Shell = "sh" },
-		"group":                  func(c *Config) { c.Groups = []string{"a,sudo"} },
-		"no keys":                func(c *Config) { c.AuthorizedKeys = nil },
-		"two keys in one":        func(c *Config) { c.AuthorizedKeys[0] += "\n" + other },
-		"no key":                 func(c *Config) { c.AuthorizedKeys[0] = rsa },
-		"host key":               func(c *Config) { c.HostKey = "-----BEGIN nothing" },
-		"host key alone":         func(c *Config) { c.HostKeyPublic = "" },
-		"public host key alone":  func(c *Config) { c.HostKey = "" },
-		"host keys of two":       func(c *Config) { c.HostKeyPublic = other },
-		"mount of nothing":       func(c *Config) { c.Mounts = []Mount{{Path: "/x"}} },
-		"mount at no path":       func(c *Config) { c.Mounts = []Mount{{Device: "/dev/vdc", Path: "x"}} },
-		"mount with two lines":   func(c *Config) { c.Mounts = []Mount{{Device: "/dev/vdc", Path: "/x", Options: "ro\n/dev/vdd"}} },
+		"host name":             func(c *Config) { c.Hostname = "x\nruncmd: [halt]" },
+		"empty host name":       func(c *Config) { c.Hostname = "" },
+		"instance id":           func(c *Config) { c.InstanceID = "a b" },
+		"user":                  func(c *Config) { c.User = "ada:0" },
+		"user like an option":   func(c *Config) { c.User = "-o" },
+		"shell":                 func(c *Config) { c.Shell = "/bin/sh:x" },
+		"relative shell":        func(c *Config) { c.Shell = "sh" },
+		"group":                 func(c *Config) { c.Groups = []string{"a,sudo"} },
+		"no keys":               func(c *Config) { c.AuthorizedKeys = nil },
+		"two keys in one":       func(c *Config) { c.AuthorizedKeys[0] += "\n" + other },
+		"no key":                func(c *Config) { c.AuthorizedKeys[0] = rsa },
+		"host key":              func(c *Config) { c.HostKey = "-----BEGIN nothing" },
+		"host key alone":        func(c *Config) { c.HostKeyPublic = "" },
+		"public host key alone": func(c *Config) { c.HostKey = "" },
+		"host keys of two":      func(c *Config) { c.HostKeyPublic = other },
+		"mount of nothing":      func(c *Config) { c.Mounts = []Mount{{Path: "/x"}} },
+		"mount at no path":      func(c *Config) { c.Mounts = []Mount{{Device: "/dev/vdc", Path: "x"}} },
+		"mount with two lines": func(c *Config) {
+			c.Mounts = []Mount{{Device: "/dev/vdc", Path: "/x", Options: "ro\n/dev/vdd"}}
+		},
 		"package like an option": func(c *Config) { c.Packages = []string{"-o=x"} },
 	} {
 		c := config(t)
@@ -193,7 +198,8 @@ func TestAgentIsHandedIn(t *testing.T) {
 	require.NotContains(t, string(files["user-data"]), "bootcmd")
 
 	built := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	c.Agent = &Agent{Name: "berth", Args: []string{"agent"}, Hash: strings.Repeat("0a", 32), Built: built, Program: []byte("a program")}
+	c.Agent = &Agent{Name: "berth", Args: []string{"agent"}, Hash: strings.Repeat("0a", 32), Built: built,
+		Program: []byte("a program")}
 	b, err := Seed(c)
 	require.NoError(t, err)
 	f, err := os.Create(filepath.Join(t.TempDir(), "seed.iso"))
@@ -225,7 +231,8 @@ func TestAgentIsHandedIn(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, string(out))
 	}
-	for _, bad := range []Agent{{Name: "a b", Hash: c.Agent.Hash}, {Name: "berth", Hash: "x"}, {Name: "berth", Hash: c.Agent.Hash, Args: []string{"$(id)"}}} {
+	for _, bad := range []Agent{{Name: "a b", Hash: c.Agent.Hash}, {Name: "berth", Hash: "x"},
+		{Name: "berth", Hash: c.Agent.Hash, Args: []string{"$(id)"}}} {
 		c.Agent = &bad
 		_, err := Files(c)
 		require.ErrorIs(t, err, &api.Error{Code: api.CodeUsage})
@@ -233,7 +240,8 @@ func TestAgentIsHandedIn(t *testing.T) {
 }
 
 func FuzzQuote(f *testing.F) {
-	for _, s := range []string{"", "a: b", "\"\nruncmd: [halt]", "{{q .}}", "\x00\x7f\u0085\u2028\ufeff", "𝄞\\n'", "%0a &x *x !!x |", "\xff"} {
+	for _, s := range []string{"", "a: b", "\"\nruncmd: [halt]", "{{q .}}", "\x00\x7f\u0085\u2028\ufeff", "𝄞\\n'",
+		"%0a &x *x !!x |", "\xff"} {
 		f.Add(s, "x")
 	}
 	f.Fuzz(func(t *testing.T, a, b string) {
@@ -277,8 +285,10 @@ func FuzzFiles(f *testing.F) {
 		if shell == "" {
 			shell = "/bin/bash"
 		}
-		if len(u.Users) != 1 || u.Users[0].Name != user || u.Users[0].Shell != shell || !slices.Equal(u.Users[0].Keys, c.AuthorizedKeys) || u.Hostname != host ||
-			meta["instance-id"] != id || !slices.Equal(u.Mounts[0], c.Mounts[0].Fields()) || u.Packages[0] != pkg || len(u.Run) != 1 {
+		if len(u.Users) != 1 || u.Users[0].Name != user || u.Users[0].Shell != shell || !slices.Equal(u.Users[0].Keys,
+			c.AuthorizedKeys) || u.Hostname != host ||
+			meta["instance-id"] != id || !slices.Equal(u.Mounts[0], c.Mounts[0].Fields()) || u.Packages[0] != pkg ||
+			len(u.Run) != 1 {
 			t.Fatalf("%+v", u)
 		}
 	})
@@ -306,7 +316,8 @@ func TestACopiedDiskGetsAnIdentityOfItsOwn(t *testing.T) {
 	}
 	require.NoError(t, yaml.Unmarshal(files["user-data"], &doc))
 	require.Len(t, doc.Bootcmd, 1)
-	require.Equal(t, []string{"cloud-init-per", "instance", "berth-identity", "sh", "-c", c.Identity()}, doc.Bootcmd[0], "once for each instance")
+	require.Equal(t, []string{"cloud-init-per", "instance", "berth-identity", "sh", "-c", c.Identity()}, doc.Bootcmd[0],
+		"once for each instance")
 	out, err := exec.Command("sh", "-n", "-c", c.Identity()).CombinedOutput()
 	require.NoError(t, err, string(out))
 }

@@ -97,7 +97,8 @@ func (c Cache) Cached(e Entry) (File, bool) {
 	if err != nil || json.Unmarshal(b, &r) != nil || r.Source != e.Source() || r.Checksums != e.Checksums {
 		return File{}, false
 	}
-	if e.SHA256 != "" && !strings.EqualFold(e.SHA256, r.SHA256) || e.SHA512 != "" && !strings.EqualFold(e.SHA512, r.SHA512) {
+	if e.SHA256 != "" && !strings.EqualFold(e.SHA256, r.SHA256) || e.SHA512 != "" && !strings.EqualFold(e.SHA512,
+		r.SHA512) {
 		return File{}, false
 	}
 	p := r.File
@@ -234,7 +235,8 @@ func (c Cache) fetch(ctx context.Context, e Entry, say func(backend.Progress)) (
 		err = info.SelfContained()
 	}
 	if err != nil {
-		return drop(api.Errorf(api.CodeFailed, "the image %s from %s: %w", e.Name, e.URL, err).WithHint("it was deleted; an image must be one file of its own"))
+		return drop(api.Errorf(api.CodeFailed, "the image %s from %s: %w", e.Name, e.URL, err).
+			WithHint("it was deleted; an image must be one file of its own"))
 	}
 	final := c.base(e) + ".img"
 	if err := os.Rename(part, final); err != nil {
@@ -277,7 +279,8 @@ func compare(e Entry, want256, want512, s256, s512 string) error {
 		if d.want == "" || strings.EqualFold(d.want, d.have) {
 			continue
 		}
-		err := api.Errorf(api.CodeFailed, "the image %s from %s has a wrong checksum: its %s is %s; expected was %s", e.Name, e.Source(), d.kind, d.have, strings.ToLower(d.want))
+		err := api.Errorf(api.CodeFailed, "the image %s from %s has a wrong checksum: its %s is %s; expected was %s", e.Name,
+			e.Source(), d.kind, d.have, strings.ToLower(d.want))
 		if e.Path != "" {
 			return err.WithHint("the file was changed or damaged; correct it, or its checksum in the catalogue")
 		}
@@ -316,7 +319,8 @@ func (c Cache) roomFor(e Entry, n int64) error {
 		return api.Errorf(api.CodeFailed, "asking for the free space of %s: %w", c.Dir, err)
 	}
 	if have < n+margin {
-		return api.Errorf(api.CodeFailed, "the image %s needs %s more in %s, where %s are free", e.Name, humanize.Bytes(uint64(n+margin)), c.Dir, humanize.Bytes(uint64(max(have, 0)))).
+		return api.Errorf(api.CodeFailed, "the image %s needs %s more in %s, where %s are free", e.Name,
+			humanize.Bytes(uint64(n+margin)), c.Dir, humanize.Bytes(uint64(max(have, 0)))).
 			WithHint("make room there, or remove images that are not used: berth image rm NAME")
 	}
 	return nil

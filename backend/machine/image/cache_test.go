@@ -130,7 +130,8 @@ func TestFetchOnceAndKeep(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Equal(t, backend.Progress{What: "fetching box", Done: 3 << 20, Total: 3 << 20}, last)
-	require.Equal(t, File{Path: filepath.Join(c.Dir, "box-amd64.img"), SHA256: sum256(v.image), Info: Info{Format: "raw", VirtualBytes: 3 << 20, FileBytes: 3 << 20}}, f)
+	require.Equal(t, File{Path: filepath.Join(c.Dir, "box-amd64.img"), SHA256: sum256(v.image), Info: Info{Format: "raw",
+		VirtualBytes: 3 << 20, FileBytes: 3 << 20}}, f)
 	b, err := os.ReadFile(f.Path)
 	require.NoError(t, err)
 	require.Equal(t, v.image, b)
@@ -161,7 +162,8 @@ func TestFetchByTheVendorsList(t *testing.T) {
 	e := v.entry()
 	e.SHA256, e.Checksums = "", v.URL+"/SUMS"
 	for _, sums := range []string{
-		sum512(v.image) + "  box.qcow2\n", sum256(v.image) + " *box.qcow2\n", "SHA256 (box.qcow2) = " + sum256(v.image) + "\n",
+		sum512(v.image) + "  box.qcow2\n", sum256(v.image) + " *box.qcow2\n", "SHA256 (box.qcow2) = " + sum256(v.image) +
+			"\n",
 	} {
 		v.sums = strings.Repeat("1", 64) + "  other.img\n" + sums
 		f, err := newCache(t).Fetch(t.Context(), e, nil)
@@ -218,7 +220,8 @@ func TestALaterCallGoesOn(t *testing.T) {
 	said := map[string]bool{}
 	_, err := c.Fetch(t.Context(), v.entry(), func(p backend.Progress) { said[p.What] = true })
 	require.ErrorIs(t, err, backend.ErrUnreachable)
-	require.Contains(t, slices.Collect(maps.Keys(said)), "fetching box: the server answered 502 Bad Gateway; attempt 3 of 3 in 4ms")
+	require.Contains(t, slices.Collect(maps.Keys(said)),
+		"fetching box: the server answered 502 Bad Gateway; attempt 3 of 3 in 4ms")
 	require.ErrorContains(t, err, "502")
 	require.ErrorContains(t, err, "3 attempts")
 	require.Len(t, v.ranges, 4, "the one that brought something is not counted")
@@ -402,6 +405,7 @@ func TestProxyAndEncryption(t *testing.T) {
 	client.Transport = s.Client().Transport
 	c := newCache(t)
 	c.Client = client
-	_, err := c.Fetch(t.Context(), Entry{Name: "box", Arch: "amd64", URL: s.URL + "/box.qcow2", SHA256: strings.Repeat("0", 64)}, nil)
+	_, err := c.Fetch(t.Context(), Entry{Name: "box", Arch: "amd64", URL: s.URL + "/box.qcow2", SHA256: strings.Repeat("0",
+		64)}, nil)
 	require.ErrorContains(t, err, "not encrypted")
 }

@@ -108,7 +108,8 @@ func parse(b []byte, from, origin string) ([]Entry, error) {
 		switch {
 		case errors.As(err, &strict) && len(strict.Errors) > 0:
 			row, col := strict.Errors[0].Position()
-			return nil, api.Errorf(api.CodeUsage, "%s:%d:%d: there is no setting %q for an image", from, row, col, last(strict.Errors[0].Key())).
+			return nil, api.Errorf(api.CodeUsage, "%s:%d:%d: there is no setting %q for an image", from, row, col,
+				last(strict.Errors[0].Key())).
 				WithHint("name, description, arch, user, url, path, sha256, sha512, checksums, default, backends, min_disk, kernel, initrd and cmdline are known")
 		case errors.As(err, &syntax):
 			row, col := syntax.Position()

@@ -9,7 +9,9 @@ import (
 	"sync"
 )
 
-var bsdLine = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(SHA256|SHA512) ?\((.+)\) ?= ?([0-9a-fA-F]+)$`) })
+var bsdLine = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(SHA256|SHA512) ?\((.+)\) ?= ?([0-9a-fA-F]+)$`)
+})
 
 // parseChecksums finds a file in a list of checksums: lines of sha256sum or sha512sum, with * for binary,
 // or of their --tag style. It returns the digest in small letters: 64 digits are SHA-256, 128 SHA-512. Two

@@ -127,10 +127,13 @@ func status(res *http.Response) error {
 	err := fmt.Errorf("the server answered %s", res.Status)
 	switch {
 	case res.StatusCode == http.StatusNotFound || res.StatusCode == http.StatusGone:
-		return fatal{api.Errorf(api.CodeFailed, "%w", err).WithHint("the vendor may have renamed or withdrawn the image: correct its URL in your images.toml")}
-	case res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden || res.StatusCode == http.StatusProxyAuthRequired:
+		return fatal{api.Errorf(api.CodeFailed, "%w", err).
+			WithHint("the vendor may have renamed or withdrawn the image: correct its URL in your images.toml")}
+	case res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden ||
+		res.StatusCode == http.StatusProxyAuthRequired:
 		return fatal{api.Errorf(api.CodeAuth, "%w", err)}
-	case res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusRequestTimeout || res.StatusCode >= 500:
+	case res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusRequestTimeout ||
+		res.StatusCode >= 500:
 		return err
 	}
 	return fatal{err}
@@ -149,7 +152,8 @@ func (w watched) Read(b []byte) (int, error) {
 }
 
 // get sends a request; the answer's body ends with errIdle when it stands still. end must be called.
-func (c Cache) get(ctx context.Context, url string, header map[string]string) (res *http.Response, cause func(error) error, end func(), err error) {
+func (c Cache) get(ctx context.Context, url string, header map[string]string) (res *http.Response,
+	cause func(error) error, end func(), err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	idle := c.Idle
 	if idle <= 0 {
@@ -221,7 +225,8 @@ func (c Cache) download(ctx context.Context, e Entry, part string, say func(back
 }
 
 // attempt makes one request for what is missing. further reports whether it brought a good deal.
-func (c Cache) attempt(ctx context.Context, e Entry, f *os.File, stateFile string, say func(backend.Progress)) (further bool, err error) {
+func (c Cache) attempt(ctx context.Context, e Entry, f *os.File, stateFile string,
+	say func(backend.Progress)) (further bool, err error) {
 	var st partState
 	if b, err := os.ReadFile(stateFile); err != nil || json.Unmarshal(b, &st) != nil || st.URL != e.URL {
 		st = partState{}
@@ -251,7 +256,8 @@ func (c Cache) attempt(ctx context.Context, e Entry, f *os.File, stateFile strin
 	case http.StatusPartialContent:
 		from, total, ok := contentRange(res.Header.Get("Content-Range"))
 		if !ok || from != have {
-			return false, errors.Join(fmt.Errorf("the server sent the part %q instead of what follows byte %d", res.Header.Get("Content-Range"), have), f.Truncate(0), removeIfThere(stateFile))
+			return false, errors.Join(fmt.Errorf("the server sent the part %q instead of what follows byte %d",
+				res.Header.Get("Content-Range"), have), f.Truncate(0), removeIfThere(stateFile))
 		}
 		st.Total = total
 	case http.StatusRequestedRangeNotSatisfiable: // we have more than there is

@@ -100,7 +100,8 @@ func TestParseChecksums(t *testing.T) {
 		require.NoError(t, err, text)
 		require.Equal(t, want, got, text)
 	}
-	for _, text := range []string{"", a, a + "  xx.img", a + "  dir/x.img", a[:63] + "  x.img", "z" + a[1:] + "  x.img", a + "  x.img\n" + strings.Repeat("d", 64) + "  x.img"} {
+	for _, text := range []string{"", a, a + "  xx.img", a + "  dir/x.img", a[:63] + "  x.img", "z" + a[1:] + "  x.img",
+		a + "  x.img\n" + strings.Repeat("d", 64) + "  x.img"} {
 		_, err := parseChecksums(text, "x.img")
 		require.Error(t, err, text)
 	}
@@ -114,7 +115,8 @@ func FuzzParseChecksums(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if len(d) != 64 && len(d) != 128 || strings.Trim(d, "0123456789abcdef") != "" || !strings.Contains(strings.ToLower(text), d) {
+		if len(d) != 64 && len(d) != 128 || strings.Trim(d, "0123456789abcdef") != "" ||
+			!strings.Contains(strings.ToLower(text), d) {
 			t.Fatalf("%q", d)
 		}
 	})
@@ -126,7 +128,8 @@ func TestContentRange(t *testing.T) {
 	_, total, ok = contentRange("bytes 5-9/*")
 	require.True(t, ok)
 	require.Zero(t, total)
-	for _, s := range []string{"", "bytes", "bytes 5-9", "bytes -5-9/10", "bytes 9-5/10", "bytes 5-10/10", "bytes */10", "items 5-9/10", "bytes 5-9/x"} {
+	for _, s := range []string{"", "bytes", "bytes 5-9", "bytes -5-9/10", "bytes 9-5/10", "bytes 5-10/10", "bytes */10",
+		"items 5-9/10", "bytes 5-9/x"} {
 		_, _, ok = contentRange(s)
 		require.False(t, ok, s)
 	}
@@ -168,8 +171,10 @@ func TestTheUsersImages(t *testing.T) {
 	require.NoError(t, err, "there need not be a file")
 	require.Len(t, es, 8)
 	h := strings.Repeat("a", 64)
-	write("[[image]]\nname = \"debian-12\"\narch = \"amd64\"\nuser = \"me\"\npath = \"/images/d.qcow2\"\nsha256 = \"" + h + "\"\nbackends = [\"libvirt\"]\n" +
-		"[[image]]\nname = \"mine\"\narch = \"amd64\"\nuser = \"me\"\nurl = \"https://example.org/m.qcow2\"\nsha256 = \"" + h + "\"\ndefault = true\n")
+	write("[[image]]\nname = \"debian-12\"\narch = \"amd64\"\nuser = \"me\"\npath = \"/images/d.qcow2\"\nsha256 = \"" + h +
+		"\"\nbackends = [\"libvirt\"]\n" +
+		"[[image]]\nname = \"mine\"\narch = \"amd64\"\nuser = \"me\"\nurl = \"https://example.org/m.qcow2\"\nsha256 = \"" +
+		h + "\"\ndefault = true\n")
 	es, err = Load(p)
 	require.NoError(t, err)
 	require.Len(t, es, 9)
@@ -202,7 +207,8 @@ func TestTheUsersImages(t *testing.T) {
 		strings.Replace(head, "amd64", "x86_64", 1) + "path = \"/x\"":      "arch is",
 		strings.Replace(head, "\"me\"", "\"Me too\"", 1) + "path = \"/x\"": "login user",
 		strings.Replace(head, "\"x\"", "\"../x\"", 1) + "path = \"/x\"":    "a name is made of",
-		head + "default = true\npath = \"/x\"\n" + strings.Replace(head, "\"x\"", "\"y\"", 1) + "default = true\npath = \"/x\"": "both the default",
+		head + "default = true\npath = \"/x\"\n" + strings.Replace(head, "\"x\"", "\"y\"", 1) +
+			"default = true\npath = \"/x\"": "both the default",
 	} {
 		write(text)
 		_, err := Load(p)

@@ -31,7 +31,8 @@ func TestProfilesInAFreshDebian(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "debian")
 	ctx, cancel := context.WithTimeout(t.Context(), 12*time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "mmdebstrap", "--mode=root", "--variant=minbase", "--include=ca-certificates", "bookworm", root).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "mmdebstrap", "--mode=root", "--variant=minbase", "--include=ca-certificates",
+		"bookworm", root).CombinedOutput()
 	if err != nil {
 		t.Skipf("no Debian can be made here: %v: %s", err, last(out))
 	}
@@ -57,7 +58,8 @@ func TestProfilesInAFreshDebian(t *testing.T) {
 		script := filepath.Join(root, "root", "step.sh")
 		require.NoError(t, os.WriteFile(script, []byte(c.Prelude+"\n"+text), 0o600))
 		cmd := exec.CommandContext(ctx, "chroot", root, "sh", "-e", "/root/step.sh")
-		cmd.Env = append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "BERTH_USER=root", "BERTH_USER_HOME=/root", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C"}, st.Env...)
+		cmd.Env = append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root",
+			"BERTH_USER=root", "BERTH_USER_HOME=/root", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C"}, st.Env...)
 		return cmd.CombinedOutput()
 	}
 	done := 0
@@ -77,7 +79,8 @@ func TestProfilesInAFreshDebian(t *testing.T) {
 		require.NoError(t, err, "%s: a second time: %s", st.Name, out)
 	}
 	require.Positive(t, done)
-	inv := inventory.NewReader(inventory.Host{Root: root, Home: "/root", Run: func(ctx context.Context, path string, args ...string) ([]byte, error) {
+	inv := inventory.NewReader(inventory.Host{Root: root, Home: "/root", Run: func(ctx context.Context, path string,
+		args ...string) ([]byte, error) {
 		return exec.CommandContext(ctx, "chroot", append([]string{root, path[len(root):]}, args...)...).CombinedOutput()
 	}}).Read(ctx)
 	require.Empty(t, inv.Errors)

@@ -44,14 +44,16 @@ func parseChoice(s string) (choice, error) {
 		}
 	}
 	if !plainWord(name) || named && !set || set && (!plainWord(c.variable) || !plainValue(value)) {
-		return c, api.Errorf(api.CodeUsage, "%.60q is no set-up profile", s).WithHint("write it as NAME, NAME=VERSION or NAME:VARIABLE=VALUE; berth profile ls lists them")
+		return c, api.Errorf(api.CodeUsage, "%.60q is no set-up profile", s).
+			WithHint("write it as NAME, NAME=VERSION or NAME:VARIABLE=VALUE; berth profile ls lists them")
 	}
 	return c, nil
 }
 
 // plainValue reports whether s may be the value of a variable: a word that no shell minds.
 func plainValue(s string) bool {
-	return s != "" && len(s) <= 128 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-") == ""
+	return s != "" && len(s) <= 128 && strings.Trim(s,
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-") == ""
 }
 
 // Compose returns the steps of the named profiles and of those that they need, each profile once, after
@@ -71,7 +73,8 @@ func (s *Set) Compose(names []string, f Facts) (Composed, error) {
 			continue
 		}
 		if was, ok := values[c.name][c.variable]; ok && was != c.value {
-			return out, api.Errorf(api.CodeUsage, "the set-up profile %s is wanted with two values of %s: %s and %s", c.name, c.variable, was, c.value)
+			return out, api.Errorf(api.CodeUsage, "the set-up profile %s is wanted with two values of %s: %s and %s", c.name,
+				c.variable, was, c.value)
 		}
 		if values[c.name] == nil {
 			values[c.name] = map[string]string{}
@@ -85,7 +88,8 @@ func (s *Set) Compose(names []string, f Facts) (Composed, error) {
 	for _, p := range order {
 		for _, c := range p.Conflicts {
 			if slices.ContainsFunc(order, func(q *source) bool { return q.Name == c }) {
-				return out, api.Errorf(api.CodeUsage, "the set-up profiles %s and %s exclude each other%s", p.Name, c, whence(order, roots, p.Name, c))
+				return out, api.Errorf(api.CodeUsage, "the set-up profiles %s and %s exclude each other%s", p.Name, c,
+					whence(order, roots, p.Name, c))
 			}
 		}
 		if err := p.fits(f); err != nil {
@@ -113,7 +117,8 @@ func (s *Set) order(roots []string) ([]*source, error) {
 			return nil
 		case under:
 			i := slices.Index(path, name)
-			return api.Errorf(api.CodeUsage, "set-up profiles need each other in a circle: %s", strings.Join(append(slices.Clone(path[i:]), name), " → "))
+			return api.Errorf(api.CodeUsage, "set-up profiles need each other in a circle: %s",
+				strings.Join(append(slices.Clone(path[i:]), name), " → "))
 		}
 		p, err := s.find(name)
 		if err != nil {
@@ -165,11 +170,13 @@ func whence(order []*source, roots []string, names ...string) string {
 // fits says why a profile is not for a machine.
 func (p *source) fits(f Facts) error {
 	if f.Arch != "" && len(p.Arch) > 0 && !slices.Contains(p.Arch, f.Arch) {
-		return api.Errorf(api.CodeUnsupported, "the set-up profile %s is for %s; the machine is %s", p.Name, strings.Join(p.Arch, ", "), f.Arch)
+		return api.Errorf(api.CodeUnsupported, "the set-up profile %s is for %s; the machine is %s", p.Name,
+			strings.Join(p.Arch, ", "), f.Arch)
 	}
 	id, _, _ := strings.Cut(f.Release, "-")
 	if f.Release != "" && len(p.OS) > 0 && !slices.Contains(p.OS, f.Release) && !slices.Contains(p.OS, id) {
-		return api.Errorf(api.CodeUnsupported, "the set-up profile %s is for %s; the machine runs %s", p.Name, strings.Join(p.OS, ", "), f.Release)
+		return api.Errorf(api.CodeUnsupported, "the set-up profile %s is for %s; the machine runs %s", p.Name,
+			strings.Join(p.OS, ", "), f.Release)
 	}
 	return nil
 }
@@ -181,17 +188,20 @@ func (p *source) variables(set map[string]string) (map[string]string, error) {
 		value, ok := set[v.Name]
 		switch {
 		case !ok && v.Required:
-			return nil, api.Errorf(api.CodeUsage, "the set-up profile %s needs a value: %s", p.Name, v.Help).WithHint("give it as %s", p.setting(v.Name, strings.ToUpper(v.Name)))
+			return nil, api.Errorf(api.CodeUsage, "the set-up profile %s needs a value: %s", p.Name, v.Help).
+				WithHint("give it as %s", p.setting(v.Name, strings.ToUpper(v.Name)))
 		case !ok:
 			value = v.Default
 		case len(v.Values) > 0 && !slices.Contains(v.Values, value):
-			return nil, api.Errorf(api.CodeUsage, "the set-up profile %s has no %s %s; there are %s", p.Name, v.Name, value, strings.Join(v.Values, ", "))
+			return nil, api.Errorf(api.CodeUsage, "the set-up profile %s has no %s %s; there are %s", p.Name, v.Name, value,
+				strings.Join(v.Values, ", "))
 		}
 		out[v.Name] = value
 	}
 	for k := range set {
 		if _, ok := out[k]; !ok {
-			return nil, api.Errorf(api.CodeUsage, "the set-up profile %s has no variable %s", p.Name, k).WithHint("berth profile show %s", p.Name)
+			return nil, api.Errorf(api.CodeUsage, "the set-up profile %s has no variable %s", p.Name, k).
+				WithHint("berth profile show %s", p.Name)
 		}
 	}
 	return out, nil

@@ -31,7 +31,8 @@ func checkDriver(promises []api.Promise) error {
 	case !known:
 		return api.Errorf(api.CodeUsage, "which driver CUDA %s (%s) needs is not known here", cuda.Version, cuda.Profile)
 	case major(driver.Version) < least:
-		return api.Errorf(api.CodeUsage, "CUDA %s (%s) needs a driver of branch %d or newer; %s promises %s", cuda.Version, cuda.Profile, least, driver.Profile, driver.Version)
+		return api.Errorf(api.CodeUsage, "CUDA %s (%s) needs a driver of branch %d or newer; %s promises %s", cuda.Version,
+			cuda.Profile, least, driver.Profile, driver.Version)
 	}
 	return nil
 }

@@ -66,7 +66,8 @@ func (l lines) step(name string) int {
 		if strings.HasPrefix(t, "[") {
 			in = t
 		}
-		if k, v, ok := strings.Cut(t, "="); ok && strings.HasPrefix(in, "[[steps]]") && strings.TrimSpace(k) == "name" && strings.Trim(strings.TrimSpace(v), `"'`) == name {
+		if k, v, ok := strings.Cut(t, "="); ok && strings.HasPrefix(in, "[[steps]]") && strings.TrimSpace(k) == "name" &&
+			strings.Trim(strings.TrimSpace(v), `"'`) == name {
 			return i + 1
 		}
 	}
@@ -113,7 +114,8 @@ func (s *Set) Refused(names []string) error {
 		if len(bad) > 1 {
 			more = fmt.Sprintf(" (and %d more)", len(bad)-1)
 		}
-		return api.Errorf(api.CodeUsage, "the set-up profile %s can't be used: %s%s", n, bad[0], more).WithHint("mend it; berth profile lint %s checks it", s.by[n].file)
+		return api.Errorf(api.CodeUsage, "the set-up profile %s can't be used: %s%s", n, bad[0], more).
+			WithHint("mend it; berth profile lint %s checks it", s.by[n].file)
 	}
 	return nil
 }
@@ -275,7 +277,8 @@ func (s *Set) lintWhole(p *source, file string, given map[string]string) (out []
 func (s *Set) lintStep(p *source, st *sourceStep, file string, seen map[string]bool) (out []Problem) {
 	at := p.lines.step(st.Name)
 	say := func(line int, format string, a ...any) {
-		out = append(out, Problem{File: file, Line: line, Text: fmt.Sprintf("step %s: ", st.Name) + fmt.Sprintf(format, a...)})
+		out = append(out, Problem{File: file, Line: line, Text: fmt.Sprintf("step %s: ", st.Name) + fmt.Sprintf(format,
+			a...)})
 	}
 	switch {
 	case !plainWord(st.Name):
@@ -308,7 +311,8 @@ func (s *Set) lintStep(p *source, st *sourceStep, file string, seen map[string]b
 				if line == 1 {
 					col = 0 // counted from the script's beginning, not the line's
 				}
-				out = append(out, Problem{File: file, Line: begins + line - 1, Column: col, Text: fmt.Sprintf("step %s: the %s is no sh script: %s", st.Name, x.what, text)})
+				out = append(out, Problem{File: file, Line: begins + line - 1, Column: col,
+					Text: fmt.Sprintf("step %s: the %s is no sh script: %s", st.Name, x.what, text)})
 			} else {
 				say(at, "line %d of the %s is no sh script: %s", line, x.what, text)
 			}
@@ -352,14 +356,17 @@ func dangers(f *syntax.File) (out []danger) {
 				checked = true
 			}
 		case *syntax.BinaryCmd:
-			if n.Op == syntax.Pipe && calls(n.X, "curl", "wget", "get") && calls(n.Y, "sh", "bash", "dash", "python", "python3", "sudo", "perl") {
-				out = append(out, danger{int(n.Pos().Line()), "it runs what it fetches, unseen: fetch it into a file, check its checksum, then run it"})
+			if n.Op == syntax.Pipe && calls(n.X, "curl", "wget", "get") && calls(n.Y, "sh", "bash", "dash", "python", "python3",
+				"sudo", "perl") {
+				out = append(out, danger{int(n.Pos().Line()),
+					"it runs what it fetches, unseen: fetch it into a file, check its checksum, then run it"})
 			}
 		}
 		return true
 	})
 	if fetches > 0 && !checked && len(out) == 0 {
-		out = append(out, danger{fetches, "it fetches something and checks neither checksum nor signature: use fetch URL SHA256 FILE or key URL FINGERPRINT FILE"})
+		out = append(out, danger{fetches,
+			"it fetches something and checks neither checksum nor signature: use fetch URL SHA256 FILE or key URL FINGERPRINT FILE"})
 	}
 	return out
 }

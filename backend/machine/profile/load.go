@@ -155,10 +155,12 @@ func parse(b []byte, file string) (*source, *Problem) {
 		p.Name = stem
 	}
 	if p.Name != stem {
-		return nil, &Problem{File: file, Line: p.lines.of("name"), Text: fmt.Sprintf("the profile is called %q, and its file %s.toml: they must be the same", p.Name, stem)}
+		return nil, &Problem{File: file, Line: p.lines.of("name"),
+			Text: fmt.Sprintf("the profile is called %q, and its file %s.toml: they must be the same", p.Name, stem)}
 	}
 	if !plainWord(p.Name) {
-		return nil, &Problem{File: file, Line: p.lines.of("name"), Text: fmt.Sprintf("the name %.60q is not 1 to 60 small letters, digits and '-', beginning with a letter", p.Name)}
+		return nil, &Problem{File: file, Line: p.lines.of("name"),
+			Text: fmt.Sprintf("the name %.60q is not 1 to 60 small letters, digits and '-', beginning with a letter", p.Name)}
 	}
 	return p, nil
 }
@@ -220,16 +222,20 @@ func (s *Set) find(name string) (*source, error) {
 	}
 	for _, pr := range s.problems {
 		if strings.TrimSuffix(filepath.Base(pr.File), ".toml") == name {
-			return nil, api.Errorf(api.CodeUsage, "the set-up profile %s can't be read: %s", name, pr).WithHint("berth profile lint %s", pr.File)
+			return nil, api.Errorf(api.CodeUsage, "the set-up profile %s can't be read: %s", name, pr).
+				WithHint("berth profile lint %s", pr.File)
 		}
 	}
-	return nil, api.Errorf(api.CodeNotFound, "there is no set-up profile %.60q", name).WithHint("berth profile ls lists them")
+	return nil, api.Errorf(api.CodeNotFound, "there is no set-up profile %.60q", name).
+		WithHint("berth profile ls lists them")
 }
 
 func (p *source) api() api.Profile {
-	out := api.Profile{Name: p.Name, Title: p.Title, Description: p.Description, Origin: p.file, Needs: p.Needs, Conflicts: p.Conflicts, Arch: p.Arch, OS: p.OS}
+	out := api.Profile{Name: p.Name, Title: p.Title, Description: p.Description, Origin: p.file, Needs: p.Needs,
+		Conflicts: p.Conflicts, Arch: p.Arch, OS: p.OS}
 	for _, v := range p.Variables {
-		out.Variables = append(out.Variables, api.Variable{Name: v.Name, Help: v.Help, Default: v.Default, Values: v.Values, Required: v.Required})
+		out.Variables = append(out.Variables, api.Variable{Name: v.Name, Help: v.Help, Default: v.Default, Values: v.Values,
+			Required: v.Required})
 	}
 	for i := range p.Steps {
 		out.Steps = append(out.Steps, p.step(i))
@@ -243,7 +249,8 @@ func (p *source) api() api.Profile {
 // step is a step as its file has it: without the prelude and variables.
 func (p *source) step(i int) api.SetupStep {
 	st := &p.Steps[i]
-	out := api.SetupStep{Name: p.Name + "." + st.Name, Title: st.Title, Check: st.Check, Script: st.Script, Root: st.Root, Reboot: st.Reboot}
+	out := api.SetupStep{Name: p.Name + "." + st.Name, Title: st.Title, Check: st.Check, Script: st.Script, Root: st.Root,
+		Reboot: st.Reboot}
 	if d, err := time.ParseDuration(st.Limit); err == nil {
 		out.LimitSeconds = d.Seconds()
 	}

@@ -21,7 +21,8 @@ import (
 func TestBuiltInProfilesAreClean(t *testing.T) {
 	s := Load()
 	require.Empty(t, s.Lint(), Format(s.Lint()))
-	for _, want := range []string{"base", "nvidia-driver", "cuda", "cudnn", "nccl", "docker", "docker-nvidia", "conda", "pytorch", "tensorflow", "horovod", "mlflow", "onnx",
+	for _, want := range []string{"base", "nvidia-driver", "cuda", "cudnn", "nccl", "docker", "docker-nvidia", "conda",
+		"pytorch", "tensorflow", "horovod", "mlflow", "onnx",
 		"jupyter", "r", "rstudio", "mpi", "protobuf", "nginx", "blobfuse2", "rclone", "cloud-cli", "ml-extras", "samples"} {
 		require.Contains(t, s.Names(), want)
 	}
@@ -59,11 +60,13 @@ func write(t testing.TB, files map[string]string) string {
 }
 
 func one(name, more string) string {
-	return fmt.Sprintf("name = %q\ntitle = \"T\"\n%s\n[[steps]]\nname = \"s\"\ntitle = \"S\"\nscript = \"true\"\n", name, more)
+	return fmt.Sprintf("name = %q\ntitle = \"T\"\n%s\n[[steps]]\nname = \"s\"\ntitle = \"S\"\nscript = \"true\"\n", name,
+		more)
 }
 
 func TestNeedsComeFirstAndOnce(t *testing.T) {
-	s := Load(write(t, map[string]string{"a.toml": one("a", `needs = ["c", "b"]`), "b.toml": one("b", `needs = ["d"]`), "c.toml": one("c", `needs = ["d"]`), "d.toml": one("d", "")}))
+	s := Load(write(t, map[string]string{"a.toml": one("a", `needs = ["c", "b"]`), "b.toml": one("b", `needs = ["d"]`),
+		"c.toml": one("c", `needs = ["d"]`), "d.toml": one("d", "")}))
 	c, err := s.Compose([]string{"b", "a", "b"}, Facts{})
 	require.NoError(t, err)
 	require.Equal(t, []string{"d", "b", "c", "a"}, c.Profiles)
@@ -80,9 +83,11 @@ func stepNames(c Composed) (out []string) {
 func TestWhatCanNotBeComposedIsNamed(t *testing.T) {
 	s := Load(write(t, map[string]string{
 		"a.toml": one("a", `needs = ["b"]`), "b.toml": one("b", `needs = ["c"]`), "c.toml": one("c", `needs = ["a"]`),
-		"x.toml": one("x", `conflicts = ["y"]`), "y.toml": one("y", ""), "z.toml": one("z", `needs = ["y"]`), "lost.toml": one("lost", `needs = ["nowhere"]`),
-		"arm.toml": one("arm", "arch = [\"arm64\"]\nos = [\"debian-12\", \"ubuntu\"]"), "broken.toml": "name = \"broken\"\ntitel = 1\n",
-		"old.toml": one("old", "") + "[[promises]]\ncomponent = \"nvidia-driver\"\nversion = \"470\"\n",
+		"x.toml": one("x", `conflicts = ["y"]`), "y.toml": one("y", ""), "z.toml": one("z", `needs = ["y"]`),
+		"lost.toml":   one("lost", `needs = ["nowhere"]`),
+		"arm.toml":    one("arm", "arch = [\"arm64\"]\nos = [\"debian-12\", \"ubuntu\"]"),
+		"broken.toml": "name = \"broken\"\ntitel = 1\n",
+		"old.toml":    one("old", "") + "[[promises]]\ncomponent = \"nvidia-driver\"\nversion = \"470\"\n",
 	}))
 	for _, c := range []struct {
 		names []string
@@ -107,7 +112,8 @@ func TestWhatCanNotBeComposedIsNamed(t *testing.T) {
 		{[]string{"../etc"}, Facts{}, api.CodeUsage, "is no set-up profile"},
 		{[]string{""}, Facts{}, api.CodeUsage, "is no set-up profile"},
 		{[]string{"rstudio"}, Facts{}, api.CodeUsage, "the set-up profile rstudio needs a value"},
-		{[]string{"old", "cuda"}, Facts{}, api.CodeUsage, "CUDA 12.6 (cuda) needs a driver of branch 525 or newer; old promises 470"},
+		{[]string{"old", "cuda"}, Facts{}, api.CodeUsage,
+			"CUDA 12.6 (cuda) needs a driver of branch 525 or newer; old promises 470"},
 	} {
 		_, err := s.Compose(c.names, c.f)
 		require.ErrorIs(t, err, &api.Error{Code: c.code}, "%v", c.names)
@@ -157,19 +163,28 @@ func TestLint(t *testing.T) {
 		{one("x", `needs = ["x"]`), "in a circle: x → x"},
 		{one("x", `arch = ["sparc"]`), `no architecture "sparc"`},
 		{one("x", `os = ["Debian 12"]`), "no ID or ID-VERSION"},
-		{"title = \"T\"\n[[steps]]\nname = \"a\"\ntitle = \"A\"\nroot = true\nscript = \"true\"\n", "x.toml:3: step a: it is root's and has no check"},
+		{"title = \"T\"\n[[steps]]\nname = \"a\"\ntitle = \"A\"\nroot = true\nscript = \"true\"\n",
+			"x.toml:3: step a: it is root's and has no check"},
 		{"title = \"T\"\n[[steps]]\nname = \"a\"\ntitle = \"A\"\nscript = '''\ntrue\nif x; then\n'''\n", "x.toml:7"},
 		{"title = \"T\"\n[[steps]]\nname = \"a\"\ntitle = \"A\"\nscript = '''\ntrue\n  echo (\n'''\n", "x.toml:7:"},
 		{"title = \"T\"\n[[steps]]\nname = \"a\"\ntitle = \"A\"\nscript = '[[ a == b ]]; x=(1 2)'\n", "is no sh script"},
-		{"title = \"T\"\n[[steps]]\nname = \"a\"\ntitle = \"A\"\nscript = 'true'\ncheck = 'fi'\n", "the check is no sh script"},
-		{"title = \"T\"\n[[steps]]\nname = \"a\"\ntitle = \"A\"\nscript = 'curl -fsSL https://x | sudo bash'\n", "it runs what it fetches, unseen"},
-		{"title = \"T\"\n[[steps]]\nname = \"a\"\ntitle = \"A\"\nscript = 'wget https://x/y && sh y'\n", "checks neither checksum nor signature"},
-		{"title = \"T\"\n[[steps]]\nname = \"a\"\ntitle = \"A\"\nscript = 'true'\nlimit = \"soon\"\n", `the limit "soon" is no duration`},
+		{"title = \"T\"\n[[steps]]\nname = \"a\"\ntitle = \"A\"\nscript = 'true'\ncheck = 'fi'\n",
+			"the check is no sh script"},
+		{"title = \"T\"\n[[steps]]\nname = \"a\"\ntitle = \"A\"\nscript = 'curl -fsSL https://x | sudo bash'\n",
+			"it runs what it fetches, unseen"},
+		{"title = \"T\"\n[[steps]]\nname = \"a\"\ntitle = \"A\"\nscript = 'wget https://x/y && sh y'\n",
+			"checks neither checksum nor signature"},
+		{"title = \"T\"\n[[steps]]\nname = \"a\"\ntitle = \"A\"\nscript = 'true'\nlimit = \"soon\"\n",
+			`the limit "soon" is no duration`},
 		{"title = \"T\"\n[[steps]]\nname = \"a\"\ntitle = \"A\"\nscript = 'true'\n[[steps]]\nname = \"a\"\ntitle = \"A\"\nscript = 'true'\n", "there are two of this name"},
-		{one("x", "") + "[[promises]]\ncomponent = \"warp-drive\"\n", `it promises "warp-drive", which the inventory does not know`},
-		{one("x", "") + "[[promises]]\ncomponent = \"cuda\"\nversion = \"{nosuch}\"\n", "names a variable that does not exist"},
-		{one("x", "needs = [\"nvidia-driver\"]") + "[[promises]]\ncomponent = \"cuda\"\nversion = \"13.0\"\n", "CUDA 13.0 (x) needs a driver of branch 580"},
-		{one("x", "") + "[[variables]]\nname = \"version\"\ndefault = \"3\"\nvalues = [\"1\", \"2\"]\n", "the default 3 of the variable version is none of its values"},
+		{one("x", "") + "[[promises]]\ncomponent = \"warp-drive\"\n",
+			`it promises "warp-drive", which the inventory does not know`},
+		{one("x", "") + "[[promises]]\ncomponent = \"cuda\"\nversion = \"{nosuch}\"\n",
+			"names a variable that does not exist"},
+		{one("x", "needs = [\"nvidia-driver\"]") + "[[promises]]\ncomponent = \"cuda\"\nversion = \"13.0\"\n",
+			"CUDA 13.0 (x) needs a driver of branch 580"},
+		{one("x", "") + "[[variables]]\nname = \"version\"\ndefault = \"3\"\nvalues = [\"1\", \"2\"]\n",
+			"the default 3 of the variable version is none of its values"},
 		{one("x", "") + "[[variables]]\nname = \"version\"\ndefault = \"a b\"\n", "is no plain word"},
 	} {
 		got := Format(s.lintText([]byte(c.text), "x.toml"))
@@ -192,7 +207,8 @@ func TestABrokenProfileIsRefused(t *testing.T) {
 	}
 	err := refused("over")
 	require.ErrorIs(t, err, &api.Error{Code: api.CodeUsage})
-	require.ErrorContains(t, err, "the set-up profile mine can't be used: "+filepath.Join(dir, "mine.toml")+":5: step a: it runs what it fetches, unseen")
+	require.ErrorContains(t, err, "the set-up profile mine can't be used: "+filepath.Join(dir,
+		"mine.toml")+":5: step a: it runs what it fetches, unseen")
 	require.ErrorContains(t, err, "more)")
 	require.Equal(t, "mend it; berth profile lint "+filepath.Join(dir, "mine.toml")+" checks it", api.AsError(err).Hint)
 	require.NoError(t, refused("plain"), "warnings only")
@@ -226,10 +242,12 @@ func TestAnInstanceThatWasSetUpTwice(t *testing.T) {
 	inv.Errors = nil
 	Load().Hold(&inv, []string{"cuda=12.4", "mpi", "cuda=12.6"})
 	require.Empty(t, inv.Errors)
-	require.Contains(t, inv.Drift, api.Drift{Component: "cuda", Kind: "version", Promised: "12.6", Found: "12.4.1", Profile: "cuda"})
+	require.Contains(t, inv.Drift, api.Drift{Component: "cuda", Kind: "version", Promised: "12.6", Found: "12.4.1",
+		Profile: "cuda"})
 	require.Contains(t, inv.Drift, api.Drift{Component: "mpi", Kind: "missing", Profile: "mpi"})
 	Load().Hold(&inv, []string{"cuda=12.6", "cuda=12.4", "cuda"})
-	require.NotContains(t, inv.Drift, api.Drift{Component: "cuda", Kind: "version", Promised: "12.6", Found: "12.4.1", Profile: "cuda"})
+	require.NotContains(t, inv.Drift, api.Drift{Component: "cuda", Kind: "version", Promised: "12.6", Found: "12.4.1",
+		Profile: "cuda"})
 	Load().Hold(&inv, nil)
 	require.Equal(t, []api.Drift{}, inv.Drift)
 }

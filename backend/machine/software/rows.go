@@ -154,7 +154,8 @@ func (t *table) promisedPackages(invs []*api.Inventory) {
 			}
 			marked := false
 			for _, r := range t.rows {
-				if r.Name == d.Component && r.Values[i] != "" && (strings.HasPrefix(r.Section, "conda ") || strings.HasPrefix(r.Section, "Python ")) {
+				if r.Name == d.Component && r.Values[i] != "" && (strings.HasPrefix(r.Section, "conda ") ||
+					strings.HasPrefix(r.Section, "Python ")) {
 					r.Drift[i], marked = d, true
 				}
 			}

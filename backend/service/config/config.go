@@ -141,7 +141,8 @@ func Default() *Config {
 		Defaults: Defaults{Backend: "local"},
 		UI:       UI{Sort: "name", Theme: "auto", Mouse: true, DetachKey: "ctrl-] d", Notify: "none"},
 		Daemon:   Daemon{Idle: Duration(10 * time.Minute)},
-		Limits: Limits{Call: Duration(2 * time.Minute), Prepare: Duration(6 * time.Hour), Machine: Duration(20 * time.Minute), Agent: Duration(5 * time.Minute),
+		Limits: Limits{Call: Duration(2 * time.Minute), Prepare: Duration(6 * time.Hour), Machine: Duration(20 * time.Minute),
+			Agent: Duration(5 * time.Minute),
 			Setup: Duration(12 * time.Hour), Gentle: Duration(90 * time.Second)},
 		Backend: Backends{SSH: SSH{Transport: "own"}, Libvirt: Libvirt{Pool: "berth", Network: "auto", Accel: "auto"}},
 		origin:  map[string]string{},
@@ -169,7 +170,8 @@ func Load(path string, getenv func(string) string) (*Config, error) {
 			continue
 		}
 		if err := k.set(v); err != nil {
-			return nil, api.Errorf(api.CodeUsage, "%s=%q: %w", env, v, err).WithHint("it overrides %s of the configuration: %s", k.Name, k.Help)
+			return nil, api.Errorf(api.CodeUsage, "%s=%q: %w", env, v, err).WithHint("it overrides %s of the configuration: %s",
+				k.Name, k.Help)
 		}
 		c.origin[k.Name] = env
 	}
@@ -237,7 +239,8 @@ func (c *Config) validate() error {
 			ok = ok || v.value == a
 		}
 		if !ok {
-			return api.Errorf(api.CodeUsage, "%s is %q (from %s): it must be one of %s", v.key, v.value, c.Origin(v.key), strings.Join(v.allowed, ", "))
+			return api.Errorf(api.CodeUsage, "%s is %q (from %s): it must be one of %s", v.key, v.value, c.Origin(v.key),
+				strings.Join(v.allowed, ", "))
 		}
 	}
 	return nil

@@ -19,7 +19,8 @@ func load(t *testing.T, text string, env map[string]string) (*Config, error) {
 }
 
 func TestLayersAndOrigins(t *testing.T) {
-	c, err := load(t, "[ui]\ntheme = \"dark\"\ncolumns = [\"name\", \"state\"]\n[daemon]\nidle = \"1h\"\n", map[string]string{"BERTH_UI_THEME": "light", "BERTH_UI_MOUSE": "false"})
+	c, err := load(t, "[ui]\ntheme = \"dark\"\ncolumns = [\"name\", \"state\"]\n[daemon]\nidle = \"1h\"\n",
+		map[string]string{"BERTH_UI_THEME": "light", "BERTH_UI_MOUSE": "false"})
 	require.NoError(t, err)
 	require.Equal(t, "light", c.UI.Theme)
 	require.Equal(t, "BERTH_UI_THEME", c.Origin("ui.theme"))

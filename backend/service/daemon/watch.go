@@ -82,7 +82,8 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	o := api.EventOptions{Instance: q.Get("instance")}
 	follow, err := boolean(q.Get("follow"), "follow")
-	for name, dst := range map[string]func(int64){"since": func(n int64) { o.Since = n }, "limit": func(n int64) { o.Limit = int(n) }} {
+	for name, dst := range map[string]func(int64){"since": func(n int64) { o.Since = n },
+		"limit": func(n int64) { o.Limit = int(n) }} {
 		if v := q.Get(name); v != "" && err == nil {
 			n, perr := strconv.ParseInt(v, 10, 64)
 			if perr != nil || n < 0 {

@@ -63,7 +63,8 @@ type Engine struct {
 
 // New returns an engine with nothing under way. Close it.
 func New(o Options) *Engine {
-	e := &Engine{host: o.Host, guard: o.Guard, log: o.Log, now: o.Now, fault: o.Fault, plans: o.Plans, runs: map[string]*Run{}}
+	e := &Engine{host: o.Host, guard: o.Guard, log: o.Log, now: o.Now, fault: o.Fault, plans: o.Plans,
+		runs: map[string]*Run{}}
 	if e.fault == nil {
 		e.fault = func(string) {}
 	}

@@ -171,7 +171,8 @@ func TestWhatCannotBeGoneOnWith(t *testing.T) {
 		"op-newer":      func(op *store.Operation) { op.Kind = "resize" },
 		"op-fine":       func(*store.Operation) {},
 	} {
-		op := store.Operation{Operation: api.Operation{ID: id, Kind: "make", InstanceID: "i-1", State: api.OpRunning, CreatedAt: time.Now()}}
+		op := store.Operation{Operation: api.Operation{ID: id, Kind: "make", InstanceID: "i-1", State: api.OpRunning,
+			CreatedAt: time.Now()}}
 		change(&op)
 		ops = append(ops, op)
 	}
@@ -218,7 +219,8 @@ func TestAPanicEndsItsOperation(t *testing.T) {
 	for _, c := range []struct {
 		kind, underWay string
 		ends           bool
-	}{{"delete", "wait", true}, {"delete", "delete", false}, {"stop", "wait", true}, {"stop", "panic", false}, {"wait", "stop", false},
+	}{{"delete", "wait", true}, {"delete", "delete", false}, {"stop", "wait", true}, {"stop", "panic", false},
+		{"wait", "stop", false},
 		{"panic", "look", true}, {"look", "look", false}, {"look", "wait", false}} {
 		require.Equal(t, c.ends, s.Supersedes(c.kind, c.underWay), "%v", c)
 	}

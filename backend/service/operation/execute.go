@@ -121,7 +121,8 @@ func (e *Engine) end(op *store.Operation, err error, cancelled bool, sup Superse
 		return "info", fmt.Sprintf("%s: done in %s", op.Kind, Brief(now.Sub(op.CreatedAt)))
 	case cancelled:
 		op.State = api.OpCancelled
-		op.Error = &api.Error{Code: api.CodeCancelled, Message: fmt.Sprintf("%s of %s: %s", op.Kind, op.Instance, sup.Error())}
+		op.Error = &api.Error{Code: api.CodeCancelled, Message: fmt.Sprintf("%s of %s: %s", op.Kind, op.Instance,
+			sup.Error())}
 		if background {
 			return "info", op.Kind + ": " + sup.Error()
 		}

@@ -69,7 +69,8 @@ func (e *Engine) sayUnmatched(ctx context.Context, r *Run) error {
 	}
 	return e.host.Write(ctx, r, func(op *store.Operation) (evs []*api.Event) {
 		for _, said := range r.said {
-			e.log.Warn("an operation of another build", "operation", op.ID, "kind", op.Kind, "instance", op.Instance, "said", said)
+			e.log.Warn("an operation of another build", "operation", op.ID, "kind", op.Kind, "instance", op.Instance, "said",
+				said)
 			op.Warnings = append(op.Warnings, said)
 			evs = append(evs, e.event("operation.step", "warn", op, op.Kind+": "+said))
 		}

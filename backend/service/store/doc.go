@@ -1,8 +1,8 @@
 // Package store keeps what a workspace must not forget: instances, operations, events, settings.
 //
-// Store is the interface; SQLite (Open) implements it for a personal workspace, a server database can
-// later. All writing goes through Apply, which takes Changes and writes them atomically and durably
-// (WAL with synchronous=FULL), so what was acknowledged is on the disk. The daemon is the only writer.
+// Store is the interface; SQLite (Open) implements it for a personal workspace, a server database can later. All
+// writing goes through Apply, which takes Changes and writes them atomically and durably (WAL with synchronous=FULL),
+// so what was acknowledged is on the disk. The daemon is the only writer.
 //
 // Documents are JSON in one column beside the columns that are searched:
 //
@@ -15,6 +15,6 @@
 // reads what clients ask for has connections of their own, and waits for no writer.
 //
 // Migrations are numbered SQL files under migrations/, forward only. All that are needed are one transaction, before
-// which the store is copied to PATH.version-N. A store of a newer version is refused and not touched; a corrupted one is
-// kept and said.
+// which the store is copied to PATH.version-N. A store of a newer version is refused and not touched; a corrupted one
+// is kept and said.
 package store

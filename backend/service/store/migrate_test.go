@@ -20,7 +20,8 @@ func moreMigrations(t *testing.T) []migration {
 	ms, err := migrations()
 	require.NoError(t, err)
 	n := len(ms)
-	return append(ms, migration{n + 1, "more", "ALTER TABLE instances ADD COLUMN owner TEXT NOT NULL DEFAULT ''; UPDATE instances SET owner = 'me'"},
+	return append(ms, migration{n + 1, "more",
+		"ALTER TABLE instances ADD COLUMN owner TEXT NOT NULL DEFAULT ''; UPDATE instances SET owner = 'me'"},
 		migration{n + 2, "moved", "CREATE TABLE moved AS SELECT * FROM instances; DROP TABLE events; CREATE TABLE events (seq INTEGER)"})
 }
 
@@ -127,15 +128,16 @@ func TestAMigrationIsAllOrNothing(t *testing.T) {
 				require.Len(t, got, 2)
 				copies, err := filepath.Glob(path + ".version-*")
 				require.NoError(t, err)
-				require.Subset(t, []string{copyPath(path, have), copyPath(path, have) + "-wal", copyPath(path, have) + "-shm"}, copies,
+				require.Subset(t, []string{copyPath(path, have), copyPath(path, have) + "-wal", copyPath(path, have) + "-shm"},
+					copies,
 					"one copy of a version, and no half ones")
 			})
 		}
 	}
 }
 
-// TestNewerStoreIsRefusedUntouched: not a byte is changed and no file is left, whether the newer build's daemon ended or
-// was killed.
+// TestNewerStoreIsRefusedUntouched: not a byte is changed and no file is left, whether the newer build's daemon ended
+// or was killed.
 func TestNewerStoreIsRefusedUntouched(t *testing.T) {
 	all := moreMigrations(t)
 	for _, killed := range []bool{false, true} {
@@ -155,7 +157,8 @@ func TestNewerStoreIsRefusedUntouched(t *testing.T) {
 func TestReadersDoNotWaitForAWriter(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "x.db"))
 	op := Operation{Operation: api.Operation{ID: "op-1", State: api.OpRunning, CreatedAt: time.Now()}}
-	require.NoError(t, s.Apply(t.Context(), &Change{Operations: []Operation{op}, Events: []*api.Event{{Time: time.Now(), Message: "made"}}}))
+	require.NoError(t, s.Apply(t.Context(), &Change{Operations: []Operation{op},
+		Events: []*api.Event{{Time: time.Now(), Message: "made"}}}))
 	tx, err := s.db.BeginTx(t.Context(), &sql.TxOptions{})
 	require.NoError(t, err)
 	_, err = tx.Exec("DELETE FROM operations")

@@ -45,14 +45,16 @@ func openWith(ctx context.Context, path string, ms []migration) (*SQLite, error)
 		return nil, explain(path, "opening", err)
 	}
 	if have > len(ms) {
-		return nil, api.Errorf(api.CodeStore, "the store %s has version %d, this Berth knows up to %d: a newer Berth wrote it", path, have, len(ms)).
+		return nil, api.Errorf(api.CodeStore,
+			"the store %s has version %d, this Berth knows up to %d: a newer Berth wrote it", path, have, len(ms)).
 			WithHint("use that newer version, or set BERTH_HOME to another folder; nothing was changed")
 	}
 	unclean := false
 	if _, err := os.Stat(path + "-wal"); err == nil {
 		unclean = true
 	}
-	q := url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(5000)", "foreign_keys(ON)"}, "_txlock": {"immediate"}}
+	q := url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(5000)", "foreign_keys(ON)"},
+		"_txlock": {"immediate"}}
 	db, err := sql.Open("sqlite", fileURL(path, q))
 	if err != nil {
 		return nil, explain(path, "opening", err)
@@ -158,7 +160,8 @@ func explain(path, doing string, err error) error {
 		return wrapped.WithHint("the file is kept as it is: to go on with an empty store, move it away (mv %[1]s %[1]s.broken), then berth doctor lists what the backends still have; sqlite3 %[1]s .recover may save the rest", path)
 	case code == sqlite3.SQLITE_FULL:
 		return wrapped.WithHint("the disk is full: free some space, then try again; nothing was changed")
-	case code == sqlite3.SQLITE_READONLY, code == sqlite3.SQLITE_CANTOPEN, errors.Is(err, os.ErrPermission), errors.Is(err, syscall.EROFS):
+	case code == sqlite3.SQLITE_READONLY, code == sqlite3.SQLITE_CANTOPEN, errors.Is(err, os.ErrPermission),
+		errors.Is(err, syscall.EROFS):
 		return wrapped.WithHint("Berth must be able to write there; or set BERTH_HOME to a folder that can be written")
 	case code == sqlite3.SQLITE_IOERR:
 		return wrapped.WithHint("the disk is full or failing; nothing was changed")
@@ -224,7 +227,9 @@ func applyOne(ctx context.Context, tx *sql.Tx, c *Change) error {
 		}
 	}
 	for k, v := range c.Settings {
-		if _, err := tx.ExecContext(ctx, "INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", k, v); err != nil {
+		if _, err := tx.ExecContext(ctx,
+			"INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", k,
+			v); err != nil {
 			return err
 		}
 	}
@@ -239,7 +244,8 @@ func insertEvent(ctx context.Context, tx *sql.Tx, e *api.Event) error {
 	if err != nil {
 		return err
 	}
-	res, err := tx.ExecContext(ctx, "INSERT INTO events (time, instance_id, doc) VALUES (?, ?, ?)", stamp(e.Time), e.InstanceID, string(doc))
+	res, err := tx.ExecContext(ctx, "INSERT INTO events (time, instance_id, doc) VALUES (?, ?, ?)", stamp(e.Time),
+		e.InstanceID, string(doc))
 	if err != nil {
 		return err
 	}
@@ -335,7 +341,8 @@ func (s *SQLite) Events(ctx context.Context, q EventQuery) ([]api.Event, error) 
 	if limit <= 0 {
 		limit = 1000
 	}
-	rows, err := s.read.QueryContext(ctx, "SELECT seq, doc FROM ("+query+" ORDER BY seq DESC LIMIT ?) ORDER BY seq", append(args, limit)...)
+	rows, err := s.read.QueryContext(ctx, "SELECT seq, doc FROM ("+query+" ORDER BY seq DESC LIMIT ?) ORDER BY seq",
+		append(args, limit)...)
 	if err != nil {
 		return nil, explain(s.path, "reading", err)
 	}

@@ -24,20 +24,24 @@ func open(t *testing.T, path string) *SQLite {
 }
 
 func instance(id, name string) Instance {
-	return Instance{Instance: api.Instance{ID: id, Name: name, Backend: "local", State: api.StateRunning, Tags: map[string]string{"k": "v"}}, Token: "tok-" + id}
+	return Instance{Instance: api.Instance{ID: id, Name: name, Backend: "local", State: api.StateRunning,
+		Tags: map[string]string{"k": "v"}}, Token: "tok-" + id}
 }
 
 func TestApplyIsAtomicAndReadBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a b?#.db") // characters that mean something in a URL
 	s := open(t, path)
 	ctx := t.Context()
-	op := Operation{Operation: api.Operation{ID: "o1", Kind: "create", InstanceID: "i1", State: api.OpRunning, CreatedAt: time.Now()}}
+	op := Operation{Operation: api.Operation{ID: "o1", Kind: "create", InstanceID: "i1", State: api.OpRunning,
+		CreatedAt: time.Now()}}
 	ev := &api.Event{Time: time.Now(), Kind: "operation.step", InstanceID: "i1", Message: "made"}
-	require.NoError(t, s.Apply(ctx, &Change{Instances: []Instance{instance("i1", "vision")}, Operations: []Operation{op}, Events: []*api.Event{ev}, Settings: map[string]string{"home": "h"}}))
+	require.NoError(t, s.Apply(ctx, &Change{Instances: []Instance{instance("i1", "vision")}, Operations: []Operation{op},
+		Events: []*api.Event{ev}, Settings: map[string]string{"home": "h"}}))
 	require.EqualValues(t, 1, ev.Seq)
 
 	// A second instance of the same name, in another case, is refused, and nothing of that change is written.
-	err := s.Apply(ctx, &Change{Instances: []Instance{instance("i2", "VISION")}, Settings: map[string]string{"home": "changed"}})
+	err := s.Apply(ctx, &Change{Instances: []Instance{instance("i2", "VISION")},
+		Settings: map[string]string{"home": "changed"}})
 	require.ErrorIs(t, err, &api.Error{Code: api.CodeStore})
 	v, err := s.Setting(ctx, "home")
 	require.NoError(t, err)
@@ -66,7 +70,8 @@ func TestEventsAreSelectedAndTrimmed(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "x.db"))
 	ctx := t.Context()
 	for i := range 20 {
-		require.NoError(t, s.Apply(ctx, &Change{Events: []*api.Event{{Time: time.Now(), InstanceID: fmt.Sprint("i", i%2), Message: fmt.Sprint(i)}}}))
+		require.NoError(t, s.Apply(ctx, &Change{Events: []*api.Event{{Time: time.Now(), InstanceID: fmt.Sprint("i", i%2),
+			Message: fmt.Sprint(i)}}}))
 	}
 	ev, err := s.Events(ctx, EventQuery{Limit: 3})
 	require.NoError(t, err)
@@ -105,7 +110,8 @@ func TestCorruptedStoreIsSaidAndKept(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "x.db")
 			s := open(t, path)
 			for i := range 50 {
-				require.NoError(t, s.Apply(t.Context(), &Change{Instances: []Instance{instance(fmt.Sprint("i", i), fmt.Sprint("name-", i))}}))
+				require.NoError(t, s.Apply(t.Context(),
+					&Change{Instances: []Instance{instance(fmt.Sprint("i", i), fmt.Sprint("name-", i))}}))
 			}
 			require.NoError(t, s.Close())
 			b, err := os.ReadFile(path)
@@ -141,7 +147,8 @@ func BenchmarkApply(b *testing.B) {
 	require.NoError(b, err)
 	defer s.Close()
 	for i := 0; b.Loop(); i++ {
-		require.NoError(b, s.Apply(b.Context(), &Change{Instances: []Instance{instance(fmt.Sprint("i", i), fmt.Sprint("n", i))}}))
+		require.NoError(b, s.Apply(b.Context(),
+			&Change{Instances: []Instance{instance(fmt.Sprint("i", i), fmt.Sprint("n", i))}}))
 	}
 }
 

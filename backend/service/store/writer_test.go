@@ -52,7 +52,8 @@ func TestWhatIsQueuedIsOneTransaction(t *testing.T) {
 	write := func(i int) {
 		wg.Go(func() {
 			ev := &api.Event{Time: time.Now(), InstanceID: "i", Message: fmt.Sprint(i)}
-			err := w.Write(&Change{Instances: []Instance{instance(fmt.Sprint("i", i), fmt.Sprint("name-", i))}, Events: []*api.Event{ev}}, func() {
+			err := w.Write(&Change{Instances: []Instance{instance(fmt.Sprint("i", i), fmt.Sprint("name-", i))},
+				Events: []*api.Event{ev}}, func() {
 				mu.Lock()
 				defer mu.Unlock()
 				shown = append(shown, ev.Seq)

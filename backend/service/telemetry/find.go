@@ -31,8 +31,10 @@ func (h *Hub) find(x *host) {
 			}
 		}
 		if x.silent != nil && now.Sub(*x.silent) >= silentLimit {
-			all = append(all, gpu.Finding{ID: "agent-silent", Rule: "agent-silent", Severity: "warning", Subject: "agent", Since: *x.silent,
-				Text: "its agent can't be heard: " + x.why, Advice: "berth show --console " + x.in.Name + " shows the machine's console; berth restart " + x.in.Name + " starts it again."})
+			all = append(all, gpu.Finding{ID: "agent-silent", Rule: "agent-silent", Severity: "warning", Subject: "agent",
+				Since: *x.silent,
+				Text:  "its agent can't be heard: " + x.why, Advice: "berth show --console " + x.in.Name +
+					" shows the machine's console; berth restart " + x.in.Name + " starts it again."})
 		}
 	}
 	said, err := h.o.Workspace.Record(x.in.ID)
@@ -52,7 +54,8 @@ func (h *Hub) find(x *host) {
 			a.MutedUntil = &until
 		}
 		x.found = append(x.found, a)
-		if since, ok := x.told[f.ID]; h.o.Hook != nil && !a.Acknowledged && a.MutedUntil == nil && !(ok && since.Equal(f.Since)) {
+		if since, ok := x.told[f.ID]; h.o.Hook != nil && !a.Acknowledged && a.MutedUntil == nil &&
+			!(ok && since.Equal(f.Since)) {
 			if x.told == nil {
 				x.told = map[string]time.Time{}
 			}
@@ -87,9 +90,11 @@ func idleGPUs(x *host) (gpu.Finding, bool) {
 	if len(s.GPUs) > 1 {
 		what = fmt.Sprintf("its %d GPUs have", len(s.GPUs))
 	}
-	return gpu.Finding{ID: gpu.IdleRule, Rule: gpu.IdleRule, Severity: "warning", Subject: "GPUs", Since: s.GPUIdleSince.UTC(),
-		Text:   fmt.Sprintf("%s done nothing for %s, at $%.2f an hour", what, minutes(quiet), *price),
-		Advice: "If nobody needs it now: berth stop " + x.in.Name + " ends the charge for the machine, and keeps its disk."}, true
+	return gpu.Finding{ID: gpu.IdleRule, Rule: gpu.IdleRule, Severity: "warning", Subject: "GPUs",
+			Since:  s.GPUIdleSince.UTC(),
+			Text:   fmt.Sprintf("%s done nothing for %s, at $%.2f an hour", what, minutes(quiet), *price),
+			Advice: "If nobody needs it now: berth stop " + x.in.Name + " ends the charge for the machine, and keeps its disk."},
+		true
 }
 
 // minutes writes a time for people, to the minute.

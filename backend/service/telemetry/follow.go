@@ -33,7 +33,8 @@ func (h *Hub) newHost() *host {
 }
 
 func (h *Hub) figures(x *host) api.FleetFigures {
-	return api.FleetFigures{Instance: x.in.ID, Summary: x.last, Silent: x.silent, Why: x.why, Attention: x.found, IdleToday: h.idleToday(x)}
+	return api.FleetFigures{Instance: x.in.ID, Summary: x.last, Silent: x.silent, Why: x.why, Attention: x.found,
+		IdleToday: h.idleToday(x)}
 }
 
 // unheard says that the figures are those of then until the agent is heard again.

@@ -76,12 +76,14 @@ func Hook(command string, log *slog.Logger) func(ctx context.Context, in *api.In
 		cmd := exec.CommandContext(ctx, "sh", "-c", command)
 		cmd.WaitDelay = time.Second
 		cmd.Env = os.Environ()
-		for name, v := range map[string]string{"INSTANCE": in.Name, "FINDING": f.ID, "RULE": f.Rule, "SEVERITY": f.Severity, "SUBJECT": f.Subject, "TEXT": f.Text, "ADVICE": f.Advice} {
+		for name, v := range map[string]string{"INSTANCE": in.Name, "FINDING": f.ID, "RULE": f.Rule, "SEVERITY": f.Severity,
+			"SUBJECT": f.Subject, "TEXT": f.Text, "ADVICE": f.Advice} {
 			cmd.Env = append(cmd.Env, "BERTH_"+name+"="+strings.ReplaceAll(v, "\x00", ""))
 		}
 		out, err := cmd.CombinedOutput()
 		if err != nil && ctx.Err() == nil {
-			log.Warn("the hook for what wants attention failed", "instance", in.Name, "finding", f.ID, "error", err, "output", strings.TrimSpace(string(out[:min(len(out), 500)])))
+			log.Warn("the hook for what wants attention failed", "instance", in.Name, "finding", f.ID, "error", err, "output",
+				strings.TrimSpace(string(out[:min(len(out), 500)])))
 		}
 	}
 }

@@ -216,7 +216,8 @@ func (h *Hub) readIdle(ctx context.Context, id string) error {
 	// As many points as there are minutes: the answer then has no finer steps, and never coarser ones.
 	since, until := from.Add(ahead), now.Add(ahead)
 	minutes := int(until.Unix()/60-since.Unix()/60) + 1
-	series, err := client.History(ctx, api.HistoryOptions{Metrics: []string{"gpu_utilization_percent"}, Since: since, Until: until, Points: minutes})
+	series, err := client.History(ctx, api.HistoryOptions{Metrics: []string{"gpu_utilization_percent"}, Since: since,
+		Until: until, Points: minutes})
 	if err != nil {
 		return err
 	}

@@ -92,13 +92,15 @@ const gpuA, gpuB = "GPU-aaaa1111-0000-0000-0000-000000000000", "GPU-bbbb2222-000
 func spend(t *testing.T, h *history.History, from, to time.Time, percent float64) {
 	t.Helper()
 	for at := from; at.Before(to); at = at.Add(20 * time.Second) {
-		s := gpu.Sample{SampledAt: at, GPUs: []gpu.GPU{{Index: 0, UUID: gpuA, Utilization: &percent}, {Index: 1, UUID: gpuB, Utilization: ptr(80.0)}}}
+		s := gpu.Sample{SampledAt: at, GPUs: []gpu.GPU{{Index: 0, UUID: gpuA, Utilization: &percent}, {Index: 1, UUID: gpuB,
+			Utilization: ptr(80.0)}}}
 		require.NoError(t, h.Append(&s))
 	}
 }
 
 func two(a, b float64) gpu.Summary {
-	return gpu.Summary{GPUs: []gpu.GPUSummary{{Name: "A100", ID: "aaaa1111", Index: 0, Utilization: &a}, {Name: "A100", ID: "bbbb2222", Index: 1, Utilization: &b}}}
+	return gpu.Summary{GPUs: []gpu.GPUSummary{{Name: "A100", ID: "aaaa1111", Index: 0, Utilization: &a},
+		{Name: "A100", ID: "bbbb2222", Index: 1, Utilization: &b}}}
 }
 
 // openAt is open with a clock.
@@ -180,7 +182,10 @@ func TestIdleOfToday(t *testing.T) {
 	// It stops; the next daemon knows it still, until the day is over.
 	op, err := w.Action(t.Context(), "vision", "stop", api.ActionRequest{})
 	require.NoError(t, err)
-	until(t, "it is stopped", func() bool { op, err = w.Operation(t.Context(), op.ID); return err == nil && op.State.Done() })
+	until(t, "it is stopped", func() bool {
+		op, err = w.Operation(t.Context(), op.ID)
+		return err == nil && op.State.Done()
+	})
 	until(t, "it is kept", func() bool {
 		rec, err := w.Record("vision")
 		return err == nil && rec.IdleDay != nil && !rec.IdleDay.Ended.IsZero()
@@ -275,25 +280,31 @@ func TestIdleThatIsNotKnown(t *testing.T) {
 	past := lived(t, c)
 	spend(t, past, date(time.November, 24, 11, 0, 0), c.now(), 0)
 	a.set(func() {
-		a.summary["older"], a.summary["cpu"], a.summary["hung"], a.summary["good"] = two(0, 0), gpu.Summary{CPU: ptr(1.0)}, two(0, 0), two(0, 99)
+		a.summary["older"], a.summary["cpu"], a.summary["hung"], a.summary["good"] = two(0, 0), gpu.Summary{CPU: ptr(1.0)},
+			two(0, 0), two(0, 99)
 		a.past["good"], a.past["hung"], a.hangs["hung"] = past, past, true
 	})
 	h, w := openAt(t, a, c, "older", "cpu", "hung", "good")
 	known, _ := watch(t, h, w, time.Second)
 	until(t, "the one that is well", func() bool { s, why := idleOf(known("good")); return s == 3600 && why == "" })
-	until(t, "the old agent", func() bool { _, why := idleOf(known("older")); return strings.Contains(why, "keeps no history") })
+	until(t, "the old agent", func() bool {
+		_, why := idleOf(known("older"))
+		return strings.Contains(why, "keeps no history")
+	})
 	require.Nil(t, known("older").IdleToday.USD)
 	until(t, "the one without a GPU", func() bool { return known("cpu").Summary != nil })
 	require.Nil(t, known("cpu").IdleToday)
 	until(t, "the one that hangs", func() bool { return known("hung").IdleToday != nil })
 	require.Equal(t, "its history has not been read yet", known("hung").IdleToday.Why)
 	c.pass(time.Minute)
-	until(t, "its live figures go on", func() bool { s, _ := idleOf(known("hung")); return s == 60 }) // the other GPU works, says "good" on the same host
+	// the other GPU works, says "good" on the same host
+	until(t, "its live figures go on", func() bool { s, _ := idleOf(known("hung")); return s == 60 })
 
 	// Utilisation that is not known (MIG), a driver that hangs and a lost GPU are no idleness.
 	now := c.now()
 	for _, s := range []gpu.Summary{
-		{GPUs: []gpu.GPUSummary{{ID: "m", MemoryUsed: ptr(int64(1))}}}, {Stale: true, GPUs: []gpu.GPUSummary{{ID: "m", Utilization: ptr(0.0)}}},
+		{GPUs: []gpu.GPUSummary{{ID: "m", MemoryUsed: ptr(int64(1))}}},
+		{Stale: true, GPUs: []gpu.GPUSummary{{ID: "m", Utilization: ptr(0.0)}}},
 		{GPUs: []gpu.GPUSummary{{ID: "m", Utilization: ptr(0.0), Error: "lost"}}},
 	} {
 		x := h.newHost()
@@ -327,7 +338,8 @@ func TestAnInstanceThatRanUnseen(t *testing.T) {
 	c := &clock{t: date(time.November, 24, 12, 0, 0)}
 	h := New(Options{Workspace: ran{}, Now: c.now})
 	x := h.newHost()
-	x.in = api.Instance{State: api.StateStopped, StateSince: date(time.November, 24, 11, 0, 0), GPUs: make([]api.GPU, 1), RunningUSDPerHour: ptr(2.0)}
+	x.in = api.Instance{State: api.StateStopped, StateSince: date(time.November, 24, 11, 0, 0), GPUs: make([]api.GPU, 1),
+		RunningUSDPerHour: ptr(2.0)}
 	require.Contains(t, h.idleToday(x).Why, "before it stopped")
 	// Its line broke before it was known to stop; what was missed before that had not been read yet.
 	x.heardAt, x.counted = date(time.November, 24, 10, 58, 0), false

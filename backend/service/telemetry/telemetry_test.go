@@ -46,8 +46,9 @@ type agents struct {
 }
 
 func newAgents(t *testing.T) *agents {
-	a := &agents{summary: map[string]gpu.Summary{}, deaf: map[string]bool{}, gone: map[string]bool{}, locked: map[string]int{},
-		now: time.Now, past: map[string]*history.History{}, hangs: map[string]bool{}}
+	a := &agents{summary: map[string]gpu.Summary{}, deaf: map[string]bool{}, gone: map[string]bool{},
+		locked: map[string]int{},
+		now:    time.Now, past: map[string]*history.History{}, hangs: map[string]bool{}}
 	a.srv = httptest.NewServer(http.HandlerFunc(a.serve))
 	t.Cleanup(a.srv.Close)
 	return a
@@ -144,13 +145,15 @@ func indexOf(b []byte, s string) int {
 }
 
 // open makes a workspace with instances that run, and a hub over it.
-func open(t *testing.T, a *agents, hook func(context.Context, *api.Instance, *api.Attention), names ...string) (*Hub, *workspace.Workspace) {
+func open(t *testing.T, a *agents, hook func(context.Context, *api.Instance, *api.Attention), names ...string) (*Hub,
+	*workspace.Workspace) {
 	t.Helper()
 	b := mem.New()
 	b.Line = backend.Line{Socket: "/somewhere"}
 	st, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "x.db"))
 	require.NoError(t, err)
-	w, err := workspace.Open(t.Context(), workspace.Options{Store: st, Backends: map[string]backend.Backend{"mem": b}, Dialer: a, Defaults: workspace.Defaults{Backend: "mem"}})
+	w, err := workspace.Open(t.Context(), workspace.Options{Store: st, Backends: map[string]backend.Backend{"mem": b},
+		Dialer: a, Defaults: workspace.Defaults{Backend: "mem"}})
 	require.NoError(t, err)
 	h := New(Options{Workspace: w, Log: slog.New(slog.DiscardHandler), Hook: hook})
 	t.Cleanup(func() {
@@ -161,7 +164,10 @@ func open(t *testing.T, a *agents, hook func(context.Context, *api.Instance, *ap
 	for _, n := range names {
 		op, err := w.Create(t.Context(), api.CreateRequest{Name: n})
 		require.NoError(t, err)
-		until(t, "it is made", func() bool { op, err = w.Operation(t.Context(), op.ID); return err == nil && op.State.Done() })
+		until(t, "it is made", func() bool {
+			op, err = w.Operation(t.Context(), op.ID)
+			return err == nil && op.State.Done()
+		})
 		require.Equal(t, api.OpSucceeded, op.State, op.Error)
 	}
 	return h, w
@@ -173,7 +179,8 @@ func until(t *testing.T, what string, f func() bool) {
 }
 
 // watch follows the fleet and returns what is known of an instance by name.
-func watch(t *testing.T, h *Hub, w *workspace.Workspace, every time.Duration) (known func(name string) api.FleetFigures, stop func()) {
+func watch(t *testing.T, h *Hub, w *workspace.Workspace, every time.Duration) (known func(name string) api.FleetFigures,
+	stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var mu sync.Mutex
@@ -206,14 +213,18 @@ func watch(t *testing.T, h *Hub, w *workspace.Workspace, every time.Duration) (k
 func TestOneThatHangsSlowsDownNoOther(t *testing.T) {
 	a := newAgents(t)
 	a.set(func() {
-		a.summary["good"] = gpu.Summary{CPU: ptr(12.0), GPUs: []gpu.GPUSummary{{Name: "A100", Index: 0, Utilization: ptr(97.0)}}}
+		a.summary["good"] = gpu.Summary{CPU: ptr(12.0), GPUs: []gpu.GPUSummary{{Name: "A100", Index: 0,
+			Utilization: ptr(97.0)}}}
 		a.deaf["deaf"], a.gone["lost"] = true, false
 	})
 	h, w := open(t, a, nil, "good", "deaf", "lost")
 	a.set(func() { a.gone["lost"] = true })
 	known, stop := watch(t, h, w, time.Second)
 	until(t, "figures", func() bool { f := known("good"); return f.Summary != nil && *f.Summary.CPU == 12 })
-	until(t, "the one that can't be reached is said", func() bool { f := known("lost"); return f.Silent != nil && f.Summary == nil })
+	until(t, "the one that can't be reached is said", func() bool {
+		f := known("lost")
+		return f.Silent != nil && f.Summary == nil
+	})
 	require.Contains(t, known("lost").Why, "no route to lost")
 	until(t, "the one that says nothing is said", func() bool { return known("deaf").Silent != nil })
 	require.Contains(t, known("deaf").Why, "said nothing")
@@ -289,7 +300,10 @@ func TestLastFiguresOfAStoppedInstance(t *testing.T) {
 	until(t, "figures", func() bool { return known("vision").Summary != nil })
 	op, err := w.Action(t.Context(), "vision", "stop", api.ActionRequest{})
 	require.NoError(t, err)
-	until(t, "it is stopped", func() bool { op, err = w.Operation(t.Context(), op.ID); return err == nil && op.State.Done() })
+	until(t, "it is stopped", func() bool {
+		op, err = w.Operation(t.Context(), op.ID)
+		return err == nil && op.State.Done()
+	})
 	until(t, "they are kept", func() bool {
 		rec, err := w.Record("vision")
 		return err == nil && rec.LastFigures != nil && *rec.LastFigures.CPU == 42
@@ -300,13 +314,17 @@ func TestLastFiguresOfAStoppedInstance(t *testing.T) {
 	defer h.Close()
 	known, stop = watch(t, h, w, time.Second)
 	defer stop()
-	until(t, "they are shown", func() bool { f := known("vision"); return f.Summary != nil && *f.Summary.CPU == 42 && f.Silent == nil })
+	until(t, "they are shown", func() bool {
+		f := known("vision")
+		return f.Summary != nil && *f.Summary.CPU == 42 && f.Silent == nil
+	})
 }
 
 func TestAttentionIsAcknowledgedAndMuted(t *testing.T) {
 	a := newAgents(t)
 	since := time.Now().Add(-time.Hour).UTC().Truncate(time.Second)
-	finding := gpu.Finding{ID: "disk-full:/", Rule: "disk-full", Severity: "warning", Subject: "/", Text: "91% full", Advice: "free space", Since: since}
+	finding := gpu.Finding{ID: "disk-full:/", Rule: "disk-full", Severity: "warning", Subject: "/", Text: "91% full",
+		Advice: "free space", Since: since}
 	a.set(func() { a.summary["vision"] = gpu.Summary{Attention: []gpu.Finding{finding}} })
 	var mu sync.Mutex
 	hooked := 0
@@ -340,10 +358,14 @@ func TestAttentionIsAcknowledgedAndMuted(t *testing.T) {
 	attend(api.AttentionRequest{MuteSeconds: 3600})
 	until(t, "it is muted", func() bool { return known("vision").Attention[0].MutedUntil != nil })
 	attend(api.AttentionRequest{})
-	until(t, "both are taken back", func() bool { f := known("vision").Attention[0]; return f.MutedUntil == nil && !f.Acknowledged })
+	until(t, "both are taken back", func() bool {
+		f := known("vision").Attention[0]
+		return f.MutedUntil == nil && !f.Acknowledged
+	})
 	for _, bad := range []float64{-1, 1e12} {
 		f, _ := h.Finding(rec.ID, "disk-full:/")
-		require.ErrorIs(t, w.Attend(t.Context(), "vision", f, api.AttentionRequest{MuteSeconds: bad}), &api.Error{Code: api.CodeUsage})
+		require.ErrorIs(t, w.Attend(t.Context(), "vision", f, api.AttentionRequest{MuteSeconds: bad}),
+			&api.Error{Code: api.CodeUsage})
 	}
 	_, ok := h.Finding(rec.ID, "nothing")
 	require.False(t, ok)
@@ -359,7 +381,8 @@ func TestWhatOnlyTheWorkspaceFinds(t *testing.T) {
 	require.Equal(t, "gpu-idle", x.found[0].Rule)
 	require.Equal(t, "its 8 GPUs have done nothing for 1 h 35 min, at $3.06 an hour", x.found[0].Text)
 	for _, change := range []func(){
-		func() { x.in.RunningUSDPerHour = ptr(0.0) }, func() { x.in.RunningUSDPerHour = nil }, func() { x.last.GPUIdleSince = ptr(now.Add(-time.Minute)) },
+		func() { x.in.RunningUSDPerHour = ptr(0.0) }, func() { x.in.RunningUSDPerHour = nil },
+		func() { x.last.GPUIdleSince = ptr(now.Add(-time.Minute)) },
 		func() { x.last.GPUIdleSince = nil }, func() { x.in.State = api.StateStopped },
 	} {
 		x.in.State, x.in.RunningUSDPerHour, x.last.GPUIdleSince = api.StateRunning, ptr(3.06), ptr(now.Add(-95*time.Minute))
@@ -396,8 +419,10 @@ func TestSamples(t *testing.T) {
 
 func TestHookIsGivenTheFinding(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "said")
-	hook := Hook(`printf '%s|%s|%s|%s' "$BERTH_INSTANCE" "$BERTH_RULE" "$BERTH_SEVERITY" "$BERTH_TEXT" >`+out, slog.New(slog.DiscardHandler))
-	hook(t.Context(), &api.Instance{Name: "vision"}, &api.Attention{Finding: gpu.Finding{Rule: "gpu-hot", Severity: "critical", Text: "$(id) 93 °C"}})
+	hook := Hook(`printf '%s|%s|%s|%s' "$BERTH_INSTANCE" "$BERTH_RULE" "$BERTH_SEVERITY" "$BERTH_TEXT" >`+out,
+		slog.New(slog.DiscardHandler))
+	hook(t.Context(), &api.Instance{Name: "vision"}, &api.Attention{Finding: gpu.Finding{Rule: "gpu-hot",
+		Severity: "critical", Text: "$(id) 93 °C"}})
 	b, err := os.ReadFile(out)
 	require.NoError(t, err)
 	require.Equal(t, "vision|gpu-hot|critical|$(id) 93 °C", string(b))
@@ -409,9 +434,11 @@ func BenchmarkFleet(b *testing.B) {
 	w := &watcher{ready: coalesce.NewSignal()}
 	h.watchers[w] = struct{}{}
 	var line []byte
-	s := gpu.Summary{At: time.Now(), CPU: ptr(33.3), Memory: ptr(int64(1 << 40)), MemoryUsed: ptr(int64(1 << 39)), Disk: "/", DiskPercent: ptr(81.0)}
+	s := gpu.Summary{At: time.Now(), CPU: ptr(33.3), Memory: ptr(int64(1 << 40)), MemoryUsed: ptr(int64(1 << 39)),
+		Disk: "/", DiskPercent: ptr(81.0)}
 	for i := range 8 {
-		s.GPUs = append(s.GPUs, gpu.GPUSummary{Index: i, Utilization: ptr(97.3), MemoryUsed: ptr(int64(70 << 30)), MemoryTotal: ptr(int64(80 << 30)), Temperature: ptr(61.0), Power: ptr(411.2), PowerLimit: ptr(700.0), User: "ada"})
+		s.GPUs = append(s.GPUs, gpu.GPUSummary{Index: i, Utilization: ptr(97.3), MemoryUsed: ptr(int64(70 << 30)),
+			MemoryTotal: ptr(int64(80 << 30)), Temperature: ptr(61.0), Power: ptr(411.2), PowerLimit: ptr(700.0), User: "ada"})
 	}
 	for i := range 200 {
 		id := fmt.Sprintf("i-%d", i)

@@ -13,7 +13,8 @@ import (
 // access makes what lets the workspace into the machine that r creates, and pins the host key that it
 // hands in. A workspace without a key (its backends need none) hands in nothing, nor is there a line to
 // secure to machines that are this host.
-func (w *Workspace) access(ctx context.Context, r *operation.Run, b backend.Backend, spec *backend.Spec) (*backend.Access, error) {
+func (w *Workspace) access(ctx context.Context, r *operation.Run, b backend.Backend,
+	spec *backend.Spec) (*backend.Access, error) {
 	if !w.handsIn(b) {
 		return nil, nil
 	}

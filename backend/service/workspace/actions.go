@@ -41,7 +41,8 @@ func (w *Workspace) Action(ctx context.Context, name, kind string, q api.ActionR
 			case cur != nil && cur.Kind == kind:
 				return cur.Snapshot(), nil
 			case cur != nil && !w.operations.Supersedes(kind, cur.Kind):
-				return api.Operation{}, api.Errorf(api.CodeConflict, "%s of %s is under way since %s", cur.Kind, now.rec.Name, since(cur)).
+				return api.Operation{}, api.Errorf(api.CodeConflict, "%s of %s is under way since %s", cur.Kind, now.rec.Name,
+					since(cur)).
 					WithHint("wait for it (berth show %s), or delete the instance", now.rec.Name)
 			case cur != nil:
 				ends = cur
@@ -72,7 +73,8 @@ func (w *Workspace) Action(ctx context.Context, name, kind string, q api.ActionR
 func (w *Workspace) act(ctx context.Context, rec store.Instance, kind string, during api.State, noop []api.State,
 	q api.ActionRequest) (api.Operation, error) {
 	if slices.Contains(noop, rec.State) {
-		return w.doneAtOnce(ctx, &rec, store.Operation{Operation: api.Operation{ID: newID("op-"), Kind: kind}}, &store.Change{}, nil)
+		return w.doneAtOnce(ctx, &rec, store.Operation{Operation: api.Operation{ID: newID("op-"), Kind: kind}},
+			&store.Change{}, nil)
 	}
 	if rec.State == api.StateStopped && kind == opRestart {
 		return api.Operation{}, api.Errorf(api.CodeConflict, "%s is stopped", rec.Name).WithHint("berth start %s", rec.Name)
@@ -86,7 +88,8 @@ func (w *Workspace) act(ctx context.Context, rec store.Instance, kind string, du
 }
 
 func neverMade(rec *store.Instance) error {
-	return api.Errorf(api.CodeConflict, "%s was never made: %s", rec.Name, rec.StateReason).WithHint("berth rm %s, then create it again", rec.Name)
+	return api.Errorf(api.CodeConflict, "%s was never made: %s", rec.Name, rec.StateReason).
+		WithHint("berth rm %s, then create it again", rec.Name)
 }
 
 // allowed says, before anything is tried, whether the instance can do it.
@@ -132,7 +135,9 @@ func (w *Workspace) MayOpen(rec *store.Instance) error {
 		return nil
 	}
 	if me == "" { // not known is not allowed
-		return api.Errorf(api.CodeForbidden, "%s is assigned to %s, and backend %s does not say who you are", rec.Name, rec.AssignedTo, rec.Backend).WithHint("berth doctor")
+		return api.Errorf(api.CodeForbidden, "%s is assigned to %s, and backend %s does not say who you are", rec.Name,
+			rec.AssignedTo, rec.Backend).WithHint("berth doctor")
 	}
-	return api.Errorf(api.CodeForbidden, "%s is assigned to %s: only they may open a shell there", rec.Name, rec.AssignedTo)
+	return api.Errorf(api.CodeForbidden, "%s is assigned to %s: only they may open a shell there", rec.Name,
+		rec.AssignedTo)
 }

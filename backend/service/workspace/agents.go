@@ -17,7 +17,9 @@ import (
 // AgentClient returns a client of the instance's agent that uses its line. Close it after use.
 func (w *Workspace) AgentClient(rec store.Instance) *api.AgentClient {
 	return &api.AgentClient{Dial: func(ctx context.Context) (net.Conn, error) { // in a goroutine of the HTTP client
-		return guarded(w, "reaching the agent of "+rec.Name, func() (net.Conn, error) { return w.opts.Dialer.Agent(ctx, rec.Endpoint()) })
+		return guarded(w, "reaching the agent of "+rec.Name, func() (net.Conn, error) {
+			return w.opts.Dialer.Agent(ctx, rec.Endpoint())
+		})
 	}}
 }
 
@@ -99,7 +101,8 @@ func (w *Workspace) lookAtMachine(ctx context.Context, r *operation.Run) (store.
 	case err != nil:
 		return rec, nil // the agent is what is waited for
 	case m.State == api.StateStopped || m.State == api.StateUnusable || m.State == api.StateCreateFailed:
-		return rec, api.Errorf(api.CodeFailed, "the machine of %s is %s%s%s", rec.Name, m.State, because(m.Reason), w.consoleTail(r))
+		return rec, api.Errorf(api.CodeFailed, "the machine of %s is %s%s%s", rec.Name, m.State, because(m.Reason),
+			w.consoleTail(r))
 	}
 	if m.State == api.StateRunning {
 		m.State = rec.State // running for the user only when its agent answers

@@ -20,9 +20,12 @@ func answers(w *Workspace, text string, n int64, at int64) []backend.Machine {
 	for i, line := range strings.SplitN(text, "\n", 8) {
 		f := strings.Split(line, "|")
 		get := func(k int) string { return f[k%len(f)] }
-		m := backend.Machine{ID: get(0), Name: get(1), Token: get(2), State: api.State(get(3)), Reason: get(4), Size: get(5), Image: get(6), Region: get(7), Owner: get(8),
-			AssignedTo: get(9), Address: get(10), User: get(11), Workdir: get(12), Port: int(n), VCPUs: int(-n), MemoryBytes: n, DiskBytes: -n,
-			GPUs: []api.GPU{{Name: get(13), MemoryBytes: n}, {Name: get(14), MemoryBytes: -n}}, Notes: []string{get(15), get(16)},
+		m := backend.Machine{ID: get(0), Name: get(1), Token: get(2), State: api.State(get(3)), Reason: get(4), Size: get(5),
+			Image: get(6), Region: get(7), Owner: get(8),
+			AssignedTo: get(9), Address: get(10), User: get(11), Workdir: get(12), Port: int(n), VCPUs: int(-n), MemoryBytes: n,
+			DiskBytes: -n,
+			GPUs:      []api.GPU{{Name: get(13), MemoryBytes: n}, {Name: get(14), MemoryBytes: -n}}, Notes: []string{get(15),
+				get(16)},
 			Tags:      map[string]string{backend.TagWorkspace: w.id, get(17): get(18)},
 			CreatedAt: time.Unix(at, n), Capabilities: api.Capabilities{Why: map[string]string{get(19): get(20)}}}
 		if i%2 == 1 {
@@ -103,7 +106,8 @@ func TestAnUnknownStateIsShownAsItIs(t *testing.T) {
 	in := e.create(w, "vision")
 	rec, err := w.Record(in.ID)
 	require.NoError(t, err)
-	m := backend.Machine{ID: rec.ProviderID, Token: rec.Token, Name: "vision", State: "hibernating", Reason: "\x1b[2Jmaintenance", Capabilities: rec.Capabilities}
+	m := backend.Machine{ID: rec.ProviderID, Token: rec.Token, Name: "vision", State: "hibernating",
+		Reason: "\x1b[2Jmaintenance", Capabilities: rec.Capabilities}
 	w.listed("mem", false, []backend.Machine{m}, time.Now())
 	in, err = w.Instance("vision")
 	require.NoError(t, err)

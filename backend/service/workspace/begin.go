@@ -118,7 +118,8 @@ func since(r *operation.Run) string { return r.Snapshot().CreatedAt.Local().Form
 
 // other begins an operation that is none of the four actions. check sees the instance as it is and
 // completes the operation; change sets what is shown while it runs.
-func (w *Workspace) other(ctx context.Context, name, kind, requestID string, check func(*store.Instance, *store.Operation) error,
+func (w *Workspace) other(ctx context.Context, name, kind, requestID string, check func(*store.Instance,
+	*store.Operation) error,
 	change func(*store.Instance)) (api.Operation, error) {
 	return w.free(ctx, name, kind, func(_ *entry, now seen) (api.Operation, error) {
 		if cur := now.run; cur != nil {
@@ -140,7 +141,8 @@ func (w *Workspace) other(ctx context.Context, name, kind, requestID string, che
 }
 
 // free calls f with the turn of an instance, when no operation is under way that one of this kind ends.
-func (w *Workspace) free(ctx context.Context, name, kind string, f func(e *entry, now seen) (api.Operation, error)) (api.Operation, error) {
+func (w *Workspace) free(ctx context.Context, name, kind string, f func(e *entry, now seen) (api.Operation,
+	error)) (api.Operation, error) {
 	for {
 		var ends *operation.Run
 		op, err := w.claimed(name, func(e *entry) (api.Operation, error) {

@@ -22,7 +22,8 @@ func (c Catalogue) Backends(ctx context.Context) []api.BackendInfo {
 	for _, name := range slices.Sorted(maps.Keys(w.opts.Backends)) {
 		b := w.opts.Backends[name]
 		info := b.Info()
-		out = append(out, api.BackendInfo{Name: name, Title: info.Title, Whoami: w.whoamiOf(ctx, name, b), Capabilities: info.Capabilities})
+		out = append(out, api.BackendInfo{Name: name, Title: info.Title, Whoami: w.whoamiOf(ctx, name, b),
+			Capabilities: info.Capabilities})
 	}
 	return out
 }
@@ -46,7 +47,8 @@ func (c Catalogue) Images(ctx context.Context, name string) ([]api.Image, error)
 	return catalogue(ctx, w, name, backend.Backend.Images)
 }
 
-func catalogue[T any](ctx context.Context, w *Workspace, name string, list func(backend.Backend, context.Context) ([]T, error)) ([]T, error) {
+func catalogue[T any](ctx context.Context, w *Workspace, name string, list func(backend.Backend, context.Context) ([]T,
+	error)) ([]T, error) {
 	out := []T{}
 	if name != "" {
 		b, err := w.backend(name)
@@ -96,11 +98,14 @@ func (c Catalogue) Console(ctx context.Context, name string) (string, error) {
 		return "", err
 	}
 	if !rec.Capabilities.Console {
-		return "", api.Errorf(api.CodeUnsupported, "%s has no console: %s", rec.Name, orElse(rec.Capabilities.Why["console"], "its backend offers none"))
+		return "", api.Errorf(api.CodeUnsupported, "%s has no console: %s", rec.Name, orElse(rec.Capabilities.Why["console"],
+			"its backend offers none"))
 	}
 	if rec.State == api.StateCreateFailed && rec.ProviderID == "" {
 		return "", neverMade(&rec)
 	}
-	text, err := within(ctx, w, "backend "+rec.Backend, func(ctx context.Context) ([]byte, error) { return b.Console(ctx, ref(&rec)) })
+	text, err := within(ctx, w, "backend "+rec.Backend, func(ctx context.Context) ([]byte, error) {
+		return b.Console(ctx, ref(&rec))
+	})
 	return strings.ToValidUTF8(string(text), "?"), err
 }

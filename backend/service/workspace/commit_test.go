@@ -137,7 +137,8 @@ func TestReadersNeverWaitForTheDisk(t *testing.T) {
 	release()
 	op := <-stop
 	require.Equal(t, api.OpSucceeded, ended(t, w, op).State)
-	require.ErrorIs(t, <-second, &api.Error{Code: api.CodeConflict}, "the stop is under way, or has ended: there is nothing to restart")
+	require.ErrorIs(t, <-second, &api.Error{Code: api.CodeConflict},
+		"the stop is under way, or has ended: there is nothing to restart")
 }
 
 // TestTwoCreatesAtOnce: while the one is on its way into the store the other waits, and then sees it; where it fails
@@ -322,7 +323,8 @@ func TestAListMeetsAWriteUnderWay(t *testing.T) {
 		defer close(listed)
 		w.Reconciler.Reconcile(t.Context())
 	}()
-	require.Eventually(t, func() bool { return w.writer.Queued() == 1 }, time.Minute, time.Millisecond, "what is free is queued")
+	require.Eventually(t, func() bool { return w.writer.Queued() == 1 }, time.Minute, time.Millisecond,
+		"what is free is queued")
 	release()
 	require.NoError(t, <-kept)
 	<-listed

@@ -35,11 +35,13 @@ func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operat
 	}
 	caps := b.Info().Capabilities
 	if !caps.Create {
-		return api.Operation{}, api.Errorf(api.CodeUnsupported, "backend %s can't create instances: %s", q.Backend, orElse(caps.Why["create"], "it has nothing to create them with")).
+		return api.Operation{}, api.Errorf(api.CodeUnsupported, "backend %s can't create instances: %s", q.Backend,
+			orElse(caps.Why["create"], "it has nothing to create them with")).
 			WithHint("berth adopt %s user@host takes in a machine that exists", q.Name)
 	}
 	if q.For != "" && !caps.Assign {
-		return api.Operation{}, api.Errorf(api.CodeUnsupported, "backend %s can't assign an instance to somebody else (--for %s)", q.Backend, q.For)
+		return api.Operation{}, api.Errorf(api.CodeUnsupported,
+			"backend %s can't assign an instance to somebody else (--for %s)", q.Backend, q.For)
 	}
 	if err := honoured(&q, &caps); err != nil {
 		return api.Operation{}, err
@@ -70,18 +72,25 @@ func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operat
 	tags[backend.TagOwner], tags[backend.TagCreated] = me, now.Format("20060102T150405Z")
 	ssh := q.SSH != nil && *q.SSH
 	rec := store.Instance{
-		Instance: api.Instance{Name: q.Name, ID: newID("i-"), Backend: q.Backend, Size: q.Size, Image: q.Image, Region: q.Region, Owner: me, AssignedTo: q.For,
-			CreatedAt: now, SSHEnabled: ssh, GPUs: size.GPUs, VCPUs: size.VCPUs, MemoryBytes: size.MemoryBytes, DiskBytes: cmp.Or(q.DiskBytes, size.DiskBytes),
-			PriceUSDPerHour: size.PriceUSD, RunningUSDPerHour: size.PriceUSD, Tags: tags, Capabilities: caps, Subnet: q.Subnet, Profiles: has},
+		Instance: api.Instance{Name: q.Name, ID: newID("i-"), Backend: q.Backend, Size: q.Size, Image: q.Image,
+			Region: q.Region, Owner: me, AssignedTo: q.For,
+			CreatedAt: now, SSHEnabled: ssh, GPUs: size.GPUs, VCPUs: size.VCPUs, MemoryBytes: size.MemoryBytes,
+			DiskBytes:       cmp.Or(q.DiskBytes, size.DiskBytes),
+			PriceUSDPerHour: size.PriceUSD, RunningUSDPerHour: size.PriceUSD, Tags: tags, Capabilities: caps, Subnet: q.Subnet,
+			Profiles: has},
 		Token: opID,
-		Spec: &backend.Spec{Token: opID, Name: q.Name, Size: q.Size, Image: q.Image, Region: q.Region, DiskBytes: q.DiskBytes, SSH: ssh,
-			Setup: q.Setup, OnStart: q.OnStart, Profiles: q.Profiles, AssignTo: q.For, Share: q.Share, Subnet: q.Subnet, PublicIP: q.PublicIP, From: from, Tags: tags},
+		Spec: &backend.Spec{Token: opID, Name: q.Name, Size: q.Size, Image: q.Image, Region: q.Region, DiskBytes: q.DiskBytes,
+			SSH:   ssh,
+			Setup: q.Setup, OnStart: q.OnStart, Profiles: q.Profiles, AssignTo: q.For, Share: q.Share, Subnet: q.Subnet,
+			PublicIP: q.PublicIP, From: from, Tags: tags},
 	}
 	if size.PriceUSD != nil && *size.PriceUSD == 0 {
 		rec.StoppedUSDPerHour = size.PriceUSD // this host costs nothing either way
 	}
 	if p, ok := b.(backend.Planner); ok {
-		if rec.Spec.Plan, err = within(ctx, w, "create of "+q.Name, func(ctx context.Context) (json.RawMessage, error) { return p.Plan(ctx, *rec.Spec) }); err != nil {
+		if rec.Spec.Plan, err = within(ctx, w, "create of "+q.Name, func(ctx context.Context) (json.RawMessage, error) {
+			return p.Plan(ctx, *rec.Spec)
+		}); err != nil {
 			return api.Operation{}, err
 		}
 	}
@@ -89,7 +98,8 @@ func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operat
 		return api.Operation{}, err
 	}
 	w.setState(&rec, api.StateCreating, "")
-	return w.beginNew(ctx, rec, store.Operation{Operation: api.Operation{ID: opID, Kind: opCreate}, Create: &q, Profiled: profiled})
+	return w.beginNew(ctx, rec, store.Operation{Operation: api.Operation{ID: opID, Kind: opCreate}, Create: &q,
+		Profiled: profiled})
 }
 
 // validate refuses a create that is bound to fail, before anything is stored. Where that can't be found out now (no
@@ -102,7 +112,9 @@ func (w *Workspace) validate(ctx context.Context, b backend.Backend, spec *backe
 	if !ok {
 		return nil
 	}
-	_, err := within(ctx, w, "create of "+spec.Name, func(ctx context.Context) (struct{}, error) { return struct{}{}, v.Validate(ctx, *spec) })
+	_, err := within(ctx, w, "create of "+spec.Name, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, v.Validate(ctx, *spec)
+	})
 	if err == nil {
 		return nil
 	}
@@ -130,11 +142,13 @@ func (w *Workspace) cloned(ctx context.Context, q *api.CreateRequest) (from *bac
 	}
 	switch {
 	case src.Backend != q.Backend:
-		return nil, nil, api.Errorf(api.CodeUsage, "%s is an instance of backend %s: a clone of it can't be made on %s", src.Name, src.Backend, q.Backend)
+		return nil, nil, api.Errorf(api.CodeUsage, "%s is an instance of backend %s: a clone of it can't be made on %s",
+			src.Name, src.Backend, q.Backend)
 	case q.Image != "":
 		return nil, nil, api.Errorf(api.CodeUsage, "a clone has the disk of %s: it takes no image", src.Name)
 	case src.State != api.StateStopped:
-		return nil, nil, api.Errorf(api.CodeRefused, "%s is %s: its disk can be copied whole only while it is stopped", src.Name, src.State).WithHint("berth stop %s", src.Name)
+		return nil, nil, api.Errorf(api.CodeRefused, "%s is %s: its disk can be copied whole only while it is stopped",
+			src.Name, src.State).WithHint("berth stop %s", src.Name)
 	}
 	if err := capable(src.Capabilities.Clone && !src.Adopted, &src, "cloned", "clone"); err != nil {
 		return nil, nil, err
@@ -181,7 +195,8 @@ func honoured(q *api.CreateRequest, caps *api.Capabilities) error {
 		{q.PublicIP, caps.PublicIP, "a public address", "public_ip"},
 	} {
 		if c.asked && !c.can {
-			return api.Errorf(api.CodeUnsupported, "backend %s takes no choice of %s: %s", q.Backend, c.what, orElse(caps.Why[c.name], "it has none"))
+			return api.Errorf(api.CodeUnsupported, "backend %s takes no choice of %s: %s", q.Backend, c.what,
+				orElse(caps.Why[c.name], "it has none"))
 		}
 	}
 	for k := range q.Tags {
@@ -229,5 +244,6 @@ func (w *Workspace) chooseImage(ctx context.Context, b backend.Backend, q *api.C
 		}
 		names = append(names, im.Name)
 	}
-	return nil, api.Errorf(api.CodeUsage, "backend %s has no image %q", q.Backend, q.Image).WithHint("its images: %s", strings.Join(names, ", "))
+	return nil, api.Errorf(api.CodeUsage, "backend %s has no image %q", q.Backend, q.Image).
+		WithHint("its images: %s", strings.Join(names, ", "))
 }

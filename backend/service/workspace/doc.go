@@ -8,8 +8,8 @@
 // Memory follows the store: a change is computed on copies, and shows when it is stored. No store, provider or agent is
 // called while the lock of what is in memory is held, so that no reader waits for one (commit.go).
 //
-// The state shown is the provider's: operations and the reconciler (reconciler.go, merge.go) ask for it, and what can't be reached
-// is "unknown", never stale. A panic ends the operation, or the look at a machine, that it is in (guard.go).
+// The state shown is the provider's: operations and the reconciler (reconciler.go, merge.go) ask for it, and what can't
+// be reached is "unknown", never stale. A panic ends the operation, or the look at a machine, that it is in (guard.go).
 //
 // Clients see changes through Subscribe (hub.go), which coalesces, so that a slow client costs no memory and no client
 // waits for another.

@@ -18,17 +18,21 @@ type Doctor struct{ w *Workspace }
 // Check checks the workspace: its backends, its instances, and what was left behind.
 func (d Doctor) Check(ctx context.Context) []api.Check {
 	w := d.w
-	out := []api.Check{{Area: "workspace", Name: "store", Status: "ok", Message: fmt.Sprintf("%d instances, %d operations under way", w.Len(), w.Busy())}}
+	out := []api.Check{{Area: "workspace", Name: "store", Status: "ok",
+		Message: fmt.Sprintf("%d instances, %d operations under way", w.Len(), w.Busy())}}
 	for _, name := range slices.Sorted(maps.Keys(w.opts.Backends)) {
 		b := w.opts.Backends[name]
 		who, err := within(ctx, w, "backend "+name, b.Whoami)
 		if err != nil {
-			out = append(out, api.Check{Area: "backend", Name: name, Status: "fail", Message: err.Error(), Fix: api.AsError(err).Hint})
+			out = append(out, api.Check{Area: "backend", Name: name, Status: "fail", Message: err.Error(),
+				Fix: api.AsError(err).Hint})
 			continue
 		}
 		out = append(out, api.Check{Area: "backend", Name: name, Status: "ok", Message: "acts for " + who})
 		if c, ok := b.(backend.Checker); ok {
-			own, _ := within(ctx, w, "backend "+name, func(ctx context.Context) ([]api.Check, error) { return c.Check(ctx), nil })
+			own, _ := within(ctx, w, "backend "+name, func(ctx context.Context) ([]api.Check, error) {
+				return c.Check(ctx), nil
+			})
 			out = append(out, own...)
 		}
 		out = append(out, d.orphans(ctx, name, b)...)
@@ -42,7 +46,8 @@ func (d Doctor) Check(ctx context.Context) []api.Check {
 		case api.StateCreateFailed:
 			c.Status, c.Message, c.Fix = "warn", "was never made"+because(in.StateReason), "berth rm "+in.Name
 		}
-		if a := in.Agent; in.State == api.StateRunning && a != nil && a.State != "ready" && c.Status == "ok" && a.Reason != "" {
+		if a := in.Agent; in.State == api.StateRunning && a != nil && a.State != "ready" && c.Status == "ok" &&
+			a.Reason != "" {
 			c.Status, c.Message = "warn", "agent "+a.State+": "+a.Reason
 		}
 		out = append(out, c)
@@ -59,7 +64,8 @@ func (d Doctor) orphans(ctx context.Context, name string, b backend.Backend) []a
 	}
 	ms, err := within(ctx, w, "backend "+name, b.List)
 	if err != nil {
-		return []api.Check{{Area: "backend", Name: name, Status: "fail", Message: "its machines can't be listed: " + err.Error(), Fix: api.AsError(err).Hint}}
+		return []api.Check{{Area: "backend", Name: name, Status: "fail", Message: "its machines can't be listed: " +
+			err.Error(), Fix: api.AsError(err).Hint}}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -73,11 +79,13 @@ func (d Doctor) orphans(ctx context.Context, name string, b backend.Backend) []a
 		if known {
 			continue
 		}
-		c := api.Check{Area: "leftover", Name: name + "/" + m.Name, Status: "warn", Message: fmt.Sprintf("machine %s belongs to no instance", m.ID)}
+		c := api.Check{Area: "leftover", Name: name + "/" + m.Name, Status: "warn",
+			Message: fmt.Sprintf("machine %s belongs to no instance", m.ID)}
 		if m.Tags[backend.TagHome] == w.homeID {
 			c.OrphanID, c.Fix = name+":"+m.ID, "berth doctor --remove "+name+":"+m.ID
 		} else {
-			c.Area, c.Status, c.Message, c.Fix = "backend", "info", fmt.Sprintf("machine %s was made by another home, and is %s", m.ID, m.State), ""
+			c.Area, c.Status, c.Message, c.Fix = "backend", "info", fmt.Sprintf("machine %s was made by another home, and is %s",
+				m.ID, m.State), ""
 		}
 		out = append(out, c)
 	}
@@ -104,9 +112,12 @@ func (d Doctor) leftovers(ctx context.Context, name string, b backend.Backend) [
 		}
 		return false
 	}
-	list, err := within(ctx, w, "backend "+name, func(ctx context.Context) ([]backend.Leftover, error) { return s.Leftovers(ctx, known) })
+	list, err := within(ctx, w, "backend "+name, func(ctx context.Context) ([]backend.Leftover, error) {
+		return s.Leftovers(ctx, known)
+	})
 	if err != nil {
-		return []api.Check{{Area: "backend", Name: name, Status: "fail", Message: "what may have been left there can't be listed: " + err.Error(), Fix: api.AsError(err).Hint}}
+		return []api.Check{{Area: "backend", Name: name, Status: "fail",
+			Message: "what may have been left there can't be listed: " + err.Error(), Fix: api.AsError(err).Hint}}
 	}
 	var out []api.Check
 	for _, l := range list {
@@ -140,12 +151,15 @@ func (d Doctor) RemoveOrphan(ctx context.Context, id string) error {
 	}
 	for _, c := range d.orphans(ctx, name, b) {
 		if c.OrphanID == id {
-			_, err := within(ctx, w, "deleting "+id, func(ctx context.Context) (struct{}, error) { return struct{}{}, b.Delete(ctx, backend.Ref{ID: mid}) })
+			_, err := within(ctx, w, "deleting "+id, func(ctx context.Context) (struct{}, error) {
+				return struct{}{}, b.Delete(ctx, backend.Ref{ID: mid})
+			})
 			if errors.Is(err, backend.ErrNotFound) {
 				err = nil
 			}
 			return err
 		}
 	}
-	return api.Errorf(api.CodeNotFound, "there is no leftover %q that this home made", id).WithHint("berth doctor lists them")
+	return api.Errorf(api.CodeNotFound, "there is no leftover %q that this home made", id).
+		WithHint("berth doctor lists them")
 }

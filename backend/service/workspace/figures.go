@@ -48,7 +48,8 @@ const maxMute = 30 * 24 * time.Hour
 func (w *Workspace) Attend(ctx context.Context, name string, f gpu.Finding, q api.AttentionRequest) error {
 	mute := time.Duration(q.MuteSeconds * float64(time.Second))
 	if !(q.MuteSeconds >= 0 && q.MuteSeconds <= maxMute.Seconds()) {
-		return api.Errorf(api.CodeUsage, "a rule is muted for 0 to %.0f seconds, not for %v", maxMute.Seconds(), q.MuteSeconds)
+		return api.Errorf(api.CodeUsage, "a rule is muted for 0 to %.0f seconds, not for %v", maxMute.Seconds(),
+			q.MuteSeconds)
 	}
 	rec, err := w.Record(name)
 	if err != nil {

@@ -16,7 +16,8 @@ import (
 // follow has the agent carry out a plan (or go on with one) and shows how far it is, until it has ended. A plan without
 // steps is one that the agent has already.
 // The agent does not need us for it: a line that breaks, a reboot of the machine, cost nothing.
-func (w *Workspace) follow(ctx context.Context, r *operation.Run, rec store.Instance, step string, plan api.SetupPlan, resume bool) error {
+func (w *Workspace) follow(ctx context.Context, r *operation.Run, rec store.Instance, step string, plan api.SetupPlan,
+	resume bool) error {
 	plan.MayReboot = !rec.Adopted && rec.Line.SSH != nil
 	client := w.AgentClient(rec)
 	defer client.Close()
@@ -77,7 +78,8 @@ func (w *Workspace) follow(ctx context.Context, r *operation.Run, rec store.Inst
 func parts(st *api.SetupStatus) []api.StepPart {
 	var out []api.StepPart
 	for _, s := range st.Steps {
-		out = append(out, api.StepPart{Name: s.Name, Title: s.Title, State: s.State, StartedAt: s.StartedAt, EndedAt: s.EndedAt, Message: s.Message})
+		out = append(out, api.StepPart{Name: s.Name, Title: s.Title, State: s.State, StartedAt: s.StartedAt,
+			EndedAt: s.EndedAt, Message: s.Message})
 	}
 	return out
 }
@@ -130,7 +132,8 @@ func setupError(rec *store.Instance, st *api.SetupStatus) error {
 		log = "; its last lines:\n" + log
 	}
 	e := api.Errorf(api.CodeFailed, "%s: %s%s", what, why, log).
-		WithHint("mend it (berth ssh %s), then go on with: berth setup %s --resume; or let go of it: berth setup %s --forget", rec.Name, rec.Name, rec.Name)
+		WithHint("mend it (berth ssh %s), then go on with: berth setup %s --resume; or let go of it: berth setup %s --forget",
+			rec.Name, rec.Name, rec.Name)
 	if st.Error != nil && st.Error.Code != "" {
 		e.Code = st.Error.Code
 		if st.Error.Hint != "" {

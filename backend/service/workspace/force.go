@@ -18,7 +18,8 @@ func doStop(ctx context.Context, w *Workspace, r *operation.Run) error {
 		return err
 	}
 	if f, ok := b.(backend.Forcer); ok && r.Record().Force {
-		return call(func(_ backend.Backend, ctx context.Context, ref backend.Ref) error { return f.ForceStop(ctx, ref) })(ctx, w, r)
+		return call(func(_ backend.Backend, ctx context.Context, ref backend.Ref) error { return f.ForceStop(ctx, ref) })(ctx,
+			w, r)
 	}
 	return call(backend.Backend.Stop)(ctx, w, r)
 }
@@ -73,7 +74,8 @@ func (w *Workspace) force(ctx context.Context, r *operation.Run, rec *store.Inst
 		return
 	}
 	// Where that can't be written the operation's own end can't, either, and is tried for longer.
-	_ = w.warn(ctx, r, "machine.forced", "%s did not react to the %s for %s and was %s", rec.Name, r.Kind, operation.Brief(w.limits.Gentle), what)
+	_ = w.warn(ctx, r, "machine.forced", "%s did not react to the %s for %s and was %s", rec.Name, r.Kind,
+		operation.Brief(w.limits.Gentle), what)
 }
 
 // warn adds a warning to an operation that goes on, durably, with an event.

@@ -28,8 +28,8 @@ func (f failures) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// TestDeleteAfterAFullDisk: the disk is full when a stop ends. Once there is space again the user deletes at once, before
-// the end of the stop is tried again.
+// TestDeleteAfterAFullDisk: the disk is full when a stop ends. Once there is space again the user deletes at once,
+// before the end of the stop is tried again.
 func TestDeleteAfterAFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {

@@ -187,7 +187,8 @@ func TestAPanicWhileResuming(t *testing.T) {
 	var c store.Change
 	for _, name := range []string{"aaa", "bbb"} {
 		in := e.create(w, name)
-		c.Operations = append(c.Operations, store.Operation{Operation: api.Operation{ID: "op-" + name, Kind: opProbe, InstanceID: in.ID, Instance: name,
+		c.Operations = append(c.Operations, store.Operation{Operation: api.Operation{ID: "op-" + name, Kind: opProbe,
+			InstanceID: in.ID, Instance: name,
 			State: api.OpRunning, CreatedAt: time.Now()}})
 	}
 	require.NoError(t, w.opts.Store.Apply(t.Context(), &c))
@@ -304,7 +305,8 @@ func TestMemoryIsWhatTheStoreHas(t *testing.T) {
 				}
 			}
 			odd = !odd
-			return odd && len(c.Operations) > 0 && c.Operations[0].State != api.OpPending && w.operations.Get(c.Operations[0].ID) != nil
+			return odd && len(c.Operations) > 0 && c.Operations[0].State != api.OpPending &&
+				w.operations.Get(c.Operations[0].ID) != nil
 		}}
 	}
 	w, _ = e.open()

@@ -92,7 +92,9 @@ func renewHostKey(ctx context.Context, w *Workspace, r *operation.Run) error {
 		return err // begun again later
 	}
 	w.opts.Fault(keyChanged)
-	if err := w.retry(ctx, "sealing "+rec.Name, func(ctx context.Context) error { return s.Seal(ctx, ref(&rec)) }); err != nil {
+	if err := w.retry(ctx, "sealing "+rec.Name, func(ctx context.Context) error {
+		return s.Seal(ctx, ref(&rec))
+	}); err != nil {
 		return fmt.Errorf("removing the first host key of %s, which is no longer used, from its backend: %w", rec.Name, err)
 	}
 	return w.keep(ctx, r.InstanceID, func(rec *store.Instance) { rec.Sealed = true })
@@ -103,7 +105,9 @@ func (w *Workspace) hasSnapshots(ctx context.Context, b backend.Backend, rec *st
 	if !ok {
 		return false
 	}
-	list, err := within(ctx, w, "backend "+rec.Backend, func(ctx context.Context) ([]api.Snapshot, error) { return s.Snapshots(ctx, ref(rec)) })
+	list, err := within(ctx, w, "backend "+rec.Backend, func(ctx context.Context) ([]api.Snapshot, error) {
+		return s.Snapshots(ctx, ref(rec))
+	})
 	return err != nil || len(list) > 0
 }
 

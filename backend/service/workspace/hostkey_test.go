@@ -28,7 +28,8 @@ func TestHostKeyIsRenewed(t *testing.T) {
 		"made":  {func(string) (api.HostKey, error) { return api.HostKey{PublicKey: public}, nil }, print, true, "", "info"},
 		"older": {nil, "SHA256:first", false, "", "warn"},
 		"no root": {func(string) (api.HostKey, error) {
-			return api.HostKey{}, api.Errorf(api.CodeForbidden, "renewing the host key needs root, which can't be had here without a question (sudo: a password is required)")
+			return api.HostKey{}, api.Errorf(api.CodeForbidden,
+				"renewing the host key needs root, which can't be had here without a question (sudo: a password is required)")
 		}, "SHA256:first", false, "keeps the host key that was handed in with its first boot: renewing the host key needs root", "info"},
 		"no sshd": {func(step string) (api.HostKey, error) {
 			if step == api.HostKeyUse {

@@ -22,7 +22,8 @@ func (w *Workspace) imager(name string) (backend.Imager, error) {
 	}
 	i, ok := b.(backend.Imager)
 	if caps := b.Info().Capabilities; !ok || !caps.Build {
-		return nil, api.Errorf(api.CodeUnsupported, "backend %s can't make images: %s", name, orElse(caps.Why["build"], "it has no such call"))
+		return nil, api.Errorf(api.CodeUnsupported, "backend %s can't make images: %s", name, orElse(caps.Why["build"],
+			"it has no such call"))
 	}
 	return i, nil
 }
@@ -50,16 +51,19 @@ func (im Images) Build(ctx context.Context, q api.ImageRequest) (api.Operation, 
 	}
 	for _, im := range images {
 		if strings.EqualFold(im.Name, q.Name) && (im.Origin != "built" || im.Source != rec.Name) {
-			return api.Operation{}, api.Errorf(api.CodeConflict, "there is an image %q already", im.Name).WithHint("choose another name, or berth image rm %s", im.Name)
+			return api.Operation{}, api.Errorf(api.CodeConflict, "there is an image %q already", im.Name).
+				WithHint("choose another name, or berth image rm %s", im.Name)
 		}
 	}
 	return w.other(ctx, q.From, opImage, q.RequestID, func(r *store.Instance, op *store.Operation) error {
 		if r.State != api.StateRunning && r.State != api.StateStopped {
-			return api.Errorf(api.CodeConflict, "%s is %s: an image is made of an instance that is running or stopped", r.Name, r.State)
+			return api.Errorf(api.CodeConflict, "%s is %s: an image is made of an instance that is running or stopped", r.Name,
+				r.State)
 		}
 		now := w.now().UTC().Truncate(time.Second)
 		op.WasRunning = r.State == api.StateRunning
-		op.Image = &api.Image{Name: q.Name, Backend: r.Backend, Description: orElse(q.Description, "made from "+r.Name), User: r.User, Origin: "built",
+		op.Image = &api.Image{Name: q.Name, Backend: r.Backend, Description: orElse(q.Description, "made from "+r.Name),
+			User: r.User, Origin: "built",
 			Source: r.Name, Profiles: r.Profiles, BuiltAt: &now}
 		return nil
 	}, func(rec *store.Instance) {
@@ -76,7 +80,9 @@ func (im Images) Delete(ctx context.Context, backendName, name string) error {
 	if err != nil {
 		return err
 	}
-	_, err = within(ctx, w, "backend "+backendName, func(ctx context.Context) (struct{}, error) { return struct{}{}, i.DeleteImage(ctx, name) })
+	_, err = within(ctx, w, "backend "+backendName, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, i.DeleteImage(ctx, name)
+	})
 	return err
 }
 

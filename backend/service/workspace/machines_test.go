@@ -33,7 +33,8 @@ func TestSetUpFailsAndGoesOn(t *testing.T) {
 	w, _ := e.open()
 	_, err := w.Create(e.ctx(), api.CreateRequest{Name: "vision", Profiles: []string{"q"}})
 	require.ErrorContains(t, err, "no profile", "said before anything is made")
-	op, err := w.Create(e.ctx(), api.CreateRequest{Name: "vision", Profiles: []string{"r"}, Setup: "fail now", OnStart: "echo hi"})
+	op, err := w.Create(e.ctx(), api.CreateRequest{Name: "vision", Profiles: []string{"r"}, Setup: "fail now",
+		OnStart: "echo hi"})
 	require.NoError(t, err)
 	op = ended(t, w, op)
 	require.Equal(t, api.OpFailed, op.State)
@@ -148,7 +149,8 @@ func TestPrepareShowsHowFarItIs(t *testing.T) {
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		in, err := w.Instance("vision")
-		return err == nil && in.Operation != nil && in.Operation.Steps[0].Message == "fetching base" && in.Operation.Steps[0].TotalBytes == 100
+		return err == nil && in.Operation != nil && in.Operation.Steps[0].Message == "fetching base" &&
+			in.Operation.Steps[0].TotalBytes == 100
 	}, 2*time.Minute, time.Millisecond)
 	close(gate)
 	op = ended(t, w, op)
@@ -190,7 +192,8 @@ func TestQuietRestartIsSeenByTheBoot(t *testing.T) {
 	e.lines.mu.Unlock()
 	op, err := w.Action(e.ctx(), "vision", "restart", api.ActionRequest{})
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return e.mem.Calls()["ForceRestart"] == 1 }, 2*time.Minute, time.Millisecond, "the old boot went on answering")
+	require.Eventually(t, func() bool { return e.mem.Calls()["ForceRestart"] == 1 }, 2*time.Minute, time.Millisecond,
+		"the old boot went on answering")
 	require.Equal(t, 1, w.Busy(), "and the restart is not over for that")
 	e.lines.mu.Lock()
 	e.lines.boot = "two"
@@ -326,7 +329,8 @@ func TestSnapshotsClonesAndImages(t *testing.T) {
 	_, err = w.Create(e.ctx(), api.CreateRequest{Name: "second", From: "vision"})
 	require.ErrorIs(t, err, backend.ErrRefused, "its disk can't be copied whole while it runs")
 	yes := true
-	do(w.Create(e.ctx(), api.CreateRequest{Name: "first", SSH: &yes, DiskBytes: 7 << 30, OnStart: "true", Subnet: "net", Tags: map[string]string{"team": "vision", "for": "tests"}}))
+	do(w.Create(e.ctx(), api.CreateRequest{Name: "first", SSH: &yes, DiskBytes: 7 << 30, OnStart: "true", Subnet: "net",
+		Tags: map[string]string{"team": "vision", "for": "tests"}}))
 	do(w.Action(e.ctx(), "first", "stop", api.ActionRequest{}))
 	do(w.Create(e.ctx(), api.CreateRequest{Name: "second", From: "first", Tags: map[string]string{"for": "trying"}}))
 	in, err = w.Instance("second")
@@ -340,7 +344,8 @@ func TestSnapshotsClonesAndImages(t *testing.T) {
 	second, err := w.Record("second")
 	require.NoError(t, err)
 	require.NotEqual(t, first.Tags[backend.TagOp], second.Tags[backend.TagOp])
-	require.Equal(t, []any{int64(0), "true"}, []any{second.Spec.DiskBytes, second.Spec.OnStart}, "the disk is that of the source")
+	require.Equal(t, []any{int64(0), "true"}, []any{second.Spec.DiskBytes, second.Spec.OnStart},
+		"the disk is that of the source")
 	do(w.Action(e.ctx(), "vision", "stop", api.ActionRequest{}))
 
 	do(w.Images.Build(e.ctx(), api.ImageRequest{Name: "mine", From: "vision"}))
@@ -460,7 +465,8 @@ func TestLeftoversAreOfferedToTheirHomeOnly(t *testing.T) {
 	rec, err := w.Record(in.ID)
 	require.NoError(t, err)
 	_, home := w.IDs()
-	for _, l := range []backend.Leftover{{ID: rec.Token, Home: home}, {ID: "op-gone", Home: home, What: "a disk"}, {ID: "op-theirs", Home: "another", What: "a disk"}} {
+	for _, l := range []backend.Leftover{{ID: rec.Token, Home: home}, {ID: "op-gone", Home: home, What: "a disk"},
+		{ID: "op-theirs", Home: "another", What: "a disk"}} {
 		e.mem.AddLeftover(l)
 	}
 	var found []api.Check

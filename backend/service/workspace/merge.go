@@ -131,12 +131,13 @@ func (w *Workspace) observed(c *store.Change, e *entry, rec store.Instance) {
 	}
 	c.Instances = append(c.Instances, rec)
 	if rec.State != e.rec.State {
-		c.Events = append(c.Events, w.event("instance.state", "info", &rec, nil, "", "is now %s%s", rec.State, because(rec.StateReason)))
+		c.Events = append(c.Events, w.event("instance.state", "info", &rec, nil, "", "is now %s%s", rec.State,
+			because(rec.StateReason)))
 	}
 }
 
-// takeIn adds to c the live machines of a list that nobody knows. Their names, which it returns, are reserved until they
-// are in the store. w.mu must be held.
+// takeIn adds to c the live machines of a list that nobody knows. Their names, which it returns, are reserved until
+// they are in the store. w.mu must be held.
 func (w *Workspace) takeIn(c *store.Change, l *list) (arriving []string) {
 	known := map[*backend.Machine]bool{}
 	for _, e := range w.entries {
@@ -158,7 +159,8 @@ func (w *Workspace) takeIn(c *store.Change, l *list) (arriving []string) {
 			arriving = append(arriving, key)
 		}
 		c.Instances = append(c.Instances, rec)
-		c.Events = append(c.Events, w.event("instance.imported", "info", &rec, nil, "", "found at backend %s and taken into the fleet", l.name))
+		c.Events = append(c.Events, w.event("instance.imported", "info", &rec, nil, "",
+			"found at backend %s and taken into the fleet", l.name))
 	}
 	maps.DeleteFunc(w.gone, func(key string, at time.Time) bool {
 		return strings.HasPrefix(key, l.name+"/") && !at.After(l.began)
@@ -168,7 +170,8 @@ func (w *Workspace) takeIn(c *store.Change, l *list) (arriving []string) {
 
 // imported makes the record of a live machine that the store does not know. w.mu must be held.
 func (w *Workspace) imported(name string, m *backend.Machine) store.Instance {
-	rec := store.Instance{Instance: api.Instance{ID: newID("i-"), Name: orElse(m.Name, m.ID), Backend: name, CreatedAt: m.CreatedAt}, Token: m.Token}
+	rec := store.Instance{Instance: api.Instance{ID: newID("i-"), Name: orElse(m.Name, m.ID), Backend: name,
+		CreatedAt: m.CreatedAt}, Token: m.Token}
 	taken := func(n string) bool {
 		for _, e := range w.entries {
 			if e.rec.Backend == name && strings.EqualFold(e.rec.Name, n) {
@@ -182,7 +185,8 @@ func (w *Workspace) imported(name string, m *backend.Machine) store.Instance {
 		}
 		return false
 	}
-	for _, more := range []string{"-" + rec.ID[len(rec.ID)-4:], "-" + rec.ID} { // same backend and name: two stores made it
+	// same backend and name: two stores made it
+	for _, more := range []string{"-" + rec.ID[len(rec.ID)-4:], "-" + rec.ID} {
 		if taken(rec.Name) {
 			rec.Name = orElse(m.Name, m.ID) + more
 		}

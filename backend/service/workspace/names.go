@@ -20,7 +20,8 @@ func CheckName(name string) error {
 			WithHint("a name has 3 to 24 characters: letters, digits and '-', starting with a letter")
 	}
 	if name == "" {
-		return api.Errorf(api.CodeUsage, "an instance needs a name").WithHint("3 to 24 characters: letters, digits and '-', starting with a letter")
+		return api.Errorf(api.CodeUsage, "an instance needs a name").
+			WithHint("3 to 24 characters: letters, digits and '-', starting with a letter")
 	}
 	for i, c := range name {
 		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
@@ -65,7 +66,8 @@ func (w *Workspace) nameFree(name string) error {
 			if e.rec.State == api.StateCreateFailed {
 				hint = "it was never made: berth rm " + e.rec.Name + " gives the name free"
 			}
-			return api.Errorf(api.CodeConflict, "there is an instance %q already (%s, %s)", e.rec.Name, e.rec.Backend, e.rec.State).WithHint("%s", hint)
+			return api.Errorf(api.CodeConflict, "there is an instance %q already (%s, %s)", e.rec.Name, e.rec.Backend,
+				e.rec.State).WithHint("%s", hint)
 		}
 	}
 	return nil
@@ -97,5 +99,6 @@ func (w *Workspace) find(name string) (*entry, error) {
 	for _, e := range found {
 		names = append(names, e.rec.Backend+"/"+e.rec.Name)
 	}
-	return nil, api.Errorf(api.CodeUsage, "the name %q is ambiguous: %s", name, strings.Join(names, ", ")).WithHint("write BACKEND/NAME")
+	return nil, api.Errorf(api.CodeUsage, "the name %q is ambiguous: %s", name, strings.Join(names, ", ")).
+		WithHint("write BACKEND/NAME")
 }

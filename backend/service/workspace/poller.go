@@ -70,7 +70,8 @@ func newPollers(ctx context.Context, limit time.Duration, guard *operation.Guard
 
 // next waits for the next look at a machine, which begins after this call, and about when that long has passed: sooner
 // where others of the same backend are looked at. alone: the machine is in no list.
-func (p *pollers) next(ctx context.Context, name string, b backend.Backend, ref backend.Ref, alone bool, wait time.Duration) (backend.Machine, error) {
+func (p *pollers) next(ctx context.Context, name string, b backend.Backend, ref backend.Ref, alone bool,
+	wait time.Duration) (backend.Machine, error) {
 	x := &waiter{ctx: ctx, ref: ref, alone: alone, due: time.Now().Add(wait), answer: make(chan look, 1)}
 	q := p.add(name, b, x)
 	select {
@@ -90,8 +91,9 @@ func (p *pollers) add(name string, b backend.Backend, x *waiter) *poller {
 	defer p.mu.Unlock()
 	q := p.all[key]
 	if q == nil {
-		q = &poller{p: p, key: key, b: b, list: b.Info().Capabilities.List, waiting: map[*waiter]bool{}, poked: make(chan struct{}, 1),
-			gets: make(chan struct{}, parallelGets)}
+		q = &poller{p: p, key: key, b: b, list: b.Info().Capabilities.List, waiting: map[*waiter]bool{},
+			poked: make(chan struct{}, 1),
+			gets:  make(chan struct{}, parallelGets)}
 		p.all[key] = q
 		p.wg.Go(q.run)
 	}

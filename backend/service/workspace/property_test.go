@@ -74,7 +74,8 @@ func TestAnyLifeEndsWell(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		draw := func(label string) [][]deed {
 			one := rapid.Custom(func(rt *rapid.T) deed {
-				return deed{rapid.SampledFrom([]string{"create", "create", "start", "stop", "restart", "delete"}).Draw(rt, "kind"), rapid.SampledFrom(names).Draw(rt, "name")}
+				return deed{rapid.SampledFrom([]string{"create", "create", "start", "stop", "restart", "delete"}).Draw(rt, "kind"),
+					rapid.SampledFrom(names).Draw(rt, "name")}
 			})
 			return rapid.SliceOfN(rapid.SliceOfN(one, 1, 6), 1, 3).Draw(rt, label)
 		}
@@ -87,7 +88,8 @@ func TestAnyLifeEndsWell(t *testing.T) {
 		b.Hook, b.After = f.before, f.after
 		e := &env{t: t, path: filepath.Join(t.TempDir(), "x.db"), mem: b, lines: propertyLines(t)}
 		e.opts = func(o *Options) {
-			o.Limits = Limits{Call: 30 * time.Millisecond, Machine: 150 * time.Millisecond, Agent: time.Second, Tries: 2, Backoff: time.Millisecond}
+			o.Limits = Limits{Call: 30 * time.Millisecond, Machine: 150 * time.Millisecond, Agent: time.Second, Tries: 2,
+				Backoff: time.Millisecond}
 		}
 
 		var mu sync.Mutex
@@ -216,7 +218,8 @@ func TestAStaleListBringsNothingBack(t *testing.T) {
 func TestOneMachineListedTwiceIsOne(t *testing.T) {
 	e := newEnv(t)
 	w, _ := e.open()
-	m := backend.Machine{ID: "m-9", Name: "found", Token: "op-9", State: api.StateRunning, Tags: map[string]string{backend.TagWorkspace: w.id}}
+	m := backend.Machine{ID: "m-9", Name: "found", Token: "op-9", State: api.StateRunning,
+		Tags: map[string]string{backend.TagWorkspace: w.id}}
 	for range 3 {
 		w.listed("mem", false, []backend.Machine{m, m, m}, w.now())
 	}

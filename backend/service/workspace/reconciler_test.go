@@ -70,7 +70,8 @@ func TestAProviderThatHangsStopsItsOwnLoopOnly(t *testing.T) {
 	w.Reconciler.Fresh(e.ctx())
 }
 
-// stopAll stops the n instances of a fleet, whose provider takes its time, and returns when all of them wait for their machines.
+// stopAll stops the n instances of a fleet, whose provider takes its time, and returns when all of them wait for their
+// machines.
 func stopAll(t *testing.T, e *env, w *Workspace, n int) (ops []api.Operation) {
 	t.Helper()
 	e.mem.Delay = time.Hour

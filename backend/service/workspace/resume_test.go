@@ -55,7 +55,8 @@ func TestOperationsOfAnOlderBuild(t *testing.T) {
 			require.NoError(t, st.Close())
 			for kind := range plans {
 				if kind != opProbe {
-					require.True(t, slices.ContainsFunc(ops, func(o store.Operation) bool { return o.Kind == kind }), "there is no %s", kind)
+					require.True(t, slices.ContainsFunc(ops, func(o store.Operation) bool { return o.Kind == kind }), "there is no %s",
+						kind)
 				}
 			}
 			w, _ := e.open()
@@ -99,7 +100,8 @@ func unzipped(t *testing.T, file string) string {
 
 // olderPlans are the steps that this repository's older commits gave their operations, where they were others.
 var olderPlans = map[string][]string{
-	opCreate:  {"provider machine agent setup", "prepare provider machine agent setup hostkey", "prepare provider machine agent hostkey setup"},
+	opCreate: {"provider machine agent setup", "prepare provider machine agent setup hostkey",
+		"prepare provider machine agent hostkey setup"},
 	opStart:   {"provider machine agent", "provider machine agent hostkey onstart"},
 	opRestart: {"provider machine agent"},
 	opSetup:   {"agent hostkey setup"},
@@ -109,7 +111,8 @@ var olderPlans = map[string][]string{
 }
 
 // during is what an instance's state is while an operation is under way.
-var during = map[string]api.State{opCreate: api.StateSettingUp, opStart: api.StateStarting, opRestart: api.StateRestarting, opSetup: api.StateSettingUp,
+var during = map[string]api.State{opCreate: api.StateSettingUp, opStart: api.StateStarting,
+	opRestart: api.StateRestarting, opSetup: api.StateSettingUp,
 	opRestore: api.StateRestarting, opImage: api.StateStopping, opDelete: api.StateDeleting}
 
 // TestOperationsWithOtherSteps goes on with operations whose steps are other ones than this build's, at each of their
@@ -195,7 +198,8 @@ type fataler interface {
 }
 
 // checkTakenOver checks the steps of an operation that succeeded against those that were stored: no step of the plan
-// after the last one that was done is left out, and nothing of the record is lost. It returns the steps that were to run.
+// after the last one that was done is left out, and nothing of the record is lost. It returns the steps that were to
+// run.
 func checkTakenOver(t fataler, stored []api.Step, op api.Operation) (run []string) {
 	last, left := -1, slices.Clone(stored)
 	var was []api.Step // of the plan's steps, as stored
@@ -257,7 +261,8 @@ var probed struct {
 func init() {
 	probed.ran = map[string][]string{}
 	for _, name := range []string{"a", "b", "c", "d", "e"} {
-		plans[opProbe] = append(plans[opProbe], step{name, "doing " + name, callLimit, func(_ context.Context, _ *Workspace, r *operation.Run) error {
+		plans[opProbe] = append(plans[opProbe], step{name, "doing " + name, callLimit, func(_ context.Context, _ *Workspace,
+			r *operation.Run) error {
 			probed.Lock()
 			defer probed.Unlock()
 			probed.ran[r.ID] = append(probed.ran[r.ID], name)
@@ -274,11 +279,13 @@ func TestAnyStoredSteps(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		one := rapid.Custom(func(rt *rapid.T) api.Step {
 			return api.Step{Name: rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "x", "y", ""}).Draw(rt, "name"),
-				State: rapid.SampledFrom([]api.OpState{api.OpPending, api.OpRunning, api.OpSucceeded, api.OpSucceeded, api.OpSkipped, api.OpFailed, "", "odd"}).Draw(rt, "state")}
+				State: rapid.SampledFrom([]api.OpState{api.OpPending, api.OpRunning, api.OpSucceeded, api.OpSucceeded,
+					api.OpSkipped, api.OpFailed, "", "odd"}).Draw(rt, "state")}
 		})
 		stored := rapid.SliceOfN(one, 0, 9).Draw(rt, "steps")
 		id := newID("op-")
-		op := store.Operation{Operation: api.Operation{ID: id, Kind: opProbe, InstanceID: in.ID, Instance: in.Name, State: api.OpRunning, CreatedAt: time.Now(), Steps: stored}}
+		op := store.Operation{Operation: api.Operation{ID: id, Kind: opProbe, InstanceID: in.ID, Instance: in.Name,
+			State: api.OpRunning, CreatedAt: time.Now(), Steps: stored}}
 		require.NoError(t, w.opts.Store.Apply(t.Context(), &store.Change{Operations: []store.Operation{op}}))
 		require.NoError(t, w.Resume(t.Context()))
 		got := ended(t, w, op.Operation)
@@ -292,7 +299,9 @@ func TestAnyStoredSteps(t *testing.T) {
 			rt.Fatalf("%v: ran %v, not %v", stored, ran, want)
 		}
 		again, said := operation.TakeOver(got.Steps, (*Workspace)(nil).plans()[opProbe].Steps)
-		if !slices.EqualFunc(again, got.Steps, func(a, b api.Step) bool { return a.Name == b.Name && a.State == b.State && a.Message == b.Message }) || len(said) > 0 {
+		if !slices.EqualFunc(again, got.Steps, func(a, b api.Step) bool {
+			return a.Name == b.Name && a.State == b.State && a.Message == b.Message
+		}) || len(said) > 0 {
 			rt.Fatalf("taken over again: %v, %v", again, said)
 		}
 	})
@@ -339,7 +348,8 @@ func TestCreateTakenOverInItsSetUp(t *testing.T) {
 	require.NoError(t, err)
 	i := slices.IndexFunc(was.Steps, func(s api.Step) bool { return s.Name == "setup" })
 	now := time.Now()
-	was.Steps = slices.Insert(was.Steps, i, api.Step{Name: "hostkey", Title: "renewing its host key", State: api.OpSucceeded, EndedAt: &now})
+	was.Steps = slices.Insert(was.Steps, i, api.Step{Name: "hostkey", Title: "renewing its host key",
+		State: api.OpSucceeded, EndedAt: &now})
 	require.NoError(t, st.Apply(t.Context(), &store.Change{Operations: []store.Operation{was}}))
 	require.NoError(t, st.Close())
 
@@ -367,9 +377,11 @@ func TestAnOperationOfAnUnknownKind(t *testing.T) {
 	rec, err := w.Record("vision")
 	require.NoError(t, err)
 	w.setState(&rec, api.StateRestarting, "it gets another size")
-	op := store.Operation{Operation: api.Operation{ID: "op-newer", Kind: "resize", InstanceID: in.ID, Instance: in.Name, State: api.OpRunning, CreatedAt: time.Now(),
+	op := store.Operation{Operation: api.Operation{ID: "op-newer", Kind: "resize", InstanceID: in.ID, Instance: in.Name,
+		State: api.OpRunning, CreatedAt: time.Now(),
 		Steps: []api.Step{{Name: "provider", State: api.OpRunning}}}}
-	require.NoError(t, w.opts.Store.Apply(t.Context(), &store.Change{Instances: []store.Instance{rec}, Operations: []store.Operation{op}}))
+	require.NoError(t, w.opts.Store.Apply(t.Context(), &store.Change{Instances: []store.Instance{rec},
+		Operations: []store.Operation{op}}))
 	done()
 
 	w, _ = e.open()
@@ -384,7 +396,9 @@ func TestAnOperationOfAnUnknownKind(t *testing.T) {
 	require.Equal(t, op.ID, in.Operation.ID)
 	evs, err := w.Events(t.Context(), api.EventOptions{Instance: "vision"})
 	require.NoError(t, err)
-	require.True(t, slices.ContainsFunc(evs, func(ev api.Event) bool { return ev.OperationID == op.ID && ev.Level == "warn" }))
+	require.True(t, slices.ContainsFunc(evs, func(ev api.Event) bool {
+		return ev.OperationID == op.ID && ev.Level == "warn"
+	}))
 	w.Reconciler.Reconcile(t.Context())
 	in, err = w.Instance("vision")
 	require.NoError(t, err)
@@ -397,7 +411,8 @@ func TestAnOperationOfAnotherForm(t *testing.T) {
 	e := newEnv(t)
 	w, done := e.open()
 	in := e.create(w, "vision")
-	op := store.Operation{Operation: api.Operation{ID: "op-newer", Kind: opStop, InstanceID: in.ID, Instance: in.Name, State: api.OpRunning, CreatedAt: time.Now()}}
+	op := store.Operation{Operation: api.Operation{ID: "op-newer", Kind: opStop, InstanceID: in.ID, Instance: in.Name,
+		State: api.OpRunning, CreatedAt: time.Now()}}
 	require.NoError(t, w.opts.Store.Apply(t.Context(), &store.Change{Operations: []store.Operation{op}}))
 	done()
 	db, err := sql.Open("sqlite", e.path)
@@ -415,7 +430,8 @@ func TestAnOperationOfAnotherForm(t *testing.T) {
 	got, err := w.Operation(t.Context(), op.ID)
 	require.NoError(t, err)
 	require.Equal(t, api.OpFailed, got.State)
-	require.Contains(t, got.Error.Message, "stop of vision was begun by another build of Berth and can't be read by this one")
+	require.Contains(t, got.Error.Message,
+		"stop of vision was begun by another build of Berth and can't be read by this one")
 	in, err = w.Instance("vision")
 	require.NoError(t, err)
 	require.Equal(t, api.StateRunning, in.State)

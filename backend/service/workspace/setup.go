@@ -28,7 +28,8 @@ func (st Setups) Begin(ctx context.Context, name string, q api.SetupRequest) (ap
 		}
 	}
 	if kinds != 1 {
-		return api.Operation{}, api.Errorf(api.CodeUsage, "setup takes one of --resume, --forget, and what to set up: --profile, --setup")
+		return api.Operation{}, api.Errorf(api.CodeUsage,
+			"setup takes one of --resume, --forget, and what to set up: --profile, --setup")
 	}
 	if q.Forget {
 		return w.forgetSetups(ctx, name, q)
@@ -42,7 +43,8 @@ func (st Setups) Begin(ctx context.Context, name string, q api.SetupRequest) (ap
 		op.Setup = &q
 		switch {
 		case rec.State != api.StateRunning && rec.State != api.StateSetupFailed:
-			return api.Errorf(api.CodeConflict, "%s is %s: only a running instance can be set up", rec.Name, rec.State).WithHint("berth start %s", rec.Name)
+			return api.Errorf(api.CodeConflict, "%s is %s: only a running instance can be set up", rec.Name, rec.State).
+				WithHint("berth start %s", rec.Name)
 		}
 		var err error
 		op.Profiled, err = w.profiled(q.Profiles, &rec.Capabilities, rec.Backend)
@@ -57,7 +59,8 @@ func (w *Workspace) profiled(names []string, caps *api.Capabilities, backendName
 		return nil, nil
 	}
 	if !caps.Profiles || w.opts.Profiles == nil {
-		return nil, api.Errorf(api.CodeUnsupported, "set-up profiles can't be applied on backend %s: %s", backendName, orElse(caps.Why["profiles"], "they need root on the instance"))
+		return nil, api.Errorf(api.CodeUnsupported, "set-up profiles can't be applied on backend %s: %s", backendName,
+			orElse(caps.Why["profiles"], "they need root on the instance"))
 	}
 	plan, err := w.opts.Profiles(names, "")
 	if errors.Is(err, backend.ErrNotFound) { // the call is wrong, no instance is missing
@@ -70,7 +73,8 @@ func (w *Workspace) profiled(names []string, caps *api.Capabilities, backendName
 
 // setupPlan is what a set-up carries out: the profiles' steps as they were when it was asked for, whatever was edited
 // since, then the user's script, run once.
-func (w *Workspace) setupPlan(profiled *api.SetupPlan, profiles []string, script, arch string) (plan api.SetupPlan, err error) {
+func (w *Workspace) setupPlan(profiled *api.SetupPlan, profiles []string, script, arch string) (plan api.SetupPlan,
+	err error) {
 	switch {
 	case profiled != nil:
 		plan = *profiled
@@ -183,7 +187,8 @@ func runOnStart(ctx context.Context, w *Workspace, r *operation.Run) error {
 	}
 	w.keepOnStart(ctx, &rec)
 	op := r.Record()
-	return w.follow(ctx, r, rec, "onstart", api.SetupPlan{ID: startPlan(&rec, &op), Steps: []api.SetupStep{onStartStep(rec.Spec.OnStart)}}, false)
+	return w.follow(ctx, r, rec, "onstart", api.SetupPlan{ID: startPlan(&rec, &op),
+		Steps: []api.SetupStep{onStartStep(rec.Spec.OnStart)}}, false)
 }
 
 // startPlan is the id of the plan of a start script: one for each boot. On a host of several instances the
@@ -222,5 +227,6 @@ func capable(can bool, rec *store.Instance, what, name string) error {
 	if can {
 		return nil
 	}
-	return api.Errorf(api.CodeUnsupported, "%s can't be %s: %s", rec.Name, what, orElse(rec.Capabilities.Why[name], "backend "+rec.Backend+" has no such thing"))
+	return api.Errorf(api.CodeUnsupported, "%s can't be %s: %s", rec.Name, what, orElse(rec.Capabilities.Why[name],
+		"backend "+rec.Backend+" has no such thing"))
 }

@@ -35,7 +35,9 @@ func (sn Snapshots) List(ctx context.Context, name string) ([]api.Snapshot, erro
 	if err != nil {
 		return nil, err
 	}
-	list, err := within(ctx, w, "backend "+rec.Backend, func(ctx context.Context) ([]api.Snapshot, error) { return s.Snapshots(ctx, ref(&rec)) })
+	list, err := within(ctx, w, "backend "+rec.Backend, func(ctx context.Context) ([]api.Snapshot, error) {
+		return s.Snapshots(ctx, ref(&rec))
+	})
 	if list == nil {
 		list = []api.Snapshot{}
 	}
@@ -58,7 +60,8 @@ func (sn Snapshots) Take(ctx context.Context, name string, q api.SnapshotRequest
 	}
 	for _, s := range list {
 		if s.Name == snapshot {
-			return api.Operation{}, api.Errorf(api.CodeConflict, "%s has a snapshot %q already", name, snapshot).WithHint("berth snapshot ls %s", name)
+			return api.Operation{}, api.Errorf(api.CodeConflict, "%s has a snapshot %q already", name, snapshot).
+				WithHint("berth snapshot ls %s", name)
 		}
 	}
 	return w.other(ctx, name, opSnapshot, q.RequestID, func(_ *store.Instance, op *store.Operation) error {
@@ -83,7 +86,8 @@ func (sn Snapshots) Restore(ctx context.Context, name string, q api.SnapshotRequ
 		found = found || s.Name == snapshot
 	}
 	if !found {
-		return api.Operation{}, api.Errorf(api.CodeNotFound, "%s has no snapshot %q", name, snapshot).WithHint("berth snapshot ls %s", name)
+		return api.Operation{}, api.Errorf(api.CodeNotFound, "%s has no snapshot %q", name, snapshot).
+			WithHint("berth snapshot ls %s", name)
 	}
 	return w.other(ctx, name, opRestore, q.RequestID, func(_ *store.Instance, op *store.Operation) error {
 		op.Snapshot = snapshot
@@ -125,7 +129,9 @@ func doSnapshot(ctx context.Context, w *Workspace, r *operation.Run) error {
 	if err != nil {
 		return err
 	}
-	err = w.long(ctx, "snapshot of "+rec.Name, func(ctx context.Context) error { return s.Snapshot(ctx, ref(&rec), r.Record().Snapshot) })
+	err = w.long(ctx, "snapshot of "+rec.Name, func(ctx context.Context) error {
+		return s.Snapshot(ctx, ref(&rec), r.Record().Snapshot)
+	})
 	if errors.Is(err, backend.ErrConflict) {
 		// That it was not there was checked: a killed daemon took it.
 		if list, lerr := s.Snapshots(ctx, ref(&rec)); lerr == nil {
@@ -147,7 +153,9 @@ func doRestore(ctx context.Context, w *Workspace, r *operation.Run) error {
 	if err != nil {
 		return err
 	}
-	if err := w.long(ctx, "restore of "+rec.Name, func(ctx context.Context) error { return s.Restore(ctx, ref(&rec), r.Record().Snapshot) }); err != nil {
+	if err := w.long(ctx, "restore of "+rec.Name, func(ctx context.Context) error {
+		return s.Restore(ctx, ref(&rec), r.Record().Snapshot)
+	}); err != nil {
 		return err
 	}
 	w.opts.Fault(r.Kind + ".provider.called")
@@ -156,7 +164,9 @@ func doRestore(ctx context.Context, w *Workspace, r *operation.Run) error {
 
 // lookAgain takes over what the provider says of the machine now.
 func lookAgain(ctx context.Context, w *Workspace, r *operation.Run) error {
-	return w.poll(ctx, r, func(m *backend.Machine, err error) (bool, error) { return err == nil && !m.State.Changing(), err })
+	return w.poll(ctx, r, func(m *backend.Machine, err error) (bool, error) {
+		return err == nil && !m.State.Changing(), err
+	})
 }
 
 const (
@@ -177,7 +187,8 @@ func setClock(ctx context.Context, w *Workspace, r *operation.Run) error {
 	}
 	why := fmt.Sprintf("the clock of %s may be behind, as it went on with the memory of the snapshot: %s", rec.Name, err)
 	if behind > 0 {
-		why = fmt.Sprintf("the clock of %s is behind by %s, as it went on with the memory of the snapshot: %s", rec.Name, operation.Brief(behind), err)
+		why = fmt.Sprintf("the clock of %s is behind by %s, as it went on with the memory of the snapshot: %s", rec.Name,
+			operation.Brief(behind), err)
 	}
 	return w.warn(ctx, r, "clock.behind", "%s", why)
 }

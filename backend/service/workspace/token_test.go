@@ -31,9 +31,9 @@ func (b *noted) Create(ctx context.Context, s backend.Spec) (backend.Machine, er
 	return b.Backend.Create(ctx, s)
 }
 
-// TestATokenIsNeverComputedAnew: a create that an older build began, and whose answer was lost, is gone on with under the
-// token that was stored, whatever this build would choose: there is one machine. The database is an older build's; so
-// that no rule of today's gives the same, its tokens are made others.
+// TestATokenIsNeverComputedAnew: a create that an older build began, and whose answer was lost, is gone on with under
+// the token that was stored, whatever this build would choose: there is one machine. The database is an older build's;
+// so that no rule of today's gives the same, its tokens are made others.
 func TestATokenIsNeverComputedAnew(t *testing.T) {
 	files, err := filepath.Glob("testdata/underway/*.db.gz")
 	require.NoError(t, err)

@@ -43,7 +43,8 @@ const machinesKey = "test_machines"
 
 // newHostKey is what a machine answers that is asked for another host key.
 func newHostKey(string) (api.HostKey, error) {
-	return api.HostKey{PublicKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\n"}, nil
+	return api.HostKey{PublicKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\n"},
+		nil
 }
 
 // TestWriteUnderWay writes the test data of TestOperationsOfAnOlderBuild: a store with an operation under way at each
@@ -104,8 +105,10 @@ func (e *env) leaveAt(ssh backend.Backend, point string) {
 	t.Cleanup(func() { close(over) })
 	var armed atomic.Bool
 	var once sync.Once
-	w, err := Open(t.Context(), Options{Store: &dyingStore{Store: st, died: died}, Backends: map[string]backend.Backend{"mem": e.mem, "ssh": ssh},
-		Dialer: e.lines, Defaults: Defaults{Backend: "mem"}, Limits: Limits{Backoff: time.Millisecond}, Fault: func(p string) {
+	w, err := Open(t.Context(), Options{Store: &dyingStore{Store: st, died: died},
+		Backends: map[string]backend.Backend{"mem": e.mem, "ssh": ssh},
+		Dialer:   e.lines, Defaults: Defaults{Backend: "mem"}, Limits: Limits{Backoff: time.Millisecond},
+		Fault: func(p string) {
 			if armed.Load() && p == point {
 				once.Do(func() { close(died) })
 				<-over

@@ -65,7 +65,8 @@ func endSetup(rec *store.Instance) {
 	finished(rec)
 	rec.SetupScript, rec.SetupFailed = false, ""
 	done := store.Setup{Profiles: rec.Profiles}
-	rec.Unfinished = slices.DeleteFunc(slices.Clone(rec.Unfinished), func(old store.Setup) bool { return len(old.Profiles) > 0 && covers(done, old) })
+	rec.Unfinished = slices.DeleteFunc(slices.Clone(rec.Unfinished),
+		func(old store.Setup) bool { return len(old.Profiles) > 0 && covers(done, old) })
 	if n := len(rec.Unfinished); n > 0 {
 		setLast(rec, rec.Unfinished[n-1])
 		rec.Unfinished = rec.Unfinished[:n-1]
@@ -123,7 +124,8 @@ func (w *Workspace) resumeSetups(ctx context.Context, r *operation.Run, rec stor
 			err = change(endSetup)
 		}
 		if len(s.Profiles) > 0 && errors.Is(err, &api.Error{Code: api.CodeNotFound}) { // the agent keeps 20
-			return api.AsError(err).WithHint("begin it anew: berth setup %s --profile %s", rec.Name, strings.Join(s.Profiles, ","))
+			return api.AsError(err).WithHint("begin it anew: berth setup %s --profile %s", rec.Name, strings.Join(s.Profiles,
+				","))
 		}
 		if err != nil {
 			return err
@@ -141,7 +143,8 @@ func leftOver(rec *store.Instance) string {
 	if len(rec.SetupProfiles) > 0 {
 		what += " (" + strings.Join(rec.SetupProfiles, ", ") + ")"
 	}
-	return what + " failed and is not finished; go on with it: berth setup " + rec.Name + " --resume, or let go of it: --forget"
+	return what + " failed and is not finished; go on with it: berth setup " + rec.Name +
+		" --resume, or let go of it: --forget"
 }
 
 // idleSetup reports whether no set-up can be gone on with: none failed, and none is cut off.
@@ -150,7 +153,8 @@ func idleSetup(rec *store.Instance) bool {
 }
 
 // nothingUnfinished answers a --resume where there is nothing to do.
-func (w *Workspace) nothingUnfinished(ctx context.Context, name string, q api.SetupRequest) (op api.Operation, idle bool, err error) {
+func (w *Workspace) nothingUnfinished(ctx context.Context, name string, q api.SetupRequest) (op api.Operation,
+	idle bool, err error) {
 	op, err = w.claimed(name, func(e *entry) (api.Operation, error) {
 		now := w.look(e)
 		if now.run != nil || now.rec.State == api.StateCreateFailed || !idleSetup(&now.rec) {
@@ -164,9 +168,11 @@ func (w *Workspace) nothingUnfinished(ctx context.Context, name string, q api.Se
 }
 
 // setUpAlready is doneAtOnce for a set-up, with what it has to say.
-func (w *Workspace) setUpAlready(ctx context.Context, rec *store.Instance, q api.SetupRequest, c *store.Change, then func(),
+func (w *Workspace) setUpAlready(ctx context.Context, rec *store.Instance, q api.SetupRequest, c *store.Change,
+	then func(),
 	says string) (api.Operation, error) {
-	op := store.Operation{Operation: api.Operation{ID: operationID(q.RequestID), Kind: opSetup, Warnings: []string{says}}, Setup: &q}
+	op := store.Operation{Operation: api.Operation{ID: operationID(q.RequestID), Kind: opSetup, Warnings: []string{says}},
+		Setup: &q}
 	return w.doneAtOnce(ctx, rec, op, c, then)
 }
 

@@ -89,7 +89,8 @@ func TestAFailedSetUpStaysKnown(t *testing.T) {
 	delete(e.lines.setup.plans, rec.SetupID)
 	e.lines.setup.mu.Unlock()
 	op = setup(api.OpFailed, api.SetupRequest{Resume: true})
-	require.Equal(t, "begin it anew: berth setup vision --profile driver,cuda=12.8", op.Error.Hint, "where the agent has forgotten it")
+	require.Equal(t, "begin it anew: berth setup vision --profile driver,cuda=12.8", op.Error.Hint,
+		"where the agent has forgotten it")
 	mended = true
 	setup(api.OpSucceeded, api.SetupRequest{Profiles: []string{"cuda=12.8", "driver"}})
 	is(api.StateRunning, "r", "cuda=12.4", "cuda=12.8", "driver", "julia")
@@ -204,6 +205,7 @@ func TestCovers(t *testing.T) {
 		{nil, nil, true, true, true},
 		{[]string{"r"}, nil, false, true, false},
 	} {
-		require.Equal(t, c.want, covers(store.Setup{Profiles: c.s, Script: c.ss}, store.Setup{Profiles: c.old, Script: c.os}), "%+v", c)
+		require.Equal(t, c.want, covers(store.Setup{Profiles: c.s, Script: c.ss}, store.Setup{Profiles: c.old, Script: c.os}),
+			"%+v", c)
 	}
 }

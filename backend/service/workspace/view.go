@@ -107,7 +107,8 @@ func (w *Workspace) setState(r *store.Instance, s api.State, reason string) {
 // billed reports whether the provider charges for compute in this state.
 func billed(s api.State) bool {
 	switch s {
-	case api.StateRunning, api.StateSettingUp, api.StateRestarting, api.StateStarting, api.StateStopping, api.StateSetupFailed:
+	case api.StateRunning, api.StateSettingUp, api.StateRestarting, api.StateStarting, api.StateStopping,
+		api.StateSetupFailed:
 		return true
 	}
 	return false

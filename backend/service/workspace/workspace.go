@@ -324,7 +324,8 @@ func (w *Workspace) Record(name string) (store.Instance, error) {
 }
 
 // event makes an event about an instance, an operation, or both; level is "info", "warn" or "error".
-func (w *Workspace) event(kind, level string, rec *store.Instance, op *api.Operation, actor, format string, a ...any) *api.Event {
+func (w *Workspace) event(kind, level string, rec *store.Instance, op *api.Operation, actor, format string,
+	a ...any) *api.Event {
 	ev := &api.Event{Time: w.now().UTC(), Kind: kind, Level: level, Actor: actor, Message: fmt.Sprintf(format, a...)}
 	if rec != nil {
 		ev.InstanceID, ev.Instance = rec.ID, rec.Name

@@ -45,7 +45,8 @@ func newLines(t testing.TB) *testLines {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		now := time.Now().Add(-l.behind)
-		api.WriteJSON(w, 200, api.AgentInfo{Version: "1", Capability: 1, User: "me", Arch: "amd64", BootID: l.boot, Workdir: "/home/me", Now: now, LastActivity: now.Add(-time.Hour)})
+		api.WriteJSON(w, 200, api.AgentInfo{Version: "1", Capability: 1, User: "me", Arch: "amd64", BootID: l.boot,
+			Workdir: "/home/me", Now: now, LastActivity: now.Add(-time.Hour)})
 	})
 	mux.HandleFunc("POST /v1/clock", func(w http.ResponseWriter, r *http.Request) {
 		var q api.ClockRequest
@@ -102,8 +103,9 @@ func (e *env) open() (*Workspace, func()) {
 	e.t.Helper()
 	st, err := store.Open(e.t.Context(), e.path)
 	require.NoError(e.t, err)
-	o := Options{Store: st, Backends: map[string]backend.Backend{"mem": e.mem}, Dialer: e.lines, Defaults: Defaults{Backend: "mem"},
-		Limits: Limits{Call: 2 * time.Second, Machine: 5 * time.Second, Agent: 2 * time.Second, Backoff: time.Millisecond}}
+	o := Options{Store: st, Backends: map[string]backend.Backend{"mem": e.mem}, Dialer: e.lines,
+		Defaults: Defaults{Backend: "mem"},
+		Limits:   Limits{Call: 2 * time.Second, Machine: 5 * time.Second, Agent: 2 * time.Second, Backoff: time.Millisecond}}
 	if e.opts != nil {
 		e.opts(&o)
 	}
@@ -188,7 +190,8 @@ func TestLifeOfAnInstance(t *testing.T) {
 }
 
 func TestNamesAreChecked(t *testing.T) {
-	for name, ok := range map[string]bool{"abc": true, "a-1": true, "Vision-Lab-0123456789-ab": true, "ab": false, "1ab": false, "-ab": false, "a_b": false, "a b": false,
+	for name, ok := range map[string]bool{"abc": true, "a-1": true, "Vision-Lab-0123456789-ab": true, "ab": false,
+		"1ab": false, "-ab": false, "a_b": false, "a b": false,
 		"aé1": false, "a\x1b[31m": false, "": false, "Vision-Lab-0123456789-abc": false, "a/b": false} {
 		err := CheckName(name)
 		require.Equal(t, ok, err == nil, "%q: %v", name, err)
@@ -572,7 +575,8 @@ func TestOrphanIsOfferedAndRemoved(t *testing.T) {
 	e := newEnv(t)
 	w, _ := e.open()
 	_, hid := w.IDs()
-	m, err := e.mem.Create(t.Context(), backend.Spec{Token: "op-lost", Name: "lost", Tags: map[string]string{backend.TagHome: hid}})
+	m, err := e.mem.Create(t.Context(), backend.Spec{Token: "op-lost", Name: "lost",
+		Tags: map[string]string{backend.TagHome: hid}})
 	require.NoError(t, err)
 	id := ""
 	for _, c := range w.Doctor.Check(t.Context()) {

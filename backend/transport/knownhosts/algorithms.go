@@ -36,7 +36,8 @@ func (db *DB) Algorithms(n Name) []string {
 }
 
 func isCert(algo string) bool {
-	return len(algo) > len("-cert-v01@openssh.com") && algo[len(algo)-len("-cert-v01@openssh.com"):] == "-cert-v01@openssh.com"
+	return len(algo) > len("-cert-v01@openssh.com") &&
+		algo[len(algo)-len("-cert-v01@openssh.com"):] == "-cert-v01@openssh.com"
 }
 
 // keyFormat is the type of key that an algorithm uses.

@@ -30,31 +30,33 @@ func load(t *testing.T, lines ...string) *DB {
 }
 
 func TestCheck(t *testing.T) {
-	a, b, rsa := sshdtest.NewKey(t, "ed25519", "").Public, sshdtest.NewKey(t, "ed25519", "").Public, sshdtest.NewKey(t, "rsa", "").Public
+	a, b, rsa := sshdtest.NewKey(t, "ed25519", "").Public, sshdtest.NewKey(t, "ed25519", "").Public,
+		sshdtest.NewKey(t, "rsa", "").Public
 	h22, h2222 := Name{Host: "gpu1", Port: 22}, Name{Host: "gpu1", Port: 2222}
 	for name, c := range map[string]struct {
 		lines []string
 		host  Name
 		want  any // an error type, or nil
 	}{
-		"plain":                      {[]string{keyLine("gpu1", a)}, h22, nil},
-		"case":                       {[]string{keyLine("GPU1", a)}, h22, nil},
-		"among others":               {[]string{keyLine("x,gpu1,10.0.0.1", a)}, h22, nil},
-		"pattern":                    {[]string{keyLine("gpu*", a)}, h22, nil},
-		"negated":                    {[]string{keyLine("gpu*,!gpu1", a)}, h22, &UnknownError{}},
-		"hashed":                     {[]string{keyLine(hashed("gpu1"), a)}, h22, nil},
-		"hashed, other":              {[]string{keyLine(hashed("gpu2"), a)}, h22, &UnknownError{}},
-		"port":                       {[]string{keyLine("[gpu1]:2222", a)}, h2222, nil},
-		"hashed port":                {[]string{keyLine(hashed("[gpu1]:2222"), a)}, h2222, nil},
-		"bare name, other port":      {[]string{keyLine("gpu1", a)}, h2222, nil},
-		"bare name, other key":       {[]string{keyLine("gpu1", b)}, h2222, &UnknownError{}},
-		"other port":                 {[]string{keyLine("[gpu1]:2222", a)}, h22, &UnknownError{}},
-		"changed":                    {[]string{keyLine("gpu1", b)}, h22, &ChangedError{}},
-		"two keys":                   {[]string{keyLine("gpu1", b), keyLine("gpu1", a)}, h22, nil},
-		"other type":                 {[]string{keyLine("gpu1", rsa)}, h22, &UnknownError{}},
-		"nothing":                    {nil, h22, &UnknownError{}},
-		"revoked":                    {[]string{keyLine("gpu1", a), "@revoked " + keyLine("*", a)}, h22, &RevokedError{}},
-		"bad lines are passed over":  {[]string{"gpu1 ssh-ed25519 AAAA\n", "\x00\xff\n", "gpu1\n", "# c\n", "@odd " + keyLine("gpu1", b), keyLine("gpu1", a)}, h22, nil},
+		"plain":                 {[]string{keyLine("gpu1", a)}, h22, nil},
+		"case":                  {[]string{keyLine("GPU1", a)}, h22, nil},
+		"among others":          {[]string{keyLine("x,gpu1,10.0.0.1", a)}, h22, nil},
+		"pattern":               {[]string{keyLine("gpu*", a)}, h22, nil},
+		"negated":               {[]string{keyLine("gpu*,!gpu1", a)}, h22, &UnknownError{}},
+		"hashed":                {[]string{keyLine(hashed("gpu1"), a)}, h22, nil},
+		"hashed, other":         {[]string{keyLine(hashed("gpu2"), a)}, h22, &UnknownError{}},
+		"port":                  {[]string{keyLine("[gpu1]:2222", a)}, h2222, nil},
+		"hashed port":           {[]string{keyLine(hashed("[gpu1]:2222"), a)}, h2222, nil},
+		"bare name, other port": {[]string{keyLine("gpu1", a)}, h2222, nil},
+		"bare name, other key":  {[]string{keyLine("gpu1", b)}, h2222, &UnknownError{}},
+		"other port":            {[]string{keyLine("[gpu1]:2222", a)}, h22, &UnknownError{}},
+		"changed":               {[]string{keyLine("gpu1", b)}, h22, &ChangedError{}},
+		"two keys":              {[]string{keyLine("gpu1", b), keyLine("gpu1", a)}, h22, nil},
+		"other type":            {[]string{keyLine("gpu1", rsa)}, h22, &UnknownError{}},
+		"nothing":               {nil, h22, &UnknownError{}},
+		"revoked":               {[]string{keyLine("gpu1", a), "@revoked " + keyLine("*", a)}, h22, &RevokedError{}},
+		"bad lines are passed over": {[]string{"gpu1 ssh-ed25519 AAAA\n", "\x00\xff\n", "gpu1\n", "# c\n",
+			"@odd " + keyLine("gpu1", b), keyLine("gpu1", a)}, h22, nil},
 		"alias":                      {[]string{keyLine("thebox", a)}, Name{Host: "gpu1", Port: 2222, Alias: "thebox"}, nil},
 		"comment and CRLF":           {[]string{strings.TrimSpace(keyLine("gpu1", a)) + " me@home\r\n"}, h22, nil},
 		"an authority is no key":     {[]string{"@cert-authority " + keyLine("gpu1", a)}, h22, &UnknownError{}},
@@ -73,7 +75,8 @@ func TestCheck(t *testing.T) {
 }
 
 func TestCertificates(t *testing.T) {
-	ca, host, other := sshdtest.NewKey(t, "ed25519", ""), sshdtest.NewKey(t, "ed25519", ""), sshdtest.NewKey(t, "ed25519", "")
+	ca, host, other := sshdtest.NewKey(t, "ed25519", ""), sshdtest.NewKey(t, "ed25519", ""), sshdtest.NewKey(t, "ed25519",
+		"")
 	cert := func(kind uint32, before uint64, principals ...string) *ssh.Certificate {
 		c := &ssh.Certificate{Key: host.Public, CertType: kind, ValidPrincipals: principals, ValidBefore: before}
 		require.NoError(t, c.SignCert(rand.Reader, ca.Signer))
@@ -95,7 +98,8 @@ func TestCertificates(t *testing.T) {
 		require.IsType(t, &UnknownError{}, db.Check(at(22), c), name)
 	}
 	require.IsType(t, &UnknownError{}, load(t, "@cert-authority "+keyLine("*", other.Public)).Check(at(22), good))
-	require.IsType(t, &RevokedError{}, load(t, "@cert-authority "+keyLine("*", ca.Public), "@revoked "+keyLine("*", ca.Public)).Check(at(22), good))
+	require.IsType(t, &RevokedError{}, load(t, "@cert-authority "+keyLine("*", ca.Public), "@revoked "+keyLine("*",
+		ca.Public)).Check(at(22), good))
 	// Without an authority the plain key decides.
 	require.NoError(t, load(t, keyLine("gpu1", host.Public)).Check(at(22), good))
 	require.IsType(t, &ChangedError{}, load(t, keyLine("gpu1", other.Public)).Check(at(22), good))
@@ -157,7 +161,8 @@ func TestUnreadableFileIsAWarning(t *testing.T) {
 
 func FuzzParseLine(f *testing.F) {
 	key := sshdtest.NewKey(f, "ed25519", "").Public
-	for _, s := range []string{keyLine("gpu1", key), keyLine(hashed("gpu1"), key), "@cert-authority " + keyLine("*,!x", key), "@revoked * x y", "|1|a|b x y", "#"} {
+	for _, s := range []string{keyLine("gpu1", key), keyLine(hashed("gpu1"), key), "@cert-authority " + keyLine("*,!x",
+		key), "@revoked * x y", "|1|a|b x y", "#"} {
 		f.Add(s, "gpu1")
 	}
 	f.Fuzz(func(t *testing.T, line, name string) {

@@ -25,12 +25,14 @@ func algorithmsOf(t *target, keys *hostKeys) (gossh.Algorithms, error) {
 	}{
 		{"Ciphers", asked.Ciphers, usual.Ciphers, slices.Concat(safe.Ciphers, old.Ciphers), &out.Ciphers},
 		{"MACs", asked.MACs, usual.MACs, slices.Concat(safe.MACs, old.MACs), &out.MACs},
-		{"KexAlgorithms", asked.KeyExchanges, usual.KeyExchanges, slices.Concat(safe.KeyExchanges, old.KeyExchanges), &out.KeyExchanges},
+		{"KexAlgorithms", asked.KeyExchanges, usual.KeyExchanges, slices.Concat(safe.KeyExchanges, old.KeyExchanges),
+			&out.KeyExchanges},
 		{"HostKeyAlgorithms", asked.HostKeys, safe.HostKeys, slices.Concat(safe.HostKeys, old.HostKeys), &out.HostKeys},
 	} {
 		*c.to = sshconfig.Choose(c.list, c.usual, c.all)
 		if c.list != "" && len(*c.to) == 0 {
-			return gossh.Algorithms{}, api.Errorf(api.CodeUnreachable, "the SSH configuration of %s allows the %s %.200q only, none of which Berth knows", t.where(), c.keyword, c.list).
+			return gossh.Algorithms{}, api.Errorf(api.CodeUnreachable,
+				"the SSH configuration of %s allows the %s %.200q only, none of which Berth knows", t.where(), c.keyword, c.list).
 				WithHint("allow another one in ~/.ssh/config, or use the user's own ssh for this host: transport = \"openssh\"")
 		}
 	}
@@ -48,7 +50,8 @@ func algorithmsOf(t *target, keys *hostKeys) (gossh.Algorithms, error) {
 		}
 	}
 	for _, a := range allowed {
-		if !slices.Contains(safe.HostKeys, a) && (keys.only == nil || (a == gossh.KeyAlgoRSA && slices.Contains(keys.only, gossh.KeyAlgoRSASHA512))) {
+		if !slices.Contains(safe.HostKeys, a) && (keys.only == nil || (a == gossh.KeyAlgoRSA && slices.Contains(keys.only,
+			gossh.KeyAlgoRSASHA512))) {
 			out.HostKeys = append(out.HostKeys, a)
 		}
 	}

@@ -19,9 +19,11 @@ func TestAlgorithmsOfTheConfiguration(t *testing.T) {
 		allow  string
 		common string // what nothing is in common of, without it
 	}{
-		"cipher":       {sshdtest.Options{Lines: []string{"Ciphers aes128-cbc"}}, "Ciphers +aes128-cbc", "cipher"},
-		"key exchange": {sshdtest.Options{Lines: []string{"KexAlgorithms diffie-hellman-group14-sha1"}}, "KexAlgorithms +diffie-hellman-group14-sha1", "key exchange"},
-		"host key":     {sshdtest.Options{KeyType: "rsa", Lines: []string{"HostKeyAlgorithms ssh-rsa"}}, "HostKeyAlgorithms +ssh-rsa", "host key"},
+		"cipher": {sshdtest.Options{Lines: []string{"Ciphers aes128-cbc"}}, "Ciphers +aes128-cbc", "cipher"},
+		"key exchange": {sshdtest.Options{Lines: []string{"KexAlgorithms diffie-hellman-group14-sha1"}},
+			"KexAlgorithms +diffie-hellman-group14-sha1", "key exchange"},
+		"host key": {sshdtest.Options{KeyType: "rsa", Lines: []string{"HostKeyAlgorithms ssh-rsa"}},
+			"HostKeyAlgorithms +ssh-rsa", "host key"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -34,7 +36,8 @@ func TestAlgorithmsOfTheConfiguration(t *testing.T) {
 			require.Regexp(t, "have no .*"+c.common+" in common", err.Error())
 			w.conn(ctx, "allowed")
 			// A key that was pinned is accepted by the same algorithms.
-			_, err = w.m.Conn(ctx, "i-pinned", backend.SSHTarget{Host: "allowed", HostKey: gossh.FingerprintSHA256(s.HostKey.Public)})
+			_, err = w.m.Conn(ctx, "i-pinned", backend.SSHTarget{Host: "allowed",
+				HostKey: gossh.FingerprintSHA256(s.HostKey.Public)})
 			require.NoError(t, err)
 		})
 	}

@@ -75,7 +75,8 @@ func (a *authenticator) next(c *gossh.ClientAuthContext) (gossh.AuthMethod, erro
 			return gossh.PublicKeys(o.signer), nil
 		}
 	}
-	if allowed("keyboard-interactive") && a.t.host.Interactive && a.mayAsk("code") && tries("keyboard-interactive") < promptTries {
+	if allowed("keyboard-interactive") && a.t.host.Interactive && a.mayAsk("code") &&
+		tries("keyboard-interactive") < promptTries {
 		return gossh.KeyboardInteractive(a.questions), nil
 	}
 	if allowed("password") && a.t.host.Password && a.mayAsk("password") && tries("password") < promptTries {
@@ -111,7 +112,8 @@ func (a *authenticator) refused(methods []string, half bool) error {
 	if len(a.notes) > 0 {
 		tried = "tried: " + strings.Join(a.notes, "; ")
 	}
-	return api.Errorf(api.CodeAuth, "signing in to %s was refused: the server takes %s; %s", a.t.where(), strings.Join(methods, ", "), tried).
+	return api.Errorf(api.CodeAuth, "signing in to %s was refused: the server takes %s; %s", a.t.where(),
+		strings.Join(methods, ", "), tried).
 		WithHint("check the user name; add your public key to ~%s/.ssh/authorized_keys on the machine, or name the right key by IdentityFile in ~/.ssh/config", a.t.host.User)
 }
 
@@ -139,7 +141,8 @@ func (a *authenticator) ask(kind, title, text string) (string, error) {
 	resume := a.pause()
 	defer resume()
 	title = strings.TrimRight(oneLine(title), ": ")
-	answer, err := ask(a.ctx, api.Question{Kind: kind, Title: title + " at " + a.t.host.Addr(), Text: strings.TrimSpace(text + "\nTo sign in to " + a.t.where() + ".")})
+	answer, err := ask(a.ctx, api.Question{Kind: kind, Title: title + " at " + a.t.host.Addr(),
+		Text: strings.TrimSpace(text + "\nTo sign in to " + a.t.where() + ".")})
 	if err != nil {
 		if errors.Is(err, backend.ErrNoAnswer) {
 			a.missing = append(a.missing, &needsPerson{"code", api.AsError(err)})

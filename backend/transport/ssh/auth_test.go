@@ -38,7 +38,8 @@ func TestEncryptedKey(t *testing.T) {
 
 			_, err := w.m.Conn(w.ctx(nil), "i-box", backend.SSHTarget{Host: "box"})
 			require.Equal(t, api.CodeNoAnswer, code(t, err))
-			require.Equal(t, State{Phase: NeedsYou, Reason: "passphrase"}, State{Phase: w.m.State("i-box").Phase, Reason: w.m.State("i-box").Reason})
+			require.Equal(t, State{Phase: NeedsYou, Reason: "passphrase"}, State{Phase: w.m.State("i-box").Phase,
+				Reason: w.m.State("i-box").Reason})
 
 			a := &asked{answers: []string{"wrong", "open sesame"}}
 			w.conn(w.ctx(a), "box")
@@ -63,7 +64,8 @@ func TestEncryptedKeyIsNotAskedForInVain(t *testing.T) {
 	s := sshdtest.Start(t, sshdtest.Options{})
 	locked := sshdtest.NewKey(t, "ed25519", "secret")
 	w := newWorld(t).trust(s)
-	w.hosts("Match all\n", strings.Replace(s.Stanza("box", w.known), "IdentityFile", "IdentityFile "+locked.File+"\n    IdentityFile", 1))
+	w.hosts("Match all\n", strings.Replace(s.Stanza("box", w.known), "IdentityFile",
+		"IdentityFile "+locked.File+"\n    IdentityFile", 1))
 	a := &asked{answers: []string{"secret"}}
 	w.conn(w.ctx(a), "box")
 	require.Empty(t, a.questions(), "the server does not want that key")
@@ -181,7 +183,8 @@ func TestPassword(t *testing.T) {
 	chpasswd.Stdin = strings.NewReader(name + ":correct horse\n")
 	out, err := chpasswd.CombinedOutput()
 	require.NoError(t, err, string(out))
-	s := sshdtest.Start(t, sshdtest.Options{User: name, Home: home, Authorized: []*sshdtest.Key{}, Lines: []string{"PasswordAuthentication yes"}})
+	s := sshdtest.Start(t, sshdtest.Options{User: name, Home: home, Authorized: []*sshdtest.Key{},
+		Lines: []string{"PasswordAuthentication yes"}})
 	s.Key = sshdtest.NewKey(t, "ed25519", "")
 	w := newWorld(t).trust(s)
 	w.hosts(s.Stanza("box", w.known), s.Stanza("batch", w.known, "BatchMode yes"))

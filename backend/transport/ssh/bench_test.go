@@ -43,7 +43,8 @@ func newRig(b *testing.B) *rig {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = os.RemoveAll(dir) })
-	r.config = sshdtest.Config(b, r.s.Stanza("box", known), r.s.Stanza("master", known, "ControlMaster auto", "ControlPath "+dir+"/s", "ControlPersist 600"))
+	r.config = sshdtest.Config(b, r.s.Stanza("box", known), r.s.Stanza("master", known, "ControlMaster auto",
+		"ControlPath "+dir+"/s", "ControlPersist 600"))
 	h, err := paths.At(b.TempDir())
 	if err != nil {
 		b.Fatal(err)
@@ -116,7 +117,10 @@ func paired(b *testing.B, name string, ours, theirs func()) {
 
 func BenchmarkExecWarm(b *testing.B) {
 	r := newRig(b)
-	paired(b, "ratio", func() { r.through(b, r.m, io.Discard, "true") }, func() { r.openssh(b, "master", io.Discard, "true") })
+	paired(b, "ratio", func() { r.through(b, r.m, io.Discard, "true") }, func() {
+		r.openssh(b, "master", io.Discard,
+			"true")
+	})
 }
 
 func BenchmarkExecCold(b *testing.B) {
@@ -133,7 +137,8 @@ const streamBytes = 1 << 30
 func BenchmarkStream1GiB(b *testing.B) {
 	r := newRig(b)
 	argv := []string{"head", "-c", fmt.Sprint(streamBytes), "/dev/zero"}
-	paired(b, "time-ratio", func() { r.through(b, r.m, counter(b), argv...) }, func() { r.openssh(b, "box", counter(b), argv...) })
+	paired(b, "time-ratio", func() { r.through(b, r.m, counter(b), argv...) },
+		func() { r.openssh(b, "box", counter(b), argv...) })
 }
 
 func BenchmarkStreamPlain1GiB(b *testing.B) {
@@ -158,7 +163,8 @@ func BenchmarkStreamUp1GiB(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if st, err := s.Run(r.ctx, api.StreamIO{Stdin: zeros(), Stdout: io.Discard, Stderr: io.Discard}); err != nil || st.Code != 0 {
+		if st, err := s.Run(r.ctx, api.StreamIO{Stdin: zeros(), Stdout: io.Discard, Stderr: io.Discard}); err != nil ||
+			st.Code != 0 {
 			b.Fatal(st, err)
 		}
 	}, func() {

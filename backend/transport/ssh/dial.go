@@ -100,7 +100,8 @@ func (m *Manager) signIn(ctx context.Context, t *target, via *Conn, only []strin
 	}
 }
 
-func (m *Manager) handshake(ctx context.Context, t *target, via *Conn, only []string, sec *secrets, place *slot) (n *native, keys *hostKeys, asked bool, err error) {
+func (m *Manager) handshake(ctx context.Context, t *target, via *Conn, only []string, sec *secrets,
+	place *slot) (n *native, keys *hostKeys, asked bool, err error) {
 	w := &watch{limit: t.limit()}
 	pause := func() func() {
 		w.pause()
@@ -129,7 +130,8 @@ func (m *Manager) handshake(ctx context.Context, t *target, via *Conn, only []st
 	defer auth.done()
 	cfg := &gossh.ClientConfig{
 		Config: gossh.Config{Ciphers: algorithms.Ciphers, MACs: algorithms.MACs, KeyExchanges: algorithms.KeyExchanges},
-		User:   t.host.User, HostKeyCallback: keys.check, HostKeyAlgorithms: algorithms.HostKeys, AuthCallback: auth.next, ClientVersion: "SSH-2.0-Berth",
+		User:   t.host.User, HostKeyCallback: keys.check, HostKeyAlgorithms: algorithms.HostKeys, AuthCallback: auth.next,
+		ClientVersion: "SSH-2.0-Berth",
 	}
 	first := &firstByte{Conn: conn, w: w}
 	c, chans, reqs, err := gossh.NewClientConn(first, t.host.Addr(), cfg)
@@ -172,7 +174,8 @@ func (m *Manager) connect(ctx context.Context, t *target, via *Conn) (net.Conn, 
 		conn, err := dial(dctx)
 		switch {
 		case errors.Is(err, errProhibited):
-			return nil, api.Errorf(api.CodeUnreachable, "%s can't be reached: the jump host %s forbids forwarding", t.where(), via.t.host.Alias).
+			return nil, api.Errorf(api.CodeUnreachable, "%s can't be reached: the jump host %s forbids forwarding", t.where(),
+				via.t.host.Alias).
 				WithHint("AllowTcpForwarding must be on at the jump host, or use a ProxyCommand that runs nc there")
 		case errors.Is(err, errNoSocket):
 			return nil, api.Errorf(api.CodeUnreachable, "%s can't be reached from the jump host: %w", t.where(), err).

@@ -56,9 +56,11 @@ func connectError(ctx context.Context, t *target, limit time.Duration, err error
 		return api.Errorf(api.CodeUnreachable, "%s can't be reached: the name %s is not known (%w)", where, dns.Name, err).
 			WithHint("check the name, your network, or HostName in ~/.ssh/config")
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return api.Errorf(api.CodeUnreachable, "%s can't be reached: nothing listens on port %d there (%w)", where, t.host.Port, err).
+		return api.Errorf(api.CodeUnreachable, "%s can't be reached: nothing listens on port %d there (%w)", where,
+			t.host.Port, err).
 			WithHint("check the port, and that the machine and its sshd run")
-	case errors.Is(err, errTooSlow), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, errTooSlow), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT),
+		errors.Is(err, context.DeadlineExceeded):
 		return api.Errorf(api.CodeUnreachable, "%s can't be reached: no answer within %v", where, limit).
 			WithHint("check the address, and whether a firewall or a VPN stands between; ConnectTimeout in ~/.ssh/config sets the limit")
 	case errors.As(err, &neg):
@@ -67,7 +69,8 @@ func connectError(ctx context.Context, t *target, limit time.Duration, err error
 	case strings.Contains(err.Error(), "Too many authentication failures"):
 		return api.Errorf(api.CodeAuth, "signing in to %s was refused: too many keys were offered (%w)", where, err).
 			WithHint("name the right key by IdentityFile in ~/.ssh/config and set IdentitiesOnly yes there")
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET),
+		errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed):
 		return api.Errorf(api.CodeUnreachable, "%s closed the connection before anyone was signed in (%w)", where, err).
 			WithHint("the server may be starting, overloaded (MaxStartups) or blocking this address; its log says more")
 	}
@@ -92,7 +95,8 @@ func oneLine(s string) string { return plaintext.Short(s, saidLimit) }
 // madeError explains why a machine that Berth made can't be reached: there is no configuration to look at.
 func madeError(t *target, limit time.Duration, err error) error {
 	why := err.Error()
-	if errors.Is(err, errTooSlow) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT) || errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, errTooSlow) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT) ||
+		errors.Is(err, context.DeadlineExceeded) {
 		why = "no answer within " + limit.String()
 	}
 	return api.Errorf(api.CodeUnreachable, "%s can't be reached: %s", t.where(), why).

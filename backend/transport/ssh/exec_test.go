@@ -32,7 +32,8 @@ func TestExecOverPlainSSH(t *testing.T) {
 	require.Equal(t, "TERM", r.status.Signal)
 	require.Equal(t, 143, r.status.Code)
 
-	r = plain(t, ctx, c, api.ExecRequest{Argv: []string{"sh", "-c", "pwd; echo $X"}, Dir: "/usr", Env: []string{"X=a b"}}, "")
+	r = plain(t, ctx, c, api.ExecRequest{Argv: []string{"sh", "-c", "pwd; echo $X"}, Dir: "/usr", Env: []string{"X=a b"}},
+		"")
 	require.Equal(t, "/usr\na b\n", r.out)
 
 	r = plain(t, ctx, c, api.ExecRequest{Argv: []string{"no-such-program"}}, "")

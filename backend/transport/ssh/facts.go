@@ -129,7 +129,8 @@ func (m *Manager) Dial(ctx context.Context, t backend.SSHTarget, network, addres
 		m.unshare(c)
 		switch {
 		case errors.Is(err, errProhibited):
-			return nil, api.Errorf(api.CodeUnreachable, "%s on %s can't be reached: the server forbids forwarding", address, c.t.where()).
+			return nil, api.Errorf(api.CodeUnreachable, "%s on %s can't be reached: the server forbids forwarding", address,
+				c.t.where()).
 				WithHint("AllowTcpForwarding and AllowStreamLocalForwarding must be on there")
 		case errors.Is(err, errNoSocket):
 			return nil, api.Errorf(api.CodeUnreachable, "%s does not answer on %s: %w", address, c.t.where(), err)

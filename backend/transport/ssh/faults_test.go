@@ -57,7 +57,8 @@ func TestUnreachable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t).trust(s)
 			w.hosts(stanzaFor(s, w, "box", c.port, c.more...))
-			_, err := w.m.Conn(w.ctx(nil, "PATH=/usr/bin:/bin"), "i", backend.SSHTarget{Host: "box"}) // of the user's own, some may be closed to him
+			// of the user's own, some may be closed to him
+			_, err := w.m.Conn(w.ctx(nil, "PATH=/usr/bin:/bin"), "i", backend.SSHTarget{Host: "box"})
 			require.Equal(t, api.CodeUnreachable, code(t, err), err)
 			require.Equal(t, 6, api.ExitCode(err))
 			require.Contains(t, err.Error(), c.want)
@@ -129,7 +130,8 @@ func TestServerKilledDuringExec(t *testing.T) {
 			var once sync.Once
 			done := make(chan error, 1)
 			go func() {
-				_, err := st.Run(ctx, api.StreamIO{Stdin: newInput2(), Stdout: writer(func(p []byte) { once.Do(func() { close(up) }) }), Stderr: writer(func([]byte) {})})
+				_, err := st.Run(ctx, api.StreamIO{Stdin: newInput2(),
+					Stdout: writer(func(p []byte) { once.Do(func() { close(up) }) }), Stderr: writer(func([]byte) {})})
 				done <- err
 			}()
 			<-up
@@ -140,7 +142,10 @@ func TestServerKilledDuringExec(t *testing.T) {
 			_, err = w.m.Conn(ctx, "i-box", backend.SSHTarget{Host: "box"})
 			require.Equal(t, api.CodeUnreachable, code(t, err))
 			s.Restart()
-			require.NoError(t, poll(func() error { _, err := w.m.Conn(ctx, "i-box", backend.SSHTarget{Host: "box"}); return err }))
+			require.NoError(t, poll(func() error {
+				_, err := w.m.Conn(ctx, "i-box", backend.SSHTarget{Host: "box"})
+				return err
+			}))
 		})
 	}
 }
@@ -152,7 +157,9 @@ func TestLostLineComesBack(t *testing.T) {
 	w.hosts(s.Stanza("box", w.known))
 	c := w.conn(w.ctx(nil), "box")
 	s.Kill()
-	eventually(t, "the loss is noticed", func() bool { return w.m.State("i-box").Phase == Lost && !w.m.State("i-box").Retry.IsZero() })
+	eventually(t, "the loss is noticed", func() bool {
+		return w.m.State("i-box").Phase == Lost && !w.m.State("i-box").Retry.IsZero()
+	})
 	s.Restart()
 	eventually(t, "the line is back", func() bool { return w.m.State("i-box").Phase == Ready })
 	require.False(t, c.alive())
@@ -204,7 +211,8 @@ func TestACallerWithAnswersIsNotTurnedAway(t *testing.T) {
 		_, err := w.m.Conn(w.ctx(nil), "i", backend.SSHTarget{Host: "box"})
 		first <- err
 	}()
-	eventually(t, "the first connects", func() bool { w.m.mu.Lock(); defer w.m.mu.Unlock(); return len(w.m.attempts) == 1 })
+	eventually(t, "the first connects",
+		func() bool { w.m.mu.Lock(); defer w.m.mu.Unlock(); return len(w.m.attempts) == 1 })
 	_, err := w.m.Conn(w.ctx(&asked{answers: []string{"yes"}}), "j", backend.SSHTarget{Host: "box"})
 	require.NoError(t, err)
 	require.Equal(t, api.CodeNoAnswer, code(t, <-first))

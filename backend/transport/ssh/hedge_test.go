@@ -58,6 +58,9 @@ func TestHedgedEndsWithItsContextAndItsErrors(t *testing.T) {
 	require.ErrorIs(t, err, refused)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = hedged(ctx, time.Millisecond, func(ctx context.Context) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() })
+	_, err = hedged(ctx, time.Millisecond, func(ctx context.Context) (net.Conn, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
 	require.ErrorIs(t, err, context.Canceled)
 }

@@ -54,7 +54,8 @@ func (k *hostKeys) check(_ string, _ net.Addr, key gossh.PublicKey) error {
 	var revoked *knownhosts.RevokedError
 	switch pinned := k.pinned(); {
 	case errors.As(err, &revoked):
-		return api.Errorf(api.CodeRefused, "the host key %s of %s was revoked: line %d of %s", k.seen, k.t.where(), revoked.Line.Number, revoked.Line.File).
+		return api.Errorf(api.CodeRefused, "the host key %s of %s was revoked: line %d of %s", k.seen, k.t.where(),
+			revoked.Line.Number, revoked.Line.File).
 			WithHint("ask whoever runs the machine for its new key")
 	case pinned:
 		// As an answer of yes does: the user's own ssh knows it too, and so does the next adoption.
@@ -72,7 +73,8 @@ func (k *hostKeys) check(_ string, _ net.Addr, key gossh.PublicKey) error {
 		return err
 	case errors.As(err, &changed):
 		old := changed.Want[0]
-		return api.Errorf(api.CodeRefused, "the host key of %s has changed: it is now %s (%s), but %s stands in line %d of %s", k.t.where(), k.seen,
+		return api.Errorf(api.CodeRefused,
+			"the host key of %s has changed: it is now %s (%s), but %s stands in line %d of %s", k.t.where(), k.seen,
 			plain.Type(), gossh.FingerprintSHA256(old.Key), old.Number, old.File).
 			WithHint("somebody may stand in between. If the machine was really reinstalled, remove the old key: ssh-keygen -R '%s' -f '%s'", k.t.name(), old.File)
 	case errors.As(err, &unknown):
@@ -91,14 +93,19 @@ func (k *hostKeys) notPinned(key gossh.PublicKey) error {
 	pins := strings.Join(k.t.pins, ",")
 	by := k.t.ssh.PinnedBy
 	if k.t.ssh.Made {
-		return api.Errorf(api.CodeRefused, "%s shows the host key %s (%s), not the one that Berth gave the machine of %s, %s", k.t.where(), k.seen, key.Type(), orInstance(by), pins).
-			WithHint("another machine may have its address now, or somebody stands in between: berth show --console %s", orInstance(by))
+		return api.Errorf(api.CodeRefused, "%s shows the host key %s (%s), not the one that Berth gave the machine of %s, %s",
+			k.t.where(), k.seen, key.Type(), orInstance(by), pins).
+			WithHint("another machine may have its address now, or somebody stands in between: berth show --console %s",
+				orInstance(by))
 	}
 	if by == "" {
-		return api.Errorf(api.CodeRefused, "the host key of %s is %s (%s), not the one that was given, %s", k.t.where(), k.seen, key.Type(), pins).
+		return api.Errorf(api.CodeRefused, "the host key of %s is %s (%s), not the one that was given, %s", k.t.where(),
+			k.seen, key.Type(), pins).
 			WithHint("somebody may stand in between; compare it with the machine's own, and give that: --host-key %s", k.flag())
 	}
-	return api.Errorf(api.CodeRefused, "the host key of %s has changed: it is now %s (%s), but %s was pinned when %s was adopted", k.t.where(), k.seen, key.Type(), pins, by).
+	return api.Errorf(api.CodeRefused,
+		"the host key of %s has changed: it is now %s (%s), but %s was pinned when %s was adopted", k.t.where(), k.seen,
+		key.Type(), pins, by).
 		WithHint("somebody may stand in between. If the machine was really reinstalled: berth rm %s, then adopt it again with --host-key %s", by, k.flag())
 }
 
@@ -145,9 +152,11 @@ func (k *hostKeys) unknown(key gossh.PublicKey, e *knownhosts.UnknownError) erro
 	switch k.t.host.Strict {
 	case "yes":
 		if k.t.ssh.Made {
-			return api.Errorf(api.CodeRefused, "the host key of %s is not known: Berth has lost what it gave the machine", k.t.where())
+			return api.Errorf(api.CodeRefused, "the host key of %s is not known: Berth has lost what it gave the machine",
+				k.t.where())
 		}
-		return api.Errorf(api.CodeRefused, "the host key %s of %s is not known, and StrictHostKeyChecking is yes", print, k.t.where()).
+		return api.Errorf(api.CodeRefused, "the host key %s of %s is not known, and StrictHostKeyChecking is yes", print,
+			k.t.where()).
 			WithHint("add the key to %s, or pin it: --host-key %s", first(k.t.host.UserKnown), print)
 	case "accept-new", "no":
 		if len(e.Others) == 0 {
@@ -162,11 +171,13 @@ func (k *hostKeys) unknown(key gossh.PublicKey, e *knownhosts.UnknownError) erro
 	}
 	k.asked = true
 	resume := k.pause()
-	answer, err := ask(k.ctx, api.Question{Kind: "confirm", Title: "Trust the host key of " + k.t.host.Addr() + "?", Text: text})
+	answer, err := ask(k.ctx, api.Question{Kind: "confirm", Title: "Trust the host key of " + k.t.host.Addr() + "?",
+		Text: text})
 	resume()
 	if err != nil {
 		if errors.Is(err, backend.ErrNoAnswer) {
-			return &needsPerson{"host key", api.Errorf(api.CodeNoAnswer, "the host key %s (%s) of %s is not known, and nobody is there to confirm it", print, kind(key), k.named()).
+			return &needsPerson{"host key", api.Errorf(api.CodeNoAnswer,
+				"the host key %s (%s) of %s is not known, and nobody is there to confirm it", print, kind(key), k.named()).
 				WithHint("compare it with the machine's own and give it: --host-key %s", k.flag())}
 		}
 		return err

@@ -52,7 +52,8 @@ func TestChangedHostKeyIsRefused(t *testing.T) {
 	t.Parallel()
 	s, old := sshdtest.Start(t, sshdtest.Options{}), sshdtest.NewKey(t, "ed25519", "")
 	w := newWorld(t)
-	wrong := strings.Replace(s.KnownHosts(), string(gossh.MarshalAuthorizedKey(s.HostKey.Public)), string(gossh.MarshalAuthorizedKey(old.Public)), 1)
+	wrong := strings.Replace(s.KnownHosts(), string(gossh.MarshalAuthorizedKey(s.HostKey.Public)),
+		string(gossh.MarshalAuthorizedKey(old.Public)), 1)
 	require.NoError(t, os.WriteFile(w.known, []byte("# a comment\n"+wrong), 0o600))
 	w.hosts(s.Stanza("box", w.known))
 	yes := &asked{answers: []string{"yes"}}
@@ -151,7 +152,8 @@ func TestStrictHostKeyChecking(t *testing.T) {
 	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
 	w := newWorld(t)
-	w.hosts(s.Stanza("strict", w.known, "StrictHostKeyChecking yes"), s.Stanza("new", w.known, "StrictHostKeyChecking accept-new"))
+	w.hosts(s.Stanza("strict", w.known, "StrictHostKeyChecking yes"), s.Stanza("new", w.known,
+		"StrictHostKeyChecking accept-new"))
 	yes := &asked{answers: []string{"yes"}}
 	_, err := w.m.Conn(w.ctx(yes), "i", backend.SSHTarget{Host: "strict"})
 	require.Equal(t, api.CodeRefused, code(t, err))
@@ -166,7 +168,8 @@ func TestHostCertificate(t *testing.T) {
 	s := sshdtest.Start(t, sshdtest.Options{HostCA: ca, Principals: []string{"127.0.0.1"}})
 	w := newWorld(t)
 	w.hosts(s.Stanza("box", w.known))
-	require.NoError(t, os.WriteFile(w.known, []byte("@cert-authority * "+string(gossh.MarshalAuthorizedKey(ca.Public))), 0o600))
+	require.NoError(t, os.WriteFile(w.known, []byte("@cert-authority * "+string(gossh.MarshalAuthorizedKey(ca.Public))),
+		0o600))
 	w.conn(w.ctx(nil), "box")
 
 	// A server with a certificate whose authority is not known: the plain key is asked about.
@@ -176,7 +179,8 @@ func TestHostCertificate(t *testing.T) {
 	w.conn(w.ctx(yes), "box")
 	require.Contains(t, yes.questions()[0].Text, gossh.FingerprintSHA256(s.HostKey.Public))
 
-	require.NoError(t, os.WriteFile(w.known, []byte("@revoked * "+string(gossh.MarshalAuthorizedKey(s.HostKey.Public))), 0o600))
+	require.NoError(t, os.WriteFile(w.known, []byte("@revoked * "+string(gossh.MarshalAuthorizedKey(s.HostKey.Public))),
+		0o600))
 	w.m.Drop("i-box")
 	_, err := w.m.Conn(w.ctx(yes), "i-box", backend.SSHTarget{Host: "box"})
 	require.Equal(t, api.CodeRefused, code(t, err))

@@ -18,7 +18,8 @@ func TestJumpHosts(t *testing.T) {
 	outer, inner := sshdtest.Start(t, sshdtest.Options{}), sshdtest.Start(t, sshdtest.Options{})
 	a, b := sshdtest.Start(t, sshdtest.Options{}), sshdtest.Start(t, sshdtest.Options{})
 	w := newWorld(t).trust(outer, inner, a, b)
-	w.hosts(outer.Stanza("outer", w.known), inner.Stanza("inner", w.known), a.Stanza("a", w.known, "ProxyJump outer,inner"), b.Stanza("b", w.known, "ProxyJump outer,inner"),
+	w.hosts(outer.Stanza("outer", w.known), inner.Stanza("inner", w.known), a.Stanza("a", w.known,
+		"ProxyJump outer,inner"), b.Stanza("b", w.known, "ProxyJump outer,inner"),
 		a.Stanza("loop", w.known, "ProxyJump loop"))
 	ctx := w.ctx(nil)
 	for _, host := range []string{"a", "b"} {
@@ -42,7 +43,9 @@ func TestJumpHosts(t *testing.T) {
 	require.Equal(t, 2, strings.Count(outer.Log(), "Accepted publickey"))
 	w.m.Drop("i-a")
 	w.m.Drop("i-b")
-	eventually(t, "nothing is left behind the jump host", func() bool { return a.Connections() == 0 && b.Connections() == 0 })
+	eventually(t, "nothing is left behind the jump host", func() bool {
+		return a.Connections() == 0 && b.Connections() == 0
+	})
 }
 
 func TestJumpHostFaults(t *testing.T) {
@@ -50,10 +53,13 @@ func TestJumpHostFaults(t *testing.T) {
 	jump, closed := sshdtest.Start(t, sshdtest.Options{}), sshdtest.Start(t, sshdtest.Options{NoForwarding: true})
 	s := sshdtest.Start(t, sshdtest.Options{})
 	w := newWorld(t).trust(jump, closed, s)
-	w.hosts(jump.Stanza("jump", w.known), closed.Stanza("closed", w.known), s.Stanza("behind-closed", w.known, "ProxyJump closed"),
-		stanzaFor(s, w, "nothing-there", sshdtest.FreePort(t), "ProxyJump jump"), s.Stanza("silent", w.known, "ProxyJump mute", "ConnectTimeout 1"),
+	w.hosts(jump.Stanza("jump", w.known), closed.Stanza("closed", w.known), s.Stanza("behind-closed", w.known,
+		"ProxyJump closed"),
+		stanzaFor(s, w, "nothing-there", sshdtest.FreePort(t), "ProxyJump jump"), s.Stanza("silent", w.known,
+			"ProxyJump mute", "ConnectTimeout 1"),
 		stanzaFor(s, w, "mute", sshdtest.Mute(t), "ConnectTimeout 1"))
-	for host, want := range map[string]string{"behind-closed": "forbids forwarding", "nothing-there": "from the jump host", "silent": "no answer within 1s"} {
+	for host, want := range map[string]string{"behind-closed": "forbids forwarding", "nothing-there": "from the jump host",
+		"silent": "no answer within 1s"} {
 		_, err := w.m.Conn(w.ctx(nil), "i", backend.SSHTarget{Host: host})
 		require.Equal(t, api.CodeUnreachable, code(t, err))
 		require.Contains(t, err.Error(), want)

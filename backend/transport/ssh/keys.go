@@ -75,7 +75,8 @@ func loadKey(path string, decrypt func(pem []byte, path string) (gossh.Signer, e
 		return k, nil
 	}
 	if st.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("others may read it (mode %04o): ssh does not use such a key either; chmod 600 it", st.Mode().Perm())
+		return nil, fmt.Errorf("others may read it (mode %04o): ssh does not use such a key either; chmod 600 it",
+			st.Mode().Perm())
 	}
 	k.cert = readCert(path + "-cert.pub")
 	signer, err := gossh.ParsePrivateKey(pem)

@@ -93,7 +93,8 @@ func NewManager(o Options) *Manager {
 	if o.Backoff <= 0 {
 		o.Backoff = time.Second
 	}
-	m := &Manager{o: o, hands: make(slots, o.Handshakes), conns: map[string]*Conn{}, attempts: map[string]*attempt{}, lines: map[string]*line{}, secrets: map[string]*secrets{}}
+	m := &Manager{o: o, hands: make(slots, o.Handshakes), conns: map[string]*Conn{}, attempts: map[string]*attempt{},
+		lines: map[string]*line{}, secrets: map[string]*secrets{}}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	return m
 }

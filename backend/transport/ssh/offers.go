@@ -63,7 +63,8 @@ func (a *authenticator) load() {
 }
 
 // add puts a key, after the certificates made for it, into a list.
-func (a *authenticator) add(to *[]offer, name string, s gossh.Signer, own *gossh.Certificate, certs []*gossh.Certificate) {
+func (a *authenticator) add(to *[]offer, name string, s gossh.Signer, own *gossh.Certificate,
+	certs []*gossh.Certificate) {
 	if own != nil {
 		certs = append([]*gossh.Certificate{own}, certs...)
 	}

@@ -43,10 +43,12 @@ func (m *Manager) openOpenSSH(ctx context.Context, t *target) (transport, error)
 	env := backend.CallerFrom(ctx).Env
 	prog, err := sshconfig.LookPath("ssh", env)
 	if err != nil {
-		return nil, api.Errorf(api.CodeUnreachable, "%s is to be reached by the user's own ssh, but there is none in PATH", t.where()).
+		return nil, api.Errorf(api.CodeUnreachable, "%s is to be reached by the user's own ssh, but there is none in PATH",
+			t.where()).
 			WithHint("install openssh-client, or leave out transport = \"openssh\"")
 	}
-	args := []string{"-o", "BatchMode=yes", "-o", "ConnectTimeout=" + strconv.Itoa(int(max(t.limit(), time.Second).Seconds()))}
+	args := []string{"-o", "BatchMode=yes", "-o", "ConnectTimeout=" +
+		strconv.Itoa(int(max(t.limit(), time.Second).Seconds()))}
 	file := m.o.SSHConfig
 	if f := env["BERTH_SSH_CONFIG"]; f != "" {
 		file = f
@@ -136,7 +138,8 @@ func (o *openssh) ping(ctx context.Context) error {
 	} else if strings.Contains(text, "verification failed") {
 		code = api.CodeRefused
 	}
-	e := api.Errorf(code, "the user's own ssh does not get to %s: %s", o.t.where(), text).WithHint("try it: ssh -o BatchMode=yes %s true", o.t.ssh.Host)
+	e := api.Errorf(code, "the user's own ssh does not get to %s: %s", o.t.where(), text).
+		WithHint("try it: ssh -o BatchMode=yes %s true", o.t.ssh.Host)
 	o.fail(e)
 	return e
 }

@@ -22,7 +22,8 @@ func TestTheUsersOwnSSH(t *testing.T) {
 	}
 	s := sshdtest.Start(t, sshdtest.Options{})
 	w := newWorld(t, itself).trust(s)
-	w.hosts(s.Stanza("box", w.known), stanzaFor(s, w, "closed", sshdtest.FreePort(t)), s.Stanza("stranger", w.known, "User nobody-here"))
+	w.hosts(s.Stanza("box", w.known), stanzaFor(s, w, "closed", sshdtest.FreePort(t)), s.Stanza("stranger", w.known,
+		"User nobody-here"))
 	ctx := w.ctx(nil)
 	c, err := w.m.Conn(ctx, "i", openSSHTarget("box"))
 	require.NoError(t, err)

@@ -75,7 +75,8 @@ func (c *Conn) RemoveAgent(ctx context.Context) error {
 		err = c.lineError(ctx, err)
 		e := api.AsError(err)
 		return api.Errorf(e.Code, "removing the agent from %s: %w", c.t.where(), err).
-			WithHint("left there: what runs from %s, the folder %s, and perhaps a line with that folder in the crontab", p.Program, p.State)
+			WithHint("left there: what runs from %s, the folder %s, and perhaps a line with that folder in the crontab",
+				p.Program, p.State)
 	}
 	c.forgetPlacement()
 	c.agent.mu.Lock()
@@ -92,7 +93,8 @@ func (c *Conn) removeWith(ctx context.Context, p *placement, program string) (th
 		// The scratch folder stands beside it, in the home and elsewhere.
 		flags = append(flags, "--state="+p.State, "--scratch="+path.Join(path.Dir(p.State), "scratch"))
 	}
-	out, err := c.script(ctx, fmt.Sprintf(removeScript, shellquote.Word(program), agentCommand(program, "uninstall "+shellquote.Line(flags...)), shellquote.Word(p.State), shellquote.Word(p.Socket)))
+	out, err := c.script(ctx, fmt.Sprintf(removeScript, shellquote.Word(program), agentCommand(program,
+		"uninstall "+shellquote.Line(flags...)), shellquote.Word(p.State), shellquote.Word(p.Socket)))
 	var failed *scriptError
 	if errors.As(err, &failed) {
 		return true, api.Errorf(api.CodeFailed, "%s", strings.TrimPrefix(lastLine(out), "berth: agent uninstall: "))

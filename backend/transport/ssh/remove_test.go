@@ -74,7 +74,8 @@ func TestRemoveAgentLeavesASharedProgram(t *testing.T) {
 	t.Parallel()
 	one := sshdtest.Start(t, sshdtest.Options{})
 	two := sshdtest.Start(t, sshdtest.Options{Home: one.Home, Lines: []string{
-		"SetEnv BERTH_HOME=" + filepath.Join(t.TempDir(), "own") + " HOME=" + one.Home + " XDG_STATE_HOME=" + filepath.Join(one.Home, "state")}})
+		"SetEnv BERTH_HOME=" + filepath.Join(t.TempDir(), "own") + " HOME=" + one.Home + " XDG_STATE_HOME=" +
+			filepath.Join(one.Home, "state")}})
 	w := newWorld(t, itself).trust(one, two)
 	w.hosts(one.Stanza("one", w.known), two.Stanza("two", w.known))
 	ctx := w.ctx(nil)

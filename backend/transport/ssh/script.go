@@ -52,7 +52,8 @@ func (c *Conn) script(ctx context.Context, script string) (string, error) {
 func (c *Conn) scriptInput(ctx context.Context, script string, stdin io.Reader) (string, error) {
 	mark := newMark()
 	// The subshell keeps an exit in the script from passing the end mark by.
-	p, err := c.tr.start(ctx, shellLine("echo "+mark+"; (\n"+script+"\n)\nprintf '\\n%s %s\\n' "+mark+" $?"), sessionOptions{})
+	p, err := c.tr.start(ctx, shellLine("echo "+mark+"; (\n"+script+"\n)\nprintf '\\n%s %s\\n' "+mark+" $?"),
+		sessionOptions{})
 	if err != nil {
 		return "", err
 	}

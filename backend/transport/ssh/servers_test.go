@@ -43,16 +43,19 @@ func everything(t *testing.T, s *sshdtest.Server, transport string) {
 func TestServersOfAllKinds(t *testing.T) {
 	t.Parallel()
 	wrapper := filepath.Join(t.TempDir(), "wrapper")
-	require.NoError(t, os.WriteFile(wrapper, []byte("#!/bin/sh\necho Welcome\necho to the site >&2\neval \"$SSH_ORIGINAL_COMMAND\"\n"), 0o755))
+	require.NoError(t, os.WriteFile(wrapper,
+		[]byte("#!/bin/sh\necho Welcome\necho to the site >&2\neval \"$SSH_ORIGINAL_COMMAND\"\n"), 0o755))
 	for name, c := range map[string]struct {
 		o         sshdtest.Options
 		transport string
 	}{
-		"no sftp":                     {sshdtest.Options{NoSFTP: true}, "streamlocal"},
-		"one session at a time":       {sshdtest.Options{MaxSessions: 1}, "streamlocal"},
-		"one session, no sftp":        {sshdtest.Options{MaxSessions: 1, NoSFTP: true}, "streamlocal"},
-		"sftp that fails":             {sshdtest.Options{NoSFTP: true, Lines: []string{"Subsystem sftp /bin/false"}}, "streamlocal"},
-		"sftp in another root":        {sshdtest.Options{NoSFTP: true, Lines: []string{"Subsystem sftp internal-sftp -R"}}, "streamlocal"},
+		"no sftp":               {sshdtest.Options{NoSFTP: true}, "streamlocal"},
+		"one session at a time": {sshdtest.Options{MaxSessions: 1}, "streamlocal"},
+		"one session, no sftp":  {sshdtest.Options{MaxSessions: 1, NoSFTP: true}, "streamlocal"},
+		"sftp that fails": {sshdtest.Options{NoSFTP: true, Lines: []string{"Subsystem sftp /bin/false"}},
+			"streamlocal"},
+		"sftp in another root": {sshdtest.Options{NoSFTP: true, Lines: []string{"Subsystem sftp internal-sftp -R"}},
+			"streamlocal"},
 		"no sockets":                  {sshdtest.Options{NoStreamLocal: true}, "dial"},
 		"no forwarding":               {sshdtest.Options{NoForwarding: true}, "dial"},
 		"no forwarding, one session":  {sshdtest.Options{NoForwarding: true, MaxSessions: 1, NoSFTP: true}, "dial"},
@@ -177,10 +180,12 @@ func TestLoginShells(t *testing.T) {
 			w.hosts(s.Stanza("box", w.known))
 			ctx := w.ctx(nil)
 			odd := "a'b \\ \\\\ \\' \" $HOME `id` !x ! * ~ #\n\t\x01 é \xff %s %b \\0101"
-			r := plain(t, ctx, w.conn(ctx, "box"), api.ExecRequest{Argv: []string{"printf", "%s", odd}, Env: []string{"A=" + odd}, Dir: "/"}, "")
+			r := plain(t, ctx, w.conn(ctx, "box"), api.ExecRequest{Argv: []string{"printf", "%s", odd},
+				Env: []string{"A=" + odd}, Dir: "/"}, "")
 			require.NoError(t, r.err)
 			require.Equal(t, odd, r.out)
-			r = plain(t, ctx, w.conn(ctx, "box"), api.ExecRequest{Argv: []string{"sh", "-c", `printf %s "$A"`}, Env: []string{"A=" + odd}}, "")
+			r = plain(t, ctx, w.conn(ctx, "box"), api.ExecRequest{Argv: []string{"sh", "-c", `printf %s "$A"`},
+				Env: []string{"A=" + odd}}, "")
 			require.Equal(t, odd, r.out)
 		})
 	}

@@ -51,7 +51,8 @@ func TestSessionsHaveTheirOwnVariables(t *testing.T) {
 	for i := range 8 {
 		all.Go(func() {
 			st := stream(t, func(st *api.Stream) {
-				c.ServeTerminal(ctx, st, api.TerminalRequest{Env: []string{fmt.Sprint("MINE=", i)}, Dir: "/", Argv: []string{"env"}})
+				c.ServeTerminal(ctx, st, api.TerminalRequest{Env: []string{fmt.Sprint("MINE=", i)}, Dir: "/",
+					Argv: []string{"env"}})
 			})
 			var out bytes.Buffer
 			_, err := st.Run(ctx, api.StreamIO{Stdout: &out, Stderr: io.Discard})

@@ -69,7 +69,8 @@ func (m *Manager) resolve(ctx context.Context, s backend.SSHTarget) (*target, er
 // resolveHop resolves one host. chain, if not nil, is how it is reached, instead of its own ProxyJump.
 func (m *Manager) resolveHop(ctx context.Context, s backend.SSHTarget, chain []string, depth int) (*target, error) {
 	if depth > maxJumps {
-		return nil, api.Errorf(api.CodeUsage, "%s is reached through more than %d jump hosts: ProxyJump in ~/.ssh/config goes round in circles", s.Host, maxJumps)
+		return nil, api.Errorf(api.CodeUsage,
+			"%s is reached through more than %d jump hosts: ProxyJump in ~/.ssh/config goes round in circles", s.Host, maxJumps)
 	}
 	env := backend.CallerFrom(ctx).Env
 	if s.Made && s.Via != "" {
@@ -100,7 +101,8 @@ func (m *Manager) resolveHop(ctx context.Context, s backend.SSHTarget, chain []s
 		last := chain[len(chain)-1]
 		j, ok := sshconfig.ParseJump(last)
 		if !ok {
-			return nil, api.Errorf(api.CodeUsage, "%q, through which %s is reached, is not the name of a host (ProxyJump in ~/.ssh/config)", last, s.Host)
+			return nil, api.Errorf(api.CodeUsage,
+				"%q, through which %s is reached, is not the name of a host (ProxyJump in ~/.ssh/config)", last, s.Host)
 		}
 		// The hop before is reached through the rest of the chain, or, if it is the first, as its
 		// own configuration says.
@@ -122,7 +124,8 @@ func (m *Manager) resolveHop(ctx context.Context, s backend.SSHTarget, chain []s
 	if t.jump {
 		key = "" // whoever goes through it shares it
 	}
-	t.id = fmt.Sprintf("%s@%s key=%s identity=%s alias=%s transport=%s proxy=%s", h.User, h.Addr(), key, s.IdentityFile, h.HostKeyAlias,
+	t.id = fmt.Sprintf("%s@%s key=%s identity=%s alias=%s transport=%s proxy=%s", h.User, h.Addr(), key, s.IdentityFile,
+		h.HostKeyAlias,
 		s.Transport, t.host.ProxyCommand)
 	if t.via != nil {
 		t.id += " via " + t.via.id

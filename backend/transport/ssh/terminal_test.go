@@ -58,14 +58,16 @@ func TestTerminalOverPlainSSH(t *testing.T) {
 			}
 			open := func(req api.TerminalRequest) (*screen, *input2, chan wire.Size, chan struct{}, chan ended) {
 				s := stream(t, func(s *api.Stream) { c.ServeTerminal(ctx, s, req) })
-				out, in, resize, detach, done := &screen{}, newInput2(), make(chan wire.Size), make(chan struct{}), make(chan ended, 1)
+				out, in, resize, detach, done := &screen{}, newInput2(), make(chan wire.Size), make(chan struct{}),
+					make(chan ended, 1)
 				go func() {
 					st, err := s.Run(ctx, api.StreamIO{Stdin: in, Stdout: out, Stderr: out, Resize: resize, Detach: detach})
 					done <- ended{st, err}
 				}()
 				return out, in, resize, detach, done
 			}
-			out, in, resize, _, done := open(api.TerminalRequest{Term: "xterm", Rows: 30, Cols: 100, Argv: []string{"sh"}, Dir: "/usr", Env: []string{"PS1=ready "}})
+			out, in, resize, _, done := open(api.TerminalRequest{Term: "xterm", Rows: 30, Cols: 100, Argv: []string{"sh"},
+				Dir: "/usr", Env: []string{"PS1=ready "}})
 			out.wait(t, "ready")
 			in.say("stty size; pwd; tty >/dev/null && echo is-a-$((1+1))-tty\n")
 			out.wait(t, "30 100")
@@ -84,12 +86,14 @@ func TestTerminalOverPlainSSH(t *testing.T) {
 			require.NoError(t, got.err)
 			require.Equal(t, 5, got.st.Code)
 
-			out, _, _, detach, done := open(api.TerminalRequest{Rows: 5, Cols: 5, Argv: []string{"sh", "-c", "echo on; exec sleep 100"}})
+			out, _, _, detach, done := open(api.TerminalRequest{Rows: 5, Cols: 5, Argv: []string{"sh", "-c",
+				"echo on; exec sleep 100"}})
 			out.wait(t, "on")
 			close(detach)
 			require.Equal(t, "detached", (<-done).st.Reason)
 
-			for _, req := range []api.TerminalRequest{{Rows: 24, Cols: 80}, {Rows: 24, Cols: 80, Dir: "/usr"}} { // the login shell
+			// the login shell
+			for _, req := range []api.TerminalRequest{{Rows: 24, Cols: 80}, {Rows: 24, Cols: 80, Dir: "/usr"}} {
 				out, in, _, _, done = open(req)
 				in.say("echo at $PWD $((40+2))\nexit 6\n")
 				out.wait(t, "42")
@@ -126,7 +130,8 @@ func TestStdinIsHeldBack(t *testing.T) {
 	done := make(chan wire.ExitStatus, 1)
 	fed := &endless{full: make(chan struct{})}
 	go func() {
-		st, err := s.Run(ctx, api.StreamIO{Stdin: fed, Stdout: &screen{}, Stderr: &screen{}, Signals: signals, Started: func(wire.Start) { close(started) }})
+		st, err := s.Run(ctx, api.StreamIO{Stdin: fed, Stdout: &screen{}, Stderr: &screen{}, Signals: signals,
+			Started: func(wire.Start) { close(started) }})
 		require.NoError(t, err)
 		done <- st
 	}()

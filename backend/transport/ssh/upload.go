@@ -94,7 +94,8 @@ func (c *Conn) settleUpload(ctx context.Context, tmp string, p *placement, b *pr
 	if sum != b.hash {
 		return fmt.Errorf("the copy differs from the original (SHA-256 %s, want %s)", sum, b.hash)
 	}
-	_, err = c.script(ctx, fmt.Sprintf("chmod 700 %[1]s && { TZ=UTC0 touch -t %[2]s %[1]s; mv -f %[1]s %[3]s; }", shellquote.Word(tmp),
+	_, err = c.script(ctx, fmt.Sprintf("chmod 700 %[1]s && { TZ=UTC0 touch -t %[2]s %[1]s; mv -f %[1]s %[3]s; }",
+		shellquote.Word(tmp),
 		b.built.UTC().Format("200601021504.05"), shellquote.Word(p.Program)))
 	return err
 }

@@ -24,7 +24,8 @@ func fromFiles(q Query) Host {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
-			h.Warnings = append(h.Warnings, fmt.Sprintf("%s is not used, because it can't be read without an ssh client: %v", f, err))
+			h.Warnings = append(h.Warnings, fmt.Sprintf("%s is not used, because it can't be read without an ssh client: %v", f,
+				err))
 		default:
 			read = append(read, c)
 			h.From = "ssh_config"
@@ -38,8 +39,10 @@ func fromFiles(q Query) Host {
 		}
 		return ""
 	}
-	for _, key := range []string{"hostname", "hostkeyalias", "proxycommand", "identityagent", "identitiesonly", "userknownhostsfile",
-		"globalknownhostsfile", "stricthostkeychecking", "hashknownhosts", "connecttimeout", "batchmode", "pubkeyauthentication",
+	for _, key := range []string{"hostname", "hostkeyalias", "proxycommand", "identityagent", "identitiesonly",
+		"userknownhostsfile",
+		"globalknownhostsfile", "stricthostkeychecking", "hashknownhosts", "connecttimeout", "batchmode",
+		"pubkeyauthentication",
 		"passwordauthentication", "kbdinteractiveauthentication", "ciphers", "macs", "kexalgorithms", "hostkeyalgorithms"} {
 		if v := first(key); v != "" {
 			h.set(key, v)

@@ -101,7 +101,8 @@ func ParseJump(s string) (Jump, bool) {
 		j.Port = n
 	}
 	// A name that begins with a dash would be an option to ssh -G.
-	if s == "" || s[0] == '-' || strings.HasPrefix(j.User, "-") || strings.ContainsAny(s+j.User, " \t\r\n\x00\"'`$;&|<>()") {
+	if s == "" || s[0] == '-' || strings.HasPrefix(j.User, "-") || strings.ContainsAny(s+j.User,
+		" \t\r\n\x00\"'`$;&|<>()") {
 		return Jump{}, false
 	}
 	j.Host = s
@@ -126,7 +127,8 @@ func Bare(q Query, identity string) Host {
 	return h
 }
 
-var defaultIdentities = []string{"~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ecdsa_sk", "~/.ssh/id_ed25519", "~/.ssh/id_ed25519_sk"}
+var defaultIdentities = []string{"~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ecdsa_sk", "~/.ssh/id_ed25519",
+	"~/.ssh/id_ed25519_sk"}
 
 // set takes one keyword (lower case) with its value as ssh -G prints it.
 func (h *Host) set(key, value string) {

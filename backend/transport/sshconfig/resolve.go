@@ -30,7 +30,8 @@ func Resolve(ctx context.Context, q Query) (Host, error) {
 		}
 		h = fromFiles(q)
 		if !errors.Is(err, exec.ErrNotFound) {
-			h.Warnings = append(h.Warnings, fmt.Sprintf("the user's own ssh could not be asked how %s is reached: %v", q.Host, err))
+			h.Warnings = append(h.Warnings, fmt.Sprintf("the user's own ssh could not be asked how %s is reached: %v", q.Host,
+				err))
 		}
 	}
 	return complete(h, q), nil

@@ -65,11 +65,15 @@ func TestResolve(t *testing.T) {
 		require.NoError(t, err)
 		home := HomeDir()
 		want := Host{
-			Alias: "box", Hostname: "box.example.com", User: "bob", Port: 2222, HostKeyAlias: "thebox", ProxyJump: []string{"a@jump1:22", "jump2"},
-			IdentityFiles: []string{home + "/.ssh/one", dir + "/with space"}, Certificates: []string{home + "/.ssh/one-cert.pub"}, IdentitiesOnly: true,
-			UserKnown: []string{dir + "/kh1", dir + "/kh2"}, Strict: "accept-new", HashKnown: true, ConnectTimeout: 7 * time.Second, BatchMode: true,
+			Alias: "box", Hostname: "box.example.com", User: "bob", Port: 2222, HostKeyAlias: "thebox",
+			ProxyJump:     []string{"a@jump1:22", "jump2"},
+			IdentityFiles: []string{home + "/.ssh/one", dir + "/with space"},
+			Certificates:  []string{home + "/.ssh/one-cert.pub"}, IdentitiesOnly: true,
+			UserKnown: []string{dir + "/kh1", dir + "/kh2"}, Strict: "accept-new", HashKnown: true,
+			ConnectTimeout: 7 * time.Second, BatchMode: true,
 			Pubkey: true, Password: true, Interactive: true, From: h.From,
-			Algorithms: Algorithms{Ciphers: "aes256-ctr", MACs: "hmac-sha2-256", KeyExchanges: "curve25519-sha256", HostKeys: "ssh-ed25519,ssh-rsa"},
+			Algorithms: Algorithms{Ciphers: "aes256-ctr", MACs: "hmac-sha2-256", KeyExchanges: "curve25519-sha256",
+				HostKeys: "ssh-ed25519,ssh-rsa"},
 		}
 		if h.From == "ssh_config" {
 			want.GlobalKnown = []string{"/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"}
@@ -96,7 +100,8 @@ func TestResolve(t *testing.T) {
 
 func TestUnreadableConfigurationNeverFails(t *testing.T) {
 	both(t, func(t *testing.T, env map[string]string) {
-		for _, text := range []string{"Host x\n  NoSuchKeyword yes\n", "\"unclosed", "Match originalhost gpu1 user bob\n  Port 3\n", "\x00\xff"} {
+		for _, text := range []string{"Host x\n  NoSuchKeyword yes\n", "\"unclosed",
+			"Match originalhost gpu1 user bob\n  Port 3\n", "\x00\xff"} {
 			file, _ := writeSample(t, text)
 			h, err := Resolve(t.Context(), Query{Host: "gpu1", User: "bob", Env: env, File: file})
 			require.NoError(t, err)
@@ -116,7 +121,8 @@ func TestResolveRefusesOptions(t *testing.T) {
 
 func TestParseJump(t *testing.T) {
 	for in, want := range map[string]Jump{
-		"host": {Host: "host"}, "u@host:22": {Host: "host", User: "u", Port: 22}, "ssh://u@h:1": {Host: "h", User: "u", Port: 1},
+		"host": {Host: "host"}, "u@host:22": {Host: "host", User: "u", Port: 22}, "ssh://u@h:1": {Host: "h", User: "u",
+			Port: 1},
 		"[::1]:22": {Host: "::1", Port: 22}, "::1": {Host: "::1"}, "a@b@c": {Host: "c", User: "a@b"},
 	} {
 		got, ok := ParseJump(in)
@@ -130,7 +136,8 @@ func TestParseJump(t *testing.T) {
 }
 
 func TestParseTime(t *testing.T) {
-	for in, want := range map[string]time.Duration{"90": 90 * time.Second, "1m30": 90 * time.Second, "2h": 2 * time.Hour, "none": 0, "": 0, "x": 0, "99999999999w": 0} {
+	for in, want := range map[string]time.Duration{"90": 90 * time.Second, "1m30": 90 * time.Second, "2h": 2 * time.Hour,
+		"none": 0, "": 0, "x": 0, "99999999999w": 0} {
 		require.Equal(t, want, parseTime(in), in)
 	}
 }

@@ -13,7 +13,8 @@ type Container struct {
 
 // scopes are how engines name the systemd scope of a container: PREFIX-ID.scope.
 var scopes = []struct{ prefix, runtime string }{
-	{"docker-", "docker"}, {"libpod-", "podman"}, {"cri-containerd-", "containerd"}, {"crio-", "cri-o"}, {"nerdctl-", "containerd"},
+	{"docker-", "docker"}, {"libpod-", "podman"}, {"cri-containerd-", "containerd"}, {"crio-", "cri-o"},
+	{"nerdctl-", "containerd"},
 }
 
 // ContainerOf finds the container in a path of control groups, such as
@@ -32,7 +33,8 @@ func ContainerOf(path string) (Container, bool) {
 		switch {
 		case c.ID != "":
 		case isID(name) && (parent == "docker" || parent == "libpod_parent" || parent == "machine.slice" || kube):
-			c.ID, c.Runtime = name, map[string]string{"docker": "docker", "libpod_parent": "podman", "machine.slice": "podman"}[parent]
+			c.ID, c.Runtime = name, map[string]string{"docker": "docker", "libpod_parent": "podman",
+				"machine.slice": "podman"}[parent]
 			if kube {
 				c.Runtime = "kubernetes"
 			}

@@ -47,7 +47,8 @@ func TestContainerOf(t *testing.T) {
 		"/machine.slice/libpod-" + id + ".scope/container": {id, "podman"},
 		"/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-" + id + ".scope": {id, "podman"},
 		"/libpod_parent/libpod-" + id: {id, "podman"},
-		"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice/cri-containerd-" + id + ".scope": {id, "containerd"},
+		"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice/cri-containerd-" + id + ".scope": {id,
+			"containerd"},
 		"/kubepods/besteffort/pod8a7f/" + id:             {id, "kubernetes"},
 		"/lxc/web":                                       {"web", "lxc"},
 		"/lxc.payload.web/system.slice":                  {"web", "lxc"},
@@ -57,7 +58,8 @@ func TestContainerOf(t *testing.T) {
 		require.True(t, ok, path)
 		require.Equal(t, want, c, path)
 	}
-	for _, path := range []string{"/", "", "/user.slice/user-1000.slice/session-3.scope", "/system.slice/docker.service", "/docker/short",
+	for _, path := range []string{"/", "", "/user.slice/user-1000.slice/session-3.scope", "/system.slice/docker.service",
+		"/docker/short",
 		"/system.slice/libpod-conmon-" + id + ".scope", `/machine.slice/machine-qemu\x2d1\x2dvm.scope`, "/" + id} {
 		c, ok := ContainerOf(path)
 		require.False(t, ok, "%s is %v", path, c)
@@ -88,7 +90,8 @@ broken
 `))
 	require.Len(t, got, 4)
 	require.Equal(t, "/a b", got[1].Point)
-	require.Equal(t, Mount{ID: 31, Parent: 30, Device: "0:27", Root: "/x", Point: "/sys/fs/cgroup/freezer", Options: "rw", Type: "cgroup",
+	require.Equal(t, Mount{ID: 31, Parent: 30, Device: "0:27", Root: "/x", Point: "/sys/fs/cgroup/freezer", Options: "rw",
+		Type:   "cgroup",
 		Source: "cgroup", Super: "rw,freezer"}, got[3])
 }
 

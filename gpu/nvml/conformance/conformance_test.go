@@ -58,7 +58,8 @@ func start(t *testing.T, f *nvmltest.Fake, source string) *reader {
 	t.Helper()
 	exe, err := os.Executable()
 	require.NoError(t, err)
-	r := &reader{t: t, cmd: exec.Command(exe), lines: make(chan gpu.Reading, 1000), err: &strings.Builder{}, done: make(chan error, 1)}
+	r := &reader{t: t, cmd: exec.Command(exe), lines: make(chan gpu.Reading, 1000), err: &strings.Builder{},
+		done: make(chan error, 1)}
 	r.cmd.Env = append(append(os.Environ(), f.Env()...), asChild+"=1", child.SourceVariable+"="+source)
 	r.cmd.Stderr = r.err
 	in, err := r.cmd.StdinPipe()
@@ -153,7 +154,8 @@ func scenarios() map[string]struct {
 	bare := nvmltest.T4(0)
 	bare.Figures = map[nvmltest.Key]uint64{nvmltest.MemoryTotal: 1 << 30, nvmltest.MemoryUsed: 5 << 20}
 	odd := nvmltest.RTX(0)
-	odd.Samples = []nvmltest.Sample{{PID: 5000, SM: 4_000_000_000, Encoder: 3}, {PID: 999999, SM: 50}, {PID: 5000, At: 17, SM: 99}, {PID: 0, SM: 1}}
+	odd.Samples = []nvmltest.Sample{{PID: 5000, SM: 4_000_000_000, Encoder: 3}, {PID: 999999, SM: 50},
+		{PID: 5000, At: 17, SM: 99}, {PID: 0, SM: 1}}
 	odd.Processes = append(odd.Processes, nvmltest.Process{PID: 5000, Graphics: true, Memory: 7 << 20})
 	many := nvmltest.A100(0)
 	for i := range 200 {
@@ -165,21 +167,26 @@ func scenarios() map[string]struct {
 		return nvmltest.Scenario{GPUs: nvmltest.A100s(2), Fail: f}
 	}
 	return map[string]c{
-		"none":         {nvmltest.Scenario{}, nil},
-		"eight":        {nvmltest.Scenario{GPUs: nvmltest.A100s(8)}, nil},
-		"sixteen":      {nvmltest.Scenario{GPUs: nvmltest.A100s(16)}, nil},
-		"topology":     {nvmltest.Scenario{GPUs: []nvmltest.GPU{nvmltest.T4(0), nvmltest.T4(1), nvmltest.RTX(2), nvmltest.T4(3)}, Topology: pairs}, nil},
-		"bridged":      {nvmltest.Scenario{GPUs: bridged}, nil},
-		"desk":         {nvmltest.Scenario{GPUs: []nvmltest.GPU{nvmltest.RTX(0), nvmltest.T4(1)}, Driver: "535.1", CUDA: 12020}, nil},
-		"divided":      {nvmltest.Scenario{GPUs: []nvmltest.GPU{nvmltest.Divided(0), nvmltest.A100(1), nvmltest.Divided(2)}}, nil},
-		"throttled":    {nvmltest.Scenario{GPUs: []nvmltest.GPU{hot}}, nil},
-		"bare":         {nvmltest.Scenario{GPUs: []nvmltest.GPU{bare}, CUDA: -1}, nil},
-		"odd samples":  {nvmltest.Scenario{GPUs: []nvmltest.GPU{odd}}, nil},
-		"many":         {nvmltest.Scenario{GPUs: []nvmltest.GPU{many}}, nil},
-		"lost":         {fail(map[string]int{"1:*": nvmltest.GPUIsLost}), nil},
-		"reset":        {fail(map[string]int{"0:nvmlDeviceGetUtilizationRates": 16}), nil},
-		"forbidden":    {fail(map[string]int{"nvmlDeviceGetComputeRunningProcesses_v3": nvmltest.NoPermission, "nvmlDeviceGetFanSpeed": nvmltest.NoPermission}), nil},
-		"unknown":      {fail(map[string]int{"nvmlDeviceGetPowerUsage": nvmltest.Unknown, "nvmlDeviceGetMigMode": 999, "0:nvmlDeviceGetEccMode": 21}), nil},
+		"none":    {nvmltest.Scenario{}, nil},
+		"eight":   {nvmltest.Scenario{GPUs: nvmltest.A100s(8)}, nil},
+		"sixteen": {nvmltest.Scenario{GPUs: nvmltest.A100s(16)}, nil},
+		"topology": {nvmltest.Scenario{GPUs: []nvmltest.GPU{nvmltest.T4(0), nvmltest.T4(1), nvmltest.RTX(2),
+			nvmltest.T4(3)}, Topology: pairs}, nil},
+		"bridged": {nvmltest.Scenario{GPUs: bridged}, nil},
+		"desk": {nvmltest.Scenario{GPUs: []nvmltest.GPU{nvmltest.RTX(0), nvmltest.T4(1)}, Driver: "535.1",
+			CUDA: 12020}, nil},
+		"divided": {nvmltest.Scenario{GPUs: []nvmltest.GPU{nvmltest.Divided(0), nvmltest.A100(1), nvmltest.Divided(2)}},
+			nil},
+		"throttled":   {nvmltest.Scenario{GPUs: []nvmltest.GPU{hot}}, nil},
+		"bare":        {nvmltest.Scenario{GPUs: []nvmltest.GPU{bare}, CUDA: -1}, nil},
+		"odd samples": {nvmltest.Scenario{GPUs: []nvmltest.GPU{odd}}, nil},
+		"many":        {nvmltest.Scenario{GPUs: []nvmltest.GPU{many}}, nil},
+		"lost":        {fail(map[string]int{"1:*": nvmltest.GPUIsLost}), nil},
+		"reset":       {fail(map[string]int{"0:nvmlDeviceGetUtilizationRates": 16}), nil},
+		"forbidden": {fail(map[string]int{"nvmlDeviceGetComputeRunningProcesses_v3": nvmltest.NoPermission,
+			"nvmlDeviceGetFanSpeed": nvmltest.NoPermission}), nil},
+		"unknown": {fail(map[string]int{"nvmlDeviceGetPowerUsage": nvmltest.Unknown, "nvmlDeviceGetMigMode": 999,
+			"0:nvmlDeviceGetEccMode": 21}), nil},
 		"all unknown":  {fail(map[string]int{"0:*": nvmltest.Unknown}), nil},
 		"no handle":    {fail(map[string]int{"1:nvmlDeviceGetHandleByIndex_v2": nvmltest.GPUIsLost}), nil},
 		"mismatch":     {fail(map[string]int{"nvmlInit_v2": nvmltest.VersionMismatch}), nil},
@@ -188,14 +195,20 @@ func scenarios() map[string]struct {
 		"whole driver": {fail(map[string]int{"nvmlDeviceGetMemoryInfo_v2": 1, "nvmlDeviceGetUtilizationRates": 1}), nil},
 		"old": {nvmltest.Scenario{GPUs: []nvmltest.GPU{nvmltest.A100(0), nvmltest.RTX(1)}, Driver: "450.80"}, []string{
 			"nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetTemperatureV", "nvmlDeviceGetCurrentClocksEventReasons",
-			"nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetGraphicsRunningProcesses_v3", "nvmlDeviceGetNvLinkRemoteDeviceType"}},
+			"nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetGraphicsRunningProcesses_v3",
+			"nvmlDeviceGetNvLinkRemoteDeviceType"}},
 		"very old": {nvmltest.Scenario{GPUs: []nvmltest.GPU{nvmltest.T4(0), nvmltest.RTX(1)}, Driver: "390.1"}, []string{
-			"nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetTemperatureV", "nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetTotalEnergyConsumption",
-			"nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetGraphicsRunningProcesses_v3", "nvmlDeviceGetComputeRunningProcesses_v2", "nvmlDeviceGetGraphicsRunningProcesses_v2",
-			"nvmlDeviceGetRemappedRows", "nvmlDeviceGetMigMode", "nvmlDeviceGetMaxMigDeviceCount", "nvmlSystemGetCudaDriverVersion_v2", "nvmlDeviceGetFieldValues", "nvmlDeviceGetPciInfo_v3"}},
+			"nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetTemperatureV", "nvmlDeviceGetCurrentClocksEventReasons",
+			"nvmlDeviceGetTotalEnergyConsumption",
+			"nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetGraphicsRunningProcesses_v3",
+			"nvmlDeviceGetComputeRunningProcesses_v2", "nvmlDeviceGetGraphicsRunningProcesses_v2",
+			"nvmlDeviceGetRemappedRows", "nvmlDeviceGetMigMode", "nvmlDeviceGetMaxMigDeviceCount",
+			"nvmlSystemGetCudaDriverVersion_v2", "nvmlDeviceGetFieldValues", "nvmlDeviceGetPciInfo_v3"}},
 		"newer": {nvmltest.Scenario{GPUs: nvmltest.A100s(1), Driver: "999.1"}, []string{
-			"nvmlDeviceGetTemperature", "nvmlDeviceGetMemoryInfo", "nvmlDeviceGetCurrentClocksThrottleReasons", "nvmlDeviceGetProcessUtilization"}},
-		"no events": {nvmltest.Scenario{GPUs: nvmltest.A100s(1)}, []string{"nvmlEventSetCreate", "nvmlEventSetWait_v2", "nvmlEventSetFree", "nvmlDeviceRegisterEvents"}},
+			"nvmlDeviceGetTemperature", "nvmlDeviceGetMemoryInfo", "nvmlDeviceGetCurrentClocksThrottleReasons",
+			"nvmlDeviceGetProcessUtilization"}},
+		"no events": {nvmltest.Scenario{GPUs: nvmltest.A100s(1)}, []string{"nvmlEventSetCreate", "nvmlEventSetWait_v2",
+			"nvmlEventSetFree", "nvmlDeviceRegisterEvents"}},
 	}
 }
 

@@ -56,17 +56,23 @@ func TestValues(t *testing.T) {
 			MemoryUsed: ptr(int64(21 << 30)), MemoryReserved: ptr(int64(600 << 20)), MemoryTotal: ptr(int64(80 << 30)),
 			Temperature: ptr(51.0), MemoryTemperature: ptr(61.0), SlowdownTemperature: ptr(92.0),
 			Power: ptr(251.5), PowerLimit: ptr(400.0), Energy: ptr(123456.790),
-			SMClock: ptr(1410.0), MemoryClock: ptr(1593.0), MaxSMClock: ptr(1410.0), MaxMemoryClock: ptr(1593.0), PerformanceState: "P0",
-			Throttle: []string{"power cap", "thermal (hardware)"}, Encoder: ptr(0.0), Decoder: ptr(5.0),
-			PCIeRx: ptr(int64(1_000_001_000)), PCIeTx: ptr(int64(2_000_001_000)), PCIeGeneration: ptr(4), PCIeWidth: ptr(16), NVLinks: ptr(12),
-			ECC: &gpu.ECC{Corrected: ptr(int64(2)), Uncorrected: ptr(int64(0)), AggregateCorrected: ptr(int64(12)), AggregateUncorrected: ptr(int64(1)),
-				RemappedCorrectable: ptr(int64(1)), RemappedUncorrected: ptr(int64(0)), RemapPending: ptr(false), RemapFailed: ptr(false)},
+			SMClock: ptr(1410.0), MemoryClock: ptr(1593.0), MaxSMClock: ptr(1410.0), MaxMemoryClock: ptr(1593.0),
+			PerformanceState: "P0",
+			Throttle:         []string{"power cap", "thermal (hardware)"}, Encoder: ptr(0.0), Decoder: ptr(5.0),
+			PCIeRx: ptr(int64(1_000_001_000)), PCIeTx: ptr(int64(2_000_001_000)), PCIeGeneration: ptr(4), PCIeWidth: ptr(16),
+			NVLinks: ptr(12),
+			ECC: &gpu.ECC{Corrected: ptr(int64(2)), Uncorrected: ptr(int64(0)), AggregateCorrected: ptr(int64(12)),
+				AggregateUncorrected: ptr(int64(1)),
+				RemappedCorrectable:  ptr(int64(1)), RemappedUncorrected: ptr(int64(0)), RemapPending: ptr(false),
+				RemapFailed: ptr(false)},
 			Persistence: ptr(true), ComputeMode: "default", MIGEnabled: ptr(false),
 		}, g)
 		require.Equal(t, []string{}, r.GPUs[0].Throttle, "supported, and nothing holds the clocks")
 		require.Equal(t, []gpu.GPUProcess{
-			{PID: 4000, GPU: 0, Kind: "compute", Memory: ptr(int64(19 << 30)), SM: ptr(55.0), Encoder: ptr(0.0), Decoder: ptr(0.0)},
-			{PID: 4001, GPU: 1, Kind: "compute", Memory: ptr(int64(20 << 30)), SM: ptr(55.0), Encoder: ptr(0.0), Decoder: ptr(0.0)},
+			{PID: 4000, GPU: 0, Kind: "compute", Memory: ptr(int64(19 << 30)), SM: ptr(55.0), Encoder: ptr(0.0),
+				Decoder: ptr(0.0)},
+			{PID: 4001, GPU: 1, Kind: "compute", Memory: ptr(int64(20 << 30)), SM: ptr(55.0), Encoder: ptr(0.0),
+				Decoder: ptr(0.0)},
 		}, r.Processes)
 		require.Equal(t, []gpu.Link{{A: 0, B: 1, Kind: "NV12"}}, r.Topology)
 	})
@@ -95,8 +101,10 @@ func TestDivided(t *testing.T) {
 		require.Nil(t, g.Utilization)
 		require.True(t, *g.MIGEnabled)
 		require.Equal(t, []gpu.MIG{
-			{Index: 0, UUID: s.GPUs[0].MIG[0].UUID, Profile: "1g.10gb", GPUInstance: 7, ComputeInstance: 0, MemoryUsed: ptr(int64(1 << 30)), MemoryTotal: ptr(int64(10 << 30))},
-			{Index: 1, UUID: s.GPUs[0].MIG[1].UUID, Profile: "3g.40gb", GPUInstance: 8, ComputeInstance: 1, MemoryUsed: ptr(int64(2 << 30)), MemoryTotal: ptr(int64(40 << 30))},
+			{Index: 0, UUID: s.GPUs[0].MIG[0].UUID, Profile: "1g.10gb", GPUInstance: 7, ComputeInstance: 0,
+				MemoryUsed: ptr(int64(1 << 30)), MemoryTotal: ptr(int64(10 << 30))},
+			{Index: 1, UUID: s.GPUs[0].MIG[1].UUID, Profile: "3g.40gb", GPUInstance: 8, ComputeInstance: 1,
+				MemoryUsed: ptr(int64(2 << 30)), MemoryTotal: ptr(int64(40 << 30))},
 		}, g.MIG)
 		require.Equal(t, []gpu.GPUProcess{
 			{PID: 6000, GPU: 0, MIG: ptr(0), Kind: "compute", Memory: ptr(int64(1 << 30))},
@@ -113,12 +121,14 @@ func TestProcessSamples(t *testing.T) {
 	each(t, func(t *testing.T, source string) {
 		g := nvmltest.A100(0)
 		now := uint64(time.Now().UnixMicro())
-		g.Samples = []nvmltest.Sample{{PID: 4000, At: now, SM: 70, Encoder: 3, Decoder: 4}, {PID: 4000, At: now - 10, SM: 10}, {PID: 4000, At: now + 5, SM: 4_000_000},
+		g.Samples = []nvmltest.Sample{{PID: 4000, At: now, SM: 70, Encoder: 3, Decoder: 4}, {PID: 4000, At: now - 10, SM: 10},
+			{PID: 4000, At: now + 5, SM: 4_000_000},
 			{PID: 4000, At: 3, SM: 99}, {PID: 77, At: now, SM: 50}}
 		f := nvmltest.New(t, nvmltest.Scenario{GPUs: []nvmltest.GPU{g}})
 		p := start(t, f, source)
 		r := p.until(func(gpu.Reading) bool { return true })
-		require.Equal(t, []gpu.GPUProcess{{PID: 4000, GPU: 0, Kind: "compute", Memory: ptr(int64(19 << 30)), SM: ptr(70.0), Encoder: ptr(3.0), Decoder: ptr(4.0)}}, r.Processes)
+		require.Equal(t, []gpu.GPUProcess{{PID: 4000, GPU: 0, Kind: "compute", Memory: ptr(int64(19 << 30)), SM: ptr(70.0),
+			Encoder: ptr(3.0), Decoder: ptr(4.0)}}, r.Processes)
 		// No newer sample comes: it does nothing any more.
 		p.until(func(r gpu.Reading) bool { return *r.Processes[0].SM == 0 })
 		// A GPU that does not tell has nothing, not 0.
@@ -180,7 +190,8 @@ func TestSlowCallHangs(t *testing.T) {
 // TestErrorsAreExplained: each whole failure has words of what to do.
 func TestErrorsAreExplained(t *testing.T) {
 	each(t, func(t *testing.T, source string) {
-		for code, words := range map[int]string{nvmltest.VersionMismatch: "reboot", nvmltest.DriverNotLoaded: "modprobe", nvmltest.NoPermission: "/dev/nvidiactl", nvmltest.Unknown: "unknown error"} {
+		for code, words := range map[int]string{nvmltest.VersionMismatch: "reboot", nvmltest.DriverNotLoaded: "modprobe",
+			nvmltest.NoPermission: "/dev/nvidiactl", nvmltest.Unknown: "unknown error"} {
 			f := nvmltest.New(t, nvmltest.Scenario{Fail: map[string]int{"nvmlInit_v2": code}})
 			r := start(t, f, source).until(func(gpu.Reading) bool { return true })
 			require.Contains(t, r.Error, words)
@@ -222,13 +233,15 @@ func TestEveryCode(t *testing.T) {
 	})
 }
 
-// TestRunaway: a library that makes its caller ask for more and more memory costs the child's life, not the host's memory.
+// TestRunaway: a library that makes its caller ask for more and more memory costs the child's life, not the host's
+// memory.
 func TestRunaway(t *testing.T) {
 	if !gonvml.Built {
 		t.Skip("this build has no NVIDIA bindings: they need cgo")
 	}
 	t.Parallel()
-	f := nvmltest.New(t, nvmltest.Scenario{GPUs: nvmltest.A100s(1), Fail: map[string]int{"nvmlDeviceGetComputeRunningProcesses_v3": 7}})
+	f := nvmltest.New(t, nvmltest.Scenario{GPUs: nvmltest.A100s(1),
+		Fail: map[string]int{"nvmlDeviceGetComputeRunningProcesses_v3": 7}})
 	p := start(t, f, "go-nvml")
 	for range p.lines {
 	}
@@ -264,7 +277,8 @@ func TestSMI(t *testing.T) {
 			for i := range want.GPUs {
 				g := &want.GPUs[i]
 				// What nvidia-smi's list does not have.
-				g.Energy, g.SlowdownTemperature, g.PCIeRx, g.PCIeTx, g.NVLinkRx, g.NVLinkTx, g.NVLinks = nil, nil, nil, nil, nil, nil, nil
+				g.Energy, g.SlowdownTemperature, g.PCIeRx, g.PCIeTx, g.NVLinkRx, g.NVLinkTx, g.NVLinks = nil, nil, nil, nil, nil,
+					nil, nil
 				if g.ECC != nil {
 					g.ECC.RemappedCorrectable, g.ECC.RemappedUncorrected, g.ECC.RemapPending, g.ECC.RemapFailed = nil, nil, nil, nil
 				}

@@ -37,7 +37,8 @@ func (d device) Number(q nvml.Query) (uint64, nvml.Return) {
 	case nvml.Energy.Function:
 		return number(d.d.GetTotalEnergyConsumption())
 	case nvml.Temperature.Function:
-		return number(d.d.GetTemperature(bindings.TemperatureSensors(q.First))) //nolint:staticcheck // the newer one is asked where this fails
+		//nolint:staticcheck // the newer one is asked where this fails
+		return number(d.d.GetTemperature(bindings.TemperatureSensors(q.First)))
 	case nvml.Slowdown.Function:
 		return number(d.d.GetTemperatureThreshold(bindings.TemperatureThresholds(q.First)))
 	case nvml.FanSpeed.Function:

@@ -24,7 +24,8 @@ func (d device) Number(q nvml.Query) (uint64, nvml.Return) {
 	case 0:
 		r = d.lib.call(q.Function, d.handle, uintptr(unsafe.Pointer(&out[0])), uintptr(unsafe.Pointer(&out[1])))
 	case 1:
-		r = d.lib.call(q.Function, d.handle, uintptr(q.First), uintptr(unsafe.Pointer(&out[0])), uintptr(unsafe.Pointer(&out[1])))
+		r = d.lib.call(q.Function, d.handle, uintptr(q.First), uintptr(unsafe.Pointer(&out[0])),
+			uintptr(unsafe.Pointer(&out[1])))
 	default:
 		r = d.lib.call(q.Function, d.handle, uintptr(q.First), uintptr(q.Second), uintptr(unsafe.Pointer(&out[0])))
 	}
@@ -115,7 +116,8 @@ func (d device) Fields(f []nvml.Field) nvml.Return {
 
 func (d device) Remapped() (nvml.Remapped, nvml.Return) {
 	v := new([4]uint32)
-	r := d.lib.call("nvmlDeviceGetRemappedRows", d.handle, uintptr(unsafe.Pointer(&v[0])), uintptr(unsafe.Pointer(&v[1])), uintptr(unsafe.Pointer(&v[2])), uintptr(unsafe.Pointer(&v[3])))
+	r := d.lib.call("nvmlDeviceGetRemappedRows", d.handle, uintptr(unsafe.Pointer(&v[0])), uintptr(unsafe.Pointer(&v[1])),
+		uintptr(unsafe.Pointer(&v[2])), uintptr(unsafe.Pointer(&v[3])))
 	return nvml.Remapped{Corrected: v[0], Uncorrected: v[1], Pending: v[2] != 0, Failed: v[3] != 0}, r
 }
 

@@ -129,7 +129,8 @@ type process struct {
 type result struct{ reading gpu.Reading }
 
 // ask opens a source and reads it each time it is woken. It ends after a failure or with ctx.
-func ask(ctx context.Context, sources []Source, wake <-chan struct{}, pace <-chan time.Duration, results chan<- result) {
+func ask(ctx context.Context, sources []Source, wake <-chan struct{}, pace <-chan time.Duration,
+	results chan<- result) {
 	src, err := open(sources)
 	if err != nil {
 		results <- result{failed("", err)}

@@ -82,7 +82,8 @@ func TestFailure(t *testing.T) {
 // The end of the input is the end, and the source is closed.
 func TestEndOfInput(t *testing.T) {
 	var closed bool
-	require.Equal(t, 0, Main(nil, strings.NewReader("every 1h\nnonsense\n"), io.Discard, io.Discard, source("a", nil, 0, &closed)))
+	require.Equal(t, 0, Main(nil, strings.NewReader("every 1h\nnonsense\n"), io.Discard, io.Discard,
+		source("a", nil, 0, &closed)))
 	require.True(t, closed)
 }
 
@@ -95,15 +96,16 @@ func TestWhichSource(t *testing.T) {
 		sources []Source
 		err     string
 	}{
-		"the first":                        {"", []Source{good, source("b", errors.New("no"), 0, nil)}, ""},
-		"the next, without a library":      {"", []Source{source("a", noLibrary, 0, nil), good}, ""},
-		"none after what the driver said":  {"", []Source{source("a", nvml.ErrMismatch, 0, nil), good}, "mismatch"},
-		"one that is not built":            {"", []Source{{Name: "a"}, good}, ""},
-		"the library rather than the tool": {"", []Source{source("a", noLibrary, 0, nil), source("b", gpu.ErrNoTool, 0, nil)}, "can't be loaded"},
-		"a wish":                           {"good", []Source{source("a", errors.New("no"), 0, nil), good}, ""},
-		"a wish that is not built":         {"a", []Source{{Name: "a"}, good}, "built without it"},
-		"an unknown wish":                  {"x", []Source{good}, "it can be good"},
-		"nothing":                          {"", nil, "without any way"},
+		"the first":                       {"", []Source{good, source("b", errors.New("no"), 0, nil)}, ""},
+		"the next, without a library":     {"", []Source{source("a", noLibrary, 0, nil), good}, ""},
+		"none after what the driver said": {"", []Source{source("a", nvml.ErrMismatch, 0, nil), good}, "mismatch"},
+		"one that is not built":           {"", []Source{{Name: "a"}, good}, ""},
+		"the library rather than the tool": {"", []Source{source("a", noLibrary, 0, nil), source("b", gpu.ErrNoTool, 0, nil)},
+			"can't be loaded"},
+		"a wish":                   {"good", []Source{source("a", errors.New("no"), 0, nil), good}, ""},
+		"a wish that is not built": {"a", []Source{{Name: "a"}, good}, "built without it"},
+		"an unknown wish":          {"x", []Source{good}, "it can be good"},
+		"nothing":                  {"", nil, "without any way"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(SourceVariable, c.want)

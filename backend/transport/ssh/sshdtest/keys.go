@@ -56,7 +56,8 @@ func NewKey(t testing.TB, kind, passphrase string) *Key {
 // it: the key's file with -cert.pub.
 func (k *Key) Certify(t testing.TB, other *Key, kind uint32, principals ...string) string {
 	t.Helper()
-	cert := &ssh.Certificate{Key: other.Public, CertType: kind, KeyId: "test", ValidPrincipals: principals, ValidBefore: ssh.CertTimeInfinity}
+	cert := &ssh.Certificate{Key: other.Public, CertType: kind, KeyId: "test", ValidPrincipals: principals,
+		ValidBefore: ssh.CertTimeInfinity}
 	if kind == ssh.UserCert {
 		cert.Permissions.Extensions = map[string]string{"permit-pty": "", "permit-port-forwarding": ""}
 	}

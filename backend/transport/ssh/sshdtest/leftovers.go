@@ -40,7 +40,8 @@ func agentsOf(home string) (out []int) {
 			continue // a zombie, or somebody else's
 		}
 		line, _ := os.ReadFile(filepath.Join(e, "cmdline"))
-		serves := slices.ContainsFunc(bytes.Split(line, []byte{0}), func(arg []byte) bool { return string(arg) == "--home="+home })
+		serves := slices.ContainsFunc(bytes.Split(line, []byte{0}),
+			func(arg []byte) bool { return string(arg) == "--home="+home })
 		if serves || strings.HasPrefix(exe, home+"/") {
 			if pid, err := strconv.Atoi(filepath.Base(e)); err == nil {
 				out = append(out, pid)

@@ -149,7 +149,8 @@ func (s *Server) config(o Options) string {
 		"ListenAddress "+s.Host, "Port "+strconv.Itoa(s.Port), "PidFile none", "UsePAM no", "StrictModes no",
 		"HostKey "+s.HostKey.File, "AuthorizedKeysFile "+filepath.Join(s.Dir, "authorized_keys"),
 		"PasswordAuthentication no", "KbdInteractiveAuthentication no", "PermitRootLogin yes", "PrintMotd no",
-		"LogLevel VERBOSE", "MaxStartups 100:30:200", "SetEnv HOME="+s.Home+" XDG_STATE_HOME="+filepath.Join(s.Home, "state")+race(),
+		"LogLevel VERBOSE", "MaxStartups 100:30:200", "SetEnv HOME="+s.Home+" XDG_STATE_HOME="+filepath.Join(s.Home,
+			"state")+race(),
 	)
 	if !o.NoSFTP {
 		lines = append(lines, "Subsystem sftp internal-sftp")
@@ -322,7 +323,8 @@ func (s *Server) KnownHosts() string {
 // with known host keys in the file given.
 func (s *Server) Stanza(alias, knownHosts string, more ...string) string {
 	lines := []string{"Host " + alias, "HostName " + s.Host, "Port " + strconv.Itoa(s.Port), "User " + s.User,
-		"IdentityFile " + s.Key.File, "IdentitiesOnly yes", "IdentityAgent none", "UserKnownHostsFile " + knownHosts, "GlobalKnownHostsFile /dev/null"}
+		"IdentityFile " + s.Key.File, "IdentitiesOnly yes", "IdentityAgent none", "UserKnownHostsFile " + knownHosts,
+		"GlobalKnownHostsFile /dev/null"}
 	return strings.Join(append(lines, more...), "\n    ") + "\n"
 }
 
