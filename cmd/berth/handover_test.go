@@ -56,7 +56,10 @@ func (c *counting) next() {
 	_, err := fmt.Fprintf(c.in, "line-%d\n", c.n)
 	require.NoError(c.t, err)
 	line, err := c.out.ReadString('\n')
-	require.NoError(c.t, err, c.stderr.String())
+	if err != nil {
+		_ = c.cmd.Wait() // it has ended; now its stderr is whole
+		c.t.Fatalf("%v: %s", err, c.stderr.String())
+	}
 	require.Equal(c.t, fmt.Sprintf("%d line-%d\n", c.n, c.n), line)
 }
 
