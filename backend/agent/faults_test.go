@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -24,8 +23,6 @@ import (
 )
 
 const nobody = 65534
-
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
 func needRoot(t *testing.T, why string) {
 	t.Helper()
