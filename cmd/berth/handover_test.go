@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -95,9 +96,23 @@ func TestDaemonHandsOver(t *testing.T) {
 	warm := w.client()
 	_, err := warm.Daemon().Info(t.Context())
 	require.NoError(t, err)
+	asking, enough := context.WithCancel(t.Context())
+	asked := make(chan error, 1)
+	go func() { // calls that come at any moment of it are answered, by the one or by the other
+		for asking.Err() == nil {
+			_, err := warm.Instances(t.Context(), api.ListOptions{})
+			if err != nil && !errors.Is(err, &api.Error{Code: api.CodeUnreachable}) { // none serves yet: it starts none
+				asked <- err
+				return
+			}
+		}
+		asked <- nil
+	}()
 	require.NoError(t, warm.Daemon().HandOver(t.Context(), version.Version{Number: "99.0.0"}))
 
 	w.ok("ls")
+	enough()
+	require.NoError(t, <-asked)
 	second := w.pid()
 	require.NotEqual(t, first, second)
 	c.next()

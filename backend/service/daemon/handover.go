@@ -27,6 +27,17 @@ func (s *Server) makeWay() {
 	})
 }
 
+// callLimit is how long calls under way at a hand-over have to end by themselves. Then those are ended that are longer,
+// or follow something; their clients begin again.
+const callLimit = 300 * time.Millisecond
+
+func (s *Server) letCallsEnd() {
+	for end := time.Now().Add(callLimit); s.ctx.Err() == nil && s.calls.Load() > 0 && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	s.endCalls()
+}
+
 // errMoved answers what comes after makeWay; clients ask the next daemon then.
 var errMoved = api.Errorf(api.CodeMoved, "this daemon has ended or made way for a newer one").WithHint("try again")
 

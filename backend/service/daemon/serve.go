@@ -95,11 +95,14 @@ type Server struct {
 	streams   *carried
 	rest      *time.Timer // gives memory back when it has been quiet for a while
 
-	// ctx is of the process and of its byte streams; serving, of all else, ends before it at a hand-over.
-	ctx, serving context.Context
-	stop, yield  context.CancelFunc
-	handedTo     atomic.Pointer[version.Version]
-	leaving      sync.Once
+	// ctx is of the process and of its byte streams. serving, of all else, ends before it at a hand-over; asked, of the
+	// calls that came before, a moment later.
+	ctx, serving, asked   context.Context
+	stop, yield, endCalls context.CancelFunc
+	calls                 atomic.Int64 // requests under way that are no byte streams
+
+	handedTo atomic.Pointer[version.Version]
+	leaving  sync.Once
 }
 
 // Serve runs the daemon until ctx ends, it is told to stop, or it has been idle long enough; one that has handed over
@@ -119,6 +122,8 @@ func Serve(ctx context.Context, cfg Config) error {
 	defer s.stop()
 	s.serving, s.yield = context.WithCancel(s.ctx)
 	defer s.yield()
+	s.asked, s.endCalls = context.WithCancel(s.ctx)
+	defer s.endCalls()
 	s.touch()
 	defer runtime.KeepAlive(collectLess())
 	s.rest = time.AfterFunc(restAfter, debug.FreeOSMemory)
@@ -220,6 +225,7 @@ func (s *Server) serve(l *net.UnixListener) (*http.Server, error) {
 	case <-s.serving.Done():
 	}
 	s.makeWay()
+	s.letCallsEnd()
 	_ = os.Remove(s.cfg.Home.Run) // stays while an agent's socket is in it
 	s.fleet.Close()
 	s.ws.Close() // ends streams of changes; unfinished operations stay in the store
@@ -277,7 +283,7 @@ func closeBackends(backends map[string]backend.Backend) {
 
 func (s *Server) touch() { s.lastAsked.Store(time.Now().UnixNano()) }
 
-// counted counts the requests under way and remembers when somebody last asked. All but byte streams end with serving.
+// counted counts the requests under way and remembers when somebody last asked. All but byte streams end with asked.
 func (s *Server) counted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.active.Add(1)
@@ -286,14 +292,19 @@ func (s *Server) counted(next http.Handler) http.Handler {
 			s.touch()
 			s.active.Add(-1)
 		}()
+		stream := r.Header.Get("Upgrade") != ""
+		if !stream {
+			s.calls.Add(1)
+			defer s.calls.Add(-1)
+		}
 		if s.serving.Err() != nil {
 			api.WriteError(w, errMoved)
 			return
 		}
-		if r.Header.Get("Upgrade") == "" {
+		if !stream {
 			ctx, cancel := context.WithCancel(r.Context())
 			defer cancel()
-			defer context.AfterFunc(s.serving, cancel)()
+			defer context.AfterFunc(s.asked, cancel)()
 			r = r.WithContext(ctx)
 		}
 		next.ServeHTTP(w, r)
