@@ -54,7 +54,7 @@ func gone(doc, dir, root string, packages map[string]bool) (out []string) {
 // standard reports whether a word after "package" is one of Go's own packages, or no name: "a package with a screen".
 func standard(name string) bool {
 	switch name {
-	case "testing", "net", "os", "time", "http", "sync", "context", "sql", "that", "with", "of":
+	case "testing", "net", "os", "time", "http", "sync", "context", "sql", "that", "with", "of", "below", "beside":
 		return true
 	}
 	return strings.Contains(name, "/") && !strings.HasPrefix(name, "backend/")
