@@ -2,7 +2,7 @@
 GO      ?= go
 BIN     ?= bin
 # A tag is the version; without one the build is a development build, which any release replaces.
-VERSION ?= $(or $(patsubst v%,%,$(shell git describe --tags --exact-match --match 'v*' 2>/dev/null)),0.1.0-dev)
+VERSION ?= $(or $(patsubst v%,%,$(shell git describe --tags --exact-match --match 'v*' 2>/dev/null)),0.2.0-dev)
 BUILT   := $(shell date -u +%Y-%m-%dT%H:%M:%SZ)
 AGENTS  := assets/agents
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64

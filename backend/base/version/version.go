@@ -11,7 +11,7 @@ import (
 
 // Set by the linker in release builds (see the Makefile); a development build keeps the defaults.
 var (
-	number = "0.1.0-dev"
+	number = "0.2.0-dev"
 	built  = "" // RFC 3339
 )
 
