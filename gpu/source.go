@@ -9,6 +9,6 @@ type Source interface {
 	// Read takes all fast figures. What has its own slow loop (PCIe, NVLink, topology, ECC) is as it was read last.
 	// A GPU that fails has its Error set; the call fails only if nothing can be read.
 	Read(ctx context.Context) (Reading, error)
-	// Close lets go of the driver.
+	// Close closes the driver.
 	Close() error
 }

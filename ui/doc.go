@@ -10,6 +10,6 @@
 // What is measured on the instances comes by a data.FigureFeed, at a pace of its own; an instance's own
 // screen follows its agent directly.
 //
-// Everything that comes from outside is cleaned where it is drawn (packages text and draw). Before
+// Everything that comes from outside is cleaned where it is drawn (packages plaintext and draw). Before
 // bubbletea is imported, package noquery must have been initialised: see there.
 package ui

@@ -9,6 +9,8 @@
 //	system     clock and host keys
 //	boot       how the agent comes back after a reboot
 //
+// A new feature is a package and a line in that list; the executor of the queue will be backend/agent/job.
+//
 // Package part says what a part is and what it gets; server runs the parts. Shared below them: login (the environment
 // of the user's login shell), root (what needs root), process (what outlives the agent, and sets of processes), shim
 // (what holds a terminal on such a process), embedded (programs that a release carries). supervise keeps the agent of a

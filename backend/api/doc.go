@@ -2,7 +2,7 @@
 // that Berth has, both on 0600 unix sockets.
 //
 //   - The workspace (served by the daemon): the fleet, its operations, events and questions.
-//   - The agent (on each instance): info, exec, terminals. The daemon serves an instance's agent
+//   - The agent (on each instance): what its parts serve, as exec and terminals. The daemon serves an instance's agent
 //     below /v1/instances/NAME/agent/, and a client of the workspace makes one of it.
 //
 // Calls are JSON, event streams are NDJSON (one document a line), byte streams are frames of

@@ -284,7 +284,7 @@ type AdoptRequest struct {
 	RequestID string            `json:"request_id,omitempty"` // as in CreateRequest
 }
 
-// SetupRequest asks to set up an instance: to go on with the set-up that failed, to let go of it, to apply
+// SetupRequest asks to set up an instance: to go on with the set-up that failed, to forget that one, to apply
 // profiles, or to run a script once.
 type SetupRequest struct {
 	Resume   bool     `json:"resume,omitempty"`

@@ -335,7 +335,7 @@ func (h *History) write(i int, at int64, value func(cell int) (mean, max float64
 	}
 }
 
-// Close writes what is under way and lets go of the file.
+// Close writes what is under way and closes the file.
 func (h *History) Close() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

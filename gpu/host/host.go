@@ -47,7 +47,7 @@ func New(o Options) *Reader {
 // Host measures processors, memory, network and block devices. Shares and rates are means since the call before.
 func (r *Reader) Host() gpu.Host { return r.host() }
 
-// Close lets go of open files. Questions to file systems that hang go on until the kernel ends them.
+// Close closes open files. Questions to file systems that hang go on until the kernel ends them.
 func (r *Reader) Close() { r.os.close() }
 
 // rate is what a counter grew by in a second; nil where it went backwards: it was reset, or wrapped, and

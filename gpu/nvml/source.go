@@ -126,7 +126,7 @@ func (s *Source) Read(ctx context.Context) (gpu.Reading, error) {
 	return out, nil
 }
 
-// Close ends the goroutines and lets go of the driver. If one hangs in the driver it stays: only the
+// Close ends the goroutines and closes the driver. If one hangs in the driver it stays: only the
 // process's end gets rid of it.
 func (s *Source) Close() error {
 	s.cancel()

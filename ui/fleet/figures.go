@@ -77,7 +77,7 @@ func (f *Fleet) sortLive() {
 	for i, k := range keys {
 		f.rows[i] = k.r
 	}
-	clear(keys) // let go of what may be gone soon
+	clear(keys) // so that what has gone can be freed
 	f.byKey = keys
 }
 

@@ -75,7 +75,7 @@ func (f *Fleet) merge(fresh []*data.Row) {
 			out = append(out, r)
 		}
 		out = append(out, in...)
-		clear(f.rows) // let go of what is gone
+		clear(f.rows) // so that what has gone can be freed
 		f.rows, f.spare = out, f.rows
 	})
 }

@@ -1,4 +1,4 @@
-// Package tty opens terminal devices.
+// Package tty opens terminal devices. What a terminal shows is held by package shim.
 package tty
 
 import (

@@ -1,2 +1,2 @@
-// Package flock waits for the lock of a file, which the kernel lets go of with the process that holds it.
+// Package flock waits for the lock of a file, which the kernel releases when the process that holds it ends.
 package flock

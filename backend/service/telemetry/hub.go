@@ -167,7 +167,7 @@ func (h *Hub) begin() {
 		defer close(done)
 		defer cancel()
 		if before != nil {
-			<-before // it was told to end, and lets go of what it follows
+			<-before // it was told to end, and closes what it follows
 		}
 		h.follow(h.o.Workspace.Background(ctx))
 	})

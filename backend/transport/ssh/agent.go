@@ -144,7 +144,7 @@ func (c *Conn) dialHanded(ctx context.Context) net.Conn {
 // ensureLater does the work of EnsureAgent in the background.
 func (c *Conn) ensureLater() {
 	c.wg.Go(func() {
-		select { // what the connection was made for comes first
+		select { // the caller's own requests go first on a new connection
 		case <-time.After(checkDelay):
 		case <-c.ctx.Done():
 			return
@@ -227,7 +227,7 @@ func (c *Conn) checkLater() {
 		return
 	}
 	c.wg.Go(func() {
-		// What the connection was made for comes first.
+		// The caller's own requests go first on a new connection.
 		select {
 		case <-time.After(settleDelay):
 		case <-c.ctx.Done():

@@ -147,7 +147,7 @@ type dialled struct {
 	release func()
 }
 
-// Close closes the stream and lets go of the connection.
+// Close closes the stream and releases the connection.
 func (d *dialled) Close() error {
 	err := d.Conn.Close()
 	d.once.Do(d.release)

@@ -185,7 +185,7 @@ func failure(err error) State {
 	return State{Phase: Lost, Reason: err.Error()}
 }
 
-// Drop lets go of an instance: its line is not kept up any longer, and what was typed for it is
+// Drop forgets an instance: its line is not kept up any longer, and what was typed for it is
 // forgotten once no other instance uses the target.
 func (m *Manager) Drop(key string) {
 	m.mu.Lock()
