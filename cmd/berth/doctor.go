@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/backend/api"
+	"berth/backend/base/version"
 	"berth/backend/machine/profile"
 	"berth/backend/service/daemon"
 	"berth/gpu"
@@ -37,14 +38,25 @@ func (a *app) doctorCmd() *cobra.Command {
 	return cmd
 }
 
+// daemonCheck says which daemon serves. One that is older than this program does so while it is in use.
+func daemonCheck(i *api.Info) api.Check {
+	c := api.Check{Area: "daemon", Name: "daemon", Status: "ok",
+		Message: fmt.Sprintf("pid %d, version %s, log %s", i.PID, i.Version, i.LogPath)}
+	if own := version.Current(); own.Newer(version.Version{Number: i.Version, Built: i.Built}) {
+		c.Status = "warn"
+		c.Message += "; this program is " + own.Number + ", and the daemon stays until nothing goes through it"
+		c.Fix = "berth daemon stop ends it and what goes through it; operations go on"
+	}
+	return c
+}
+
 func (a *app) doctor(ctx context.Context) error {
 	checks := a.localChecks(ctx)
 	c, err := a.client()
 	if err == nil {
 		var info api.Info
 		if info, err = c.Daemon().Info(ctx); err == nil {
-			checks = append(checks, api.Check{Area: "daemon", Name: "daemon", Status: "ok",
-				Message: fmt.Sprintf("pid %d, version %s, log %s", info.PID, info.Version, info.LogPath)})
+			checks = append(checks, daemonCheck(&info))
 			for _, d := range daemon.FindDraining(a.home) {
 				checks = append(checks, api.Check{Area: "daemon", Name: "older daemon", Status: "info",
 					Message: fmt.Sprintf("pid %d, version %s, has made way at %s; it carries what ran then to its end (byte streams: %d)",

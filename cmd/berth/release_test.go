@@ -14,6 +14,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"berth/backend/api"
+	"berth/backend/base/version"
 )
 
 // TestReleaseBuildsKnowTheirVersion builds with the flags that `make dist` builds with. The linker says nothing where
@@ -103,4 +106,17 @@ func stringVariables(t *testing.T, path string) (names []string) {
 		}
 	}
 	return names
+}
+
+// TestDoctorSaysThatAnOlderDaemonServes: a newer program uses an older daemon while something goes through it.
+func TestDoctorSaysThatAnOlderDaemonServes(t *testing.T) {
+	own := version.Current()
+	c := daemonCheck(&api.Info{PID: 12, Version: own.Number, Built: own.Built, LogPath: "/log"})
+	require.Equal(t, api.Check{Area: "daemon", Name: "daemon", Status: "ok",
+		Message: "pid 12, version " + own.Number + ", log /log"}, c)
+	c = daemonCheck(&api.Info{PID: 12, Version: "0.0.9", LogPath: "/log"})
+	require.Equal(t, "warn", c.Status)
+	require.Contains(t, c.Message, own.Number)
+	require.NotEmpty(t, c.Fix)
+	require.Equal(t, "ok", daemonCheck(&api.Info{Version: "99.0.0"}).Status)
 }
