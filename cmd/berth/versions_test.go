@@ -310,6 +310,28 @@ func TestVersions(t *testing.T) {
 	eventually(t, "it ends with its last stream", func() bool { return syscall.Kill(pid, 0) != nil })
 	took("a daemon handed over")
 
+	// An old daemon and newer agents, as of a colleague who came first: the store is of a version that it knows.
+	newer.ok("daemon", "stop")
+	eventually(t, "it ends", func() bool { return syscall.Kill(next, 0) != nil })
+	for _, name := range names {
+		require.Equal(t, result{"out\n", "", 5}, old.run("exec", name, "--", "sh", "-c", "echo out; exit 5"))
+	}
+	last, v := old.daemonIs()
+	require.Equal(t, oldVersion, v)
+	eventually(t, "the older daemon is replaced", func() bool {
+		newer.ok("ls")
+		next, _ = newer.daemonIs()
+		return next != last
+	})
+	for _, name := range names {
+		require.Equal(t, "out\n", newer.ok("exec", name, "--", "echo", "out"))
+		eventually(t, "an older daemon replaced no newer agent", func() bool {
+			a := newer.show(name).Agent
+			return a != nil && a.Version == newerVersion
+		})
+	}
+	took("an old daemon used newer agents")
+
 	// An old program that would have to start a daemon over a newer store.
 	newer.ok("daemon", "stop")
 	eventually(t, "it ends", func() bool { return syscall.Kill(next, 0) != nil })
