@@ -52,14 +52,17 @@ func (t *transport) openStreamOnce(ctx context.Context, path string, req any) (*
 	if err != nil {
 		return nil, callError(ctx, err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	wctx, answered, cancel := t.watched(ctx)
+	defer cancel()
+	stop := context.AfterFunc(wctx, func() { _ = conn.Close() })
 	s, err := upgrade(conn, path, t.caller, req)
+	answered()
 	if !stop() && err == nil {
-		err = ctx.Err()
+		err = wctx.Err()
 	}
 	if err != nil {
 		_ = conn.Close()
-		return nil, callError(ctx, err)
+		return nil, callError(wctx, err)
 	}
 	return s, nil
 }

@@ -35,6 +35,7 @@ type transport struct {
 	dial   Dialer
 	caller string // the value of CallerHeader
 	http   *http.Client
+	watch  *watch // nil: calls that are not answered are waited for
 }
 
 func newTransport(dial Dialer, caller CallerDocument) *transport {
@@ -112,14 +113,14 @@ func (t *transport) openOnce(ctx context.Context, method, path string, body any)
 	if err != nil {
 		return nil, err
 	}
-	res, err := t.http.Do(req)
-	if err != nil && method == http.MethodGet && ctx.Err() == nil && !errors.As(err, new(*Error)) {
-		// Whoever was asked has ended meanwhile; Dial finds the next one, and to ask again does no harm.
-		res, err = t.http.Do(req)
-	}
+	wctx, answered, cancel := t.watched(ctx)
+	res, err := t.do(req.WithContext(wctx))
+	answered()
 	if err != nil {
-		return nil, callError(ctx, err)
+		defer cancel()
+		return nil, callError(wctx, err)
 	}
+	res.Body = watchedBody{res.Body, cancel}
 	if res.StatusCode/100 != 2 {
 		defer res.Body.Close()
 		return nil, readError(res)
@@ -131,10 +132,19 @@ func (t *transport) openOnce(ctx context.Context, method, path string, body any)
 	return res, nil
 }
 
+func (t *transport) do(req *http.Request) (*http.Response, error) {
+	res, err := t.http.Do(req)
+	if err != nil && req.Method == http.MethodGet && req.Context().Err() == nil && !errors.As(err, new(*Error)) {
+		// Whoever was asked has ended meanwhile; Dial finds the next one, and to ask again does no harm.
+		res, err = t.http.Do(req)
+	}
+	return res, err
+}
+
 // callError turns a transport error into an *Error, keeping one that dialling returned.
 func callError(ctx context.Context, err error) error {
 	var e *Error
-	if errors.As(err, &e) {
+	if errors.As(err, &e) || errors.As(context.Cause(ctx), &e) {
 		return e
 	}
 	if ctx.Err() != nil {

@@ -17,6 +17,8 @@ type WorkspaceClient struct {
 	Env map[string]string
 	// Answer, if set, answers the questions that the calls cause.
 	Answer func(ctx context.Context, q Question) (Answer, error)
+	// Silent, if set, makes the error of a call to a daemon that runs and does not answer anything.
+	Silent func() error
 
 	once sync.Once
 	id   string
@@ -27,6 +29,10 @@ func (c *WorkspaceClient) transport() *transport {
 	c.once.Do(func() {
 		c.id = clientID()
 		c.t = newTransport(c.Dial, CallerDocument{ClientID: c.id, Interactive: c.Answer != nil, Env: c.Env})
+		c.t.watch = &watch{after: silentAfter, within: aliveWithin, silent: c.Silent}
+		if c.Silent == nil {
+			c.t.watch.silent = func() error { return Errorf(CodeUnreachable, "Berth's service does not answer") }
+		}
 	})
 	return c.t
 }

@@ -228,7 +228,8 @@ func (a *app) warn(text string) bool {
 func (a *app) newClient(answer func(context.Context, api.Question) (api.Answer, error)) *api.WorkspaceClient {
 	connector := &daemon.Connector{Home: a.home, Args: []string{"daemon", "run"}, Service: a.conf.Service(),
 		Warn: a.warn}
-	return &api.WorkspaceClient{Dial: connector.Dial, Env: callerEnv(os.Environ()), Answer: answer}
+	return &api.WorkspaceClient{Dial: connector.Dial, Env: callerEnv(os.Environ()), Answer: answer,
+		Silent: connector.Silent}
 }
 
 // existing returns a client of a daemon that runs already; it starts none.
@@ -237,7 +238,8 @@ func (a *app) existing() (*api.WorkspaceClient, error) {
 		return nil, err
 	}
 	connector := &daemon.Connector{Home: a.home, Existing: true}
-	return &api.WorkspaceClient{Dial: func(ctx context.Context) (net.Conn, error) { return connector.Dial(ctx) }}, nil
+	return &api.WorkspaceClient{Dial: func(ctx context.Context) (net.Conn, error) { return connector.Dial(ctx) },
+		Silent: connector.Silent}, nil
 }
 
 // callerEnv picks the variables that work done for this caller may need.

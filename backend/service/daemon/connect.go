@@ -135,6 +135,12 @@ func (c *Connector) replaceOlder(ctx context.Context) (bool, error) {
 	return true, c.awaitGone(ctx, n.PID)
 }
 
+// Silent is the error of a call to a daemon that does not answer.
+func (c *Connector) Silent() error {
+	n, _ := readNote(c.Home)
+	return noAnswer(n.PID)
+}
+
 // noAnswer says that a daemon that runs does not answer: it was stopped, or hangs.
 func noAnswer(pid int) error {
 	return api.Errorf(api.CodeUnreachable, "the daemon of this home (pid %d) does not answer", pid).

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -114,6 +115,17 @@ func (s *Server) splice(w http.ResponseWriter, r *http.Request, agent net.Conn, 
 	if _, err := agent.Write(head); err != nil {
 		return
 	}
+	first, fail := firstAnswer(agent)
+	if fail != nil {
+		// The client's connection is no longer the server's.
+		doc, _ := json.Marshal(api.ErrorDocument{Error: fail}) // strings: it can't fail
+		fmt.Fprintf(client, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+			fail.Code.HTTPStatus(), http.StatusText(fail.Code.HTTPStatus()), len(doc), doc)
+		return
+	}
+	if _, err := client.Write(first); err != nil {
+		return
+	}
 	var up sync.WaitGroup
 	up.Go(func() {
 		// The agent may end the stream while input is still on its way: a failed write to it means
@@ -125,6 +137,25 @@ func (s *Server) splice(w http.ResponseWriter, r *http.Request, agent net.Conn, 
 	_ = pass(client, agent) // either side's end is the stream's
 	closeBoth()
 	up.Wait()
+}
+
+// firstWordWithin is how long an agent may take to say the first word on a stream. It says it before it does anything: one
+// that does not was stopped, or hangs. A slow line has brought the connection up already.
+const firstWordWithin = time.Minute
+
+// firstAnswer returns the first bytes of an agent's answer.
+func firstAnswer(agent net.Conn) ([]byte, *api.Error) {
+	late := time.AfterFunc(firstWordWithin, func() { _ = agent.Close() })
+	b := make([]byte, 4<<10)
+	n, err := agent.Read(b)
+	switch {
+	case !late.Stop() && n == 0:
+		return nil, api.Errorf(api.CodeUnreachable, "the agent has taken the connection and said nothing for %s", firstWordWithin).
+			WithHint("it hangs or was stopped: berth restart starts the instance again")
+	case n == 0:
+		return nil, api.Errorf(api.CodeUnreachable, "the agent closed the connection: %w", err)
+	}
+	return b[:n], nil
 }
 
 // pass copies until an end. The connections' own ReadFrom would use small buffers, so it is hidden.
