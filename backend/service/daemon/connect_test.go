@@ -228,3 +228,21 @@ func TestFrozenDaemonIsSaid(t *testing.T) {
 	_, err = other.Dial(within(t))
 	require.ErrorIs(t, err, &api.Error{Code: api.CodeUnreachable})
 }
+
+// TestARemovedSocketIsMadeAgain removes the socket of a daemon that serves, as cleaners of /tmp do.
+func TestARemovedSocketIsMadeAgain(t *testing.T) {
+	for name, remove := range map[string]func(h paths.Home) error{
+		"the socket":  func(h paths.Home) error { return os.Remove(h.DaemonSocket()) },
+		"its folder":  func(h paths.Home) error { return os.RemoveAll(filepath.Dir(h.DaemonSocket())) },
+		"it is there": func(paths.Home) error { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := connector(t)
+			pid := dialled(t, c)
+			require.NoError(t, remove(c.Home))
+			require.Equal(t, pid, dialled(t, &Connector{Home: c.Home, Args: c.Args, Limit: c.Limit}))
+			_, err := os.Stat(notePath(c.Home))
+			require.NoError(t, err)
+		})
+	}
+}

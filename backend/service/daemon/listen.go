@@ -21,6 +21,9 @@ const maxSocketPath = 103
 // lockLimit is how long a daemon waits for the one before it to end.
 const lockLimit = 15 * time.Second
 
+// soonUp is how long a daemon that starts or ends may have no socket.
+const soonUp = time.Second
+
 // lock takes the home's daemon lock for the life of the process. Where another daemon answers it
 // fails at once; one that is ending is waited for.
 func lock(ctx context.Context, h paths.Home) (*os.File, error) {
@@ -30,8 +33,13 @@ func lock(ctx context.Context, h paths.Home) (*os.File, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, lockLimit)
 	defer cancel()
+	told := false
+	began := time.Now()
 	for {
 		err := flock.Try(f)
+		if err == nil {
+			err = signLock(f)
+		}
 		if err == nil {
 			return f, nil
 		}
@@ -43,6 +51,10 @@ func lock(ctx context.Context, h paths.Home) (*os.File, error) {
 			_ = c.Close()
 			_ = f.Close()
 			return nil, errRunning
+		}
+		if !told && time.Since(began) > soonUp {
+			askForSocket(f)
+			told = true
 		}
 		select {
 		case <-ctx.Done():

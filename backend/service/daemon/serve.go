@@ -101,8 +101,9 @@ type Server struct {
 	stop, yield, endCalls context.CancelFunc
 	calls                 atomic.Int64 // requests under way that are no byte streams
 
-	handedTo atomic.Pointer[version.Version]
-	leaving  sync.Once
+	handedTo   atomic.Pointer[version.Version]
+	socketGone <-chan os.Signal
+	leaving    sync.Once
 }
 
 // Serve runs the daemon until ctx ends, it is told to stop, or it has been idle long enough; one that has handed over
@@ -112,12 +113,13 @@ func Serve(ctx context.Context, cfg Config) error {
 	if err := h.Prepare(); err != nil {
 		return storeError(err, h)
 	}
+	socketGone := onSignal()
 	lk, err := lock(ctx, h)
 	if err != nil {
 		return err
 	}
 	s := &Server{cfg: cfg, questions: newQuestions(), started: time.Now(), actor: username(),
-		failed: map[string]error{}, streams: newCarried()}
+		failed: map[string]error{}, streams: newCarried(), socketGone: socketGone}
 	s.ctx, s.stop = context.WithCancel(ctx)
 	defer s.stop()
 	s.serving, s.yield = context.WithCancel(s.ctx)
@@ -209,9 +211,7 @@ func (s *Server) serve(l *net.UnixListener) (*http.Server, error) {
 		return nil, err
 	}
 	served := make(chan error, 1)
-	go func() {
-		served <- srv.Serve(ownOnly{l, func(uid int) { log.Warn("refused a connection of another user", "uid", uid) }})
-	}()
+	go func() { served <- srv.Serve(s.guarded(l)) }()
 	var wg sync.WaitGroup
 	wg.Go(func() { s.ws.Reconciler.Run(s.serving) })
 	wg.Go(func() { s.endWhenIdle(s.serving) })
@@ -220,9 +220,15 @@ func (s *Server) serve(l *net.UnixListener) (*http.Server, error) {
 		s.cfg.Ready()
 	}
 	var err error
-	select {
-	case err = <-served:
-	case <-s.serving.Done():
+	for serving := true; serving; {
+		select {
+		case err = <-served:
+			serving = false
+		case <-s.serving.Done():
+			serving = false
+		case <-s.socketGone:
+			s.relisten(srv)
+		}
 	}
 	s.makeWay()
 	s.letCallsEnd()
