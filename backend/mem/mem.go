@@ -31,6 +31,15 @@ type Backend struct {
 	Quiet bool
 	// Edition is that of the images. A machine has what it was planned with in its Data.
 	Edition string
+	// Now is the clock by which machines and snapshots have their times; nil: time.Now.
+	Now func() time.Time
+	// Me is who it acts for, and whose machines are; empty: "me".
+	Me string
+	// As is what it says of itself; nil: its own, with all that it can do.
+	As *backend.Info
+	// Offers and Pictures are what it makes machines of; nil: a few.
+	Offers   []api.Size
+	Pictures []api.Image
 
 	mu       sync.Mutex
 	n        int
@@ -57,7 +66,12 @@ func (b *Backend) Add(ms ...backend.Machine) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, m := range ms {
-		b.machines[m.ID] = &machine{m: m}
+		have := b.machines[m.ID]
+		if have == nil {
+			have = &machine{}
+			b.machines[m.ID] = have
+		}
+		have.m, have.until = m, time.Time{}
 		if n, err := strconv.Atoi(strings.TrimPrefix(m.ID, "m-")); err == nil {
 			b.n = max(b.n, n)
 		}
@@ -88,12 +102,27 @@ func (b *Backend) Put(s api.State) {
 	}
 }
 
+func (b *Backend) now() time.Time {
+	if b.Now == nil {
+		return time.Now().UTC()
+	}
+	return b.Now().UTC()
+}
+
+func (b *Backend) me() string {
+	if b.Me == "" {
+		return "me"
+	}
+	return b.Me
+}
+
 // Info implements backend.Backend.
 func (b *Backend) Info() backend.Info {
-	return backend.Info{Name: "mem", Title: "In memory", QuietRestart: b.Quiet,
-		Capabilities: api.Capabilities{Create: true, Start: true, Stop: true, Restart: true, Delete: true,
-			Console: true, Exec: true, List: true, Regions: true, Disk: true, SSH: true, Subnets: true, Profiles: true,
-			Snapshots: true, Clone: true, Build: true}}
+	if b.As != nil {
+		return *b.As
+	}
+	return backend.Info{Name: "mem", Title: "In memory", QuietRestart: b.Quiet, Capabilities: api.Capabilities{Create: true, Start: true, Stop: true, Restart: true, Delete: true,
+		Console: true, Exec: true, List: true, Regions: true, Disk: true, SSH: true, Subnets: true, Profiles: true, Snapshots: true, Clone: true, Build: true}}
 }
 
 func (b *Backend) do(ctx context.Context, method string, f func() error) error {
@@ -139,22 +168,27 @@ func (b *Backend) pass(m *machine, through, to api.State) {
 
 // Whoami implements backend.Backend.
 func (b *Backend) Whoami(ctx context.Context) (string, error) {
-	return "me", b.do(ctx, "Whoami", func() error { return nil })
+	return b.me(), b.do(ctx, "Whoami", func() error { return nil })
 }
 
 // Sizes implements backend.Backend.
 func (b *Backend) Sizes(ctx context.Context) ([]api.Size, error) {
+	if b.Offers != nil {
+		return slices.Clone(b.Offers), b.do(ctx, "Sizes", func() error { return nil })
+	}
 	price, big := 0.5, 4.0
 	return []api.Size{
 		{Name: "small", Backend: "mem", VCPUs: 2, MemoryBytes: 8 << 30, PriceUSD: &price, Default: true},
-		{Name: "gpu", Backend: "mem", VCPUs: 8, MemoryBytes: 64 << 30, GPUs: []api.GPU{{Name: "A100", MemoryBytes: 40 << 30}},
-			PriceUSD: &big},
+		{Name: "gpu", Backend: "mem", VCPUs: 8, MemoryBytes: 64 << 30, GPUs: []api.GPU{{Name: "A100", MemoryBytes: 40 << 30}}, PriceUSD: &big},
 	}, b.do(ctx, "Sizes", func() error { return nil })
 }
 
 // Images implements backend.Backend.
 func (b *Backend) Images(ctx context.Context) ([]api.Image, error) {
 	out := []api.Image{{Name: "base", Backend: "mem", Default: true}}
+	if b.Pictures != nil {
+		out = slices.Clone(b.Pictures)
+	}
 	err := b.do(ctx, "Images", func() error {
 		out = append(out, b.images...)
 		return nil
@@ -174,9 +208,8 @@ func (b *Backend) Create(ctx context.Context, s backend.Spec) (out backend.Machi
 		b.n++
 		b.calls["made"]++
 		m := &machine{m: backend.Machine{ID: fmt.Sprintf("m-%d", b.n), Name: s.Name, Token: s.Token, Size: s.Size,
-			Image: s.Image, Owner: "me", AssignedTo: s.AssignTo,
-			SSHEnabled: s.SSH, Tags: s.Tags, Capabilities: b.Info().Capabilities, CreatedAt: time.Now().UTC(), Line: b.Line,
-			Data: s.Plan}}
+			Image: s.Image, Owner: b.me(), AssignedTo: s.AssignTo, SSHEnabled: s.SSH, Tags: s.Tags,
+			Capabilities: b.Info().Capabilities, CreatedAt: b.now(), Line: b.Line, Data: s.Plan}}
 		b.machines[m.m.ID] = m
 		b.pass(m, api.StateCreating, api.StateRunning)
 		out = m.m
@@ -187,8 +220,11 @@ func (b *Backend) Create(ctx context.Context, s backend.Spec) (out backend.Machi
 
 // find returns the machine of ref. b.mu must be held.
 func (b *Backend) find(ref backend.Ref) (*machine, error) {
+	if m := b.machines[ref.ID]; m != nil {
+		return m, nil
+	}
 	for _, m := range b.machines {
-		if m.m.ID == ref.ID || (ref.ID == "" && ref.Token != "" && m.m.Token == ref.Token) {
+		if ref.ID == "" && ref.Token != "" && m.m.Token == ref.Token {
 			return m, nil
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
-	"time"
 
 	"berth/backend"
 	"berth/backend/api"
@@ -61,6 +60,15 @@ func (b *Backend) Seal(ctx context.Context, ref backend.Ref) error {
 	return b.change(ctx, "Seal", ref, func(*machine) {})
 }
 
+// Keep makes these the snapshots of a machine, as a provider has them that was there before.
+func Keep(b *Backend, id string, list ...api.Snapshot) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if m := b.machines[id]; m != nil {
+		m.snapshots = slices.Clone(list)
+	}
+}
+
 // Snapshots implements backend.Snapshotter.
 func (b *Backend) Snapshots(ctx context.Context, ref backend.Ref) (out []api.Snapshot, err error) {
 	err = b.change(ctx, "Snapshots", ref, func(m *machine) { out = slices.Clone(m.snapshots) })
@@ -77,14 +85,34 @@ func (b *Backend) Snapshot(ctx context.Context, ref backend.Ref, name string) er
 		if slices.ContainsFunc(m.snapshots, func(s api.Snapshot) bool { return s.Name == name }) {
 			return api.Errorf(api.CodeConflict, "there is a snapshot %q", name)
 		}
-		m.snapshots = append(m.snapshots, api.Snapshot{Name: name, CreatedAt: time.Now().UTC()})
+		// Of a machine that runs the memory is kept as well.
+		m.snapshots = append(m.snapshots, api.Snapshot{Name: name, CreatedAt: b.now(), Memory: m.m.State == api.StateRunning})
+		m.current(name)
 		return nil
 	})
 }
 
-// Restore implements backend.Snapshotter.
-func (b *Backend) Restore(ctx context.Context, ref backend.Ref, _ string) error {
-	return b.change(ctx, "Restore", ref, func(m *machine) { b.pass(m, api.StateRestarting, m.m.State) })
+// current makes a snapshot the one that the machine's disk goes on from.
+func (m *machine) current(name string) (s *api.Snapshot) {
+	for i := range m.snapshots {
+		if m.snapshots[i].Current = m.snapshots[i].Name == name; m.snapshots[i].Current {
+			s = &m.snapshots[i]
+		}
+	}
+	return s
+}
+
+// Restore implements backend.Snapshotter. A machine whose memory was kept runs afterwards, another one is stopped.
+func (b *Backend) Restore(ctx context.Context, ref backend.Ref, name string) error {
+	return b.change(ctx, "Restore", ref, func(m *machine) {
+		next := m.m.State
+		if s := m.current(name); s != nil && s.Memory {
+			next = api.StateRunning
+		} else if s != nil {
+			next = api.StateStopped
+		}
+		b.pass(m, api.StateRestarting, next)
+	})
 }
 
 // DeleteSnapshot implements backend.Snapshotter.
