@@ -44,6 +44,7 @@ type Backend struct {
 	mu       sync.Mutex
 	n        int
 	machines map[string]*machine
+	passing  map[string]*machine // those in a passing state
 	calls    map[string]int
 	images   []api.Image // that were built
 	left     []backend.Leftover
@@ -57,7 +58,9 @@ type machine struct {
 }
 
 // New returns an empty provider.
-func New() *Backend { return &Backend{machines: map[string]*machine{}, calls: map[string]int{}} }
+func New() *Backend {
+	return &Backend{machines: map[string]*machine{}, passing: map[string]*machine{}, calls: map[string]int{}}
+}
 
 var _ backend.Backend = (*Backend)(nil)
 
@@ -71,7 +74,8 @@ func (b *Backend) Add(ms ...backend.Machine) {
 			have = &machine{}
 			b.machines[m.ID] = have
 		}
-		have.m, have.until = m, time.Time{}
+		have.m = m
+		delete(b.passing, m.ID)
 		if n, err := strconv.Atoi(strings.TrimPrefix(m.ID, "m-")); err == nil {
 			b.n = max(b.n, n)
 		}
@@ -98,8 +102,9 @@ func (b *Backend) Put(s api.State) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, m := range b.machines {
-		m.m.State, m.until = s, time.Time{}
+		m.m.State = s
 	}
+	clear(b.passing)
 }
 
 func (b *Backend) now() time.Time {
@@ -150,19 +155,22 @@ func (b *Backend) do(ctx context.Context, method string, f func() error) error {
 // advance ends the passing states whose time has come. b.mu must be held.
 func (b *Backend) advance() {
 	now := time.Now()
-	for id, m := range b.machines {
-		if !m.until.IsZero() && !now.Before(m.until) {
-			if m.next == "" {
-				delete(b.machines, id)
-				continue
-			}
-			m.m.State, m.until = m.next, time.Time{}
+	for id, m := range b.passing {
+		if now.Before(m.until) {
+			continue
 		}
+		delete(b.passing, id)
+		if m.next == "" {
+			delete(b.machines, id)
+			continue
+		}
+		m.m.State = m.next
 	}
 }
 
 func (b *Backend) pass(m *machine, through, to api.State) {
 	m.m.State, m.next, m.until = through, to, time.Now().Add(b.Delay)
+	b.passing[m.m.ID] = m
 	b.advance()
 }
 
