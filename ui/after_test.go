@@ -70,7 +70,7 @@ func TestShellWhenReadyIsAChoiceThatIsRemembered(t *testing.T) {
 	d.Press("esc", "n")
 	require.Contains(t, d.Screen(), "○ not opened by itself")
 	require.NotContains(t, d.Screen(), "&& berth ssh")
-	d.Press("tab", "right")
+	d.Press("tab", "left")
 	require.Contains(t, d.Screen(), "○ not opened by itself", "a cloud takes its time")
 	d.Press("up", "up", "up", " ")
 	require.Contains(t, d.Screen(), "--backend ec2")

@@ -4,11 +4,13 @@ import (
 	"context"
 	"os"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/creack/pty"
 
+	"berth/backend/api"
 	"berth/ui"
 	"berth/ui/uitest"
 )
@@ -68,11 +70,54 @@ func BenchmarkFirstFrame(b *testing.B) {
 	}
 }
 
+// changing is a workspace with changes in its stream that no service has to make: what is measured is the dashboard.
+type changing struct {
+	*uitest.Workspace
+	more chan api.Instance
+}
+
+// Watch implements screen.Workspace.
+func (c changing) Watch(ctx context.Context, each func(api.Change) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var mu sync.Mutex
+	one := func(ch api.Change) error {
+		mu.Lock()
+		defer mu.Unlock()
+		return each(ch)
+	}
+	first := make(chan struct{})
+	go func() {
+		select {
+		case <-first: // the whole fleet comes before what changes
+		case <-ctx.Done():
+			return
+		}
+		for {
+			select {
+			case in := <-c.more:
+				if one(api.Change{Instance: &in}) != nil {
+					cancel()
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return c.Workspace.Watch(ctx, func(ch api.Change) error {
+		if ch.Complete {
+			defer close(first)
+		}
+		return one(ch)
+	})
+}
+
 // BenchmarkKeyToScreen presses keys on a real terminal while 1,000 of 10,000 instances change each
 // second, and reports how long it takes until something is drawn.
 func BenchmarkKeyToScreen(b *testing.B) {
 	list := uitest.Many(time.Now(), 10_000)
-	ws := uitest.New(nil, list...)
+	ws := changing{uitest.New(nil, list...), make(chan api.Instance)}
 	ptm, tty, seen := ptyFor(b, 60, 200)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 2)
@@ -92,7 +137,10 @@ func BenchmarkKeyToScreen(b *testing.B) {
 			for k := range 10 {
 				in := list[(i+k)*37%len(list)]
 				in.StateSince = time.Now()
-				ws.Put(in)
+				select {
+				case ws.more <- in:
+				case <-ctx.Done():
+				}
 			}
 		}
 	}()

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/cryptotest"
 	"time"
 
 	"github.com/charmbracelet/x/ansi"
@@ -33,6 +34,7 @@ func TestGolden(t *testing.T) {
 		t.Run(sc.Name, func(t *testing.T) {
 			var b strings.Builder
 			for _, z := range goldenSizes {
+				cryptotest.SetGlobalRandom(t, 1) // the ids of what is made
 				d := sc.Open(uitest.Options{Width: z[0], Height: z[1], Look: uitest.Plain})
 				fits(t, d.M.View(), z[0], z[1])
 				fmt.Fprintf(&b, "=== %dx%d\n", z[0], z[1])

@@ -112,7 +112,7 @@ func (c *console) ends() error {
 
 func TestRunOnARealTerminal(t *testing.T) {
 	ws := uitest.New(nil, uitest.Small(time.Now())...)
-	c := open(t, ws, utf8Env, ui.Config{Mouse: true})
+	c := open(t, ws, utf8Env, ui.Config{Mouse: true, Defaults: ui.Defaults{Backend: "local"}})
 	c.sees("\x1b]11;?") // the terminal is asked for its colour, and never answers
 	c.sees("notebook")
 	c.types("jj")
@@ -122,7 +122,7 @@ func TestRunOnARealTerminal(t *testing.T) {
 	c.types("box-1")
 	c.sees("this name is free")
 	c.types("\x13") // ctrl-s
-	c.sees("Check name and size")
+	c.sees("preparing the image")
 	c.types("\x1b")
 	ws.Finish("op-1")
 	c.sees("● 5 running")

@@ -54,12 +54,13 @@ func openLive(n, busy int) error {
 					return
 				case <-t.C:
 				}
-				in := list[i%len(list)]
-				if i%2 == 0 {
+				in := &list[i%len(list)]
+				if in.State != api.StateStopping {
 					in.State = api.StateStopping
+				} else {
+					in.State = api.StateRunning
 				}
-				in.StateSince = time.Now()
-				w.Put(in)
+				w.Put(*in)
 			}
 		}()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"sync"
 	"time"
 
 	"berth/backend/api"
@@ -11,15 +12,18 @@ import (
 	"berth/ui/screen"
 )
 
-// measured is the part of a Workspace that has to do with figures.
+// measured is the part of a Workspace that has to do with figures, which are fed by hand: no agent measures any.
 type measured struct {
+	// HistoryErr is what every agent's History fails with.
+	HistoryErr error
+
+	ws      *Workspace
+	mu      sync.Mutex
 	figures map[string]api.FleetFigures // by id, the last ones
 	samples map[string]gpu.Sample
 	beside  map[string][]gpu.Process
 	streams map[*stream]struct{}
 	fleets  map[chan api.FleetFigures]struct{}
-	blocked int           // streams that have given all and wait
-	rest    chan struct{} // another one waits
 }
 
 // stream is one WatchFigures under way.
@@ -31,19 +35,20 @@ type stream struct {
 	wake    chan struct{}
 }
 
-func newMeasured() measured {
-	return measured{figures: map[string]api.FleetFigures{}, samples: map[string]gpu.Sample{}, beside: map[string][]gpu.Process{}, streams: map[*stream]struct{}{}, fleets: map[chan api.FleetFigures]struct{}{}, rest: make(chan struct{}, 1)}
+func newMeasured(w *Workspace) *measured {
+	return &measured{ws: w, figures: map[string]api.FleetFigures{}, samples: map[string]gpu.Sample{},
+		beside: map[string][]gpu.Process{}, streams: map[*stream]struct{}{}, fleets: map[chan api.FleetFigures]struct{}{}}
 }
 
 // PutBeside sets processes of an instance that its agent sends only to who searches for them.
-func (w *Workspace) PutBeside(id string, list ...gpu.Process) {
+func (w *measured) PutBeside(id string, list ...gpu.Process) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.beside[id] = list
 }
 
 // found is a sample with what a stream searches for.
-func (w *Workspace) found(st *stream, s gpu.Sample) gpu.Sample {
+func (w *measured) found(st *stream, s gpu.Sample) gpu.Sample {
 	if st.search.Filter == "" {
 		return s
 	}
@@ -58,7 +63,7 @@ func (w *Workspace) found(st *stream, s gpu.Sample) gpu.Sample {
 }
 
 // PutSample sets what an instance's agent measures now and tells whoever watches.
-func (w *Workspace) PutSample(id string, s gpu.Sample) {
+func (w *measured) PutSample(id string, s gpu.Sample) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.samples[id] = s
@@ -69,7 +74,7 @@ func (w *Workspace) PutSample(id string, s gpu.Sample) {
 		st.pending = append(st.pending, w.found(st, s))
 		if st.waits {
 			st.waits = false
-			w.blocked--
+			w.ws.waits.add(-1)
 		}
 		select {
 		case st.wake <- struct{}{}:
@@ -79,19 +84,19 @@ func (w *Workspace) PutSample(id string, s gpu.Sample) {
 }
 
 // PutFigures sets the fleet's line of an instance and tells whoever watches.
-func (w *Workspace) PutFigures(l api.FleetFigures) {
+func (w *measured) PutFigures(l api.FleetFigures) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.putFigures(l)
 }
 
-func (w *Workspace) putFigures(l api.FleetFigures) {
+func (w *measured) putFigures(l api.FleetFigures) {
 	w.figures[l.Instance] = l
-	for s := range w.subs {
-		s.mu.Lock()
-		s.figures = append(s.figures, l)
-		s.mu.Unlock()
-	}
+	w.ws.each(func(f *feed) {
+		f.mu.Lock()
+		f.figures = append(f.figures, l)
+		f.mu.Unlock()
+	})
 	for ch := range w.fleets {
 		select {
 		case ch <- l:
@@ -102,10 +107,7 @@ func (w *Workspace) putFigures(l api.FleetFigures) {
 
 // Measure has every instance measured anew, as it would be at a time.
 func (w *Workspace) Measure(now time.Time) {
-	w.mu.Lock()
-	list := w.sorted()
-	w.mu.Unlock()
-	for _, in := range list {
+	for _, in := range w.real.Instances(api.ListOptions{}) {
 		l, s := FiguresOf(in, now)
 		if l != nil {
 			w.PutFigures(*l)
@@ -117,7 +119,7 @@ func (w *Workspace) Measure(now time.Time) {
 }
 
 // WatchFleet implements screen.Workspace.
-func (w *Workspace) WatchFleet(ctx context.Context, _ time.Duration, each func(api.FleetFigures) error) error {
+func (w *measured) WatchFleet(ctx context.Context, _ time.Duration, each func(api.FleetFigures) error) error {
 	ch := make(chan api.FleetFigures, 1<<14)
 	w.mu.Lock()
 	for _, l := range w.figures {
@@ -143,14 +145,14 @@ func (w *Workspace) WatchFleet(ctx context.Context, _ time.Duration, each func(a
 }
 
 // Attend implements screen.Workspace.
-func (w *Workspace) Attend(_ context.Context, name string, r api.AttentionRequest) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.call("attend %s %s ack=%t mute=%.0f", name, r.Finding, r.Acknowledge, r.MuteSeconds)
-	in, err := w.find(name)
+func (w *measured) Attend(_ context.Context, name string, r api.AttentionRequest) error {
+	w.ws.call("attend %s %s ack=%t mute=%.0f", name, r.Finding, r.Acknowledge, r.MuteSeconds)
+	in, err := w.ws.real.Instance(name)
 	if err != nil {
 		return err
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	l, ok := w.figures[in.ID]
 	i := slices.IndexFunc(l.Attention, func(a api.Attention) bool { return a.ID == r.Finding })
 	if !ok || i < 0 {
@@ -159,7 +161,7 @@ func (w *Workspace) Attend(_ context.Context, name string, r api.AttentionReques
 	l.Attention = slices.Clone(l.Attention)
 	l.Attention[i].Acknowledged, l.Attention[i].MutedUntil = r.Acknowledge, nil
 	if r.MuteSeconds > 0 {
-		t := w.now().Add(time.Duration(r.MuteSeconds) * time.Second)
+		t := w.ws.clock().Add(time.Duration(r.MuteSeconds) * time.Second)
 		l.Attention[i].MutedUntil = &t
 	}
 	w.putFigures(l)
@@ -177,16 +179,15 @@ func (w *Workspace) AgentOf(ref string) screen.Agent { return agent{w, ref} }
 
 // WatchFigures implements screen.Agent.
 func (a agent) WatchFigures(ctx context.Context, _ time.Duration, search api.ProcessSearch, each func(gpu.Sample) error) error {
-	w := a.w
-	w.mu.Lock()
-	in, err := w.find(a.ref)
+	w := a.w.measured
+	in, err := a.w.real.Instance(a.ref)
 	if err == nil && in.State != api.StateRunning {
 		err = api.Errorf(api.CodeUnreachable, "%s is %s: its agent can't be reached", in.Name, in.State).WithHint("berth start %s", in.Name)
 	}
 	if err != nil {
-		w.mu.Unlock()
 		return err
 	}
+	w.mu.Lock()
 	st := &stream{id: in.ID, search: search, wake: make(chan struct{}, 1)}
 	if s, ok := w.samples[in.ID]; ok {
 		st.pending = append(st.pending, w.found(st, s))
@@ -197,7 +198,7 @@ func (a agent) WatchFigures(ctx context.Context, _ time.Duration, search api.Pro
 		w.mu.Lock()
 		delete(w.streams, st)
 		if st.waits {
-			w.blocked--
+			w.ws.waits.add(-1)
 		}
 		w.mu.Unlock()
 	}()
@@ -207,11 +208,7 @@ func (a agent) WatchFigures(ctx context.Context, _ time.Duration, search api.Pro
 		st.pending = nil
 		if len(p) == 0 && !st.waits {
 			st.waits = true
-			w.blocked++
-			select {
-			case w.rest <- struct{}{}:
-			default:
-			}
+			w.ws.waits.add(1)
 		}
 		w.mu.Unlock()
 		for _, s := range p {
@@ -233,13 +230,11 @@ func (a agent) WatchFigures(ctx context.Context, _ time.Duration, search api.Pro
 // History implements screen.Agent: waves with a gap of an hour, and one point in a hundred missing.
 func (a agent) History(_ context.Context, o api.HistoryOptions) ([]gpu.Series, error) {
 	w := a.w
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.call("history %s %v %s", a.ref, o.Metrics, o.Subject)
 	if w.HistoryErr != nil {
 		return nil, w.HistoryErr
 	}
-	until := w.now()
+	until := w.clock()
 	span := until.Sub(o.Since)
 	step := time.Minute
 	switch {
@@ -291,13 +286,13 @@ func hasSuffix(s, end string) bool { return len(s) >= len(end) && s[len(s)-len(e
 // SignalProcess implements screen.Agent.
 func (a agent) SignalProcess(_ context.Context, pid int, r api.SignalRequest) error {
 	w := a.w
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.call("signal %s %d %s other=%t", a.ref, pid, r.Signal, r.Other)
-	in, err := w.find(a.ref)
+	in, err := w.real.Instance(a.ref)
 	if err != nil {
 		return err
 	}
+	w.measured.mu.Lock()
+	defer w.measured.mu.Unlock()
 	for _, p := range w.samples[in.ID].Processes {
 		if p.PID != pid {
 			continue

@@ -43,7 +43,7 @@ type Driver struct {
 	timers  []timer
 	results chan tea.Msg
 	running int
-	sub     *sub
+	feed    *feed
 }
 
 // posted is a message from another goroutine.
@@ -60,7 +60,8 @@ type Options struct {
 	Look          theme.Options // the zero value shows text only
 	Config        screen.Config
 	LocalGPUs     bool
-	Unloaded      bool // the fleet has not come yet
+	Unloaded      bool        // the fleet has not come yet
+	Past          []api.Event // what was while the dashboard was open
 }
 
 // Plain is the look of golden files: Unicode, no escape sequences.
@@ -69,8 +70,13 @@ var Plain = theme.Options{Profile: termenv.Ascii, Dark: true}
 // Drive opens a dashboard on a workspace whose clock is the driver's.
 func Drive(o Options, list ...api.Instance) *Driver {
 	d := &Driver{now: Epoch, results: make(chan tea.Msg, 64)}
-	d.WS = New(d.Now, list...)
-	d.E = &screen.Env{Ctx: context.Background(), WS: d.WS, Store: data.NewStore(), Config: o.Config, Now: d.Now, Tick: d.tick, MouseOn: o.Config.Mouse, LocalGPUs: o.LocalGPUs, CanShell: true, Agent: d.WS.AgentOf, Post: func(m tea.Msg) { d.results <- posted{m} }}
+	if o.Config.Defaults.Backend == "" {
+		o.Config.Defaults.Backend = "local" // as where nothing is configured
+	}
+	d.WS = newWorkspace(d.Now, o.Past, list)
+	d.E = &screen.Env{Ctx: context.Background(), WS: d.WS, Store: data.NewStore(), Config: o.Config,
+		Now: d.Now, Tick: d.tick, MouseOn: o.Config.Mouse, LocalGPUs: o.LocalGPUs, CanShell: true, Agent: d.WS.AgentOf,
+		Post: func(m tea.Msg) { d.results <- posted{m} }}
 	d.M = ui.NewModel(d.E, o.Look, ui.Hooks{
 		Copy:   func(s string) error { d.Copied = append(d.Copied, s); return nil },
 		Notify: func(s string) error { d.Rung = append(d.Rung, s); return nil },
@@ -81,17 +87,28 @@ func Drive(o Options, list ...api.Instance) *Driver {
 	}, o.Width, o.Height)
 	d.Feed = data.NewFeed(nil, nil)
 	d.Meter = data.NewFigureFeed(nil, nil, d.Now)
-	d.sub = &sub{wake: make(chan struct{}, 1), end: make(chan struct{})}
-	d.WS.mu.Lock()
-	d.WS.subs[d.sub] = struct{}{}
-	snapshot := d.WS.sorted()
-	d.WS.mu.Unlock()
+	feed, snapshot := d.WS.subscribe()
+	d.feed = feed
+	if len(o.Past) > 0 {
+		d.sawPast()
+	}
 	d.run(d.M.Init())
 	if !o.Unloaded {
 		d.Feed.Add(api.Change{Snapshot: snapshot, Complete: true})
 	}
 	d.Settle()
 	return d
+}
+
+// sawPast has the dashboard see the events that the workspace has, as if it had been open all the time.
+func (d *Driver) sawPast() {
+	past, err := d.WS.Events(context.Background(), api.EventOptions{})
+	if err != nil {
+		panic(err)
+	}
+	for _, e := range past {
+		d.feed.events = append(d.feed.events, api.Change{Event: &e})
+	}
 }
 
 // Now is the driver's clock.
@@ -175,10 +192,7 @@ const patience = 10 * time.Second
 // that follow a stream which has nothing new.
 func (d *Driver) Settle() {
 	for {
-		d.sub.mu.Lock()
-		p, figures := d.sub.pending, d.sub.figures
-		d.sub.pending, d.sub.figures = nil, nil
-		d.sub.mu.Unlock()
+		p, figures := d.feed.take()
 		for _, c := range p {
 			d.Feed.Add(c)
 		}
@@ -191,14 +205,8 @@ func (d *Driver) Settle() {
 		if delta, ok := d.Meter.Take(); ok {
 			d.update(delta)
 		}
-		d.WS.mu.Lock()
-		blocked := d.WS.blocked
-		d.WS.mu.Unlock()
-		if d.running == blocked && len(d.results) == 0 {
-			d.sub.mu.Lock()
-			quiet := len(d.sub.pending)+len(d.sub.figures) == 0
-			d.sub.mu.Unlock()
-			if quiet {
+		if d.running == d.WS.waits.count() && len(d.results) == 0 {
+			if len(p)+len(figures) == 0 {
 				return
 			}
 			continue
@@ -211,7 +219,7 @@ func (d *Driver) Settle() {
 			}
 			d.running--
 			d.update(msg)
-		case <-d.WS.rest:
+		case <-d.WS.waits.more:
 		case <-time.After(patience):
 			panic("a command of the dashboard does not end")
 		}

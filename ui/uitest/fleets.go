@@ -41,20 +41,28 @@ func Small(now time.Time) []api.Instance {
 	start := now.Add(-12 * time.Second)
 	mid := now.Add(-9 * time.Second)
 	starting.Operation = &api.Operation{ID: "op-start", Kind: "start", InstanceID: starting.ID, Instance: starting.Name, Actor: "ada", State: api.OpRunning, CreatedAt: start,
-		Steps: []api.Step{{Name: "ask", Title: "Ask the backend", State: api.OpSucceeded, StartedAt: &start, EndedAt: &mid},
-			{Name: "wait", Title: "Wait for the machine", State: api.OpRunning, StartedAt: &mid, Message: "the provider says: pending"},
-			{Name: "agent", Title: "Wait for the agent", State: api.OpPending}}}
+		Steps: []api.Step{
+			{Name: "provider", Title: "asking for the start", State: api.OpSucceeded, StartedAt: &start, EndedAt: &mid},
+			{Name: "machine", Title: "waiting for the machine", State: api.OpRunning, StartedAt: &mid},
+			{Name: "agent", Title: "reaching its agent", State: api.OpPending},
+			{Name: "onstart", Title: "running its start script", State: api.OpPending}}}
 	starting.Agent = &api.AgentStatus{State: "connecting"}
 	stopped := base(4, "archive", api.StateStopped, 9*24*time.Hour)
 	stopped.Owner, stopped.AssignedTo, stopped.Mine = "grace", "grace", false
 	stopped.CostTodayUSD, stopped.Agent = usd(0.25), nil
 	failed := base(5, "big-one", api.StateCreateFailed, 8*time.Minute)
 	failed.Size, failed.StateReason = "p5.48xlarge", "no capacity in eu-central-1b"
-	failed.GPUs, failed.RunningUSDPerHour, failed.CostTodayUSD, failed.Address = GPUs(8, "NVIDIA H100", 80), nil, nil, ""
+	failed.GPUs, failed.Address = GPUs(8, "NVIDIA H100", 80), ""
+	failed.PriceUSDPerHour, failed.RunningUSDPerHour, failed.CostTodayUSD = nil, nil, nil
 	failAt := now.Add(-8 * time.Minute)
 	failed.Operation = &api.Operation{ID: "op-fail", Kind: "create", InstanceID: failed.ID, Instance: failed.Name, Actor: "ada", State: api.OpFailed, CreatedAt: failAt.Add(-14 * time.Second), EndedAt: &failAt,
 		Error: &api.Error{Code: api.CodeCapacity, Message: "creating \"big-one\" as p5.48xlarge in eu-central-1b: the provider has no capacity (InsufficientInstanceCapacity)", Hint: "try another region with --region, or another size"},
-		Steps: []api.Step{{Name: "check", Title: "Check name and quota", State: api.OpSucceeded, StartedAt: &failAt, EndedAt: &failAt}, {Name: "ask", Title: "Ask the backend for the machine", State: api.OpFailed, StartedAt: &failAt, EndedAt: &failAt, Message: "InsufficientInstanceCapacity"}, {Name: "agent", Title: "Wait for the agent", State: api.OpPending}}}
+		Steps: []api.Step{
+			{Name: "prepare", Title: "preparing the image", State: api.OpSucceeded, StartedAt: &failAt, EndedAt: &failAt},
+			{Name: "provider", Title: "asking for the machine", State: api.OpFailed, StartedAt: &failAt},
+			{Name: "machine", Title: "waiting for the machine", State: api.OpPending},
+			{Name: "agent", Title: "reaching its agent", State: api.OpPending},
+			{Name: "setup", Title: "setting up", State: api.OpPending}}}
 	failed.Agent = nil
 	local := base(6, "scratch", api.StateRunning, 40*time.Minute)
 	local.Backend, local.Size, local.Image, local.Region, local.Address, local.Port, local.GPUs = "local", "host", "host", "", "", 0, GPUs(2, "NVIDIA RTX A6000", 48)
@@ -70,7 +78,7 @@ func Small(now time.Time) []api.Instance {
 	adopted.Agent = &api.AgentStatus{State: "ready", Version: "0.1.0", Transport: "dial", AfterReboot: "will not come back by itself: no systemd user session, no cron"}
 	unknown := base(8, "old-box", api.StateUnknown, 25*time.Minute)
 	unknown.StateReason, unknown.ObservedAt, unknown.Agent = "dial tcp 10.0.4.18:22: i/o timeout", at(25*time.Minute), &api.AgentStatus{State: "unavailable", Reason: "no answer from 10.0.4.18:22 within 10 s"}
-	unknown.RunningUSDPerHour, unknown.CostTodayUSD = nil, nil
+	unknown.PriceUSDPerHour, unknown.RunningUSDPerHour, unknown.CostTodayUSD = nil, nil, nil
 	return []api.Instance{train, notebook, starting, stopped, failed, local, adopted, unknown}
 }
 
@@ -111,13 +119,16 @@ func settingUp(list []api.Instance) []api.Instance {
 		in.Operation = &api.Operation{ID: "op-setup", Kind: "create", InstanceID: in.ID, Instance: in.Name, Actor: "ada", State: api.OpRunning, CreatedAt: *at(6 * time.Minute), Steps: []api.Step{
 			{Name: "prepare", Title: "preparing the image", State: api.OpSucceeded, StartedAt: at(6 * time.Minute), EndedAt: at(5 * time.Minute)},
 			{Name: "provider", Title: "asking for the machine", State: api.OpSucceeded, StartedAt: at(5 * time.Minute), EndedAt: at(5*time.Minute - time.Second)},
-			{Name: "setup", Title: "setting up", State: api.OpRunning, StartedAt: at(4 * time.Minute), Message: "CUDA toolkit 12.6 (3 of 4)", Parts: []api.StepPart{
+			{Name: "machine", Title: "waiting for the machine", State: api.OpSucceeded,
+				StartedAt: at(5*time.Minute - time.Second), EndedAt: at(5*time.Minute - 10*time.Second)},
+			{Name: "agent", Title: "reaching its agent", State: api.OpSucceeded,
+				StartedAt: at(5*time.Minute - 10*time.Second), EndedAt: at(4 * time.Minute)},
+			{Name: "setup", Title: "setting up", State: api.OpRunning, StartedAt: at(4 * time.Minute), Parts: []api.StepPart{
 				{Name: "base.packages", Title: "Base tools", State: api.OpSucceeded, StartedAt: at(4 * time.Minute), EndedAt: at(3 * time.Minute)},
 				{Name: "driver", Title: "NVIDIA driver 570", State: api.OpSucceeded, StartedAt: at(3 * time.Minute), EndedAt: at(95 * time.Second)},
 				{Name: "cuda.toolkit", Title: "CUDA toolkit 12.6", State: api.OpRunning, StartedAt: at(95 * time.Second)},
 				{Name: "pytorch.env", Title: "PyTorch environment", State: api.OpPending},
 			}},
-			{Name: "hostkey", Title: "renewing its host key", State: api.OpPending},
 		}}
 	}
 	return list

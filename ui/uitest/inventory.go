@@ -6,25 +6,20 @@ import (
 	"berth/backend/api"
 )
 
-// SetProfiles says with which profiles an instance was set up.
-func (d *Driver) SetProfiles(name string, profiles ...string) {
-	d.WS.mu.Lock()
-	in, err := d.WS.find(name)
-	if err == nil {
-		c := *in
-		c.Profiles = profiles
-		d.WS.put(c)
+// WithProfiles says with which profiles an instance of a fleet was set up.
+func WithProfiles(list []api.Instance, name string, profiles ...string) []api.Instance {
+	for i := range list {
+		if list[i].Name == name {
+			list[i].Profiles = profiles
+		}
 	}
-	d.WS.mu.Unlock()
-	d.Settle()
+	return list
 }
 
 // InstanceInventory is what is installed on the instances of the test's workspace.
 func (w *Workspace) InstanceInventory(_ context.Context, name string) (api.Inventory, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.call("inventory %s", name)
-	in, err := w.find(name)
+	in, err := w.real.Instance(name)
 	if err != nil {
 		return api.Inventory{}, err
 	}

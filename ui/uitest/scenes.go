@@ -13,29 +13,43 @@ type Scene struct {
 	Open func(o Options) *Driver
 }
 
-// history fills a workspace with events.
-func history(d *Driver) {
-	at := func(m time.Duration) time.Time { return Epoch.Add(-m * time.Minute) }
-	for _, e := range []api.Event{
-		{Time: at(400), Kind: "operation.done", Level: "info", InstanceID: "i-0001", Instance: "train-1", Actor: "ada", Message: "create succeeded in 2m 31s"},
-		{Time: at(180), Kind: "instance.state", Level: "info", InstanceID: "i-0001", Instance: "train-1", Message: "running"},
-		{Time: at(60), Kind: "agent.ready", Level: "info", InstanceID: "i-0006", Instance: "scratch", Message: "the agent is ready (0.1.0, over its unix socket)"},
-		{Time: at(25), Kind: "instance.state", Level: "warn", InstanceID: "i-0008", Instance: "old-box", Message: "unknown: dial tcp 10.0.4.18:22: i/o timeout. The state shown is not a guess: it is not known until the machine answers again, which is tried every 30 s"},
-		{Time: at(8), Kind: "operation.done", Level: "error", InstanceID: "i-0005", Instance: "big-one", Actor: "ada", Message: "create failed: no capacity for p5.48xlarge in eu-central-1b"},
-		{Time: at(1), Kind: "operation.step", Level: "info", InstanceID: "i-0003", Instance: "train-2", Actor: "ada", Message: "start: Ask the backend"},
-		{Time: at(0), Kind: "operation.step", Level: "info", InstanceID: "i-0003", Instance: "train-2", Actor: "ada", Message: "start: Wait for the machine"},
-	} {
-		d.WS.Emit(e)
-	}
-	d.Settle()
+// before says how many minutes ago, at Epoch, an event was.
+func before(minutes int, kind, level, id, name, actor, message string) api.Event {
+	at := Epoch.Add(-time.Duration(minutes) * time.Minute)
+	return api.Event{Time: at, Kind: kind, Level: level, InstanceID: id, Instance: name, Actor: actor, Message: message}
 }
 
-func small(o Options) *Driver {
-	d := Drive(o, Small(Epoch)...)
-	history(d)
+// past is what the store of the small fleet has from before.
+var past = []api.Event{
+	before(400, "operation.done", "info", "i-0001", "train-1", "ada", "create: done in 2m31s"),
+	before(180, "instance.state", "info", "i-0001", "train-1", "", "is now running"),
+	before(60, "agent.ready", "info", "i-0006", "scratch", "", "the agent is ready (0.1.0, over its unix socket)"),
+	before(25, "instance.state", "warn", "i-0008", "old-box", "", "is now unknown: dial tcp 10.0.4.18:22: i/o timeout. "+
+		"The state shown is not a guess: it is not known until the machine answers again, which is tried every 30 s"),
+}
+
+// small opens the fleet of one instance of each kind, or another one, with what has happened there.
+func small(o Options, list ...api.Instance) *Driver {
+	if len(list) == 0 {
+		list = Small(Epoch)
+	}
+	o.Past = past
+	d := Drive(o, list...)
+	d.WS.Emit(before(1, "operation.step", "info", "i-0003", "train-2", "ada", "asking for the start…"))
+	d.WS.Emit(before(0, "operation.step", "info", "i-0003", "train-2", "ada", "waiting for the machine…"))
 	d.WS.Measure(Epoch)
 	d.Settle()
 	return d
+}
+
+// virtual makes an instance of a fleet a virtual machine, of which snapshots can be taken.
+func virtual(list []api.Instance, name string) []api.Instance {
+	for i := range list {
+		if list[i].Name == name {
+			list[i].Backend, list[i].Capabilities.Snapshots = "libvirt", true
+		}
+	}
+	return list
 }
 
 // pressed opens a scene on the small fleet and presses keys.
@@ -61,7 +75,7 @@ func on(name string, keys ...string) func(Options) *Driver {
 // keeping opens the snapshots of an instance that has these, and presses keys.
 func keeping(list []api.Snapshot, keys ...string) func(Options) *Driver {
 	return func(o Options) *Driver {
-		d := small(o)
+		d := small(o, virtual(Small(Epoch), "notebook")...)
 		d.Keep("notebook", list...)
 		d.To("notebook")
 		d.Press(append([]string{"b"}, keys...)...)
@@ -91,7 +105,7 @@ func Scenes() []Scene {
 			d.Press("n")
 			d.Type("gpu-7")
 			d.Pass(time.Second)
-			d.Press("tab", "right", "tab")
+			d.Press("tab", "left", "tab")
 			d.Pass(time.Second)
 			return d
 		}},
@@ -150,8 +164,7 @@ func Scenes() []Scene {
 			return d
 		}},
 		{"inventory", func(o Options) *Driver {
-			d := small(o)
-			d.SetProfiles("notebook", "nvidia-driver", "cuda=12.6", "pytorch", "nginx")
+			d := small(o, WithProfiles(Small(Epoch), "notebook", "nvidia-driver", "cuda=12.6", "pytorch", "nginx")...)
 			d.To("notebook")
 			d.Press("enter", "i")
 			d.Settle()
@@ -159,9 +172,8 @@ func Scenes() []Scene {
 			return d
 		}},
 		{"inventory-two", func(o Options) *Driver {
-			d := small(o)
-			d.SetProfiles("notebook", "cuda=12.6", "pytorch")
-			d.SetProfiles("train-1", "cuda=12.6", "pytorch")
+			list := WithProfiles(Small(Epoch), "notebook", "cuda=12.6", "pytorch")
+			d := small(o, WithProfiles(list, "train-1", "cuda=12.6", "pytorch")...)
 			d.Press(":")
 			d.Type("inventory notebook train-1")
 			d.Press("enter")
@@ -179,7 +191,7 @@ func Scenes() []Scene {
 			return d
 		}},
 		{"snapshots-error", func(o Options) *Driver {
-			d := small(o)
+			d := small(o, virtual(Small(Epoch), "notebook")...)
 			d.Keep("notebook", Kept()...)
 			d.WS.SnapshotErr = api.Errorf(api.CodeUnreachable, "listing the snapshots of notebook: libvirt on box does not answer").WithHint("berth doctor looks at what is wrong")
 			d.To("notebook")
@@ -190,7 +202,7 @@ func Scenes() []Scene {
 		{"snapshot-restore", keeping(Kept(), "enter")},
 		{"snapshot-delete", keeping(Kept(), "k", "k", "d")},
 		{"confirm-delete-kept", func(o Options) *Driver {
-			d := small(o)
+			d := small(o, virtual(Small(Epoch), "notebook")...)
 			d.Keep("notebook", Kept()...)
 			d.To("notebook")
 			d.Press("d")

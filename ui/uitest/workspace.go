@@ -4,14 +4,18 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
+	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/service/store"
+	"berth/backend/service/workspace"
 )
 
-// Workspace is a workspace in memory. Set the fields before use. It is safe for concurrent use.
+// Workspace is the service's own workspace over providers in memory (package mem), with what tests need around it: a
+// fleet to begin with, calls that are refused, operations that stand still at a step, figures that are fed by hand.
+// Set the fields before use. It is safe for concurrent use.
 type Workspace struct {
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
@@ -21,308 +25,157 @@ type Workspace struct {
 	Fail func(action, name string) error
 	// WatchErr, if set, is asked at the beginning of each Watch.
 	WatchErr func() error
-	// Taken are names that only the provider knows of; CheckErr is what CheckName fails with.
+	// Taken are names that only the service knows of; CheckErr is what CheckName fails with.
 	Taken    map[string]bool
 	CheckErr error
-	// HistoryErr is what every agent's History fails with.
-	HistoryErr error
-	// SnapshotErr is what asking for snapshots and deleting one fail with.
+	// SnapshotErr is what the providers say when they are asked for snapshots, and to delete one.
 	SnapshotErr error
-	// Text is what Console returns.
+	// Text is what consoles have; empty: what the provider says.
 	Text string
 
-	mu        sync.Mutex
-	instances map[string]*api.Instance
-	ops       map[string]*api.Operation
-	events    []api.Event
-	seq       int64
-	n         int
-	subs      map[*sub]struct{}
-	kept      map[string][]api.Snapshot // by instance id
-	about     map[string]string         // the snapshot that an operation is about, by its id
-	hanging   bool                      // asking for snapshots waits
-	waiters   map[chan struct{}]struct{}
-	Calls     []string // what was asked, oldest first; read with Log
-	measured
-}
+	real      *workspace.Workspace
+	store     *memStore
+	providers map[string]*provider
+	waits     *waiting
 
-type sub struct {
 	mu      sync.Mutex
-	pending []api.Change
-	figures []api.FleetFigures // only the driver takes these
-	wake    chan struct{}
-	end     chan struct{}
+	at      time.Time         // the clock while the fleet is put in place
+	calls   []string          // what was asked, oldest first
+	began   []string          // ids of operations, by when they began
+	held    map[string]*held  // by operation
+	moved   chan struct{}     // closed when a call begins to wait, or may go on
+	ids     map[string]string // of instances that were put in later, by the id they were to have
+	reboots map[string]string // what agents say of a reboot, by instance
+	feeds   map[*feed]struct{}
+	hanging bool                       // asking for snapshots waits
+	hung    map[chan struct{}]struct{} // who waits
+	*measured
 }
 
-// New returns a workspace with these instances.
-func New(now func() time.Time, list ...api.Instance) *Workspace {
-	w := &Workspace{Now: now, instances: map[string]*api.Instance{}, ops: map[string]*api.Operation{}, subs: map[*sub]struct{}{}, kept: map[string][]api.Snapshot{}, about: map[string]string{}, waiters: map[chan struct{}]struct{}{}, measured: newMeasured()}
-	for i := range list {
-		in := list[i]
-		w.instances[in.ID] = &in
+// ada is who uses the dashboard.
+var ada = &backend.Caller{Actor: "ada"}
+
+// direct marks calls of a test or of the dashboard: they do not wait as those of an operation do.
+type direct struct{}
+
+func (w *Workspace) ctx(ctx context.Context) context.Context {
+	return context.WithValue(backend.WithCaller(ctx, ada), direct{}, true)
+}
+
+// New returns a workspace with these instances. The operation of an instance is under way in it, or has failed.
+func New(now func() time.Time, list ...api.Instance) *Workspace { return newWorkspace(now, nil, list) }
+
+// newWorkspace is New, with events that were before.
+func newWorkspace(now func() time.Time, past []api.Event, list []api.Instance) *Workspace {
+	w := &Workspace{Now: now, store: newMemStore(), waits: newWaiting(), held: map[string]*held{},
+		moved: make(chan struct{}), ids: map[string]string{}, reboots: map[string]string{},
+		feeds: map[*feed]struct{}{}, hung: map[chan struct{}]struct{}{}}
+	w.measured = newMeasured(w)
+	if err := w.open(past, list); err != nil {
+		panic(fmt.Sprintf("opening the workspace of a test: %v", err))
 	}
 	return w
 }
 
-func (w *Workspace) now() time.Time {
-	if w.Now == nil {
+// open puts the fleet into the store and the providers, and opens the workspace on it.
+func (w *Workspace) open(past []api.Event, list []api.Instance) error {
+	ctx := w.ctx(context.Background())
+	w.providers = providers(w, list)
+	backends := map[string]backend.Backend{}
+	for name, p := range w.providers {
+		backends[name] = p
+	}
+	c := &store.Change{}
+	for _, e := range past {
+		c.Events = append(c.Events, &e)
+	}
+	for i := range list {
+		w.seed(c, &list[i])
+	}
+	if err := w.store.Apply(ctx, c); err != nil {
+		return fmt.Errorf("putting the fleet into the store: %w", err)
+	}
+	// Nobody waits for a clock: what a test holds is held for as long as it likes.
+	limits := workspace.Limits{Call: time.Hour, Machine: time.Hour, Agent: time.Hour, Gentle: time.Hour, Tries: 1}
+	var err error
+	w.real, err = workspace.Open(ctx, workspace.Options{Store: w.store, Backends: backends, Dialer: dialer{w},
+		Now: w.clock, Limits: limits, Defaults: workspace.Defaults{Backend: "local"}})
+	if err != nil {
+		return err
+	}
+	w.real.Catalogue.Backends(ctx) // from now on it is known whose the instances are
+	return w.resume(ctx, list)
+}
+
+// Close ends it.
+func (w *Workspace) Close() { w.real.Close() }
+
+func (w *Workspace) clock() time.Time {
+	w.mu.Lock()
+	at, now := w.at, w.Now
+	w.mu.Unlock()
+	switch {
+	case !at.IsZero():
+		return at
+	case now == nil:
 		return time.Now()
 	}
-	return w.Now()
+	return now()
 }
 
 // Log returns what was asked so far.
 func (w *Workspace) Log() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return slices.Clone(w.Calls)
+	return slices.Clone(w.calls)
 }
 
 func (w *Workspace) call(format string, a ...any) {
-	w.Calls = append(w.Calls, fmt.Sprintf(format, a...))
-}
-
-func (w *Workspace) publish(c api.Change) {
-	for s := range w.subs {
-		s.mu.Lock()
-		s.pending = append(s.pending, c)
-		s.mu.Unlock()
-		select {
-		case s.wake <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// Cut ends every watch stream, as a daemon that goes.
-func (w *Workspace) Cut() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for s := range w.subs {
-		close(s.end)
-		delete(w.subs, s)
-	}
+	w.calls = append(w.calls, fmt.Sprintf(format, a...))
 }
 
-// Put adds or changes an instance and tells the watchers.
+// id is the id of an instance by the one that it was to have.
+func (w *Workspace) id(id string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if given := w.ids[id]; given != "" {
+		return given
+	}
+	return id
+}
+
+// Put lets the provider of an instance say something else of it from now on, or have another machine, and the
+// workspace look: what a provider does not say can't be changed.
 func (w *Workspace) Put(in api.Instance) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.put(in)
+	ctx := w.ctx(context.Background())
+	rec, err := w.real.Record(w.id(in.ID))
+	if err == nil {
+		w.providers[rec.Backend].Add(machineOf(&in, machineID(&rec.Instance), rec.Token))
+		_, err = w.real.Reconciler.Refresh(ctx, rec.ID)
+	} else {
+		in.ProviderName = in.Name
+		w.providers[in.Backend].Add(machineOf(&in, "found-"+in.ID, ""))
+		w.real.Reconciler.Reconcile(ctx)
+		var now api.Instance
+		if now, err = w.real.Instance(in.Backend + "/" + in.Name); err == nil {
+			w.mu.Lock()
+			w.ids[in.ID] = now.ID
+			w.mu.Unlock()
+		}
+	}
+	if err != nil {
+		panic(fmt.Sprintf("changing %s: %v", in.Name, err))
+	}
 }
 
-func (w *Workspace) put(in api.Instance) {
-	w.instances[in.ID] = &in
-	c := in
-	w.publish(api.Change{Instance: &c})
-}
-
-// Remove takes an instance away.
+// Remove deletes an instance, as another client does.
 func (w *Workspace) Remove(id string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.instances, id)
-	w.publish(api.Change{Removed: id})
-}
-
-// Emit records an event.
-func (w *Workspace) Emit(e api.Event) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.emit(e)
-}
-
-func (w *Workspace) emit(e api.Event) {
-	w.seq++
-	e.Seq = w.seq
-	if e.Time.IsZero() {
-		e.Time = w.now()
-	}
-	w.events = append(w.events, e)
-	w.publish(api.Change{Event: &e})
-}
-
-func (w *Workspace) sorted() []api.Instance {
-	out := make([]api.Instance, 0, len(w.instances))
-	for _, in := range w.instances {
-		out = append(out, *in)
-	}
-	slices.SortFunc(out, func(a, b api.Instance) int { return strings.Compare(a.Name+a.ID, b.Name+b.ID) })
-	return out
-}
-
-// batch is how many instances a line of the snapshot carries.
-const batch = 250
-
-// Watch implements screen.Workspace.
-func (w *Workspace) Watch(ctx context.Context, each func(api.Change) error) error {
-	if w.WatchErr != nil {
-		if err := w.WatchErr(); err != nil {
-			return err
-		}
-	}
-	s := &sub{wake: make(chan struct{}, 1), end: make(chan struct{})}
-	w.mu.Lock()
-	list := w.sorted()
-	w.subs[s] = struct{}{}
-	w.mu.Unlock()
-	defer func() {
-		w.mu.Lock()
-		delete(w.subs, s)
-		w.mu.Unlock()
-	}()
-	for len(list) > batch {
-		if err := each(api.Change{Snapshot: list[:batch]}); err != nil {
-			return err
-		}
-		list = list[batch:]
-	}
-	if err := each(api.Change{Snapshot: list, Complete: true}); err != nil {
-		return err
-	}
-	for {
-		s.mu.Lock()
-		p := s.pending
-		s.pending = nil
-		s.mu.Unlock()
-		for _, c := range p {
-			if err := each(c); err != nil {
-				return err
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-s.end:
-			return nil
-		case <-s.wake:
-		}
-	}
-}
-
-func (w *Workspace) find(name string) (*api.Instance, error) {
-	for _, in := range w.instances {
-		if strings.EqualFold(in.Name, name) || strings.EqualFold(in.Backend+"/"+in.Name, name) {
-			return in, nil
-		}
-	}
-	return nil, api.Errorf(api.CodeNotFound, "there is no instance %q", name).WithHint("berth ls lists them")
-}
-
-// Info implements screen.Workspace.
-func (w *Workspace) Info(context.Context) (api.Info, error) {
-	return api.Info{Version: "test", Instances: len(w.instances)}, nil
-}
-
-// Instances implements screen.Workspace.
-func (w *Workspace) Instances(context.Context, api.ListOptions) ([]api.Instance, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.sorted(), nil
-}
-
-// Instance implements screen.Workspace.
-func (w *Workspace) Instance(_ context.Context, name string) (api.Instance, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	in, err := w.find(name)
+	op, err := w.real.Action(w.ctx(context.Background()), w.id(id), "delete", api.ActionRequest{})
 	if err != nil {
-		return api.Instance{}, err
+		panic(fmt.Sprintf("deleting %s: %v", id, err))
 	}
-	return *in, nil
-}
-
-// Refresh implements screen.Workspace.
-func (w *Workspace) Refresh(_ context.Context, name string) (api.Instance, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.call("refresh %s", name)
-	in, err := w.find(name)
-	if err != nil {
-		return api.Instance{}, err
-	}
-	now := w.now()
-	c := *in
-	c.ObservedAt = &now
-	w.put(c)
-	return c, nil
-}
-
-// Console implements screen.Workspace.
-func (w *Workspace) Console(_ context.Context, name string) (string, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.call("console %s", name)
-	_, err := w.find(name)
-	return w.Text, err
-}
-
-// Events implements screen.Workspace.
-func (w *Workspace) Events(_ context.Context, o api.EventOptions) ([]api.Event, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	var out []api.Event
-	for _, e := range w.events {
-		if e.Seq > o.Since && (o.Instance == "" || strings.EqualFold(e.Instance, o.Instance)) {
-			out = append(out, e)
-		}
-	}
-	if o.Limit > 0 && len(out) > o.Limit {
-		out = out[len(out)-o.Limit:]
-	}
-	return out, nil
-}
-
-// Backends implements screen.Workspace.
-func (w *Workspace) Backends(context.Context) ([]api.BackendInfo, error) {
-	return []api.BackendInfo{
-		{Name: "local", Title: "This computer", Capabilities: api.Capabilities{Create: true, Adopt: true, Start: true, Stop: true}},
-		{Name: "ssh", Title: "Any machine over SSH", Capabilities: api.Capabilities{Adopt: true}},
-		{Name: "ec2", Title: "Amazon EC2", Capabilities: api.Capabilities{Create: true, Subnets: true, Profiles: true}},
-	}, nil
-}
-
-func usd(v float64) *float64 { return &v }
-
-// Sizes implements screen.Workspace.
-func (w *Workspace) Sizes(_ context.Context, backend string) ([]api.Size, error) {
-	if backend == "local" {
-		return []api.Size{{Name: "host", Backend: "local", Description: "The whole of this computer, shared with whatever else runs on it.", VCPUs: 16, MemoryBytes: 64 << 30, GPUs: GPUs(2, "NVIDIA RTX A6000", 48), Default: true}}, nil
-	}
-	return []api.Size{
-		{Name: "g5.xlarge", Backend: backend, VCPUs: 4, MemoryBytes: 16 << 30, GPUs: GPUs(1, "NVIDIA A10G", 24), PriceUSD: usd(1.006), Default: true, Description: "One A10G: inference and small training runs."},
-		{Name: "p4d.24xlarge", Backend: backend, VCPUs: 96, MemoryBytes: 1152 << 30, GPUs: GPUs(8, "NVIDIA A100", 40), PriceUSD: usd(32.77), Description: "Eight A100 with NVLink."},
-		{Name: "m7i.large", Backend: backend, VCPUs: 2, MemoryBytes: 8 << 30, PriceUSD: usd(0.1008), Description: "No GPU."},
-	}, nil
-}
-
-// Images implements screen.Workspace.
-func (w *Workspace) Images(_ context.Context, backend string) ([]api.Image, error) {
-	if backend == "local" {
-		return []api.Image{{Name: "host", Backend: "local", Description: "what is installed here", Default: true}}, nil
-	}
-	return []api.Image{{Name: "ubuntu-24.04", Backend: backend, Description: "Ubuntu with NVIDIA driver", Default: true}, {Name: "debian-13", Backend: backend}}, nil
-}
-
-// CheckName implements screen.Workspace.
-func (w *Workspace) CheckName(_ context.Context, _, name string) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.call("check %s", name)
-	if w.CheckErr != nil {
-		return w.CheckErr
-	}
-	if _, err := w.find(name); err == nil || w.Taken[name] {
-		return api.Errorf(api.CodeConflict, "there is an instance %q already", name)
-	}
-	return nil
-}
-
-// GPUs makes n GPUs of a kind with so many GiB.
-func GPUs(n int, name string, gib int64) []api.GPU {
-	out := make([]api.GPU, n)
-	for i := range out {
-		out[i] = api.GPU{Name: name, MemoryBytes: gib << 30}
-	}
-	return out
+	w.release(op.ID, nil)
+	w.rest(op.ID)
 }
