@@ -328,7 +328,8 @@ func TestCommandsAreFoundByOtherWords(t *testing.T) {
 	d := drive(t, uitest.Small(uitest.Epoch)...)
 	d.Press(":")
 	d.Type("re")
-	require.Regexp(t, `(?s)restart instances.*ask the provider.*resume: start instances`, d.Screen(), "names come before other words")
+	require.Regexp(t, `(?s)restart instances.*ask the provider.*resume: start instances`, d.Screen(),
+		"names come before other words")
 	d.Press("esc", ":")
 	d.Type("x")
 	require.NotContains(t, d.Screen(), "leave;", "one letter is no word")
@@ -369,7 +370,8 @@ func TestPalette(t *testing.T) {
 func TestEventsFollow(t *testing.T) {
 	d := drive(t, uitest.Small(uitest.Epoch)...)
 	for i := range 60 {
-		d.WS.Emit(api.Event{Level: "info", Instance: "notebook", InstanceID: "i-0002", Message: "old " + string(rune('a'+i%26))})
+		d.WS.Emit(api.Event{Level: "info", Instance: "notebook", InstanceID: "i-0002",
+			Message: "old " + string(rune('a'+i%26))})
 	}
 	d.Settle()
 	d.Press("e")

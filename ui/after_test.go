@@ -115,7 +115,8 @@ func TestEnterInATextFieldSubmitsOrGoesToWhatIsMissing(t *testing.T) {
 	d.Type("/no/such/file")
 	d.Press("enter")
 	require.Contains(t, d.Screen(), "no such file")
-	d.Press("ctrl+u", "up", "up", "up", "up", "up", "up", "up", "ctrl+u", "down", "down", "down", "down", "down", "down", "down", "enter")
+	d.Press("ctrl+u", "up", "up", "up", "up", "up", "up", "up", "ctrl+u", "down", "down", "down", "down", "down",
+		"down", "down", "enter")
 	require.Contains(t, d.Screen(), "it needs a name")
 	d.Type("gpu-7")
 	d.Press("enter")

@@ -21,6 +21,7 @@ import (
 func measured(t *testing.T, w, h int) *uitest.Driver {
 	t.Helper()
 	d := uitest.Drive(uitest.Options{Width: w, Height: h, Look: uitest.Plain}, uitest.Small(uitest.Epoch)...)
+	t.Cleanup(d.Close)
 	d.WS.Measure(uitest.Epoch)
 	d.Settle()
 	return d
@@ -189,7 +190,8 @@ func TestNewCriticalFindingsRingOnce(t *testing.T) {
 		d.Settle()
 		require.Empty(t, d.Rung, "what was there before somebody looked rings not")
 		l := figuresOf("scratch")
-		l.Attention = []api.Attention{{Finding: gpu.Finding{ID: "disk-full:/", Rule: "disk-full", Severity: "critical", Subject: "/", Text: evil, Since: uitest.Epoch}}}
+		l.Attention = []api.Attention{{Finding: gpu.Finding{ID: "disk-full:/", Rule: "disk-full",
+			Severity: "critical", Subject: "/", Text: evil, Since: uitest.Epoch}}}
 		for range 3 {
 			d.WS.PutFigures(l)
 			d.Settle()

@@ -14,7 +14,9 @@ import (
 
 func drive(t *testing.T, list ...api.Instance) *uitest.Driver {
 	t.Helper()
-	return uitest.Drive(uitest.Options{Width: 120, Height: 30, Look: uitest.Plain}, list...)
+	d := uitest.Drive(uitest.Options{Width: 120, Height: 30, Look: uitest.Plain}, list...)
+	t.Cleanup(d.Close)
+	return d
 }
 
 func TestCursorStaysOnItsRow(t *testing.T) {
@@ -95,7 +97,8 @@ func TestNaturalOrder(t *testing.T) {
 }
 
 func TestFilter(t *testing.T) {
-	for q, want := range map[string]int{"train": 2, "running": 4, "a10g ec2": 4, "~nb": 1, "!running": 4, "zzz": 0, "!": 8, "project=vision stopped": 1} {
+	for q, want := range map[string]int{"train": 2, "running": 4, "a10g ec2": 4, "~nb": 1, "!running": 4, "zzz": 0,
+		"!": 8, "project=vision stopped": 1} {
 		d := drive(t, uitest.Small(uitest.Epoch)...)
 		d.Press("/")
 		d.Type(q)
@@ -188,14 +191,17 @@ func TestHostileText(t *testing.T) {
 	evil := "\x1b[31mred\x1b]0;pwned\x07\x1b]52;c;ZXZpbA==\x07\r\n\u202eevil\u00ad\u200b\ufe0f\x9b1m\x00"
 	list := uitest.Small(uitest.Epoch)
 	in := &list[0]
-	in.Name, in.Backend, in.Size, in.Owner, in.AssignedTo, in.Region, in.Address, in.Image, in.User = evil, evil, evil, evil, evil, evil, evil, evil, evil
+	in.Name, in.Backend, in.Size, in.Owner, in.AssignedTo, in.Region, in.Address, in.Image, in.User = evil, evil,
+		evil, evil, evil, evil, evil, evil, evil
 	in.State, in.StateReason, in.Workdir, in.ProviderID, in.ProviderName = api.State(evil), evil, evil, evil, evil
 	in.Notes, in.Tags, in.GPUs = []string{evil}, map[string]string{evil: evil}, []api.GPU{{Name: evil}}
 	in.Capabilities.Why = map[string]string{"start": evil, "stop": evil, "exec": evil}
 	in.Capabilities.Start, in.Capabilities.Stop, in.Capabilities.Exec = false, false, false
 	in.Agent = &api.AgentStatus{State: evil, Reason: evil, AfterReboot: evil, Version: evil}
 	now := uitest.Epoch
-	in.Operation = &api.Operation{Kind: evil, Instance: evil, InstanceID: in.ID, State: api.OpFailed, CreatedAt: now, Error: &api.Error{Message: evil, Hint: evil}, Steps: []api.Step{{Title: evil, Message: evil, State: api.OpFailed}}}
+	in.Operation = &api.Operation{Kind: evil, Instance: evil, InstanceID: in.ID, State: api.OpFailed,
+		CreatedAt: now, Error: &api.Error{Message: evil, Hint: evil}, Steps: []api.Step{{Title: evil, Message: evil,
+			State: api.OpFailed}}}
 	harmless := func(d *uitest.Driver) {
 		t.Helper()
 		frame := d.M.View()
@@ -212,7 +218,9 @@ func TestHostileText(t *testing.T) {
 	d.Settle()
 	d.Select(in.ID)
 	harmless(d)
-	for _, keys := range [][]string{{"s"}, {"d"}, {"esc"}, {"y"}, {"esc"}, {"c"}, {"esc"}, {"enter"}, {"G"}, {"?"}, {"esc"}, {"o"}, {"esc"}, {"esc"}, {"e"}, {"g"}, {"esc"}, {":", "s", "s", "h", " "}, {"esc"}, {"n"}, {"esc"}, {"r", "y"}} {
+	for _, keys := range [][]string{{"s"}, {"d"}, {"esc"}, {"y"}, {"esc"}, {"c"}, {"esc"}, {"enter"}, {"G"}, {"?"},
+		{"esc"}, {"o"}, {"esc"}, {"esc"}, {"e"}, {"g"}, {"esc"}, {":", "s", "s", "h", " "}, {"esc"}, {"n"}, {"esc"},
+		{"r", "y"}} {
 		d.Press(keys...)
 		harmless(d)
 	}

@@ -41,6 +41,7 @@ func TestGolden(t *testing.T) {
 				for _, l := range d.Lines() {
 					b.WriteString(strings.TrimRight(l, " ") + "\n")
 				}
+				d.Close()
 			}
 			path := filepath.Join("testdata", sc.Name+".golden")
 			if *update {
@@ -83,6 +84,7 @@ func TestLooks(t *testing.T) {
 		for _, sc := range uitest.Scenes() {
 			d := sc.Open(uitest.Options{Width: 80, Height: 24, Look: look})
 			frame := d.M.View()
+			d.Close()
 			fits(t, frame, 80, 24)
 			if look.NoColor {
 				for _, bad := range []string{"\x1b[3", "\x1b[4;3", "\x1b[38", "\x1b[48", ";38;", ";48;", ";3", ";9"} {
@@ -106,7 +108,8 @@ func TestLooks(t *testing.T) {
 
 // TestSizes draws every screen at odd sizes, and through changes of size in the middle of anything.
 func TestSizes(t *testing.T) {
-	sizes := [][2]int{{1, 1}, {2, 2}, {1, 50}, {500, 1}, {3, 3}, {500, 200}, {10, 4}, {20, 5}, {39, 9}, {80, 6}, {80, 24}, {0, 0}}
+	sizes := [][2]int{{1, 1}, {2, 2}, {1, 50}, {500, 1}, {3, 3}, {500, 200}, {10, 4}, {20, 5}, {39, 9}, {80, 6},
+		{80, 24}, {0, 0}}
 	for _, sc := range uitest.Scenes() {
 		d := sc.Open(uitest.Options{Width: 80, Height: 24, Look: truecolor})
 		for _, z := range sizes {
@@ -116,5 +119,6 @@ func TestSizes(t *testing.T) {
 			}
 			d.Press("j", "k", "down", "tab", "pgdown")
 		}
+		d.Close()
 	}
 }

@@ -12,6 +12,7 @@ func inventoryOf(t *testing.T, name string) *uitest.Driver {
 	t.Helper()
 	d := uitest.Drive(uitest.Options{Width: 100, Height: 30, Look: uitest.Plain},
 		uitest.WithProfiles(uitest.Small(uitest.Epoch), "notebook", "cuda=12.6", "pytorch")...)
+	t.Cleanup(d.Close)
 	d.To(name)
 	d.Press("enter", "i")
 	d.Settle()

@@ -37,7 +37,8 @@ func open(t *testing.T, ws ui.Workspace, env map[string]string, conf ui.Config) 
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	go func() {
-		c.done <- ui.Run(ctx, ui.Options{Workspace: ws, Config: conf, In: c.tty, Out: c.tty, Getenv: func(k string) string { return env[k] }})
+		c.done <- ui.Run(ctx, ui.Options{Workspace: ws, Config: conf, In: c.tty, Out: c.tty,
+			Getenv: func(k string) string { return env[k] }})
 	}()
 	return c
 }
@@ -88,7 +89,8 @@ func (c *console) forget() {
 
 func (c *console) sees(s string) {
 	c.t.Helper()
-	require.Eventually(c.t, func() bool { return strings.Contains(c.output(), s) }, 2*time.Minute, 2*time.Millisecond, "%q", s)
+	require.Eventually(c.t, func() bool { return strings.Contains(c.output(), s) }, 2*time.Minute,
+		2*time.Millisecond, "%q", s)
 }
 
 func (c *console) types(s string) {
@@ -216,7 +218,8 @@ func TestATerminalThatIsStuck(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- ui.Run(ctx, ui.Options{Workspace: uitest.New(nil, uitest.Many(time.Now(), 500)...), In: tty, Out: tty, Getenv: func(k string) string { return utf8Env[k] }})
+		done <- ui.Run(ctx, ui.Options{Workspace: uitest.New(nil, uitest.Many(time.Now(), 500)...), In: tty, Out: tty,
+			Getenv: func(k string) string { return utf8Env[k] }})
 	}()
 	// Nobody reads: the first frames fill the terminal's buffer. The beginning shows that it runs.
 	one := make([]byte, 1)

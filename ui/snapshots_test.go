@@ -60,7 +60,8 @@ func TestSnapshotsAreListed(t *testing.T) {
 func TestManySnapshots(t *testing.T) {
 	var list []api.Snapshot
 	for i := range 60 {
-		list = append(list, api.Snapshot{Name: fmt.Sprintf("snap-%02d", i), CreatedAt: uitest.Epoch.Add(time.Duration(i-60) * time.Hour)})
+		list = append(list, api.Snapshot{Name: fmt.Sprintf("snap-%02d", i),
+			CreatedAt: uitest.Epoch.Add(time.Duration(i-60) * time.Hour)})
 	}
 	d := keeps(t, list...)
 	require.Contains(t, d.Row(), "snap-59")
@@ -115,7 +116,8 @@ func TestTakingASnapshot(t *testing.T) {
 	d.Press("n")
 	require.Contains(t, d.Screen(), "snap-20260314-1030-2")
 	for _, x := range []struct{ name, why string }{
-		{"snap-20260314-1030", "there is a snapshot snap-20260314-1030 already"}, {"ab", "3 characters at least"}, {"-x-", "a name begins with a letter"},
+		{"snap-20260314-1030", "there is a snapshot snap-20260314-1030 already"}, {"ab", "3 characters at least"},
+		{"-x-", "a name begins with a letter"},
 		{strings.Repeat("a", 25), "24 characters at most"}, {"a b c", "can't be in a name"},
 	} {
 		d.Press("ctrl+u")
@@ -194,7 +196,9 @@ func TestRestoring(t *testing.T) {
 func TestARestoreThatLeftSomethingUndone(t *testing.T) {
 	d := keeps(t, uitest.Kept()...)
 	now := uitest.Epoch
-	d.Feed.Add(api.Change{Operation: &api.Operation{ID: "op-9", Kind: "restore", InstanceID: "i-0002", Instance: "notebook", State: api.OpSucceeded, CreatedAt: now, EndedAt: &now, Warnings: []string{"the clock of notebook may be behind"}}})
+	d.Feed.Add(api.Change{Operation: &api.Operation{ID: "op-9", Kind: "restore", InstanceID: "i-0002",
+		Instance: "notebook", State: api.OpSucceeded, CreatedAt: now, EndedAt: &now,
+		Warnings: []string{"the clock of notebook may be behind"}}})
 	d.Settle()
 	require.Contains(t, d.Screen(), "the clock of notebook may be behind")
 }
@@ -244,7 +248,8 @@ func TestSnapshotsThatCanNotBeHad(t *testing.T) {
 func TestSnapshotsThatSometimesCanNotBeTaken(t *testing.T) {
 	d := drive(t, uitest.Small(uitest.Epoch)...)
 	in := uitest.Small(uitest.Epoch)[1]
-	in.Capabilities.Snapshots, in.Capabilities.Why = true, map[string]string{"snapshots": "only the disk can be kept, while it is stopped"}
+	in.Capabilities.Snapshots, in.Capabilities.Why = true,
+		map[string]string{"snapshots": "only the disk can be kept, while it is stopped"}
 	d.WS.Put(in)
 	d.Settle()
 	d.To("notebook")

@@ -126,8 +126,10 @@ func (b *Backend) Info() backend.Info {
 	if b.As != nil {
 		return *b.As
 	}
-	return backend.Info{Name: "mem", Title: "In memory", QuietRestart: b.Quiet, Capabilities: api.Capabilities{Create: true, Start: true, Stop: true, Restart: true, Delete: true,
-		Console: true, Exec: true, List: true, Regions: true, Disk: true, SSH: true, Subnets: true, Profiles: true, Snapshots: true, Clone: true, Build: true}}
+	return backend.Info{Name: "mem", Title: "In memory", QuietRestart: b.Quiet,
+		Capabilities: api.Capabilities{Create: true, Start: true, Stop: true, Restart: true, Delete: true,
+			Console: true, Exec: true, List: true, Regions: true, Disk: true, SSH: true, Subnets: true, Profiles: true,
+			Snapshots: true, Clone: true, Build: true}}
 }
 
 func (b *Backend) do(ctx context.Context, method string, f func() error) error {
@@ -187,7 +189,8 @@ func (b *Backend) Sizes(ctx context.Context) ([]api.Size, error) {
 	price, big := 0.5, 4.0
 	return []api.Size{
 		{Name: "small", Backend: "mem", VCPUs: 2, MemoryBytes: 8 << 30, PriceUSD: &price, Default: true},
-		{Name: "gpu", Backend: "mem", VCPUs: 8, MemoryBytes: 64 << 30, GPUs: []api.GPU{{Name: "A100", MemoryBytes: 40 << 30}}, PriceUSD: &big},
+		{Name: "gpu", Backend: "mem", VCPUs: 8, MemoryBytes: 64 << 30, GPUs: []api.GPU{{Name: "A100",
+			MemoryBytes: 40 << 30}}, PriceUSD: &big},
 	}, b.do(ctx, "Sizes", func() error { return nil })
 }
 

@@ -51,7 +51,9 @@ func makeShots(dir string) error {
 				}
 				d := sc.Open(uitest.Options{Width: z[0], Height: z[1], Look: lk.o})
 				name := fmt.Sprintf("%s-%s-%dx%d.png", sc.Name, lk.name, z[0], z[1])
-				if err := r.save(filepath.Join(dir, name), d.M.View(), z[0], z[1]); err != nil {
+				err := r.save(filepath.Join(dir, name), d.M.View(), z[0], z[1])
+				d.Close()
+				if err != nil {
 					return err
 				}
 				n++

@@ -182,7 +182,8 @@ func (a agent) WatchFigures(ctx context.Context, _ time.Duration, search api.Pro
 	w := a.w.measured
 	in, err := a.w.real.Instance(a.ref)
 	if err == nil && in.State != api.StateRunning {
-		err = api.Errorf(api.CodeUnreachable, "%s is %s: its agent can't be reached", in.Name, in.State).WithHint("berth start %s", in.Name)
+		err = api.Errorf(api.CodeUnreachable, "%s is %s: its agent can't be reached", in.Name,
+			in.State).WithHint("berth start %s", in.Name)
 	}
 	if err != nil {
 		return err

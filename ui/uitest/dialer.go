@@ -50,8 +50,9 @@ func (w *Workspace) agentOf(id string) http.Handler {
 		w.mu.Lock()
 		after := w.reboots[id]
 		w.mu.Unlock()
-		info := api.AgentInfo{Version: "0.1.0", Capability: version.Capability, Arch: "amd64", User: in.User, Workdir: in.Workdir,
-			Now: w.clock(), VCPUs: in.VCPUs, MemoryBytes: in.MemoryBytes, DiskBytes: in.DiskBytes, AfterReboot: after}
+		info := api.AgentInfo{Version: "0.1.0", Capability: version.Capability, Arch: "amd64", User: in.User,
+			Workdir: in.Workdir,
+			Now:     w.clock(), VCPUs: in.VCPUs, MemoryBytes: in.MemoryBytes, DiskBytes: in.DiskBytes, AfterReboot: after}
 		if in.IdleSince != nil {
 			info.LastActivity = *in.IdleSince
 		}

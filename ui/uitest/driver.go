@@ -111,6 +111,9 @@ func (d *Driver) sawPast() {
 	}
 }
 
+// Close ends the workspace.
+func (d *Driver) Close() { d.WS.Close() }
+
 // Now is the driver's clock.
 func (d *Driver) Now() time.Time { return d.now }
 

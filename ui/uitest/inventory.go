@@ -24,9 +24,11 @@ func (w *Workspace) InstanceInventory(_ context.Context, name string) (api.Inven
 		return api.Inventory{}, err
 	}
 	if in.State != api.StateRunning {
-		return api.Inventory{}, api.Errorf(api.CodeUnreachable, "%s is %s: its agent can't be reached", in.Name, in.State).WithHint("berth start %s", in.Name)
+		return api.Inventory{}, api.Errorf(api.CodeUnreachable, "%s is %s: its agent can't be reached", in.Name,
+			in.State).WithHint("berth start %s", in.Name)
 	}
-	inv := api.Inventory{Instance: in.Name, System: "Ubuntu 24.04.1 LTS", Release: "ubuntu-24.04", Kernel: "6.8.0-1021-aws", Arch: "amd64",
+	inv := api.Inventory{Instance: in.Name, System: "Ubuntu 24.04.1 LTS", Release: "ubuntu-24.04",
+		Kernel: "6.8.0-1021-aws", Arch: "amd64",
 		Components: []api.Component{
 			{Name: "nvidia-driver", Title: "NVIDIA driver", Version: "570.86.15", Note: "open kernel module"},
 			{Name: "cuda", Title: "CUDA toolkit", Version: "12.4.1", Path: "/usr/local/cuda-12.4"},
@@ -35,9 +37,12 @@ func (w *Workspace) InstanceInventory(_ context.Context, name string) (api.Inven
 			{Name: "conda", Title: "conda", Version: "24.11.3", Path: "/home/ubuntu/miniforge3"},
 			{Name: "git", Title: "git", Version: "2.43.0", Path: "/usr/bin/git"}},
 		Conda: []api.Conda{{Name: "base", Path: "/home/ubuntu/miniforge3", Python: "3.12.8", Packages: map[string]string{}},
-			{Name: "pytorch", Path: "/home/ubuntu/miniforge3/envs/pytorch", Python: "3.11.11", Packages: map[string]string{"torch": "2.5.1", "torchvision": "0.20.1", "numpy": "2.1.3", "pandas": "2.2.3"}}},
-		Python:  []api.Conda{{Name: "code/資料科學-プロジェクト/.venv", Path: "/home/ubuntu/code/資料科學-プロジェクト/.venv", Python: "3.12.3", Packages: map[string]string{"transformers": "4.48.0"}}},
-		Kernels: []api.KernelSpec{{Name: "python3", Title: "Python 3 (ipykernel)", Language: "python"}, {Name: "pytorch", Title: "\x1b[31mPyTorch\u202e 2.5.1", Language: "python"}}}
+			{Name: "pytorch", Path: "/home/ubuntu/miniforge3/envs/pytorch", Python: "3.11.11",
+				Packages: map[string]string{"torch": "2.5.1", "torchvision": "0.20.1", "numpy": "2.1.3", "pandas": "2.2.3"}}},
+		Python: []api.Conda{{Name: "code/資料科學-プロジェクト/.venv", Path: "/home/ubuntu/code/資料科學-プロジェクト/.venv",
+			Python: "3.12.3", Packages: map[string]string{"transformers": "4.48.0"}}},
+		Kernels: []api.KernelSpec{{Name: "python3", Title: "Python 3 (ipykernel)", Language: "python"},
+			{Name: "pytorch", Title: "\x1b[31mPyTorch\u202e 2.5.1", Language: "python"}}}
 	if in.Name == "train-1" {
 		inv.Components[1].Version, inv.Components[5].Version = "12.6.3", "2.43.0"
 		inv.Components = append(inv.Components, api.Component{Name: "mpi", Title: "MPI", Version: "4.1.6"})

@@ -12,8 +12,8 @@ import (
 	"berth/backend/service/store"
 )
 
-// memStore is a store in memory. The one of a daemon takes 26 ms to open and 4 s for the 10,000 instances of some tests,
-// which open hundreds. TestStoreInMemory holds it to what that one answers.
+// memStore is a store in memory. The one of a daemon takes 26 ms to open and 4 s for the 10,000 instances of some
+// tests, which open hundreds. TestStoreInMemory holds it to what that one answers.
 type memStore struct {
 	mu        sync.Mutex
 	instances map[string]store.Instance

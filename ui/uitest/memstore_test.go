@@ -28,9 +28,11 @@ func TestStoreInMemory(t *testing.T) {
 	changes := [][]*store.Change{
 		{{Instances: []store.Instance{instance("a", "one"), instance("b", "two")}, Settings: map[string]string{"k": "v"}}},
 		{{Instances: []store.Instance{instance("c", "ONE")}, Settings: map[string]string{"k": "refused"}}}, // taken
-		{{Operations: []store.Operation{op("o2", api.OpRunning, Epoch), op("o1", api.OpRunning, Epoch), op("o0", api.OpRunning, Epoch.Add(1))},
+		{{Operations: []store.Operation{op("o2", api.OpRunning, Epoch), op("o1", api.OpRunning, Epoch), op("o0",
+			api.OpRunning, Epoch.Add(1))},
 			Events: []*api.Event{event("a", "first"), event("b", "second")}}},
-		{{Instances: []store.Instance{instance("a", "three")}}, {Instances: []store.Instance{instance("c", "one")}}}, // renamed
+		{{Instances: []store.Instance{instance("a", "three")}}, {Instances: []store.Instance{instance("c", "one")}}},
+		// renamed
 		{{RemoveInstances: []string{"b"}, Instances: []store.Instance{instance("d", "two")},
 			Operations: []store.Operation{op("o1", api.OpSucceeded, Epoch)}, Events: []*api.Event{event("a", "third")}}},
 	}

@@ -58,7 +58,8 @@ func usd(v float64) *float64 { return &v }
 func offers(name string) []api.Size {
 	if name == "local" {
 		return []api.Size{{Name: "host", Backend: name, VCPUs: 16, MemoryBytes: 64 << 30,
-			GPUs: GPUs(2, "NVIDIA RTX A6000", 48), Default: true, Description: "The whole of this computer, shared with whatever else runs on it."}}
+			GPUs: GPUs(2, "NVIDIA RTX A6000", 48), Default: true,
+			Description: "The whole of this computer, shared with whatever else runs on it."}}
 	}
 	return []api.Size{
 		{Name: "g5.xlarge", Backend: name, VCPUs: 4, MemoryBytes: 16 << 30, GPUs: GPUs(1, "NVIDIA A10G", 24),

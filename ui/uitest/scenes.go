@@ -186,14 +186,16 @@ func Scenes() []Scene {
 		{"snapshots-can-not", on("scratch", "b")},
 		{"snapshots-failed", func(o Options) *Driver {
 			d := keeping(Kept(), "n", "enter")(o)
-			d.WS.FailOp("op-1", api.Errorf(api.CodeUnsupported, "making the snapshot of notebook: it boots by UEFI, whose memory can't be kept while it runs").WithHint("stop notebook and try again: of a stopped machine the disk is kept"))
+			d.WS.FailOp("op-1", api.Errorf(api.CodeUnsupported,
+				"making the snapshot of notebook: it boots by UEFI, whose memory can't be kept while it runs").WithHint("stop notebook and try again: of a stopped machine the disk is kept"))
 			d.Settle()
 			return d
 		}},
 		{"snapshots-error", func(o Options) *Driver {
 			d := small(o, virtual(Small(Epoch), "notebook")...)
 			d.Keep("notebook", Kept()...)
-			d.WS.SnapshotErr = api.Errorf(api.CodeUnreachable, "listing the snapshots of notebook: libvirt on box does not answer").WithHint("berth doctor looks at what is wrong")
+			d.WS.SnapshotErr = api.Errorf(api.CodeUnreachable,
+				"listing the snapshots of notebook: libvirt on box does not answer").WithHint("berth doctor looks at what is wrong")
 			d.To("notebook")
 			d.Press("b")
 			return d
@@ -254,19 +256,23 @@ func Scenes() []Scene {
 		{"commands", on("notebook", "c")},
 		{"question", func(o Options) *Driver {
 			d := small(o)
-			d.Ask(api.Question{ID: "q1", Kind: "confirm", Title: "An unknown host key", Text: "gpu-lab.example.org:22 shows a key that has not been seen before:\n\nssh-ed25519 SHA256:uNiVztksCsDhcc0u9e8BrrJQ2nH3sK9wGqVb1yJxMbc\n\nIs this the machine that you mean?"})
+			d.Ask(api.Question{ID: "q1", Kind: "confirm", Title: "An unknown host key",
+				Text: "gpu-lab.example.org:22 shows a key that has not been seen before:\n\nssh-ed25519 SHA256:uNiVztksCsDhcc0u9e8BrrJQ2nH3sK9wGqVb1yJxMbc\n\nIs this the machine that you mean?"})
 			return d
 		}},
 		{"secret", func(o Options) *Driver {
 			d := small(o)
-			d.Ask(api.Question{ID: "q2", Kind: "secret", Title: "Passphrase", Text: "The key /home/ada/.ssh/id_ed25519 is encrypted."})
+			d.Ask(api.Question{ID: "q2", Kind: "secret", Title: "Passphrase",
+				Text: "The key /home/ada/.ssh/id_ed25519 is encrypted."})
 			d.Type("hunter2")
 			return d
 		}},
 		{"refused", func(o Options) *Driver {
 			d := small(o)
 			d.WS.Fail = func(action, name string) error {
-				return api.Errorf(api.CodeRefused, "stopping %q: its disk is full (12.0 GiB of 12.0 GiB), and with a full disk it could not start again", name).WithHint("free some space with berth clean %s, or insist with --force", name)
+				return api.Errorf(api.CodeRefused,
+					"stopping %q: its disk is full (12.0 GiB of 12.0 GiB), and with a full disk it could not start again",
+					name).WithHint("free some space with berth clean %s, or insist with --force", name)
 			}
 			d.To("notebook")
 			d.Press("s", "y")

@@ -102,10 +102,12 @@ func machineID(in *api.Instance) string { return cmp.Or(in.ProviderID, "m-of-"+i
 
 // machineOf is the machine of an instance.
 func machineOf(in *api.Instance, id, token string) backend.Machine {
-	return backend.Machine{ID: id, Name: in.ProviderName, Token: token, State: in.State, Reason: in.StateReason, Size: in.Size,
+	return backend.Machine{ID: id, Name: in.ProviderName, Token: token, State: in.State, Reason: in.StateReason,
+		Size:  in.Size,
 		Image: in.Image, Region: in.Region, Owner: in.Owner, AssignedTo: in.AssignedTo, Address: in.Address, Port: in.Port,
-		User: in.User, SSHEnabled: in.SSHEnabled, Adopted: in.Adopted, GPUs: in.GPUs, VCPUs: in.VCPUs, MemoryBytes: in.MemoryBytes,
-		DiskBytes: in.DiskBytes, Workdir: in.Workdir, Tags: in.Tags, Notes: in.Notes, Capabilities: in.Capabilities,
+		User: in.User, SSHEnabled: in.SSHEnabled, Adopted: in.Adopted, GPUs: in.GPUs, VCPUs: in.VCPUs,
+		MemoryBytes: in.MemoryBytes,
+		DiskBytes:   in.DiskBytes, Workdir: in.Workdir, Tags: in.Tags, Notes: in.Notes, Capabilities: in.Capabilities,
 		CreatedAt: in.CreatedAt, Line: lineOf(in)}
 }
 
@@ -125,8 +127,9 @@ func (d *Driver) Keep(name string, list ...api.Snapshot) {
 func Kept() []api.Snapshot {
 	return []api.Snapshot{
 		{Name: "fresh", CreatedAt: Epoch.Add(-30 * 24 * time.Hour), Description: "as it was set up"},
-		{Name: "before-cuda-12", CreatedAt: Epoch.Add(-4*24*time.Hour - 3*time.Hour), Memory: true, Description: "taken while " +
-			"the run of grace was in epoch 40 of 90, with the data of March mounted; ask her before it is deleted"},
+		{Name: "before-cuda-12", CreatedAt: Epoch.Add(-4*24*time.Hour - 3*time.Hour), Memory: true,
+			Description: "taken while " +
+				"the run of grace was in epoch 40 of 90, with the data of March mounted; ask her before it is deleted"},
 		{Name: "資料-\u202ebackup", CreatedAt: Epoch.Add(-50 * time.Hour)},
 		{Name: "snap-20260314-1015", CreatedAt: Epoch.Add(-15 * time.Minute), Memory: true, Current: true},
 	}

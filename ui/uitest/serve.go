@@ -24,7 +24,8 @@ type Server struct {
 // Serve starts a server that ends with the test. more are further routes.
 func Serve(t testing.TB, w *Workspace, more ...api.Route) *Server {
 	t.Helper()
-	s := &Server{WS: w, Socket: filepath.Join(t.TempDir(), "s"), questions: make(chan api.Question, 8), waiting: map[string]chan api.Answer{}}
+	s := &Server{WS: w, Socket: filepath.Join(t.TempDir(), "s"), questions: make(chan api.Question, 8),
+		waiting: map[string]chan api.Answer{}}
 	l, err := net.Listen("unix", s.Socket)
 	if err != nil {
 		t.Fatal(err)
@@ -38,6 +39,7 @@ func Serve(t testing.TB, w *Workspace, more ...api.Route) *Server {
 	t.Cleanup(func() {
 		_ = srv.Close()
 		<-done
+		w.Close()
 	})
 	return s
 }

@@ -12,7 +12,8 @@ import (
 	"berth/backend/api"
 )
 
-// held is how far an operation may go. A call that it makes of its provider or of an agent waits until its step may end.
+// held is how far an operation may go. A call that it makes of its provider or of an agent waits until its step may
+// end.
 type held struct {
 	steps int        // how many may end
 	free  bool       // all
