@@ -144,27 +144,34 @@ func (w *measured) WatchFleet(ctx context.Context, _ time.Duration, each func(ap
 	}
 }
 
-// Attend implements screen.Workspace.
-func (w *measured) Attend(_ context.Context, name string, r api.AttentionRequest) error {
+// Attend implements screen.Workspace: the service keeps what is said, and the line that is fed shows it from now on.
+func (w *measured) Attend(ctx context.Context, name string, r api.AttentionRequest) error {
 	w.ws.call("attend %s %s ack=%t mute=%.0f", name, r.Finding, r.Acknowledge, r.MuteSeconds)
-	in, err := w.ws.real.Instance(name)
+	rec, err := w.ws.real.Record(name)
 	if err != nil {
 		return err
 	}
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	l, ok := w.figures[in.ID]
+	l := w.figures[rec.ID]
+	w.mu.Unlock()
 	i := slices.IndexFunc(l.Attention, func(a api.Attention) bool { return a.ID == r.Finding })
-	if !ok || i < 0 {
-		return api.Errorf(api.CodeNotFound, "%s has no finding %q", name, r.Finding)
+	if i < 0 {
+		return api.Errorf(api.CodeNotFound, "nothing is found of %s that is called %q", rec.Name, r.Finding)
+	}
+	if err := w.ws.real.Attend(w.ws.ctx(ctx), rec.ID, l.Attention[i].Finding, r); err != nil {
+		return err
+	}
+	if rec, err = w.ws.real.Record(rec.ID); err != nil {
+		return err
 	}
 	l.Attention = slices.Clone(l.Attention)
-	l.Attention[i].Acknowledged, l.Attention[i].MutedUntil = r.Acknowledge, nil
-	if r.MuteSeconds > 0 {
-		t := w.ws.clock().Add(time.Duration(r.MuteSeconds) * time.Second)
-		l.Attention[i].MutedUntil = &t
+	a := &l.Attention[i]
+	_, a.Acknowledged = rec.Acknowledged[a.ID]
+	a.MutedUntil = nil
+	if until, ok := rec.Muted[a.Rule]; ok {
+		a.MutedUntil = &until
 	}
-	w.putFigures(l)
+	w.PutFigures(l)
 	return nil
 }
 
