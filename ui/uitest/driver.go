@@ -189,7 +189,7 @@ func (d *Driver) update(msg tea.Msg) {
 }
 
 // patience bounds how long a command of a test may take.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // Settle passes on what the workspace has told and waits until no command runs any more, but for those
 // that follow a stream which has nothing new.
