@@ -55,7 +55,8 @@ func BenchmarkFirstFrame(b *testing.B) {
 		done := make(chan error, 1)
 		from := time.Now()
 		go func() {
-			done <- ui.Run(ctx, ui.Options{Workspace: ws, In: tty, Out: tty, Getenv: func(k string) string { return utf8Env[k] }})
+			done <- ui.Run(ctx, ui.Options{Workspace: ws, In: tty, Out: tty,
+				Getenv: func(k string) string { return utf8Env[k] }})
 		}()
 		for total := 0; total < 4000; { // more than the empty frame
 			total += (<-seen).n

@@ -17,7 +17,8 @@ type counted struct{ bytes.Buffer }
 // by one, for a second that passes while a state changes, and for a whole frame.
 func BenchmarkBytes(b *testing.B) {
 	for b.Loop() {
-		d := uitest.Drive(uitest.Options{Width: 120, Height: 40, Look: truecolor}, uitest.Many(uitest.Epoch.Add(-48*time.Hour), 500)...)
+		d := uitest.Drive(uitest.Options{Width: 120, Height: 40, Look: truecolor},
+			uitest.Many(uitest.Epoch.Add(-48*time.Hour), 500)...)
 		var out counted
 		p := renderer.New(&out)
 		p.Resume()

@@ -64,8 +64,8 @@ func cpu(b *testing.B) time.Duration {
 	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
 }
 
-// BenchmarkFigures is a second of a fleet's figures, read from JSON, gathered into four deltas, applied and drawn. core-% is the
-// share of one core that this takes at a line a second from each.
+// BenchmarkFigures is a second of a fleet's figures, read from JSON, gathered into four deltas, applied and drawn.
+// core-% is the share of one core that this takes at a line a second from each.
 func BenchmarkFigures(b *testing.B) {
 	for _, c := range []struct {
 		n, gpus int

@@ -21,7 +21,8 @@ import (
 
 // shellRoute serves a real shell, that ends with its connection.
 func shellRoute(t *testing.T) api.Route {
-	return api.Route{Method: "POST", Path: "/v1/instances/{name}/terminal", Handler: func(w http.ResponseWriter, r *http.Request) {
+	return api.Route{Method: "POST", Path: "/v1/instances/{name}/terminal", Handler: func(w http.ResponseWriter,
+		r *http.Request) {
 		st, err := api.Upgrade(w, r)
 		if err != nil {
 			return
@@ -81,7 +82,8 @@ func openServed(t *testing.T, s *uitest.Server) *console {
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	go func() {
-		c.done <- ui.Run(ctx, ui.Options{NewClient: s.Client, In: c.tty, Out: c.tty, Getenv: func(k string) string { return utf8Env[k] }})
+		c.done <- ui.Run(ctx, ui.Options{NewClient: s.Client, In: c.tty, Out: c.tty,
+			Getenv: func(k string) string { return utf8Env[k] }})
 	}()
 	return c
 }
@@ -129,7 +131,8 @@ func TestOverARealClient(t *testing.T) {
 	c.sees("Stop notebook?")
 	c.types("y")
 	c.sees("stopping")
-	require.Eventually(t, func() bool { return strings.Contains(strings.Join(s.WS.Log(), "\n"), "stop notebook") }, 2*time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(strings.Join(s.WS.Log(), "\n"), "stop notebook") },
+		2*time.Minute, time.Millisecond)
 	ask(api.Question{ID: "q3", Kind: "confirm", Title: "The last question"})
 	c.types("\x1b")
 	require.Equal(t, api.Answer{Refused: true}, <-got)
@@ -147,7 +150,8 @@ func TestFiguresOverARealClient(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	go func() {
-		c.done <- ui.Run(ctx, ui.Options{NewClient: s.Client, Config: ui.Config{Notify: "osc9"}, Top: "train-1", In: c.tty, Out: c.tty, Getenv: func(k string) string { return utf8Env[k] }})
+		c.done <- ui.Run(ctx, ui.Options{NewClient: s.Client, Config: ui.Config{Notify: "osc9"}, Top: "train-1", In: c.tty,
+			Out: c.tty, Getenv: func(k string) string { return utf8Env[k] }})
 	}()
 	c.sees("has fallen off the bus")
 	c.sees("python train.py")
@@ -156,7 +160,8 @@ func TestFiguresOverARealClient(t *testing.T) {
 	c.sees("⣿")
 	logged := func(what string) {
 		t.Helper()
-		require.Eventually(t, func() bool { return strings.Contains(strings.Join(ws.Log(), "\n"), what) }, 2*time.Minute, time.Millisecond, what)
+		require.Eventually(t, func() bool { return strings.Contains(strings.Join(ws.Log(), "\n"), what) }, 2*time.Minute,
+			time.Millisecond, what)
 	}
 	logged("history train-1 [gpu_utilization_percent]")
 	c.types("\x1b")
@@ -170,7 +175,8 @@ func TestFiguresOverARealClient(t *testing.T) {
 	c.types("a")
 	logged("ack=true")
 	l, _ := uitest.FiguresOf(uitest.Small(time.Now())[5], time.Now())
-	l.Attention = []api.Attention{{Finding: gpu.Finding{ID: "gpu-xid:x", Rule: "gpu-xid", Severity: "critical", Subject: "GPU 0", Text: "XID 48", Since: time.Now()}}}
+	l.Attention = []api.Attention{{Finding: gpu.Finding{ID: "gpu-xid:x", Rule: "gpu-xid", Severity: "critical",
+		Subject: "GPU 0", Text: "XID 48", Since: time.Now()}}}
 	ws.PutFigures(*l)
 	c.sees("\x1b]9;scratch, GPU 0: XID 48\a")
 	c.types("\x03")

@@ -33,7 +33,8 @@ func TestTopShowsAndFollows(t *testing.T) {
 	for _, z := range [][2]int{{80, 24}, {120, 40}, {200, 60}} {
 		d := topOf(t, "train-1", z[0], z[1])
 		s := d.Screen()
-		for _, want := range []string{"driver 570.86.15", "26G/40G", "309/400W", "✗ GPU is lost", "XID 79", "held: ", "load 48", "and cache 426G", "/share", "python train.py"} {
+		for _, want := range []string{"driver 570.86.15", "26G/40G", "309/400W", "✗ GPU is lost", "XID 79", "held: ",
+			"load 48", "and cache 426G", "/share", "python train.py"} {
 			require.Contains(t, s, want, "%v", z)
 		}
 		v := sampleOf("train-1")
@@ -84,7 +85,8 @@ func TestTopSaysHowOldItsFiguresAre(t *testing.T) {
 
 // It may be opened by name before the fleet has come.
 func TestTopBeforeTheFleet(t *testing.T) {
-	d := uitest.Drive(uitest.Options{Width: 120, Height: 30, Look: uitest.Plain, Unloaded: true}, uitest.Small(uitest.Epoch)...)
+	d := uitest.Drive(uitest.Options{Width: 120, Height: 30, Look: uitest.Plain, Unloaded: true},
+		uitest.Small(uitest.Epoch)...)
 	d.WS.Measure(uitest.Epoch)
 	d.Send(screen.Open{Name: "top", Arg: "Train-1"})
 	d.Send(screen.Open{Name: "top", Arg: "nobody"})
@@ -120,7 +122,8 @@ func TestTopIsSlowWhileNobodyLooks(t *testing.T) {
 func TestEverythingOfAGPU(t *testing.T) {
 	d := topOf(t, "train-1", 200, 60)
 	d.Press("enter")
-	for _, want := range []string{"fan              not supported", "by NV12          1 2 3 4 5 6 7 (NVLink)", "corrected ever   3", "GPU-i-0001-0", "52.8 kWh", "generation 4, 16 lanes", "12 links up", "4100 ubuntu"} {
+	for _, want := range []string{"fan              not supported", "by NV12          1 2 3 4 5 6 7 (NVLink)",
+		"corrected ever   3", "GPU-i-0001-0", "52.8 kWh", "generation 4, 16 lanes", "12 links up", "4100 ubuntu"} {
 		require.Contains(t, d.Screen(), want)
 	}
 	d.Press("esc", "j", "j", "j", "j", "j", "enter")
@@ -365,7 +368,8 @@ func FuzzFigures(f *testing.F) {
 			}
 		}
 		look()
-		for _, k := range []string{"f", "enter", "esc", "h", "esc", "tab", "enter", "esc", "tab", "enter", "esc", "tab", "enter", "esc", "x", "enter", "esc", "T", "esc", "w", "enter", "esc", "esc", "!", "m", "esc", "a"} {
+		for _, k := range []string{"f", "enter", "esc", "h", "esc", "tab", "enter", "esc", "tab", "enter", "esc", "tab",
+			"enter", "esc", "x", "enter", "esc", "T", "esc", "w", "enter", "esc", "esc", "!", "m", "esc", "a"} {
 			d.Press(k)
 			look()
 		}

@@ -63,8 +63,9 @@ func TestNamesAndUnitsAreThoseOfDCGM(t *testing.T) {
 		"DCGM_FI_DEV_FB_RESERVED": 1024, "DCGM_FI_DEV_FB_FREE": 76 * 1024,
 		"DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION": 12500, "DCGM_FI_DEV_XID_ERRORS": 79, "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL": 2,
 		"DCGM_FI_DEV_ROW_REMAP_FAILURE": 1,
-		"berth_up":                      1, "berth_cpu_percent": 12, "berth_network_receive_bytes_per_second": 5, "berth_disk_used_bytes": 40,
-		"berth_attention": 1, "berth_gpu_throttled": 1} {
+		"berth_up":                      1, "berth_cpu_percent": 12, "berth_network_receive_bytes_per_second": 5,
+		"berth_disk_used_bytes": 40,
+		"berth_attention":       1, "berth_gpu_throttled": 1} {
 		require.Equal(t, want, value(name), name)
 	}
 	require.Equal(t, map[string]string{"gpu": "1", "UUID": "GPU-1", "pci_bus_id": "00000000:65:00.0", "device": "nvidia1",

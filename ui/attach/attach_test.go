@@ -72,7 +72,8 @@ func (u *user) types(s string) {
 // sees waits until the terminal has shown a text.
 func (u *user) sees(s string) {
 	u.t.Helper()
-	require.Eventually(u.t, func() bool { return strings.Contains(u.screen(), s) }, 2*time.Minute, 5*time.Millisecond, "%q in %q", s, u.screen)
+	require.Eventually(u.t, func() bool { return strings.Contains(u.screen(), s) }, 2*time.Minute, 5*time.Millisecond,
+		"%q in %q", s, u.screen)
 }
 
 type outcome struct {
@@ -221,11 +222,12 @@ func TestAQuestionWhileDiallingAgainIsAskedOnTheTerminal(t *testing.T) {
 	u := newUser(t)
 	ch := make(chan outcome, 1)
 	go func() {
-		res, err := Run(context.Background(), c, "box", api.TerminalRequest{}, Terminal{In: u.tty, Out: u.tty, Asker: func(f func(context.Context, api.Question) (api.Answer, error)) {
-			mu.Lock()
-			to = f
-			mu.Unlock()
-		}})
+		res, err := Run(context.Background(), c, "box", api.TerminalRequest{}, Terminal{In: u.tty, Out: u.tty,
+			Asker: func(f func(context.Context, api.Question) (api.Answer, error)) {
+				mu.Lock()
+				to = f
+				mu.Unlock()
+			}})
 		ch <- outcome{res, err}
 	}()
 	u.types("X=kept\recho one$((1+1))\r")
@@ -248,7 +250,8 @@ func TestModesAreSwitchedOff(t *testing.T) {
 	u.sees("on-now")
 	u.types("\x1dd")
 	require.True(t, u.ends(ch).res.Detached)
-	for _, off := range []string{"\x1b[?1049l", "\x1b[?1000l", "\x1b[?1006l", "\x1b[?2004l", "\x1b[?25h", "\x1b[<1u", "\x1b>", "\x1b[r"} {
+	for _, off := range []string{"\x1b[?1049l", "\x1b[?1000l", "\x1b[?1006l", "\x1b[?2004l", "\x1b[?25h", "\x1b[<1u",
+		"\x1b>", "\x1b[r"} {
 		u.sees(off)
 	}
 }
@@ -282,7 +285,8 @@ func TestQuestionsOnTheRawTerminal(t *testing.T) {
 	asker := make(chan func(context.Context, api.Question) (api.Answer, error), 2)
 	ch := make(chan outcome, 1)
 	go func() {
-		res, err := Run(context.Background(), c, "box", api.TerminalRequest{}, Terminal{In: u.tty, Out: u.tty, Escape: "ctrl-b x", Asker: func(f func(context.Context, api.Question) (api.Answer, error)) { asker <- f }})
+		res, err := Run(context.Background(), c, "box", api.TerminalRequest{}, Terminal{In: u.tty, Out: u.tty,
+			Escape: "ctrl-b x", Asker: func(f func(context.Context, api.Question) (api.Answer, error)) { asker <- f }})
 		ch <- outcome{res, err}
 	}()
 	ask := <-asker

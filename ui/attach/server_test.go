@@ -40,7 +40,8 @@ func serve(t *testing.T, argv ...string) (*service, *api.WorkspaceClient) {
 	sock := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", sock)
 	require.NoError(t, err)
-	srv := &http.Server{Handler: api.Mux([]api.Route{{Method: "POST", Path: "/v1/instances/{name}/terminal", Handler: s.terminal},
+	srv := &http.Server{Handler: api.Mux([]api.Route{{Method: "POST", Path: "/v1/instances/{name}/terminal",
+		Handler: s.terminal},
 		{Method: "GET", Path: "/v1/questions", Handler: s.question},
 		{Method: "POST", Path: "/v1/questions/{id}", Handler: s.answer},
 	})}

@@ -39,7 +39,8 @@ func drawn(t *theme.Theme, g *Graph, w, h int) []string {
 
 // ramp is a graph of 15 minutes with a gap in the middle.
 func ramp() *Graph {
-	g := &Graph{Step: time.Second, From: start, To: start.Add(15 * time.Minute), Max: 100, Label: percent, Cursor: -1, Zone: time.UTC}
+	g := &Graph{Step: time.Second, From: start, To: start.Add(15 * time.Minute), Max: 100, Label: percent, Cursor: -1,
+		Zone: time.UTC}
 	for i := range 900 {
 		if i >= 400 && i < 500 {
 			continue
@@ -91,7 +92,8 @@ func TestTheCursorReadsValues(t *testing.T) {
 // A measured zero is seen; what was not measured is not.
 func TestZeroIsNotNothing(t *testing.T) {
 	for _, th := range []*theme.Theme{plain, ascii} {
-		g := &Graph{Step: time.Minute, From: start, To: start.Add(time.Hour), Max: 100, Cursor: -1, Points: []gpu.Point{{At: start.Add(30 * time.Minute)}}}
+		g := &Graph{Step: time.Minute, From: start, To: start.Add(time.Hour), Max: 100, Cursor: -1,
+			Points: []gpu.Point{{At: start.Add(30 * time.Minute)}}}
 		g.Lay(th, 62, 3)
 		var l draw.Line
 		l.Reset(th, 62, theme.Ground)
@@ -112,7 +114,8 @@ func TestAxes(t *testing.T) {
 		v      float64
 		binary bool
 		want   float64
-	}{{0, false, 1}, {87, false, 100}, {301, false, 400}, {0.07, false, 0.08}, {1000, false, 1000}, {3 << 30, true, 4 << 30}, {900 << 20, true, 1 << 30}, {1 << 20, true, 1 << 20}} {
+	}{{0, false, 1}, {87, false, 100}, {301, false, 400}, {0.07, false, 0.08}, {1000, false, 1000},
+		{3 << 30, true, 4 << 30}, {900 << 20, true, 1 << 30}, {1 << 20, true, 1 << 20}} {
 		require.InEpsilon(t, c.want, nice(c.v, c.binary), 1e-9, "%v", c.v)
 	}
 	g := ramp()
@@ -135,7 +138,8 @@ func TestBars(t *testing.T) {
 	require.Equal(t, "##########", bar(ascii, 10, Part{Share: 7}))
 	require.Equal(t, "#---------", bar(ascii, 10, Part{Share: 0.01}))
 	require.Equal(t, "──────────", bar(plain, 10, Part{Share: math.NaN()}, Part{Share: -1}))
-	require.Equal(t, "▁▁▄█?", Level(plain, 0)+Level(plain, 0.1)+Level(plain, 0.5)+Level(plain, 1.2)+Level(plain, math.NaN()))
+	require.Equal(t, "▁▁▄█?", Level(plain, 0)+Level(plain, 0.1)+Level(plain, 0.5)+Level(plain, 1.2)+Level(plain,
+		math.NaN()))
 	require.Equal(t, "__-#?", Level(ascii, 0)+Level(ascii, 0.1)+Level(ascii, 0.5)+Level(ascii, 1)+Level(ascii, math.NaN()))
 }
 
@@ -143,10 +147,13 @@ func TestBars(t *testing.T) {
 func TestAnyGraphFits(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		value := rapid.OneOf(rapid.Float64Range(0, 1e15), rapid.Just(math.NaN()), rapid.Just(math.Inf(1)), rapid.Float64())
-		g := &Graph{From: start, To: start.Add(time.Duration(rapid.Int64Range(0, int64(40*24*time.Hour)).Draw(t, "span"))), Step: time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(t, "step")),
-			Max: rapid.Float64Range(0, 100).Draw(t, "top"), Cursor: rapid.IntRange(-5, 200).Draw(t, "cursor"), Label: percent, Bytes: rapid.Bool().Draw(t, "bytes")}
+		g := &Graph{From: start, To: start.Add(time.Duration(rapid.Int64Range(0, int64(40*24*time.Hour)).Draw(t, "span"))),
+			Step: time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(t, "step")),
+			Max:  rapid.Float64Range(0, 100).Draw(t, "top"), Cursor: rapid.IntRange(-5, 200).Draw(t, "cursor"), Label: percent,
+			Bytes: rapid.Bool().Draw(t, "bytes")}
 		for range rapid.IntRange(0, 50).Draw(t, "n") {
-			g.Points = append(g.Points, gpu.Point{At: start.Add(time.Duration(rapid.Int64Range(-int64(time.Hour), int64(41*24*time.Hour)).Draw(t, "at"))), Mean: value.Draw(t, "mean"), Max: value.Draw(t, "max")})
+			g.Points = append(g.Points, gpu.Point{At: start.Add(time.Duration(rapid.Int64Range(-int64(time.Hour),
+				int64(41*24*time.Hour)).Draw(t, "at"))), Mean: value.Draw(t, "mean"), Max: value.Draw(t, "max")})
 		}
 		w, h := rapid.IntRange(0, 210).Draw(t, "w"), rapid.IntRange(0, 60).Draw(t, "h")
 		th := plain

@@ -135,7 +135,8 @@ func TestDeltasLoseNothing(t *testing.T) {
 
 func TestNamesTakenTwiceCarryTheirBackend(t *testing.T) {
 	s := NewStore()
-	s.Apply(Delta{Changed: []*api.Instance{{ID: "1", Name: "box", Backend: "local"}, {ID: "2", Name: "Box", Backend: "ec2"}, {ID: "3", Name: "one", Backend: "ec2"}}})
+	s.Apply(Delta{Changed: []*api.Instance{{ID: "1", Name: "box", Backend: "local"}, {ID: "2", Name: "Box",
+		Backend: "ec2"}, {ID: "3", Name: "one", Backend: "ec2"}}})
 	require.Equal(t, "local/box", s.Ref(s.Row("1")))
 	require.Equal(t, "ec2/Box", s.Ref(s.Row("2")))
 	require.Equal(t, "one", s.Ref(s.Row("3")))
@@ -148,9 +149,11 @@ func TestTotals(t *testing.T) {
 	s := NewStore()
 	require.Zero(t, s.Totals())
 	s.Apply(Delta{Changed: []*api.Instance{
-		{ID: "1", State: api.StateRunning, RunningUSDPerHour: &two, StoppedUSDPerHour: &half, GPUs: make([]api.GPU, 3), CostTodayUSD: &two},
+		{ID: "1", State: api.StateRunning, RunningUSDPerHour: &two, StoppedUSDPerHour: &half, GPUs: make([]api.GPU, 3),
+			CostTodayUSD: &two},
 		{ID: "2", State: api.StateStopped, RunningUSDPerHour: &two, StoppedUSDPerHour: &half},
 		{ID: "3", State: api.StateStarting}, {ID: "4", State: api.StateUnusable}, {ID: "5", State: api.StateUnknown},
 	}})
-	require.Equal(t, Totals{All: 5, Running: 1, Changing: 1, Stopped: 1, Failed: 1, Unknown: 1, GPUs: 3, PerHour: 2.5, Today: 2, PerHourKnown: true, TodayKnown: true}, s.Totals())
+	require.Equal(t, Totals{All: 5, Running: 1, Changing: 1, Stopped: 1, Failed: 1, Unknown: 1, GPUs: 3, PerHour: 2.5,
+		Today: 2, PerHourKnown: true, TodayKnown: true}, s.Totals())
 }

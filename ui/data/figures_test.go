@@ -104,7 +104,8 @@ func TestFigureTotals(t *testing.T) {
 		return l
 	}
 	muted := noon.Add(time.Hour)
-	silent := add("silent", nil, []api.Attention{{Finding: gpu.Finding{ID: "s", Severity: "warning"}}}, one(pct(50), pct(100), ""))
+	silent := add("silent", nil, []api.Attention{{Finding: gpu.Finding{ID: "s", Severity: "warning"}}},
+		one(pct(50), pct(100), ""))
 	silent.Silent = &idleSince
 	silent.IdleToday = &api.IdleToday{USD: pct(2), Why: "its agent is silent"}
 	wasted := add("stopped", nil, nil, one(pct(99), pct(99), ""))
@@ -114,21 +115,25 @@ func TestFigureTotals(t *testing.T) {
 	free := add("unpriced", &idleSince, nil, one(pct(0), nil, ""))
 	free.IdleToday = &api.IdleToday{GPUSeconds: 3600, Why: "no price of it is known"}
 	s.ApplyFigures(FigureDelta{Lines: []FigureLine{
-		add("half", nil, []api.Attention{{Finding: gpu.Finding{ID: "x", Severity: "critical"}}, {Finding: gpu.Finding{ID: "y", Severity: "critical"}, Acknowledged: true}, {Finding: gpu.Finding{ID: "z", Severity: "info"}, MutedUntil: &muted}},
+		add("half", nil, []api.Attention{{Finding: gpu.Finding{ID: "x", Severity: "critical"}},
+			{Finding: gpu.Finding{ID: "y", Severity: "critical"}, Acknowledged: true},
+			{Finding: gpu.Finding{ID: "z", Severity: "info"}, MutedUntil: &muted}},
 			one(pct(90), pct(300), ""), one(pct(1), pct(50), ""), one(nil, nil, "lost"), one(nil, pct(70), "")),
 		add("idle", &idleSince, nil, one(pct(0), nil, "")),
 		add("long", &yesterday, nil, one(pct(0), nil, "")),
 		silent,
 		wasted, free, half,
 	}}, noon)
-	require.Equal(t, FigureTotals{Any: true, Busy: 1, Idle: 4, Lost: 1, Power: 420, PowerKnown: true, IdlePerHour: 1 + 4 + 4, IdleToday: 2 + 5, IdleUnsure: 2, IdleKnown: true, Critical: 1, Warning: 1}, s.FigureTotals(noon))
+	require.Equal(t, FigureTotals{Any: true, Busy: 1, Idle: 4, Lost: 1, Power: 420, PowerKnown: true, IdlePerHour: 1 + 4 +
+		4, IdleToday: 2 + 5, IdleUnsure: 2, IdleKnown: true, Critical: 1, Warning: 1}, s.FigureTotals(noon))
 }
 
 // A critical finding rings once: not where it was there before, not while it lasts, again after it went.
 func TestAlarms(t *testing.T) {
 	s := NewStore()
 	apply := func(att ...api.Attention) []Alarm {
-		return s.ApplyFigures(FigureDelta{Lines: []FigureLine{{FleetFigures: api.FleetFigures{Instance: "a", Summary: &gpu.Summary{At: noon}, Attention: att}, Received: noon}}}, noon)
+		return s.ApplyFigures(FigureDelta{Lines: []FigureLine{{FleetFigures: api.FleetFigures{Instance: "a",
+			Summary: &gpu.Summary{At: noon}, Attention: att}, Received: noon}}}, noon)
 	}
 	f := func(id, severity string) api.Attention {
 		return api.Attention{Finding: gpu.Finding{ID: id, Severity: severity}}
@@ -150,7 +155,8 @@ func TestAlarms(t *testing.T) {
 
 func TestAttended(t *testing.T) {
 	s := NewStore()
-	s.ApplyFigures(FigureDelta{Lines: []FigureLine{{FleetFigures: api.FleetFigures{Instance: "a", Attention: []api.Attention{{Finding: gpu.Finding{ID: "x", Severity: "critical"}}}}}}}, noon)
+	s.ApplyFigures(FigureDelta{Lines: []FigureLine{{FleetFigures: api.FleetFigures{Instance: "a",
+		Attention: []api.Attention{{Finding: gpu.Finding{ID: "x", Severity: "critical"}}}}}}}, noon)
 	require.Equal(t, 3, s.Figures("a").Worst(noon))
 	s.Attended("a", api.AttentionRequest{Finding: "x", Acknowledge: true}, noon)
 	require.Zero(t, s.Figures("a").Worst(noon))

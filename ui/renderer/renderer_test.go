@@ -122,7 +122,8 @@ func paintOn(p *Renderer, f string, w, h int) {
 
 // However a frame comes about, by differences or anew, it looks the same.
 func TestDifferencesGiveTheSameScreen(t *testing.T) {
-	piece := rapid.SampledFrom([]string{"abc", " ", "  ", "x", "train-1", "é", "\x1b[1mbold\x1b[0m", "\x1b[31mred\x1b[0m", "\x1b[7mrow 1\x1b[0m", "\x1b[7mrow 2\x1b[0m", "12s", "13s"})
+	piece := rapid.SampledFrom([]string{"abc", " ", "  ", "x", "train-1", "é", "\x1b[1mbold\x1b[0m", "\x1b[31mred\x1b[0m",
+		"\x1b[7mrow 1\x1b[0m", "\x1b[7mrow 2\x1b[0m", "12s", "13s"})
 	rapid.Check(t, func(t *rapid.T) {
 		w, h := 30, rapid.IntRange(1, 14).Draw(t, "h")
 		s := newScreen(w, h)

@@ -11,7 +11,8 @@ import (
 func TestParse(t *testing.T) {
 	for s, want := range map[string][2]bool{
 		"rgb:0000/0000/0000": {true, true}, "rgb:ffff/ffff/ffff": {false, true}, "rgb:fd/f6/e3": {false, true},
-		"#1c1c1c": {true, true}, "rgba:00/2b/36/ff": {true, true}, "rgb:zz/00/00": {}, "": {}, "rgb:1/2": {}, "rgb:11111/0/0": {},
+		"#1c1c1c": {true, true}, "rgba:00/2b/36/ff": {true, true}, "rgb:zz/00/00": {}, "": {}, "rgb:1/2": {},
+		"rgb:11111/0/0": {},
 	} {
 		dark, ok := Parse(s)
 		require.Equal(t, want, [2]bool{dark, ok}, s)

@@ -21,7 +21,8 @@ func TestTruncateAndWrap(t *testing.T) {
 
 // FuzzMeasures checks that what is cut and wrapped has the width that was asked for.
 func FuzzMeasures(f *testing.F) {
-	for _, s := range []string{"plain", "\x1b[31m", "\x1b\x1b[", "\x9b1m", "\u009b1m", "a\x1bPq\x1b\\", "\u202e", "\x1b]8;;http://x\x07y", "e\u0301\u0301", "\x1b[\x1b[31mm", "ก็็็็็"} {
+	for _, s := range []string{"plain", "\x1b[31m", "\x1b\x1b[", "\x9b1m", "\u009b1m", "a\x1bPq\x1b\\", "\u202e",
+		"\x1b]8;;http://x\x07y", "e\u0301\u0301", "\x1b[\x1b[31mm", "ก็็็็็"} {
 		f.Add(s, 5)
 	}
 	f.Fuzz(func(t *testing.T, s string, w int) {

@@ -16,13 +16,18 @@ func TestDetect(t *testing.T) {
 		theme string
 		want  Options
 	}{
-		{map[string]string{"TERM": "xterm-256color", "LANG": "en_GB.UTF-8"}, "", Options{Profile: termenv.ANSI256, Dark: true}},
-		{map[string]string{"TERM": "xterm", "COLORTERM": "truecolor", "LC_ALL": "C.utf8"}, "auto", Options{Profile: termenv.TrueColor, Dark: true}},
+		{map[string]string{"TERM": "xterm-256color", "LANG": "en_GB.UTF-8"}, "", Options{Profile: termenv.ANSI256,
+			Dark: true}},
+		{map[string]string{"TERM": "xterm", "COLORTERM": "truecolor", "LC_ALL": "C.utf8"}, "auto",
+			Options{Profile: termenv.TrueColor, Dark: true}},
 		{map[string]string{"TERM": "xterm", "LANG": "C"}, "light", Options{Profile: termenv.ANSI, ASCII: true}},
 		{map[string]string{"TERM": "dumb", "LANG": "C.UTF-8"}, "", Options{Profile: termenv.Ascii, Dark: true}},
-		{map[string]string{"TERM": "linux", "NO_COLOR": "1", "LANG": "C.UTF-8"}, "", Options{Profile: termenv.ANSI, Dark: true, NoColor: true}},
-		{map[string]string{"TERM": "rxvt", "COLORFGBG": "0;default;15", "LANG": "C.UTF-8"}, "", Options{Profile: termenv.ANSI}},
-		{map[string]string{"TERM": "xterm", "LANG": "C.UTF-8"}, "none", Options{Profile: termenv.ANSI, Dark: true, NoColor: true}},
+		{map[string]string{"TERM": "linux", "NO_COLOR": "1", "LANG": "C.UTF-8"}, "", Options{Profile: termenv.ANSI,
+			Dark: true, NoColor: true}},
+		{map[string]string{"TERM": "rxvt", "COLORFGBG": "0;default;15", "LANG": "C.UTF-8"}, "",
+			Options{Profile: termenv.ANSI}},
+		{map[string]string{"TERM": "xterm", "LANG": "C.UTF-8"}, "none", Options{Profile: termenv.ANSI, Dark: true,
+			NoColor: true}},
 	} {
 		require.Equal(t, c.want, Detect(func(k string) string { return c.env[k] }, c.theme, false), "%v", c.env)
 	}

@@ -125,10 +125,12 @@ var metrics = map[kind][]metric{
 			return s.CPU
 		}},
 		{name: "load1", title: "load", now: func(s *gpu.Sample, _ item) *float64 { return s.Load1 }},
-		{name: "iowait_percent", title: "waiting for I/O", unit: "%", top: 100, much: true, now: func(s *gpu.Sample, _ item) *float64 {
+		{name: "iowait_percent", title: "waiting for I/O", unit: "%", top: 100, much: true, now: func(s *gpu.Sample,
+			_ item) *float64 {
 			return s.IOWait
 		}},
-		{name: "steal_percent", title: "taken by the hypervisor", unit: "%", top: 100, much: true, now: func(s *gpu.Sample, _ item) *float64 {
+		{name: "steal_percent", title: "taken by the hypervisor", unit: "%", top: 100, much: true, now: func(s *gpu.Sample,
+			_ item) *float64 {
 			return s.Steal
 		}},
 		{name: "pressure_cpu_percent", title: "pressure on CPUs", unit: "%", top: 100, much: true,
@@ -146,10 +148,12 @@ var metrics = map[kind][]metric{
 		{name: "memory_cache_bytes", title: "cache", unit: "bytes", now: func(s *gpu.Sample, _ item) *float64 {
 			return float(s.MemoryCache)
 		}},
-		{name: "swap_in_bytes_per_second", title: "read from swap", unit: "bytes/s", now: func(s *gpu.Sample, _ item) *float64 {
+		{name: "swap_in_bytes_per_second", title: "read from swap", unit: "bytes/s", now: func(s *gpu.Sample,
+			_ item) *float64 {
 			return float(s.SwapIn)
 		}},
-		{name: "swap_out_bytes_per_second", title: "written to swap", unit: "bytes/s", now: func(s *gpu.Sample, _ item) *float64 {
+		{name: "swap_out_bytes_per_second", title: "written to swap", unit: "bytes/s", now: func(s *gpu.Sample,
+			_ item) *float64 {
 			return float(s.SwapOut)
 		}},
 		{name: "pressure_memory_percent", title: "pressure on memory", unit: "%", top: 100, much: true,

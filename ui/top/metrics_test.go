@@ -15,8 +15,10 @@ func TestMetricsAreThoseOfTheHistory(t *testing.T) {
 	for _, m := range gpu.Metrics() {
 		kept[m.Name] = m
 	}
-	kindOf := map[kind]string{gpuItem: gpu.KindGPU, cpuItem: gpu.KindHost, memItem: gpu.KindHost, netItem: gpu.KindNetwork, devItem: gpu.KindDevice, diskItem: gpu.KindDisk}
-	units := map[string]string{"%": "percent", "bytes": "bytes", "bytes/s": "bytes_per_second", "°C": "celsius", "W": "watts", "MHz": "mhz", "": ""}
+	kindOf := map[kind]string{gpuItem: gpu.KindGPU, cpuItem: gpu.KindHost, memItem: gpu.KindHost, netItem: gpu.KindNetwork,
+		devItem: gpu.KindDevice, diskItem: gpu.KindDisk}
+	units := map[string]string{"%": "percent", "bytes": "bytes", "bytes/s": "bytes_per_second", "°C": "celsius",
+		"W": "watts", "MHz": "mhz", "": ""}
 	seen := 0
 	for k, ms := range metrics {
 		for _, m := range ms {
@@ -32,7 +34,8 @@ func TestMetricsAreThoseOfTheHistory(t *testing.T) {
 }
 
 func TestWords(t *testing.T) {
-	for v, want := range map[float64]string{0: "0B", 999: "999B", 1000: "1.0K", 1024: "1K", 1536: "1.5K", 40 << 30: "40G", 1152 << 30: "1.1T", -410e3: "-400K", 1e21: "867E"} {
+	for v, want := range map[float64]string{0: "0B", 999: "999B", 1000: "1.0K", 1024: "1K", 1536: "1.5K", 40 << 30: "40G",
+		1152 << 30: "1.1T", -410e3: "-400K", 1e21: "867E"} {
 		require.Equal(t, want, size(v), "%v", v)
 	}
 	require.Equal(t, "not supported", said(number(nil, "%")))

@@ -12,7 +12,8 @@ import (
 // What is measured now goes into the step that is going on, or begins the next one.
 func TestSamplesAreAddedToTheirStep(t *testing.T) {
 	at := time.Date(2026, 3, 14, 10, 0, 0, 0, time.UTC)
-	p := past{of: item{kind: cpuItem}, metric: "cpu_percent", loaded: true, step: 10 * time.Second, points: []gpu.Point{{At: at, Mean: 10, Max: 20}}}
+	p := past{of: item{kind: cpuItem}, metric: "cpu_percent", loaded: true, step: 10 * time.Second,
+		points: []gpu.Point{{At: at, Mean: 10, Max: 20}}}
 	add := func(sec int, v float64) {
 		s := &gpu.Sample{SampledAt: at.Add(time.Duration(sec) * time.Second)}
 		s.CPU = &v

@@ -185,7 +185,8 @@ type agent struct {
 func (w *Workspace) AgentOf(ref string) screen.Agent { return agent{w, ref} }
 
 // WatchFigures implements screen.Agent.
-func (a agent) WatchFigures(ctx context.Context, _ time.Duration, search api.ProcessSearch, each func(gpu.Sample) error) error {
+func (a agent) WatchFigures(ctx context.Context, _ time.Duration, search api.ProcessSearch,
+	each func(gpu.Sample) error) error {
 	w := a.w.measured
 	in, err := a.w.real.Instance(a.ref)
 	if err == nil && in.State != api.StateRunning {

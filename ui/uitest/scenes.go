@@ -187,7 +187,8 @@ func Scenes() []Scene {
 		{"snapshots-failed", func(o Options) *Driver {
 			d := keeping(Kept(), "n", "enter")(o)
 			d.WS.FailOp("op-1", api.Errorf(api.CodeUnsupported,
-				"making the snapshot of notebook: it boots by UEFI, whose memory can't be kept while it runs").WithHint("stop notebook and try again: of a stopped machine the disk is kept"))
+				"making the snapshot of notebook: it boots by UEFI, whose memory can't be kept while it runs").
+				WithHint("stop notebook and try again: of a stopped machine the disk is kept"))
 			d.Settle()
 			return d
 		}},

@@ -27,15 +27,18 @@ func (s *Server) figureRoutes() []api.Route {
 		}},
 		{Method: "GET", Path: "/v1/instances/{name}/agent/v1/figures", Handler: func(w http.ResponseWriter, r *http.Request) {
 			out := api.NewNDJSON(w)
-			_ = agent(r).WatchFigures(r.Context(), 0, api.ProcessSearch{Filter: r.FormValue("filter")}, func(v gpu.Sample) error { return out.Write(v) })
+			_ = agent(r).WatchFigures(r.Context(), 0, api.ProcessSearch{Filter: r.FormValue("filter")},
+				func(v gpu.Sample) error { return out.Write(v) })
 		}},
 		{Method: "GET", Path: "/v1/instances/{name}/agent/v1/history", Handler: func(w http.ResponseWriter, r *http.Request) {
 			since, _ := time.Parse(time.RFC3339Nano, r.FormValue("since"))
 			n, _ := strconv.Atoi(r.FormValue("points"))
-			v, err := agent(r).History(r.Context(), api.HistoryOptions{Metrics: r.Form["metric"], Subject: r.FormValue("subject"), Since: since, Points: n})
+			v, err := agent(r).History(r.Context(), api.HistoryOptions{Metrics: r.Form["metric"],
+				Subject: r.FormValue("subject"), Since: since, Points: n})
 			respond(w, v, err)
 		}},
-		{Method: "POST", Path: "/v1/instances/{name}/agent/v1/processes/{pid}/signal", Handler: func(w http.ResponseWriter, r *http.Request) {
+		{Method: "POST", Path: "/v1/instances/{name}/agent/v1/processes/{pid}/signal", Handler: func(w http.ResponseWriter,
+			r *http.Request) {
 			var req api.SignalRequest
 			if err := api.ReadJSON(r, &req); err != nil {
 				api.WriteError(w, err)

@@ -39,7 +39,8 @@ func TestOperationsAreHeld(t *testing.T) {
 	w.Finish("op-2")
 	w.FailOp("op-3", api.Errorf(api.CodeFailed, "it does not stop"))
 	const stopped, stopping = api.StateStopped, api.StateStopping
-	for i, want := range []api.State{stopped, stopped, stopped, stopping, stopping} { // of the third it was looked what it is
+	// of the third it was looked what it is
+	for i, want := range []api.State{stopped, stopped, stopped, stopping, stopping} {
 		require.Equal(t, want, w.state(t, fmt.Sprintf("h100-%02d", i+1)), i+1)
 	}
 	op, err := w.real.Operation(t.Context(), w.operation("op-3"))

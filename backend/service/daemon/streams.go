@@ -139,8 +139,8 @@ func (s *Server) splice(w http.ResponseWriter, r *http.Request, agent net.Conn, 
 	up.Wait()
 }
 
-// firstWordWithin is how long an agent may take to say the first word on a stream. It says it before it does anything: one
-// that does not was stopped, or hangs. A slow line has brought the connection up already.
+// firstWordWithin is how long an agent may take to say the first word on a stream. It says it before it does anything:
+// one that does not was stopped, or hangs. A slow line has brought the connection up already.
 const firstWordWithin = time.Minute
 
 // firstAnswer returns the first bytes of an agent's answer.
@@ -150,7 +150,8 @@ func firstAnswer(agent net.Conn) ([]byte, *api.Error) {
 	n, err := agent.Read(b)
 	switch {
 	case !late.Stop() && n == 0:
-		return nil, api.Errorf(api.CodeUnreachable, "the agent has taken the connection and said nothing for %s", firstWordWithin).
+		return nil, api.Errorf(api.CodeUnreachable, "the agent has taken the connection and said nothing for %s",
+			firstWordWithin).
 			WithHint("it hangs or was stopped: berth restart starts the instance again")
 	case n == 0:
 		return nil, api.Errorf(api.CodeUnreachable, "the agent closed the connection: %w", err)
