@@ -162,7 +162,8 @@ func (d Draining) End(ctx context.Context) error {
 	for paths.Exists(d.path) {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the daemon that has handed over (pid %d) does not end: %w", d.PID, ctx.Err())
+			return api.Errorf(api.CodeFailed, "the daemon that has handed over (pid %d) does not end: %w", d.PID, ctx.Err()).
+				WithHint("kill -9 %d ends it, and the commands that go through it", d.PID)
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
