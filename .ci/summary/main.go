@@ -93,6 +93,7 @@ func main() {
 				mark = "SKIP (not expected)"
 			}
 			fmt.Printf("%s %s: %s\n", mark, key, reason(output[key]))
+			delete(output, key)
 		case "fail":
 			broken = true
 			if failures[e.Package] == nil {
@@ -103,6 +104,10 @@ func main() {
 				failures[e.Package][top] = true
 			}
 			fmt.Printf("FAIL  %s\n%s", key, strings.Join(output[key], ""))
+			delete(output, key)
+			if e.Test == "" {
+				unended(e.Package, output)
+			}
 		}
 	}
 	fmt.Printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped)
@@ -120,6 +125,16 @@ func main() {
 	}
 	if broken || bad > 0 || passed == 0 || in.Err() != nil {
 		os.Exit(1)
+	}
+}
+
+// unended prints what the tests of a failed package said that had begun and did not end: one of them hung, or ended
+// the program.
+func unended(pkg string, output map[string][]string) {
+	for _, key := range slices.Sorted(maps.Keys(output)) {
+		if strings.HasPrefix(key, pkg+".") {
+			fmt.Printf("NOT ENDED  %s\n%s", key, strings.Join(output[key], ""))
+		}
 	}
 }
 
