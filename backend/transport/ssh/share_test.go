@@ -1,6 +1,7 @@
 package ssh
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -85,7 +86,9 @@ func TestStateIsToldWhileATunnelStarts(t *testing.T) {
 	c := w.conn(ctx, "box")
 	p := &placement{Program: "/bin/true", Socket: "/nowhere"}
 	c.agent.set(p, nil)
-	thaw := s.Freeze()
+	require.NoError(t, c.Ping(ctx)) // the server has all its processes
+	thaw := sync.OnceFunc(s.Freeze())
+	defer thaw()
 	got := make(chan error, 1)
 	go func() {
 		_, err := c.getTunnel(ctx, p)
