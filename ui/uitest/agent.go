@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"berth/backend/api"
+	"berth/backend/base/coalesce"
 	"berth/gpu"
 	"berth/ui/screen"
 )
@@ -32,7 +33,7 @@ type stream struct {
 	search  api.ProcessSearch
 	pending []gpu.Sample
 	waits   bool
-	wake    chan struct{}
+	wake    coalesce.Signal
 }
 
 func newMeasured(w *Workspace) *measured {
@@ -76,10 +77,7 @@ func (w *measured) PutSample(id string, s gpu.Sample) {
 			st.waits = false
 			w.ws.waits.add(-1)
 		}
-		select {
-		case st.wake <- struct{}{}:
-		default:
-		}
+		st.wake.Send()
 	}
 }
 
@@ -197,7 +195,7 @@ func (a agent) WatchFigures(ctx context.Context, _ time.Duration, search api.Pro
 		return err
 	}
 	w.mu.Lock()
-	st := &stream{id: in.ID, search: search, wake: make(chan struct{}, 1)}
+	st := &stream{id: in.ID, search: search, wake: coalesce.NewSignal()}
 	if s, ok := w.samples[in.ID]; ok {
 		st.pending = append(st.pending, w.found(st, s))
 	}

@@ -1,25 +1,26 @@
 package uitest
 
-import "sync"
+import (
+	"sync"
+
+	"berth/backend/base/coalesce"
+)
 
 // waiting counts the dashboard's commands that follow a stream which has nothing new, or ask one who hangs.
 type waiting struct {
 	mu   sync.Mutex
 	n    int
-	more chan struct{} // one more waits
+	more coalesce.Signal // one more waits
 }
 
-func newWaiting() *waiting { return &waiting{more: make(chan struct{}, 1)} }
+func newWaiting() *waiting { return &waiting{more: coalesce.NewSignal()} }
 
 func (w *waiting) add(n int) {
 	w.mu.Lock()
 	w.n += n
 	w.mu.Unlock()
 	if n > 0 {
-		select {
-		case w.more <- struct{}{}:
-		default:
-		}
+		w.more.Send()
 	}
 }
 

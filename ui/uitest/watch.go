@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"berth/backend/api"
+	"berth/backend/base/coalesce"
 	"berth/backend/service/store"
 	"berth/backend/service/workspace"
 )
@@ -16,12 +17,12 @@ type feed struct {
 	mu      sync.Mutex
 	events  []api.Change
 	figures []api.FleetFigures // only the driver takes these
-	wake    chan struct{}
+	wake    coalesce.Signal
 }
 
 // subscribe begins a feed; close it.
 func (w *Workspace) subscribe() (*feed, []api.Instance) {
-	f := &feed{wake: make(chan struct{}, 1)}
+	f := &feed{wake: coalesce.NewSignal()}
 	w.mu.Lock()
 	w.feeds[f] = struct{}{}
 	w.mu.Unlock()
@@ -76,10 +77,7 @@ func (w *Workspace) Emit(e api.Event) {
 		f.mu.Lock()
 		f.events = append(f.events, api.Change{Event: &e})
 		f.mu.Unlock()
-		select {
-		case f.wake <- struct{}{}:
-		default:
-		}
+		f.wake.Send()
 	})
 }
 

@@ -16,6 +16,7 @@ import (
 	"berth/backend/agent/root"
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
+	"berth/backend/base/coalesce"
 	"berth/gpu/procs/proc"
 )
 
@@ -56,7 +57,7 @@ type Engine struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   chan struct{}
-	wake   chan struct{} // there may be something to do
+	wake   coalesce.Signal // there may be something to do
 
 	mu    sync.Mutex
 	plans map[string]*plan
@@ -81,7 +82,7 @@ func Open(o Options) (*Engine, error) {
 	if o.Changed == nil {
 		o.Changed = func(api.SetupStatus) {}
 	}
-	e := &Engine{o: o, done: make(chan struct{}), wake: make(chan struct{}, 1), plans: map[string]*plan{}}
+	e := &Engine{o: o, done: make(chan struct{}), wake: coalesce.NewSignal(), plans: map[string]*plan{}}
 	if o.Reboot == nil {
 		e.o.Reboot = e.restartMachine
 	}
@@ -186,7 +187,7 @@ func (e *Engine) Put(pl api.SetupPlan) (api.SetupStatus, error) {
 			WithHint("look at the space on its disk: df -h %s", e.o.Dir)
 	}
 	e.plans[pl.ID] = p
-	e.poke()
+	e.wake.Send()
 	return p.status(), nil
 }
 
@@ -271,7 +272,7 @@ func (e *Engine) Resume(id string) (api.SetupStatus, error) {
 			}
 		}
 	})
-	e.poke()
+	e.wake.Send()
 	return p.status(), nil
 }
 
@@ -293,7 +294,7 @@ func (e *Engine) Cancel(ctx context.Context, id string) (api.SetupStatus, error)
 		e.change(p, true, func(r *record) { r.Cancel = true })
 	}
 	e.mu.Unlock()
-	e.poke()
+	e.wake.Send()
 	for {
 		e.mu.Lock()
 		st, c := p.status(), p.changed
@@ -347,13 +348,6 @@ func (e *Engine) locked(p *plan, keep bool, f func(*record)) {
 	e.mu.Unlock()
 	if keep {
 		e.o.Changed(st)
-	}
-}
-
-func (e *Engine) poke() {
-	select {
-	case e.wake <- struct{}{}:
-	default:
 	}
 }
 

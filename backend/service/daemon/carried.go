@@ -1,17 +1,21 @@
 package daemon
 
-import "sync"
+import (
+	"sync"
+
+	"berth/backend/base/coalesce"
+)
 
 // carried counts the byte streams that a daemon carries, by instance. It is safe for concurrent use.
 type carried struct {
 	mu     sync.Mutex
 	n      map[string]int
 	total  int
-	closed bool          // no stream may begin
-	ended  chan struct{} // a stream has ended since closed
+	closed bool            // no stream may begin
+	ended  coalesce.Signal // a stream has ended since closed
 }
 
-func newCarried() *carried { return &carried{n: map[string]int{}, ended: make(chan struct{}, 1)} }
+func newCarried() *carried { return &carried{n: map[string]int{}, ended: coalesce.NewSignal()} }
 
 // begin counts a stream of an instance until end is called; ok is false where none may begin any more.
 func (c *carried) begin(id string) (end func(), ok bool) {
@@ -29,10 +33,7 @@ func (c *carried) begin(id string) (end func(), ok bool) {
 			delete(c.n, id)
 		}
 		c.total--
-		select {
-		case c.ended <- struct{}{}:
-		default:
-		}
+		c.ended.Send()
 	}, true
 }
 

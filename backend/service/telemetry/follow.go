@@ -117,7 +117,7 @@ func (h *Hub) see(ctx context.Context, in *api.Instance) {
 			defer cancel()
 			h.followOne(hctx, in.ID, x.again)
 		})
-		heard := make(chan struct{}, 1)
+		heard := coalesce.NewSignal()
 		x.heard = heard
 		h.wg.Go(func() { h.followIdle(hctx, in.ID, heard) })
 	case !usable(in.State) && x.stop != nil:

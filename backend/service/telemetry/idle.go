@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"berth/backend/api"
+	"berth/backend/base/coalesce"
 	"berth/backend/service/store"
 	"berth/gpu"
 	"berth/gpu/idle"
@@ -33,14 +34,14 @@ const (
 // idleness is what is known of the day of an instance's GPUs. Its fields are guarded by Hub.mu.
 type idleness struct {
 	day     *idle.Day
-	minute  int           // of the day, that is still going on; -1: none
-	ahead   time.Duration // of the instance's clock
-	heard   chan struct{} // has a value when its history may be read: figures come that did not before
-	heardAt time.Time     // when a line came last
-	whole   bool          // the day until then is known: its history was read since the line came up
-	readErr error         // why its history could not be read
-	changed bool          // since day was kept
-	counted bool          // figure is up to date
+	minute  int             // of the day, that is still going on; -1: none
+	ahead   time.Duration   // of the instance's clock
+	heard   coalesce.Signal // its history may be read: figures come that did not before
+	heardAt time.Time       // when a line came last
+	whole   bool            // the day until then is known: its history was read since the line came up
+	readErr error           // why its history could not be read
+	changed bool            // since day was kept
+	counted bool            // figure is up to date
 	figure  *api.IdleToday
 }
 
@@ -66,10 +67,7 @@ func (x *host) noteIdle(s *gpu.Summary, now time.Time) {
 	x.heardAt = now
 	if len(s.GPUs) > 0 && (x.silent != nil || x.last == nil || len(x.last.GPUs) == 0) {
 		x.whole = false
-		select {
-		case x.heard <- struct{}{}:
-		default:
-		}
+		x.heard.Send()
 	}
 	minute := x.day.Minute(s.At.Add(-x.ahead))
 	if minute != x.minute {

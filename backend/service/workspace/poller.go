@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"berth/backend"
+	"berth/backend/base/coalesce"
 	"berth/backend/service/operation"
 )
 
@@ -45,8 +46,8 @@ type poller struct {
 	b       backend.Backend
 	list    bool
 	waiting map[*waiter]bool
-	poked   chan struct{} // has a value when one waits who was not there before
-	gets    chan struct{} // has room for those who ask for one machine
+	poked   coalesce.Signal // one waits who was not there before
+	gets    chan struct{}   // has room for those who ask for one machine
 }
 
 // waiter is an operation that waits for the next look at its machine.
@@ -92,16 +93,13 @@ func (p *pollers) add(name string, b backend.Backend, x *waiter) *poller {
 	q := p.all[key]
 	if q == nil {
 		q = &poller{p: p, key: key, b: b, list: b.Info().Capabilities.List, waiting: map[*waiter]bool{},
-			poked: make(chan struct{}, 1),
+			poked: coalesce.NewSignal(),
 			gets:  make(chan struct{}, parallelGets)}
 		p.all[key] = q
 		p.wg.Go(q.run)
 	}
 	q.waiting[x] = true
-	select {
-	case q.poked <- struct{}{}:
-	default:
-	}
+	q.poked.Send()
 	return q
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/base/coalesce"
 )
 
 // How often a provider is asked while somebody looks. Nobody looking: not at all.
@@ -39,7 +40,7 @@ type Reconciler struct {
 func newReconciler(w *Workspace) *Reconciler {
 	r := &Reconciler{w: w, loops: map[string]*loop{}}
 	for name, b := range w.opts.Backends {
-		r.loops[name] = &loop{r: r, w: w, name: name, b: b, info: b.Info(), wake: make(chan struct{}, 1)}
+		r.loops[name] = &loop{r: r, w: w, name: name, b: b, info: b.Info(), wake: coalesce.NewSignal()}
 	}
 	return r
 }
@@ -80,10 +81,7 @@ func (r *Reconciler) Wake() {
 // wake makes one backend's loop look now.
 func (r *Reconciler) wake(name string) {
 	if l := r.loops[name]; l != nil {
-		select {
-		case l.wake <- struct{}{}:
-		default:
-		}
+		l.wake.Send()
 	}
 }
 
@@ -172,7 +170,7 @@ type loop struct {
 	name string
 	b    backend.Backend
 	info backend.Info
-	wake chan struct{}
+	wake coalesce.Signal
 
 	mu       sync.Mutex
 	underWay chan struct{} // the asking that is under way, closed at its end; nil: none
