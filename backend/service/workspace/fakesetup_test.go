@@ -22,6 +22,8 @@ type fakeSetup struct {
 	cancelled []string
 	// held is closed to let those go that are held: they fail.
 	held chan struct{}
+	// leaves, if set, is what the agent answers a set-up with at first: it is being replaced.
+	leaves func() error
 	// hostKey answers the steps of a host key's renewal; nil: as an older agent does.
 	hostKey func(step string) (api.HostKey, error)
 }
@@ -35,6 +37,12 @@ func (f *fakeSetup) routes(mux *http.ServeMux) {
 		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
+		if f.leaves != nil {
+			if err := f.leaves(); err != nil {
+				api.WriteError(w, err)
+				return
+			}
+		}
 		if f.plans == nil {
 			f.plans = map[string]*api.SetupStatus{}
 		}

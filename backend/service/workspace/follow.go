@@ -40,10 +40,12 @@ func (w *Workspace) follow(ctx context.Context, r *operation.Run, rec store.Inst
 				return context.Cause(ctx)
 			}
 			code := api.AsError(err).Code
-			if code == api.CodeConflict && handover.IsZero() {
-				handover = time.Now().Add(30 * time.Second) // an agent that is being replaced says so
+			// An agent that is being replaced says so; one of capability 1 by a conflict.
+			leaves := code == api.CodeMoved || code == api.CodeConflict
+			if leaves && handover.IsZero() {
+				handover = time.Now().Add(30 * time.Second)
 			}
-			replaced := code == api.CodeConflict && time.Now().Before(handover)
+			replaced := leaves && time.Now().Before(handover)
 			if code != api.CodeUnreachable && !replaced || errors.As(err, new(*backend.AgentUnavailable)) {
 				return noAgentForSetup(&rec, err)
 			}

@@ -91,6 +91,35 @@ func TestSetUpFailsAndGoesOn(t *testing.T) {
 	require.NotEqual(t, e.lines.setup.begun[begun].ID, last.ID)
 }
 
+// An agent that is being replaced refuses for longer than its client asks again: the set-up waits for the next one.
+func TestSetUpWaitsForAnAgentThatIsReplaced(t *testing.T) {
+	for name, answer := range map[string]error{
+		"this build's":        api.Errorf(api.CodeMoved, "the agent is being replaced or stopped"),
+		"of the build before": api.Errorf(api.CodeConflict, "the agent is being replaced or stopped"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := newEnv(t)
+			var since time.Time
+			e.lines.setup.leaves = func() error {
+				if since.IsZero() {
+					since = time.Now()
+				}
+				if time.Since(since) < 6*time.Second {
+					return answer
+				}
+				return nil
+			}
+			w, _ := e.open()
+			op, err := w.Create(e.ctx(), api.CreateRequest{Name: "vision", Setup: "true"})
+			require.NoError(t, err)
+			op = ended(t, w, op)
+			require.Equal(t, api.OpSucceeded, op.State, op.Error)
+			require.Len(t, e.lines.setup.begun, 1)
+		})
+	}
+}
+
 func TestStartScriptThatFailsIsResumed(t *testing.T) {
 	e := newEnv(t)
 	w, _ := e.open()
