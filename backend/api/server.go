@@ -64,6 +64,19 @@ func WriteError(w http.ResponseWriter, err error) {
 	WriteJSON(w, e.Code.HTTPStatus(), ErrorDocument{e})
 }
 
+// WriteRefusal writes err as the answer to a request on a connection that no server serves, and which ends with it.
+func WriteRefusal(w io.Writer, err error) error {
+	e := AsError(err)
+	doc, merr := json.Marshal(ErrorDocument{e})
+	if merr != nil {
+		return merr
+	}
+	code := e.Code.HTTPStatus()
+	_, werr := fmt.Fprintf(w, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"+
+		"Connection: close\r\n\r\n%s", code, http.StatusText(code), len(doc), doc)
+	return werr
+}
+
 // ReadJSON decodes a request's body strictly; an empty body leaves v as it is.
 func ReadJSON(r *http.Request, v any) error {
 	dec := json.NewDecoder(io.LimitReader(r.Body, maxBody))

@@ -149,9 +149,7 @@ func refuse(c *net.UnixConn, uid int) {
 		defer c.Close()
 		_ = c.SetDeadline(time.Now().Add(time.Second))
 		_, _ = c.Read(make([]byte, 4<<10)) // an answer before the request would be lost on many clients
-		msg := fmt.Sprintf(`{"error":{"code":%q,"message":"this agent belongs to another user of this host (you are %d)"}}`,
-			api.CodeForbidden, uid)
-		_, _ = fmt.Fprintf(c, "HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\n"+
-			"Content-Length: %d\r\nConnection: close\r\n\r\n%s", len(msg), msg)
+		_ = api.WriteRefusal(c, api.Errorf(api.CodeForbidden,
+			"this agent belongs to another user of this host (you are %d)", uid))
 	}()
 }

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -117,10 +116,7 @@ func (s *Server) splice(w http.ResponseWriter, r *http.Request, agent net.Conn, 
 	}
 	first, fail := firstAnswer(agent)
 	if fail != nil {
-		// The client's connection is no longer the server's.
-		doc, _ := json.Marshal(api.ErrorDocument{Error: fail}) // strings: it can't fail
-		fmt.Fprintf(client, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-			fail.Code.HTTPStatus(), http.StatusText(fail.Code.HTTPStatus()), len(doc), doc)
+		_ = api.WriteRefusal(client, fail) // the client may be gone
 		return
 	}
 	if _, err := client.Write(first); err != nil {
@@ -144,7 +140,7 @@ func (s *Server) splice(w http.ResponseWriter, r *http.Request, agent net.Conn, 
 const firstWordWithin = time.Minute
 
 // firstAnswer returns the first bytes of an agent's answer.
-func firstAnswer(agent net.Conn) ([]byte, *api.Error) {
+func firstAnswer(agent net.Conn) ([]byte, error) {
 	late := time.AfterFunc(firstWordWithin, func() { _ = agent.Close() })
 	b := make([]byte, 4<<10)
 	n, err := agent.Read(b)
