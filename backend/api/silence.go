@@ -3,6 +3,7 @@ package api
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -31,53 +32,37 @@ func (t *transport) watched(ctx context.Context) (_ context.Context, answered fu
 	if t.watch == nil {
 		return wctx, func() {}, cancel
 	}
-	over := make(chan struct{})
+	watching, unwatch := context.WithCancel(wctx)
 	timer := time.AfterFunc(t.watch.after, func() {
-		for t.lives(wctx, over) {
+		for t.lives(watching) {
 			select {
-			case <-over:
-				return
-			case <-wctx.Done():
+			case <-watching.Done():
 				return
 			case <-time.After(t.watch.after):
 			}
 		}
-		select {
-		case <-over:
-		default:
+		if watching.Err() == nil {
 			end(t.watch.silent())
 		}
 	})
-	return wctx, func() { timer.Stop(); close(over) }, cancel
+	return wctx, func() { timer.Stop(); unwatch() }, cancel
 }
 
 // lives asks, on a connection of its own, for what every service answers at once. It is true as well where that is not
 // known: when the call is over, or the service can't be reached, which the call itself finds out.
-func (t *transport) lives(ctx context.Context, over <-chan struct{}) bool {
+func (t *transport) lives(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, t.watch.within)
 	defer cancel()
-	answer := make(chan struct{})
-	go func() { // ends with ctx
-		defer close(answer)
-		conn, err := t.dial(ctx)
-		if err != nil {
-			return
-		}
+	conn, err := t.dial(ctx)
+	if err == nil {
 		defer conn.Close()
 		defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 		fmt.Fprintf(conn, "GET /v1/info HTTP/1.1\r\nHost: berth\r\nConnection: close\r\n%s\r\n", versionLines())
 		if res, err := http.ReadResponse(bufio.NewReader(conn), nil); err == nil {
 			_ = res.Body.Close()
 		}
-	}()
-	select {
-	case <-answer:
-		return ctx.Err() != context.DeadlineExceeded
-	case <-over:
-		return true
-	case <-ctx.Done():
-		return ctx.Err() != context.DeadlineExceeded
 	}
+	return !errors.Is(ctx.Err(), context.DeadlineExceeded)
 }
 
 // watchedBody is an answer's body; closing it ends the context of its call.

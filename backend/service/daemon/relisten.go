@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -74,7 +73,7 @@ func (s *Server) relisten(srv *http.Server) {
 	s.cfg.Log.Warn("the socket was removed, and is made again", "socket", s.cfg.Home.DaemonSocket())
 	go func() { // ends with srv
 		if err := srv.Serve(s.guarded(l)); err != nil && !errors.Is(err, http.ErrServerClosed) {
-			s.cfg.Log.Error("the socket that was made again failed", "error", fmt.Sprint(err))
+			s.cfg.Log.Error("the socket that was made again failed", "error", err)
 		}
 	}()
 }

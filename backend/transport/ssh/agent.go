@@ -68,7 +68,7 @@ func (a *agentSlot) unlock() { <-a.turn }
 
 // Agent returns a new connection to the instance's agent. The first call on a host puts the agent in
 // place; the first call on a connection tries where it was before, and compares versions afterwards,
-// in the background. Where no agent can run the error is an *backend.AgentUnavailable, at once from then on.
+// in the background. Where no agent can run the error is a *backend.AgentUnavailable, at once from then on.
 func (c *Conn) Agent(ctx context.Context) (net.Conn, error) {
 	p, broken := c.agent.known()
 	if broken != nil {
