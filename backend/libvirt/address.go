@@ -15,8 +15,8 @@ const agentWithin = 2 * time.Second
 
 // addresses finds the addresses of running machines: by the leases of their network, by the guest agent,
 // by the host's ARP table, in that order.
-func (b *Backend) addresses(ctx context.Context, doms []golibvirt.Domain, entries []*entry) (map[golibvirt.UUID]string,
-	error) {
+func (b *Backend) addresses(ctx context.Context, doms []golibvirt.Domain,
+	entries []*entry) (map[golibvirt.UUID]string, error) {
 	out := map[golibvirt.UUID]string{}
 	leases := map[string]map[string]lease{} // by network and MAC
 	var rest []int

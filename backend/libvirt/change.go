@@ -137,8 +137,8 @@ func portTaken(err error) bool {
 }
 
 // redefine changes the definition of a domain that is switched off.
-func (b *Backend) redefine(ctx context.Context, dom golibvirt.Domain, f func(d *libvirtxml.Domain,
-	m *metadata) error) error {
+func (b *Backend) redefine(ctx context.Context, dom golibvirt.Domain,
+	f func(d *libvirtxml.Domain, m *metadata) error) error {
 	what := "changing the definition of " + dom.Name
 	text, err := call(ctx, b, what, func(l *golibvirt.Libvirt) (string, error) {
 		return l.DomainGetXMLDesc(dom, golibvirt.DomainXMLInactive|golibvirt.DomainXMLSecure)

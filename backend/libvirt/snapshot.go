@@ -75,8 +75,8 @@ func (b *Backend) Snapshots(ctx context.Context, ref backend.Ref) ([]api.Snapsho
 	return out, nil
 }
 
-func (b *Backend) snapshot(ctx context.Context, dom golibvirt.Domain, e *entry, name string) (golibvirt.DomainSnapshot,
-	error) {
+func (b *Backend) snapshot(ctx context.Context, dom golibvirt.Domain, e *entry,
+	name string) (golibvirt.DomainSnapshot, error) {
 	s, err := call(ctx, b, "looking for the snapshot "+name, func(l *golibvirt.Libvirt) (golibvirt.DomainSnapshot, error) {
 		return l.DomainSnapshotLookupByName(dom, name, 0)
 	})

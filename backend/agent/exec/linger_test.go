@@ -25,8 +25,8 @@ import (
 
 // left runs a command that leaves a process behind, which holds the output open until its FIFO is opened for
 // writing and then says "late". It returns the stream, and the FIFO.
-func left(t *testing.T, o part.Options, c *api.AgentClient, more string, over func(*api.ExecRequest)) (*api.Stream,
-	string) {
+func left(t *testing.T, o part.Options, c *api.AgentClient, more string,
+	over func(*api.ExecRequest)) (*api.Stream, string) {
 	t.Helper()
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	require.NoError(t, syscall.Mkfifo(fifo, 0o600))

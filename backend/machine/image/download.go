@@ -152,8 +152,8 @@ func (w watched) Read(b []byte) (int, error) {
 }
 
 // get sends a request; the answer's body ends with errIdle when it stands still. end must be called.
-func (c Cache) get(ctx context.Context, url string, header map[string]string) (res *http.Response,
-	cause func(error) error, end func(), err error) {
+func (c Cache) get(ctx context.Context, url string,
+	header map[string]string) (res *http.Response, cause func(error) error, end func(), err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	idle := c.Idle
 	if idle <= 0 {

@@ -145,8 +145,8 @@ func indexOf(b []byte, s string) int {
 }
 
 // open makes a workspace with instances that run, and a hub over it.
-func open(t *testing.T, a *agents, hook func(context.Context, *api.Instance, *api.Attention), names ...string) (*Hub,
-	*workspace.Workspace) {
+func open(t *testing.T, a *agents,
+	hook func(context.Context, *api.Instance, *api.Attention), names ...string) (*Hub, *workspace.Workspace) {
 	t.Helper()
 	b := mem.New()
 	b.Line = backend.Line{Socket: "/somewhere"}
@@ -179,8 +179,8 @@ func until(t *testing.T, what string, f func() bool) {
 }
 
 // watch follows the fleet and returns what is known of an instance by name.
-func watch(t *testing.T, h *Hub, w *workspace.Workspace, every time.Duration) (known func(name string) api.FleetFigures,
-	stop func()) {
+func watch(t *testing.T, h *Hub, w *workspace.Workspace,
+	every time.Duration) (known func(name string) api.FleetFigures, stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var mu sync.Mutex

@@ -141,8 +141,8 @@ func (w *Workspace) other(ctx context.Context, name, kind, requestID string, che
 }
 
 // free calls f with the turn of an instance, when no operation is under way that one of this kind ends.
-func (w *Workspace) free(ctx context.Context, name, kind string, f func(e *entry, now seen) (api.Operation,
-	error)) (api.Operation, error) {
+func (w *Workspace) free(ctx context.Context, name, kind string,
+	f func(e *entry, now seen) (api.Operation, error)) (api.Operation, error) {
 	for {
 		var ends *operation.Run
 		op, err := w.claimed(name, func(e *entry) (api.Operation, error) {

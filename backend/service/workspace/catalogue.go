@@ -47,8 +47,8 @@ func (c Catalogue) Images(ctx context.Context, name string) ([]api.Image, error)
 	return catalogue(ctx, w, name, backend.Backend.Images)
 }
 
-func catalogue[T any](ctx context.Context, w *Workspace, name string, list func(backend.Backend, context.Context) ([]T,
-	error)) ([]T, error) {
+func catalogue[T any](ctx context.Context, w *Workspace, name string,
+	list func(backend.Backend, context.Context) ([]T, error)) ([]T, error) {
 	out := []T{}
 	if name != "" {
 		b, err := w.backend(name)

@@ -28,8 +28,8 @@ func doPrepare(ctx context.Context, w *Workspace, r *operation.Run) error {
 
 // transfer calls f, which may take as long as it goes on saying how far it is, for a step; again while the
 // provider can't be reached.
-func (w *Workspace) transfer(ctx context.Context, r *operation.Run, step string, f func(context.Context,
-	func(backend.Progress)) error) error {
+func (w *Workspace) transfer(ctx context.Context, r *operation.Run, step string,
+	f func(context.Context, func(backend.Progress)) error) error {
 	what := r.Kind + " of " + r.Instance
 	return w.long(ctx, what, func(ctx context.Context) error {
 		stalled := api.Errorf(api.CodeUnreachable, "%s: nothing has moved for %s", what, w.limits.Call)

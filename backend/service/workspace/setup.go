@@ -73,8 +73,8 @@ func (w *Workspace) profiled(names []string, caps *api.Capabilities, backendName
 
 // setupPlan is what a set-up carries out: the profiles' steps as they were when it was asked for, whatever was edited
 // since, then the user's script, run once.
-func (w *Workspace) setupPlan(profiled *api.SetupPlan, profiles []string, script, arch string) (plan api.SetupPlan,
-	err error) {
+func (w *Workspace) setupPlan(profiled *api.SetupPlan, profiles []string,
+	script, arch string) (plan api.SetupPlan, err error) {
 	switch {
 	case profiled != nil:
 		plan = *profiled

@@ -153,8 +153,8 @@ func idleSetup(rec *store.Instance) bool {
 }
 
 // nothingUnfinished answers a --resume where there is nothing to do.
-func (w *Workspace) nothingUnfinished(ctx context.Context, name string, q api.SetupRequest) (op api.Operation,
-	idle bool, err error) {
+func (w *Workspace) nothingUnfinished(ctx context.Context, name string,
+	q api.SetupRequest) (op api.Operation, idle bool, err error) {
 	op, err = w.claimed(name, func(e *entry) (api.Operation, error) {
 		now := w.look(e)
 		if now.run != nil || now.rec.State == api.StateCreateFailed || !idleSetup(&now.rec) {

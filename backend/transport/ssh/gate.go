@@ -25,8 +25,8 @@ func newGate() *gate { return &gate{limit: sessionLimit, freed: make(chan struct
 
 // open opens a session, waiting for room unless noWait is set. The session counts until release is
 // called.
-func (g *gate) open(ctx context.Context, client *gossh.Client, noWait bool) (s *gossh.Session, release func(),
-	err error) {
+func (g *gate) open(ctx context.Context, client *gossh.Client,
+	noWait bool) (s *gossh.Session, release func(), err error) {
 	for attempt := 0; ; attempt++ {
 		if noWait && g.full() {
 			return nil, nil, errFull

@@ -183,8 +183,8 @@ func (c *Conn) placeAgent(ctx context.Context) (*placement, api.AgentInfo, error
 }
 
 // startIfThere starts the agent if its program is there, whole; out is what start printed.
-func (c *Conn) startIfThere(ctx context.Context, p *placement, b *program, start string) (there bool, out string,
-	err error) {
+func (c *Conn) startIfThere(ctx context.Context, p *placement, b *program,
+	start string) (there bool, out string, err error) {
 	f := shellquote.Word(p.Program)
 	script := fmt.Sprintf("f=%s\nif [ ! -x \"$f\" ] || [ \"$(wc -c <\"$f\")\" -ne %d ]; then echo absent; exit 0; fi\necho present\n%s </dev/null 2>&1\n",
 		f, b.size, agentCommand(p.Program, start))
