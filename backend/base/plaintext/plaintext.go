@@ -104,7 +104,11 @@ func Text(s string) string {
 
 // Short returns s as one harmless line without spaces around it, of at most limit bytes and a sign that it was cut.
 func Short(s string, limit int) string {
-	s = strings.Join(strings.Fields(Clean(s)), " ")
+	return Cut(strings.Join(strings.Fields(Clean(s)), " "), limit)
+}
+
+// Cut returns s; of one of more than limit bytes, so many of them and a sign that it was cut.
+func Cut(s string, limit int) string {
 	if len(s) > limit {
 		s = strings.ToValidUTF8(s[:limit], "") + "…"
 	}

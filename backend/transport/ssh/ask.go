@@ -17,7 +17,7 @@ const questionLimit = 2 * time.Minute
 func ask(ctx context.Context, q api.Question) (string, error) {
 	qctx, cancel := context.WithTimeoutCause(ctx, questionLimit, context.DeadlineExceeded)
 	defer cancel()
-	q.Text = strings.TrimSpace(plaintext.Text(cut(q.Text)))
+	q.Text = plaintext.Cut(strings.TrimSpace(plaintext.Text(q.Text)), saidLimit)
 	q.Title = oneLine(q.Title)
 	a, err := backend.Ask(qctx, q)
 	if err != nil && qctx.Err() != nil && ctx.Err() == nil {

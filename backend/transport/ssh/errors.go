@@ -81,14 +81,6 @@ func connectError(ctx context.Context, t *target, limit time.Duration, err error
 // saidLimit is how many bytes of what a server says are shown.
 const saidLimit = 1000
 
-// cut shortens what a server says to that.
-func cut(s string) string {
-	if len(s) > saidLimit {
-		s = s[:saidLimit] + "…"
-	}
-	return s
-}
-
 // oneLine makes what a server says fit for a message.
 func oneLine(s string) string { return plaintext.Short(s, saidLimit) }
 
