@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,10 @@ type vmWorld struct {
 	virt *libvirttest.Daemon
 }
 
+// emulated has room for the worlds whose machines run at the same time: a machine without KVM takes a processor for as
+// long as it boots, and more of them than processors only wait for each other longer than operations do.
+var emulated = make(chan struct{}, 2*runtime.GOMAXPROCS(0))
+
 // newVMWorld makes one whose images are the named guests, the first being the default.
 func newVMWorld(t *testing.T, guests ...string) *vmWorld {
 	t.Helper()
@@ -31,6 +36,8 @@ func newVMWorld(t *testing.T, guests ...string) *vmWorld {
 	for i, g := range guests {
 		images[i] = libvirttest.GetGuest(t, g)
 	}
+	emulated <- struct{}{}
+	t.Cleanup(func() { <-emulated })
 	w := &vmWorld{virt: libvirttest.Start(t)}
 	w.world = newWorld(t) // ended before the libvirtd
 	t.Cleanup(func() {    // before the world ends
@@ -74,7 +81,7 @@ pool_path = %q
 network = "user"
 accel = "emulate"
 [limits]
-agent = "3m"
+agent = "6m"
 gentle = "40s"
 %s
 `, w.virt.URI, w.virt.Pool, more)
@@ -84,7 +91,7 @@ gentle = "40s"
 // patient runs berth with the time that emulated machines take.
 func (w *vmWorld) patient(args ...string) result {
 	w.t.Helper()
-	return w.runWithin(6*time.Minute, args...)
+	return w.runWithin(10*time.Minute, args...)
 }
 
 // does runs berth patiently and wants success.
@@ -148,7 +155,7 @@ func (w *vmWorld) inventory(name string) api.Inventory {
 // eventuallyLong polls until f holds, for as long as an emulated machine may take.
 func eventuallyLong(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(2 * time.Minute)
+	deadline := time.Now().Add(4 * time.Minute)
 	for !f() {
 		if time.Now().After(deadline) {
 			t.Fatalf("never: %s", what)
