@@ -8,8 +8,8 @@ import (
 
 // Caller is who asked for what is being done.
 type Caller struct {
-	Actor string            // the person, for events
-	Env   map[string]string // the environment of the call: SSH_AUTH_SOCK, PATH, AWS_* …
+	Principal Principal
+	Env       map[string]string // the environment of the call: SSH_AUTH_SOCK, PATH, AWS_* …
 	// Ask puts a question to the person and waits for the answer (at most two minutes). It is nil
 	// where nobody is there: background work, scripts.
 	Ask func(ctx context.Context, q api.Question) (string, error)

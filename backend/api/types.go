@@ -177,7 +177,8 @@ type Operation struct {
 	Kind       string     `json:"kind"`
 	InstanceID string     `json:"instance_id"`
 	Instance   string     `json:"instance"`
-	Actor      string     `json:"actor"`
+	Actor      string     `json:"actor"`               // the name of who asked for it
+	Principal  string     `json:"principal,omitempty"` // their id: local:1000; empty in what older builds began
 	State      OpState    `json:"state"`
 	Steps      []Step     `json:"steps"`
 	Error      *Error     `json:"error,omitempty"`
@@ -195,7 +196,8 @@ type Event struct {
 	InstanceID  string    `json:"instance_id,omitempty"`
 	Instance    string    `json:"instance,omitempty"`
 	OperationID string    `json:"operation_id,omitempty"`
-	Actor       string    `json:"actor,omitempty"`
+	Actor       string    `json:"actor,omitempty"`     // the name of who did it
+	Principal   string    `json:"principal,omitempty"` // their id
 	Message     string    `json:"message"`
 }
 

@@ -53,7 +53,7 @@ type Workspace struct {
 }
 
 // ada is who uses the dashboard.
-var ada = &backend.Caller{Actor: "ada"}
+var ada = &backend.Caller{Principal: backend.Principal{ID: "local:1000", Name: "ada", Kind: backend.PrincipalLocal}}
 
 // direct marks calls of a test or of the dashboard: they do not wait as those of an operation do.
 type direct struct{}

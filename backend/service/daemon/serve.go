@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/user"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -88,10 +87,10 @@ type Server struct {
 	store     *store.SQLite
 	questions *questions
 	started   time.Time
-	active    atomic.Int64 // requests under way
-	lastAsked atomic.Int64 // unix nanoseconds
-	actor     string
-	failed    map[string]error // backends that could not be opened
+	active    atomic.Int64      // requests under way
+	lastAsked atomic.Int64      // unix nanoseconds
+	person    backend.Principal // whose workspace it is
+	failed    map[string]error  // backends that could not be opened
 	streams   *carried
 	rest      *time.Timer // gives memory back when it has been quiet for a while
 
@@ -118,7 +117,7 @@ func Serve(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	s := &Server{cfg: cfg, questions: newQuestions(), started: time.Now(), actor: username(),
+	s := &Server{cfg: cfg, questions: newQuestions(), started: time.Now(), person: person(),
 		failed: map[string]error{}, streams: newCarried(), socketGone: socketGone}
 	s.ctx, s.stop = context.WithCancel(ctx)
 	defer s.stop()
@@ -196,6 +195,7 @@ func (s *Server) serve(l *net.UnixListener) (*http.Server, error) {
 	srv := &http.Server{
 		Handler:     s.counted(api.Mux(s.Routes())),
 		BaseContext: func(net.Listener) context.Context { return s.ctx },
+		ConnContext: s.withPrincipal,
 		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		Protocols:   new(http.Protocols),
 	}
@@ -348,13 +348,6 @@ func (s *Server) endWhenIdle(ctx context.Context) {
 	}
 }
 
-func username() string {
-	if u, err := user.Current(); err == nil {
-		return u.Username
-	}
-	return fmt.Sprint(os.Getuid())
-}
-
 // caller returns ctx with who asks: the person, their environment, and a way to ask them.
 func (s *Server) caller(r *http.Request) (context.Context, error) {
 	d, err := api.ReadCaller(r)
@@ -362,7 +355,7 @@ func (s *Server) caller(r *http.Request) (context.Context, error) {
 		return nil, err
 	}
 	s.ws.Remember(d.Env, "")
-	c := &backend.Caller{Actor: s.actor, Env: d.Env}
+	c := &backend.Caller{Principal: principalOf(r.Context()), Env: d.Env}
 	if d.Interactive && d.ClientID != "" {
 		c.Ask = func(ctx context.Context, q api.Question) (string, error) {
 			return s.questions.ask(ctx, d.ClientID, q)

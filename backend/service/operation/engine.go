@@ -92,7 +92,8 @@ func (e *Engine) Begin(ctx context.Context, op store.Operation,
 		return nil, api.Errorf(api.CodeUnreachable, "%w: %s of %s is not begun", ErrClosing, op.Kind, op.Instance)
 	}
 	caller := backend.CallerFrom(ctx)
-	op.State, op.CreatedAt, op.Actor = api.OpRunning, e.now().UTC(), caller.Actor
+	op.State, op.CreatedAt = api.OpRunning, e.now().UTC()
+	op.Actor, op.Principal = caller.Principal.Name, caller.Principal.ID
 	for _, s := range e.plans[op.Kind].Steps {
 		op.Steps = append(op.Steps, api.Step{Name: s.Name, Title: s.Title, State: api.OpPending})
 	}
@@ -111,8 +112,8 @@ func (e *Engine) Begin(ctx context.Context, op store.Operation,
 
 // event makes an event about an operation; level is "info", "warn" or "error".
 func (e *Engine) event(kind, level string, op *store.Operation, message string) *api.Event {
-	return &api.Event{Time: e.now().UTC(), Kind: kind, Level: level, Actor: op.Actor, InstanceID: op.InstanceID,
-		Instance: op.Instance, OperationID: op.ID, Message: message}
+	return &api.Event{Time: e.now().UTC(), Kind: kind, Level: level, Actor: op.Actor, Principal: op.Principal,
+		InstanceID: op.InstanceID, Instance: op.Instance, OperationID: op.ID, Message: message}
 }
 
 // list makes r one of those under way.

@@ -92,7 +92,7 @@ func (s *stage) close() {
 // begin begins an operation of a kind.
 func (s *stage) begin(id, kind string) *Run {
 	s.t.Helper()
-	ctx := backend.WithCaller(s.t.Context(), &backend.Caller{Actor: "me"})
+	ctx := backend.WithCaller(s.t.Context(), &backend.Caller{Principal: backend.Principal{ID: "local:1", Name: "me"}})
 	op := store.Operation{Operation: api.Operation{ID: id, Kind: kind, InstanceID: "i-1", Instance: "vision"}}
 	r, err := s.Begin(ctx, op, func(_ *Run, c store.Change, shown func()) error { return s.writer.Write(&c, shown) })
 	require.NoError(s.t, err)

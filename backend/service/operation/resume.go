@@ -33,7 +33,7 @@ func (e *Engine) resume(op store.Operation, env map[string]string) error {
 	op.Steps, said = TakeOver(op.Steps, e.plans[op.Kind].Steps)
 	op.State = api.OpRunning
 	e.log.Info("resuming an operation", "operation", op.ID, "kind", op.Kind, "instance", op.Instance)
-	r := e.newRun(op, &backend.Caller{Actor: op.Actor, Env: env})
+	r := e.newRun(op, &backend.Caller{Principal: asker(&op), Env: env})
 	r.said, r.Resumed = said, true
 	if err := e.host.Take(r); err != nil {
 		r.cancel(nil)
@@ -69,4 +69,10 @@ func (e *Engine) dismiss(ctx context.Context, op store.Operation, why error) {
 	now := e.now().UTC()
 	op.Error, op.State, op.EndedAt = api.AsError(why), api.OpFailed, &now
 	e.host.Dismiss(ctx, op, why)
+}
+
+// asker is who asked for a stored operation.
+func asker(op *store.Operation) backend.Principal {
+	kind, _, _ := strings.Cut(op.Principal, ":")
+	return backend.Principal{ID: op.Principal, Name: op.Actor, Kind: backend.PrincipalKind(kind)}
 }

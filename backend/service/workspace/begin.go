@@ -171,7 +171,9 @@ func underWay(now seen) error {
 func (w *Workspace) doneAtOnce(ctx context.Context, rec *store.Instance, op store.Operation, c *store.Change,
 	then func()) (api.Operation, error) {
 	now := w.now().UTC()
-	op.InstanceID, op.Instance, op.Actor = rec.ID, rec.Name, backend.CallerFrom(ctx).Actor
+	op.InstanceID, op.Instance = rec.ID, rec.Name
+	who := backend.CallerFrom(ctx).Principal
+	op.Actor, op.Principal = who.Name, who.ID
 	op.State, op.CreatedAt, op.EndedAt, op.Steps = api.OpSucceeded, now, &now, []api.Step{}
 	c.Operations = append(c.Operations, op)
 	return op.Operation, w.commit(c, then)

@@ -83,7 +83,7 @@ func (w *Workspace) Attend(ctx context.Context, name string, f gpu.Finding, q ap
 			said = "muted for " + operation.Brief(mute)
 		}
 		rec.Acknowledged, rec.Muted = seen, muted
-		ev := w.event("attention", "info", &rec, nil, backend.CallerFrom(ctx).Actor, "%s (%s): %s", f.Rule, f.Subject, said)
+		ev := w.event("attention", "info", &rec, nil, backend.CallerFrom(ctx).Principal, "%s (%s): %s", f.Rule, f.Subject, said)
 		return &store.Change{Instances: []store.Instance{rec}, Events: []*api.Event{ev}}
 	})
 }

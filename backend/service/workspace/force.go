@@ -81,7 +81,7 @@ func (w *Workspace) force(ctx context.Context, r *operation.Run, rec *store.Inst
 // warn adds a warning to an operation that goes on, durably, with an event.
 func (w *Workspace) warn(ctx context.Context, r *operation.Run, kind, format string, a ...any) error {
 	return w.keepOp(ctx, r, func(op *store.Operation) []*api.Event {
-		ev := w.event(kind, "warn", nil, &op.Operation, "", format, a...)
+		ev := w.event(kind, "warn", nil, &op.Operation, backend.Principal{}, format, a...)
 		op.Warnings = append(op.Warnings, ev.Message)
 		return []*api.Event{ev}
 	})

@@ -176,7 +176,7 @@ func (h host) Dismiss(_ context.Context, op store.Operation, why error) {
 			w.Reconciler.wake(rec.Backend)
 		}
 		c.Operations = append(c.Operations, op)
-		c.Events = append(c.Events, w.event("operation.done", "warn", nil, &op.Operation, "", "%s", why))
+		c.Events = append(c.Events, w.event("operation.done", "warn", nil, &op.Operation, backend.Principal{}, "%s", why))
 		return c
 	})
 	if err != nil { // as at the next start

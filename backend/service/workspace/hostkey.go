@@ -29,7 +29,7 @@ func (w *Workspace) renewLater(id string) {
 	if !due { // of most instances nothing is to be renewed: they need not be claimed for it
 		return
 	}
-	ctx := backend.WithCaller(w.operations.Context(), &backend.Caller{Actor: "berth", Env: env})
+	ctx := backend.WithCaller(w.operations.Context(), &backend.Caller{Principal: backend.System, Env: env})
 	_, err := w.claimed(id, func(e *entry) (api.Operation, error) {
 		now := w.look(e)
 		if now.run != nil || !w.renews(&now.rec) {
@@ -73,7 +73,7 @@ func renewHostKey(ctx context.Context, w *Workspace, r *operation.Run) error {
 		return w.persist(ctx, r.InstanceID, func(e *entry) *store.Change {
 			op := r.Record()
 			op.Warnings = append(op.Warnings, why)
-			ev := w.event("hostkey.kept", "warn", nil, &op.Operation, "", "%s", why)
+			ev := w.event("hostkey.kept", "warn", nil, &op.Operation, backend.Principal{}, "%s", why)
 			c := &store.Change{Operations: []store.Operation{op}, Events: []*api.Event{ev}}
 			if e != nil {
 				rec := e.rec

@@ -131,7 +131,7 @@ func (w *Workspace) observed(c *store.Change, e *entry, rec store.Instance) {
 	}
 	c.Instances = append(c.Instances, rec)
 	if rec.State != e.rec.State {
-		c.Events = append(c.Events, w.event("instance.state", "info", &rec, nil, "", "is now %s%s", rec.State,
+		c.Events = append(c.Events, w.event("instance.state", "info", &rec, nil, backend.Principal{}, "is now %s%s", rec.State,
 			because(rec.StateReason)))
 	}
 }
@@ -159,7 +159,7 @@ func (w *Workspace) takeIn(c *store.Change, l *list) (arriving []string) {
 			arriving = append(arriving, key)
 		}
 		c.Instances = append(c.Instances, rec)
-		c.Events = append(c.Events, w.event("instance.imported", "info", &rec, nil, "",
+		c.Events = append(c.Events, w.event("instance.imported", "info", &rec, nil, backend.Principal{},
 			"found at backend %s and taken into the fleet", l.name))
 	}
 	maps.DeleteFunc(w.gone, func(key string, at time.Time) bool {

@@ -191,7 +191,7 @@ func (w *Workspace) forgetSetups(ctx context.Context, name string, q api.SetupRe
 		}
 		rec := now.rec
 		given, says := w.giveUp(&rec)
-		ev := w.event("setup.forgotten", "info", &rec, nil, backend.CallerFrom(ctx).Actor, "%s", says)
+		ev := w.event("setup.forgotten", "info", &rec, nil, backend.CallerFrom(ctx).Principal, "%s", says)
 		if now.agent != nil && now.agent.State == "ready" {
 			tell = func() { w.giveUpSetups(ctx, rec, given) }
 		}

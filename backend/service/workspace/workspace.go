@@ -247,14 +247,14 @@ func overlay(under, over map[string]string) map[string]string {
 func (w *Workspace) background(ctx context.Context) context.Context {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return backend.WithCaller(ctx, &backend.Caller{Actor: "berth", Env: w.env})
+	return backend.WithCaller(ctx, &backend.Caller{Principal: backend.System, Env: w.env})
 }
 
 // inPlaceOf returns ctx for work on an instance, with the environment that it was last reached with. With ask, a
 // user's own environment is used where there is one, and the user may be asked.
 func (w *Workspace) inPlaceOf(ctx context.Context, id string, ask bool) context.Context {
 	c := *backend.CallerFrom(ctx)
-	if ask && len(c.Env) > 0 && c.Actor != "berth" {
+	if ask && len(c.Env) > 0 && c.Principal.Kind != backend.PrincipalSystem {
 		return ctx
 	}
 	if !ask {
@@ -324,9 +324,10 @@ func (w *Workspace) Record(name string) (store.Instance, error) {
 }
 
 // event makes an event about an instance, an operation, or both; level is "info", "warn" or "error".
-func (w *Workspace) event(kind, level string, rec *store.Instance, op *api.Operation, actor, format string,
-	a ...any) *api.Event {
-	ev := &api.Event{Time: w.now().UTC(), Kind: kind, Level: level, Actor: actor, Message: fmt.Sprintf(format, a...)}
+func (w *Workspace) event(kind, level string, rec *store.Instance, op *api.Operation, who backend.Principal,
+	format string, a ...any) *api.Event {
+	ev := &api.Event{Time: w.now().UTC(), Kind: kind, Level: level, Actor: who.Name, Principal: who.ID,
+		Message: fmt.Sprintf(format, a...)}
 	if rec != nil {
 		ev.InstanceID, ev.Instance = rec.ID, rec.Name
 	}
@@ -335,8 +336,8 @@ func (w *Workspace) event(kind, level string, rec *store.Instance, op *api.Opera
 		if rec == nil {
 			ev.InstanceID, ev.Instance = op.InstanceID, op.Instance
 		}
-		if actor == "" {
-			ev.Actor = op.Actor
+		if who.ID == "" {
+			ev.Actor, ev.Principal = op.Actor, op.Principal
 		}
 	}
 	return ev

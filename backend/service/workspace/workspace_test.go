@@ -121,7 +121,7 @@ func (e *env) open() (*Workspace, func()) {
 }
 
 func (e *env) ctx() context.Context {
-	return backend.WithCaller(e.t.Context(), &backend.Caller{Actor: "tester"})
+	return backend.WithCaller(e.t.Context(), &backend.Caller{Principal: backend.Principal{ID: "local:1", Name: "tester"}})
 }
 
 // ended waits for an operation.

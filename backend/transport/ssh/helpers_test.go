@@ -99,7 +99,7 @@ func (a *asked) questions() []api.Question {
 
 // ctx is a caller's context: with the world's ssh configuration, without the tester's own ssh-agent.
 func (w *world) ctx(a *asked, env ...string) context.Context {
-	c := &backend.Caller{Actor: "tester", Env: map[string]string{"BERTH_SSH_CONFIG": w.config, "SSH_AUTH_SOCK": ""}}
+	c := &backend.Caller{Principal: backend.Principal{ID: "local:1", Name: "tester"}, Env: map[string]string{"BERTH_SSH_CONFIG": w.config, "SSH_AUTH_SOCK": ""}}
 	for _, kv := range env {
 		k, v, _ := strings.Cut(kv, "=")
 		c.Env[k] = v

@@ -100,7 +100,7 @@ func (m *Manager) reconnect(l *line) {
 	if m.closed || m.handedOver || l.retry != nil || m.lines[l.key] != l {
 		return
 	}
-	ctx, cancel := context.WithCancel(backend.WithCaller(m.ctx, &backend.Caller{Actor: "berth", Env: l.env}))
+	ctx, cancel := context.WithCancel(backend.WithCaller(m.ctx, &backend.Caller{Principal: backend.System, Env: l.env}))
 	l.retry = cancel
 	t := l.target
 	m.wg.Go(func() {
