@@ -12,7 +12,7 @@ PROBES  := gpu/probe/embedded
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 
 .DEFAULT_GOAL := help
-.PHONY: help build run vet test test-parts test-programs e2e e2e-vm e2e-vm-programs e2e-vm-libvirt e2e-vm-profiles guests bench fuzz lint shots dist agents probes gpu-check generate man clean
+.PHONY: help build run vet test test-parts test-programs e2e e2e-vm e2e-vm-programs e2e-vm-libvirt e2e-vm-profiles guests bench fuzz lint routes shots dist agents probes gpu-check generate man clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  %-12s %s\n' "$$t" "$$d"; done
@@ -83,6 +83,9 @@ lint: ## vet, gofmt and staticcheck
 
 generate: ## make generated files again (the OpenAPI description)
 	$(GO) generate ./...
+
+routes: ## print which actions each route of both services needs
+	@$(GO) run ./backend/service/daemon/internal/describe
 
 shots: ## pictures of every screen into shots/
 	$(GO) run ./ui/shots -o shots

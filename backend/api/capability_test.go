@@ -47,7 +47,7 @@ func routes() http.Handler {
 				_ = s.Writer.WriteJSON(wire.Exit, wire.ExitStatus{Code: 7})
 			}
 		}},
-	})
+	}, nil)
 }
 
 // TestServiceServesNearCapabilities asks a service as builds of every distance would.

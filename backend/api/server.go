@@ -20,6 +20,7 @@ const maxBody = 4 << 20
 type Route struct {
 	Method, Path string
 	Summary      string
+	Needs        []Action // what the caller must be allowed to do: on the instance (OnInstance), or the workspace
 	Query        []string // names of query parameters
 	Request      any
 	Response     any
@@ -27,12 +28,12 @@ type Route struct {
 	Handler      http.HandlerFunc
 }
 
-// Mux returns a handler of the routes; any path of none answers with an error document. A caller whose capability is
-// too far from this build's is told so; see capability.go.
-func Mux(routes []Route) http.Handler {
+// Mux returns a handler of the routes, each behind the gate; any path of none answers with an error document. A caller
+// whose capability is too far from this build's is told so; see capability.go.
+func Mux(routes []Route, gate Gate) http.Handler {
 	mux := http.NewServeMux()
 	for _, r := range routes {
-		mux.HandleFunc(r.Method+" "+r.Path, r.Handler)
+		mux.HandleFunc(r.Method+" "+r.Path, gate.through(r))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		WriteError(w, Errorf(CodeNotFound, "there is no %s %s", r.Method, r.URL.Path).

@@ -47,7 +47,7 @@ func service(t *testing.T, f func(*Stream, ExecRequest)) *AgentClient {
 		}
 		f(s, q)
 	}
-	srv := &http.Server{Handler: Mux([]Route{{Method: "POST", Path: "/v1/exec", Handler: handler}})}
+	srv := &http.Server{Handler: Mux([]Route{{Method: "POST", Path: "/v1/exec", Handler: handler}}, nil)}
 	go func() { _ = srv.Serve(ln) }()
 	c := &AgentClient{Dial: func(ctx context.Context) (net.Conn, error) {
 		var d net.Dialer

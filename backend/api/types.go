@@ -55,7 +55,8 @@ type Instance struct {
 	Region            string            `json:"region"`
 	Owner             string            `json:"owner"`
 	AssignedTo        string            `json:"assigned_to"`
-	Mine              bool              `json:"mine"`
+	Mine              bool              `json:"mine"`             // of who asks
+	Denied            []Action          `json:"denied,omitempty"` // what who asks may not do with it
 	Adopted           bool              `json:"adopted"`
 	CreatedAt         time.Time         `json:"created_at"`
 	UpdatedAt         time.Time         `json:"updated_at"`

@@ -106,15 +106,6 @@ func (c *WorkspaceClient) Events(ctx context.Context, o EventOptions) ([]Event, 
 	return v, c.transport().call(ctx, http.MethodGet, o.query(false), nil, &v)
 }
 
-// FollowEvents calls each with recorded events and then with new ones until ctx ends.
-func (c *WorkspaceClient) FollowEvents(ctx context.Context, o EventOptions, each func(Event) error) error {
-	res, err := c.transport().open(ctx, http.MethodGet, o.query(true), nil)
-	if err != nil {
-		return err
-	}
-	return decodeStream(ctx, res, each)
-}
-
 // Watch streams the fleet: a snapshot in batches, then every change as it happens, until ctx ends
 // or the daemon goes (nil or CodeUnreachable: call again).
 func (c *WorkspaceClient) Watch(ctx context.Context, each func(Change) error) error {

@@ -121,7 +121,7 @@ func (a *app) root() *cobra.Command {
 	add("fleet", a.createCmd(), a.adoptCmd(), a.lsCmd(), a.showCmd(), a.actionCmd("start", "Start instances"),
 		a.actionCmd("stop", "Stop instances: the compute charge ends, the disk stays"),
 		a.actionCmd("restart", "Restart instances"), a.rmCmd(), a.setupCmd(), a.snapshotCmd(), a.cloneCmd(), a.inventoryCmd(),
-		a.attentionCmd(), a.eventsCmd())
+		a.setCmd(), a.attentionCmd(), a.eventsCmd())
 	add("use", a.sshCmd(), a.execCmd(), a.termCmd(), a.topCmd(), a.historyCmd(), a.metricsCmd())
 	add("know", a.sizesCmd(), a.imagesCmd(), a.imageCmd(), a.profileCmd(), a.configCmd(), a.doctorCmd(), a.daemonCmd(),
 		a.apiCmd(), a.completionCmd(), a.versionCmd())

@@ -61,7 +61,7 @@ func (a *app) eventsCmd() *cobra.Command {
 func (a *app) followEvents(ctx context.Context, c *api.WorkspaceClient, o api.EventOptions) error {
 	enc := json.NewEncoder(jsonOut(a.out))
 	for {
-		err := c.FollowEvents(ctx, o, func(e api.Event) error {
+		err := c.Records().FollowEvents(ctx, o, func(e api.Event) error {
 			o.Since = e.Seq // where the next daemon goes on
 			if a.json {
 				return enc.Encode(e)

@@ -44,7 +44,7 @@ func serve(t *testing.T, argv ...string) (*service, *api.WorkspaceClient) {
 		Handler: s.terminal},
 		{Method: "GET", Path: "/v1/questions", Handler: s.question},
 		{Method: "POST", Path: "/v1/questions/{id}", Handler: s.answer},
-	})}
+	}, nil)}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

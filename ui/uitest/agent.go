@@ -105,7 +105,7 @@ func (w *measured) putFigures(l api.FleetFigures) {
 
 // Measure has every instance measured anew, as it would be at a time.
 func (w *Workspace) Measure(now time.Time) {
-	for _, in := range w.real.Instances(api.ListOptions{}) {
+	for _, in := range w.real.Instances(asAda(), api.ListOptions{}) {
 		l, s := FiguresOf(in, now)
 		if l != nil {
 			w.PutFigures(*l)
@@ -186,7 +186,7 @@ func (w *Workspace) AgentOf(ref string) screen.Agent { return agent{w, ref} }
 func (a agent) WatchFigures(ctx context.Context, _ time.Duration, search api.ProcessSearch,
 	each func(gpu.Sample) error) error {
 	w := a.w.measured
-	in, err := a.w.real.Instance(a.ref)
+	in, err := a.w.real.Instance(asAda(), a.ref)
 	if err == nil && in.State != api.StateRunning {
 		err = api.Errorf(api.CodeUnreachable, "%s is %s: its agent can't be reached", in.Name,
 			in.State).WithHint("berth start %s", in.Name)
@@ -294,7 +294,7 @@ func hasSuffix(s, end string) bool { return len(s) >= len(end) && s[len(s)-len(e
 func (a agent) SignalProcess(_ context.Context, pid int, r api.SignalRequest) error {
 	w := a.w
 	w.call("signal %s %d %s other=%t", a.ref, pid, r.Signal, r.Other)
-	in, err := w.real.Instance(a.ref)
+	in, err := w.real.Instance(asAda(), a.ref)
 	if err != nil {
 		return err
 	}

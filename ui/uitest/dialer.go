@@ -42,7 +42,7 @@ func (d dialer) Forget(ctx context.Context, to backend.Endpoint, _ bool) error {
 func (w *Workspace) agentOf(id string) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/info", func(rw http.ResponseWriter, _ *http.Request) {
-		in, err := w.real.Instance(id)
+		in, err := w.real.Instance(asAda(), id)
 		if err != nil {
 			api.WriteError(rw, err)
 			return

@@ -19,7 +19,7 @@ func WithProfiles(list []api.Instance, name string, profiles ...string) []api.In
 // InstanceInventory is what is installed on the instances of the test's workspace.
 func (w *Workspace) InstanceInventory(_ context.Context, name string) (api.Inventory, error) {
 	w.call("inventory %s", name)
-	in, err := w.real.Instance(name)
+	in, err := w.real.Instance(asAda(), name)
 	if err != nil {
 		return api.Inventory{}, err
 	}

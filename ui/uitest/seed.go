@@ -113,7 +113,7 @@ func machineOf(in *api.Instance, id, token string) backend.Machine {
 
 // Keep sets the snapshots of an instance, which can have some from then on.
 func (d *Driver) Keep(name string, list ...api.Snapshot) {
-	in, err := d.WS.real.Instance(name)
+	in, err := d.WS.real.Instance(asAda(), name)
 	if err != nil {
 		panic(err)
 	}

@@ -30,7 +30,7 @@ func Serve(t testing.TB, w *Workspace, more ...api.Route) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &http.Server{Handler: api.Mux(append(append(s.routes(), s.figureRoutes()...), more...))}
+	srv := &http.Server{Handler: api.Mux(append(append(s.routes(), s.figureRoutes()...), more...), nil)}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

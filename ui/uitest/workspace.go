@@ -52,6 +52,9 @@ type Workspace struct {
 	*measured
 }
 
+// asAda is a call of hers.
+func asAda() context.Context { return backend.WithCaller(context.Background(), ada) }
+
 // ada is who uses the dashboard.
 var ada = &backend.Caller{Principal: backend.Principal{ID: "local:1000", Name: "ada", Kind: backend.PrincipalLocal}}
 
@@ -85,7 +88,7 @@ func (w *Workspace) open(past []api.Event, list []api.Instance) error {
 	for name, p := range w.providers {
 		backends[name] = p
 	}
-	c := &store.Change{}
+	c := &store.Change{Settings: map[string]string{"aliases": "[]"}} // not all of them are hers
 	for _, e := range past {
 		c.Events = append(c.Events, &e)
 	}
@@ -159,7 +162,7 @@ func (w *Workspace) Put(in api.Instance) {
 		w.providers[in.Backend].Add(machineOf(&in, "found-"+in.ID, ""))
 		w.real.Reconciler.Reconcile(ctx)
 		var now api.Instance
-		if now, err = w.real.Instance(in.Backend + "/" + in.Name); err == nil {
+		if now, err = w.real.Instance(asAda(), in.Backend+"/"+in.Name); err == nil {
 			w.mu.Lock()
 			w.ids[in.ID] = now.ID
 			w.mu.Unlock()

@@ -19,7 +19,7 @@ func open(t *testing.T, list ...api.Instance) *Workspace {
 
 func (w *Workspace) state(t *testing.T, name string) api.State {
 	t.Helper()
-	in, err := w.real.Instance(name)
+	in, err := w.real.Instance(asAda(), name)
 	require.NoError(t, err)
 	return in.State
 }
@@ -52,7 +52,7 @@ func TestOperationsAreHeld(t *testing.T) {
 	_, err = w.Action(t.Context(), "h100-04", "delete", api.ActionRequest{})
 	require.NoError(t, err)
 	w.Finish("op-7")
-	_, err = w.real.Instance("h100-04")
+	_, err = w.real.Instance(asAda(), "h100-04")
 	require.ErrorIs(t, err, &api.Error{Code: api.CodeNotFound})
 }
 
@@ -62,7 +62,7 @@ func TestTheFleetBeginsAsItIsGiven(t *testing.T) {
 		"many": Many(Epoch, 50)} {
 		w := open(t, list...)
 		for _, want := range list {
-			got, err := w.real.Instance(want.ID)
+			got, err := w.real.Instance(asAda(), want.ID)
 			require.NoError(t, err)
 			require.NotNil(t, got.Tags)
 			want.Tags, got.Tags = nil, nil
@@ -107,7 +107,7 @@ func TestWhatAnotherSays(t *testing.T) {
 	w.Put(in)
 	require.Equal(t, api.StateRunning, w.state(t, "newborn"))
 	w.Remove("new")
-	_, err := w.real.Instance("newborn")
+	_, err := w.real.Instance(asAda(), "newborn")
 	require.Error(t, err)
 	w.Emit(api.Event{Message: "by hand"})
 	for c := range seen {

@@ -39,7 +39,8 @@ func newService(h *part.Host) *service { return &service{h: h, patience: usual} 
 func (e *service) part() part.Part {
 	return part.Part{
 		Name: "commands",
-		Routes: []api.Route{{Method: "POST", Path: "/v1/exec", Summary: "Run a command; a byte stream",
+		Routes: []api.Route{{Method: "POST", Path: "/v1/exec", Needs: api.Needs(api.ActionAccess),
+			Summary: "Run a command; a byte stream",
 			Request: api.ExecRequest{}, Stream: "frames", Handler: e.handle}},
 		Info: func(i *api.AgentInfo) { i.Execs = int(e.running.Load()) },
 	}

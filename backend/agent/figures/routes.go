@@ -17,17 +17,20 @@ import (
 
 func (f *service) routes() []api.Route {
 	return []api.Route{
-		{Method: "GET", Path: "/v1/figures", Summary: "What the host shows now; with watch=true a stream of it. " +
-			"Processes are those of the instance and those that use most; " +
-			"filter (words, ! for not) and pid ask for more",
+		{Method: "GET", Path: "/v1/figures", Needs: api.Needs(api.ActionAccess),
+			Summary: "What the host shows now; with watch=true a stream of it. " +
+				"Processes are those of the instance and those that use most; " +
+				"filter (words, ! for not) and pid ask for more",
 			Query: []string{"watch", "every", "filter", "pid"}, Response: gpu.Sample{}, Handler: f.handleFigures},
-		{Method: "GET", Path: "/v1/summary", Summary: "The same made small",
+		{Method: "GET", Path: "/v1/summary", Needs: api.Needs(api.ActionRead), Summary: "The same made small",
 			Query: []string{"watch", "every"}, Response: gpu.Summary{}, Handler: f.handleSummary},
-		{Method: "GET", Path: "/v1/history", Summary: "What was measured",
+		{Method: "GET", Path: "/v1/history", Needs: api.Needs(api.ActionRead), Summary: "What was measured",
 			Query:    []string{"metric", "subject", "since", "until", "points"},
 			Response: []gpu.Series{}, Handler: f.handleHistory},
-		{Method: "GET", Path: "/v1/metrics", Summary: "The figures in Prometheus' text format", Handler: f.handleMetrics},
-		{Method: "POST", Path: "/v1/processes/{pid}/signal", Summary: "Send a signal to a process",
+		{Method: "GET", Path: "/v1/metrics", Needs: api.Needs(api.ActionRead),
+			Summary: "The figures in Prometheus' text format", Handler: f.handleMetrics},
+		{Method: "POST", Path: "/v1/processes/{pid}/signal", Needs: api.Needs(api.ActionAccess),
+			Summary: "Send a signal to a process",
 			Request: api.SignalRequest{}, Handler: f.handleSignal},
 	}
 }

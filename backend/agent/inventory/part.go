@@ -16,7 +16,7 @@ func New(h *part.Host) part.Part {
 		Arch: runtime.GOARCH})
 	return part.Part{
 		Name: "inventory",
-		Routes: []api.Route{{Method: "GET", Path: "/v1/inventory",
+		Routes: []api.Route{{Method: "GET", Path: "/v1/inventory", Needs: api.Needs(api.ActionRead),
 			Summary: "What is installed on the instance; takes up to 10 s", Response: api.Inventory{},
 			Handler: func(w http.ResponseWriter, req *http.Request) {
 				inv := r.Read(req.Context())

@@ -176,8 +176,9 @@ func (a *Agent) Serve() error {
 	p := new(http.Protocols)
 	p.SetHTTP1(true)
 	p.SetUnencryptedHTTP2(true)
-	a.srv = &http.Server{Handler: a.lastAnswers(api.Mux(a.routes())), Protocols: p, ReadHeaderTimeout: 30 * time.Second,
-		MaxHeaderBytes: 1 << 20, ConnState: a.unanswered.note, ErrorLog: slog.NewLogLogger(a.c.Log.Handler(), slog.LevelWarn)}
+	a.srv = &http.Server{Handler: a.lastAnswers(api.Mux(a.routes(), api.OwnSocket)), Protocols: p,
+		ReadHeaderTimeout: 30 * time.Second, MaxHeaderBytes: 1 << 20,
+		ConnState: a.unanswered.note, ErrorLog: slog.NewLogLogger(a.c.Log.Handler(), slog.LevelWarn)}
 	a.events.add("agent.started", "info", "the agent started")
 	a.mu.Lock()
 	a.serveOn(a.lis)

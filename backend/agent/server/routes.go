@@ -22,13 +22,17 @@ func Routes(parts []func(*part.Host) part.Part) []api.Route {
 // own are the routes that belong to no part.
 func (a *Agent) own() []api.Route {
 	return []api.Route{
-		{Method: "GET", Path: "/v1/info", Summary: "What the agent says of itself and its host",
+		{Method: "GET", Path: "/v1/info", Needs: api.Needs(api.ActionRead),
+			Summary:  "What the agent says of itself and its host",
 			Response: api.AgentInfo{}, Handler: a.handleInfo},
-		{Method: "GET", Path: "/v1/events", Summary: "What happened and happens on the instance",
+		{Method: "GET", Path: "/v1/events", Needs: api.Needs(api.ActionRead),
+			Summary:  "What happened and happens on the instance",
 			Response: api.Event{}, Stream: "ndjson", Handler: a.handleEvents},
-		{Method: "POST", Path: "/v1/stop", Summary: "End the agent, with or without what it supervises",
+		{Method: "POST", Path: "/v1/stop", Needs: api.Needs(api.ActionStop),
+			Summary: "End the agent, with or without what it supervises",
 			Request: api.StopRequest{}, Handler: a.handleStop},
-		{Method: "POST", Path: "/v1/handover", Summary: "Make way for a newer agent",
+		{Method: "POST", Path: "/v1/handover", Needs: api.Needs(api.ActionWrite),
+			Summary: "Make way for a newer agent",
 			Request: version.Version{}, Response: version.Version{}, Handler: a.handleHandover},
 	}
 }

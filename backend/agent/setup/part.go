@@ -42,17 +42,20 @@ func New(h *part.Host) part.Part {
 
 func (s *service) routes() []api.Route {
 	return []api.Route{
-		{Method: "PUT", Path: "/v1/setup", Summary: "Begin a set-up, or go on with the one of this id",
+		{Method: "PUT", Path: "/v1/setup", Needs: api.Needs(api.ActionAccess),
+			Summary: "Begin a set-up, or go on with the one of this id",
 			Request: api.SetupPlan{}, Response: api.SetupStatus{}, Handler: s.handlePut},
-		{Method: "PUT", Path: "/v1/onstart",
+		{Method: "PUT", Path: "/v1/onstart", Needs: api.Needs(api.ActionAccess),
 			Summary: "Keep what is run at each boot from the next on; without steps, nothing is",
 			Request: api.SetupPlan{}, Handler: s.handleOnStart},
-		{Method: "GET", Path: "/v1/setup/{id}",
+		{Method: "GET", Path: "/v1/setup/{id}", Needs: api.Needs(api.ActionAccess),
 			Summary: "How far a set-up is; waits up to 25 s for a revision other than after",
 			Query:   []string{"after"}, Response: api.SetupStatus{}, Handler: s.handleGet},
-		{Method: "POST", Path: "/v1/setup/{id}/resume", Summary: "Run the failed step of a set-up again and go on",
+		{Method: "POST", Path: "/v1/setup/{id}/resume", Needs: api.Needs(api.ActionAccess),
+			Summary:  "Run the failed step of a set-up again and go on",
 			Response: api.SetupStatus{}, Handler: s.handleResume},
-		{Method: "DELETE", Path: "/v1/setup/{id}", Summary: "Cancel a set-up and end the step that runs",
+		{Method: "DELETE", Path: "/v1/setup/{id}", Needs: api.Needs(api.ActionAccess),
+			Summary:  "Cancel a set-up and end the step that runs",
 			Response: api.SetupStatus{}, Handler: s.handleCancel},
 	}
 }

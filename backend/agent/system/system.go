@@ -26,9 +26,10 @@ func New(h *part.Host) part.Part {
 	return part.Part{
 		Name: "clock and host keys",
 		Routes: []api.Route{
-			{Method: "POST", Path: "/v1/clock", Summary: "Put the instance's clock forward",
+			{Method: "POST", Path: "/v1/clock", Needs: api.Needs(api.ActionWrite),
+				Summary: "Put the instance's clock forward",
 				Request: api.ClockRequest{}, Handler: s.handleClock},
-			{Method: "POST", Path: "/v1/hostkey",
+			{Method: "POST", Path: "/v1/hostkey", Needs: api.Needs(api.ActionWrite),
 				Summary: "Make another host key for the instance's sshd, or take it into use",
 				Request: api.HostKeyRequest{}, Response: api.HostKey{}, Handler: s.handleHostKey},
 		},

@@ -17,11 +17,14 @@ func (ts *terminals) part() part.Part {
 	return part.Part{
 		Name: "terminals",
 		Routes: []api.Route{
-			{Method: "GET", Path: "/v1/terminals", Summary: "The terminals, oldest first",
+			{Method: "GET", Path: "/v1/terminals", Needs: api.Needs(api.ActionAccess),
+				Summary:  "The terminals, oldest first",
 				Response: []api.Terminal{}, Handler: ts.handleList},
-			{Method: "POST", Path: "/v1/terminal", Summary: "Attach to a terminal or open one; a byte stream",
+			{Method: "POST", Path: "/v1/terminal", Needs: api.Needs(api.ActionAccess),
+				Summary: "Attach to a terminal or open one; a byte stream",
 				Request: api.TerminalRequest{}, Stream: "frames", Handler: ts.handleAttach},
-			{Method: "DELETE", Path: "/v1/terminals/{id}", Summary: "End a terminal and its processes",
+			{Method: "DELETE", Path: "/v1/terminals/{id}", Needs: api.Needs(api.ActionAccess),
+				Summary: "End a terminal and its processes",
 				Handler: ts.handleKill},
 		},
 		Start:     ts.begin,

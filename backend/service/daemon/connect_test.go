@@ -118,7 +118,7 @@ func serveOlder(t *testing.T, h paths.Home, capability int, then func(*older)) *
 	if capability > 1 {
 		routes = append(routes, api.Route{Method: "POST", Path: "/v1/daemon/handover", Handler: end("handover ")})
 	}
-	srv := &http.Server{Handler: api.Mux(routes)}
+	srv := &http.Server{Handler: api.Mux(routes, nil)}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.Serve(l) }()
 	t.Cleanup(func() { _ = srv.Close(); <-done })

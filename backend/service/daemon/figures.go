@@ -22,6 +22,9 @@ func (s *Server) figures(w http.ResponseWriter, r *http.Request) {
 	out := api.NewNDJSON(w)
 	_ = s.fleet.Watch(r.Context(), every, func(batch []api.FleetFigures) error { // it ends with its client
 		for _, f := range batch {
+			if !s.ws.MaySee(r.Context(), f.Instance) {
+				continue
+			}
 			if err := out.Write(f); err != nil {
 				return err
 			}
@@ -36,7 +39,7 @@ const metricsLimit = 5 * time.Second
 func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), metricsLimit)
 	defer cancel()
-	targets := s.fleet.Samples(ctx)
+	targets := s.fleet.Samples(ctx, func(id string) bool { return s.ws.MaySee(r.Context(), id) })
 	w.Header().Set("Content-Type", prom.ContentType)
 	_ = prom.Write(w, targets) // the client has gone
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -14,94 +15,132 @@ import (
 // Routes is the table of what the workspace serves. It is also the source of the OpenAPI description,
 // for which a zero Server is enough.
 func (s *Server) Routes() []api.Route {
+	read, write, access := api.Needs(api.ActionRead), api.Needs(api.ActionWrite), api.Needs(api.ActionAccess)
+	start, stop, restart := api.Needs(api.ActionStart), api.Needs(api.ActionStop), api.Needs(api.ActionRestart)
+	del, checkName := api.Needs(api.ActionDelete), api.Needs(api.ActionCheckName)
+	create, restore := api.Needs(api.ActionWrite, api.ActionCheckName), api.Needs(api.ActionWrite, api.ActionAccess)
 	return []api.Route{
-		{Method: "GET", Path: "/v1/info", Summary: "What runs here", Response: api.Info{}, Handler: s.handle(s.info)},
-		{Method: "GET", Path: "/v1/instances", Summary: "The fleet, in name order", Query: []string{"mine", "backend",
-			"state"}, Response: []api.Instance{}, Handler: s.handle(s.list)},
-		{Method: "POST", Path: "/v1/instances", Summary: "Create an instance; answers with the operation",
+		{Method: "GET", Path: "/v1/info", Needs: read,
+			Summary: "What runs here", Response: api.Info{}, Handler: s.handle(s.info)},
+		{Method: "GET", Path: "/v1/instances", Needs: read,
+			Summary: "The fleet, in name order", Query: []string{"mine", "backend",
+				"state"}, Response: []api.Instance{}, Handler: s.handle(s.list)},
+		{Method: "POST", Path: "/v1/instances", Needs: create,
+			Summary: "Create an instance; answers with the operation",
 			Request: api.CreateRequest{}, Response: api.Operation{}, Handler: s.handle(s.create)},
-		{Method: "POST", Path: "/v1/adopt", Summary: "Take in a machine that exists; answers with the operation",
+		{Method: "POST", Path: "/v1/adopt", Needs: create,
+			Summary: "Take in a machine that exists; answers with the operation",
 			Request: api.AdoptRequest{}, Response: api.Operation{}, Handler: s.handle(s.adopt)},
-		{Method: "GET", Path: "/v1/instances/{name}", Summary: "One instance, by name, BACKEND/NAME or id",
+		{Method: "GET", Path: "/v1/instances/{name}", Needs: read,
+			Summary:  "One instance, by name, BACKEND/NAME or id",
 			Response: api.Instance{}, Handler: s.handle(s.show)},
-		{Method: "POST", Path: "/v1/instances/{name}/refresh", Summary: "Ask the provider for the instance now",
+		{Method: "POST", Path: "/v1/instances/{name}/refresh", Needs: read,
+			Summary:  "Ask the provider for the instance now",
 			Response: api.Instance{}, Handler: s.handle(s.refresh)},
-		{Method: "GET", Path: "/v1/instances/{name}/console", Summary: "The last output of the instance's console",
+		{Method: "GET", Path: "/v1/instances/{name}/console", Needs: access,
+			Summary:  "The last output of the instance's console",
 			Response: console{}, Handler: s.handle(s.console)},
-		{Method: "POST", Path: "/v1/instances/{name}/exec", Summary: "Run a command on the instance",
+		{Method: "POST", Path: "/v1/instances/{name}/exec", Needs: access, Summary: "Run a command on the instance",
 			Request: api.ExecRequest{}, Stream: "frames", Handler: s.relay("/v1/exec")},
-		{Method: "POST", Path: "/v1/instances/{name}/terminal", Summary: "Attach to a terminal on the instance, or open one",
+		{Method: "POST", Path: "/v1/instances/{name}/terminal", Needs: access,
+			Summary: "Attach to a terminal on the instance, or open one",
 			Request: api.TerminalRequest{}, Stream: "frames", Handler: s.relay("/v1/terminal")},
-		{Method: "POST", Path: "/v1/instances/{name}/setup",
+		{Method: "POST", Path: "/v1/instances/{name}/setup", Needs: access,
 			Summary: "Set up an instance: go on with what failed, apply profiles, run a script; answers with the operation",
 			Request: api.SetupRequest{}, Response: api.Operation{}, Handler: s.handle(s.setup)},
-		{Method: "GET", Path: "/v1/instances/{name}/snapshots", Summary: "The instance's snapshots, oldest first",
+		{Method: "PATCH", Path: "/v1/instances/{name}", Needs: write, Summary: "Change what is said of the instance",
+			Request: api.SetRequest{}, Response: api.Instance{}, Handler: s.handle(s.set)},
+		{Method: "GET", Path: "/v1/instances/{name}/snapshots", Needs: read,
+			Summary:  "The instance's snapshots, oldest first",
 			Response: []api.Snapshot{}, Handler: s.handle(s.snapshots)},
-		{Method: "POST", Path: "/v1/instances/{name}/snapshots", Summary: "Take a snapshot; answers with the operation",
+		{Method: "POST", Path: "/v1/instances/{name}/snapshots", Needs: write,
+			Summary: "Take a snapshot; answers with the operation",
 			Request: api.SnapshotRequest{}, Response: api.Operation{}, Handler: s.handle(s.snapshot)},
-		{Method: "POST", Path: "/v1/instances/{name}/snapshots/{snapshot}/restore",
+		{Method: "POST", Path: "/v1/instances/{name}/snapshots/{snapshot}/restore", Needs: restore,
 			Summary: "Go back to a snapshot; answers with the operation", Request: api.SnapshotRequest{},
 			Response: api.Operation{}, Handler: s.handle(s.restore)},
-		{Method: "DELETE", Path: "/v1/instances/{name}/snapshots/{snapshot}", Summary: "Forget a snapshot",
+		{Method: "DELETE", Path: "/v1/instances/{name}/snapshots/{snapshot}", Needs: write,
+			Summary: "Forget a snapshot",
 			Handler: s.handle(s.deleteSnapshot)},
-		{Method: "POST", Path: "/v1/instances/{name}/{action}",
-			Summary: "start, stop, restart or delete; answers with the operation", Request: api.ActionRequest{},
-			Response: api.Operation{}, Handler: s.handle(s.action)},
-		{Method: "DELETE", Path: "/v1/instances/{name}", Summary: "Delete the instance; answers with the operation",
-			Response: api.Operation{}, Handler: s.handle(s.action)},
-		{Method: "GET", Path: "/v1/operations", Summary: "The operations under way", Response: []api.Operation{},
+		{Method: "POST", Path: "/v1/instances/{name}/start", Needs: start,
+			Summary: "Start the instance; answers with the operation",
+			Request: api.ActionRequest{}, Response: api.Operation{}, Handler: s.action("start")},
+		{Method: "POST", Path: "/v1/instances/{name}/stop", Needs: stop,
+			Summary: "Stop it; answers with the operation",
+			Request: api.ActionRequest{}, Response: api.Operation{}, Handler: s.action("stop")},
+		{Method: "POST", Path: "/v1/instances/{name}/restart", Needs: restart,
+			Summary: "Restart it; answers with the operation",
+			Request: api.ActionRequest{}, Response: api.Operation{}, Handler: s.action("restart")},
+		{Method: "POST", Path: "/v1/instances/{name}/delete", Needs: del,
+			Summary: "Delete it, as DELETE does; answers with the operation",
+			Request: api.ActionRequest{}, Response: api.Operation{}, Handler: s.action("delete")},
+		{Method: "DELETE", Path: "/v1/instances/{name}", Needs: del,
+			Summary: "Delete the instance; answers with the operation", Response: api.Operation{}, Handler: s.action("delete")},
+		{Method: "GET", Path: "/v1/operations", Needs: read,
+			Summary: "The operations under way", Response: []api.Operation{},
 			Handler: s.handle(s.operations)},
-		{Method: "GET", Path: "/v1/operations/{id}",
+		{Method: "GET", Path: "/v1/operations/{id}", Needs: read,
 			Summary: "One operation; with follow=true a stream of it until it is done", Query: []string{"follow"},
 			Response: api.Operation{}, Handler: s.operation},
-		{Method: "GET", Path: "/v1/events", Summary: "What happened; with follow=true a stream that goes on",
-			Query: []string{"instance", "since", "limit", "follow"}, Response: []api.Event{}, Handler: s.events},
-		{Method: "GET", Path: "/v1/watch", Summary: "The fleet, then every change of it", Response: api.Change{},
+		{Method: "GET", Path: "/v1/events", Needs: read,
+			Summary: "What happened; with follow=true a stream that goes on",
+			Query:   []string{"instance", "since", "limit", "follow"}, Response: []api.Event{}, Handler: s.events},
+		{Method: "GET", Path: "/v1/watch", Needs: read,
+			Summary: "The fleet, then every change of it", Response: api.Change{},
 			Stream: "ndjson", Handler: s.watch},
-		{Method: "GET", Path: "/v1/figures", Summary: "The last figures of every instance, then new ones",
-			Query: []string{"every"}, Response: api.FleetFigures{}, Stream: "ndjson", Handler: s.figures},
-		{Method: "GET", Path: "/v1/metrics", Summary: "The figures of the fleet in Prometheus' text format",
+		{Method: "GET", Path: "/v1/figures", Needs: read,
+			Summary: "The last figures of every instance, then new ones",
+			Query:   []string{"every"}, Response: api.FleetFigures{}, Stream: "ndjson", Handler: s.figures},
+		{Method: "GET", Path: "/v1/metrics", Needs: read,
+			Summary: "The figures of the fleet in Prometheus' text format",
 			Handler: s.metrics},
-		{Method: "POST", Path: "/v1/instances/{name}/attention", Summary: "Acknowledge or mute what wants attention",
+		{Method: "POST", Path: "/v1/instances/{name}/attention", Needs: write,
+			Summary: "Acknowledge or mute what wants attention",
 			Request: api.AttentionRequest{}, Handler: s.handle(s.attend)},
-		{Method: "GET", Path: "/v1/backends", Summary: "The backends that can be used", Response: []api.BackendInfo{},
+		{Method: "GET", Path: "/v1/backends", Needs: read,
+			Summary: "The backends that can be used", Response: []api.BackendInfo{},
 			Handler: s.handle(s.backends)},
-		{Method: "GET", Path: "/v1/sizes", Summary: "What sizes there are", Query: []string{"backend"},
+		{Method: "GET", Path: "/v1/sizes", Needs: read, Summary: "What sizes there are", Query: []string{"backend"},
 			Response: []api.Size{}, Handler: s.handle(s.sizes)},
-		{Method: "GET", Path: "/v1/images", Summary: "What images there are", Query: []string{"backend"},
+		{Method: "GET", Path: "/v1/images", Needs: read, Summary: "What images there are", Query: []string{"backend"},
 			Response: []api.Image{}, Handler: s.handle(s.images)},
-		{Method: "POST", Path: "/v1/images", Summary: "Make an image of an instance; answers with the operation",
+		{Method: "POST", Path: "/v1/images", Needs: write,
+			Summary: "Make an image of an instance; answers with the operation",
 			Request: api.ImageRequest{}, Response: api.Operation{}, Handler: s.handle(s.buildImage)},
-		{Method: "DELETE", Path: "/v1/images/{backend}/{name}", Summary: "Remove an image that was made or fetched",
+		{Method: "DELETE", Path: "/v1/images/{backend}/{name}", Needs: del,
+			Summary: "Remove an image that was made or fetched",
 			Handler: s.handle(s.deleteImage)},
-		{Method: "GET", Path: "/v1/names/{name}", Summary: "Whether a new instance may have this name",
+		{Method: "GET", Path: "/v1/names/{name}", Needs: checkName,
+			Summary: "Whether a new instance may have this name",
 			Handler: s.handle(s.name)},
-		{Method: "GET", Path: "/v1/doctor", Summary: "Checks of the store, the backends and the instances",
+		{Method: "GET", Path: "/v1/doctor", Needs: read,
+			Summary:  "Checks of the store, the backends and the instances",
 			Response: []api.Check{}, Handler: s.handle(s.doctor)},
-		{Method: "DELETE", Path: "/v1/orphans/{id}", Summary: "Remove a leftover that doctor names",
+		{Method: "DELETE", Path: "/v1/orphans/{id}", Needs: del, Summary: "Remove a leftover that doctor names",
 			Handler: s.handle(s.removeOrphan)},
-		{Method: "GET", Path: "/v1/questions", Summary: "The questions that a client's calls cause",
+		{Method: "GET", Path: "/v1/questions", Needs: read, Summary: "The questions that a client's calls cause",
 			Query: []string{"client"}, Response: api.Question{}, Stream: "ndjson", Handler: s.questionStream},
-		{Method: "POST", Path: "/v1/questions/{id}", Summary: "Answer a question", Request: api.Answer{},
+		{Method: "POST", Path: "/v1/questions/{id}", Needs: read, Summary: "Answer a question", Request: api.Answer{},
 			Handler: s.handle(s.answer)},
-		{Method: "POST", Path: "/v1/daemon/stop", Summary: "End the daemon; operations go on in the next one",
+		{Method: "POST", Path: "/v1/daemon/stop", Needs: write,
+			Summary: "End the daemon; operations go on in the next one",
 			Handler: s.handle(s.stopDaemon)},
-		{Method: "POST", Path: "/v1/daemon/handover", Summary: "Make way for a newer daemon; byte streams go on to their end",
+		{Method: "POST", Path: "/v1/daemon/handover", Needs: write,
+			Summary: "Make way for a newer daemon; byte streams go on to their end",
 			Request: version.Version{}, Handler: s.handOver},
-		{Method: "GET", Path: "/v1/instances/{name}/agent/{path...}", Summary: "The instance's agent", Handler: s.agent},
-		{Method: "POST", Path: "/v1/instances/{name}/agent/{path...}", Summary: "The instance's agent", Handler: s.agent},
-		{Method: "DELETE", Path: "/v1/instances/{name}/agent/{path...}", Summary: "The instance's agent", Handler: s.agent},
+		{Method: "GET", Path: "/v1/instances/{name}/agent/{path...}", Needs: access,
+			Summary: "The instance's agent", Handler: s.agent},
+		{Method: "POST", Path: "/v1/instances/{name}/agent/{path...}", Needs: access,
+			Summary: "The instance's agent", Handler: s.agent},
+		{Method: "DELETE", Path: "/v1/instances/{name}/agent/{path...}", Needs: access,
+			Summary: "The instance's agent", Handler: s.agent},
 	}
 }
 
 // handle turns a function into a handler that answers with its document or its error.
 func (s *Server) handle(f func(ctx context.Context, r *http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		ctx, err := s.caller(r)
-		var v any
-		if err == nil {
-			v, err = f(ctx, r)
-		}
+		v, err := f(r.Context(), r)
 		switch {
 		case err != nil:
 			api.WriteError(w, err)
@@ -130,7 +169,7 @@ func (s *Server) list(ctx context.Context, r *http.Request) (any, error) {
 	}
 	s.ws.Reconciler.Fresh(ctx)
 	be := q.Get("backend")
-	list := s.ws.Instances(api.ListOptions{Mine: mine, Backend: be, State: api.State(q.Get("state"))})
+	list := s.ws.Instances(ctx, api.ListOptions{Mine: mine, Backend: be, State: api.State(q.Get("state"))})
 	if len(list) == 0 && be != "" && s.failed[be] == nil {
 		if err := s.ws.Catalogue.Knows(be); err != nil {
 			return nil, err
@@ -193,20 +232,28 @@ func (s *Server) console(ctx context.Context, r *http.Request) (any, error) {
 	return console{text}, err
 }
 
-func (s *Server) action(ctx context.Context, r *http.Request) (any, error) {
-	var q api.ActionRequest
+func (s *Server) action(kind string) http.HandlerFunc {
+	return s.handle(func(ctx context.Context, r *http.Request) (any, error) {
+		var q api.ActionRequest
+		if err := api.ReadJSON(r, &q); err != nil {
+			return nil, err
+		}
+		return s.ws.Action(ctx, r.PathValue("name"), kind, q)
+	})
+}
+
+func (s *Server) operations(ctx context.Context, _ *http.Request) (any, error) {
+	return slices.DeleteFunc(s.ws.Operations(), func(op api.Operation) bool {
+		return !s.ws.MaySee(ctx, op.InstanceID)
+	}), nil
+}
+
+func (s *Server) set(ctx context.Context, r *http.Request) (any, error) {
+	var q api.SetRequest
 	if err := api.ReadJSON(r, &q); err != nil {
 		return nil, err
 	}
-	kind := r.PathValue("action")
-	if r.Method == http.MethodDelete {
-		kind = "delete"
-	}
-	return s.ws.Action(ctx, r.PathValue("name"), kind, q)
-}
-
-func (s *Server) operations(context.Context, *http.Request) (any, error) {
-	return s.ws.Operations(), nil
+	return s.ws.Set(ctx, r.PathValue("name"), q)
 }
 
 func (s *Server) backends(ctx context.Context, _ *http.Request) (any, error) {
@@ -230,7 +277,8 @@ func (s *Server) name(_ context.Context, r *http.Request) (any, error) {
 }
 
 func (s *Server) doctor(ctx context.Context, _ *http.Request) (any, error) {
-	checks := append(s.ws.Doctor.Check(ctx), s.fleet.Check(ctx)...)
+	see := func(id string) bool { return s.ws.MaySee(ctx, id) }
+	checks := append(s.ws.Doctor.Check(ctx), s.fleet.Check(ctx, see)...)
 	for name, err := range s.failed {
 		checks = append(checks, api.Check{Area: "backend", Name: name, Status: "fail", Message: err.Error(),
 			Fix: api.AsError(err).Hint})

@@ -38,6 +38,8 @@ type Config struct {
 	Limits   workspace.Limits // zero fields take the defaults
 	// Hook is a command line of sh that is run for what newly wants attention; empty: none.
 	Hook string
+	// Policy is workspace.Options.Policy.
+	Policy workspace.Policy
 	// Profiles is workspace.Options.Profiles.
 	Profiles func(names []string, arch string) (api.SetupPlan, error)
 	Env      map[string]string // environment of background work until a client has called
@@ -167,6 +169,7 @@ func (s *Server) own() (srv *http.Server, err error) {
 	defer closeBackends(backends)
 	s.ws, err = workspace.Open(s.serving, workspace.Options{Store: s.store, Backends: backends, Dialer: s.dialer,
 		Log: cfg.Log, Fault: cfg.Fault, Defaults: cfg.Defaults, Env: cfg.Env, Failed: s.failed, KeyPath: h.Key(),
+		Policy: cfg.Policy, Person: s.person,
 		Profiles: cfg.Profiles, Limits: cfg.Limits})
 	if err != nil {
 		return nil, err
@@ -193,7 +196,7 @@ const shutdownLimit = 2 * time.Second
 func (s *Server) serve(l *net.UnixListener) (*http.Server, error) {
 	log := s.cfg.Log
 	srv := &http.Server{
-		Handler:     s.counted(api.Mux(s.Routes())),
+		Handler:     s.counted(api.Mux(s.Routes(), s.gate)),
 		BaseContext: func(net.Listener) context.Context { return s.ctx },
 		ConnContext: s.withPrincipal,
 		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelWarn),

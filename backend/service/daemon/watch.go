@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 
 	"berth/backend/api"
@@ -16,6 +17,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 	defer s.ws.Reconciler.Watch()()
 	sub, all := s.ws.Subscribe()
 	defer sub.Close()
+	all = s.ws.Seen(r.Context(), all)
 	out := api.NewNDJSON(w)
 	for first := true; first || len(all) > 0; first = false {
 		n := min(len(all), snapshotBatch)
@@ -29,7 +31,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 		if changes == nil {
 			return
 		}
-		for _, c := range changes {
+		for _, c := range s.ws.For(r.Context(), changes) {
 			if out.Write(c) != nil {
 				return
 			}
@@ -48,6 +50,9 @@ func (s *Server) operation(w http.ResponseWriter, r *http.Request) {
 	sub := s.ws.SubscribeEvents() // before the first look, so that no change is missed
 	defer sub.Close()
 	op, err := s.ws.Operation(r.Context(), id)
+	if err == nil && !s.ws.MaySee(r.Context(), op.InstanceID) {
+		err = api.Errorf(api.CodeForbidden, "operation %s is of an instance that you may not see", id)
+	}
 	if err != nil {
 		api.WriteError(w, err)
 		return
@@ -100,6 +105,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	sub := s.ws.SubscribeEvents()
 	defer sub.Close()
 	past, err := s.ws.Events(r.Context(), o)
+	past = slices.DeleteFunc(past, func(e api.Event) bool { return !s.ws.MaySee(r.Context(), e.InstanceID) })
 	if err != nil {
 		api.WriteError(w, err)
 		return
@@ -127,7 +133,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		if changes == nil {
 			return
 		}
-		for _, c := range changes {
+		for _, c := range s.ws.For(r.Context(), changes) {
 			if c.Event == nil || c.Event.Seq <= last || (id != "" && c.Event.InstanceID != id) {
 				continue
 			}

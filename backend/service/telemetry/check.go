@@ -13,13 +13,14 @@ import (
 // checkLimit is how long an instance may take to say how it is measured.
 const checkLimit = 5 * time.Second
 
-// Check says of every instance that runs where its figures come from, and what can't be measured or kept.
-func (h *Hub) Check(ctx context.Context) []api.Check {
+// Check says of every instance that runs, and that may be seen, where its figures come from, and what can't be
+// measured or kept.
+func (h *Hub) Check(ctx context.Context, see func(id string) bool) []api.Check {
 	ctx, cancel := context.WithTimeout(h.o.Workspace.Background(ctx), checkLimit)
 	defer cancel()
 	checks := make([]*api.Check, 0)
 	begin := func(all []api.Instance) { checks = make([]*api.Check, len(all)) }
-	h.eachUsable(ctx, begin, func(i int, in *api.Instance, client *api.AgentClient) {
+	h.eachUsable(ctx, see, begin, func(i int, in *api.Instance, client *api.AgentClient) {
 		c := &api.Check{Area: "figures", Name: in.Name, Status: "ok"}
 		checks[i] = c
 		s, err := client.Figures(ctx, api.ProcessSearch{})

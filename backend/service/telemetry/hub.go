@@ -18,7 +18,7 @@ import (
 type Workspace interface {
 	Subscribe() (*workspace.Subscription, []api.Instance)
 	Record(name string) (store.Instance, error)
-	MayOpen(rec *store.Instance) error
+	May(ctx context.Context, a api.Action, in *api.Instance) error
 	AgentClient(rec store.Instance) *api.AgentClient
 	// Background is ctx for work that nobody asked for.
 	Background(ctx context.Context) context.Context

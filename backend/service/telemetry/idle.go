@@ -188,7 +188,7 @@ func (h *Hub) readIdle(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := h.o.Workspace.MayOpen(&rec); err != nil {
+	if err := h.o.Workspace.May(ctx, api.ActionAccess, &rec.Instance); err != nil {
 		return err
 	}
 	h.mu.Lock()

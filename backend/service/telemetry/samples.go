@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"berth/backend/api"
@@ -11,11 +12,12 @@ import (
 // parallel is how many instances are asked at once.
 const parallel = 32
 
-// Samples asks every instance that runs for its figures, within ctx; one that does not answer is down.
-func (h *Hub) Samples(ctx context.Context) []prom.Target {
+// Samples asks every instance that runs, and that may be seen, for its figures, within ctx; one that does not answer is
+// down.
+func (h *Hub) Samples(ctx context.Context, see func(id string) bool) []prom.Target {
 	ctx = h.o.Workspace.Background(ctx)
 	var out []prom.Target
-	h.eachUsable(ctx, func(all []api.Instance) {
+	h.eachUsable(ctx, see, func(all []api.Instance) {
 		out = make([]prom.Target, len(all))
 		for i := range all {
 			out[i] = prom.Target{Hostname: all[i].Name, Instance: all[i].Name, Up: new(bool)}
@@ -28,19 +30,20 @@ func (h *Hub) Samples(ctx context.Context) []prom.Target {
 	return out
 }
 
-// eachUsable hands begin all instances, and calls f, some at a time, with a client of the agent of each that
-// runs and may be asked; it waits for all, or until ctx ends.
-func (h *Hub) eachUsable(ctx context.Context, begin func([]api.Instance),
+// eachUsable hands begin all instances that may be seen, and calls f, some at a time, with a client of the agent of
+// each that runs and may be asked; it waits for all, or until ctx ends.
+func (h *Hub) eachUsable(ctx context.Context, see func(id string) bool, begin func([]api.Instance),
 	f func(i int, in *api.Instance, client *api.AgentClient)) {
 	sub, all := h.o.Workspace.Subscribe()
 	sub.Close()
+	all = slices.DeleteFunc(all, func(in api.Instance) bool { return !see(in.ID) })
 	begin(all)
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, parallel)
 	for i := range all {
 		in := &all[i]
 		rec, err := h.o.Workspace.Record(in.ID)
-		if err != nil || !usable(in.State) || h.o.Workspace.MayOpen(&rec) != nil {
+		if err != nil || !usable(in.State) || h.o.Workspace.May(ctx, api.ActionAccess, &rec.Instance) != nil {
 			continue
 		}
 		wg.Go(func() {

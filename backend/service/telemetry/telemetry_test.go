@@ -409,7 +409,7 @@ func TestSamples(t *testing.T) {
 	h, w := open(t, a, nil, "good", "lost")
 	a.set(func() { a.gone["lost"] = true })
 	_ = w
-	got := h.Samples(t.Context())
+	got := h.Samples(t.Context(), func(string) bool { return true })
 	require.Len(t, got, 2)
 	for _, x := range got {
 		require.Equal(t, x.Instance == "good", *x.Up)

@@ -122,22 +122,8 @@ func (w *Workspace) whoamiOf(ctx context.Context, name string, b backend.Backend
 	w.mu.Lock()
 	w.whoami[name] = me
 	w.mu.Unlock()
+	if err := w.learn(name, me); err != nil {
+		w.log.Error("keeping who a backend acts for", "backend", name, "error", err)
+	}
 	return me
-}
-
-// MayOpen says whether the caller may open shells and apps on the instance: where it is assigned to
-// another person only that person may.
-func (w *Workspace) MayOpen(rec *store.Instance) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	me := w.whoami[rec.Backend]
-	if rec.AssignedTo == "" || rec.AssignedTo == me {
-		return nil
-	}
-	if me == "" { // not known is not allowed
-		return api.Errorf(api.CodeForbidden, "%s is assigned to %s, and backend %s does not say who you are", rec.Name,
-			rec.AssignedTo, rec.Backend).WithHint("berth doctor")
-	}
-	return api.Errorf(api.CodeForbidden, "%s is assigned to %s: only they may open a shell there", rec.Name,
-		rec.AssignedTo)
 }

@@ -31,7 +31,7 @@ func (w *Workspace) Adopt(ctx context.Context, q api.AdoptRequest) (api.Operatio
 	if err := w.hostAdopted(q.Local); err != nil {
 		return api.Operation{}, err
 	}
-	me := w.whoamiOf(ctx, name, b)
+	me := orElse(w.whoamiOf(ctx, name, b), backend.CallerFrom(ctx).Principal.ID)
 	opID := operationID(q.RequestID)
 	rec := store.Instance{
 		Instance: api.Instance{Name: q.Name, ID: newID("i-"), Backend: name, Owner: me, Adopted: true,

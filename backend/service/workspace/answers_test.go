@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"context"
 	"encoding/json"
 	"log/slog"
 	"strings"
@@ -63,7 +64,7 @@ func FuzzProviderAnswers(f *testing.F) {
 				ids[valid(ms[i].ID)] = true
 			}
 		}
-		list := w.Instances(api.ListOptions{})
+		list := w.Instances(context.Background(), api.ListOptions{})
 		require.LessOrEqual(t, len(list), len(ids)+1, "one instance a machine")
 		b, err := json.Marshal(list)
 		require.NoError(t, err)
@@ -82,14 +83,14 @@ func FuzzProviderAnswers(f *testing.F) {
 				}
 			}
 		}
-		_, err = w.Instance("vision")
+		_, err = w.Instance(context.Background(), "vision")
 		require.NoError(t, err, "what was there before is still there")
 
 		done()
 		w, done = e.open()
 		defer done()
-		require.Len(t, w.Instances(api.ListOptions{}), len(list), "kept")
-		for _, in := range w.Instances(api.ListOptions{}) {
+		require.Len(t, w.Instances(context.Background(), api.ListOptions{}), len(list), "kept")
+		for _, in := range w.Instances(context.Background(), api.ListOptions{}) {
 			rec, err := w.Record(in.ID)
 			require.NoError(t, err)
 			require.Equal(t, in.ID, rec.ID)
@@ -109,7 +110,7 @@ func TestAnUnknownStateIsShownAsItIs(t *testing.T) {
 	m := backend.Machine{ID: rec.ProviderID, Token: rec.Token, Name: "vision", State: "hibernating",
 		Reason: "\x1b[2Jmaintenance", Capabilities: rec.Capabilities}
 	w.listed("mem", false, []backend.Machine{m}, time.Now())
-	in, err = w.Instance("vision")
+	in, err = w.Instance(context.Background(), "vision")
 	require.NoError(t, err)
 	require.EqualValues(t, "hibernating", in.State)
 	require.False(t, in.State.Changing())

@@ -110,8 +110,8 @@ func TestReadersNeverWaitForTheDisk(t *testing.T) {
 		stop <- op
 	}()
 	<-s.waiting
-	require.Len(t, w.Instances(api.ListOptions{}), 1)
-	now, err := w.Instance("vision")
+	require.Len(t, w.Instances(context.Background(), api.ListOptions{}), 1)
+	now, err := w.Instance(context.Background(), "vision")
 	require.NoError(t, err)
 	require.Equal(t, api.StateRunning, now.State, "the stop is not stored")
 	require.Nil(t, now.Operation)
@@ -157,6 +157,7 @@ func TestTwoCreatesAtOnce(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			e := newEnv(t)
 			w, s := e.openSlow()
+			w.Catalogue.Backends(e.ctx()) // who asks is known, and kept
 			release := s.hold()
 			defer release()
 			var failed atomic.Bool
@@ -180,7 +181,7 @@ func TestTwoCreatesAtOnce(t *testing.T) {
 				}()
 			}
 			<-s.waiting
-			require.Empty(t, w.Instances(api.ListOptions{}))
+			require.Empty(t, w.Instances(context.Background(), api.ListOptions{}))
 			release()
 			var ops []api.Operation
 			var errs []error
@@ -205,7 +206,7 @@ func TestTwoCreatesAtOnce(t *testing.T) {
 			}
 			require.Equal(t, api.OpSucceeded, ended(t, w, ops[0]).State)
 			require.Equal(t, c.made, e.mem.Calls()["made"])
-			require.Len(t, w.Instances(api.ListOptions{}), 1)
+			require.Len(t, w.Instances(context.Background(), api.ListOptions{}), 1)
 			require.Empty(t, w.arriving)
 		})
 	}
@@ -216,7 +217,7 @@ func TestAFailedWriteLeavesMemoryAsItWas(t *testing.T) {
 	e := newEnv(t)
 	w, s := e.openSlow()
 	e.create(w, "vision")
-	before, err := w.Instance("vision")
+	before, err := w.Instance(context.Background(), "vision")
 	require.NoError(t, err)
 	sub, _ := w.Subscribe()
 	defer sub.Close()
@@ -229,12 +230,12 @@ func TestAFailedWriteLeavesMemoryAsItWas(t *testing.T) {
 	require.ErrorContains(t, err, "full")
 	e.mem.Put(api.StateStopped)
 	w.Reconciler.Reconcile(t.Context())
-	after, err := w.Instance("vision")
+	after, err := w.Instance(context.Background(), "vision")
 	require.NoError(t, err)
 	before.CostTodayUSD, after.CostTodayUSD = nil, nil // it is running
 	require.Equal(t, before.State, after.State)
 	require.Equal(t, before.Operation, after.Operation)
-	require.Len(t, w.Instances(api.ListOptions{}), 1)
+	require.Len(t, w.Instances(context.Background(), api.ListOptions{}), 1)
 	require.Zero(t, w.Busy())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -244,7 +245,7 @@ func TestAFailedWriteLeavesMemoryAsItWas(t *testing.T) {
 	s.mu.Unlock()
 	e.create(w, "second")
 	w.Reconciler.Reconcile(t.Context())
-	after, err = w.Instance("vision")
+	after, err = w.Instance(context.Background(), "vision")
 	require.NoError(t, err)
 	require.Equal(t, api.StateStopped, after.State)
 }

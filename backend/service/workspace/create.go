@@ -63,7 +63,7 @@ func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operat
 			return api.Operation{}, err
 		}
 	}
-	me := w.whoamiOf(ctx, q.Backend, b)
+	me := orElse(w.whoamiOf(ctx, q.Backend, b), backend.CallerFrom(ctx).Principal.ID)
 	opID := operationID(q.RequestID)
 	now := w.now().UTC()
 	tags := map[string]string{}
@@ -138,6 +138,9 @@ func (w *Workspace) cloned(ctx context.Context, q *api.CreateRequest) (from *bac
 	}
 	src, err := w.Record(in.ID)
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := w.May(ctx, api.ActionAccess, &src.Instance); err != nil {
 		return nil, nil, err
 	}
 	switch {

@@ -38,7 +38,7 @@ func (d Doctor) Check(ctx context.Context) []api.Check {
 		out = append(out, d.orphans(ctx, name, b)...)
 		out = append(out, d.leftovers(ctx, name, b)...)
 	}
-	for _, in := range w.Instances(api.ListOptions{}) {
+	for _, in := range w.Instances(ctx, api.ListOptions{}) {
 		c := api.Check{Area: "instance", Name: in.Name, Status: "ok", Message: string(in.State)}
 		switch in.State {
 		case api.StateUnknown, api.StateUnusable, api.StateSetupFailed:

@@ -126,7 +126,7 @@ func TestPanicsElsewhere(t *testing.T) {
 		e.create(w, "vision")
 		e.mem.Hook = func(_ context.Context, m string) error { panic("in " + m) }
 		w.Reconciler.Reconcile(t.Context())
-		in, err := w.Instance("vision")
+		in, err := w.Instance(context.Background(), "vision")
 		require.NoError(t, err)
 		require.Equal(t, api.StateUnknown, in.State)
 		require.Contains(t, in.StateReason, "in List")
@@ -242,7 +242,7 @@ func TestDeleteWhileTheStoreIsFull(t *testing.T) {
 	stop, err := w.Action(e.ctx(), "vision", opStop, api.ActionRequest{})
 	require.NoError(t, err)
 	<-refused
-	now, err := w.Instance("vision")
+	now, err := w.Instance(context.Background(), "vision")
 	require.NoError(t, err)
 	require.NotNil(t, now.Operation)
 	require.Equal(t, stop.ID, now.Operation.ID)
@@ -261,7 +261,7 @@ func TestDeleteWhileTheStoreIsFull(t *testing.T) {
 	full.Store(false)
 	require.Equal(t, api.OpSucceeded, ended(t, w, stop).State)
 	require.Equal(t, api.OpSucceeded, ended(t, w, <-deleted).State)
-	_, err = w.Instance(in.ID)
+	_, err = w.Instance(context.Background(), in.ID)
 	require.ErrorIs(t, err, backend.ErrNotFound)
 	require.Zero(t, e.mem.Len())
 }

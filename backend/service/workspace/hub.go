@@ -129,10 +129,11 @@ func (s *Subscription) Next(ctx context.Context) []api.Change {
 	}
 }
 
-// Subscribe returns a subscription and the fleet as it is now; nothing that happens after is missed.
+// Subscribe returns a subscription and the fleet as it is now; nothing that happens after is missed. Both are the same
+// for everybody: For makes of them what a caller may see.
 func (w *Workspace) Subscribe() (*Subscription, []api.Instance) {
 	s := w.hub.subscribe()
-	return s, w.Instances(api.ListOptions{})
+	return s, w.list(api.ListOptions{}, func(*api.Instance) bool { return true })
 }
 
 // SubscribeEvents returns a subscription without a snapshot.

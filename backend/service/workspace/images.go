@@ -39,6 +39,9 @@ func (im Images) Build(ctx context.Context, q api.ImageRequest) (api.Operation, 
 		return api.Operation{}, err
 	}
 	rec, err := w.Record(q.From)
+	if err == nil {
+		err = w.May(ctx, api.ActionAccess, &rec.Instance) // an image holds what is on the disk
+	}
 	if err != nil {
 		return api.Operation{}, err
 	}

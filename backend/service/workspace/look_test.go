@@ -95,7 +95,7 @@ func TestResumedStepLooks(t *testing.T) {
 		for _, op := range ops {
 			require.Equal(t, api.OpSucceeded, ended(t, w, op).State)
 		}
-		in, err := w.Instance("vision")
+		in, err := w.Instance(context.Background(), "vision")
 		require.NoError(t, err)
 		require.Equal(t, map[string]api.State{opStop: api.StateStopped, opStart: api.StateRunning}[kind], in.State)
 		after := e.mem.Calls()
@@ -115,7 +115,7 @@ func TestResumedStepLooks(t *testing.T) {
 		op = ended(t, w, op)
 		require.Equal(t, api.OpSucceeded, op.State, op.Error)
 	}
-	got, err := w.Instance("vision")
+	got, err := w.Instance(context.Background(), "vision")
 	require.NoError(t, err)
 	require.Equal(t, api.StateRunning, got.State)
 }

@@ -179,7 +179,7 @@ func (r *Reconciler) Show(ctx context.Context, name string) (api.Instance, error
 			}
 		}
 	}
-	return w.Instance(rec.ID)
+	return w.Instance(ctx, rec.ID)
 }
 
 // Refresh asks the provider and the agent for one instance now and returns it.
@@ -197,5 +197,5 @@ func (r *Reconciler) Refresh(ctx context.Context, name string) (api.Instance, er
 	if running {
 		w.lookAtAgent(ctx, rec.ID)
 	}
-	return w.Instance(rec.ID)
+	return w.Instance(ctx, rec.ID)
 }

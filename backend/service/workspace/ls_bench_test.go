@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"sync"
@@ -58,7 +59,7 @@ func BenchmarkListWhileOperationsCommit(b *testing.B) {
 			case <-time.After(time.Millisecond):
 			}
 			began := time.Now()
-			if n := len(w.Instances(api.ListOptions{})); n != fleet {
+			if n := len(w.Instances(context.Background(), api.ListOptions{})); n != fleet {
 				b.Errorf("%d instances", n)
 			}
 			took = append(took, time.Since(began))

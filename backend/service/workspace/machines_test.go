@@ -41,7 +41,7 @@ func TestSetUpFailsAndGoesOn(t *testing.T) {
 	require.Contains(t, op.Error.Message, "the set-up script: ended with code 3")
 	require.Contains(t, op.Error.Message, "no such package")
 	require.Contains(t, op.Error.Hint, "berth setup vision --resume")
-	in, err := w.Instance("vision")
+	in, err := w.Instance(context.Background(), "vision")
 	require.NoError(t, err)
 	require.Equal(t, api.StateSetupFailed, in.State)
 	var setup *api.Step
@@ -57,7 +57,7 @@ func TestSetUpFailsAndGoesOn(t *testing.T) {
 	_, err = w.Reconciler.Refresh(e.ctx(), "vision")
 	require.NoError(t, err)
 	w.Reconciler.Reconcile(e.ctx())
-	in, err = w.Instance("vision")
+	in, err = w.Instance(context.Background(), "vision")
 	require.NoError(t, err)
 	require.Equal(t, api.StateSetupFailed, in.State)
 
@@ -66,7 +66,7 @@ func TestSetUpFailsAndGoesOn(t *testing.T) {
 	op, err = w.Setups.Begin(e.ctx(), "vision", api.SetupRequest{Resume: true})
 	require.NoError(t, err)
 	require.Equal(t, api.OpSucceeded, ended(t, w, op).State)
-	in, err = w.Instance("vision")
+	in, err = w.Instance(context.Background(), "vision")
 	require.NoError(t, err)
 	require.Equal(t, api.StateRunning, in.State)
 	require.Equal(t, []string{"r"}, in.Profiles, "what was resumed is there")
@@ -74,7 +74,7 @@ func TestSetUpFailsAndGoesOn(t *testing.T) {
 	op, err = w.Setups.Begin(e.ctx(), "vision", api.SetupRequest{Profiles: []string{"r"}})
 	require.NoError(t, err)
 	require.Equal(t, api.OpSucceeded, ended(t, w, op).State)
-	in, err = w.Instance("vision")
+	in, err = w.Instance(context.Background(), "vision")
 	require.NoError(t, err)
 	require.Equal(t, []string{"r"}, in.Profiles)
 
@@ -170,14 +170,14 @@ func TestPrepareShowsHowFarItIs(t *testing.T) {
 	_, err := w.Create(e.ctx(), api.CreateRequest{Name: "waits"})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
-		in, err := w.Instance("waits")
+		in, err := w.Instance(context.Background(), "waits")
 		return err == nil && in.Operation != nil && in.Operation.Steps[0].Message == "no route to the image"
 	}, 2*time.Minute, time.Millisecond, "why it waits is said")
 	away.Store(false)
 	op, err := w.Create(e.ctx(), api.CreateRequest{Name: "vision"})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
-		in, err := w.Instance("vision")
+		in, err := w.Instance(context.Background(), "vision")
 		return err == nil && in.Operation != nil && in.Operation.Steps[0].Message == "fetching base" &&
 			in.Operation.Steps[0].TotalBytes == 100
 	}, 2*time.Minute, time.Millisecond)
@@ -243,7 +243,7 @@ func TestMachineWhoseAgentNeverAnswers(t *testing.T) {
 	require.Contains(t, op.Error.Message, "nobody there")
 	require.Contains(t, op.Error.Message, "booted vision", "the console's last lines")
 	state := func() api.State {
-		in, err := w.Instance("vision")
+		in, err := w.Instance(context.Background(), "vision")
 		require.NoError(t, err)
 		return in.State
 	}
@@ -274,7 +274,7 @@ func TestMachineOnItsWayDownIsLookedAtAgain(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, e.mem.Stop(t.Context(), ref(&rec)))
 	require.Eventually(t, func() bool {
-		in, err := w.Instance("vision")
+		in, err := w.Instance(context.Background(), "vision")
 		return err == nil && in.State == api.StateStopped
 	}, 2*time.Minute, 10*time.Millisecond, "nobody watches, and no line tells any more")
 }
@@ -346,7 +346,7 @@ func TestSnapshotsClonesAndImages(t *testing.T) {
 	require.Len(t, e.lines.set, 1, "it went on with the memory of three minutes ago")
 	require.WithinDuration(t, time.Now(), e.lines.set[0], 10*time.Second)
 	e.lines.mu.Unlock()
-	in, err := w.Instance("vision")
+	in, err := w.Instance(context.Background(), "vision")
 	require.NoError(t, err)
 	require.Equal(t, api.StateRunning, in.State)
 	list, err := w.Snapshots.List(e.ctx(), "vision")
@@ -362,7 +362,7 @@ func TestSnapshotsClonesAndImages(t *testing.T) {
 		Tags: map[string]string{"team": "vision", "for": "tests"}}))
 	do(w.Action(e.ctx(), "first", "stop", api.ActionRequest{}))
 	do(w.Create(e.ctx(), api.CreateRequest{Name: "second", From: "first", Tags: map[string]string{"for": "trying"}}))
-	in, err = w.Instance("second")
+	in, err = w.Instance(context.Background(), "second")
 	require.NoError(t, err)
 	require.Equal(t, "base", in.Image)
 	require.True(t, in.SSHEnabled)
@@ -463,7 +463,7 @@ func TestAListingLooksAgainForWhatWasLost(t *testing.T) {
 	w, _ := e.open()
 	e.create(w, "vision")
 	state := func() api.State {
-		in, err := w.Instance("vision")
+		in, err := w.Instance(context.Background(), "vision")
 		require.NoError(t, err)
 		return in.State
 	}

@@ -152,7 +152,7 @@ func (w *Workspace) takeIn(c *store.Change, l *list) (arriving []string) {
 		if known[m] || !(l.private || m.Tags[backend.TagWorkspace] == w.id) || m.State == api.StateDeleting {
 			continue
 		}
-		rec := w.imported(l.name, m)
+		rec := w.imported(l.name, l.private, m)
 		key := strings.ToLower(rec.Name)
 		if w.arriving[key] == nil {
 			w.arriving[key] = &arrival{done: make(chan struct{})}
@@ -169,7 +169,7 @@ func (w *Workspace) takeIn(c *store.Change, l *list) (arriving []string) {
 }
 
 // imported makes the record of a live machine that the store does not know. w.mu must be held.
-func (w *Workspace) imported(name string, m *backend.Machine) store.Instance {
+func (w *Workspace) imported(name string, private bool, m *backend.Machine) store.Instance {
 	rec := store.Instance{Instance: api.Instance{ID: newID("i-"), Name: orElse(m.Name, m.ID), Backend: name,
 		CreatedAt: m.CreatedAt}, Token: m.Token}
 	taken := func(n string) bool {
@@ -192,6 +192,15 @@ func (w *Workspace) imported(name string, m *backend.Machine) store.Instance {
 		}
 	}
 	w.merge(&rec, m)
+	// Tags can be edited by whoever has rights to them: they count once, and only where they name somebody who is known.
+	mine := func(who string) bool { return w.isMe(w.opts.Person, name, who) }
+	rec.Owner = api.OwnerUnknown
+	if who := sane(*m).Owner; private || mine(who) {
+		rec.Owner = who
+	}
+	if who := sane(*m).AssignedTo; mine(who) {
+		rec.AssignedTo = who
+	}
 	return rec
 }
 

@@ -150,7 +150,7 @@ func TestAnyLifeEndsWell(t *testing.T) {
 		}
 		w.Reconciler.Reconcile(context.Background())
 		seen := map[string]string{}
-		for _, in := range w.Instances(api.ListOptions{}) {
+		for _, in := range w.Instances(context.Background(), api.ListOptions{}) {
 			if was, twice := seen[in.ProviderID]; twice && in.ProviderID != "" {
 				rt.Fatalf("%s and %s are one machine", was, in.Name)
 			}
@@ -159,7 +159,7 @@ func TestAnyLifeEndsWell(t *testing.T) {
 				rt.Fatalf("%s was imported: its record was lost", in.Name)
 			}
 		}
-		for _, in := range w.Instances(api.ListOptions{}) {
+		for _, in := range w.Instances(context.Background(), api.ListOptions{}) {
 			op, err := w.Action(e.ctx(), in.ID, "delete", api.ActionRequest{})
 			if err != nil {
 				rt.Fatalf("deleting %s (%s): %v", in.Name, in.State, err)
@@ -172,7 +172,7 @@ func TestAnyLifeEndsWell(t *testing.T) {
 			rt.Fatalf("%d machines are left at the provider when every instance is deleted", n)
 		}
 		w.Reconciler.Reconcile(context.Background())
-		if ins := w.Instances(api.ListOptions{}); len(ins) != 0 {
+		if ins := w.Instances(context.Background(), api.ListOptions{}); len(ins) != 0 {
 			rt.Fatalf("%s came back", ins[0].Name)
 		}
 	})
@@ -211,7 +211,7 @@ func TestAStaleListBringsNothingBack(t *testing.T) {
 	require.Equal(t, api.OpSucceeded, ended(t, w, op).State)
 	close(gone)
 	wg.Wait()
-	require.Empty(t, w.Instances(api.ListOptions{}))
+	require.Empty(t, w.Instances(context.Background(), api.ListOptions{}))
 }
 
 // TestOneMachineListedTwiceIsOne has a provider repeat a machine in its list, as overlapping pages do.
@@ -223,5 +223,5 @@ func TestOneMachineListedTwiceIsOne(t *testing.T) {
 	for range 3 {
 		w.listed("mem", false, []backend.Machine{m, m, m}, w.now())
 	}
-	require.Len(t, w.Instances(api.ListOptions{}), 1)
+	require.Len(t, w.Instances(context.Background(), api.ListOptions{}), 1)
 }

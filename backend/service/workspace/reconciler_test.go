@@ -54,7 +54,7 @@ func TestAProviderThatHangsStopsItsOwnLoopOnly(t *testing.T) {
 		e.mem.Put(state)
 		w.Reconciler.Wake()
 		require.Eventually(t, func() bool {
-			in, err := w.Instance("vision")
+			in, err := w.Instance(context.Background(), "vision")
 			return err == nil && in.State == state
 		}, time.Minute, time.Millisecond)
 	}
@@ -199,7 +199,7 @@ func TestWhatIsInNoListIsAskedFor(t *testing.T) {
 	}
 	e.mem.Delay = 0
 	ops = nil
-	for _, in := range w.Instances(api.ListOptions{}) {
+	for _, in := range w.Instances(context.Background(), api.ListOptions{}) {
 		op, err := w.Action(e.ctx(), in.Name, opDelete, api.ActionRequest{})
 		require.NoError(t, err)
 		ops = append(ops, op)

@@ -356,14 +356,14 @@ func TestCreateTakenOverInItsSetUp(t *testing.T) {
 	known = false
 	w, _ = e.open()
 	waits(w)
-	in, err := w.Instance("vision")
+	in, err := w.Instance(context.Background(), "vision")
 	require.NoError(t, err)
 	require.Equal(t, api.StateSettingUp, in.State)
 	close(e.lines.setup.held)
 	op = ended(t, w, op)
 	require.Equal(t, api.OpFailed, op.State)
 	require.Contains(t, op.Error.Message, "the set-up script: ended with code 3")
-	in, err = w.Instance("vision")
+	in, err = w.Instance(context.Background(), "vision")
 	require.NoError(t, err)
 	require.Equal(t, api.StateSetupFailed, in.State)
 	require.Len(t, e.lines.setup.begun, 1, "it was not begun anew")
@@ -390,7 +390,7 @@ func TestAnOperationOfAnUnknownKind(t *testing.T) {
 	require.Equal(t, api.OpFailed, got.State)
 	require.Contains(t, got.Error.Message, "resize of vision was begun by another build of Berth")
 	require.Len(t, got.Steps, 1)
-	in, err = w.Instance("vision")
+	in, err = w.Instance(context.Background(), "vision")
 	require.NoError(t, err)
 	require.Equal(t, api.StateUnknown, in.State)
 	require.Equal(t, op.ID, in.Operation.ID)
@@ -400,7 +400,7 @@ func TestAnOperationOfAnUnknownKind(t *testing.T) {
 		return ev.OperationID == op.ID && ev.Level == "warn"
 	}))
 	w.Reconciler.Reconcile(t.Context())
-	in, err = w.Instance("vision")
+	in, err = w.Instance(context.Background(), "vision")
 	require.NoError(t, err)
 	require.Equal(t, api.StateRunning, in.State)
 }
@@ -432,7 +432,7 @@ func TestAnOperationOfAnotherForm(t *testing.T) {
 	require.Equal(t, api.OpFailed, got.State)
 	require.Contains(t, got.Error.Message,
 		"stop of vision was begun by another build of Berth and can't be read by this one")
-	in, err = w.Instance("vision")
+	in, err = w.Instance(context.Background(), "vision")
 	require.NoError(t, err)
 	require.Equal(t, api.StateRunning, in.State)
 }

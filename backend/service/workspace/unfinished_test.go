@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"context"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -43,7 +44,7 @@ func TestAFailedSetUpStaysKnown(t *testing.T) {
 		t.Helper()
 		_, err := w.Reconciler.Refresh(e.ctx(), "vision")
 		require.NoError(t, err)
-		in, err := w.Instance("vision")
+		in, err := w.Instance(context.Background(), "vision")
 		require.NoError(t, err)
 		require.Equal(t, state, in.State)
 		require.ElementsMatch(t, profiles, in.Profiles)
@@ -59,7 +60,7 @@ func TestAFailedSetUpStaysKnown(t *testing.T) {
 	op := setup(api.OpSucceeded, api.SetupRequest{Profiles: []string{"r"}})
 	require.Equal(t, []string{"an older set-up of vision (cuda=12.4) failed and is not finished; go on with it: berth setup vision --resume, or let go of it: --forget"}, op.Warnings)
 	is(api.StateSetupFailed, "r")
-	in, err := w.Instance("vision")
+	in, err := w.Instance(context.Background(), "vision")
 	require.NoError(t, err)
 	require.Contains(t, in.StateReason, "cuda=12.4", "it says why")
 
@@ -105,7 +106,7 @@ func TestAFailedScriptIsReplacedByAnother(t *testing.T) {
 	op, err := w.Create(e.ctx(), api.CreateRequest{Name: "vision", Profiles: []string{"r"}, Setup: "fail now"})
 	require.NoError(t, err)
 	require.Equal(t, api.OpFailed, ended(t, w, op).State)
-	in, err := w.Instance("vision")
+	in, err := w.Instance(context.Background(), "vision")
 	require.NoError(t, err)
 	require.Equal(t, []string{"r"}, in.Profiles)
 	op, err = w.Setups.Begin(e.ctx(), "vision", api.SetupRequest{Profiles: []string{"julia"}})
@@ -118,7 +119,7 @@ func TestAFailedScriptIsReplacedByAnother(t *testing.T) {
 	op = ended(t, w, op)
 	require.Equal(t, api.OpSucceeded, op.State)
 	require.Empty(t, op.Warnings)
-	in, err = w.Instance("vision")
+	in, err = w.Instance(context.Background(), "vision")
 	require.NoError(t, err)
 	require.Equal(t, api.StateRunning, in.State)
 	require.Equal(t, []string{"r", "julia"}, in.Profiles)
@@ -163,7 +164,7 @@ func TestAFailedSetUpIsLetGoOf(t *testing.T) {
 	again := setup(api.OpSucceeded, api.SetupRequest{Forget: true, RequestID: "op-forget"})
 	require.Equal(t, op.Warnings, again.Warnings, "its answer was lost")
 	is(api.StateRunning)
-	in, err := w.Instance("vision")
+	in, err := w.Instance(context.Background(), "vision")
 	require.NoError(t, err)
 	require.Nil(t, in.Operation, "the one that failed is no news any more")
 	require.Empty(t, in.StateReason)

@@ -10,10 +10,9 @@ import (
 
 func ptr[T any](v T) *T { return &v }
 
-// public makes the document that clients see. w.mu must be held.
+// public makes the document that clients see, the same for all of them: view completes it for one. w.mu must be held.
 func (w *Workspace) public(e *entry) api.Instance {
 	in := e.rec.Instance
-	in.Mine = w.mine(&e.rec)
 	in.Agent = e.agent
 	in.CostTodayUSD = costToday(&e.rec, w.now())
 	if e.run != nil {
@@ -30,14 +29,8 @@ func (w *Workspace) public(e *entry) api.Instance {
 	return in
 }
 
-// mine: created by or assigned to the person that the backend acts for.
-func (w *Workspace) mine(r *store.Instance) bool {
-	me := w.whoami[r.Backend]
-	return me == "" || r.AssignedTo == me || (r.AssignedTo == "" && (r.Owner == me || r.Owner == ""))
-}
-
-// merge writes what the provider says into the record and reports whether anything that is shown or
-// kept has changed (the time of observation does not count).
+// merge writes what the provider says into the record, all but whose it is, and reports whether anything that is
+// shown or kept has changed (the time of observation does not count).
 func (w *Workspace) merge(r *store.Instance, m *backend.Machine) bool {
 	before := *r
 	m = ptr(sane(*m))
@@ -58,8 +51,6 @@ func (w *Workspace) merge(r *store.Instance, m *backend.Machine) bool {
 	set(&r.Size, m.Size)
 	set(&r.Image, m.Image)
 	set(&r.Region, m.Region)
-	set(&r.Owner, m.Owner)
-	set(&r.AssignedTo, m.AssignedTo)
 	set(&r.User, m.User)
 	set(&r.Workdir, m.Workdir)
 	r.Address, r.Port = m.Address, m.Port

@@ -43,6 +43,10 @@ type Options struct {
 	Limits   Limits
 	Defaults Defaults
 	Env      map[string]string // environment of background work until a client has called
+	// Policy says what principals may do; nil: everything.
+	Policy Policy
+	// Person is the one principal of a personal workspace; zero: whoever asks.
+	Person backend.Principal
 	// KeyPath is the file of the workspace's SSH key, made when the first machine needs it.
 	KeyPath string
 	// Profiles turns the names of set-up profiles into a plan without an id, for an architecture (as Go names
@@ -117,6 +121,7 @@ type Workspace struct {
 	entries  map[string]*entry    // by instance id
 	arriving map[string]*arrival  // instances on their way into the store, by name in lower case
 	whoami   map[string]string    // by backend
+	aliases  map[string]bool      // see people.go
 	env      map[string]string    // of the last call: background work runs with it
 	gone     map[string]time.Time // when records were removed, by BACKEND/ID and BACKEND/TOKEN of the machine
 	suspects map[string]bool      // instances to look at, because their line has changed
@@ -156,6 +161,9 @@ func Open(ctx context.Context, o Options) (*Workspace, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Policy == nil {
+		o.Policy = Everything
+	}
 	if o.Fault == nil {
 		o.Fault = func(string) {}
 	}
@@ -181,6 +189,9 @@ func Open(ctx context.Context, o Options) (*Workspace, error) {
 	}
 	for i := range recs {
 		w.entries[recs[i].ID] = &entry{rec: recs[i]}
+	}
+	if err := w.loadAliases(ctx, recs); err != nil {
+		return nil, err
 	}
 	return w, nil
 }
@@ -276,8 +287,14 @@ func (w *Workspace) Len() int {
 	return len(w.entries)
 }
 
-// Instances lists the fleet in name order.
-func (w *Workspace) Instances(o api.ListOptions) []api.Instance {
+// Instances lists what the caller of ctx may see of the fleet, in name order.
+func (w *Workspace) Instances(ctx context.Context, o api.ListOptions) []api.Instance {
+	p := backend.CallerFrom(ctx).Principal
+	return w.list(o, func(in *api.Instance) bool { return w.view(p, in) && (in.Mine || !o.Mine) })
+}
+
+// list lists the instances that keep wants, in name order. keep is called with w.mu held.
+func (w *Workspace) list(o api.ListOptions, keep func(in *api.Instance) bool) []api.Instance {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	out := make([]api.Instance, 0, len(w.entries))
@@ -287,10 +304,9 @@ func (w *Workspace) Instances(o api.ListOptions) []api.Instance {
 			continue
 		}
 		in := w.public(e)
-		if o.Mine && !in.Mine {
-			continue
+		if keep(&in) {
+			out = append(out, in)
 		}
-		out = append(out, in)
 	}
 	slices.SortFunc(out, func(a, b api.Instance) int {
 		if c := strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)); c != 0 {
@@ -301,15 +317,18 @@ func (w *Workspace) Instances(o api.ListOptions) []api.Instance {
 	return out
 }
 
-// Instance returns one instance by name, BACKEND/NAME or id.
-func (w *Workspace) Instance(name string) (api.Instance, error) {
+// Instance returns one instance by name, BACKEND/NAME or id, as the caller of ctx sees it.
+func (w *Workspace) Instance(ctx context.Context, name string) (api.Instance, error) {
+	p := backend.CallerFrom(ctx).Principal
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e, err := w.find(name)
 	if err != nil {
 		return api.Instance{}, err
 	}
-	return w.public(e), nil
+	in := w.public(e)
+	w.view(p, &in)
+	return in, nil
 }
 
 // Record returns a copy of the durable record of an instance, for the lines and the daemon.

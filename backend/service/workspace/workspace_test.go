@@ -141,7 +141,7 @@ func (e *env) create(w *Workspace, name string) api.Instance {
 	require.NoError(e.t, err)
 	op = ended(e.t, w, op)
 	require.Equal(e.t, api.OpSucceeded, op.State, op.Error)
-	in, err := w.Instance(name)
+	in, err := w.Instance(context.Background(), name)
 	require.NoError(e.t, err)
 	return in
 }
@@ -158,7 +158,7 @@ func TestLifeOfAnInstance(t *testing.T) {
 	require.Equal(t, 0.5, *in.PriceUSDPerHour)
 	require.WithinDuration(t, time.Now(), *in.IdleSince, time.Minute, "it was being made")
 	w.probeAll(e.ctx(), "mem")
-	in, err := w.Instance("vision")
+	in, err := w.Instance(context.Background(), "vision")
 	require.NoError(t, err)
 	require.WithinDuration(t, time.Now().Add(-time.Hour), *in.IdleSince, time.Minute, "as its agent says")
 	for _, step := range []struct {
@@ -170,7 +170,7 @@ func TestLifeOfAnInstance(t *testing.T) {
 		op = ended(t, w, op)
 		require.Equal(t, api.OpSucceeded, op.State, op.Error)
 		require.Equal(t, "tester", op.Actor)
-		in, err = w.Instance("vision")
+		in, err = w.Instance(context.Background(), "vision")
 		require.NoError(t, err)
 		require.Equal(t, step.want, in.State)
 	}
@@ -178,7 +178,7 @@ func TestLifeOfAnInstance(t *testing.T) {
 	op, err := w.Action(e.ctx(), "vision", "delete", api.ActionRequest{})
 	require.NoError(t, err)
 	require.Equal(t, api.OpSucceeded, ended(t, w, op).State)
-	_, err = w.Instance("vision")
+	_, err = w.Instance(context.Background(), "vision")
 	require.ErrorIs(t, err, backend.ErrNotFound)
 	require.Zero(t, e.mem.Len())
 	evs, err := w.Events(t.Context(), api.EventOptions{})
@@ -242,7 +242,7 @@ func TestProviderMisbehaves(t *testing.T) {
 		op = ended(t, w, op)
 		require.Equal(t, api.OpFailed, op.State)
 		require.Equal(t, api.CodeQuota, op.Error.Code)
-		in, err := w.Instance("vision")
+		in, err := w.Instance(context.Background(), "vision")
 		require.NoError(t, err)
 		require.Equal(t, api.StateCreateFailed, in.State)
 		require.Contains(t, in.StateReason, "0 of 8 cores")
@@ -311,7 +311,7 @@ func TestProviderMisbehaves(t *testing.T) {
 		e.create(w, "vision")
 		require.NoError(t, e.mem.Delete(t.Context(), backend.Ref{ID: "m-1"})) // behind our back
 		w.Reconciler.Reconcile(t.Context())
-		in, err := w.Instance("vision")
+		in, err := w.Instance(context.Background(), "vision")
 		require.NoError(t, err)
 		require.Equal(t, api.StateUnusable, in.State)
 		require.Contains(t, in.StateReason, "outside Berth")
@@ -328,13 +328,13 @@ func TestProviderMisbehaves(t *testing.T) {
 		e.create(w, "vision")
 		e.mem.Hook = func(context.Context, string) error { return api.Errorf(api.CodeUnreachable, "no route") }
 		w.Reconciler.Reconcile(t.Context())
-		in, err := w.Instance("vision")
+		in, err := w.Instance(context.Background(), "vision")
 		require.NoError(t, err)
 		require.Equal(t, api.StateUnknown, in.State)
 		require.Contains(t, in.StateReason, "no route")
 		e.mem.Hook = nil
 		w.Reconciler.Reconcile(t.Context())
-		in, err = w.Instance("vision")
+		in, err = w.Instance(context.Background(), "vision")
 		require.NoError(t, err)
 		require.Equal(t, api.StateRunning, in.State)
 	})
@@ -386,7 +386,7 @@ func TestDaemonEndsInTheMiddle(t *testing.T) {
 	w, done = e.open()
 	op = ended(t, w, op)
 	require.Equal(t, api.OpSucceeded, op.State)
-	in, err := w.Instance("vision")
+	in, err := w.Instance(context.Background(), "vision")
 	require.NoError(t, err)
 	require.Equal(t, api.StateRunning, in.State)
 	require.Equal(t, 1, e.mem.Calls()["made"])
@@ -464,12 +464,12 @@ func TestEveryFaultPoint(t *testing.T) {
 					want = 0 // nothing was acknowledged, nothing was made
 				}
 				require.Equal(t, want, e.mem.Calls()["made"])
-				require.Len(t, w.Instances(api.ListOptions{}), want)
+				require.Len(t, w.Instances(context.Background(), api.ListOptions{}), want)
 			}
 			for _, c := range w.Doctor.Check(t.Context()) {
 				require.NotEqual(t, "leftover", c.Area, c.Message)
 			}
-			for _, in := range w.Instances(api.ListOptions{}) {
+			for _, in := range w.Instances(context.Background(), api.ListOptions{}) {
 				op, err := w.Action(e.ctx(), in.Name, "delete", api.ActionRequest{})
 				require.NoError(t, err)
 				require.Equal(t, api.OpSucceeded, ended(t, w, op).State)
@@ -541,7 +541,7 @@ func TestStoreThatFailsRefusesAndLosesNothing(t *testing.T) {
 	close(died)
 	_, err := w.Create(e.ctx(), api.CreateRequest{Name: "second"})
 	require.ErrorContains(t, err, "dead")
-	require.Len(t, w.Instances(api.ListOptions{}), 1)
+	require.Len(t, w.Instances(context.Background(), api.ListOptions{}), 1)
 	require.Equal(t, 1, e.mem.Len(), "nothing is made that could not be written first")
 }
 
@@ -554,7 +554,7 @@ func TestImportsWhatTheStoreLost(t *testing.T) {
 	e.path = filepath.Join(t.TempDir(), "new.db")
 	w, _ = e.open()
 	w.Reconciler.Reconcile(t.Context())
-	require.Empty(t, w.Instances(api.ListOptions{}), "another workspace's machine is not ours")
+	require.Empty(t, w.Instances(context.Background(), api.ListOptions{}), "another workspace's machine is not ours")
 	var info []api.Check
 	for _, c := range w.Doctor.Check(t.Context()) {
 		if strings.Contains(c.Message, "another home") {
@@ -565,7 +565,7 @@ func TestImportsWhatTheStoreLost(t *testing.T) {
 	require.Empty(t, info[0].OrphanID, "another home's machine is shown, not offered")
 	w.id = wid
 	w.Reconciler.Reconcile(t.Context())
-	ins := w.Instances(api.ListOptions{})
+	ins := w.Instances(context.Background(), api.ListOptions{})
 	require.Len(t, ins, 1)
 	require.Equal(t, "vision", ins[0].Name)
 	require.Equal(t, api.StateRunning, ins[0].State)
@@ -607,23 +607,12 @@ func TestAmbiguousNames(t *testing.T) {
 	w.mu.Lock()
 	w.entries["i-x"] = &entry{rec: store.Instance{Instance: api.Instance{ID: "i-x", Name: "Vision", Backend: "other"}}}
 	w.mu.Unlock()
-	_, err := w.Instance("vision")
+	_, err := w.Instance(context.Background(), "vision")
 	require.Equal(t, api.CodeUsage, api.AsError(err).Code)
 	require.Contains(t, err.Error(), "other/Vision")
-	in, err := w.Instance("other/vision")
+	in, err := w.Instance(context.Background(), "other/vision")
 	require.NoError(t, err)
 	require.Equal(t, "i-x", in.ID)
-}
-
-func TestAssignedToAnother(t *testing.T) {
-	e := newEnv(t)
-	w, _ := e.open()
-	e.create(w, "vision")
-	rec, err := w.Record("vision")
-	require.NoError(t, err)
-	require.NoError(t, w.MayOpen(&rec))
-	rec.AssignedTo = "bob"
-	require.Equal(t, api.CodeForbidden, api.AsError(w.MayOpen(&rec)).Code)
 }
 
 // TestClockJumps lets the daemon's clock jump back and forth between the steps: only times suffer.
@@ -648,7 +637,7 @@ func TestClockJumps(t *testing.T) {
 		require.NoError(t, err)
 		op = ended(t, w, op)
 		require.Equal(t, api.OpSucceeded, op.State, op.Error)
-		in, err := w.Instance("vision")
+		in, err := w.Instance(context.Background(), "vision")
 		require.NoError(t, err)
 		require.GreaterOrEqual(t, *in.CostTodayUSD, 0.0)
 		require.Less(t, *in.CostTodayUSD, 0.5*24+0.01)

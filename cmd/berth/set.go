@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"berth/backend/api"
+	"berth/backend/base/plaintext"
+)
+
+func (a *app) setCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "set NAME KEY=VALUE...",
+		Short: "Change what is said of an instance",
+		Long: "set changes what Berth keeps of an instance. owner=me makes it yours: of an instance that was found at its provider, and that names nobody who is\n" +
+			"known here, the owner is unknown, and nobody may open a shell on it until somebody says that it is theirs.",
+		Example: "  berth set vision owner=me",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) < 2 {
+				return exactArgs("NAME", "KEY=VALUE...")(cmd, args)
+			}
+			return nil
+		},
+		ValidArgsFunction: a.completeSet,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q, err := setRequest(args[1:])
+			if err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			in, err := c.Records().Set(cmd.Context(), args[0], q)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(in)
+			}
+			_, err = fmt.Fprintf(a.err, "%s belongs to %s\n", plaintext.Text(in.Name), plaintext.Text(in.Owner))
+			return err
+		},
+	}
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+// setRequest reads KEY=VALUE arguments.
+func setRequest(args []string) (q api.SetRequest, err error) {
+	for _, arg := range args {
+		key, value, ok := strings.Cut(arg, "=")
+		switch {
+		case !ok:
+			return q, api.Errorf(api.CodeUsage, "%q is not KEY=VALUE", arg).WithHint("berth set NAME owner=me")
+		case key == "owner" && value == api.OwnerMe:
+			q.Owner = value
+		case key == "owner":
+			return q, api.Errorf(api.CodeUsage, "owner=%s: an instance can be made yours (owner=me), not another's", value)
+		default:
+			return q, api.Errorf(api.CodeUsage, "%q can't be set: what can is owner", key).WithHint("berth set NAME owner=me")
+		}
+	}
+	return q, nil
+}
+
+// completeSet completes the name of an instance, and then what can be set of it.
+func (a *app) completeSet(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		return a.completeNames(1)(cmd, args, word)
+	}
+	return []string{"owner=me"}, cobra.ShellCompDirectiveNoFileComp
+}
