@@ -2,6 +2,7 @@ package action
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"berth/backend/api"
@@ -27,6 +28,27 @@ const (
 // needs names the features of an instance's agent that verbs can't do without.
 var needs = map[string]api.Feature{}
 
+// rights are the actions that one must be allowed to do for verbs.
+var rights = map[string]api.Action{Start: api.ActionStart, Stop: api.ActionStop, Restart: api.ActionRestart,
+	Delete: api.ActionDelete, Shell: api.ActionAccess, Console: api.ActionAccess, Setup: api.ActionAccess,
+	LetGo: api.ActionAccess, Snapshot: api.ActionWrite, Restore: api.ActionAccess, DropSnapshot: api.ActionWrite}
+
+// denied says why the one who looks may not do a verb to an instance, or "".
+func denied(r *data.Row, verb string) string {
+	right, ok := rights[verb]
+	switch {
+	case !ok || !slices.Contains(r.Denied, right):
+		return ""
+	case right == api.ActionAccess && r.AssignedTo != "":
+		return r.Name + " is assigned to " + r.AssignedTo + ": it is for them alone"
+	case right == api.ActionAccess && r.Owner == api.OwnerUnknown:
+		return "nobody is known to own " + r.Name + "; if it is yours: berth set " + shellquote.Word(r.Name) + " owner=me"
+	case right == api.ActionAccess:
+		return r.Name + " belongs to " + r.Owner + ": it is for them alone"
+	}
+	return "you may not do that to " + r.Name
+}
+
 // Toggle is the verb that s does to an instance: start what stands, stop what runs.
 func Toggle(r *data.Row) string {
 	switch r.State {
@@ -49,6 +71,9 @@ func Why(e *screen.Env, r *data.Row, verb string) string {
 		if w := f.Lacks("the agent of "+r.Name, r.Agent.Capability, r.Agent.Version); w != "" {
 			return w
 		}
+	}
+	if why := denied(r, verb); why != "" {
+		return why
 	}
 	c := r.Capabilities
 	if r.State == api.StateCreateFailed && (verb == Start || verb == Stop || verb == Restart) {
