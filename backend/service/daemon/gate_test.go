@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -109,6 +110,25 @@ func (d *door) call(r *api.Route) (status int, code api.Code) {
 		return res.StatusCode, doc.Error.Code
 	}
 	return res.StatusCode, ""
+}
+
+// TestWhoAskedIsRecorded: operations and events have the id of who asked.
+func TestWhoAskedIsRecorded(t *testing.T) {
+	d := openDoor(t)
+	res, err := http.Post(d.url+"/v1/instances/vision/stop", "application/json", strings.NewReader("{}"))
+	require.NoError(t, err)
+	defer res.Body.Close()
+	var op api.Operation
+	require.NoError(t, json.NewDecoder(res.Body).Decode(&op))
+	require.Equal(t, fmt.Sprintf("local:%d", os.Getuid()), op.Principal)
+	evs, err := d.s.ws.Events(t.Context(), api.EventOptions{Instance: "vision"})
+	require.NoError(t, err)
+	asked := slices.DeleteFunc(evs, func(e api.Event) bool { return e.OperationID != op.ID })
+	require.NotEmpty(t, asked)
+	for _, e := range asked {
+		require.Equal(t, op.Principal, e.Principal, e.Message)
+		require.Equal(t, op.Actor, e.Actor, e.Message)
+	}
 }
 
 // TestEveryRouteHasItsActions walks the tables of both services.

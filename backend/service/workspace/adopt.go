@@ -38,6 +38,9 @@ func (w *Workspace) Adopt(ctx context.Context, q api.AdoptRequest) (api.Operatio
 			CreatedAt: w.now().UTC(), Tags: q.Tags, Capabilities: b.Info().Capabilities},
 		Token: opID, Share: q.Share,
 	}
+	if b.Info().Private {
+		rec.AssignedTo = me
+	}
 	w.setState(&rec, api.StateCreating, "")
 	return w.beginNew(ctx, rec, store.Operation{Operation: api.Operation{ID: opID, Kind: opAdopt}, Adopt: &q})
 }

@@ -97,6 +97,9 @@ func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operat
 	if err := w.validate(ctx, b, rec.Spec); err != nil {
 		return api.Operation{}, err
 	}
+	if b.Info().Private { // nobody else can use it
+		rec.AssignedTo = me
+	}
 	w.setState(&rec, api.StateCreating, "")
 	return w.beginNew(ctx, rec, store.Operation{Operation: api.Operation{ID: opID, Kind: opCreate}, Create: &q,
 		Profiled: profiled})
