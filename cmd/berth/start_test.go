@@ -217,6 +217,46 @@ func TestAnotherUserIsRefused(t *testing.T) {
 	require.Contains(t, r.err, "somebody else made it")
 }
 
+// TestRootIsWhoseDaemonItIs has root ask the daemon of an ordinary user: what it asks for is asked for by that user, who
+// may do with it what they like.
+func TestRootIsWhoseDaemonItIs(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root to become another user")
+	}
+	const nobody = 65534
+	exe, err := os.Executable()
+	require.NoError(t, err)
+	b, err := os.ReadFile(exe)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
+	require.NoError(t, os.Chown(dir, nobody, nobody))
+	w := newWorld(t)
+	w.exe, w.home, w.user = filepath.Join(dir, "berth"), filepath.Join(dir, "home"), dir
+	require.NoError(t, os.WriteFile(w.exe, b, 0o755))
+	theirs := func(args ...string) string {
+		cmd := w.cmd(t.Context(), args...)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		return string(out)
+	}
+	theirs("create", "vision")
+	defer theirs("daemon", "stop")
+	defer theirs("rm", "-y", "vision")
+	socket := strings.Replace(w.at().DaemonSocket(), "berth-0/", "berth-65534/", 1)
+	c := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}}
+	res, err := c.Post("http://berth/v1/instances/vision/restart", "application/json", strings.NewReader("{}"))
+	require.NoError(t, err)
+	defer res.Body.Close()
+	var op api.Operation
+	require.NoError(t, json.NewDecoder(res.Body).Decode(&op))
+	require.Equal(t, "local:65534", op.Principal)
+	require.Equal(t, "nobody", op.Actor)
+}
+
 // TestStoreThatCannotBeUsed covers stores that are newer, corrupted, on a full disk or read-only.
 func TestStoreThatCannotBeUsed(t *testing.T) {
 	w := newWorld(t)
