@@ -12,7 +12,7 @@ import (
 )
 
 // seed adds to c the record of an instance and its operation, and to its provider its machine.
-func (w *Workspace) seed(c *store.Change, in *api.Instance) {
+func (w *Workspace) seed(c *store.Change, in *api.Instance) error {
 	rec := store.Instance{Instance: *in, Token: "t-" + in.ID, Line: lineOf(in)}
 	// What follows is kept elsewhere, or computed.
 	rec.Operation, rec.Agent, rec.CostTodayUSD, rec.Mine = nil, nil, nil, false
@@ -25,7 +25,6 @@ func (w *Workspace) seed(c *store.Change, in *api.Instance) {
 	if in.Operation != nil {
 		c.Operations = append(c.Operations, operationOf(in, &rec))
 	}
-	c.Instances = append(c.Instances, rec)
 	if p := w.providers[in.Backend]; p != nil && in.State != api.StateCreateFailed {
 		m := machineOf(in, machineID(in), rec.Token)
 		if in.Operation != nil {
@@ -33,6 +32,7 @@ func (w *Workspace) seed(c *store.Change, in *api.Instance) {
 		}
 		p.Add(m)
 	}
+	return c.Put(nil, &rec)
 }
 
 // operationOf is the operation of an instance as a daemon left it that has ended: one that has failed will fail again.

@@ -93,7 +93,9 @@ func (w *Workspace) open(past []api.Event, list []api.Instance) error {
 		c.Events = append(c.Events, &e)
 	}
 	for i := range list {
-		w.seed(c, &list[i])
+		if err := w.seed(c, &list[i]); err != nil {
+			return err
+		}
 	}
 	if err := w.store.Apply(ctx, c); err != nil {
 		return fmt.Errorf("putting the fleet into the store: %w", err)

@@ -101,7 +101,11 @@ func (e *Engine) Begin(ctx context.Context, op store.Operation,
 	e.fault(op.Kind + ".begin.before")
 	c := store.Change{Operations: []store.Operation{r.Record()},
 		Events: []*api.Event{e.event("operation.begin", "info", &op, op.Kind+" asked for")}}
-	if err := write(r, c, func() { e.list(r) }); err != nil {
+	shown := func() {
+		r.Stored(c.Operations[0])
+		e.list(r)
+	}
+	if err := write(r, c, shown); err != nil {
 		r.cancel(nil)
 		return nil, err
 	}

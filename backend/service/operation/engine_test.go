@@ -37,7 +37,8 @@ func newDesk(t *testing.T, path string) *desk {
 func (d *desk) Write(_ context.Context, r *Run, change func(*store.Operation) []*api.Event) error {
 	op := r.Record()
 	evs := change(&op)
-	return d.writer.Write(&store.Change{Operations: []store.Operation{op}, Events: evs}, func() { r.Stored(op) })
+	c := &store.Change{Operations: []store.Operation{op}, Events: evs}
+	return d.writer.Write(c, func() { r.Stored(c.Operations[0]) })
 }
 
 func (d *desk) End(ctx context.Context, r *Run, change func(*store.Operation) []*api.Event) error {

@@ -61,16 +61,14 @@ func TestNoRoomForTheCopy(t *testing.T) {
 	path := filepath.Join(dir, "x.db")
 	old, err := openWith(t.Context(), path, ms[:1])
 	require.NoError(t, err)
-	in := instance("i1", "vision")
-	in.StateReason = strings.Repeat("x", 300<<10)
-	require.NoError(t, old.Apply(t.Context(), &Change{Instances: []Instance{in}}))
+	add(t, old, "i1", strings.Repeat("x", 100<<10))
 	require.NoError(t, old.Close())
 	filler := filepath.Join(dir, "filler")
 	_ = os.WriteFile(filler, make([]byte, 1<<20), 0o600) // as much as there is room for
 	require.NoError(t, os.Truncate(filler, 400<<10))     // enough for the WAL, not for the copy
 	before := files(t, dir)
 	_, err = Open(t.Context(), path)
-	require.ErrorContains(t, err, "copying, before it is brought from version 1 to 2, the store")
+	require.ErrorContains(t, err, "copying, before it is brought from version 1 to 3, the store")
 	require.Contains(t, api.AsError(err).Hint, "the disk is full")
 	require.Equal(t, before, files(t, dir))
 	require.NoError(t, os.Remove(filler))

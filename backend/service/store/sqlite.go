@@ -178,79 +178,24 @@ func (s *SQLite) Apply(ctx context.Context, cs ...*Change) error {
 }
 
 func (s *SQLite) apply(ctx context.Context, cs []*Change) error {
-	tx, err := s.db.BeginTx(ctx, nil)
+	sqlTx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
+	t := &tx{ctx: ctx, Tx: sqlTx}
 	for _, c := range cs {
-		if err := applyOne(ctx, tx, c); err != nil {
-			_ = tx.Rollback()
+		if err := t.apply(c); err != nil {
+			_ = t.Rollback()
 			return err
 		}
 	}
-	return tx.Commit()
-}
-
-func applyOne(ctx context.Context, tx *sql.Tx, c *Change) error {
-	for _, id := range c.RemoveInstances {
-		if _, err := tx.ExecContext(ctx, "DELETE FROM instances WHERE id = ?", id); err != nil {
-			return err
-		}
+	if err := t.Commit(); err != nil {
+		return err
 	}
-	for i := range c.Instances {
-		in := &c.Instances[i]
-		doc, err := json.Marshal(in)
-		if err != nil {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO instances (id, name_key, backend, doc) VALUES (?, ?, ?, ?)
-			ON CONFLICT (id) DO UPDATE SET name_key = excluded.name_key, backend = excluded.backend, doc = excluded.doc`,
-			in.ID, strings.ToLower(in.Name), in.Backend, string(doc)); err != nil {
-			return err
-		}
-	}
-	for i := range c.Operations {
-		op := &c.Operations[i]
-		doc, err := json.Marshal(op)
-		if err != nil {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO operations (id, instance_id, done, created, doc) VALUES (?, ?, ?, ?, ?)
-			ON CONFLICT (id) DO UPDATE SET done = excluded.done, doc = excluded.doc`,
-			op.ID, op.InstanceID, op.State.Done(), stamp(op.CreatedAt), string(doc)); err != nil {
-			return err
-		}
-	}
-	for _, e := range c.Events {
-		if err := insertEvent(ctx, tx, e); err != nil {
-			return err
-		}
-	}
-	for k, v := range c.Settings {
-		if _, err := tx.ExecContext(ctx,
-			"INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", k,
-			v); err != nil {
-			return err
-		}
+	for _, f := range t.after {
+		f()
 	}
 	return nil
-}
-
-// insertEvent writes e and sets its Seq. The number stands in the column only.
-func insertEvent(ctx context.Context, tx *sql.Tx, e *api.Event) error {
-	bare := *e
-	bare.Seq = 0
-	doc, err := json.Marshal(bare)
-	if err != nil {
-		return err
-	}
-	res, err := tx.ExecContext(ctx, "INSERT INTO events (time, instance_id, doc) VALUES (?, ?, ?)", stamp(e.Time),
-		e.InstanceID, string(doc))
-	if err != nil {
-		return err
-	}
-	e.Seq, err = res.LastInsertId()
-	return err
 }
 
 // stamp formats a time so that text order is time order.
@@ -258,12 +203,48 @@ func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0000
 
 // Instances implements Store.
 func (s *SQLite) Instances(ctx context.Context) ([]Instance, error) {
-	return queryDocs[Instance](ctx, s.path, s.db, "SELECT doc FROM instances")
+	return queryDocs(ctx, s.path, s.db, func(in *Instance) *int64 { return &in.Revision },
+		"SELECT revision, doc FROM instances")
+}
+
+// Instance implements Store.
+func (s *SQLite) Instance(ctx context.Context, id string) (Instance, error) {
+	ins, err := queryDocs(ctx, s.path, s.read, func(in *Instance) *int64 { return &in.Revision },
+		"SELECT revision, doc FROM instances WHERE id = ?", id)
+	if err != nil {
+		return Instance{}, err
+	}
+	if len(ins) == 0 {
+		return Instance{}, api.Errorf(api.CodeNotFound, "there is no instance with id %q", id)
+	}
+	return ins[0], nil
+}
+
+// Documents implements Store.
+func (s *SQLite) Documents(ctx context.Context, instanceID string) ([]Document, error) {
+	query, args := "SELECT instance_id, kind, revision, doc FROM documents", []any{}
+	if instanceID != "" {
+		query, args = query+" WHERE instance_id = ?", []any{instanceID}
+	}
+	rows, err := s.read.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, explain(s.path, "reading", err)
+	}
+	defer rows.Close()
+	var out []Document
+	for rows.Next() {
+		var d Document
+		if err := rows.Scan(&d.InstanceID, &d.Kind, &d.Revision, (*[]byte)(&d.Doc)); err != nil {
+			return nil, explain(s.path, "reading", err)
+		}
+		out = append(out, d)
+	}
+	return out, explain(s.path, "reading", rows.Err())
 }
 
 // Unfinished implements Store.
 func (s *SQLite) Unfinished(ctx context.Context) ([]Operation, error) {
-	rows, err := s.db.QueryContext(ctx, "SELECT id, doc FROM operations WHERE done = 0 ORDER BY created, id")
+	rows, err := s.db.QueryContext(ctx, "SELECT id, revision, doc FROM operations WHERE done = 0 ORDER BY created, id")
 	if err != nil {
 		return nil, explain(s.path, "reading", err)
 	}
@@ -271,8 +252,9 @@ func (s *SQLite) Unfinished(ctx context.Context) ([]Operation, error) {
 	var out []Operation
 	for rows.Next() {
 		var id string
+		var revision int64
 		var doc sql.RawBytes
-		if err := rows.Scan(&id, &doc); err != nil {
+		if err := rows.Scan(&id, &revision, &doc); err != nil {
 			return nil, explain(s.path, "reading", err)
 		}
 		var op Operation
@@ -281,6 +263,7 @@ func (s *SQLite) Unfinished(ctx context.Context) ([]Operation, error) {
 			op.ID = id
 			op.Unreadable = fmt.Errorf("%.300q is not what this build writes (%w)", doc, cmp.Or(err, errCorrupt))
 		}
+		op.Revision = revision
 		out = append(out, op)
 	}
 	return out, explain(s.path, "reading", rows.Err())
@@ -299,7 +282,8 @@ func outline(doc []byte) (op Operation) {
 
 // Operation implements Store.
 func (s *SQLite) Operation(ctx context.Context, id string) (Operation, error) {
-	ops, err := queryDocs[Operation](ctx, s.path, s.read, "SELECT doc FROM operations WHERE id = ?", id)
+	ops, err := queryDocs(ctx, s.path, s.read, func(op *Operation) *int64 { return &op.Revision },
+		"SELECT revision, doc FROM operations WHERE id = ?", id)
 	if err == nil && len(ops) == 0 {
 		return Operation{}, api.Errorf(api.CodeNotFound, "there is no operation %q", id)
 	}
@@ -309,7 +293,9 @@ func (s *SQLite) Operation(ctx context.Context, id string) (Operation, error) {
 	return ops[0], nil
 }
 
-func queryDocs[T any](ctx context.Context, path string, db *sql.DB, query string, args ...any) ([]T, error) {
+// queryDocs reads records: a query gives the revision of each, and its document.
+func queryDocs[T any](ctx context.Context, path string, db *sql.DB, revision func(*T) *int64, query string,
+	args ...any) ([]T, error) {
 	rows, err := db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, explain(path, "reading", err)
@@ -317,11 +303,11 @@ func queryDocs[T any](ctx context.Context, path string, db *sql.DB, query string
 	defer rows.Close()
 	var out []T
 	for rows.Next() {
+		var v T
 		var doc sql.RawBytes
-		if err := rows.Scan(&doc); err != nil {
+		if err := rows.Scan(revision(&v), &doc); err != nil {
 			return nil, explain(path, "reading", err)
 		}
-		var v T
 		if err := json.Unmarshal(doc, &v); err != nil {
 			return nil, explain(path, "reading", fmt.Errorf("%w: %w in %.80q", errCorrupt, err, doc))
 		}

@@ -3,12 +3,11 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"berth/backend"
 	"berth/backend/api"
-	"berth/gpu"
-	"berth/gpu/idle"
 )
 
 // Instance is the durable record of an instance: what clients are shown, and what only the workspace needs.
@@ -27,41 +26,17 @@ type Instance struct {
 	Sealed bool `json:"sealed,omitempty"`
 	// KeyKept says why the machine can't have another host key.
 	KeyKept string `json:"key_kept,omitempty"`
-	// SetupID is the agent's plan of the last set-up, SetupProfiles what it applies that is not done yet;
-	// SetupScript: it also runs a script.
-	SetupID       string   `json:"setup_id,omitempty"`
-	SetupProfiles []string `json:"setup_profiles,omitempty"`
-	SetupScript   bool     `json:"setup_script,omitempty"`
-	// SetupFailed says why the last set-up failed; empty: it did not, or was gone on with.
-	SetupFailed string `json:"setup_failed,omitempty"`
-	// Unfinished are set-ups that failed before the last one and were not gone on with, oldest first.
-	Unfinished []Setup `json:"unfinished,omitempty"`
-	// LastFigures are those that its agent said last before it stopped.
-	LastFigures *gpu.Summary `json:"last_figures,omitempty"`
-	// IdleDay is in which minutes of its last day its GPUs were idle.
-	IdleDay *idle.Day `json:"idle_day,omitempty"`
-	// Told are findings, by id, that the hook was called for, with when each began.
-	Told map[string]time.Time `json:"told,omitempty"`
-	// Acknowledged are findings, by id, that somebody has seen, with when each began; Muted are rules that are
-	// to be quiet, with until when.
-	Acknowledged map[string]time.Time `json:"acknowledged,omitempty"`
-	Muted        map[string]time.Time `json:"muted,omitempty"`
 	// Unreached says why the machine's agent has never answered since the machine was made or started,
 	// although the provider calls it running.
 	Unreached string `json:"unreached,omitempty"`
+	// Revision is how often the instance was written: see Change.
+	Revision int64 `json:"-"`
+	Features `json:"-"`
 }
 
 // Endpoint is what a connection to the instance is made to.
 func (in *Instance) Endpoint() backend.Endpoint {
 	return backend.Endpoint{ID: in.ID, Name: in.Name, State: in.State, Line: in.Line}
-}
-
-// Setup is a set-up that failed: the agent's plan, what it applies that is not done yet, and why it failed.
-type Setup struct {
-	ID       string   `json:"id"`
-	Profiles []string `json:"profiles,omitempty"`
-	Script   bool     `json:"script,omitempty"` // it also runs a script
-	Failed   string   `json:"failed"`
 }
 
 // Usage counts how long an instance has run on one day of the workspace's clock.
@@ -74,6 +49,8 @@ type Usage struct {
 // Operation is the durable record of an operation.
 type Operation struct {
 	api.Operation
+	Revision int64 `json:"-"` // see Change
+
 	Create *api.CreateRequest `json:"create,omitempty"`
 	Adopt  *api.AdoptRequest  `json:"adopt,omitempty"`
 	Force  bool               `json:"force,omitempty"`
@@ -92,13 +69,43 @@ type Operation struct {
 	WasRunning bool       `json:"was_running,omitempty"`
 }
 
-// Change is one atomic write. Events get their Seq from Apply.
+// Change is one atomic write.
+//
+// Every record has a revision, which grows by one with each write. What is to be written carries the revision that its
+// writer saw: 0 where it is new. Where the store has another one, the whole Change is refused (api.CodeConflict).
+// Revisions, and the numbers of events, are those after the write when Apply has returned nil; after an error they are
+// what they were.
 type Change struct {
-	Instances       []Instance
-	RemoveInstances []string // ids
+	Instances       []Instance // without their Features, which are Documents: see Put
+	RemoveInstances []Removal
+	Documents       []Document
 	Operations      []Operation
 	Events          []*api.Event
 	Settings        map[string]string
+}
+
+// Empty reports whether there is nothing to write.
+func (c *Change) Empty() bool {
+	return len(c.Instances)+len(c.RemoveInstances)+len(c.Documents)+len(c.Operations)+len(c.Events)+len(c.Settings) == 0
+}
+
+// Removal takes an instance away, with its documents.
+type Removal struct {
+	ID       string
+	Revision int64
+}
+
+// Conflict is why a Change is refused that was made for another revision of what it writes: has is the store's, 0 where
+// there is none.
+func Conflict(what string, has, saw int64) error {
+	there := func(r int64) string {
+		if r == 0 {
+			return "none"
+		}
+		return fmt.Sprintf("revision %d", r)
+	}
+	return api.Errorf(api.CodeConflict, "%s was changed meanwhile: the store has %s of it, the write is of one that saw %s",
+		what, there(has), there(saw)).WithHint("nothing was written; look at it again, and try again")
 }
 
 // EventQuery selects events: those after Since, of one instance if InstanceID is set, the newest Limit.
@@ -109,12 +116,17 @@ type EventQuery struct {
 }
 
 // Store keeps a workspace's state. Methods are safe for concurrent use. Errors are *api.Error with
-// CodeStore, except context errors.
+// CodeStore where nothing else is said, except context errors.
 type Store interface {
-	// Apply writes all changes, in their order and atomically; when it returns nil, they survive a power loss.
+	// Apply writes all changes, in their order and atomically; when it returns nil, they survive a power loss. It is
+	// CodeConflict where a revision is not the store's.
 	Apply(ctx context.Context, cs ...*Change) error
-	// Instances returns all instances, in no order.
+	// Instances returns all instances, in no order and without their Features.
 	Instances(ctx context.Context) ([]Instance, error)
+	// Instance returns one of them, or CodeNotFound.
+	Instance(ctx context.Context, id string) (Instance, error)
+	// Documents returns the documents of an instance, or of all ("").
+	Documents(ctx context.Context, instanceID string) ([]Document, error)
 	// Unfinished returns the operations that have not ended, oldest first.
 	Unfinished(ctx context.Context) ([]Operation, error)
 	// Operation returns one operation, or CodeNotFound.

@@ -1,10 +1,8 @@
-package store
+package store_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -13,46 +11,28 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
+	"berth/backend/service/store"
+	"berth/backend/service/store/storetest"
 )
 
-// gated is a store whose first transaction waits until it is let go, and that counts them.
-type gated struct {
-	Store
-	mu      sync.Mutex
-	batches []int
-	entered chan struct{}
-	gate    chan struct{}
-}
-
-func (g *gated) Apply(ctx context.Context, cs ...*Change) error {
-	g.mu.Lock()
-	g.batches = append(g.batches, len(cs))
-	first := len(g.batches) == 1
-	g.mu.Unlock()
-	if first {
-		close(g.entered)
-		<-g.gate
-	}
-	return g.Store.Apply(ctx, cs...)
-}
-
 // queued waits until n writes are queued behind the one that is written.
-func queued(t *testing.T, w *Writer, n int) {
+func queued(t *testing.T, w *store.Writer, n int) {
 	t.Helper()
 	require.Eventually(t, func() bool { return w.Queued() == n }, time.Minute, time.Millisecond)
 }
 
 func TestWhatIsQueuedIsOneTransaction(t *testing.T) {
-	s := open(t, filepath.Join(t.TempDir(), "x.db"))
-	g := &gated{Store: s, entered: make(chan struct{}), gate: make(chan struct{})}
-	w := NewWriter(g)
+	s := open(t, t.TempDir())
+	slow := storetest.NewSlow(s)
+	release := slow.Hold()
+	w := store.NewWriter(slow)
 	var mu sync.Mutex
 	var shown []int64
 	var wg sync.WaitGroup
 	write := func(i int) {
 		wg.Go(func() {
 			ev := &api.Event{Time: time.Now(), InstanceID: "i", Message: fmt.Sprint(i)}
-			err := w.Write(&Change{Instances: []Instance{instance(fmt.Sprint("i", i), fmt.Sprint("name-", i))},
+			err := w.Write(&store.Change{Instances: []store.Instance{storetest.Instance(fmt.Sprint("i", i), fmt.Sprint("name-", i))},
 				Events: []*api.Event{ev}}, func() {
 				mu.Lock()
 				defer mu.Unlock()
@@ -64,30 +44,31 @@ func TestWhatIsQueuedIsOneTransaction(t *testing.T) {
 		})
 	}
 	write(0)
-	<-g.entered
+	<-slow.Waiting
 	for i := range 50 {
 		write(i + 1)
 	}
 	queued(t, w, 50)
-	close(g.gate)
+	release()
 	wg.Wait()
 	w.Close()
-	require.Equal(t, []int{1, 50}, g.batches)
+	require.Equal(t, []int{1, 50}, slow.Transactions())
 	require.Len(t, shown, 51)
 	require.True(t, slices.IsSorted(shown), "in the order of their numbers: %v", shown)
-	require.ErrorIs(t, w.Write(&Change{}, nil), errWriterClosed)
+	require.ErrorContains(t, w.Write(&store.Change{}, nil), "closed")
 }
 
 // TestABadChangeFailsAlone: of those that wait together one can't be written, and one panics when it is shown.
 func TestABadChangeFailsAlone(t *testing.T) {
-	s := open(t, filepath.Join(t.TempDir(), "x.db"))
-	require.NoError(t, s.Apply(t.Context(), &Change{Instances: []Instance{instance("i0", "taken")}}))
-	g := &gated{Store: s, entered: make(chan struct{}), gate: make(chan struct{})}
-	w := NewWriter(g)
+	s := open(t, t.TempDir())
+	require.NoError(t, s.Apply(t.Context(), &store.Change{Instances: []store.Instance{storetest.Instance("i0", "taken")}}))
+	slow := storetest.NewSlow(s)
+	release := slow.Hold()
+	w := store.NewWriter(slow)
 	errs := make([]error, 10)
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = w.Write(&Change{}, nil) })
-	<-g.entered
+	wg.Go(func() { _ = w.Write(&store.Change{}, nil) })
+	<-slow.Waiting
 	for i := range errs {
 		wg.Go(func() {
 			defer func() {
@@ -102,11 +83,11 @@ func TestABadChangeFailsAlone(t *testing.T) {
 			case 5:
 				applied = func() { panic("while it is shown") }
 			}
-			errs[i] = w.Write(&Change{Instances: []Instance{instance(fmt.Sprint("i", i+1), name)}}, applied)
+			errs[i] = w.Write(&store.Change{Instances: []store.Instance{storetest.Instance(fmt.Sprint("i", i+1), name)}}, applied)
 		})
 	}
 	queued(t, w, len(errs))
-	close(g.gate)
+	release()
 	wg.Wait()
 	w.Close()
 	for i, err := range errs {

@@ -2,9 +2,11 @@ package workspace
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/service/store"
 )
@@ -21,15 +23,88 @@ import (
 // commit stores c, and shows it when it is stored: in memory and to subscribers. then, if not nil, is called in that
 // moment, with w.mu held. Events may be in c; their Seq is set. When it fails nothing has changed. w.mu must not be
 // held; the turns of the instances that c changes must be.
+//
+// Of the instances in c only that is written which is not as in memory: the instance itself, the documents of features.
 func (w *Workspace) commit(c *store.Change, then func()) error {
-	if len(c.Instances)+len(c.RemoveInstances)+len(c.Operations)+len(c.Events)+len(c.Settings) == 0 {
+	if c.Empty() {
 		return nil
 	}
-	return w.writer.Write(c, func() {
+	write, err := w.difference(c)
+	if err != nil {
+		return err
+	}
+	shown := func() {
+		write.Written(c.Instances)
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.show(c, then)
-	})
+	}
+	if write.Empty() {
+		shown()
+		return nil
+	}
+	err = w.writer.Write(write, shown)
+	if errors.Is(err, &api.Error{Code: api.CodeConflict}) {
+		w.reread(write)
+	}
+	return err
+}
+
+// difference is what is to be written of c: its instances are compared with those in memory.
+func (w *Workspace) difference(c *store.Change) (*store.Change, error) {
+	write := *c
+	write.Instances = nil
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range c.Instances {
+		var was *store.Instance
+		if e := w.entries[c.Instances[i].ID]; e != nil {
+			was = &e.rec
+		}
+		if err := write.Put(was, &c.Instances[i]); err != nil {
+			return nil, err
+		}
+	}
+	return &write, nil
+}
+
+// reread makes memory what the store has of what could not be written because of another revision: somebody else wrote
+// it, or the store failed after it had written it. The turns of c's instances must be held.
+func (w *Workspace) reread(c *store.Change) {
+	ctx := context.Background() // as for what is written
+	ids := map[string]bool{}
+	for i := range c.Instances {
+		ids[c.Instances[i].ID] = true
+	}
+	for _, r := range c.RemoveInstances {
+		ids[r.ID] = true
+	}
+	for i := range c.Documents {
+		ids[c.Documents[i].InstanceID] = true
+	}
+	has := &store.Change{}
+	for id := range ids {
+		rec, err := store.Read(ctx, w.opts.Store, id)
+		switch {
+		case err == nil:
+			has.Instances = append(has.Instances, rec)
+		case errors.Is(err, backend.ErrNotFound):
+			has.RemoveInstances = append(has.RemoveInstances, store.Removal{ID: id})
+		default:
+			w.log.Error("reading anew what another has written", "instance", id, "error", err)
+		}
+	}
+	for i := range c.Operations {
+		op, err := w.opts.Store.Operation(ctx, c.Operations[i].ID)
+		if err == nil {
+			has.Operations = append(has.Operations, op)
+		} else if !errors.Is(err, backend.ErrNotFound) {
+			w.log.Error("reading anew what another has written", "operation", c.Operations[i].ID, "error", err)
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.show(has, nil)
 }
 
 // show makes a change that is stored visible. w.mu must be held.
@@ -48,12 +123,12 @@ func (w *Workspace) show(c *store.Change, then func()) {
 			}
 		}
 	}
-	for _, id := range c.RemoveInstances {
-		if e := w.entries[id]; e != nil {
+	for _, r := range c.RemoveInstances {
+		if e := w.entries[r.ID]; e != nil {
 			w.gone[e.rec.Backend+"/"+e.rec.ProviderID], w.gone[e.rec.Backend+"/"+e.rec.Token] = w.now(), w.now()
 		}
-		delete(w.entries, id)
-		delete(w.down, id)
+		delete(w.entries, r.ID)
+		delete(w.down, r.ID)
 	}
 	for _, rec := range c.Instances {
 		if e := w.entries[rec.ID]; e != nil {
@@ -65,8 +140,8 @@ func (w *Workspace) show(c *store.Change, then func()) {
 	if then != nil {
 		then()
 	}
-	for _, id := range c.RemoveInstances {
-		w.hub.publish(api.Change{Removed: id})
+	for _, r := range c.RemoveInstances {
+		w.hub.publish(api.Change{Removed: r.ID})
 	}
 	for i := range c.Instances {
 		w.publish(w.entries[c.Instances[i].ID])

@@ -2,7 +2,6 @@ package workspace
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -16,62 +15,21 @@ import (
 	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/service/store"
+	"berth/backend/service/store/storetest"
 )
 
-// slowStore is a store whose transactions wait while it is held, and that counts them.
-type slowStore struct {
-	store.Store
-	mu      sync.Mutex
-	held    chan struct{} // nil: nothing waits
-	waiting chan struct{} // gets a value for each transaction that waits
-	batches []int         // how many changes each transaction had
-	fail    func(c *store.Change) error
-}
-
-func (s *slowStore) Apply(ctx context.Context, cs ...*store.Change) error {
-	s.mu.Lock()
-	held, fail := s.held, s.fail
-	s.batches = append(s.batches, len(cs))
-	s.mu.Unlock()
-	if held != nil {
-		s.waiting <- struct{}{}
-		<-held
-	}
-	for _, c := range cs {
-		if fail != nil {
-			if err := fail(c); err != nil {
-				return err
-			}
-		}
-	}
-	return s.Store.Apply(ctx, cs...)
-}
-
-// hold makes transactions wait until the returned function is called.
-func (s *slowStore) hold() (release func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.held = make(chan struct{})
-	return sync.OnceFunc(func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		close(s.held)
-		s.held = nil
-	})
-}
-
-// transactions are how many changes each transaction had.
-func (s *slowStore) transactions() []int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.batches)
-}
-
 // openSlow opens a workspace on a store that can be held.
-func (e *env) openSlow() (*Workspace, *slowStore) {
-	s := &slowStore{waiting: make(chan struct{}, 1000)}
-	e.opts = func(o *Options) { s.Store, o.Store = o.Store, s }
-	w, _ := e.open()
+func (e *env) openSlow() (*Workspace, *storetest.Slow) {
+	return e.openFull(func(*store.Change) bool { return false })
+}
+
+// openFull is openSlow, on a disk that is full for the changes for which refuse is true.
+func (e *env) openFull(refuse func(c *store.Change) bool) (w *Workspace, s *storetest.Slow) {
+	e.opts = func(o *Options) {
+		s = storetest.NewSlow(storetest.Refusing(o.Store, refuse))
+		o.Store = s
+	}
+	w, _ = e.open()
 	return w, s
 }
 
@@ -99,7 +57,7 @@ func TestReadersNeverWaitForTheDisk(t *testing.T) {
 	e := newEnv(t)
 	w, s := e.openSlow()
 	in := e.create(w, "vision")
-	release := s.hold()
+	release := s.Hold()
 	defer release()
 	stop := make(chan api.Operation, 1)
 	go func() {
@@ -109,7 +67,7 @@ func TestReadersNeverWaitForTheDisk(t *testing.T) {
 		}
 		stop <- op
 	}()
-	<-s.waiting
+	<-s.Waiting
 	require.Len(t, w.Instances(context.Background(), api.ListOptions{}), 1)
 	now, err := w.Instance(context.Background(), "vision")
 	require.NoError(t, err)
@@ -156,19 +114,12 @@ func TestTwoCreatesAtOnce(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e := newEnv(t)
-			w, s := e.openSlow()
+			var fails atomic.Bool
+			w, s := e.openFull(func(*store.Change) bool { return fails.CompareAndSwap(true, false) })
 			w.Catalogue.Backends(e.ctx()) // who asks is known, and kept
-			release := s.hold()
+			fails.Store(c.fails)
+			release := s.Hold()
 			defer release()
-			var failed atomic.Bool
-			s.mu.Lock()
-			s.fail = func(*store.Change) error {
-				if c.fails && failed.CompareAndSwap(false, true) {
-					return errors.New("the disk is full")
-				}
-				return nil
-			}
-			s.mu.Unlock()
 			type answer struct {
 				op  api.Operation
 				err error
@@ -180,7 +131,7 @@ func TestTwoCreatesAtOnce(t *testing.T) {
 					answers <- answer{op, err}
 				}()
 			}
-			<-s.waiting
+			<-s.Waiting
 			require.Empty(t, w.Instances(context.Background(), api.ListOptions{}))
 			release()
 			var ops []api.Operation
@@ -215,15 +166,14 @@ func TestTwoCreatesAtOnce(t *testing.T) {
 // TestAFailedWriteLeavesMemoryAsItWas.
 func TestAFailedWriteLeavesMemoryAsItWas(t *testing.T) {
 	e := newEnv(t)
-	w, s := e.openSlow()
+	var full atomic.Bool
+	w, _ := e.openFull(func(*store.Change) bool { return full.Load() })
 	e.create(w, "vision")
 	before, err := w.Instance(context.Background(), "vision")
 	require.NoError(t, err)
 	sub, _ := w.Subscribe()
 	defer sub.Close()
-	s.mu.Lock()
-	s.fail = func(*store.Change) error { return errors.New("the disk is full") }
-	s.mu.Unlock()
+	full.Store(true)
 	_, err = w.Action(e.ctx(), "vision", opStop, api.ActionRequest{})
 	require.ErrorContains(t, err, "full")
 	_, err = w.Create(e.ctx(), api.CreateRequest{Name: "second"})
@@ -240,9 +190,7 @@ func TestAFailedWriteLeavesMemoryAsItWas(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.Empty(t, sub.Next(ctx), "nothing is shown")
-	s.mu.Lock()
-	s.fail = nil
-	s.mu.Unlock()
+	full.Store(false)
 	e.create(w, "second")
 	w.Reconciler.Reconcile(t.Context())
 	after, err = w.Instance(context.Background(), "vision")
@@ -259,10 +207,8 @@ func TestFiftyOperationsCommitTogether(t *testing.T) {
 	w, s := e.openSlow()
 	sub := w.SubscribeEvents()
 	defer sub.Close()
-	s.mu.Lock()
-	s.batches = nil
-	s.mu.Unlock()
-	release := s.hold()
+	s.Forget()
+	release := s.Hold()
 	defer release()
 	ops := make([]api.Operation, fleet)
 	var wg sync.WaitGroup
@@ -276,14 +222,14 @@ func TestFiftyOperationsCommitTogether(t *testing.T) {
 		})
 	}
 	begin(0)
-	<-s.waiting
+	<-s.Waiting
 	for i := 1; i < fleet; i++ {
 		begin(i)
 	}
 	require.Eventually(t, func() bool { return w.writer.Queued() == fleet-1 }, time.Minute, time.Millisecond)
 	release()
 	wg.Wait()
-	batches := s.transactions()
+	batches := s.Transactions()
 	require.Equal(t, 1, batches[0])
 	require.GreaterOrEqual(t, batches[1], fleet-1, "and what the first one does next")
 	for _, op := range ops {
@@ -314,11 +260,11 @@ func TestAListMeetsAWriteUnderWay(t *testing.T) {
 	w, s := e.openSlow()
 	a, b := e.create(w, "aaa"), e.create(w, "bbb")
 	e.mem.Put(api.StateStopped)
-	release := s.hold()
+	release := s.Hold()
 	defer release()
 	kept := make(chan error, 1)
 	go func() { kept <- w.KeepTold(t.Context(), a.ID, map[string]time.Time{"hot": time.Now()}) }()
-	<-s.waiting
+	<-s.Waiting
 	listed := make(chan struct{})
 	go func() {
 		defer close(listed)
@@ -398,10 +344,10 @@ func TestNothingIsCalledWithALockHeld(t *testing.T) {
 	}
 	e.opts = func(o *Options) {
 		o.Dialer = lockLines{e.lines, free(true)}
-		o.Store = &fullStore{o.Store, func(*store.Change) bool {
+		o.Store = storetest.Refusing(o.Store, func(*store.Change) bool {
 			free(false)("the store")
 			return false
-		}}
+		})
 	}
 	opened, _ := e.open()
 	w.Store(opened)

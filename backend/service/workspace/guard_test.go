@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"log/slog"
 	"net"
 	"reflect"
@@ -19,6 +18,7 @@ import (
 	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/service/store"
+	"berth/backend/service/store/storetest"
 )
 
 // buffer is a log that several goroutines write.
@@ -203,21 +203,6 @@ func TestAPanicWhileResuming(t *testing.T) {
 	require.Equal(t, api.OpSucceeded, second.State)
 }
 
-// fullStore refuses what refuse says.
-type fullStore struct {
-	store.Store
-	refuse func(c *store.Change) bool
-}
-
-func (f *fullStore) Apply(ctx context.Context, cs ...*store.Change) error {
-	for _, c := range cs {
-		if f.refuse(c) {
-			return errors.New("the disk is full")
-		}
-	}
-	return f.Store.Apply(ctx, cs...)
-}
-
 // TestDeleteWhileTheStoreIsFull: the end of a stop can't be written, and the user deletes meanwhile. The stop is under
 // way until its end is written, and the delete comes after it.
 func TestDeleteWhileTheStoreIsFull(t *testing.T) {
@@ -227,7 +212,7 @@ func TestDeleteWhileTheStoreIsFull(t *testing.T) {
 	full.Store(true)
 	refused := make(chan struct{}, 1000)
 	e.opts = func(o *Options) {
-		o.Store = &fullStore{o.Store, func(c *store.Change) bool {
+		o.Store = storetest.Refusing(o.Store, func(c *store.Change) bool {
 			for _, op := range c.Operations {
 				if full.Load() && op.Kind == opStop && op.State.Done() {
 					refused <- struct{}{}
@@ -235,7 +220,7 @@ func TestDeleteWhileTheStoreIsFull(t *testing.T) {
 				}
 			}
 			return false
-		}}
+		})
 	}
 	w, _ := e.open()
 	in := e.create(w, "vision")
@@ -276,7 +261,7 @@ func TestMemoryIsWhatTheStoreHas(t *testing.T) {
 	e.opts = func(o *Options) {
 		st := o.Store
 		o.Limits = Limits{Backoff: time.Millisecond}
-		o.Store = &fullStore{st, func(c *store.Change) bool {
+		o.Store = storetest.Refusing(st, func(c *store.Change) bool {
 			if !armed.Load() {
 				return false
 			}
@@ -307,7 +292,7 @@ func TestMemoryIsWhatTheStoreHas(t *testing.T) {
 			odd = !odd
 			return odd && len(c.Operations) > 0 && c.Operations[0].State != api.OpPending &&
 				w.operations.Get(c.Operations[0].ID) != nil
-		}}
+		})
 	}
 	w, _ = e.open()
 	armed.Store(true)

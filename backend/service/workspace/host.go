@@ -35,7 +35,8 @@ func (h host) End(ctx context.Context, r *operation.Run, change func(*store.Oper
 			return c
 		}
 		if op.Kind == opDelete && op.State == api.OpSucceeded || op.Kind == opAdopt && op.State == api.OpFailed {
-			c.RemoveInstances = []string{e.rec.ID} // gone, or never taken in
+			// gone, or never taken in
+			c.RemoveInstances = []store.Removal{{ID: e.rec.ID, Revision: e.rec.Revision}}
 			return c
 		}
 		rec := e.rec

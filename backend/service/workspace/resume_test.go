@@ -144,6 +144,8 @@ func TestOperationsWithOtherSteps(t *testing.T) {
 				}
 				if kind != opCreate {
 					op.ID = newID("op-")
+				} else {
+					l.op.Revision = stored(t, w, op.ID).Revision
 				}
 				l.op.Operation = op
 				l.op.Kind, l.op.State, l.op.EndedAt, l.op.Steps = kind, api.OpRunning, nil, nil
@@ -190,6 +192,13 @@ func TestOperationsWithOtherSteps(t *testing.T) {
 		require.NoError(t, err, l.rec.Name)
 		require.Equal(t, api.StateRunning, rec.State, l.rec.Name)
 	}
+}
+
+// stored is an operation as the store has it.
+func stored(t *testing.T, w *Workspace, id string) store.Operation {
+	op, err := w.opts.Store.Operation(t.Context(), id)
+	require.NoError(t, err)
+	return op
 }
 
 // fataler is a testing.T or a rapid.T.

@@ -105,7 +105,7 @@ func (e *env) leaveAt(ssh backend.Backend, point string) {
 	t.Cleanup(func() { close(over) })
 	var armed atomic.Bool
 	var once sync.Once
-	w, err := Open(t.Context(), Options{Store: &dyingStore{Store: st, died: died},
+	w, err := Open(t.Context(), Options{Store: dying(st, died),
 		Backends: map[string]backend.Backend{"mem": e.mem, "ssh": ssh},
 		Dialer:   e.lines, Defaults: Defaults{Backend: "mem"}, Limits: Limits{Backoff: time.Millisecond},
 		Fault: func(p string) {

@@ -183,7 +183,7 @@ func Open(ctx context.Context, o Options) (*Workspace, error) {
 	if w.id, err = setting(ctx, o.Store, "workspace_id"); err != nil {
 		return nil, err
 	}
-	recs, err := o.Store.Instances(ctx)
+	recs, err := store.Load(ctx, o.Store)
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package workspace
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -19,6 +18,7 @@ import (
 	"berth/backend/api"
 	"berth/backend/mem"
 	"berth/backend/service/store"
+	"berth/backend/service/store/storetest"
 )
 
 // testLines is a way to an agent that answers /v1/info, or to none.
@@ -427,7 +427,7 @@ func TestEveryFaultPoint(t *testing.T) {
 			died := make(chan struct{})
 			var once sync.Once
 			e.opts = func(o *Options) {
-				o.Store = &dyingStore{Store: o.Store, died: died}
+				o.Store = dying(o.Store, died)
 				o.Fault = func(p string) {
 					if p == point {
 						once.Do(func() { close(died) })
@@ -488,19 +488,16 @@ func rest(point string) string {
 	return ""
 }
 
-// dyingStore accepts nothing more once the process is dead.
-type dyingStore struct {
-	store.Store
-	died chan struct{}
-}
-
-func (d *dyingStore) Apply(ctx context.Context, cs ...*store.Change) error {
-	select {
-	case <-d.died:
-		return errors.New("dead")
-	default:
-		return d.Store.Apply(ctx, cs...)
-	}
+// dying is a store that accepts nothing more once the process is dead.
+func dying(s store.Store, died <-chan struct{}) store.Store {
+	return storetest.Refusing(s, func(*store.Change) bool {
+		select {
+		case <-died:
+			return true
+		default:
+			return false
+		}
+	})
 }
 
 // actDying begins an operation; the fault may already strike in the call itself.
@@ -535,12 +532,12 @@ func (e *env) actDying(w *Workspace, kind string) (id string) {
 func TestStoreThatFailsRefusesAndLosesNothing(t *testing.T) {
 	e := newEnv(t)
 	died := make(chan struct{})
-	e.opts = func(o *Options) { o.Store = &dyingStore{Store: o.Store, died: died} }
+	e.opts = func(o *Options) { o.Store = dying(o.Store, died) }
 	w, _ := e.open()
 	e.create(w, "vision")
 	close(died)
 	_, err := w.Create(e.ctx(), api.CreateRequest{Name: "second"})
-	require.ErrorContains(t, err, "dead")
+	require.ErrorIs(t, err, storetest.ErrFull)
 	require.Len(t, w.Instances(context.Background(), api.ListOptions{}), 1)
 	require.Equal(t, 1, e.mem.Len(), "nothing is made that could not be written first")
 }
