@@ -89,6 +89,20 @@ func (c *Change) Empty() bool {
 	return len(c.Instances)+len(c.RemoveInstances)+len(c.Documents)+len(c.Operations)+len(c.Events)+len(c.Settings) == 0
 }
 
+// Landed makes c what it is when Apply has returned nil, but for the numbers of its events: for one that was written
+// although Apply failed.
+func (c *Change) Landed() {
+	for i := range c.Instances {
+		c.Instances[i].Revision++
+	}
+	for i := range c.Documents {
+		c.Documents[i].Revision++
+	}
+	for i := range c.Operations {
+		c.Operations[i].Revision++
+	}
+}
+
 // Removal takes an instance away, with its documents.
 type Removal struct {
 	ID       string

@@ -44,10 +44,35 @@ func (w *Workspace) commit(c *store.Change, then func()) error {
 		return nil
 	}
 	err = w.writer.Write(write, shown)
-	if errors.Is(err, &api.Error{Code: api.CodeConflict}) {
+	switch {
+	case err != nil && w.landed(write):
+		write.Landed()
+		shown()
+		return nil
+	case errors.Is(err, &api.Error{Code: api.CodeConflict}):
 		w.reread(write)
 	}
 	return err
+}
+
+// landed reports whether a change that the store said it failed to write is there all the same, as where an answer was
+// lost. That can be told of one that brings an operation or an instance, by its id; who writes another one again meets
+// a conflict.
+func (w *Workspace) landed(c *store.Change) bool {
+	ctx := context.Background()
+	for i := range c.Operations {
+		if op := &c.Operations[i]; op.Revision == 0 {
+			has, err := w.opts.Store.Operation(ctx, op.ID)
+			return err == nil && has.CreatedAt.Equal(op.CreatedAt) // a request may come twice
+		}
+	}
+	for i := range c.Instances {
+		if in := &c.Instances[i]; in.Revision == 0 {
+			_, err := w.opts.Store.Instance(ctx, in.ID)
+			return err == nil
+		}
+	}
+	return false
 }
 
 // difference is what is to be written of c: its instances are compared with those in memory.
@@ -147,7 +172,9 @@ func (w *Workspace) show(c *store.Change, then func()) {
 		w.publish(w.entries[c.Instances[i].ID])
 	}
 	for _, ev := range c.Events {
-		w.hub.publish(api.Change{Event: ev})
+		if ev.Seq > 0 { // it is known
+			w.hub.publish(api.Change{Event: ev})
+		}
 	}
 	for i := range c.Operations {
 		if r := w.operations.Get(c.Operations[i].ID); r != nil {

@@ -29,6 +29,9 @@ func (h host) End(ctx context.Context, r *operation.Run, change func(*store.Oper
 	w := h.w
 	return w.persist(ctx, r.InstanceID, func(e *entry) *store.Change {
 		op := r.Record()
+		if op.State.Done() { // it was written, though the store said that it failed (reread)
+			return &store.Change{}
+		}
 		c := &store.Change{Events: change(&op)}
 		c.Operations = []store.Operation{op}
 		if e == nil { // it is gone already
