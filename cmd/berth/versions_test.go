@@ -310,9 +310,29 @@ func TestVersions(t *testing.T) {
 	eventually(t, "it ends with its last stream", func() bool { return syscall.Kill(pid, 0) != nil })
 	took("a daemon handed over")
 
-	// An old daemon and newer agents, as of a colleague who came first: the store is of a version that it knows.
+	// An old program that would have to start a daemon over the store of a newer build.
 	newer.ok("daemon", "stop")
 	eventually(t, "it ends", func() bool { return syscall.Kill(next, 0) != nil })
+	store := home.at().Store()
+	have := userVersion(t, store, 0)
+	refused := func(w *world, version int) {
+		t.Helper()
+		before := hashes(t, filepath.Dir(store))
+		r := w.run("ls")
+		require.Equal(t, 1, r.code, r.err)
+		require.Contains(t, r.err, fmt.Sprintf("version %d", version))
+		require.Contains(t, r.err, "a newer Berth wrote it")
+		require.Equal(t, before, hashes(t, filepath.Dir(store)))
+		require.NotZero(t, w.run("daemon", "status").code)
+	}
+	refused(old, have)
+	took("an old program left a newer build's store alone")
+
+	// An old daemon and newer agents, as of a colleague who came first. Its store is the copy from before the migration.
+	copies, err := filepath.Glob(store + ".version-*")
+	require.NoError(t, err)
+	require.Len(t, copies, 1)
+	require.NoError(t, os.Rename(copies[0], store))
 	for _, name := range names {
 		require.Equal(t, result{"out\n", "", 5}, old.run("exec", name, "--", "sh", "-c", "echo out; exit 5"))
 	}
@@ -332,25 +352,17 @@ func TestVersions(t *testing.T) {
 	}
 	took("an old daemon used newer agents")
 
-	// An old program that would have to start a daemon over a newer store.
+	// Any program over a store of a version that it does not know.
 	newer.ok("daemon", "stop")
 	eventually(t, "it ends", func() bool { return syscall.Kill(next, 0) != nil })
-	store := home.at().Store()
-	have := userVersion(t, store, 0)
+	require.Equal(t, have, userVersion(t, store, 0), "it was migrated again")
 	userVersion(t, store, have+1)
 	t.Cleanup(func() { userVersion(t, store, have) }) // or what was made could not be deleted
-	before := hashes(t, filepath.Dir(store))
-	r = old.run("ls")
-	require.Equal(t, 1, r.code, r.err)
-	require.Contains(t, r.err, fmt.Sprintf("version %d", have+1))
-	require.Contains(t, r.err, "a newer Berth wrote it")
-	require.Equal(t, before, hashes(t, filepath.Dir(store)))
-	require.Equal(t, 1, new.run("ls").code)
-	require.Equal(t, before, hashes(t, filepath.Dir(store)))
-	require.NotZero(t, old.run("daemon", "status").code)
+	refused(old, have+1)
+	refused(new, have+1)
 	userVersion(t, store, have)
 	require.Contains(t, newer.ok("ls"), "vision")
-	took("an old program left a newer store alone")
+	took("a store of no known version was left alone")
 }
 
 // shimOf says whose shim holds the first terminal of an instance: "old shim" if it is not of this build's program.

@@ -112,14 +112,14 @@ type Removal struct {
 // Conflict is why a Change is refused that was made for another revision of what it writes: has is the store's, 0 where
 // there is none.
 func Conflict(what string, has, saw int64) error {
-	there := func(r int64) string {
+	of := func(r int64) string {
 		if r == 0 {
 			return "none"
 		}
 		return fmt.Sprintf("revision %d", r)
 	}
-	return api.Errorf(api.CodeConflict, "%s was changed meanwhile: the store has %s of it, the write is of one that saw %s",
-		what, there(has), there(saw)).WithHint("nothing was written; look at it again, and try again")
+	return api.Errorf(api.CodeConflict, "%s was changed meanwhile: the store has %s of it, and what was to be written was "+
+		"made for %s", what, of(has), of(saw)).WithHint("nothing was written; look at it again, and try again")
 }
 
 // EventQuery selects events: those after Since, of one instance if InstanceID is set, the newest Limit.

@@ -15,7 +15,7 @@ import (
 	"berth/gpu"
 )
 
-// TestAFeaturesChangeWritesItsDocumentOnly: what is muted does not rewrite the instance, and its state not what is muted.
+// TestAFeaturesChangeWritesItsDocumentOnly: what is muted does not rewrite the instance, nor its state what is muted.
 func TestAFeaturesChangeWritesItsDocumentOnly(t *testing.T) {
 	e := newEnv(t)
 	w, done := e.open()
