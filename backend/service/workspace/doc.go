@@ -6,7 +6,8 @@
 // are idempotent and find a machine by its client token.
 //
 // Memory follows the store: a change is computed on copies, and shows when it is stored. No store, provider or agent is
-// called while the lock of what is in memory is held, so that no reader waits for one (commit.go).
+// called while the lock of what is in memory is held, so that no reader waits for one (commit.go). A write is of the
+// revision that was seen; what another wrote meanwhile is read anew, not overwritten (revisions.go).
 //
 // The state shown is the provider's: operations and the reconciler (reconciler.go, merge.go) ask for it, and what can't
 // be reached is "unknown", never stale. A panic ends the operation, or the look at a machine, that it is in (guard.go).

@@ -92,63 +92,72 @@ func TestAnotherWroteMeanwhile(t *testing.T) {
 // begun and ended once, and nothing is made twice or left.
 func TestEachWriteFails(t *testing.T) {
 	t.Parallel()
+	writes := lifeFailing(t, 0, false)
+	require.Greater(t, writes, int64(20))
 	for _, written := range []bool{false, true} {
-		hit := true
-		for at := int64(1); hit; at++ {
-			name := fmt.Sprintf("write %d, written %t", at, written)
-			e := newEnv(t)
-			var armed atomic.Bool
-			var n atomic.Int64
-			e.opts = func(o *Options) {
-				o.Store = &storetest.Failing{Store: o.Store, Fails: func(int, []*store.Change) storetest.Fault {
-					if armed.Load() && n.Add(1) == at {
-						return storetest.Fault{Err: errors.New("the answer is lost"), Written: written}
-					}
-					return storetest.Fault{}
-				}}
-			}
-			w, done := e.open()
-			armed.Store(true)
-			var ops []api.Operation
-			do := func(begin func() (api.Operation, error)) {
-				t.Helper()
-				op, err := begin()
-				if err != nil && !written {
-					op, err = begin()
-				}
-				require.NoError(t, err, name)
-				op = ended(t, w, op)
-				require.Equal(t, api.OpSucceeded, op.State, "%s: %v", name, op.Error)
-				ops = append(ops, op)
-			}
-			do(func() (api.Operation, error) {
-				return w.Create(e.ctx(), api.CreateRequest{Name: "vision", Setup: "true"})
+		for at := range writes {
+			t.Run(fmt.Sprintf("write %d, written %t", at+1, written), func(t *testing.T) {
+				t.Parallel()
+				lifeFailing(t, at+1, written)
 			})
-			for _, kind := range []string{opStop, opStart, opDelete} {
-				do(func() (api.Operation, error) { return w.Action(e.ctx(), "vision", kind, api.ActionRequest{}) })
-			}
-			require.Zero(t, w.Len(), name)
-			require.Zero(t, w.Busy(), name)
-			require.Equal(t, 1, e.mem.Calls()["made"], name)
-			require.Zero(t, e.mem.Len(), name)
-			evs, err := w.Events(t.Context(), api.EventOptions{})
-			require.NoError(t, err)
-			count := map[string]int{}
-			for _, ev := range evs {
-				count[ev.OperationID+" "+ev.Kind]++
-			}
-			for _, op := range ops {
-				require.Equal(t, 1, count[op.ID+" operation.begin"], "%s: %s", name, op.Kind)
-				require.Equal(t, 1, count[op.ID+" operation.done"], "%s: %s", name, op.Kind)
-			}
-			ins, err := w.opts.Store.Instances(t.Context())
-			require.NoError(t, err)
-			require.Empty(t, ins, name)
-			left, err := w.opts.Store.Unfinished(t.Context())
-			require.NoError(t, err)
-			require.Empty(t, left, name)
-			done()
-			hit = n.Load() >= at
 		}
 	}
+}
+
+// lifeFailing makes, stops, starts and deletes an instance over a store that fails at one write, or at none (0), and
+// checks what is left. It returns how many writes there were.
+func lifeFailing(t *testing.T, at int64, written bool) (writes int64) {
+	e := newEnv(t)
+	var armed atomic.Bool
+	var n atomic.Int64
+	e.opts = func(o *Options) {
+		o.Store = &storetest.Failing{Store: o.Store, Fails: func(int, []*store.Change) storetest.Fault {
+			if armed.Load() && n.Add(1) == at {
+				return storetest.Fault{Err: errors.New("the answer is lost"), Written: written}
+			}
+			return storetest.Fault{}
+		}}
+	}
+	w, done := e.open()
+	armed.Store(true)
+	var ops []api.Operation
+	do := func(begin func() (api.Operation, error)) {
+		t.Helper()
+		op, err := begin()
+		if err != nil && !written {
+			op, err = begin()
+		}
+		require.NoError(t, err)
+		op = ended(t, w, op)
+		require.Equal(t, api.OpSucceeded, op.State, "%v", op.Error)
+		ops = append(ops, op)
+	}
+	do(func() (api.Operation, error) {
+		return w.Create(e.ctx(), api.CreateRequest{Name: "vision", Setup: "true"})
+	})
+	for _, kind := range []string{opStop, opStart, opDelete} {
+		do(func() (api.Operation, error) { return w.Action(e.ctx(), "vision", kind, api.ActionRequest{}) })
+	}
+	require.Zero(t, w.Len())
+	require.Zero(t, w.Busy())
+	require.Equal(t, 1, e.mem.Calls()["made"])
+	require.Zero(t, e.mem.Len())
+	evs, err := w.Events(t.Context(), api.EventOptions{})
+	require.NoError(t, err)
+	count := map[string]int{}
+	for _, ev := range evs {
+		count[ev.OperationID+" "+ev.Kind]++
+	}
+	for _, op := range ops {
+		require.Equal(t, 1, count[op.ID+" operation.begin"], op.Kind)
+		require.Equal(t, 1, count[op.ID+" operation.done"], op.Kind)
+	}
+	ins, err := w.opts.Store.Instances(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, ins)
+	left, err := w.opts.Store.Unfinished(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, left)
+	done()
+	return n.Load()
 }
