@@ -52,6 +52,8 @@ func (w *Workspace) aliasChange() *store.Change {
 
 // learn notes what the person is called at a backend. w.mu must not be held.
 func (w *Workspace) learn(backendName, who string) error {
+	w.learning.Lock() // of two writes the later has all names
+	defer w.learning.Unlock()
 	w.mu.Lock()
 	known := who == "" || w.aliases[alias(backendName, who)]
 	var c *store.Change

@@ -106,6 +106,7 @@ type Workspace struct {
 	guards     *operation.Guard
 	writer     *store.Writer
 
+	learning sync.Mutex // held while what the person is called is noted
 	adopting sync.Mutex // held from the look whether a machine is in the fleet until it is
 	pollers  *pollers
 
@@ -121,7 +122,7 @@ type Workspace struct {
 	entries  map[string]*entry    // by instance id
 	arriving map[string]*arrival  // instances on their way into the store, by name in lower case
 	whoami   map[string]string    // by backend
-	aliases  map[string]bool      // see people.go
+	aliases  map[string]bool      // see people.go; guarded by mu, written while learning is held too
 	env      map[string]string    // of the last call: background work runs with it
 	gone     map[string]time.Time // when records were removed, by BACKEND/ID and BACKEND/TOKEN of the machine
 	suspects map[string]bool      // instances to look at, because their line has changed
