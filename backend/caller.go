@@ -9,9 +9,10 @@ import (
 // Caller is who asked for what is being done.
 type Caller struct {
 	Principal Principal
+	Client    string            // which of the principal's programs calls; "": it did not say
 	Env       map[string]string // the environment of the call: SSH_AUTH_SOCK, PATH, AWS_* …
-	// Ask puts a question to the person and waits for the answer (at most two minutes). It is nil
-	// where nobody is there: background work, scripts.
+	// Ask puts a question to the person and waits for the answer (at most two minutes, and as long as
+	// the program that called is there). It is nil where nobody is there: background work, scripts.
 	Ask func(ctx context.Context, q api.Question) (string, error)
 }
 

@@ -3,6 +3,8 @@ package ui
 import (
 	tea "github.com/charmbracelet/bubbletea"
 
+	"berth/backend/api"
+	"berth/ui/dialog"
 	"berth/ui/key"
 	"berth/ui/screen"
 )
@@ -28,6 +30,13 @@ func (m *Model) keys(k tea.KeyMsg) tea.Cmd {
 	m.callOff("")
 	switch k.String() {
 	case "ctrl+c":
+		if n := len(m.dialogs); n > 0 {
+			if a, ok := m.dialogs[n-1].Dialog.(*dialog.Ask); ok { // the question is meant
+				a.Reply(api.Answer{Refused: true})
+				m.closeDialog(m.dialogs[n-1])
+				return nil
+			}
+		}
 		return m.quit()
 	case "ctrl+z":
 		return tea.Suspend
@@ -101,7 +110,7 @@ func (m *Model) globals() []key.Binding {
 			Desc: "Let the mouse go, so that the terminal selects text; again takes it back.", Do: m.toggleMouse},
 		{Keys: []string{"ctrl+l"}, Group: everywhere, Desc: "Draw the screen anew."},
 		{Keys: []string{"ctrl+z"}, Group: everywhere, Desc: "Suspend; fg comes back."},
-		{Keys: []string{"ctrl+c"}, Group: everywhere, Desc: "Leave at once."},
+		{Keys: []string{"ctrl+c"}, Group: everywhere, Desc: "Leave at once; at a question: refuse the answer."},
 	}
 	if len(m.stack) > 1 {
 		leave = key.Binding{Keys: []string{"q", "esc"}, Show: "esc", Label: "back", Group: everywhere,

@@ -2,8 +2,8 @@ package ui
 
 import (
 	"context"
+	"errors"
 	"sync"
-	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
 
@@ -37,7 +37,11 @@ func (q *questions) answer(ctx context.Context, ask api.Question) (api.Answer, e
 	q.mu.Unlock()
 	switch {
 	case to != nil:
-		return to(ctx, ask)
+		a, err := to(ctx, ask)
+		if errors.Is(err, api.ErrInterrupted) { // only the question is meant, not the dashboard
+			return api.Answer{Refused: true}, nil
+		}
+		return a, err
 	case send == nil:
 		return api.Answer{Refused: true}, nil
 	}
@@ -49,26 +53,5 @@ func (q *questions) answer(ctx context.Context, ask api.Question) (api.Answer, e
 	case <-ctx.Done():
 		send(withdrawMsg{ask.ID})
 		return api.Answer{}, ctx.Err()
-	}
-}
-
-const maxQuestionsBackoff = 5 * time.Second
-
-// listen keeps the stream of questions open until ctx ends.
-func listen(ctx context.Context, c *api.WorkspaceClient) {
-	wait := 100 * time.Millisecond
-	for ctx.Err() == nil {
-		from := time.Now()
-		_ = c.Questions(ctx) // the feed tells when the service is gone
-		if time.Since(from) > maxQuestionsBackoff {
-			wait = 100 * time.Millisecond
-		}
-		t := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-		case <-t.C:
-		}
-		t.Stop()
-		wait = min(2*wait, maxQuestionsBackoff)
 	}
 }

@@ -2,52 +2,154 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// Questions streams the questions that this client's calls cause and answers them with c.Answer,
-// until ctx ends. It does nothing where Answer is nil.
+// ErrInterrupted is what an Answer returns where the person wants no more of what asks (ctrl-C, the end of input). The
+// question is refused, and WithQuestions ends with this error.
+var ErrInterrupted = Errorf(CodeCancelled, "interrupted")
+
+// Questions streams the questions that this client's calls cause and answers them with c.Answer, one after another,
+// until ctx ends. Then it refuses those that are open. It does nothing where Answer is nil.
 func (c *WorkspaceClient) Questions(ctx context.Context) error {
 	if c.Answer == nil {
 		return nil
 	}
-	t := c.transport()
-	res, err := t.open(ctx, http.MethodGet, "/v1/questions?client="+c.id, nil)
+	sctx, end := context.WithCancel(ctx)
+	defer end()
+	res, err := c.transport().open(sctx, http.MethodGet, "/v1/questions?ends=true&client="+c.id, nil)
 	if err != nil {
 		return err
 	}
-	return decodeStream(ctx, res, func(q Question) error {
-		a, err := c.Answer(ctx, q)
-		if err != nil {
-			a = Answer{Refused: true}
+	var wg sync.WaitGroup
+	var interrupted atomic.Bool
+	turn := make(chan struct{}, 1) // held by the question that is put to the person
+	open := map[string]context.CancelFunc{}
+	err = decodeStream(sctx, res, func(q Question) error {
+		if q.Ended {
+			if over := open[q.ID]; over != nil {
+				over()
+				delete(open, q.ID)
+			}
+			return nil
 		}
-		// The question may have been answered elsewhere or timed out meanwhile: that is no fault of this stream.
-		_ = t.call(ctx, http.MethodPost, "/v1/questions/"+url.PathEscape(q.ID), a, nil)
+		qctx, over := context.WithCancel(sctx)
+		open[q.ID] = over
+		wg.Go(func() {
+			defer over()
+			if errors.Is(c.answer(ctx, qctx, turn, q), ErrInterrupted) {
+				interrupted.Store(true)
+				end()
+			}
+		})
 		return nil
 	})
+	end()
+	wg.Wait()
+	if interrupted.Load() {
+		return ErrInterrupted
+	}
+	return err
 }
 
-// WithQuestions runs f and, if it takes longer than a moment, answers the questions that it causes.
+// refuseWithin is how long a client that ends goes on to tell its last answer.
+const refuseWithin = 2 * time.Second
+
+// errOver ends the answering of questions because what asked has ended.
+var errOver = errors.New("what asked has ended")
+
+// answer puts a question to the person and passes the answer on, until qctx ends. A person who does not answer, or a
+// client that ends (ctx) in the middle of it, refuses.
+func (c *WorkspaceClient) answer(ctx, qctx context.Context, turn chan struct{}, q Question) error {
+	a, err := Answer{}, error(nil)
+	select {
+	case turn <- struct{}{}:
+		a, err = c.Answer(qctx, q)
+		<-turn
+	case <-qctx.Done():
+		err = qctx.Err()
+	}
+	if err != nil {
+		a = Answer{Refused: true}
+		switch {
+		case errors.Is(err, ErrInterrupted):
+		case errors.Is(context.Cause(ctx), errOver), qctx.Err() != nil && ctx.Err() == nil:
+			return nil // the question has ended
+		case ctx.Err() != nil:
+			err = ErrInterrupted // in the middle of it
+		}
+	}
+	pctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(refuseWithin, cancel) })()
+	// The question may have ended meanwhile: that is no fault.
+	_ = c.transport().call(pctx, http.MethodPost, "/v1/questions/"+url.PathEscape(q.ID), a, nil)
+	return err
+}
+
+// How long KeepAnswering waits before it opens the stream again: at first, and at most.
+const (
+	questionsBackoff    = 100 * time.Millisecond
+	maxQuestionsBackoff = 5 * time.Second
+)
+
+// KeepAnswering is Questions, again and again: the daemon may end and another take its place.
+func (c *WorkspaceClient) KeepAnswering(ctx context.Context) error {
+	for wait := questionsBackoff; ; wait = min(2*wait, maxQuestionsBackoff) {
+		from := time.Now()
+		err := c.Questions(ctx) // whatever else fails tells when the daemon is gone
+		if errors.Is(err, ErrInterrupted) {
+			return err
+		}
+		if time.Since(from) > maxQuestionsBackoff {
+			wait = questionsBackoff
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		case <-t.C:
+		}
+	}
+}
+
+// questionsAfter is how long a call may take before WithQuestions looks for its questions.
+const questionsAfter = 60 * time.Millisecond
+
+// WithQuestions runs f and, if it takes longer than a moment, answers the questions that it causes. f's context ends
+// where the person is interrupted at one; then the error is ErrInterrupted.
 func (c *WorkspaceClient) WithQuestions(ctx context.Context, f func(context.Context) error) error {
 	if c.Answer == nil {
 		return f(ctx)
 	}
-	qctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		t := time.NewTimer(60 * time.Millisecond)
+	fctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	qctx, stop := context.WithCancelCause(ctx)
+	var wg sync.WaitGroup
+	var interrupted atomic.Bool
+	wg.Go(func() {
+		t := time.NewTimer(questionsAfter)
 		defer t.Stop()
 		select {
 		case <-qctx.Done():
 		case <-t.C:
-			_ = c.Questions(qctx) // it ends with the daemon; f's own error tells
+			if err := c.KeepAnswering(qctx); errors.Is(err, ErrInterrupted) {
+				interrupted.Store(true)
+				end(err)
+			}
 		}
-	}()
-	err := f(ctx)
-	cancel()
-	<-done
+	})
+	err := f(fctx)
+	stop(errOver)
+	wg.Wait()
+	if interrupted.Load() {
+		return ErrInterrupted
+	}
 	return err
 }

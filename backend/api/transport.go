@@ -38,11 +38,23 @@ type transport struct {
 	watch  *watch // nil: calls that are not answered are waited for
 }
 
+// callKey is for the context of the call that a connection is dialled for. A dial ends with its call, which net/http
+// does not see to: what it asks would be asked for nobody.
+type callKey struct{}
+
 func newTransport(dial Dialer, caller CallerDocument) *transport {
 	doc, _ := json.Marshal(caller) // strings and a bool: it can't fail
 	caller64 := base64.StdEncoding.EncodeToString(doc)
 	return &transport{dial: dial, caller: caller64, http: &http.Client{Transport: &http.Transport{
-		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			if call, ok := ctx.Value(callKey{}).(context.Context); ok {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithCancel(ctx)
+				defer cancel()
+				defer context.AfterFunc(call, cancel)()
+			}
+			return dial(ctx)
+		},
 		DisableCompression:  true,
 		MaxIdleConnsPerHost: 8,
 		IdleConnTimeout:     time.Minute,
@@ -114,7 +126,7 @@ func (t *transport) openOnce(ctx context.Context, method, path string, body any)
 		return nil, err
 	}
 	wctx, answered, cancel := t.watched(ctx)
-	res, err := t.do(req.WithContext(wctx))
+	res, err := t.do(req.WithContext(context.WithValue(wctx, callKey{}, wctx)))
 	answered()
 	if err != nil {
 		defer cancel()

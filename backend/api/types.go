@@ -332,6 +332,7 @@ type Info struct {
 	Instances   int       `json:"instances"`
 	Clients     int       `json:"clients"`
 	Operations  int       `json:"operations"`
+	Questions   int       `json:"questions"` // that wait for an answer
 }
 
 // Change is one line of the watch stream. Exactly one field is set: a batch of the snapshot (in name
@@ -353,6 +354,8 @@ type Question struct {
 	Instance string `json:"instance,omitempty"`
 	Title    string `json:"title"`
 	Text     string `json:"text"`
+	// Ended: it needs no answer any more. Nothing else is said of it than its id.
+	Ended bool `json:"ended,omitempty"`
 }
 
 // Answer answers a Question. Refused means that the user does not want to answer.

@@ -67,7 +67,7 @@ func (a *app) rmCmd() *cobra.Command {
 				}
 				lost = append(lost, loss(&in))
 			}
-			if err := a.confirm(yes, strings.Join(lost, "\n")+"\nDelete "+strings.Join(args, ", ")+"?"); err != nil {
+			if err := a.confirm(cmd.Context(), yes, strings.Join(lost, "\n")+"\nDelete "+strings.Join(args, ", ")+"?"); err != nil {
 				return err
 			}
 			return a.act(ctx, "delete", args, false, false)
@@ -126,6 +126,9 @@ func (a *app) act(ctx context.Context, kind string, names []string, noWait, forc
 	})
 	if err != nil {
 		return err
+	}
+	for i := range names {
+		a.goesOn(ops[i], errs[i])
 	}
 	return a.actDone(ctx, c, kind, names, ops, errs)
 }

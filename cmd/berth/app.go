@@ -38,6 +38,9 @@ type app struct {
 
 func newApp() *app { return &app{in: os.Stdin, out: os.Stdout, err: os.Stderr} }
 
+// interrupted is the exit code of a verb that the user has ended.
+const interrupted = 130
+
 // run parses and runs one command line and returns its exit code.
 func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root()
@@ -52,11 +55,13 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if !a.silenced {
 		a.report(err)
 	}
-	if a.errCode != 0 {
+	switch {
+	case errors.Is(err, api.ErrInterrupted):
+		return interrupted
+	case a.errCode != 0:
 		return a.errCode
-	}
-	if errors.Is(err, context.Canceled) {
-		return 130
+	case errors.Is(err, context.Canceled):
+		return interrupted
 	}
 	return api.ExitCode(err)
 }

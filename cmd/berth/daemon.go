@@ -125,10 +125,11 @@ func (a *app) serve(ctx context.Context, ready func()) error {
 			Machine: time.Duration(a.conf.Limits.Machine),
 			Agent:   time.Duration(a.conf.Limits.Agent), Setup: time.Duration(a.conf.Limits.Setup),
 			Gentle: time.Duration(a.conf.Limits.Gentle)},
-		Profiles: a.setupPlan,
-		Hook:     a.conf.Attention.Hook,
-		Env:      callerEnv(os.Environ()),
-		Log:      log,
+		AnswerWithin: time.Duration(a.conf.Limits.Question),
+		Profiles:     a.setupPlan,
+		Hook:         a.conf.Attention.Hook,
+		Env:          callerEnv(os.Environ()),
+		Log:          log,
 		NewDialer: func(state func(string, bool, *api.AgentStatus)) daemon.Dialer {
 			return dial.New(dial.Options{Home: a.home, Log: log, State: state, AgentBinary: binaries(a.home).Find})
 		},

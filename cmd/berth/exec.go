@@ -91,6 +91,9 @@ func (a *app) exec(ctx context.Context, name string, q api.ExecRequest) error {
 	}
 	cancel(nil)
 	if err != nil {
+		if s != nil {
+			_ = s.Close()
+		}
 		return err
 	}
 	var unread atomic.Pointer[error]

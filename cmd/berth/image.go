@@ -58,7 +58,7 @@ func (a *app) imageRmCmd() *cobra.Command {
 			if backend, err = a.imageBackend(cmd.Context(), c, backend, args[0]); err != nil {
 				return err
 			}
-			if err := a.confirm(yes, "Remove the image "+args[0]+" from backend "+backend+"?"); err != nil {
+			if err := a.confirm(cmd.Context(), yes, "Remove the image "+args[0]+" from backend "+backend+"?"); err != nil {
 				return err
 			}
 			return c.OwnImages().Delete(cmd.Context(), backend, args[0])

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -43,7 +44,11 @@ func (a *app) showCmd() *cobra.Command {
 			if refresh {
 				get = c.Refresh
 			}
-			in, err := get(ctx, args[0])
+			var in api.Instance
+			err = c.WithQuestions(ctx, func(ctx context.Context) error {
+				in, err = get(ctx, args[0])
+				return err
+			})
 			if err != nil {
 				return err
 			}

@@ -84,7 +84,7 @@ func (a *app) snapshotRestoreCmd() *cobra.Command {
 				return err
 			}
 			text := fmt.Sprintf("Everything that was written on %s since %s was taken is lost for good, and what runs there ends.\nGo back to %s?", args[0], args[1], args[1])
-			if err := a.confirm(yes, text); err != nil {
+			if err := a.confirm(cmd.Context(), yes, text); err != nil {
 				return err
 			}
 			return a.operate(cmd, noWait, func(ctx context.Context, c *api.WorkspaceClient, id string) (api.Operation, error) {
@@ -107,7 +107,7 @@ func (a *app) snapshotRmCmd() *cobra.Command {
 			if err := a.hasSnapshot(cmd.Context(), args[0], args[1]); err != nil {
 				return err
 			}
-			if err := a.confirm(yes, "Forget the snapshot "+args[1]+" of "+args[0]+"?"); err != nil {
+			if err := a.confirm(cmd.Context(), yes, "Forget the snapshot "+args[1]+" of "+args[0]+"?"); err != nil {
 				return err
 			}
 			c, err := a.client()

@@ -102,7 +102,9 @@ func (a *app) termCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.Agent(args[0]).KillTerminal(cmd.Context(), args[1])
+			return c.WithQuestions(cmd.Context(), func(ctx context.Context) error {
+				return c.Agent(args[0]).KillTerminal(ctx, args[1])
+			})
 		},
 	}
 	cmd.AddCommand(ls, at, kill)
@@ -114,7 +116,11 @@ func (a *app) termLs(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	list, err := c.Agent(name).Terminals(ctx)
+	var list []api.Terminal
+	err = c.WithQuestions(ctx, func(ctx context.Context) error {
+		list, err = c.Agent(name).Terminals(ctx)
+		return err
+	})
 	if err != nil {
 		return err
 	}

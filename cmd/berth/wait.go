@@ -38,8 +38,8 @@ func requestID() string {
 	return "op-" + hex.EncodeToString(b[:])
 }
 
-// wait follows an operation until it is done, showing its steps on a terminal. When the user stops
-// waiting, or the daemon goes, the operation goes on: wait says so, or finds the next daemon.
+// wait follows an operation until it is done, showing its steps on a terminal. When the daemon goes it finds the next
+// one. When the user stops waiting the operation goes on: the caller says so (goesOn).
 func (a *app) wait(ctx context.Context, c *api.WorkspaceClient, op api.Operation) (api.Operation, error) {
 	p := &progress{w: a.err, live: terminal(a.err), began: time.Now()}
 	defer p.clear()
@@ -49,9 +49,6 @@ func (a *app) wait(ctx context.Context, c *api.WorkspaceClient, op api.Operation
 			p.show(o)
 		})
 		if ctx.Err() != nil {
-			p.clear()
-			fmt.Fprintf(a.err, "berth: %s of %s goes on; look at it with: berth show %s\n", op.Kind, plaintext.Text(op.Instance),
-				plaintext.Text(op.Instance))
 			return op, ctx.Err()
 		}
 		if err != nil {
@@ -79,7 +76,16 @@ func (a *app) waitAsked(ctx context.Context, c *api.WorkspaceClient, op api.Oper
 		op, err = a.wait(ctx, c, op)
 		return err
 	})
+	a.goesOn(op, err)
 	return op, err
+}
+
+// goesOn says that an operation goes on, where err says that the waiting for it was ended: not at its question.
+func (a *app) goesOn(op api.Operation, err error) {
+	if errors.Is(err, context.Canceled) && op.ID != "" && !op.State.Done() {
+		fmt.Fprintf(a.err, "berth: %s of %s goes on; look at it with: berth show %s\n", op.Kind, plaintext.Text(op.Instance),
+			plaintext.Text(op.Instance))
+	}
 }
 
 // progress shows the step of an operation in one line of a terminal.

@@ -106,6 +106,7 @@ func Run(ctx context.Context, c *api.WorkspaceClient, instance string, req api.T
 		return err
 	})
 	if err != nil {
+		_ = s.Close()
 		return Result{}, err
 	}
 	s.asks = true
@@ -152,7 +153,7 @@ func (s *Session) Run(ctx context.Context, tty Terminal) (res Result, err error)
 		_ = term.Restore(int(tty.In.Fd()), old)
 	}()
 
-	a := &attached{Session: s, tty: tty, out: out, in: newQueue(), detach: make(chan struct{}), prompt: newPrompt(out)}
+	a := &attached{Session: s, tty: tty, out: out, in: newQueue(), detach: make(chan struct{}), prompt: newPrompt(out.w, true)}
 	if tty.Asker != nil {
 		tty.Asker(a.prompt.ask)
 		defer tty.Asker(nil)

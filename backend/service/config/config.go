@@ -68,12 +68,13 @@ type Attention struct {
 
 // Limits is how long the parts of an operation may take before it fails.
 type Limits struct {
-	Call    Duration `toml:"call" help:"one call of a provider"`
-	Prepare Duration `toml:"prepare" help:"fetching an image"`
-	Machine Duration `toml:"machine" help:"a machine's way to a state"`
-	Agent   Duration `toml:"agent" help:"the first answer of an instance's agent"`
-	Setup   Duration `toml:"setup" help:"a whole set-up"`
-	Gentle  Duration `toml:"gentle" help:"a machine that does not react to stop or restart is forced after so long"`
+	Call     Duration `toml:"call" help:"one call of a provider"`
+	Prepare  Duration `toml:"prepare" help:"fetching an image"`
+	Machine  Duration `toml:"machine" help:"a machine's way to a state"`
+	Agent    Duration `toml:"agent" help:"the first answer of an instance's agent"`
+	Setup    Duration `toml:"setup" help:"a whole set-up"`
+	Question Duration `toml:"question" help:"the answer to a question, such as one for a passphrase"`
+	Gentle   Duration `toml:"gentle" help:"a machine that does not react to stop or restart is forced after so long"`
 }
 
 // Backends holds one section for each backend that has settings.
@@ -143,7 +144,7 @@ func Default() *Config {
 		Daemon:   Daemon{Idle: Duration(10 * time.Minute)},
 		Limits: Limits{Call: Duration(2 * time.Minute), Prepare: Duration(6 * time.Hour), Machine: Duration(20 * time.Minute),
 			Agent: Duration(5 * time.Minute),
-			Setup: Duration(12 * time.Hour), Gentle: Duration(90 * time.Second)},
+			Setup: Duration(12 * time.Hour), Question: Duration(2 * time.Minute), Gentle: Duration(90 * time.Second)},
 		Backend: Backends{SSH: SSH{Transport: "own"}, Libvirt: Libvirt{Pool: "berth", Network: "auto", Accel: "auto"}},
 		origin:  map[string]string{},
 	}

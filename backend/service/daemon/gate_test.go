@@ -55,7 +55,7 @@ func openDoor(t *testing.T) *door {
 	require.NoError(t, err)
 	b := mem.New()
 	b.Line = backend.Line{Socket: "/nowhere"}
-	d.s = &Server{cfg: Config{Log: slog.New(slog.DiscardHandler)}, questions: newQuestions(), person: person(),
+	d.s = &Server{cfg: Config{Log: slog.New(slog.DiscardHandler)}, questions: newQuestions(0), person: person(),
 		dialer: nowhere{}, streams: newCarried(), rest: time.NewTimer(time.Hour)}
 	d.s.ctx, d.s.stop = context.WithCancel(t.Context())
 	d.s.ws, err = workspace.Open(t.Context(), workspace.Options{Store: st, Backends: map[string]backend.Backend{"mem": b},

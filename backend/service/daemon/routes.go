@@ -118,9 +118,10 @@ func (s *Server) Routes() []api.Route {
 			Response: []api.Check{}, Handler: s.handle(s.doctor)},
 		{Method: "DELETE", Path: "/v1/orphans/{id}", Needs: del, Summary: "Remove a leftover that doctor names",
 			Handler: s.handle(s.removeOrphan)},
-		{Method: "GET", Path: "/v1/questions", Needs: read, Summary: "The questions that a client's calls cause",
-			Query: []string{"client"}, Response: api.Question{}, Stream: "ndjson", Handler: s.questionStream},
-		{Method: "POST", Path: "/v1/questions/{id}", Needs: read, Summary: "Answer a question", Request: api.Answer{},
+		{Method: "GET", Path: "/v1/questions", Needs: read, Summary: "The questions that the caller's own calls cause",
+			Query: []string{"client", "ends"}, Response: api.Question{}, Stream: "ndjson", Handler: s.questionStream},
+		{Method: "POST", Path: "/v1/questions/{id}", Needs: read, Summary: "Answer a question of one's own",
+			Request: api.Answer{},
 			Handler: s.handle(s.answer)},
 		{Method: "POST", Path: "/v1/daemon/stop", Needs: write,
 			Summary: "End the daemon; operations go on in the next one",
@@ -158,7 +159,7 @@ func (s *Server) info(context.Context, *http.Request) (any, error) {
 	return api.Info{Version: v.Number, Built: v.Built, Capability: version.Capability, PID: os.Getpid(),
 		Home: s.cfg.Home.Root, WorkspaceID: wid, HomeID: hid,
 		LogPath: s.cfg.Home.Log(), StartedAt: s.started.UTC(), Instances: s.ws.Len(), Clients: int(s.active.Load()) - 1,
-		Operations: s.ws.Busy()}, nil
+		Operations: s.ws.Busy(), Questions: s.questions.waiting()}, nil
 }
 
 func (s *Server) list(ctx context.Context, r *http.Request) (any, error) {
@@ -288,14 +289,6 @@ func (s *Server) doctor(ctx context.Context, _ *http.Request) (any, error) {
 
 func (s *Server) removeOrphan(ctx context.Context, r *http.Request) (any, error) {
 	return nil, s.ws.Doctor.RemoveOrphan(ctx, r.PathValue("id"))
-}
-
-func (s *Server) answer(_ context.Context, r *http.Request) (any, error) {
-	var a api.Answer
-	if err := api.ReadJSON(r, &a); err != nil {
-		return nil, err
-	}
-	return nil, s.questions.reply(r.PathValue("id"), a)
 }
 
 func (s *Server) stopDaemon(_ context.Context, r *http.Request) (any, error) {

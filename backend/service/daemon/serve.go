@@ -29,13 +29,14 @@ import (
 
 // Config is what a daemon runs with.
 type Config struct {
-	Home     paths.Home
-	Idle     time.Duration                // ends after so long without a client or work; 0: never
-	Settings map[string]map[string]string // backend name → its section of the configuration
-	Service  string                       // identifies the part of the configuration that this daemon works by
-	Defaults workspace.Defaults
-	Fault    func(point string)
-	Limits   workspace.Limits // zero fields take the defaults
+	Home         paths.Home
+	Idle         time.Duration                // ends after so long without a client or work; 0: never
+	Settings     map[string]map[string]string // backend name → its section of the configuration
+	Service      string                       // identifies the part of the configuration that this daemon works by
+	Defaults     workspace.Defaults
+	Fault        func(point string)
+	Limits       workspace.Limits // zero fields take the defaults
+	AnswerWithin time.Duration    // how long a question waits for its answer; 0: 2 min
 	// Hook is a command line of sh that is run for what newly wants attention; empty: none.
 	Hook string
 	// Policy is workspace.Options.Policy.
@@ -119,7 +120,7 @@ func Serve(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	s := &Server{cfg: cfg, questions: newQuestions(), started: time.Now(), person: person(),
+	s := &Server{cfg: cfg, questions: newQuestions(cfg.AnswerWithin), started: time.Now(), person: person(),
 		failed: map[string]error{}, streams: newCarried(), socketGone: socketGone}
 	s.ctx, s.stop = context.WithCancel(ctx)
 	defer s.stop()
@@ -358,10 +359,18 @@ func (s *Server) caller(r *http.Request) (context.Context, error) {
 		return nil, err
 	}
 	s.ws.Remember(d.Env, "")
-	c := &backend.Caller{Principal: principalOf(r.Context()), Env: d.Env}
+	c := &backend.Caller{Principal: principalOf(r.Context()), Client: d.ClientID, Env: d.Env}
 	if d.Interactive && d.ClientID != "" {
+		to := asked{c.Principal.ID, c.Client}
 		c.Ask = func(ctx context.Context, q api.Question) (string, error) {
-			return s.questions.ask(ctx, d.ClientID, q)
+			if r.Context().Err() != nil { // the call has ended; an operation goes on
+				return s.questions.ask(ctx, to, q)
+			}
+			// The client asks the next daemon for its questions: the call is to begin again there.
+			ctx, cancel := context.WithCancelCause(ctx)
+			defer cancel(nil)
+			defer context.AfterFunc(s.asked, func() { cancel(errMoved) })()
+			return s.questions.ask(ctx, to, q)
 		}
 	}
 	return backend.WithCaller(r.Context(), c), nil

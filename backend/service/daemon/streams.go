@@ -171,7 +171,6 @@ func (s *Server) agent(w http.ResponseWriter, r *http.Request) {
 		s.relay("/"+r.PathValue("path"))(w, r)
 		return
 	}
-	caller := backend.CallerFrom(r.Context())
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL.Scheme, p.Out.URL.Host = "http", "berth"
@@ -179,8 +178,9 @@ func (s *Server) agent(w http.ResponseWriter, r *http.Request) {
 			p.Out.Header.Del(api.CallerHeader) // the environment stays on this side
 		},
 		Transport: &http.Transport{DisableKeepAlives: true, ResponseHeaderTimeout: time.Minute,
-			DialContext: func(dctx context.Context, _, _ string) (net.Conn, error) {
-				return s.dialer.Agent(backend.WithCaller(dctx, caller), rec.Endpoint())
+			// The transport's own context outlives the request: a question would wait for a client that has gone.
+			DialContext: func(context.Context, string, string) (net.Conn, error) {
+				return s.dialer.Agent(r.Context(), rec.Endpoint())
 			}},
 		FlushInterval: -1, // event streams
 		ModifyResponse: func(*http.Response) error {

@@ -144,25 +144,3 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 }
-
-// questionStream streams the questions that a client's calls cause.
-func (s *Server) questionStream(w http.ResponseWriter, r *http.Request) {
-	client := r.URL.Query().Get("client")
-	if client == "" {
-		api.WriteError(w, api.Errorf(api.CodeUsage, "client= is missing: whose questions?"))
-		return
-	}
-	ch, done := s.questions.stream(client)
-	defer done()
-	out := api.NewNDJSON(w)
-	for {
-		select {
-		case <-r.Context().Done():
-			return
-		case q := <-ch:
-			if out.Write(q) != nil {
-				return
-			}
-		}
-	}
-}

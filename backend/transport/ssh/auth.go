@@ -28,6 +28,7 @@ type authenticator struct {
 	loaded  bool
 	notes   []string       // what was tried or could not be, for the error
 	missing []*needsPerson // what only a person could have given
+	refused error          // a question that was put and not answered: nothing else is tried then
 	asked   bool
 	close   []func() // connections to ssh-agents
 }
@@ -53,6 +54,9 @@ func (a *authenticator) next(c *gossh.ClientAuthContext) (gossh.AuthMethod, erro
 	if err := a.ctx.Err(); err != nil {
 		return nil, err
 	}
+	if a.refused != nil {
+		return nil, a.refused
+	}
 	allowed := func(m string) bool { return slices.Contains(c.AllowedMethods, m) }
 	tries := func(m string) int {
 		n := 0
@@ -66,7 +70,9 @@ func (a *authenticator) next(c *gossh.ClientAuthContext) (gossh.AuthMethod, erro
 	if allowed("publickey") && a.t.host.Pubkey {
 		if !a.loaded {
 			a.loaded = true
-			a.load()
+			if a.load(); a.refused != nil {
+				return nil, a.refused
+			}
 		}
 		if len(a.offers) > 0 {
 			o := a.offers[0]
@@ -82,7 +88,7 @@ func (a *authenticator) next(c *gossh.ClientAuthContext) (gossh.AuthMethod, erro
 	if allowed("password") && a.t.host.Password && a.mayAsk("password") && tries("password") < promptTries {
 		return gossh.PasswordCallback(a.password), nil
 	}
-	return nil, a.refused(c.AllowedMethods, len(c.PartialSuccessMethods) > 0)
+	return nil, a.failed(c.AllowedMethods, len(c.PartialSuccessMethods) > 0)
 }
 
 // mayAsk reports whether a person can be asked, and takes note if one would be needed.
@@ -97,8 +103,8 @@ func (a *authenticator) mayAsk(what string) bool {
 	return false
 }
 
-// refused is the error when nothing is left to try; half means that a first factor was taken.
-func (a *authenticator) refused(methods []string, half bool) error {
+// failed is the error when nothing is left to try; half means that a first factor was taken.
+func (a *authenticator) failed(methods []string, half bool) error {
 	for _, m := range a.missing {
 		// A missing passphrase is the likelier way in than the password that most servers offer.
 		if m.what == "passphrase" || m.what == "touch" {
@@ -136,6 +142,14 @@ func (a *authenticator) password() (string, error) {
 	return a.ask("secret", "Password of "+a.t.host.User, "")
 }
 
+// unanswered takes note that a question was not answered; what says of which kind it was.
+func (a *authenticator) unanswered(what string, err error) {
+	a.refused = err
+	if errors.Is(err, backend.ErrNoAnswer) {
+		a.refused = &needsPerson{what, api.AsError(err)}
+	}
+}
+
 func (a *authenticator) ask(kind, title, text string) (string, error) {
 	a.asked = true
 	resume := a.pause()
@@ -144,11 +158,7 @@ func (a *authenticator) ask(kind, title, text string) (string, error) {
 	answer, err := ask(a.ctx, api.Question{Kind: kind, Title: title + " at " + a.t.host.Addr(),
 		Text: strings.TrimSpace(text + "\nTo sign in to " + a.t.where() + ".")})
 	if err != nil {
-		if errors.Is(err, backend.ErrNoAnswer) {
-			a.missing = append(a.missing, &needsPerson{"code", api.AsError(err)})
-		} else {
-			a.note("%s: %v", title, err)
-		}
+		a.unanswered("code", err)
 	}
 	return answer, err
 }

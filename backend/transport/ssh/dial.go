@@ -138,6 +138,9 @@ func (m *Manager) handshake(ctx context.Context, t *target, via *Conn, only []st
 	if keys.unkept != nil {
 		m.o.Log.Warn("keeping a host key", "host", t.where(), "error", keys.unkept)
 	}
+	if err != nil && auth.refused != nil {
+		err = auth.refused // the server may have hung up while the answer was waited for
+	}
 	late := w.stop()
 	if !stop() && err == nil {
 		err = ctx.Err()
@@ -145,7 +148,7 @@ func (m *Manager) handshake(ctx context.Context, t *target, via *Conn, only []st
 	asked = keys.asked || auth.asked
 	if err != nil {
 		_ = conn.Close()
-		if late {
+		if late && auth.refused == nil {
 			err = fmt.Errorf("%w (%w)", errTooSlow, err)
 		}
 		return nil, keys, asked, err

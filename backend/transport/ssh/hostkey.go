@@ -171,13 +171,17 @@ func (k *hostKeys) unknown(key gossh.PublicKey, e *knownhosts.UnknownError) erro
 	}
 	k.asked = true
 	resume := k.pause()
-	answer, err := ask(k.ctx, api.Question{Kind: "confirm", Title: "Trust the host key of " + k.t.host.Addr() + "?",
-		Text: text})
+	title := "Trust the host key of " + k.t.host.Addr() + "?"
+	answer, err := ask(k.ctx, api.Question{Kind: "confirm", Title: title, Text: text})
 	resume()
 	if err != nil {
 		if errors.Is(err, backend.ErrNoAnswer) {
+			why := "nobody is there to confirm it"
+			if someoneThere(k.ctx) {
+				why = "it was not confirmed: " + strings.TrimPrefix(api.AsError(err).Message, title+": ")
+			}
 			return &needsPerson{"host key", api.Errorf(api.CodeNoAnswer,
-				"the host key %s (%s) of %s is not known, and nobody is there to confirm it", print, kind(key), k.named()).
+				"the host key %s (%s) of %s is not known, and %s", print, kind(key), k.named(), why).
 				WithHint("compare it with the machine's own and give it: --host-key %s", k.flag())}
 		}
 		return err

@@ -13,7 +13,6 @@ import (
 
 	gossh "golang.org/x/crypto/ssh"
 
-	"berth/backend"
 	"berth/backend/api"
 )
 
@@ -168,10 +167,7 @@ func (a *authenticator) decrypter() func(pem []byte, path string) (gossh.Signer,
 			answer, err := ask(a.ctx, api.Question{Kind: "secret", Title: "Passphrase for " + path, Text: text})
 			resume()
 			if err != nil {
-				a.note("%s: %v", path, err)
-				if errors.Is(err, backend.ErrNoAnswer) {
-					a.missing = append(a.missing, &needsPerson{"passphrase", api.AsError(err)})
-				}
+				a.unanswered("passphrase", err)
 				return nil, err
 			}
 			s, err := gossh.ParsePrivateKeyWithPassphrase(pem, []byte(answer))

@@ -73,10 +73,10 @@ type line struct {
 
 // attempt is a connection being made, for all who want it.
 type attempt struct {
-	done   chan struct{}
-	asking bool // a person is there for its questions
-	conn   *Conn
-	err    error
+	done  chan struct{}
+	asker string // whom it asks; empty: nobody is there
+	conn  *Conn
+	err   error
 }
 
 // NewManager returns a Manager with no connection. Close it.

@@ -34,7 +34,7 @@ func (m *Manager) shared(ctx context.Context, t *target) (*Conn, error) {
 		a := m.attempts[t.id]
 		mine := a == nil
 		if mine {
-			a = &attempt{done: make(chan struct{}), asking: someoneThere(ctx)}
+			a = &attempt{done: make(chan struct{}), asker: askerOf(ctx)}
 			m.attempts[t.id] = a
 		}
 		m.mu.Unlock()
@@ -47,11 +47,11 @@ func (m *Manager) shared(ctx context.Context, t *target) (*Conn, error) {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		// What stopped another caller need not stop this one: its context, or nobody to ask.
+		// What stopped another caller need not stop this one: its context, nobody to ask, or who did not answer.
 		var p *needsPerson
 		switch {
 		case a.err == nil, errors.Is(a.err, context.Canceled), errors.Is(a.err, context.DeadlineExceeded):
-		case errors.As(a.err, &p) && !a.asking && someoneThere(ctx):
+		case errors.As(a.err, &p) && someoneThere(ctx) && askerOf(ctx) != a.asker:
 		default:
 			return nil, a.err
 		}
