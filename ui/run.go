@@ -137,7 +137,7 @@ func Run(ctx context.Context, o Options) error {
 		q.mu.Lock()
 		q.send = p.Send
 		q.mu.Unlock()
-		background(func() { _ = client.KeepAnswering(ctx) }) // it ends with ctx
+		background(func() { _ = client.Questions(ctx) }) // it ends with ctx
 	}
 	_, err = p.Run()
 	cancel()

@@ -136,8 +136,49 @@ func TestOverARealClient(t *testing.T) {
 	ask(api.Question{ID: "q3", Kind: "confirm", Title: "The last question"})
 	c.types("\x1b")
 	require.Equal(t, api.Answer{Refused: true}, <-got)
+
+	// ctrl-C means the question, not the dashboard.
+	ask(api.Question{ID: "q4", Kind: "secret", Title: "A question to interrupt"})
+	c.types("\x03")
+	require.Equal(t, api.Answer{Refused: true}, <-got)
+
+	// One that has ended goes, and the next one comes.
+	qctx, end := context.WithCancel(ctx)
+	over := make(chan error, 1)
+	go func() {
+		_, err := s.Ask(qctx, api.Question{ID: "q5", Kind: "confirm", Title: "A question that ends"})
+		over <- err
+	}()
+	c.sees("A question that ends")
+	end()
+	require.ErrorIs(t, <-over, context.Canceled)
+	ask(api.Question{ID: "q6", Kind: "confirm", Title: "A question afterwards"})
+	c.types("\x1b")
+	require.Equal(t, api.Answer{Refused: true}, <-got)
 	c.types("q")
 	require.NoError(t, c.ends())
+}
+
+// Leaving the dashboard refuses the question that is open.
+func TestLeavingRefusesWhatIsAsked(t *testing.T) {
+	s := uitest.Serve(t, uitest.New(nil, uitest.Small(time.Now())...))
+	c := newConsole(t)
+	ctx, leave := context.WithCancel(t.Context())
+	go func() {
+		c.done <- ui.Run(ctx, ui.Options{NewClient: s.Client, In: c.tty, Out: c.tty,
+			Getenv: func(k string) string { return utf8Env[k] }})
+	}()
+	got := make(chan api.Answer, 1)
+	go func() {
+		a, err := s.Ask(t.Context(), api.Question{ID: "q1", Kind: "confirm", Title: "A question that stays open"})
+		if err == nil {
+			got <- a
+		}
+	}()
+	c.sees("A question that stays open")
+	leave()
+	require.NoError(t, c.ends())
+	require.Equal(t, api.Answer{Refused: true}, <-got)
 }
 
 // The whole way of the figures: the fleet's stream, an agent's, its history, a signal, an acknowledgement, and a

@@ -14,12 +14,40 @@ import (
 // question is refused, and WithQuestions ends with this error.
 var ErrInterrupted = Errorf(CodeCancelled, "interrupted")
 
-// Questions streams the questions that this client's calls cause and answers them with c.Answer, one after another,
-// until ctx ends. Then it refuses those that are open. It does nothing where Answer is nil.
+// Questions answers the questions that this client's calls cause with c.Answer, one after another, until ctx ends; then
+// it refuses those that are open. A daemon that ends does not end it: another takes its place. Where Answer is nil it
+// does nothing.
 func (c *WorkspaceClient) Questions(ctx context.Context) error {
 	if c.Answer == nil {
 		return nil
 	}
+	for wait := questionsBackoff; ; wait = min(2*wait, maxQuestionsBackoff) {
+		from := time.Now()
+		err := c.questions(ctx) // whatever else fails tells when the daemon is gone
+		if errors.Is(err, ErrInterrupted) {
+			return err
+		}
+		if time.Since(from) > maxQuestionsBackoff {
+			wait = questionsBackoff
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		case <-t.C:
+		}
+	}
+}
+
+// How long Questions waits before it opens the stream again: at first, and at most.
+const (
+	questionsBackoff    = 100 * time.Millisecond
+	maxQuestionsBackoff = 5 * time.Second
+)
+
+// questions streams the questions and answers them until ctx or the stream ends.
+func (c *WorkspaceClient) questions(ctx context.Context) error {
 	sctx, end := context.WithCancel(ctx)
 	defer end()
 	res, err := c.transport().open(sctx, http.MethodGet, "/v1/questions?ends=true&client="+c.id, nil)
@@ -92,33 +120,6 @@ func (c *WorkspaceClient) answer(ctx, qctx context.Context, turn chan struct{}, 
 	return err
 }
 
-// How long KeepAnswering waits before it opens the stream again: at first, and at most.
-const (
-	questionsBackoff    = 100 * time.Millisecond
-	maxQuestionsBackoff = 5 * time.Second
-)
-
-// KeepAnswering is Questions, again and again: the daemon may end and another take its place.
-func (c *WorkspaceClient) KeepAnswering(ctx context.Context) error {
-	for wait := questionsBackoff; ; wait = min(2*wait, maxQuestionsBackoff) {
-		from := time.Now()
-		err := c.Questions(ctx) // whatever else fails tells when the daemon is gone
-		if errors.Is(err, ErrInterrupted) {
-			return err
-		}
-		if time.Since(from) > maxQuestionsBackoff {
-			wait = questionsBackoff
-		}
-		t := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return ctx.Err()
-		case <-t.C:
-		}
-	}
-}
-
 // questionsAfter is how long a call may take before WithQuestions looks for its questions.
 const questionsAfter = 60 * time.Millisecond
 
@@ -139,7 +140,7 @@ func (c *WorkspaceClient) WithQuestions(ctx context.Context, f func(context.Cont
 		select {
 		case <-qctx.Done():
 		case <-t.C:
-			if err := c.KeepAnswering(qctx); errors.Is(err, ErrInterrupted) {
+			if err := c.Questions(qctx); errors.Is(err, ErrInterrupted) {
 				interrupted.Store(true)
 				end(err)
 			}

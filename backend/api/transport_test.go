@@ -44,3 +44,23 @@ func TestQuestionsAreAskedAgain(t *testing.T) {
 	require.ErrorIs(t, err, &Error{Code: CodeUnreachable})
 	require.EqualValues(t, 1, asked.Load(), "what changes something is asked once")
 }
+
+// What is dialled for a call ends with it: the dial may have put a question to whoever called.
+func TestADialEndsWithItsCall(t *testing.T) {
+	began, ended := make(chan struct{}), make(chan error, 1)
+	c := &WorkspaceClient{Dial: func(ctx context.Context) (net.Conn, error) {
+		close(began)
+		<-ctx.Done()
+		ended <- ctx.Err()
+		return nil, ctx.Err()
+	}}
+	defer c.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-began
+		cancel()
+	}()
+	_, err := c.Instances(ctx, ListOptions{})
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, <-ended, context.Canceled)
+}

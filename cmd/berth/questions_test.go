@@ -98,15 +98,17 @@ func (s *seat) leave() {
 	<-s.read
 }
 
-// questionEnds are the ways in which a question ends without an answer.
-var questionEnds = []struct {
+// questionEnd is a way in which a question ends without an answer.
+type questionEnd struct {
 	name string
 	do   func(s *seat)
 	code int
 	exec int // of exec, whose signals are the command's; 0: the same
 	says string
 	raw  bool // nobody is left to put the terminal back
-}{
+}
+
+var questionEnds = []questionEnd{
 	{name: "ctrl-C", do: func(s *seat) { s.types("\x03") }, code: 130, says: "berth: interrupted"},
 	{name: "ctrl-C in the middle", do: func(s *seat) { s.types("secre\x03") }, code: 130, says: "berth: interrupted"},
 	{name: "ctrl-D", do: func(s *seat) { s.types("\x04") }, code: 130, says: "berth: interrupted"},
@@ -166,26 +168,58 @@ func TestAQuestionEnds(t *testing.T) {
 				args = append(args, "--host-key", fingerprint(s))
 			}
 			for _, end := range questionEnds {
-				on := w.sit(args...)
-				on.sees("Passphrase for ")
-				eventually(t, "the terminal does not show what is typed", func() bool { return !on.cooked() })
-				end.do(on)
-				code, said := on.ends()
-				want := end.code
-				if name == "exec" && end.exec != 0 {
-					want = end.exec
-				}
-				require.Equal(t, want, code, "%s: %s", end.name, said)
-				require.Contains(t, said, end.says, end.name)
-				require.NotContains(t, said, "goes on", end.name)
-				require.Equal(t, !end.raw, on.cooked(), end.name)
-				on.leave()
-				quiet(t, w, s)
-				if name == "adopt" {
-					require.Empty(t, w.ls(), "%s: what was never taken in leaves nothing", end.name)
-				}
+				w.endsAQuestion(s, "Passphrase for ", end, args...)
 			}
 		})
+	}
+}
+
+// TestEveryQuestionEnds ends the other questions that an adoption has.
+func TestEveryQuestionEnds(t *testing.T) {
+	t.Parallel()
+	for title, lines := range map[string][]string{
+		"Trust the host key of ": nil,
+		"Password of ":           {"PasswordAuthentication yes", "AuthenticationMethods password"},
+		"Password at ":           {"UsePAM yes", "KbdInteractiveAuthentication yes", "AuthenticationMethods keyboard-interactive"},
+	} {
+		t.Run(title, func(t *testing.T) {
+			t.Parallel()
+			if _, err := os.Stat("/etc/pam.d/sshd"); err != nil && title == "Password at " {
+				t.Skip("keyboard-interactive needs PAM: install openssh-server of a distribution that has it")
+			}
+			w, s := remoteWorld(t, sshdtest.Options{Lines: lines})
+			args := []string{"adopt", "gpu1", "gpu1"}
+			if lines != nil {
+				args = append(args, "--host-key", fingerprint(s))
+			}
+			for _, end := range questionEnds {
+				w.endsAQuestion(s, title, end, args...)
+			}
+		})
+	}
+}
+
+// endsAQuestion runs a verb up to its question and ends that. Afterwards the terminal is as it was, nobody is asked,
+// and nothing is under way.
+func (w *world) endsAQuestion(s *sshdtest.Server, title string, end questionEnd, args ...string) {
+	w.t.Helper()
+	on := w.sit(args...)
+	on.sees(title)
+	eventually(w.t, "the terminal does not show what is typed", func() bool { return !on.cooked() })
+	end.do(on)
+	code, said := on.ends()
+	want := end.code
+	if args[0] == "exec" && end.exec != 0 {
+		want = end.exec
+	}
+	require.Equal(w.t, want, code, "%s: %s", end.name, said)
+	require.Contains(w.t, said, end.says, end.name)
+	require.NotContains(w.t, said, "goes on", end.name)
+	require.Equal(w.t, !end.raw, on.cooked(), end.name)
+	on.leave()
+	quiet(w.t, w, s)
+	if args[0] == "adopt" {
+		require.Empty(w.t, w.ls(), "%s: what was never taken in leaves nothing", end.name)
 	}
 }
 
@@ -202,7 +236,7 @@ func TestAKilledAdoptionSaysWhy(t *testing.T) {
 	require.Contains(t, w.ok("events"), "the client that was asked has gone")
 }
 
-// TestAQuestionEndsByItself lets a question stand: for a passphrase, a host key, and in the dashboard.
+// TestAQuestionEndsByItself lets questions stand, for a passphrase and for a host key.
 func TestAQuestionEndsByItself(t *testing.T) {
 	t.Parallel()
 	w, s := lockedWorld(t, true, "BERTH_LIMITS_QUESTION=1s")

@@ -153,7 +153,8 @@ func (s *Session) Run(ctx context.Context, tty Terminal) (res Result, err error)
 		_ = term.Restore(int(tty.In.Fd()), old)
 	}()
 
-	a := &attached{Session: s, tty: tty, out: out, in: newQueue(), detach: make(chan struct{}), prompt: newPrompt(out.w, true)}
+	a := &attached{Session: s, tty: tty, out: out, in: newQueue(), detach: make(chan struct{}),
+		prompt: newPrompt(out.w, true)}
 	if tty.Asker != nil {
 		tty.Asker(a.prompt.ask)
 		defer tty.Asker(nil)

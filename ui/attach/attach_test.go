@@ -243,6 +243,28 @@ func TestAQuestionWhileDiallingAgainIsAskedOnTheTerminal(t *testing.T) {
 	require.NoError(t, u.ends(ch).err)
 }
 
+func TestAnInterruptedQuestionWhileDiallingAgainEndsIt(t *testing.T) {
+	for name, key := range map[string]string{"ctrl-C": "\x03", "ctrl-D": "\x04"} {
+		s, c := serve(t, "sh")
+		s.asks, s.answers = &api.Question{ID: "1", Kind: "secret", Title: "Passphrase of the key"}, make(chan api.Answer, 1)
+		asker := make(chan func(context.Context, api.Question) (api.Answer, error), 2)
+		c.Answer = func(ctx context.Context, q api.Question) (api.Answer, error) { return (<-asker)(ctx, q) }
+		u := newUser(t)
+		ch := make(chan outcome, 1)
+		go func() {
+			res, err := Run(context.Background(), c, "box", api.TerminalRequest{}, Terminal{In: u.tty, Out: u.tty,
+				Asker: func(f func(context.Context, api.Question) (api.Answer, error)) { asker <- f }})
+			ch <- outcome{res, err}
+		}()
+		u.types("echo one$((1+1))\r")
+		u.sees("one2")
+		s.cut()
+		u.sees("Passphrase of the key")
+		u.types(key)
+		require.ErrorIs(t, u.ends(ch).err, api.ErrInterrupted, name)
+	}
+}
+
 func TestModesAreSwitchedOff(t *testing.T) {
 	_, c := serve(t, "sh", "-c", `printf '\033[?1049h\033[?1000;1006h\033[?2004h\033[?25l\033[>1u\033=\033[3;9ron-now'; read x`)
 	u := newUser(t)

@@ -52,7 +52,7 @@ func (s *Server) Client(answer func(context.Context, api.Question) (api.Answer, 
 	}}
 }
 
-// Ask puts a question to the client that is connected and waits for the answer.
+// Ask puts a question to the client that is connected and waits for the answer, or ctx's end.
 func (s *Server) Ask(ctx context.Context, q api.Question) (api.Answer, error) {
 	ch := make(chan api.Answer, 1)
 	s.mu.Lock()
@@ -63,6 +63,7 @@ func (s *Server) Ask(ctx context.Context, q api.Question) (api.Answer, error) {
 	case a := <-ch:
 		return a, nil
 	case <-ctx.Done():
+		s.questions <- api.Question{ID: q.ID, Ended: true}
 		return api.Answer{}, ctx.Err()
 	}
 }

@@ -53,8 +53,8 @@ func reachAgent(ctx context.Context, w *Workspace, r *operation.Run) error {
 			w.agentStatus(r.InstanceID, &api.AgentStatus{State: "unavailable", Reason: un.Reason, Transport: "ssh"})
 			return nil
 		}
-		if r.Kind == opAdopt {
-			return err // said at once: waiting does not mend a wrong key
+		if asked := backend.CallerFrom(ctx).Ask != nil; r.Kind == opAdopt || asked && errors.Is(err, backend.ErrNoAnswer) {
+			return err // said at once: waiting does not mend a wrong key, nor is who did not answer asked again
 		}
 		// The machine may get its address only now, or may have ended while it started.
 		if time.Since(looked) > time.Second || rec.Line == (backend.Line{}) {
