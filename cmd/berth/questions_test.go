@@ -9,11 +9,13 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/creack/pty"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"berth/backend/base/version"
 	"berth/backend/transport/ssh/sshdtest"
 )
 
@@ -277,4 +279,24 @@ func TestConfirmationEnds(t *testing.T) {
 	require.Zero(t, code, said)
 	on.leave()
 	require.Empty(t, w.ls())
+}
+
+// TestAQuestionAtAHandOverIsAskedAgain has a daemon make way for a newer one while a question waits: the next daemon
+// asks it, and its answer counts.
+func TestAQuestionAtAHandOverIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	w, _ := lockedWorld(t, true)
+	for _, args := range [][]string{{"exec", "gpu1", "--", "echo", "in-there"}, {"top", "--once", "gpu1"}} {
+		on := w.sit(args...)
+		on.sees("Passphrase for ")
+		newer := version.Version{Number: "99.0.0", Built: time.Now().Add(time.Hour)}
+		require.NoError(t, w.client().Daemon().HandOver(t.Context(), newer))
+		eventually(t, "it is asked again", func() bool { return strings.Count(on.screen(), "Passphrase for ") > 1 })
+		on.types("open sesame\r")
+		code, said := on.ends()
+		require.Zero(t, code, said)
+		require.True(t, on.cooked())
+		on.leave()
+		w.ok("daemon", "stop") // and with it the passphrase is forgotten
+	}
 }

@@ -171,6 +171,16 @@ func (s *Server) agent(w http.ResponseWriter, r *http.Request) {
 		s.relay("/"+r.PathValue("path"))(w, r)
 		return
 	}
+	// Not in the transport, whose dials outlive the request: a question would wait for a client that has gone.
+	conn, err := s.dialer.Agent(r.Context(), rec.Endpoint())
+	if err != nil {
+		if errors.Is(err, context.Canceled) && s.asked.Err() != nil {
+			err = errMoved // the agent was not asked yet
+		}
+		api.WriteError(w, unreachable(&rec, err))
+		return
+	}
+	defer conn.Close()
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL.Scheme, p.Out.URL.Host = "http", "berth"
@@ -178,10 +188,7 @@ func (s *Server) agent(w http.ResponseWriter, r *http.Request) {
 			p.Out.Header.Del(api.CallerHeader) // the environment stays on this side
 		},
 		Transport: &http.Transport{DisableKeepAlives: true, ResponseHeaderTimeout: time.Minute,
-			// The transport's own context outlives the request: a question would wait for a client that has gone.
-			DialContext: func(context.Context, string, string) (net.Conn, error) {
-				return s.dialer.Agent(r.Context(), rec.Endpoint())
-			}},
+			DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil }},
 		FlushInterval: -1, // event streams
 		ModifyResponse: func(*http.Response) error {
 			api.ClearVersion(w.Header()) // what answers is the agent, which says its own
