@@ -94,7 +94,8 @@ var errOver = errors.New("what asked has ended")
 // answer puts a question to the person and passes the answer on, until qctx ends. A person who does not answer, or a
 // client that ends (ctx) in the middle of it, refuses.
 func (c *WorkspaceClient) answer(ctx, qctx context.Context, turn chan struct{}, q Question) error {
-	a, err := Answer{}, error(nil)
+	var a Answer
+	var err error
 	select {
 	case turn <- struct{}{}:
 		a, err = c.Answer(qctx, q)

@@ -2,7 +2,11 @@ package daemon
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
+	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -110,6 +114,43 @@ func TestAClientThatComesBackInTimeIsAsked(t *testing.T) {
 	st := s.open(anna)
 	require.NoError(t, s.reply(anna, next(s, st)[0].ID, api.Answer{Value: "x"}))
 	require.NoError(t, <-ended)
+}
+
+// TestOnlyOnesOwnQuestionsAreServed asks at the API's door, as another client of the same person.
+func TestOnlyOnesOwnQuestionsAreServed(t *testing.T) {
+	t.Parallel()
+	d := openDoor(t)
+	ended := asks(t.Context(), d.s.questions, asked{d.s.person.ID, "own"}, "p")
+	require.Eventually(t, func() bool { return d.s.questions.waiting() == 1 }, time.Minute, time.Millisecond)
+	call := func(client, method, path string) (*http.Response, error) {
+		ctx, cancel := context.WithCancel(t.Context())
+		t.Cleanup(cancel) // a stream ends with it
+		req, err := http.NewRequestWithContext(ctx, method, d.url+path, strings.NewReader(`{"value":"x"}`))
+		require.NoError(t, err)
+		doc, err := json.Marshal(api.CallerDocument{ClientID: client})
+		require.NoError(t, err)
+		req.Header.Set(api.CallerHeader, base64.StdEncoding.EncodeToString(doc))
+		return http.DefaultClient.Do(req)
+	}
+	status := func(client, method, path string) int {
+		res, err := call(client, method, path)
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+		return res.StatusCode
+	}
+	require.Equal(t, http.StatusForbidden, status("other", "GET", "/v1/questions?client=own"))
+	require.Equal(t, http.StatusForbidden, status("", "GET", "/v1/questions?client=own"))
+	res, err := call("own", "GET", "/v1/questions?client=own")
+	require.NoError(t, err)
+	defer res.Body.Close()
+	var q api.Question
+	require.NoError(t, json.NewDecoder(res.Body).Decode(&q))
+	require.Equal(t, "p", q.Title)
+	require.Equal(t, http.StatusForbidden, status("other", "POST", "/v1/questions/"+q.ID))
+	require.Equal(t, http.StatusForbidden, status("", "POST", "/v1/questions/"+q.ID))
+	require.Equal(t, http.StatusNoContent, status("own", "POST", "/v1/questions/"+q.ID))
+	require.NoError(t, <-ended)
+	require.Equal(t, http.StatusNotFound, status("own", "POST", "/v1/questions/"+q.ID))
 }
 
 // A client's questions come in the order in which they came up, also where it takes none of them for long.
