@@ -217,8 +217,8 @@ func TestAnotherUserIsRefused(t *testing.T) {
 	require.Contains(t, r.err, "somebody else made it")
 }
 
-// TestRootIsWhoseDaemonItIs has root ask the daemon of an ordinary user: what it asks for is asked for by that user, who
-// may do with it what they like.
+// TestRootIsWhoseDaemonItIs has root ask the daemon of an ordinary user: what it asks for is asked for by that user,
+// who may do with it what they like.
 func TestRootIsWhoseDaemonItIs(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root to become another user")
