@@ -31,6 +31,7 @@ type app struct {
 	onScreen bool // the dashboard has the terminal
 	errCode  int  // replaces Berth's own exit code where set (exec)
 	silenced bool // the error was printed already
+	args     []string
 	home     paths.Home
 	conf     *config.Config
 	conn     *api.WorkspaceClient
@@ -45,6 +46,7 @@ const interrupted = 130
 func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(args)
+	a.args = args
 	err := root.ExecuteContext(ctx)
 	if a.conn != nil {
 		a.conn.Close()
@@ -66,7 +68,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	return api.ExitCode(err)
 }
 
-// report prints an error for people on stderr, or as a document on stdout.
+// report prints an error for people on stderr, and with --json as a document on stdout, too.
 func (a *app) report(err error) {
 	e := api.AsError(err)
 	if errors.Is(err, context.Canceled) && !errors.As(err, new(*api.Error)) {
@@ -75,7 +77,6 @@ func (a *app) report(err error) {
 	if a.json {
 		b, _ := json.Marshal(api.ErrorDocument{Error: e}) // strings only
 		fmt.Fprintf(jsonOut(a.out), "%s\n", b)
-		return
 	}
 	if e.Hint != "" {
 		fmt.Fprintf(a.err, "berth: %s\nberth: %s\n", plaintext.Text(e.Message), plaintext.Text(e.Hint))
@@ -93,9 +94,19 @@ func (a *app) root() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return a.dashboard(cmd) },
 	}
+	printVersion := root.Flags().Bool("version", false, "print the version")
+	root.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *printVersion {
+			return a.version()
+		}
+		return a.dashboard(cmd)
+	}
+	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if cmd == root && len(a.args) > 0 && !strings.HasPrefix(a.args[0], "-") { // the flag is of a verb that is not there
+			return noArgs(cmd, a.args)
+		}
 		return api.Errorf(api.CodeUsage, "%w", err).WithHint("%s --help shows how it is called", cmd.CommandPath())
 	})
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { // the library's own errors carry no exit code
@@ -159,6 +170,11 @@ func flagWords(said string) string {
 // noArgs refuses arguments with the words of the contract.
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
+		if cmd.HasSubCommands() && cmd.HasParent() {
+			cmd.SuggestionsMinimumDistance = cmd.Root().SuggestionsMinimumDistance
+			return api.Errorf(api.CodeUsage, "%s has no verb %q", cmd.CommandPath(), args[0]).
+				WithHint("%s", suggestion(cmd, args[0]))
+		}
 		if cmd.HasParent() {
 			return api.Errorf(api.CodeUsage, "%s takes no argument, got %q", cmd.CommandPath(), args[0])
 		}
@@ -169,9 +185,10 @@ func noArgs(cmd *cobra.Command, args []string) error {
 
 func suggestion(cmd *cobra.Command, arg string) string {
 	if s := cmd.SuggestionsFor(arg); len(s) > 0 {
-		return "did you mean: berth " + strings.Join(s, ", berth ")
+		path := cmd.CommandPath() + " "
+		return "did you mean: " + path + strings.Join(s, ", "+path)
 	}
-	return "berth --help lists the verbs"
+	return cmd.CommandPath() + " --help lists the verbs"
 }
 
 // exactArgs wants n arguments, described by names.

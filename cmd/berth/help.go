@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -31,10 +32,24 @@ func (a *app) helpCmd(root *cobra.Command) *cobra.Command {
 			}
 			if !ok {
 				return api.Errorf(api.CodeUsage, "there is no verb and no help page %q", args[0]).
-					WithHint("pages: %s", strings.Join(assets.HelpTopics(), ", "))
+					WithHint("%s", likeTopic(root, args[0]))
 			}
 			_, err := fmt.Fprintln(a.out, page)
 			return err
 		},
 	}
+}
+
+// likeTopic names the help pages and verbs that word may mean, or all pages.
+func likeTopic(root *cobra.Command, word string) string {
+	topics := &cobra.Command{Use: "berth", SuggestionsMinimumDistance: root.SuggestionsMinimumDistance}
+	for _, name := range assets.HelpTopics() {
+		topics.AddCommand(&cobra.Command{Use: name, Run: func(*cobra.Command, []string) {}})
+	}
+	like := append(topics.SuggestionsFor(word), root.SuggestionsFor(word)...)
+	if len(like) == 0 {
+		return "pages: " + strings.Join(assets.HelpTopics(), ", ")
+	}
+	slices.Sort(like)
+	return "did you mean: berth help " + strings.Join(slices.Compact(like), ", berth help ")
 }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,7 +24,7 @@ func (a *app) historyCmd() *cobra.Command {
 		Use:   "history NAME",
 		Short: "What was measured on an instance, also while nobody watched",
 		Long: "history prints what the instance's agent measured: each second for 15 minutes while somebody watches, each 10 s for 6 hours, each minute\n" +
-			"for 30 days, with mean and maximum. What was not measured is missing, not 0.",
+			"for 30 days, with mean and maximum. What was not measured is missing, not 0.\n\nWhat is measured:\n\n" + metricsText(),
 		Example:           "  berth history vision --metric gpu_utilization_percent --since 6h\n  berth history vision --metric disk_used_bytes --subject / --since 30d --csv >disk.csv",
 		Args:              exactArgs("NAME"),
 		ValidArgsFunction: a.completeNames(1),
@@ -169,4 +170,15 @@ func (a *app) printCSV(series []gpu.Series) error {
 	}
 	w.Flush()
 	return w.Error()
+}
+
+// metricsText lists what is measured, for the help.
+func metricsText() string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, m := range gpu.Metrics() {
+		fmt.Fprintf(w, "  %s\t%s\n", m.Name, m.Help)
+	}
+	_ = w.Flush() // into a buffer
+	return strings.TrimRight(b.String(), "\n")
 }

@@ -11,7 +11,7 @@ import (
 func (a *app) imageCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "image", Short: "Make images that instances are made from, and remove them", Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: needsVerb,
 	}
 	cmd.AddCommand(a.imageBuildCmd(), a.imageRmCmd())
 	return cmd

@@ -16,10 +16,7 @@ func (a *app) profileCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "profile", Short: "Set-up profiles: what an instance can be given",
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return api.Errorf(api.CodeUsage, "profile takes ls, show or lint").
-				WithHint("berth profile --help shows how they are called")
-		},
+		RunE: needsVerb,
 	}
 	cmd.AddCommand(a.profileLs(), a.profileShow(), a.profileLint())
 	return cmd
