@@ -131,6 +131,11 @@ func stateSGR(s api.State) string {
 	return "\x1b[31m"
 }
 
+// watchLine is what a line of --watch says of an instance: its name and its state.
+func watchLine(in *api.Instance) string {
+	return plaintext.Text(in.Name) + "  " + string(in.State)
+}
+
 // watch prints the fleet, then each change: with --json a document a line (removed instances as
 // {"removed":id}), else a line a change.
 func (a *app) watch(ctx context.Context, c *api.WorkspaceClient, o api.ListOptions) error {
@@ -138,6 +143,7 @@ func (a *app) watch(ctx context.Context, c *api.WorkspaceClient, o api.ListOptio
 		return (!o.Mine || in.Mine) && (o.Backend == "" || in.Backend == o.Backend) && (o.State == "" || in.State == o.State)
 	}
 	names := map[string]string{}
+	said := map[string]string{} // by id, what was printed last: most changes are not of what a line shows
 	enc := json.NewEncoder(jsonOut(a.out))
 	var first []api.Instance
 	started := false
@@ -154,6 +160,7 @@ func (a *app) watch(ctx context.Context, c *api.WorkspaceClient, o api.ListOptio
 						return err
 					}
 				}
+				said[in.ID] = watchLine(in)
 				first = append(first, *in)
 			}
 			if ch.Complete && !started {
@@ -174,9 +181,12 @@ func (a *app) watch(ctx context.Context, c *api.WorkspaceClient, o api.ListOptio
 				if a.json {
 					return enc.Encode(ch.Instance)
 				}
-				row := fleetRow(ch.Instance, time.Now())
-				_, err := fmt.Fprintf(a.out, "%s  %s  %s\n", time.Now().Format(time.TimeOnly), plaintext.Text(row[0]),
-					plaintext.Text(row[1]))
+				line := watchLine(ch.Instance)
+				if said[ch.Instance.ID] == line {
+					return nil
+				}
+				said[ch.Instance.ID] = line
+				_, err := fmt.Fprintf(a.out, "%s  %s\n", time.Now().Format(time.TimeOnly), line)
 				return err
 			case ch.Removed != "":
 				if a.json {
