@@ -1,6 +1,8 @@
 package backend
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"maps"
 	"net/url"
 	"regexp"
@@ -72,6 +74,31 @@ func proxy(value string) (string, bool) {
 	return u.Scheme + "://" + u.Host, true
 }
 
+// Carried reports whether a call carries a variable of its environment: where it lacks one, nobody else's is taken.
+func Carried(name string) bool {
+	switch {
+	case slices.Contains(selectors, name), name == "SSH_CONNECTION", strings.HasPrefix(name, "BERTH_"),
+		strings.HasSuffix(strings.ToUpper(name), "_PROXY"):
+		return true
+	}
+	return ofProvider(name)
+}
+
+// ofProvider reports whether providers read a variable.
+func ofProvider(name string) bool {
+	return slices.ContainsFunc(providers, func(p string) bool { return strings.HasPrefix(name, p) })
+}
+
+// Fingerprint tells one environment from another. It is kept in memory only, as it is made of secrets.
+func Fingerprint(env map[string]string) (sum [sha256.Size]byte) {
+	h := sha256.New()
+	for _, k := range slices.Sorted(maps.Keys(env)) {
+		fmt.Fprintf(h, "%d %s %d %s", len(k), k, len(env[k]), env[k])
+	}
+	h.Sum(sum[:0])
+	return sum
+}
+
 // Withheld are the names of the variables with what Selectors leaves out: credentials, and proxies with a password.
 func Withheld(env map[string]string) []string {
 	var out []string
@@ -84,7 +111,7 @@ func Withheld(env map[string]string) []string {
 			if !ok || strings.Contains(env[k], "@") && kept != env[k] {
 				out = append(out, k)
 			}
-		case !ok && slices.ContainsFunc(providers, func(p string) bool { return strings.HasPrefix(k, p) }):
+		case !ok && ofProvider(k):
 			out = append(out, k)
 		}
 	}
@@ -96,9 +123,7 @@ func Withheld(env map[string]string) []string {
 func SameAccount(a, b map[string]string) bool {
 	named := func(env map[string]string) map[string]string {
 		out := Selectors(env)
-		maps.DeleteFunc(out, func(k, _ string) bool {
-			return !slices.ContainsFunc(providers, func(p string) bool { return strings.HasPrefix(k, p) })
-		})
+		maps.DeleteFunc(out, func(k, _ string) bool { return !ofProvider(k) })
 		return out
 	}
 	return maps.Equal(named(a), named(b))

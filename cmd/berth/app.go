@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"berth/assets"
+	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/base/paths"
 	"berth/backend/base/plaintext"
@@ -268,12 +269,7 @@ func (a *app) existing() (*api.WorkspaceClient, error) {
 func callerEnv(environ []string) map[string]string {
 	out := map[string]string{}
 	for _, kv := range environ {
-		k, v, _ := strings.Cut(kv, "=")
-		switch {
-		case k == "SSH_AUTH_SOCK", k == "PATH", k == "HOME", k == "USER", k == "SSH_CONNECTION",
-			strings.HasPrefix(k, "AWS_"), strings.HasPrefix(k, "AZURE_"), strings.HasPrefix(k, "GOOGLE_"),
-			strings.HasPrefix(k, "CLOUDSDK_"), strings.HasPrefix(k, "BERTH_"),
-			strings.HasSuffix(strings.ToUpper(k), "_PROXY"):
+		if k, v, _ := strings.Cut(kv, "="); backend.Carried(k) {
 			out[k] = v
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"berth/backend"
 )
 
 // Conn is one SSH connection and the agent at its end. It is safe for concurrent use.
@@ -14,7 +16,8 @@ type Conn struct {
 	t      *target
 	tr     transport
 	via    *Conn
-	silent atomic.Bool // it was given up for want of an answer
+	env    map[string]string // selectors of the call that made it
+	silent atomic.Bool       // it was given up for want of an answer
 
 	// Guarded by m.mu.
 	refs    int         // users
@@ -27,8 +30,8 @@ type Conn struct {
 	agent  agentSlot
 }
 
-func newConn(m *Manager, t *target, tr transport, via *Conn) *Conn {
-	c := &Conn{m: m, t: t, tr: tr, via: via}
+func newConn(ctx context.Context, m *Manager, t *target, tr transport, via *Conn) *Conn {
+	c := &Conn{m: m, t: t, tr: tr, via: via, env: backend.Selectors(backend.CallerFrom(ctx).Env)}
 	c.ctx, c.cancel = context.WithCancel(m.ctx)
 	c.agent.init()
 	return c

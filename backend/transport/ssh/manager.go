@@ -2,6 +2,7 @@ package ssh
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"log/slog"
@@ -53,8 +54,8 @@ type Manager struct {
 
 	mu       sync.Mutex
 	closed   bool
-	conns    map[string]*Conn    // by target
-	attempts map[string]*attempt // by target
+	conns    map[string]*Conn // by target
+	attempts map[try]*attempt
 	lines    map[string]*line    // by instance
 	secrets  map[string]*secrets // by target
 
@@ -66,12 +67,20 @@ type line struct {
 	key    string
 	target backend.SSHTarget
 	conn   *Conn
-	env    map[string]string  // of the last call that asked for it
+	env    map[string]string  // selectors of the call that last made its connection
 	retry  context.CancelFunc // ends the reconnection under way
 	state  State
 }
 
-// attempt is a connection being made, for all who want it.
+// try says for whom a connection is being made: who has another environment, or somebody to ask, may get in where this
+// one does not.
+type try struct {
+	target string
+	env    [sha256.Size]byte
+	asking bool // a person is there for its questions
+}
+
+// attempt is a connection being made.
 type attempt struct {
 	done  chan struct{}
 	asker string // whom it asks; empty: nobody is there
@@ -93,7 +102,7 @@ func NewManager(o Options) *Manager {
 	if o.Backoff <= 0 {
 		o.Backoff = time.Second
 	}
-	m := &Manager{o: o, hands: make(slots, o.Handshakes), conns: map[string]*Conn{}, attempts: map[string]*attempt{},
+	m := &Manager{o: o, hands: make(slots, o.Handshakes), conns: map[string]*Conn{}, attempts: map[try]*attempt{},
 		lines: map[string]*line{}, secrets: map[string]*secrets{}}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	return m
@@ -141,8 +150,11 @@ func (m *Manager) Conn(ctx context.Context, key string, t backend.SSHTarget) (*C
 		m.unref(l.conn)
 		l.conn = nil
 	}
-	l.target, l.env = t, backend.CallerFrom(ctx).Env
+	l.target = t
 	m.stopRetry(l)
+	if who := backend.CallerFrom(ctx); who.Principal.Kind == backend.PrincipalSystem && l.env != nil {
+		ctx = backend.WithCaller(ctx, &backend.Caller{Principal: who.Principal, Env: l.env}) // this is known to get in
+	}
 	m.mu.Unlock()
 	m.setState(l, State{Phase: Connecting})
 	c, err := m.acquire(ctx, t)
@@ -164,7 +176,7 @@ func (m *Manager) settle(l *line, t backend.SSHTarget, c *Conn, err error) (*Con
 		if l.conn != nil {
 			m.unref(l.conn)
 		}
-		l.conn = c
+		l.conn, l.env = c, c.env
 	}
 	m.mu.Unlock()
 	if current {

@@ -18,28 +18,30 @@ func (m *Manager) acquire(ctx context.Context, t backend.SSHTarget) (*Conn, erro
 	return m.shared(ctx, tgt)
 }
 
-// shared returns the one connection to a target, making it if there is none; the caller must unref it.
+// shared returns the one connection to a target, making it if there is none; the caller must unref it. One that is there
+// is everybody's; one that is being made is for those alone who would make it in the same way.
 func (m *Manager) shared(ctx context.Context, t *target) (*Conn, error) {
+	k := try{t.id, backend.Fingerprint(backend.CallerFrom(ctx).Env), someoneThere(ctx)}
 	for {
 		m.mu.Lock()
 		if m.closed {
 			m.mu.Unlock()
 			return nil, errClosed
 		}
-		if c := m.conns[t.id]; c != nil && c.alive() {
+		if c := m.live(t); c != nil {
 			m.ref(c)
 			m.mu.Unlock()
 			return c, nil
 		}
-		a := m.attempts[t.id]
+		a := m.attempts[k]
 		mine := a == nil
 		if mine {
 			a = &attempt{done: make(chan struct{}), asker: askerOf(ctx)}
-			m.attempts[t.id] = a
+			m.attempts[k] = a
 		}
 		m.mu.Unlock()
 		if mine {
-			m.make(ctx, t, a)
+			m.make(ctx, t, k, a)
 			return a.conn, a.err
 		}
 		select {
@@ -47,18 +49,26 @@ func (m *Manager) shared(ctx context.Context, t *target) (*Conn, error) {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		// What stopped another caller need not stop this one: its context, nobody to ask, or who did not answer.
+		// What stopped another caller need not stop this one: its context, or who did not answer.
 		var p *needsPerson
 		switch {
 		case a.err == nil, errors.Is(a.err, context.Canceled), errors.Is(a.err, context.DeadlineExceeded):
-		case errors.As(a.err, &p) && someoneThere(ctx) && askerOf(ctx) != a.asker:
+		case errors.As(a.err, &p) && askerOf(ctx) != a.asker:
 		default:
 			return nil, a.err
 		}
 	}
 }
 
-func (m *Manager) make(ctx context.Context, t *target, a *attempt) {
+// live returns the connection to a target that is there, or nil; m.mu is held.
+func (m *Manager) live(t *target) *Conn {
+	if c := m.conns[t.id]; c != nil && c.alive() {
+		return c
+	}
+	return nil
+}
+
+func (m *Manager) make(ctx context.Context, t *target, k try, a *attempt) {
 	defer close(a.done)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -72,13 +82,22 @@ func (m *Manager) make(ctx context.Context, t *target, a *attempt) {
 	}()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.attempts, t.id)
-	switch {
+	delete(m.attempts, k)
+	switch live := m.live(t); {
 	case m.closed && err == nil:
 		unseen = c // Close did not see it
 		fallthrough
 	case m.closed:
 		a.err = errClosed
+	case live != nil: // another environment's came first
+		if unseen = c; c != nil {
+			c.cancel()
+			if c.via != nil {
+				m.unref(c.via)
+			}
+		}
+		m.ref(live)
+		a.conn = live
 	case err != nil:
 		a.err = err
 	default:
@@ -109,7 +128,7 @@ func (m *Manager) build(ctx context.Context, t *target) (*Conn, error) {
 		return nil, err
 	}
 	m.o.Log.Debug("connected", "host", t.where(), "took", time.Since(begun))
-	return newConn(m, t, tr, via), nil
+	return newConn(ctx, m, t, tr, via), nil
 }
 
 // ref and unref count the users of a connection; m.mu is held. One without users is closed after a

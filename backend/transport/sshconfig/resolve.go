@@ -10,9 +10,12 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"berth/backend"
 )
 
 // patience is how long ssh -G may take: it runs the commands of Match exec.
@@ -148,15 +151,24 @@ func LookPath(name string, env map[string]string) (string, error) {
 	return "", exec.ErrNotFound
 }
 
-// Environ is the environment of this process with the caller's put over it.
+// Environ is the caller's environment, with what no call carries (the language, say) as it is in this process. Where
+// the caller has none of PATH, HOME and USER, this process's are taken.
 func Environ(env map[string]string) []string {
-	out := os.Environ()
+	out := slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		return foreign(name)
+	})
 	for k, v := range env {
 		if k != "" && !strings.ContainsAny(k, "=\x00") && !strings.Contains(v, "\x00") {
 			out = append(out, k+"="+v)
 		}
 	}
 	return out
+}
+
+// foreign reports whether a variable of this process is not to stand in for one that a caller lacks.
+func foreign(name string) bool {
+	return backend.Carried(name) && name != "PATH" && name != "HOME" && name != "USER"
 }
 
 // HomeDir is the user's home as OpenSSH knows it: that of the user database, not of $HOME.

@@ -105,7 +105,7 @@ func (e Expander) token(c byte) (string, bool) {
 }
 
 func (e Expander) getenv(k string) string {
-	if v, ok := e.env[k]; ok {
+	if v, ok := e.env[k]; ok || foreign(k) {
 		return v
 	}
 	return os.Getenv(k)
