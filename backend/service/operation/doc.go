@@ -10,6 +10,7 @@
 //	execute.go  carrying out the steps, and the end
 //	resume.go   going on with what an earlier daemon left, which may have been another build
 //	match.go    by which names stored steps are found again in this build's plan
+//	park.go     waiting for a call with what a resumed operation lacks
 //	guard.go    a panic ends the operation that it is in, never the daemon
 //
 // The package does not know what operations are about. Who asks for them gives the plans and keeps the documents beside

@@ -94,6 +94,7 @@ func (e *Engine) Begin(ctx context.Context, op store.Operation,
 	caller := backend.CallerFrom(ctx)
 	op.State, op.CreatedAt = api.OpRunning, e.now().UTC()
 	op.Actor, op.Principal = caller.Principal.Name, caller.Principal.ID
+	op.Selectors, op.Withheld = backend.Selectors(caller.Env), backend.Withheld(caller.Env)
 	for _, s := range e.plans[op.Kind].Steps {
 		op.Steps = append(op.Steps, api.Step{Name: s.Name, Title: s.Title, State: api.OpPending})
 	}

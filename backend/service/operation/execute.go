@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/service/store"
 )
@@ -41,31 +42,48 @@ func (e *Engine) execute(ctx context.Context, r *Run) error {
 	return nil
 }
 
-// step runs one step within its time limit.
+// step runs one step within its time limit, again each time that it was parked.
 func (e *Engine) step(ctx context.Context, r *Run, i int) error {
 	s := r.plan.Steps[i]
 	point := r.Kind + "." + s.Name
 	e.fault(point + ".before")
+	said := r.Record().Steps[i].Message // by an earlier daemon
 	if err := e.progress(ctx, r, i, api.OpRunning); err != nil {
 		return err
 	}
-	late := api.Errorf(api.CodeFailed, "%s took longer than %s", s.Title, s.Limit)
-	sctx, cancel := context.WithTimeoutCause(ctx, s.Limit, late)
-	err := s.Do(sctx, r)
-	cause := context.Cause(sctx)
-	cancel()
-	if err != nil {
-		// What ended the context explains more than "context deadline exceeded".
-		if cause != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
-			err = cause
+	for {
+		err := e.try(ctx, r, s)
+		var p Parked
+		if err == nil {
+			break
 		}
-		return err
+		if !errors.As(err, &p) {
+			return err
+		}
+		if err := e.park(ctx, r, i, p.Needs, said); err != nil {
+			return err
+		}
+		said = p.Needs
 	}
 	if err := e.progress(ctx, r, i, api.OpSucceeded); err != nil {
 		return err
 	}
 	e.fault(point + ".after")
 	return nil
+}
+
+// try carries out a step once.
+func (e *Engine) try(ctx context.Context, r *Run, s Step) error {
+	late := api.Errorf(api.CodeFailed, "%s took longer than %s", s.Title, s.Limit)
+	ctx, cancel := context.WithTimeoutCause(backend.WithCaller(ctx, r.Caller()), s.Limit, late)
+	defer cancel()
+	err := s.Do(ctx, r)
+	// What ended the context explains more than "context deadline exceeded".
+	if cause := context.Cause(ctx); cause != nil &&
+		(errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+		return cause
+	}
+	return err
 }
 
 // progress stores that step i is now in state. It is tried until it succeeds: an operation whose progress is unknown

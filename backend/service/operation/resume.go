@@ -10,7 +10,8 @@ import (
 )
 
 // Resume goes on with stored operations that the last daemon left unfinished, which may have been another build.
-// env is the environment that they run with.
+// Each runs with the selectors of the environment that it was asked with; env is for those that an older build began,
+// which kept none.
 func (e *Engine) Resume(ctx context.Context, ops []store.Operation, env map[string]string) {
 	for _, op := range ops {
 		if e.Get(op.ID) != nil {
@@ -33,6 +34,9 @@ func (e *Engine) resume(op store.Operation, env map[string]string) error {
 	op.Steps, said = TakeOver(op.Steps, e.plans[op.Kind].Steps)
 	op.State = api.OpRunning
 	e.log.Info("resuming an operation", "operation", op.ID, "kind", op.Kind, "instance", op.Instance)
+	if op.Selectors != nil {
+		env = op.Selectors
+	}
 	r := e.newRun(op, &backend.Caller{Principal: asker(&op), Env: env})
 	r.said, r.Resumed = said, true
 	if err := e.host.Take(r); err != nil {

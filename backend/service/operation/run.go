@@ -23,15 +23,24 @@ type Run struct {
 	cancel context.CancelCauseFunc
 	done   chan struct{}
 
-	mu sync.Mutex
-	op store.Operation // as it is stored, and what is only shown (Note); its first steps are those of plan
+	mu     sync.Mutex
+	op     store.Operation // as it is stored, and what is only shown (Note); its first steps are those of plan
+	caller *backend.Caller
+	parked chan struct{} // closed by an offer that fits; nil: it is not parked
 }
 
 func (e *Engine) newRun(op store.Operation, caller *backend.Caller) *Run {
 	r := &Run{ID: op.ID, Kind: op.Kind, InstanceID: op.InstanceID, Instance: op.Instance, plan: e.plans[op.Kind],
-		done: make(chan struct{}), op: op}
-	r.ctx, r.cancel = context.WithCancelCause(backend.WithCaller(e.ctx, caller))
+		done: make(chan struct{}), op: op, caller: caller}
+	r.ctx, r.cancel = context.WithCancelCause(e.ctx)
 	return r
+}
+
+// Caller is who asked for the operation, with the environment that it runs with.
+func (r *Run) Caller() *backend.Caller {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.caller
 }
 
 // Snapshot copies the operation's document as clients see it.

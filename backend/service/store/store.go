@@ -67,6 +67,10 @@ type Operation struct {
 	// Image is the image to build; WasRunning that the instance is started again afterwards.
 	Image      *api.Image `json:"image,omitempty"`
 	WasRunning bool       `json:"was_running,omitempty"`
+	// Selectors are what may be kept of the environment that it was asked with (backend.Selectors), Withheld the names
+	// of what may not.
+	Selectors map[string]string `json:"selectors,omitempty"`
+	Withheld  []string          `json:"withheld,omitempty"`
 }
 
 // Change is one atomic write.
