@@ -7,6 +7,13 @@ import (
 	"berth/backend/api"
 )
 
+// Accounter is a backend whose provider has accounts: what one has made, another does not see.
+type Accounter interface {
+	// Account returns the account (subscription, project) that the caller's environment signs in to, as the provider
+	// names it; it is never empty. It changes nothing. ErrAuth says that nobody is signed in.
+	Account(ctx context.Context) (string, error)
+}
+
 // Validator is a backend that can tell at once what Create would refuse.
 type Validator interface {
 	// Validate refuses a spec that Create could not carry out, as far as that is known without fetching or making

@@ -40,6 +40,9 @@ type Backend struct {
 	// Offers and Pictures are what it makes machines of; nil: a few.
 	Offers   []api.Size
 	Pictures []api.Image
+	// Accounts, if any, are the provider's, by the AWS_PROFILE that signs in to each. Machines belong to the account
+	// that made them, and no other sees them.
+	Accounts map[string]Account
 
 	mu       sync.Mutex
 	n        int
@@ -48,9 +51,11 @@ type Backend struct {
 	calls    map[string]int
 	images   []api.Image // that were built
 	left     []backend.Leftover
+	foreign  []string // see Violations
 }
 
 type machine struct {
+	account   string
 	snapshots []api.Snapshot
 	m         backend.Machine
 	until     time.Time // when the passing state ends
@@ -136,6 +141,9 @@ func (b *Backend) do(ctx context.Context, method string, f func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if _, err := b.signIn(ctx); err != nil {
+		return err
+	}
 	if b.Hook != nil {
 		if err := b.Hook(ctx, method); err != nil {
 			return err
@@ -210,15 +218,17 @@ func (b *Backend) Images(ctx context.Context) ([]api.Image, error) {
 // Create implements backend.Backend.
 func (b *Backend) Create(ctx context.Context, s backend.Spec) (out backend.Machine, err error) {
 	err = b.do(ctx, "Create", func() error {
+		b.note(ctx, "Create", backend.Ref{Token: s.Token})
 		for _, m := range b.machines {
-			if m.m.Token == s.Token {
+			if m.m.Token == s.Token && b.sees(ctx, m) {
 				out = m.m
 				return nil
 			}
 		}
 		b.n++
 		b.calls["made"]++
-		m := &machine{m: backend.Machine{ID: fmt.Sprintf("m-%d", b.n), Name: s.Name, Token: s.Token, Size: s.Size,
+		account, _ := b.signIn(ctx)
+		m := &machine{account: account, m: backend.Machine{ID: fmt.Sprintf("m-%d", b.n), Name: s.Name, Token: s.Token, Size: s.Size,
 			Image: s.Image, Owner: b.me(), AssignedTo: s.AssignTo, SSHEnabled: s.SSH, Tags: s.Tags,
 			Capabilities: b.Info().Capabilities, CreatedAt: b.now(), Line: b.Line, Data: s.Plan}}
 		b.machines[m.m.ID] = m
@@ -229,13 +239,13 @@ func (b *Backend) Create(ctx context.Context, s backend.Spec) (out backend.Machi
 	return out, err
 }
 
-// find returns the machine of ref. b.mu must be held.
-func (b *Backend) find(ref backend.Ref) (*machine, error) {
-	if m := b.machines[ref.ID]; m != nil {
+// find returns the machine of ref, if it is the account's of ctx. b.mu must be held.
+func (b *Backend) find(ctx context.Context, ref backend.Ref) (*machine, error) {
+	if m := b.machines[ref.ID]; m != nil && b.sees(ctx, m) {
 		return m, nil
 	}
 	for _, m := range b.machines {
-		if ref.ID == "" && ref.Token != "" && m.m.Token == ref.Token {
+		if ref.ID == "" && ref.Token != "" && m.m.Token == ref.Token && b.sees(ctx, m) {
 			return m, nil
 		}
 	}
@@ -244,7 +254,8 @@ func (b *Backend) find(ref backend.Ref) (*machine, error) {
 
 func (b *Backend) change(ctx context.Context, method string, ref backend.Ref, f func(*machine)) error {
 	return b.do(ctx, method, func() error {
-		m, err := b.find(ref)
+		b.note(ctx, method, ref)
+		m, err := b.find(ctx, ref)
 		if err == nil {
 			f(m)
 		}
@@ -282,7 +293,8 @@ func (b *Backend) Restart(ctx context.Context, ref backend.Ref) error {
 // Delete implements backend.Backend.
 func (b *Backend) Delete(ctx context.Context, ref backend.Ref) error {
 	return b.do(ctx, "Delete", func() error {
-		if m, err := b.find(ref); err == nil {
+		b.note(ctx, "Delete", ref)
+		if m, err := b.find(ctx, ref); err == nil {
 			b.pass(m, api.StateDeleting, "")
 		}
 		return nil
@@ -292,7 +304,7 @@ func (b *Backend) Delete(ctx context.Context, ref backend.Ref) error {
 // Get implements backend.Backend.
 func (b *Backend) Get(ctx context.Context, ref backend.Ref) (out backend.Machine, err error) {
 	err = b.do(ctx, "Get", func() error {
-		m, err := b.find(ref)
+		m, err := b.find(ctx, ref)
 		if err == nil {
 			out = m.m
 		}
@@ -305,7 +317,9 @@ func (b *Backend) Get(ctx context.Context, ref backend.Ref) (out backend.Machine
 func (b *Backend) List(ctx context.Context) (out []backend.Machine, err error) {
 	err = b.do(ctx, "List", func() error {
 		for _, id := range slices.Sorted(maps.Keys(b.machines)) {
-			out = append(out, b.machines[id].m)
+			if m := b.machines[id]; b.sees(ctx, m) {
+				out = append(out, m.m)
+			}
 		}
 		return nil
 	})
@@ -315,7 +329,7 @@ func (b *Backend) List(ctx context.Context) (out []backend.Machine, err error) {
 // Console implements backend.Backend.
 func (b *Backend) Console(ctx context.Context, ref backend.Ref) (out []byte, err error) {
 	err = b.do(ctx, "Console", func() error {
-		m, err := b.find(ref)
+		m, err := b.find(ctx, ref)
 		if err == nil {
 			out = []byte("booted " + m.m.Name + "\n")
 		}

@@ -19,6 +19,7 @@ var (
 	_ backend.Imager      = (*Backend)(nil)
 	_ backend.Checker     = (*Backend)(nil)
 	_ backend.Sweeper     = (*Backend)(nil)
+	_ backend.Accounter   = (*Backend)(nil)
 )
 
 // Plan implements backend.Planner: it is the name and the edition of the image.
@@ -78,7 +79,8 @@ func (b *Backend) Snapshots(ctx context.Context, ref backend.Ref) (out []api.Sna
 // Snapshot implements backend.Snapshotter.
 func (b *Backend) Snapshot(ctx context.Context, ref backend.Ref, name string) error {
 	return b.do(ctx, "Snapshot", func() error {
-		m, err := b.find(ref)
+		b.note(ctx, "Snapshot", ref)
+		m, err := b.find(ctx, ref)
 		if err != nil {
 			return err
 		}
@@ -125,7 +127,8 @@ func (b *Backend) DeleteSnapshot(ctx context.Context, ref backend.Ref, name stri
 // BuildImage implements backend.Imager.
 func (b *Backend) BuildImage(ctx context.Context, ref backend.Ref, image api.Image, say func(backend.Progress)) error {
 	return b.do(ctx, "BuildImage", func() error {
-		m, err := b.find(ref)
+		b.note(ctx, "BuildImage", ref)
+		m, err := b.find(ctx, ref)
 		if err != nil {
 			return err
 		}
