@@ -69,6 +69,8 @@ type Info struct {
 	// QuietRestart means that a machine's state stays running while it restarts: that it has done so
 	// shows on the machine itself.
 	QuietRestart bool
+	// AccountVariable is the variable that chooses the account (Accounter): "AWS_PROFILE".
+	AccountVariable string
 }
 
 // Spec is what Create is asked for. All fields are checked and defaulted by the workspace.

@@ -81,11 +81,11 @@ func Carried(name string) bool {
 		strings.HasSuffix(strings.ToUpper(name), "_PROXY"):
 		return true
 	}
-	return ofProvider(name)
+	return OfProvider(name)
 }
 
-// ofProvider reports whether providers read a variable.
-func ofProvider(name string) bool {
+// OfProvider reports whether providers read a variable.
+func OfProvider(name string) bool {
 	return slices.ContainsFunc(providers, func(p string) bool { return strings.HasPrefix(name, p) })
 }
 
@@ -111,7 +111,7 @@ func Withheld(env map[string]string) []string {
 			if !ok || strings.Contains(env[k], "@") && kept != env[k] {
 				out = append(out, k)
 			}
-		case !ok && ofProvider(k):
+		case !ok && OfProvider(k):
 			out = append(out, k)
 		}
 	}
@@ -123,7 +123,7 @@ func Withheld(env map[string]string) []string {
 func SameAccount(a, b map[string]string) bool {
 	named := func(env map[string]string) map[string]string {
 		out := Selectors(env)
-		maps.DeleteFunc(out, func(k, _ string) bool { return !ofProvider(k) })
+		maps.DeleteFunc(out, func(k, _ string) bool { return !OfProvider(k) })
 		return out
 	}
 	return maps.Equal(named(a), named(b))

@@ -77,6 +77,7 @@ type Instance struct {
 	Workdir           string            `json:"workdir,omitempty"`
 	Profiles          []string          `json:"profiles,omitempty"` // that it was set up with
 	Subnet            string            `json:"subnet,omitempty"`
+	Account           string            `json:"account,omitempty"` // of the provider, in which it was made
 	ProviderID        string            `json:"provider_id,omitempty"`
 	ProviderName      string            `json:"provider_name,omitempty"`
 	Tags              map[string]string `json:"tags"`

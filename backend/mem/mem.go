@@ -131,7 +131,7 @@ func (b *Backend) Info() backend.Info {
 	if b.As != nil {
 		return *b.As
 	}
-	return backend.Info{Name: "mem", Title: "In memory", QuietRestart: b.Quiet,
+	return backend.Info{Name: "mem", Title: "In memory", QuietRestart: b.Quiet, AccountVariable: "AWS_PROFILE",
 		Capabilities: api.Capabilities{Create: true, Start: true, Stop: true, Restart: true, Delete: true,
 			Console: true, Exec: true, List: true, Regions: true, Disk: true, SSH: true, Subnets: true, Profiles: true,
 			Snapshots: true, Clone: true, Build: true}}

@@ -358,7 +358,6 @@ func (s *Server) caller(r *http.Request) (context.Context, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.ws.Remember(d.Env, "")
 	c := &backend.Caller{Principal: principalOf(r.Context()), Client: d.ClientID, Env: d.Env}
 	if d.Interactive && d.ClientID != "" {
 		to := asked{c.Principal.ID, c.Client}
@@ -373,5 +372,7 @@ func (s *Server) caller(r *http.Request) (context.Context, error) {
 			return s.questions.ask(ctx, to, q)
 		}
 	}
-	return backend.WithCaller(r.Context(), c), nil
+	ctx := backend.WithCaller(r.Context(), c)
+	s.ws.Called(ctx)
+	return ctx, nil
 }

@@ -61,7 +61,6 @@ func (s *Server) relay(path string) http.HandlerFunc {
 		case err != nil:
 			api.WriteError(w, err)
 		default:
-			s.ws.Remember(backend.CallerFrom(ctx).Env, rec.ID)
 			s.splice(w, r, conn, path)
 			s.rest.Reset(restAfter)
 		}

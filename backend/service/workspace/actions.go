@@ -29,6 +29,13 @@ func (w *Workspace) Action(ctx context.Context, name, kind string, q api.ActionR
 	if !ok {
 		return api.Operation{}, api.Errorf(api.CodeUsage, "there is no action %q: start, stop, restart, delete", kind)
 	}
+	rec, err := w.Record(name)
+	if err == nil {
+		err = w.accounts.check(ctx, &rec, kind)
+	}
+	if err != nil {
+		return api.Operation{}, err
+	}
 	for asked := false; ; {
 		var ends *operation.Run // what is under way and is ended for this
 		var look string         // the instance at which is looked first
@@ -58,7 +65,7 @@ func (w *Workspace) Action(ctx context.Context, name, kind string, q api.ActionR
 		case err == nil && ends != nil:
 			err = ends.GiveUp(ctx, kind)
 		case err == nil && look != "":
-			w.observe(ctx, look, nil, true)
+			err = w.observe(ctx, look, nil, true)
 			asked = true
 		default:
 			return op, err
@@ -106,21 +113,28 @@ func allowed(rec *store.Instance, kind string) error {
 	return api.Errorf(api.CodeUnsupported, "%s can't %s: %s", rec.Name, kind, orElse(why, "its backend has no such call"))
 }
 
-// whoamiOf returns who the backend acts for, asking it once.
+// whoamiOf returns who the backend acts for under the account of ctx, asking it once.
 func (w *Workspace) whoamiOf(ctx context.Context, name string, b backend.Backend) string {
-	w.mu.Lock()
-	me, ok := w.whoami[name]
-	w.mu.Unlock()
-	if ok {
-		return me
-	}
-	me, err := within(ctx, w, "backend "+name, b.Whoami)
+	account, err := w.accounts.of(ctx, name)
 	if err != nil {
 		w.log.Warn("asking a backend who it acts for", "backend", name, "error", err)
 		return ""
 	}
+	key := accountKey{name, account}
 	w.mu.Lock()
-	w.whoami[name] = me
+	me, ok := w.whoami[key]
+	w.mu.Unlock()
+	if ok {
+		return me
+	}
+	me, err = within(ctx, w, "backend "+name, b.Whoami)
+	if err != nil {
+		w.log.Warn("asking a backend who it acts for", "backend", name, "error", err)
+		return ""
+	}
+	me = backend.NormalIdentity(me)
+	w.mu.Lock()
+	w.whoami[key] = me
 	w.mu.Unlock()
 	if err := w.learn(name, me); err != nil {
 		w.log.Error("keeping who a backend acts for", "backend", name, "error", err)

@@ -73,7 +73,6 @@ func doAdopt(ctx context.Context, w *Workspace, r *operation.Run) error {
 		return err
 	}
 	w.opts.Fault("adopt.identify.called")
-	w.Remember(backend.CallerFrom(ctx).Env, rec.ID)
 	w.adopting.Lock() // of two that take in one machine, one sees the other
 	defer w.adopting.Unlock()
 	if err := w.alreadyHere(rec.ID, &m); err != nil {

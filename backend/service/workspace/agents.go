@@ -18,7 +18,7 @@ import (
 func (w *Workspace) AgentClient(rec store.Instance) *api.AgentClient {
 	return &api.AgentClient{Dial: func(ctx context.Context) (net.Conn, error) { // in a goroutine of the HTTP client
 		return guarded(w, "reaching the agent of "+rec.Name, func() (net.Conn, error) {
-			return w.opts.Dialer.Agent(ctx, rec.Endpoint())
+			return w.opts.Dialer.Agent(w.inPlaceOf(ctx, rec.Backend, rec.Account), rec.Endpoint())
 		})
 	}}
 }
@@ -95,6 +95,7 @@ func (w *Workspace) lookAtMachine(ctx context.Context, r *operation.Run) (store.
 		return rec, err
 	}
 	m, err := w.pollers.next(ctx, rec.Backend, b, ref(&rec), false, 0)
+	err = w.accounts.missing(ctx, &rec, err)
 	switch {
 	case errors.Is(err, backend.ErrNotFound):
 		return rec, api.Errorf(api.CodeNotFound, "the machine of %s is gone: it was deleted outside Berth", rec.Name)

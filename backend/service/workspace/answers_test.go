@@ -55,7 +55,7 @@ func FuzzProviderAnswers(f *testing.F) {
 		e.create(w, "vision")
 		ms := answers(w, text, n, at)
 		for range 2 {
-			w.listed("mem", false, ms, time.Now())
+			w.listed("mem", "", false, ms, time.Now())
 		}
 		require.NotContains(t, log.String(), "ERROR", "the store takes it")
 		ids := map[string]bool{}
@@ -109,7 +109,7 @@ func TestAnUnknownStateIsShownAsItIs(t *testing.T) {
 	require.NoError(t, err)
 	m := backend.Machine{ID: rec.ProviderID, Token: rec.Token, Name: "vision", State: "hibernating",
 		Reason: "\x1b[2Jmaintenance", Capabilities: rec.Capabilities}
-	w.listed("mem", false, []backend.Machine{m}, time.Now())
+	w.listed("mem", "", false, []backend.Machine{m}, time.Now())
 	in, err = w.Instance(context.Background(), "vision")
 	require.NoError(t, err)
 	require.EqualValues(t, "hibernating", in.State)

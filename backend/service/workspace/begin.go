@@ -143,6 +143,13 @@ func (w *Workspace) other(ctx context.Context, name, kind, requestID string, che
 // free calls f with the turn of an instance, when no operation is under way that one of this kind ends.
 func (w *Workspace) free(ctx context.Context, name, kind string,
 	f func(e *entry, now seen) (api.Operation, error)) (api.Operation, error) {
+	rec, err := w.Record(name)
+	if err == nil {
+		err = w.accounts.check(ctx, &rec, kind)
+	}
+	if err != nil {
+		return api.Operation{}, err
+	}
 	for {
 		var ends *operation.Run
 		op, err := w.claimed(name, func(e *entry) (api.Operation, error) {

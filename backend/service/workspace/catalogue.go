@@ -104,6 +104,9 @@ func (c Catalogue) Console(ctx context.Context, name string) (string, error) {
 	if rec.State == api.StateCreateFailed && rec.ProviderID == "" {
 		return "", neverMade(&rec)
 	}
+	if err := w.accounts.check(ctx, &rec, ""); err != nil {
+		return "", err
+	}
 	text, err := within(ctx, w, "backend "+rec.Backend, func(ctx context.Context) ([]byte, error) {
 		return b.Console(ctx, ref(&rec))
 	})

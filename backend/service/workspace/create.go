@@ -46,6 +46,10 @@ func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operat
 	if err := honoured(&q, &caps); err != nil {
 		return api.Operation{}, err
 	}
+	account, err := w.accounts.of(ctx, q.Backend)
+	if err != nil {
+		return api.Operation{}, err
+	}
 	profiled, err := w.profiled(q.Profiles, &caps, q.Backend)
 	if err != nil {
 		return api.Operation{}, err
@@ -73,7 +77,7 @@ func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operat
 	ssh := q.SSH != nil && *q.SSH
 	rec := store.Instance{
 		Instance: api.Instance{Name: q.Name, ID: newID("i-"), Backend: q.Backend, Size: q.Size, Image: q.Image,
-			Region: q.Region, Owner: me, AssignedTo: q.For,
+			Region: q.Region, Account: account, Owner: me, AssignedTo: q.For,
 			CreatedAt: now, SSHEnabled: ssh, GPUs: size.GPUs, VCPUs: size.VCPUs, MemoryBytes: size.MemoryBytes,
 			DiskBytes:       cmp.Or(q.DiskBytes, size.DiskBytes),
 			PriceUSDPerHour: size.PriceUSD, RunningUSDPerHour: size.PriceUSD, Tags: tags, Capabilities: caps, Subnet: q.Subnet,
@@ -135,11 +139,16 @@ func (w *Workspace) cloned(ctx context.Context, q *api.CreateRequest) (from *bac
 	if q.From == "" {
 		return nil, nil, nil
 	}
-	in, err := w.Reconciler.Refresh(ctx, q.From)
-	if err != nil {
-		return nil, nil, err
+	src, err := w.Record(q.From)
+	if err == nil {
+		err = w.accounts.check(ctx, &src, "")
 	}
-	src, err := w.Record(in.ID)
+	if err == nil {
+		_, err = w.Reconciler.Refresh(ctx, src.ID)
+	}
+	if err == nil {
+		src, err = w.Record(src.ID)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -19,7 +19,7 @@ type Doctor struct{ w *Workspace }
 func (d Doctor) Check(ctx context.Context) []api.Check {
 	w := d.w
 	out := []api.Check{{Area: "workspace", Name: "store", Status: "ok",
-		Message: fmt.Sprintf("%d instances, %d operations under way", w.Len(), w.Busy())}}
+		Message: fmt.Sprintf("%d instances, %d operations under way", w.Len(), w.operations.Len())}}
 	for _, name := range slices.Sorted(maps.Keys(w.opts.Backends)) {
 		b := w.opts.Backends[name]
 		who, err := within(ctx, w, "backend "+name, b.Whoami)
@@ -28,7 +28,11 @@ func (d Doctor) Check(ctx context.Context) []api.Check {
 				Fix: api.AsError(err).Hint})
 			continue
 		}
-		out = append(out, api.Check{Area: "backend", Name: name, Status: "ok", Message: "acts for " + who})
+		says := "acts for " + backend.NormalIdentity(who)
+		if account, err := w.accounts.of(ctx, name); err == nil && account != "" {
+			says += " in the account " + account
+		}
+		out = append(out, api.Check{Area: "backend", Name: name, Status: "ok", Message: says})
 		if c, ok := b.(backend.Checker); ok {
 			own, _ := within(ctx, w, "backend "+name, func(ctx context.Context) ([]api.Check, error) {
 				return c.Check(ctx), nil

@@ -119,7 +119,8 @@ func scriptFailed(op *store.Operation) bool {
 // undone.
 func (h host) Failed(r *operation.Run) {
 	w := h.w
-	ctx, cancel := context.WithTimeout(w.operations.Context(), min(w.limits.Call, 10*time.Second))
+	ctx, cancel := context.WithTimeout(backend.WithCaller(w.operations.Context(), r.Caller()),
+		min(w.limits.Call, 10*time.Second))
 	defer cancel()
 	switch r.Kind {
 	case opCreate:
@@ -138,7 +139,7 @@ func (h host) Failed(r *operation.Run) {
 		}
 		return
 	}
-	w.observe(ctx, r.InstanceID, r, false)
+	_ = w.observe(ctx, r.InstanceID, r, false) // what the operation says is shown instead
 }
 
 // Over implements operation.Host.
@@ -207,13 +208,12 @@ func (w *Workspace) Resume(ctx context.Context) error {
 		return err
 	}
 	w.mu.Lock()
-	env := w.env
 	ids := make([]string, 0, len(w.entries))
 	for id := range w.entries {
 		ids = append(ids, id)
 	}
 	w.mu.Unlock()
-	w.operations.Resume(ctx, ops, env)
+	w.operations.Resume(ctx, ops, backend.Selectors(w.opts.Env))
 	for _, id := range ids {
 		w.renewLater(id)
 	}
@@ -232,8 +232,9 @@ func (w *Workspace) Operation(ctx context.Context, id string) (api.Operation, er
 // Operations lists the operations under way, oldest first.
 func (w *Workspace) Operations() []api.Operation { return w.operations.List() }
 
-// Busy counts the operations under way.
-func (w *Workspace) Busy() int { return w.operations.Len() }
+// Busy counts the operations under way that need this daemon: one that is parked is in the store, and the next daemon
+// parks it as well.
+func (w *Workspace) Busy() int { return w.operations.Len() - w.operations.Parked() }
 
 // target returns the backend and a copy of the record of r's instance.
 func (w *Workspace) target(r *operation.Run) (backend.Backend, store.Instance, error) {

@@ -24,18 +24,18 @@ const settle = 2 * time.Second
 func (w *Workspace) renewLater(id string) {
 	w.mu.Lock()
 	e := w.entries[id]
-	due, env := e != nil && e.run == nil && w.renews(&e.rec), w.env
+	due := e != nil && e.run == nil && w.renews(&e.rec)
 	w.mu.Unlock()
 	if !due { // of most instances nothing is to be renewed: they need not be claimed for it
 		return
 	}
-	ctx := backend.WithCaller(w.operations.Context(), &backend.Caller{Principal: backend.System, Env: env})
+	ctx := w.background(w.operations.Context())
 	_, err := w.claimed(id, func(e *entry) (api.Operation, error) {
 		now := w.look(e)
 		if now.run != nil || !w.renews(&now.rec) {
 			return api.Operation{}, nil
 		}
-		return w.begin(ctx, now.rec, store.Operation{Operation: api.Operation{ID: newID("op-"), Kind: opHostKey}})
+		return w.begin(w.inPlaceOf(ctx, now.rec.Backend, now.rec.Account), now.rec, store.Operation{Operation: api.Operation{ID: newID("op-"), Kind: opHostKey}})
 	})
 	if err != nil && ctx.Err() == nil && !errors.Is(err, backend.ErrNotFound) {
 		w.log.Error("beginning the renewal of a host key", "instance", id, "error", err)

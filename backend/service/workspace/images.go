@@ -48,6 +48,9 @@ func (im Images) Build(ctx context.Context, q api.ImageRequest) (api.Operation, 
 	if _, err := w.imager(rec.Backend); err != nil {
 		return api.Operation{}, err
 	}
+	if err := w.accounts.check(ctx, &rec, opImage); err != nil {
+		return api.Operation{}, err
+	}
 	images, err := w.Catalogue.Images(ctx, rec.Backend)
 	if err != nil {
 		return api.Operation{}, err

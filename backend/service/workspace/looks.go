@@ -17,7 +17,7 @@ import (
 // they have been idle.
 func (w *Workspace) probeAll(ctx context.Context, name string) {
 	ids, agents := w.toProbe(name)
-	w.each(ids, func(id string) { w.observe(ctx, id, nil, false) })
+	w.each(ids, func(id string) { _ = w.observe(ctx, id, nil, false) }) // it is shown
 	w.each(agents, func(id string) { w.lookAtAgent(ctx, id) })
 }
 
@@ -62,7 +62,7 @@ func (w *Workspace) upgradeAgents(ctx context.Context, name string) {
 		if err != nil {
 			return // deleted meanwhile
 		}
-		if err := up.Upgrade(ctx, ref(&rec)); err != nil && ctx.Err() == nil {
+		if err := up.Upgrade(w.inPlaceOf(ctx, rec.Backend, rec.Account), ref(&rec)); err != nil && ctx.Err() == nil {
 			w.log.Warn("upgrading an agent", "instance", rec.Name, "error", err)
 		}
 	})
@@ -79,26 +79,34 @@ func (w *Workspace) each(ids []string, f func(id string)) {
 }
 
 // observe asks the provider for one machine and shows what it says, unless an operation other than own
-// is changing it. With ask, questions may be put to the caller of ctx.
-func (w *Workspace) observe(ctx context.Context, id string, own *operation.Run, ask bool) {
-	w.mu.Lock()
-	e := w.entries[id]
-	if e == nil {
-		w.mu.Unlock()
-		return
-	}
-	rec := e.rec
-	w.mu.Unlock()
+// is changing it. With ask, questions may be put to the caller of ctx. Who signs in to another account learns nothing;
+// the error says that a caller could not sign in.
+func (w *Workspace) observe(ctx context.Context, id string, own *operation.Run, ask bool) error {
+	rec, err := w.Record(id)
 	b := w.opts.Backends[rec.Backend]
-	if b == nil {
-		return
+	if err != nil || b == nil {
+		return nil // deleted meanwhile
 	}
-	ctx = w.inPlaceOf(ctx, id, ask)
+	person := len(backend.CallerFrom(ctx).Env) > 0 && own == nil
+	ctx = w.inPlaceOf(ctx, rec.Backend, rec.Account)
+	if !ask {
+		ctx = unasked(ctx)
+	}
+	account, err := w.accounts.of(ctx, rec.Backend)
+	switch {
+	case err != nil && (person || w.accounts.lacks(ctx, rec.Backend, rec.Account, err)):
+		return err
+	case err == nil && rec.Account != "" && account != rec.Account:
+		return nil
+	}
 	cctx, cancel := context.WithTimeout(ctx, w.limits.Call)
-	m, err := guarded(w, "looking at "+rec.Name, func() (backend.Machine, error) { return b.Get(cctx, ref(&rec)) })
-	cancel()
-	if ctx.Err() != nil {
-		return
+	defer cancel()
+	var m backend.Machine
+	if err == nil {
+		m, err = guarded(w, "looking at "+rec.Name, func() (backend.Machine, error) { return b.Get(cctx, ref(&rec)) })
+	}
+	if ctx.Err() != nil || err != nil && w.accounts.lacks(ctx, rec.Backend, rec.Account, err) {
+		return nil
 	}
 	uerr := w.update(id, func(e *entry) *store.Change {
 		c := &store.Change{}
@@ -108,9 +116,12 @@ func (w *Workspace) observe(ctx context.Context, id string, own *operation.Run, 
 		now := e.rec
 		switch {
 		case err == nil:
+			now.Account = orElse(now.Account, account)
 			w.merge(&now, &m)
-		case errors.Is(err, backend.ErrNotFound):
+		case errors.Is(err, backend.ErrNotFound) && account == now.Account:
 			w.setState(&now, api.StateUnusable, "its machine is gone: "+err.Error())
+		case errors.Is(err, backend.ErrNotFound):
+			w.setState(&now, api.StateUnknown, elsewhere(account))
 		default:
 			w.setState(&now, api.StateUnknown, err.Error())
 		}
@@ -120,6 +131,12 @@ func (w *Workspace) observe(ctx context.Context, id string, own *operation.Run, 
 	if uerr != nil {
 		w.log.Error("writing what a backend says", "instance", rec.Name, "error", uerr)
 	}
+	return nil
+}
+
+// elsewhere says why it is not known what an instance is that an older build made.
+func elsewhere(account string) string {
+	return "it is not known in which account it was made, and it is not in " + account
 }
 
 func (w *Workspace) lookAtAgent(ctx context.Context, id string) {
@@ -131,7 +148,7 @@ func (w *Workspace) lookAtAgent(ctx context.Context, id string) {
 	}
 	rec := e.rec
 	w.mu.Unlock()
-	cctx, cancel := context.WithTimeout(w.inPlaceOf(ctx, id, true), 20*time.Second)
+	cctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	client := w.AgentClient(rec)
 	defer client.Close()
@@ -169,7 +186,7 @@ func (r *Reconciler) Show(ctx context.Context, name string) (api.Instance, error
 	ask := ready && !down && e.run == nil && rec.State == api.StateRunning
 	w.mu.Unlock()
 	if ask {
-		cctx, cancel := context.WithTimeout(w.inPlaceOf(ctx, rec.ID, false), showLimit)
+		cctx, cancel := context.WithTimeout(unasked(ctx), showLimit)
 		defer cancel()
 		client := w.AgentClient(rec)
 		defer client.Close()
@@ -189,7 +206,9 @@ func (r *Reconciler) Refresh(ctx context.Context, name string) (api.Instance, er
 	if err != nil {
 		return api.Instance{}, err
 	}
-	w.observe(ctx, rec.ID, nil, true)
+	if err := w.observe(ctx, rec.ID, nil, true); err != nil {
+		return api.Instance{}, err
+	}
 	w.mu.Lock()
 	e := w.entries[rec.ID]
 	running := e != nil && e.rec.State == api.StateRunning

@@ -11,7 +11,7 @@ import (
 )
 
 // listed merges a complete list of a backend's machines, which becomes its own, that was asked for at began.
-func (w *Workspace) listed(name string, private bool, ms []backend.Machine, began time.Time) {
+func (w *Workspace) listed(name, account string, private bool, ms []backend.Machine, began time.Time) {
 	byToken, byID := map[string]*backend.Machine{}, map[string]*backend.Machine{}
 	for i := range ms {
 		ms[i] = sane(ms[i])
@@ -28,7 +28,7 @@ func (w *Workspace) listed(name string, private bool, ms []backend.Machine, bega
 	free, busy := w.claimAll(name)
 	func() {
 		defer release(free)
-		w.mergeList(list{name, private, byID, byToken, began}, free, true)
+		w.mergeList(list{name, account, private, byID, byToken, began}, free, true)
 	}()
 	for _, id := range busy {
 		e, done, err := w.claim(id)
@@ -37,7 +37,7 @@ func (w *Workspace) listed(name string, private bool, ms []backend.Machine, bega
 		}
 		func() {
 			defer done()
-			w.mergeList(list{name, private, byID, byToken, began}, []*entry{e}, false)
+			w.mergeList(list{name, account, private, byID, byToken, began}, []*entry{e}, false)
 		}()
 	}
 }
@@ -68,6 +68,7 @@ func release(es []*entry) {
 // list is a complete list of a backend's machines.
 type list struct {
 	name    string
+	account string // under which it was asked for
 	private bool
 	byID    map[string]*backend.Machine
 	byToken map[string]*backend.Machine
@@ -114,11 +115,18 @@ func (w *Workspace) mergeListed(c *store.Change, l *list, e *entry) {
 		return
 	}
 	rec := e.rec
-	if m := l.of(&rec); m == nil {
+	m := l.of(&rec)
+	switch {
+	case rec.Account != "" && rec.Account != l.account: // the list says nothing of it
+		return
+	case m != nil:
+		rec.Account = l.account
+		w.merge(&rec, m)
+	case rec.Account != l.account:
+		w.setState(&rec, api.StateUnknown, elsewhere(l.account))
+	default:
 		rec.ObservedAt = ptr(w.now().UTC())
 		w.setState(&rec, api.StateUnusable, "its machine is gone: it was deleted outside Berth")
-	} else {
-		w.merge(&rec, m)
 	}
 	w.observed(c, e, rec)
 }
@@ -153,6 +161,7 @@ func (w *Workspace) takeIn(c *store.Change, l *list) (arriving []string) {
 			continue
 		}
 		rec := w.imported(l.name, l.private, m)
+		rec.Account = l.account
 		key := strings.ToLower(rec.Name)
 		if w.arriving[key] == nil {
 			w.arriving[key] = &arrival{done: make(chan struct{})}
@@ -211,15 +220,15 @@ func because(reason string) string {
 	return ": " + reason
 }
 
-// listFailed shows the instances of a backend that can't be asked as unknown.
-func (w *Workspace) listFailed(name string, cause error) {
+// listFailed shows the instances of an account that can't be asked for as unknown.
+func (w *Workspace) listFailed(name, account string, cause error) {
 	unknown := func(es []*entry) {
 		var c store.Change
 		func() {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			for _, e := range es {
-				if e.run == nil && e.rec.State != api.StateUnknown && e.rec.State != api.StateCreateFailed {
+				if e.run == nil && e.rec.Account == account && e.rec.State != api.StateUnknown && e.rec.State != api.StateCreateFailed {
 					rec := e.rec
 					w.setState(&rec, api.StateUnknown, cause.Error())
 					c.Instances = append(c.Instances, rec)

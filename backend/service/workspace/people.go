@@ -42,7 +42,7 @@ func (w *Workspace) loadAliases(ctx context.Context, recs []store.Instance) erro
 	return w.opts.Store.Apply(ctx, w.aliasChange())
 }
 
-func alias(backendName, who string) string { return backendName + "/" + who }
+func alias(backendName, who string) string { return backendName + "/" + backend.NormalIdentity(who) }
 
 // aliasChange stores the person's names.
 func (w *Workspace) aliasChange() *store.Change {

@@ -2,6 +2,9 @@ package workspace
 
 import (
 	"context"
+	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"berth/backend"
@@ -137,11 +140,39 @@ func (w *Workspace) plans() map[string]operation.Plan {
 		for _, s := range steps {
 			p.Steps = append(p.Steps, operation.Step{Name: s.name, Title: s.title, Limit: s.limit(limits),
 				Called: s.name == "provider" || s.name == "identify",
-				Do:     func(ctx context.Context, r *operation.Run) error { return s.do(ctx, w, r) }})
+				Do:     func(ctx context.Context, r *operation.Run) error { return w.carryOut(ctx, r, s) }})
 		}
 		out[kind] = p
 	}
 	return out
+}
+
+// asks are the steps that ask the provider.
+var asks = []string{"prepare", "provider", "machine", "stop", "start", "hostkey"}
+
+// carryOut does a step of r. One that asks the provider does so in the account of the instance alone. A resumed
+// operation, whose secrets nobody keeps, is parked where it can't sign in there.
+func (w *Workspace) carryOut(ctx context.Context, r *operation.Run, s step) error {
+	if !slices.Contains(asks, s.name) {
+		return s.do(ctx, w, r)
+	}
+	_, rec, err := w.target(r)
+	if err == nil {
+		err = w.retry(ctx, r.Kind+" of "+r.Instance, func(ctx context.Context) error { return w.accounts.same(ctx, &rec) })
+	}
+	if err == nil {
+		err = s.do(ctx, w, r)
+	}
+	if err == nil || ctx.Err() != nil || !r.Resumed || w.operations.Background(r.Kind) ||
+		api.AsError(err).Code != api.CodeAuth && !errors.As(err, new(foreignError)) {
+		return err
+	}
+	op := r.Record()
+	if len(op.Withheld) == 0 {
+		return operation.Parked{Needs: "needs a sign-in to go on, which any berth call shows that has it: " + err.Error()}
+	}
+	return operation.Parked{Needs: "needs " + strings.Join(op.Withheld, ", ") +
+		", which the call that asked for it had: any berth call with it goes on"}
 }
 
 func doCreate(ctx context.Context, w *Workspace, r *operation.Run) error {

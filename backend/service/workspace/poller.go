@@ -3,9 +3,6 @@ package workspace
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,14 +32,14 @@ type pollers struct {
 	guard *operation.Guard
 
 	mu  sync.Mutex // guards all pollers
-	all map[string]*poller
+	all map[signIn]*poller
 	wg  sync.WaitGroup
 }
 
 // poller asks one backend. It runs while somebody waits.
 type poller struct {
 	p       *pollers
-	key     string
+	key     signIn
 	b       backend.Backend
 	list    bool
 	waiting map[*waiter]bool
@@ -66,7 +63,7 @@ type look struct {
 }
 
 func newPollers(ctx context.Context, limit time.Duration, guard *operation.Guard) *pollers {
-	return &pollers{ctx: ctx, limit: limit, guard: guard, all: map[string]*poller{}}
+	return &pollers{ctx: ctx, limit: limit, guard: guard, all: map[signIn]*poller{}}
 }
 
 // next waits for the next look at a machine, which begins after this call, and about when that long has passed: sooner
@@ -87,7 +84,7 @@ func (p *pollers) next(ctx context.Context, name string, b backend.Backend, ref 
 }
 
 func (p *pollers) add(name string, b backend.Backend, x *waiter) *poller {
-	key := name + environment(backend.CallerFrom(x.ctx).Env)
+	key := signIn{name, backend.Fingerprint(backend.CallerFrom(x.ctx).Env)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	q := p.all[key]
@@ -101,15 +98,6 @@ func (p *pollers) add(name string, b backend.Backend, x *waiter) *poller {
 	q.waiting[x] = true
 	q.poked.Send()
 	return q
-}
-
-// environment is an environment as text.
-func environment(env map[string]string) string {
-	var b strings.Builder
-	for _, k := range slices.Sorted(maps.Keys(env)) {
-		b.WriteString("\x00" + k + "=" + env[k])
-	}
-	return b.String()
 }
 
 // run serves those who wait, until nobody does.

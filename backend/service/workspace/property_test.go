@@ -221,7 +221,7 @@ func TestOneMachineListedTwiceIsOne(t *testing.T) {
 	m := backend.Machine{ID: "m-9", Name: "found", Token: "op-9", State: api.StateRunning,
 		Tags: map[string]string{backend.TagWorkspace: w.id}}
 	for range 3 {
-		w.listed("mem", false, []backend.Machine{m, m, m}, w.now())
+		w.listed("mem", "", false, []backend.Machine{m, m, m}, w.now())
 	}
 	require.Len(t, w.Instances(context.Background(), api.ListOptions{}), 1)
 }

@@ -42,7 +42,7 @@ func call(f providerCall) func(context.Context, *Workspace, *operation.Run) erro
 	return func(ctx context.Context, w *Workspace, r *operation.Run) error {
 		err := w.change(ctx, r, r.Kind, f)
 		if r.Kind == opDelete && errors.Is(err, backend.ErrNotFound) {
-			err = nil
+			err = nil // waitGone looks whether that is so
 		}
 		if err == nil {
 			w.opts.Fault(r.Kind + ".provider.called")

@@ -53,8 +53,10 @@ func (r *Reconciler) close() {
 	r.wg.Wait()
 }
 
-// Watch says that a client looks at the fleet; call the returned function when it no longer does.
-func (r *Reconciler) Watch() (done func()) {
+// Watch says that a client looks at the fleet, whose accounts are looked at with its environment meanwhile; call the
+// returned function when it no longer does.
+func (r *Reconciler) Watch(ctx context.Context) (done func()) {
+	leave := r.w.accounts.watch(backend.CallerFrom(ctx))
 	count := func(n int) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -62,7 +64,10 @@ func (r *Reconciler) Watch() (done func()) {
 	}
 	count(1)
 	r.Wake()
-	return sync.OnceFunc(func() { count(-1) })
+	return sync.OnceFunc(func() {
+		count(-1)
+		leave()
+	})
 }
 
 func (r *Reconciler) watched() bool {
@@ -129,6 +134,8 @@ func (r *Reconciler) Fresh(ctx context.Context) {
 		switch {
 		case l.info.Private:
 			most = r.w.limits.Call
+		case !r.w.accounts.tried(ctx, name): // whose machines may never have been seen
+			most = r.w.limits.Call
 		case lost[name]:
 			most = glance
 		}
@@ -181,9 +188,9 @@ type loop struct {
 // run is the loop.
 func (l *loop) run(ctx context.Context) {
 	w := l.w
-	reconcile := func() error { l.reconcile(w.background(ctx)); return nil }
+	reconcile := func() error { l.reconcile(ctx); return nil }
 	_ = w.guard("reconciling "+l.name, reconcile) // it is in the log
-	w.upgradeAgents(ctx, l.name)
+	w.upgradeAgents(w.background(ctx), l.name)
 	var lastProbe time.Time
 	t := time.NewTimer(reconcileEvery)
 	defer t.Stop()
@@ -203,12 +210,13 @@ func (l *loop) run(ctx context.Context) {
 		case <-tick:
 		}
 		_ = w.guard("reconciling "+l.name, reconcile)
+		bctx := w.background(ctx)
 		suspects := w.takeSuspects(l.name)
-		w.each(suspects, func(id string) { w.observe(ctx, id, nil, false) })
+		w.each(suspects, func(id string) { _ = w.observe(bctx, id, nil, false) }) // it is shown
 		w.lookLater(suspects)
 		if now := time.Now(); looking && now.Sub(lastProbe) > probeEvery {
 			lastProbe = now
-			w.probeAll(w.background(ctx), l.name)
+			w.probeAll(bctx, l.name)
 		}
 	}
 }
@@ -229,7 +237,8 @@ func (l *loop) begin() (end func(), busy <-chan struct{}) {
 	}, nil
 }
 
-// reconcile asks for the list of the backend's machines, with as much time as a call may take.
+// reconcile asks for the lists of the machines of all accounts, one after another, each with as much time as a call may
+// take. Somebody's own environment sees one account alone.
 func (l *loop) reconcile(ctx context.Context) {
 	if !l.info.Capabilities.List {
 		return
@@ -238,7 +247,13 @@ func (l *loop) reconcile(ctx context.Context) {
 		end, busy := l.begin()
 		if end != nil {
 			defer end()
-			l.ask(ctx, l.w.limits.Call)
+			if c := backend.CallerFrom(ctx); len(c.Env) > 0 {
+				l.ask(ctx, l.w.limits.Call, view{caller: c})
+				return
+			}
+			for _, v := range l.w.accounts.views(l.name) {
+				l.ask(backend.WithCaller(ctx, v.caller), l.w.limits.Call, v)
+			}
 			return
 		}
 		select {
@@ -285,24 +300,37 @@ func (l *loop) fresh(ctx context.Context, most time.Duration) <-chan struct{} {
 		defer cancel()
 		defer stop()
 		defer end()
-		l.ask(cctx, most)
+		l.ask(l.w.inPlaceOf(cctx, l.name, ""), most, view{})
 	})
 	return look
 }
 
-// ask lists the backend's machines within a time. It is for whoever has the place.
-func (l *loop) ask(ctx context.Context, most time.Duration) {
+// ask lists the machines that the environment of ctx sees, within a time. It is for whoever has the place.
+func (l *loop) ask(ctx context.Context, most time.Duration, v view) {
 	cctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
-	l.w.whoamiOf(cctx, l.name, l.b)
 	began := l.w.now()
-	ms, err := guarded(l.w, "listing the machines of "+l.name, func() ([]backend.Machine, error) { return l.b.List(cctx) })
+	account, err := l.w.accounts.of(cctx, l.name)
+	signed := err == nil
+	var ms []backend.Machine
+	if signed {
+		l.w.whoamiOf(cctx, l.name, l.b)
+		began = l.w.now()
+		ms, err = guarded(l.w, "listing the machines of "+l.name, func() ([]backend.Machine, error) { return l.b.List(cctx) })
+	} else {
+		account = v.account
+	}
+	if signed && v.known && account != v.account {
+		l.w.accounts.moved(l.name, v)
+	}
 	switch {
 	case ctx.Err() != nil || err != nil && most == glance: // who asked did not wait long enough to know
+	case err != nil && (!signed && !v.known || l.w.accounts.lacks(ctx, l.name, account, err)):
+		l.w.log.Debug("signing in to a backend", "backend", l.name, "error", err) // of which account, nobody knows
 	case err != nil:
-		l.w.log.Warn("listing a backend's machines", "backend", l.name, "error", err)
-		l.w.listFailed(l.name, err)
+		l.w.log.Warn("listing a backend's machines", "backend", l.name, "account", account, "error", err)
+		l.w.listFailed(l.name, account, err)
 	default:
-		l.w.listed(l.name, l.info.Private, ms, began)
+		l.w.listed(l.name, account, l.info.Private, ms, began)
 	}
 }

@@ -47,7 +47,7 @@ func TestAProviderThatHangsStopsItsOwnLoopOnly(t *testing.T) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	defer w.Reconciler.Watch()()
+	defer w.Reconciler.Watch(t.Context())()
 	wg.Go(func() { w.Reconciler.Run(ctx) })
 	<-hangs
 	for _, state := range []api.State{api.StateStopped, api.StateRunning, api.StateStopped} {

@@ -35,6 +35,9 @@ func (sn Snapshots) List(ctx context.Context, name string) ([]api.Snapshot, erro
 	if err != nil {
 		return nil, err
 	}
+	if err := w.accounts.check(ctx, &rec, ""); err != nil {
+		return nil, err
+	}
 	list, err := within(ctx, w, "backend "+rec.Backend, func(ctx context.Context) ([]api.Snapshot, error) {
 		return s.Snapshots(ctx, ref(&rec))
 	})
@@ -105,6 +108,9 @@ func (sn Snapshots) Delete(ctx context.Context, name, snapshot string) error {
 		return err
 	}
 	s, err := w.snapshotter(&rec)
+	if err == nil {
+		err = w.accounts.check(ctx, &rec, "")
+	}
 	if err != nil {
 		return err
 	}

@@ -14,12 +14,18 @@ import (
 
 // store merges what the provider said into the record, durably.
 func (w *Workspace) store(ctx context.Context, r *operation.Run, m *backend.Machine) error {
+	_, rec, err := w.target(r)
+	if err != nil {
+		return err
+	}
+	account, _ := w.accounts.of(ctx, rec.Backend) // it has just been asked, and will be known the next time
 	return w.persist(ctx, r.InstanceID, func(e *entry) *store.Change {
 		if e == nil {
 			return &store.Change{} // gone meanwhile
 		}
 		rec := e.rec
-		if !w.merge(&rec, m) { // a machine that is waited for says the same again and again
+		rec.Account = orElse(rec.Account, account)
+		if !w.merge(&rec, m) && rec.Account == e.rec.Account { // a machine that is waited for says the same again and again
 			e.rec.ObservedAt = rec.ObservedAt
 			return &store.Change{}
 		}
@@ -85,6 +91,7 @@ func (w *Workspace) poll(ctx context.Context, r *operation.Run,
 	var last error
 	for {
 		m, err := w.pollers.next(ctx, rec.Backend, b, ref(&rec), rec.Adopted, wait)
+		err = w.accounts.missing(ctx, &rec, err)
 		wait = min(max(wait*8/5, 2*time.Millisecond), 2*time.Second)
 		if ctx.Err() != nil {
 			if last != nil && errors.Is(context.Cause(ctx), &api.Error{Code: api.CodeFailed}) {

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -42,7 +41,7 @@ type Options struct {
 	dies     func(v any) bool // set by tests: operation.Guard.Dies
 	Limits   Limits
 	Defaults Defaults
-	Env      map[string]string // environment of background work until a client has called
+	Env      map[string]string // its selectors are those of background work until a client has called
 	// Policy says what principals may do; nil: everything.
 	Policy Policy
 	// Person is the one principal of a personal workspace; zero: whoever asks.
@@ -109,6 +108,7 @@ type Workspace struct {
 	learning sync.Mutex // held while what the person is called is noted
 	adopting sync.Mutex // held from the look whether a machine is in the fleet until it is
 	pollers  *pollers
+	accounts *accounts
 
 	// What the workspace does beside keeping the fleet, by subject.
 	Reconciler *Reconciler
@@ -118,12 +118,11 @@ type Workspace struct {
 	Images     Images
 	Doctor     Doctor
 
-	mu       sync.Mutex           // see commit.go
-	entries  map[string]*entry    // by instance id
-	arriving map[string]*arrival  // instances on their way into the store, by name in lower case
-	whoami   map[string]string    // by backend
+	mu       sync.Mutex          // see commit.go
+	entries  map[string]*entry   // by instance id
+	arriving map[string]*arrival // instances on their way into the store, by name in lower case
+	whoami   map[accountKey]string
 	aliases  map[string]bool      // see people.go; guarded by mu, written while learning is held too
-	env      map[string]string    // of the last call: background work runs with it
 	gone     map[string]time.Time // when records were removed, by BACKEND/ID and BACKEND/TOKEN of the machine
 	suspects map[string]bool      // instances to look at, because their line has changed
 	down     map[string]int       // instances whose line is down, and how often they were looked at since
@@ -138,7 +137,6 @@ type entry struct {
 	run    *operation.Run // the operation under way, if any
 	lastOp *api.Operation // the last one, if it failed
 	agent  *api.AgentStatus
-	env    map[string]string // of the caller who last reached it
 }
 
 // seen are copies of what is in memory of an instance.
@@ -168,12 +166,13 @@ func Open(ctx context.Context, o Options) (*Workspace, error) {
 	if o.Fault == nil {
 		o.Fault = func(string) {}
 	}
-	w := &Workspace{opts: o, env: o.Env, log: o.Log, now: o.Now, limits: o.Limits.withDefaults(), hub: newHub(),
+	w := &Workspace{opts: o, log: o.Log, now: o.Now, limits: o.Limits.withDefaults(), hub: newHub(),
 		writer: store.NewWriter(o.Store), guards: &operation.Guard{Log: o.Log, Dies: o.dies},
-		entries: map[string]*entry{}, arriving: map[string]*arrival{}, whoami: map[string]string{},
+		entries: map[string]*entry{}, arriving: map[string]*arrival{}, whoami: map[accountKey]string{},
 		suspects: map[string]bool{}, down: map[string]int{}, gone: map[string]time.Time{}}
 	w.operations = operation.New(operation.Options{Host: host{w}, Guard: w.guards, Log: w.log, Now: w.now, Fault: o.Fault,
 		Plans: w.plans()})
+	w.accounts = newAccounts(w)
 	w.pollers = newPollers(w.operations.Context(), w.limits.Call, w.guards)
 	w.Reconciler = newReconciler(w)
 	w.Catalogue, w.Setups, w.Snapshots, w.Images, w.Doctor = Catalogue{w}, Setups{w}, Snapshots{w}, Images{w}, Doctor{w}
@@ -182,6 +181,9 @@ func Open(ctx context.Context, o Options) (*Workspace, error) {
 		return nil, err
 	}
 	if w.id, err = setting(ctx, o.Store, "workspace_id"); err != nil {
+		return nil, err
+	}
+	if err := w.accounts.load(ctx); err != nil {
 		return nil, err
 	}
 	recs, err := store.Load(ctx, o.Store)
@@ -223,63 +225,13 @@ func (w *Workspace) Close() {
 	w.operations.Close()
 	w.pollers.wg.Wait() // nobody waits any longer
 	w.Reconciler.close()
+	w.accounts.close()
 	w.writer.Close()
 	w.hub.close()
 }
 
 // IDs returns the random ids of the workspace and of this home.
 func (w *Workspace) IDs() (workspace, home string) { return w.id, w.homeID }
-
-// Remember keeps a caller's environment (its ssh-agent, its credentials) for background work: reconnecting, asking for
-// the states of machines. With an instance's id it is used for that instance; without, for instances that were not
-// reached yet. A variable that a later caller lacks is kept: a script without an ssh-agent does not take it away.
-func (w *Workspace) Remember(env map[string]string, id string) {
-	if len(env) == 0 {
-		return
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if id == "" {
-		w.env = overlay(w.env, env)
-	} else if e := w.entries[id]; e != nil {
-		e.env = overlay(e.env, env)
-	}
-}
-
-func overlay(under, over map[string]string) map[string]string {
-	out := maps.Clone(under)
-	if out == nil {
-		out = map[string]string{}
-	}
-	maps.Copy(out, over)
-	return out
-}
-
-// background returns ctx for background work: no user is there to answer a question.
-func (w *Workspace) background(ctx context.Context) context.Context {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return backend.WithCaller(ctx, &backend.Caller{Principal: backend.System, Env: w.env})
-}
-
-// inPlaceOf returns ctx for work on an instance, with the environment that it was last reached with. With ask, a
-// user's own environment is used where there is one, and the user may be asked.
-func (w *Workspace) inPlaceOf(ctx context.Context, id string, ask bool) context.Context {
-	c := *backend.CallerFrom(ctx)
-	if ask && len(c.Env) > 0 && c.Principal.Kind != backend.PrincipalSystem {
-		return ctx
-	}
-	if !ask {
-		c.Ask = nil
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	c.Env = w.env
-	if e := w.entries[id]; e != nil && e.env != nil {
-		c.Env = e.env
-	}
-	return backend.WithCaller(ctx, &c)
-}
 
 // Len counts the instances.
 func (w *Workspace) Len() int {
