@@ -80,7 +80,7 @@ func (a *accounts) asked(ctx context.Context, name string, most time.Duration) (
 	a.mu.Lock()
 	was, known := a.signIns[key]
 	a.mu.Unlock()
-	if known && was.err == nil && time.Since(was.at) < most {
+	if known && was.err == nil && a.w.now().Sub(was.at) < most {
 		return was.account, nil
 	}
 	account, err := within(ctx, a.w, "backend "+name, b.Account)
@@ -89,8 +89,8 @@ func (a *accounts) asked(ctx context.Context, name string, most time.Duration) (
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	maps.DeleteFunc(a.signIns, func(_ signIn, s signedIn) bool { return time.Since(s.at) > accountFresh })
-	a.signIns[key] = signedIn{account, err, time.Now()}
+	maps.DeleteFunc(a.signIns, func(_ signIn, s signedIn) bool { return a.w.now().Sub(s.at) > accountFresh })
+	a.signIns[key] = signedIn{account, err, a.w.now()}
 	if call, ok := a.arrived[key.env]; ok && err == nil {
 		a.remember(accountKey{name, account}, call.lastCall)
 	}
@@ -104,7 +104,7 @@ func (a *accounts) tried(ctx context.Context, name string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s, known := a.signIns[signIn{name, backend.Fingerprint(c.Env)}]
-	return !ok || len(c.Env) == 0 || known && time.Since(s.at) < accountFresh
+	return !ok || len(c.Env) == 0 || known && a.w.now().Sub(s.at) < accountFresh
 }
 
 // check refuses an operation of a kind on an instance, or to ask ("") for what its provider keeps of it, unless ctx's
@@ -197,7 +197,7 @@ func (a *accounts) called(c *backend.Caller) {
 	print, call := backend.Fingerprint(c.Env), lastCall{backend.Selectors(c.Env), backend.Withheld(c.Env)}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	maps.DeleteFunc(a.arrived, func(_ [sha256.Size]byte, c arrivedCall) bool { return time.Since(c.at) > accountFresh })
+	maps.DeleteFunc(a.arrived, func(_ [sha256.Size]byte, c arrivedCall) bool { return a.w.now().Sub(c.at) > accountFresh })
 	for name, b := range a.w.opts.Backends {
 		s, known := a.signIns[signIn{name, print}]
 		if _, ok := b.(backend.Accounter); !ok {
@@ -205,7 +205,7 @@ func (a *accounts) called(c *backend.Caller) {
 		} else if known && s.err == nil {
 			a.remember(accountKey{name, s.account}, call)
 		} else {
-			a.arrived[print] = arrivedCall{call, time.Now()}
+			a.arrived[print] = arrivedCall{call, a.w.now()}
 		}
 	}
 }
@@ -271,7 +271,7 @@ func (a *accounts) views(name string) (out []view) {
 	for c := range a.watching {
 		s, known := a.signIns[signIn{name, backend.Fingerprint(c.Env)}]
 		switch {
-		case known && s.err != nil && time.Since(s.at) < accountFresh, seen[s.account] && known, !has:
+		case known && s.err != nil && a.w.now().Sub(s.at) < accountFresh, seen[s.account] && known, !has:
 			continue
 		case known && s.err == nil:
 			seen[s.account] = true
