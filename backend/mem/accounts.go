@@ -13,6 +13,7 @@ import (
 type Account struct {
 	ID  string
 	Key string // the AWS_SECRET_ACCESS_KEY that it wants; empty: none
+	Me  string // who one is there; empty: as Backend.Me
 }
 
 // Account implements backend.Accounter; it is "" where there are no accounts.
@@ -33,12 +34,24 @@ func (b *Backend) signIn(ctx context.Context) (string, error) {
 		return "", nil
 	}
 	c := backend.CallerFrom(ctx)
+	b.moves.Lock()
 	a, ok := b.Accounts[c.Getenv("AWS_PROFILE")]
+	b.moves.Unlock()
 	if !ok || a.Key != "" && c.Getenv("AWS_SECRET_ACCESS_KEY") != a.Key {
 		return "", api.Errorf(api.CodeAuth, "the profile %q signs in to no account", c.Getenv("AWS_PROFILE")).
 			WithHint("set AWS_PROFILE and AWS_SECRET_ACCESS_KEY")
 	}
 	return a.ID, nil
+}
+
+// meFor is who the caller of ctx is.
+func (b *Backend) meFor(ctx context.Context) string {
+	b.moves.Lock()
+	defer b.moves.Unlock()
+	if a := b.Accounts[backend.CallerFrom(ctx).Getenv("AWS_PROFILE")]; a.Me != "" {
+		return a.Me
+	}
+	return b.me()
 }
 
 // sees reports whether the caller of ctx has the account of a machine.
@@ -77,4 +90,11 @@ func (b *Backend) AccountOf(id string) (string, bool) {
 		return "", false
 	}
 	return m.account, true
+}
+
+// Move makes a profile sign in to another account.
+func (b *Backend) Move(profile string, a Account) {
+	b.moves.Lock()
+	defer b.moves.Unlock()
+	b.Accounts[profile] = a
 }

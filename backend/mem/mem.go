@@ -52,6 +52,8 @@ type Backend struct {
 	images   []api.Image // that were built
 	left     []backend.Leftover
 	foreign  []string // see Violations
+
+	moves sync.Mutex // guards Accounts
 }
 
 type machine struct {
@@ -186,7 +188,7 @@ func (b *Backend) pass(m *machine, through, to api.State) {
 
 // Whoami implements backend.Backend.
 func (b *Backend) Whoami(ctx context.Context) (string, error) {
-	return b.me(), b.do(ctx, "Whoami", func() error { return nil })
+	return b.meFor(ctx), b.do(ctx, "Whoami", func() error { return nil })
 }
 
 // Sizes implements backend.Backend.
@@ -229,7 +231,7 @@ func (b *Backend) Create(ctx context.Context, s backend.Spec) (out backend.Machi
 		b.calls["made"]++
 		account, _ := b.signIn(ctx)
 		m := &machine{account: account, m: backend.Machine{ID: fmt.Sprintf("m-%d", b.n), Name: s.Name, Token: s.Token, Size: s.Size,
-			Image: s.Image, Owner: b.me(), AssignedTo: s.AssignTo, SSHEnabled: s.SSH, Tags: s.Tags,
+			Image: s.Image, Owner: b.meFor(ctx), AssignedTo: s.AssignTo, SSHEnabled: s.SSH, Tags: s.Tags,
 			Capabilities: b.Info().Capabilities, CreatedAt: b.now(), Line: b.Line, Data: s.Plan}}
 		b.machines[m.m.ID] = m
 		b.pass(m, api.StateCreating, api.StateRunning)

@@ -73,10 +73,10 @@ func (b *lockedBuffer) Write(p []byte) (int, error) {
 	return b.Buffer.Write(p)
 }
 
-func newWorld(t *testing.T, keys bool) *world {
+func newWorld(t *testing.T, lines *testLines, keys bool) *world {
 	b := mem.New()
 	b.Line = backend.Line{Socket: "/somewhere"}
-	w := &world{env: &env{t: t, path: filepath.Join(t.TempDir(), "x.db"), mem: b, lines: propertyLines(t)},
+	w := &world{env: &env{t: t, path: filepath.Join(t.TempDir(), "x.db"), mem: b, lines: lines},
 		shells: []*shell{newShell("a", "111"), newShell("b", "222")}, log: &lockedBuffer{}, clock: time.Now(),
 		daemon: map[string]string{"AWS_PROFILE": "nobody", "AWS_SECRET_ACCESS_KEY": secret, "PATH": "/sbin"}}
 	b.Accounts = map[string]mem.Account{}
@@ -221,6 +221,7 @@ func (w *world) isThere(when string, in *api.Instance) {
 // ever sees the other's machines as gone, changes them, or fails by the other's environment; what reaches the provider
 // or a line is one's own environment, or what may be kept of it, and no secret is kept.
 func TestTwoShellsKeepToThemselves(t *testing.T) {
+	lines := newLines(t)
 	kinds := []string{"create", "create", "ls", "ls", "show", "refresh", "exec", "start", "stop", "restart", "delete"}
 	type awaited struct {
 		deed
@@ -231,7 +232,7 @@ func TestTwoShellsKeepToThemselves(t *testing.T) {
 			Draw(rt, "name")}, rapid.IntRange(0, 3).Draw(rt, "wait") > 0}
 	})
 	rapid.Check(t, func(rt *rapid.T) {
-		w := newWorld(t, rapid.Bool().Draw(rt, "the provider wants the secrets"))
+		w := newWorld(t, lines, rapid.Bool().Draw(rt, "the provider wants the secrets"))
 		w.mem.Delay = time.Duration(rapid.IntRange(0, 3).Draw(rt, "delay in ms")) * time.Millisecond
 		phases := rapid.SliceOfN(rapid.SliceOfN(rapid.SliceOfN(one, 0, 6), 2, 2), 1, 3).Draw(rt, "phases")
 		watches := rapid.Bool().Draw(rt, "the first watches")
