@@ -201,7 +201,7 @@ func (w *world) do(s *shell, d deed) (op api.Operation) {
 
 // looks checks the whole fleet as it is shown.
 func (w *world) looks(when string) {
-	for _, in := range w.opened.Instances(api.ListOptions{}) {
+	for _, in := range w.opened.Instances(context.Background(), api.ListOptions{}) {
 		w.isThere(when, &in)
 	}
 }
@@ -294,7 +294,7 @@ func TestTwoShellsKeepToThemselves(t *testing.T) {
 			w.opened.Reconciler.Reconcile(s.ctx(w.opened))
 		}
 		w.looks("at last")
-		for _, in := range w.opened.Instances(api.ListOptions{}) {
+		for _, in := range w.opened.Instances(context.Background(), api.ListOptions{}) {
 			s := w.shells[in.Name[0]-'a']
 			op, err := w.opened.Action(s.ctx(w.opened), in.ID, "delete", api.ActionRequest{})
 			if err != nil {

@@ -27,7 +27,7 @@ func (w *world) made(s *shell, name string) api.Instance {
 	require.NoError(w.t, err)
 	op = ended(w.t, w.opened, op)
 	require.Equal(w.t, api.OpSucceeded, op.State, op.Error)
-	in, err := w.opened.Instance(name)
+	in, err := w.opened.Instance(context.Background(), name)
 	require.NoError(w.t, err)
 	return in
 }
@@ -83,7 +83,7 @@ func TestAnothersInstanceIsNotChanged(t *testing.T) {
 	now["Account"] = calls["Account"]
 	require.Equal(t, calls, now)
 	require.Empty(t, w.mem.Violations())
-	same, err := w.opened.Instance("a-1")
+	same, err := w.opened.Instance(context.Background(), "a-1")
 	require.NoError(t, err)
 	require.Equal(t, in.State, same.State)
 
@@ -107,7 +107,7 @@ func TestAnInstanceOfAnUnknownAccount(t *testing.T) {
 		require.NoError(t, w.opened.keep(t.Context(), in.ID, func(rec *store.Instance) { rec.Account = "" }))
 	}
 	w.opened.Reconciler.Reconcile(b.ctx(w.opened))
-	in, err := w.opened.Instance("a-1")
+	in, err := w.opened.Instance(context.Background(), "a-1")
 	require.NoError(t, err)
 	require.Equal(t, api.StateUnknown, in.State)
 	require.Contains(t, in.StateReason, "not in 222")
@@ -120,7 +120,7 @@ func TestAnInstanceOfAnUnknownAccount(t *testing.T) {
 	require.NoError(t, err)
 	w.opened.Reconciler.Reconcile(a.ctx(w.opened))
 	for _, name := range []string{"a-1", "a-2"} {
-		in, err = w.opened.Instance(name)
+		in, err = w.opened.Instance(context.Background(), name)
 		require.NoError(t, err)
 		require.Equal(t, "111", in.Account)
 		require.Equal(t, api.StateRunning, in.State)
@@ -145,7 +145,7 @@ func TestWhoOneIsInEachAccount(t *testing.T) {
 		Tags: map[string]string{backend.TagWorkspace: w.opened.id}})
 	require.NoError(t, err)
 	w.opened.Reconciler.Reconcile(t.Context())
-	in, err := w.opened.Instance("b-9")
+	in, err := w.opened.Instance(context.Background(), "b-9")
 	require.NoError(t, err)
 	require.Equal(t, "222", in.Account)
 	for _, c := range w.opened.Doctor.Check(b.ctx(w.opened)) {
@@ -165,7 +165,7 @@ func TestAProfileThatMoves(t *testing.T) {
 	op, err := w.opened.Create(a.ctx(w.opened), api.CreateRequest{Name: "a-1"})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
-		in, err = w.opened.Instance("a-1")
+		in, err = w.opened.Instance(context.Background(), "a-1")
 		return err == nil && in.ProviderID != ""
 	}, time.Minute, time.Millisecond)
 	moved := make(chan struct{})
@@ -182,7 +182,7 @@ func TestAProfileThatMoves(t *testing.T) {
 	op = ended(t, w.opened, op)
 	require.Equal(t, api.OpFailed, op.State)
 	require.Equal(t, api.CodeForbidden, op.Error.Code)
-	_, err = w.opened.Instance("a-1")
+	_, err = w.opened.Instance(context.Background(), "a-1")
 	require.NoError(t, err, "it is not forgotten")
 	account, ok := w.mem.AccountOf(in.ProviderID)
 	require.True(t, ok)
@@ -280,13 +280,13 @@ func TestAWatchersOwnEnvironmentLooks(t *testing.T) {
 	leave := w.opened.Reconciler.Watch(a.ctx(w.opened))
 	w.mem.Put(api.StateStopped)
 	w.opened.Reconciler.Reconcile(t.Context())
-	in, err := w.opened.Instance("a-1")
+	in, err := w.opened.Instance(context.Background(), "a-1")
 	require.NoError(t, err)
 	require.Equal(t, api.StateStopped, in.State)
 	leave()
 	w.mem.Put(api.StateRunning)
 	w.opened.Reconciler.Reconcile(t.Context())
-	in, err = w.opened.Instance("a-1")
+	in, err = w.opened.Instance(context.Background(), "a-1")
 	require.NoError(t, err)
 	require.Equal(t, api.StateStopped, in.State)
 }
