@@ -92,6 +92,7 @@ func (a *app) printInstance(in *api.Instance) error {
 	if in.Adopted {
 		add("adopted", "yes: berth rm only forgets it")
 	}
+	add("account", in.Account)
 	add("id", in.ID)
 	add("provider id", in.ProviderID)
 	add("size", fmt.Sprintf("%s (%d vCPUs, %s memory, %s disk)", orDash(in.Size), in.VCPUs, money.Bytes(in.MemoryBytes),

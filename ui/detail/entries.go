@@ -94,6 +94,7 @@ func (d *Detail) build() []entry {
 	field("profiles", strings.Join(in.Profiles, ", "))
 	field("network", in.Subnet)
 	field("region", in.Region)
+	field("account", in.Account)
 	head(0, headReach)
 	field("address", in.Address)
 	field("port", positive(in.Port))

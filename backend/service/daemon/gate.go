@@ -27,5 +27,6 @@ func (s *Server) gate(r *http.Request, route *api.Route) (*http.Request, error) 
 			return nil, err
 		}
 	}
+	s.ws.Called(ctx)
 	return r.WithContext(ctx), nil
 }

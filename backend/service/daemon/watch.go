@@ -14,12 +14,7 @@ const snapshotBatch = 250
 
 // watch streams the fleet and its changes.
 func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
-	ctx, err := s.caller(r)
-	if err != nil {
-		api.WriteError(w, err)
-		return
-	}
-	defer s.ws.Reconciler.Watch(ctx)()
+	defer s.ws.Reconciler.Watch(r.Context())()
 	sub, all := s.ws.Subscribe()
 	defer sub.Close()
 	all = s.ws.Seen(r.Context(), all)

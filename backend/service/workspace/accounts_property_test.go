@@ -351,7 +351,7 @@ func (w *world) nothingSecret(rt *rapid.T) {
 	}
 	evs, err := w.opened.Events(context.Background(), api.EventOptions{})
 	require.NoError(rt, err)
-	said, err := json.Marshal(evs)
+	said, err := json.Marshal([]any{evs, w.opened.Instances(context.Background(), api.ListOptions{}), w.opened.Operations()})
 	require.NoError(rt, err)
 	w.log.mu.Lock()
 	defer w.log.mu.Unlock()

@@ -249,6 +249,24 @@ func TestParkedStart(t *testing.T) {
 	}
 }
 
+// TestWhoIsThereIsToldAtOnce: an operation that was not resumed does not wait where the provider signs nobody in any longer.
+func TestWhoIsThereIsToldAtOnce(t *testing.T) {
+	w := newWorld(t, newLines(t), true)
+	a, _ := w.start()
+	w.made(a, "a-1")
+	w.mem.Hook = func(_ context.Context, method string) error {
+		if method == "Stop" {
+			return api.Errorf(api.CodeAuth, "the session has expired")
+		}
+		return nil
+	}
+	op, err := w.opened.Action(a.ctx(w.opened), "a-1", "stop", api.ActionRequest{})
+	require.NoError(t, err)
+	op = ended(t, w.opened, op)
+	require.Equal(t, api.OpFailed, op.State)
+	require.Equal(t, api.CodeAuth, op.Error.Code)
+}
+
 // TestTheNextDaemonKnowsHowAnAccountWasCalled, and nothing secret of it.
 func TestTheNextDaemonKnowsHowAnAccountWasCalled(t *testing.T) {
 	w := newWorld(t, newLines(t), false)
