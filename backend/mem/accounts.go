@@ -74,14 +74,14 @@ func (b *Backend) note(ctx context.Context, method string, ref backend.Ref) {
 }
 
 // Violations are the calls so far that would have changed a machine of another account.
-func (b *Backend) Violations() []string {
+func Violations(b *Backend) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.foreign)
 }
 
 // AccountOf is the account of a machine, and whether there is one.
-func (b *Backend) AccountOf(id string) (string, bool) {
+func AccountOf(b *Backend, id string) (string, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.advance()
@@ -93,7 +93,7 @@ func (b *Backend) AccountOf(id string) (string, bool) {
 }
 
 // Move makes a profile sign in to another account.
-func (b *Backend) Move(profile string, a Account) {
+func Move(b *Backend, profile string, a Account) {
 	b.moves.Lock()
 	defer b.moves.Unlock()
 	b.Accounts[profile] = a

@@ -176,7 +176,7 @@ func (b *Backend) RemoveLeftover(ctx context.Context, id string) error {
 }
 
 // AddLeftover leaves something behind, as a crash does. Its id is a token.
-func (b *Backend) AddLeftover(l backend.Leftover) {
+func AddLeftover(b *Backend, l backend.Leftover) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.left = append(b.left, l)

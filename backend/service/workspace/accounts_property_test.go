@@ -308,7 +308,7 @@ func TestTwoShellsKeepToThemselves(t *testing.T) {
 			rt.Fatalf("%d machines are left", n)
 		}
 		w.mu.Lock()
-		wrong := append(w.wrong, w.mem.Violations()...)
+		wrong := append(w.wrong, mem.Violations(w.mem)...)
 		w.mu.Unlock()
 		if len(wrong) > 0 {
 			rt.Fatalf("%d things that must not be, such as: %s", len(wrong), wrong[0])
@@ -351,7 +351,8 @@ func (w *world) nothingSecret(rt *rapid.T) {
 	}
 	evs, err := w.opened.Events(context.Background(), api.EventOptions{})
 	require.NoError(rt, err)
-	said, err := json.Marshal([]any{evs, w.opened.Instances(context.Background(), api.ListOptions{}), w.opened.Operations()})
+	all := w.opened.Instances(context.Background(), api.ListOptions{})
+	said, err := json.Marshal([]any{evs, all, w.opened.Operations()})
 	require.NoError(rt, err)
 	w.log.mu.Lock()
 	defer w.log.mu.Unlock()

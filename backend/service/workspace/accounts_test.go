@@ -82,7 +82,7 @@ func TestAnothersInstanceIsNotChanged(t *testing.T) {
 	now := w.mem.Calls()
 	now["Account"] = calls["Account"]
 	require.Equal(t, calls, now)
-	require.Empty(t, w.mem.Violations())
+	require.Empty(t, mem.Violations(w.mem))
 	same, err := w.opened.Instance(context.Background(), "a-1")
 	require.NoError(t, err)
 	require.Equal(t, in.State, same.State)
@@ -97,8 +97,8 @@ func TestAnothersInstanceIsNotChanged(t *testing.T) {
 	require.Equal(t, api.CodeAuth, api.AsError(err).Code)
 }
 
-// TestAnInstanceOfAnUnknownAccount, which an older build made, gets its account from the first list or look that has it.
-// A list without it says that nothing is known.
+// TestAnInstanceOfAnUnknownAccount, which an older build made, gets its account from the first list or look that has
+// it. A list without it says that nothing is known.
 func TestAnInstanceOfAnUnknownAccount(t *testing.T) {
 	w := newWorld(t, newLines(t), false)
 	a, b := w.start()
@@ -171,7 +171,7 @@ func TestAProfileThatMoves(t *testing.T) {
 	moved := make(chan struct{})
 	w.mem.After = func(_ context.Context, method string) error {
 		if method == "Delete" {
-			w.mem.Move("a", mem.Account{ID: "222"})
+			mem.Move(w.mem, "a", mem.Account{ID: "222"})
 			close(moved)
 		}
 		return nil
@@ -184,7 +184,7 @@ func TestAProfileThatMoves(t *testing.T) {
 	require.Equal(t, api.CodeForbidden, op.Error.Code)
 	_, err = w.opened.Instance(context.Background(), "a-1")
 	require.NoError(t, err, "it is not forgotten")
-	account, ok := w.mem.AccountOf(in.ProviderID)
+	account, ok := mem.AccountOf(w.mem, in.ProviderID)
 	require.True(t, ok)
 	require.Equal(t, "111", account)
 }
@@ -232,10 +232,10 @@ func TestParkedStart(t *testing.T) {
 				del, err := w.opened.Action(a.ctx(w.opened), "a-1", "delete", api.ActionRequest{})
 				require.NoError(t, err)
 				require.Equal(t, api.OpSucceeded, ended(t, w.opened, del).State)
-				_, ok := w.mem.AccountOf(in.ProviderID)
+				_, ok := mem.AccountOf(w.mem, in.ProviderID)
 				require.False(t, ok)
 			case "the account":
-				w.mem.Move("a", mem.Account{ID: "222", Key: a.env["AWS_SECRET_ACCESS_KEY"]})
+				mem.Move(w.mem, "a", mem.Account{ID: "222", Key: a.env["AWS_SECRET_ACCESS_KEY"]})
 				w.pass(2 * accountFresh)
 				a.ctx(w.opened)
 				require.Eventually(t, func() bool {
@@ -244,12 +244,12 @@ func TestParkedStart(t *testing.T) {
 					return w.opened.operations.Parked() == 1 && !now.State.Done()
 				}, time.Minute, time.Millisecond)
 			}
-			require.Empty(t, w.mem.Violations())
+			require.Empty(t, mem.Violations(w.mem))
 		})
 	}
 }
 
-// TestWhoIsThereIsToldAtOnce: an operation that was not resumed does not wait where the provider signs nobody in any longer.
+// TestWhoIsThereIsToldAtOnce: an operation that was not resumed fails at once where the provider signs nobody in any more.
 func TestWhoIsThereIsToldAtOnce(t *testing.T) {
 	w := newWorld(t, newLines(t), true)
 	a, _ := w.start()

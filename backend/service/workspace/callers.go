@@ -10,8 +10,8 @@ import (
 	"berth/backend/service/store"
 )
 
-// Called takes note of a call: what nobody asks for is done, from now on, with its selectors, and operations that waited
-// for what it has go on.
+// Called takes note of a call: what nobody asks for is done, from now on, with its selectors, and operations that
+// waited for what it has go on.
 func (w *Workspace) Called(ctx context.Context) {
 	c := backend.CallerFrom(ctx)
 	w.accounts.called(c)
@@ -23,8 +23,8 @@ func (w *Workspace) background(ctx context.Context) context.Context {
 	return backend.WithCaller(ctx, &backend.Caller{Principal: backend.System})
 }
 
-// inPlaceOf returns ctx for work at a backend under an account: a call's own environment, or, for what nobody asked for,
-// the selectors of the last call under the account.
+// inPlaceOf returns ctx for work at a backend under an account: a call's own environment, or, for what nobody asked
+// for, the selectors of the last call under the account.
 func (w *Workspace) inPlaceOf(ctx context.Context, name, account string) context.Context {
 	c := *backend.CallerFrom(ctx)
 	if len(c.Env) > 0 {

@@ -35,7 +35,8 @@ func (w *Workspace) renewLater(id string) {
 		if now.run != nil || !w.renews(&now.rec) {
 			return api.Operation{}, nil
 		}
-		return w.begin(w.inPlaceOf(ctx, now.rec.Backend, now.rec.Account), now.rec, store.Operation{Operation: api.Operation{ID: newID("op-"), Kind: opHostKey}})
+		ctx := w.inPlaceOf(ctx, now.rec.Backend, now.rec.Account)
+		return w.begin(ctx, now.rec, store.Operation{Operation: api.Operation{ID: newID("op-"), Kind: opHostKey}})
 	})
 	if err != nil && ctx.Err() == nil && !errors.Is(err, backend.ErrNotFound) {
 		w.log.Error("beginning the renewal of a host key", "instance", id, "error", err)

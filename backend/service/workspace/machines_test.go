@@ -496,7 +496,7 @@ func TestLeftoversAreOfferedToTheirHomeOnly(t *testing.T) {
 	_, home := w.IDs()
 	for _, l := range []backend.Leftover{{ID: rec.Token, Home: home}, {ID: "op-gone", Home: home, What: "a disk"},
 		{ID: "op-theirs", Home: "another", What: "a disk"}} {
-		e.mem.AddLeftover(l)
+		mem.AddLeftover(e.mem, l)
 	}
 	var found []api.Check
 	for _, c := range w.Doctor.Check(e.ctx()) {

@@ -228,7 +228,8 @@ func (w *Workspace) listFailed(name, account string, cause error) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			for _, e := range es {
-				if e.run == nil && e.rec.Account == account && e.rec.State != api.StateUnknown && e.rec.State != api.StateCreateFailed {
+				if e.run == nil && e.rec.Account == account &&
+					e.rec.State != api.StateUnknown && e.rec.State != api.StateCreateFailed {
 					rec := e.rec
 					w.setState(&rec, api.StateUnknown, cause.Error())
 					c.Instances = append(c.Instances, rec)

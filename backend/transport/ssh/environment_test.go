@@ -25,8 +25,8 @@ func byAgent(w *world, alias string, k *sshdtest.Key, port int, s *sshdtest.Serv
 	return strings.Replace(x, "IdentityFile "+k.File, "IdentityFile /nonexistent", 1)
 }
 
-// TestNobodyFailsByAnothersAgent has calls with and without an ssh-agent reach one slow host at the same moment, straight
-// and through a jump host: each gets in, or does not, by what it has itself.
+// TestNobodyFailsByAnothersAgent has calls with and without an ssh-agent reach one slow host at the same moment,
+// straight and through a jump host: each gets in, or does not, by what it has itself.
 func TestNobodyFailsByAnothersAgent(t *testing.T) {
 	t.Parallel()
 	k := sshdtest.NewKey(t, "ed25519", "")
@@ -73,8 +73,8 @@ func TestNobodyFailsByAnothersAgent(t *testing.T) {
 	}
 }
 
-// TestALostLineComesBackAsItWasMade: a call without an agent that uses a connection which is there changes nothing in how
-// it is made again, and nothing secret is kept for it.
+// TestALostLineComesBackAsItWasMade: a call without an agent that uses a connection which is there changes nothing in
+// how it is made again, and nothing secret is kept for it.
 func TestALostLineComesBackAsItWasMade(t *testing.T) {
 	t.Parallel()
 	k := sshdtest.NewKey(t, "ed25519", "")

@@ -18,8 +18,8 @@ func (m *Manager) acquire(ctx context.Context, t backend.SSHTarget) (*Conn, erro
 	return m.shared(ctx, tgt)
 }
 
-// shared returns the one connection to a target, making it if there is none; the caller must unref it. One that is there
-// is everybody's; one that is being made is for those alone who would make it in the same way.
+// shared returns the one connection to a target, making it if there is none; the caller must unref it. One that is
+// there is everybody's; one that is being made is for those alone who would make it in the same way.
 func (m *Manager) shared(ctx context.Context, t *target) (*Conn, error) {
 	k := try{t.id, backend.Fingerprint(backend.CallerFrom(ctx).Env), someoneThere(ctx)}
 	for {
