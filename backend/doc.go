@@ -6,7 +6,7 @@
 //
 // Words: a Machine is the provider's view of an instance; a Ref is how the workspace names it to the
 // backend; a Line is how its agent is reached; a Caller is who asked, with what environment, and
-// whether somebody is there to answer a question.
+// whether somebody is there to answer a question; Selectors are what may be kept of such an environment.
 //
 // Read backend.go for the contract, caller.go for questions, errors.go for errors. Concrete backends are packages below
 // this one, beside each other (local, ssh, libvirt): a new cloud is one more, passes backendtest, registers itself by

@@ -230,10 +230,15 @@ func (a *accounts) environment(name, account string) map[string]string {
 	return backend.Selectors(a.w.opts.Env)
 }
 
-// lacks reports whether an error may be one for want of a secret that is not kept: then it says nothing of the account.
+// lacks reports whether an error says nothing of an account, but only that it was asked for by one who can't sign in, or
+// not without a secret that is not kept.
 func (a *accounts) lacks(ctx context.Context, name, account string, err error) bool {
-	if backend.CallerFrom(ctx).Principal.Kind != backend.PrincipalSystem || api.AsError(err).Code != api.CodeAuth {
+	_, has := a.w.opts.Backends[name].(backend.Accounter)
+	switch {
+	case !has || err == nil || api.AsError(err).Code != api.CodeAuth:
 		return false
+	case backend.CallerFrom(ctx).Principal.Kind != backend.PrincipalSystem:
+		return true
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -88,6 +88,9 @@ func (a *accounts) save() {
 	doc, _ := json.Marshal(calls) // texts only: it can't fail
 	if err := a.w.commit(&store.Change{Settings: map[string]string{callsKey: string(doc)}}, nil); err != nil {
 		a.w.log.Warn("writing how accounts are called", "error", err)
+		a.mu.Lock()
+		a.saver.dirty = true
+		a.mu.Unlock()
 	}
 }
 

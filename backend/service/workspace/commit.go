@@ -64,7 +64,7 @@ func (w *Workspace) show(c *store.Change, then func()) {
 		}
 		r.Stored(*op)
 		if e := w.entries[op.InstanceID]; op.State.Done() && e != nil && e.run == r {
-			e.run = nil
+			e.run, e.freed = nil, w.now()
 			if op.State == api.OpFailed && !w.operations.Background(op.Kind) {
 				e.lastOp = ptr(r.Snapshot())
 			}

@@ -147,11 +147,11 @@ func (h host) Over(r *operation.Run, ended bool) {
 	w := h.w
 	w.mu.Lock()
 	if e := w.entries[r.InstanceID]; e != nil && e.run == r {
-		e.run = nil
+		e.run, e.freed = nil, w.now()
 	}
 	w.mu.Unlock()
 	if ended && r.Kind != opHostKey && r.Snapshot().State != api.OpCancelled {
-		w.renewLater(r.InstanceID)
+		w.renewLater(r.InstanceID, r.Caller().Env)
 	}
 }
 
@@ -215,7 +215,7 @@ func (w *Workspace) Resume(ctx context.Context) error {
 	w.mu.Unlock()
 	w.operations.Resume(ctx, ops, backend.Selectors(w.opts.Env))
 	for _, id := range ids {
-		w.renewLater(id)
+		w.renewLater(id, nil)
 	}
 	return nil
 }

@@ -20,8 +20,8 @@ import (
 const settle = 2 * time.Second
 
 // renewLater begins the renewal of an instance's host key, if it is still the one that Berth handed in and nothing is
-// under way.
-func (w *Workspace) renewLater(id string) {
+// under way. It is renewed with an environment; nil: with the selectors of the last call.
+func (w *Workspace) renewLater(id string, env map[string]string) {
 	w.mu.Lock()
 	e := w.entries[id]
 	due := e != nil && e.run == nil && w.renews(&e.rec)
@@ -29,7 +29,7 @@ func (w *Workspace) renewLater(id string) {
 	if !due { // of most instances nothing is to be renewed: they need not be claimed for it
 		return
 	}
-	ctx := w.background(w.operations.Context())
+	ctx := backend.WithCaller(w.operations.Context(), &backend.Caller{Principal: backend.System, Env: env})
 	_, err := w.claimed(id, func(e *entry) (api.Operation, error) {
 		now := w.look(e)
 		if now.run != nil || !w.renews(&now.rec) {

@@ -105,8 +105,11 @@ func (w *Workspace) observe(ctx context.Context, id string, own *operation.Run, 
 	if err == nil {
 		m, err = guarded(w, "looking at "+rec.Name, func() (backend.Machine, error) { return b.Get(cctx, ref(&rec)) })
 	}
-	if ctx.Err() != nil || err != nil && w.accounts.lacks(ctx, rec.Backend, rec.Account, err) {
+	switch {
+	case ctx.Err() != nil:
 		return nil
+	case w.accounts.lacks(ctx, rec.Backend, rec.Account, err):
+		return err
 	}
 	uerr := w.update(id, func(e *entry) *store.Change {
 		c := &store.Change{}

@@ -13,6 +13,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/mem"
 	"berth/backend/service/store"
 )
 

@@ -110,8 +110,9 @@ func (l *list) of(rec *store.Instance) *backend.Machine {
 
 // mergeListed adds to c what a list says of one instance. w.mu must be held.
 func (w *Workspace) mergeListed(c *store.Change, l *list, e *entry) {
-	// What an operation is changing, it observes itself; what came after the list is not in it.
-	if e.run != nil || e.rec.Adopted || e.rec.CreatedAt.After(l.began) || e.rec.State == api.StateCreateFailed {
+	// What an operation is changing, it observes itself; what came after the list, or was changed meanwhile, is not in it.
+	if e.run != nil || e.freed.After(l.began) || e.rec.Adopted || e.rec.CreatedAt.After(l.began) ||
+		e.rec.State == api.StateCreateFailed {
 		return
 	}
 	rec := e.rec

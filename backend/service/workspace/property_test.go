@@ -225,3 +225,36 @@ func TestOneMachineListedTwiceIsOne(t *testing.T) {
 	}
 	require.Len(t, w.Instances(context.Background(), api.ListOptions{}), 1)
 }
+
+// TestAListFromBeforeAMachineWasMade is merged when the machine has been made: it does not say that it is gone.
+func TestAListFromBeforeAMachineWasMade(t *testing.T) {
+	e := newEnv(t)
+	w, _ := e.open()
+	asked, listed, made := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	e.mem.Hook = func(_ context.Context, m string) error {
+		if m == "Create" {
+			close(asked)
+			<-listed
+		}
+		return nil
+	}
+	e.mem.After = func(_ context.Context, m string) error {
+		if m == "List" {
+			close(listed)
+			<-made
+		}
+		return nil
+	}
+	op, err := w.Create(e.ctx(), api.CreateRequest{Name: "vision"})
+	require.NoError(t, err)
+	<-asked
+	var wg sync.WaitGroup
+	wg.Go(func() { w.Reconciler.Reconcile(context.Background()) })
+	op = ended(t, w, op)
+	require.Equal(t, api.OpSucceeded, op.State, op.Error)
+	close(made)
+	wg.Wait()
+	in, err := w.Instance(context.Background(), "vision")
+	require.NoError(t, err)
+	require.Equal(t, api.StateRunning, in.State, in.StateReason)
+}

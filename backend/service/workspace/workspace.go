@@ -135,6 +135,7 @@ type entry struct {
 	// What follows is guarded by Workspace.mu.
 	rec    store.Instance
 	run    *operation.Run // the operation under way, if any
+	freed  time.Time      // when the one before it ended
 	lastOp *api.Operation // the last one, if it failed
 	agent  *api.AgentStatus
 }
