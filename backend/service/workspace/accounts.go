@@ -230,8 +230,8 @@ func (a *accounts) environment(name, account string) map[string]string {
 	return backend.Selectors(a.w.opts.Env)
 }
 
-// lacks reports whether an error says nothing of an account, but only that it was asked for by one who can't sign in, or
-// not without a secret that is not kept.
+// lacks reports whether an error says nothing of an account, but only that it was asked for by one who can't sign in,
+// or not without a secret that is not kept.
 func (a *accounts) lacks(ctx context.Context, name, account string, err error) bool {
 	_, has := a.w.opts.Backends[name].(backend.Accounter)
 	switch {

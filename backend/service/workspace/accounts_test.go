@@ -249,7 +249,7 @@ func TestParkedStart(t *testing.T) {
 	}
 }
 
-// TestWhoIsThereIsToldAtOnce: an operation that was not resumed fails at once where the provider signs nobody in any more.
+// TestWhoIsThereIsToldAtOnce: an operation that was not resumed fails where the provider signs nobody in any more.
 func TestWhoIsThereIsToldAtOnce(t *testing.T) {
 	w := newWorld(t, newLines(t), true)
 	a, _ := w.start()
