@@ -13,7 +13,8 @@
 // be reached is "unknown", never stale. A panic ends the operation, or the look at a machine, that it is in (guard.go).
 //
 // A call asks the provider with its own environment, and what nobody asked for with the selectors of the last call
-// under an instance's account (accounts.go, callers.go): what another account does not see is not gone, nor is it changed.
+// under an instance's account (accounts.go, callers.go): what another account does not see is not gone, and it is not
+// changed by it.
 //
 // Clients see changes through Subscribe (hub.go), which coalesces, so that a slow client costs no memory and no client
 // waits for another.
