@@ -10,7 +10,7 @@ import (
 // Accounter is a backend whose provider has accounts: what one has made, another does not see.
 type Accounter interface {
 	// Account returns the account (subscription, project) that the caller's environment signs in to, as the provider
-	// names it; it is never empty. It changes nothing. ErrAuth says that nobody is signed in.
+	// names it; empty: it has none. It changes nothing, and is asked often. ErrAuth says that nobody is signed in.
 	Account(ctx context.Context) (string, error)
 }
 

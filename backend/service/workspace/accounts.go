@@ -15,7 +15,8 @@ import (
 	"berth/backend/service/store"
 )
 
-// accountFresh is how long it is believed to which account an environment signs in: its files may say another since.
+// accountFresh is how long it is believed to which account an environment signs in: its files may say another since. What
+// decides where something is made, changed or missed is asked anew.
 const accountFresh = time.Minute
 
 // accounts know to which account of each backend an environment signs in, and with which selectors each account was
@@ -64,25 +65,25 @@ func newAccounts(w *Workspace) *accounts {
 		watching: map[*backend.Caller]bool{}}
 }
 
-// of returns the account that ctx's environment signs in to.
+// of returns the account that ctx's environment signs in to, or did a moment ago.
 func (a *accounts) of(ctx context.Context, name string) (string, error) {
-	return a.asked(ctx, name, accountFresh)
+	key := signIn{name, backend.Fingerprint(backend.CallerFrom(ctx).Env)}
+	a.mu.Lock()
+	was, known := a.signIns[key]
+	a.mu.Unlock()
+	if known && was.err == nil && a.w.now().Sub(was.at) < accountFresh {
+		return was.account, nil
+	}
+	return a.ask(ctx, name)
 }
 
-// asked is of, with an answer that is not older than most.
-func (a *accounts) asked(ctx context.Context, name string, most time.Duration) (string, error) {
+// ask returns the account that ctx's environment signs in to now.
+func (a *accounts) ask(ctx context.Context, name string) (string, error) {
 	b, ok := a.w.opts.Backends[name].(backend.Accounter)
 	if !ok {
 		return "", nil
 	}
-	c := backend.CallerFrom(ctx)
-	key := signIn{name, backend.Fingerprint(c.Env)}
-	a.mu.Lock()
-	was, known := a.signIns[key]
-	a.mu.Unlock()
-	if known && was.err == nil && a.w.now().Sub(was.at) < most {
-		return was.account, nil
-	}
+	key := signIn{name, backend.Fingerprint(backend.CallerFrom(ctx).Env)}
 	account, err := within(ctx, a.w, "backend "+name, b.Account)
 	if ctx.Err() != nil {
 		return "", ctx.Err()
@@ -110,10 +111,11 @@ func (a *accounts) tried(ctx context.Context, name string) bool {
 // check refuses an operation of a kind on an instance, or to ask ("") for what its provider keeps of it, unless ctx's
 // environment signs in to the account that it was made in. It changes nothing.
 func (a *accounts) check(ctx context.Context, rec *store.Instance, kind string) error {
-	if err := a.same(ctx, rec); err != nil {
-		return err
+	account, err := a.ask(ctx, rec.Backend)
+	if err == nil {
+		err = a.same(ctx, rec)
 	}
-	if account, err := a.of(ctx, rec.Backend); err == nil && rec.Account == "" && account != "" && rec.ProviderID != "" {
+	if err == nil && rec.Account == "" && account != "" && rec.ProviderID != "" {
 		// An older build made it. In this account it is, if it is found there. One that is found nowhere can be forgotten:
 		// where it is there after all, it is found by a list and taken in again.
 		_, err := within(ctx, a.w, "looking at "+rec.Name, func(ctx context.Context) (backend.Machine, error) {
@@ -127,7 +129,7 @@ func (a *accounts) check(ctx context.Context, rec *store.Instance, kind string) 
 		}
 		return err
 	}
-	return nil
+	return err
 }
 
 // same refuses what would be done in another account than the instance's.
@@ -179,7 +181,7 @@ func (a *accounts) missing(ctx context.Context, rec *store.Instance, err error) 
 	if !errors.Is(err, backend.ErrNotFound) {
 		return err
 	}
-	account, aerr := a.asked(ctx, rec.Backend, 0)
+	account, aerr := a.ask(ctx, rec.Backend)
 	switch {
 	case aerr != nil:
 		return aerr

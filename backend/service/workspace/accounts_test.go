@@ -155,6 +155,26 @@ func TestWhoOneIsInEachAccount(t *testing.T) {
 	}
 }
 
+// TestAProfileThatHasMoved signs in to another account from one call to the next: what was there is not gone, and what is
+// made is made there.
+func TestAProfileThatHasMoved(t *testing.T) {
+	w := newWorld(t, newLines(t), false)
+	a, _ := w.start()
+	w.made(a, "a-1")
+	mem.Move(w.mem, "a", mem.Account{ID: "222"})
+	w.opened.Reconciler.Reconcile(a.ctx(w.opened))
+	w.opened.Reconciler.Reconcile(t.Context())
+	_, err := w.opened.Reconciler.Refresh(a.ctx(w.opened), "a-1")
+	require.NoError(t, err)
+	in, err := w.opened.Instance(context.Background(), "a-1")
+	require.NoError(t, err)
+	require.Equal(t, api.StateRunning, in.State, in.StateReason)
+	_, err = w.opened.Action(a.ctx(w.opened), "a-1", "delete", api.ActionRequest{})
+	require.Equal(t, api.CodeForbidden, api.AsError(err).Code)
+	require.Equal(t, "222", w.made(a, "a-2").Account)
+	require.Empty(t, mem.Violations(w.mem))
+}
+
 // TestAProfileThatMoves signs in to another account in the middle of a deletion: that the machine is not there proves
 // nothing.
 func TestAProfileThatMoves(t *testing.T) {

@@ -46,7 +46,7 @@ func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operat
 	if err := honoured(&q, &caps); err != nil {
 		return api.Operation{}, err
 	}
-	account, err := w.accounts.of(ctx, q.Backend)
+	account, err := w.accounts.ask(ctx, q.Backend)
 	if err != nil {
 		return api.Operation{}, err
 	}

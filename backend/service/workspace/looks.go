@@ -104,9 +104,10 @@ func (w *Workspace) observe(ctx context.Context, id string, own *operation.Run, 
 	var m backend.Machine
 	if err == nil {
 		m, err = guarded(w, "looking at "+rec.Name, func() (backend.Machine, error) { return b.Get(cctx, ref(&rec)) })
+		err = w.accounts.missing(cctx, &rec, err)
 	}
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil || errors.As(err, new(foreignError)):
 		return nil
 	case w.accounts.lacks(ctx, rec.Backend, rec.Account, err):
 		return err

@@ -102,7 +102,8 @@ func (w *Workspace) consoleTail(r *operation.Run) string {
 	if err != nil || !rec.Capabilities.Console || rec.Adopted {
 		return ""
 	}
-	ctx, cancel := context.WithTimeout(w.operations.Context(), min(w.limits.Call, 10*time.Second))
+	ctx := backend.WithCaller(w.operations.Context(), r.Caller())
+	ctx, cancel := context.WithTimeout(ctx, min(w.limits.Call, 10*time.Second))
 	defer cancel()
 	text, err := b.Console(ctx, ref(&rec))
 	if err != nil {

@@ -310,7 +310,7 @@ func (l *loop) ask(ctx context.Context, most time.Duration, v view) {
 	cctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	began := l.w.now()
-	account, err := l.w.accounts.of(cctx, l.name)
+	account, err := l.w.accounts.ask(cctx, l.name)
 	signed := err == nil
 	var ms []backend.Machine
 	if signed {
