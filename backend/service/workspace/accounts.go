@@ -15,8 +15,8 @@ import (
 	"berth/backend/service/store"
 )
 
-// accountFresh is how long it is believed to which account an environment signs in: its files may say another since. What
-// decides where something is made, changed or missed is asked anew.
+// accountFresh is how long it is believed to which account an environment signs in: its files may say another since.
+// What decides where something is made, changed or missed is asked anew.
 const accountFresh = time.Minute
 
 // accounts know to which account of each backend an environment signs in, and with which selectors each account was
