@@ -168,9 +168,9 @@ func TestAProfileThatHasMoved(t *testing.T) {
 	w.opened.Reconciler.Reconcile(t.Context())
 	_, err := w.opened.Reconciler.Refresh(a.ctx(w.opened), "a-1")
 	require.NoError(t, err)
-	in, err := w.opened.Instance(context.Background(), "a-1")
-	require.NoError(t, err)
-	require.Equal(t, api.StateRunning, in.State, in.StateReason)
+	for _, in := range w.opened.Instances(context.Background(), api.ListOptions{}) {
+		require.Equal(t, api.StateRunning, in.State, "%s: %s", in.Name, in.StateReason)
+	}
 	_, err = w.opened.Action(a.ctx(w.opened), "a-1", "delete", api.ActionRequest{})
 	require.Equal(t, api.CodeForbidden, api.AsError(err).Code)
 	require.Empty(t, mem.Violations(w.mem))
