@@ -113,6 +113,31 @@ func TestTheBackgroundReachesALineAsItWasMade(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// TestACallThatFailsLeavesTheLineToOthers: the line to a host that was away comes back by itself, as it was made, though
+// somebody without an agent called meanwhile.
+func TestACallThatFailsLeavesTheLineToOthers(t *testing.T) {
+	t.Parallel()
+	k := sshdtest.NewKey(t, "ed25519", "")
+	s := sshdtest.Start(t, sshdtest.Options{Authorized: []*sshdtest.Key{k}})
+	w := newWorld(t).trust(s)
+	w.hosts(byAgent(w, "box", k, s.Port, s))
+	c := w.conn(w.ctx(nil, "SSH_AUTH_SOCK="+sshAgent(t, "", k)), "box")
+	s.Kill()
+	<-c.Done()
+	is := func(f func(l *line) bool) func() bool {
+		return func() bool {
+			w.m.mu.Lock()
+			defer w.m.mu.Unlock()
+			return f(w.m.lines["i-box"])
+		}
+	}
+	eventually(t, "it is tried again", is(func(l *line) bool { return l.retry != nil }))
+	_, err := w.m.Conn(w.ctx(nil), "i-box", backend.SSHTarget{Host: "box"})
+	require.Error(t, err)
+	s.Restart()
+	eventually(t, "the line is back", is(func(l *line) bool { return l.conn != nil && l.conn != c }))
+}
+
 // TestAProxyCommandHasTheCallersVariablesOnly: what this process has in its own environment is nobody's who calls.
 func TestAProxyCommandHasTheCallersVariablesOnly(t *testing.T) {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "the daemon's")

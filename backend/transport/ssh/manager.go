@@ -151,6 +151,7 @@ func (m *Manager) Conn(ctx context.Context, key string, t backend.SSHTarget) (*C
 		l.conn = nil
 	}
 	l.target = t
+	retried := l.retry != nil
 	m.stopRetry(l)
 	if who := backend.CallerFrom(ctx); who.Principal.Kind == backend.PrincipalSystem && l.env != nil {
 		ctx = backend.WithCaller(ctx, &backend.Caller{Principal: who.Principal, Env: l.env}) // this is known to get in
@@ -158,7 +159,11 @@ func (m *Manager) Conn(ctx context.Context, key string, t backend.SSHTarget) (*C
 	m.mu.Unlock()
 	m.setState(l, State{Phase: Connecting})
 	c, err := m.acquire(ctx, t)
-	return m.settle(l, t, c, err)
+	c, err = m.settle(l, t, c, err)
+	if err != nil && retried {
+		m.reconnect(l) // who made it may get in where this call does not
+	}
+	return c, err
 }
 
 // settle gives a line its connection, or takes note why there is none.
