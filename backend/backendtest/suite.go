@@ -144,6 +144,16 @@ func (s Suite) TestInfo(t *testing.T) {
 	who, err := b.Whoami(t.Context())
 	require.NoError(t, err)
 	require.NotEmpty(t, who)
+	if a, ok := b.(backend.Accounter); ok {
+		account, err := a.Account(t.Context())
+		require.NoError(t, err)
+		again, err := a.Account(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, account, again)
+		if account != "" {
+			require.NotEmpty(t, info.AccountVariable, "how is another one chosen?")
+		}
+	}
 }
 
 // TestCatalogue checks sizes and images.
