@@ -113,8 +113,8 @@ func TestTheBackgroundReachesALineAsItWasMade(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// TestACallThatFailsLeavesTheLineToOthers: the line to a host that was away comes back by itself, as it was made, though
-// somebody without an agent called meanwhile.
+// TestACallThatFailsLeavesTheLineToOthers: the line to a host that was away comes back by itself, as it was made,
+// though somebody without an agent called meanwhile.
 func TestACallThatFailsLeavesTheLineToOthers(t *testing.T) {
 	t.Parallel()
 	k := sshdtest.NewKey(t, "ed25519", "")
