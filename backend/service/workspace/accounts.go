@@ -244,7 +244,8 @@ func (a *accounts) lacks(ctx context.Context, name, account string, err error) b
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return len(a.calls[accountKey{name, account}].Withheld) > 0
+	last, known := a.calls[accountKey{name, account}]
+	return len(last.Withheld) > 0 || !known && account != ""
 }
 
 // watch takes note of a call that looks at the fleet until done is called: meanwhile it is looked with its environment.
@@ -303,7 +304,7 @@ func (a *accounts) moved(name string, v view) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	key := accountKey{name, v.account}
-	if c, ok := a.calls[key]; ok && maps.Equal(c.Selectors, v.caller.Env) {
+	if maps.Equal(a.calls[key].Selectors, v.caller.Env) {
 		delete(a.calls, key)
 	}
 }

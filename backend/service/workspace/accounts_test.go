@@ -328,4 +328,13 @@ func TestAWatchersOwnEnvironmentLooks(t *testing.T) {
 	in, err = w.opened.Instance(context.Background(), "a-1")
 	require.NoError(t, err)
 	require.Equal(t, api.StateStopped, in.State)
+	// Nor by a daemon that does not know how the account was called.
+	w.opened.accounts.mu.Lock()
+	clear(w.opened.accounts.calls)
+	w.opened.accounts.mu.Unlock()
+	w.opened.Reconciler.Reconcile(t.Context())
+	require.Error(t, w.opened.observe(w.opened.background(t.Context()), in.ID, nil, false))
+	in, err = w.opened.Instance(context.Background(), "a-1")
+	require.NoError(t, err)
+	require.Equal(t, api.StateStopped, in.State, in.StateReason)
 }
