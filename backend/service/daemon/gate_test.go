@@ -43,6 +43,7 @@ type door struct {
 	t       *testing.T
 	s       *Server
 	url     string
+	who     atomic.Value // the backend.Principal of new connections
 	refused atomic.Value // api.Action
 	asked   atomic.Value // *api.Instance of the last question to the policy: what it was about
 }
@@ -67,7 +68,10 @@ func openDoor(t *testing.T) *door {
 	require.NoError(t, err)
 	d.s.fleet = telemetry.New(telemetry.Options{Workspace: d.s.ws, Log: d.s.cfg.Log})
 	srv := httptest.NewUnstartedServer(api.Mux(d.s.Routes(), d.s.gate))
-	srv.Config.ConnContext = d.s.withPrincipal
+	d.who.Store(d.s.person)
+	srv.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+		return context.WithValue(ctx, principalKey{}, d.who.Load())
+	}
 	srv.Start()
 	d.url = srv.URL
 	t.Cleanup(func() {
@@ -188,7 +192,7 @@ func TestGateAsksForWhatIsAssigned(t *testing.T) {
 	require.Empty(t, in.Denied)
 	routes := d.s.Routes()
 	stranger := backend.Principal{ID: "local:4711", Name: "mallory", Kind: backend.PrincipalLocal}
-	d.s.person = stranger // of the connections from now on; the workspace stays hers
+	d.who.Store(stranger)
 	for i := range routes {
 		r := &routes[i]
 		if !r.OnInstance() || !slices.Contains(r.Needs, api.ActionAccess) {
