@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"net/http"
 
 	"berth/backend/api"
@@ -16,6 +17,10 @@ func (s *Server) gate(r *http.Request, route *api.Route) (*http.Request, error) 
 	var in *api.Instance
 	if route.OnInstance() {
 		rec, err := s.ws.Record(r.PathValue("name"))
+		if errors.Is(err, &api.Error{Code: api.CodeNotFound}) { // it may have come since somebody looked
+			s.ws.Reconciler.Fresh(ctx)
+			rec, err = s.ws.Record(r.PathValue("name"))
+		}
 		if err != nil {
 			return nil, err
 		}
