@@ -68,6 +68,10 @@ func proxy(value string) (string, bool) {
 			return "", false
 		}
 	}
+	// Of a password with / ? or #, what reads as the host is the user, or a part of the password.
+	if i := strings.LastIndex(value, "@"); i >= 0 && !strings.HasPrefix(value[i+1:], u.Host) {
+		return "", false
+	}
 	if !hostOnly.MatchString(u.Host) || !slices.Contains(proxySchemes, u.Scheme) {
 		return "", false
 	}

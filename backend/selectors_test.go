@@ -68,6 +68,16 @@ func TestNoSecretIsASelector(t *testing.T) {
 	})
 }
 
+// TestProxyWithAnOddPassword: a password that is not escaped ends the host before it begins; nothing of it is kept.
+func TestProxyWithAnOddPassword(t *testing.T) {
+	for _, value := range []string{"http://ada:1234/x@proxy:3128", "http://ada:12#x@proxy", "ada:12?x@proxy:3128",
+		"http://ada?:x@proxy", "http://ada:p@1234#x@proxy:3128", "socks5://ada/x:y@proxy"} {
+		env := map[string]string{"HTTPS_PROXY": value}
+		require.Empty(t, Selectors(env), value)
+		require.Equal(t, []string{"HTTPS_PROXY"}, Withheld(env), "it is said what an operation would need")
+	}
+}
+
 // FuzzProxy: no user info of any value survives.
 func FuzzProxy(f *testing.F) {
 	for _, s := range []string{"http://u:p@h:1", "u:p@h", "http://u@p@h", "http:u:p@h", "//u:p@h", "http://h/@", "[::1]:80"} {
