@@ -102,8 +102,8 @@ func (w *Workspace) mergeList(l list, es []*entry, take bool) {
 
 // of is the machine of a record.
 func (l *list) of(rec *store.Instance) *backend.Machine {
-	if m := l.byID[rec.ProviderID]; m != nil {
-		return m
+	if rec.ProviderID != "" { // a machine that was made like it has its tags, and is another
+		return l.byID[rec.ProviderID]
 	}
 	return l.byToken[rec.Token]
 }
