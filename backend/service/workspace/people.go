@@ -17,7 +17,8 @@ import (
 const aliasSetting = "aliases"
 
 // loadAliases reads the person's names. A store of a build that kept none holds them in its records: what stood there
-// as an owner could be opened, so the person is taken for all of them.
+// as an owner could be opened, so the person is taken for all of them. It could not where the instance was assigned,
+// but to the person: who that is, only their backend says, unless it is private.
 func (w *Workspace) loadAliases(ctx context.Context, recs []store.Instance) error {
 	w.aliases = map[string]bool{}
 	text, err := w.opts.Store.Setting(ctx, aliasSetting)
@@ -34,9 +35,17 @@ func (w *Workspace) loadAliases(ctx context.Context, recs []store.Instance) erro
 		}
 		return nil
 	}
+	assigned := map[string]bool{}
 	for i := range recs {
-		if r := &recs[i]; r.Owner != "" && r.Owner != api.OwnerUnknown {
-			w.aliases[alias(r.Backend, r.Owner)] = true
+		b := w.opts.Backends[recs[i].Backend]
+		if who := recs[i].AssignedTo; who != "" && (b == nil || !b.Info().Private) {
+			assigned[alias(recs[i].Backend, who)] = true
+		}
+	}
+	for i := range recs {
+		r := &recs[i]
+		if name := alias(r.Backend, r.Owner); r.Owner != "" && r.Owner != api.OwnerUnknown && !assigned[name] {
+			w.aliases[name] = true
 		}
 	}
 	return w.opts.Store.Apply(ctx, w.aliasChange())

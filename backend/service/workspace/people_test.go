@@ -1,0 +1,38 @@
+package workspace
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"berth/backend"
+	"berth/backend/api"
+	"berth/backend/service/store"
+)
+
+// TestAssignmentsOfOlderRecords: what was another's alone before the upgrade, whose owner they are as well, stays so,
+// and what is assigned to the person is theirs once their backend says who they are.
+func TestAssignmentsOfOlderRecords(t *testing.T) {
+	e := newEnv(t)
+	st, err := store.Open(t.Context(), e.path)
+	require.NoError(t, err)
+	c := &store.Change{}
+	for _, r := range []struct{ name, owner, assigned string }{{"bobs", "bob", "bob"}, {"of-bob", "bob", ""},
+		{"hers", "me", "me"}, {"carols", "carol", ""}} {
+		c.Instances = append(c.Instances, store.Instance{Instance: api.Instance{ID: "i-" + r.name, Name: r.name,
+			Backend: "mem", Owner: r.owner, AssignedTo: r.assigned, State: api.StateRunning}})
+	}
+	require.NoError(t, st.Apply(t.Context(), c))
+	require.NoError(t, st.Close())
+	e.opts = func(o *Options) { o.Person = backend.Principal{ID: "local:1"} }
+	w, _ := e.open()
+	may := func(name string) bool {
+		in := mustRecord(t, w, name).Instance
+		return w.May(e.ctx(), api.ActionAccess, &in) == nil
+	}
+	require.False(t, may("bobs"), "it was bob's alone before the upgrade")
+	require.True(t, may("carols"), "it could be opened before the upgrade")
+	w.Reconciler.Reconcile(e.ctx())
+	require.True(t, may("hers"))
+	require.False(t, may("bobs"))
+}
