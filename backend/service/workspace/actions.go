@@ -133,11 +133,12 @@ func (w *Workspace) whoamiOf(ctx context.Context, name string, b backend.Backend
 		return ""
 	}
 	me = backend.NormalIdentity(me)
+	if err := w.learn(name, me); err != nil {
+		w.log.Error("keeping who a backend acts for", "backend", name, "error", err)
+		return me // it is asked and kept again
+	}
 	w.mu.Lock()
 	w.whoami[key] = me
 	w.mu.Unlock()
-	if err := w.learn(name, me); err != nil {
-		w.log.Error("keeping who a backend acts for", "backend", name, "error", err)
-	}
 	return me
 }

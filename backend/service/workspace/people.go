@@ -59,25 +59,23 @@ func (w *Workspace) aliasChange() *store.Change {
 	return &store.Change{Settings: map[string]string{aliasSetting: string(b)}}
 }
 
-// learn notes what the person is called at a backend. w.mu must not be held.
+// learn notes what the person is called at a backend. Where that can't be stored it counts until the daemon ends, and
+// is to be learned again. w.mu must not be held.
 func (w *Workspace) learn(backendName, who string) error {
 	w.learning.Lock() // of two writes the later has all names
 	defer w.learning.Unlock()
 	w.mu.Lock()
-	known := who == "" || w.aliases[alias(backendName, who)]
+	known := who == "" || w.aliases[alias(backendName, who)] && !w.unkept
 	var c *store.Change
 	if !known {
-		w.aliases[alias(backendName, who)] = true
+		w.aliases[alias(backendName, who)], w.unkept = true, true
 		c = w.aliasChange()
 	}
 	w.mu.Unlock()
 	if known {
 		return nil
 	}
-	if err := w.commit(c, nil); err != nil {
-		w.mu.Lock()
-		delete(w.aliases, alias(backendName, who)) // it is learned again
-		w.mu.Unlock()
+	if err := w.commit(c, func() { w.unkept = false }); err != nil {
 		return fmt.Errorf("keeping who you are at %s: %w", backendName, err)
 	}
 	return nil

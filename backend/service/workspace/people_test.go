@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -35,4 +36,25 @@ func TestAssignmentsOfOlderRecords(t *testing.T) {
 	w.Reconciler.Reconcile(e.ctx())
 	require.True(t, may("hers"))
 	require.False(t, may("bobs"))
+}
+
+// TestNameThatCouldNotBeKept: the store fails in the moment in which it is learned what the person is called. What they
+// make with that name is theirs, and the name is kept as soon as the store can be written.
+func TestNameThatCouldNotBeKept(t *testing.T) {
+	e := newEnv(t)
+	e.mem.Me = "arn:ada"
+	var full atomic.Bool
+	w, _ := e.openFull(func(c *store.Change) bool { return full.Load() && c.Settings[aliasSetting] != "" })
+	w.opts.Person = backend.Principal{ID: "local:1"}
+	full.Store(true)
+	e.create(w, "vision")
+	in := mustRecord(t, w, "vision").Instance
+	require.Equal(t, "arn:ada", in.Owner)
+	require.NoError(t, w.May(e.ctx(), api.ActionAccess, &in))
+	full.Store(false)
+	w.Reconciler.Reconcile(e.ctx())
+	kept, err := w.opts.Store.Setting(t.Context(), aliasSetting)
+	require.NoError(t, err)
+	require.Equal(t, `["mem/arn:ada"]`, kept)
+	require.NoError(t, w.May(e.ctx(), api.ActionAccess, &in))
 }

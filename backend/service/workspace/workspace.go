@@ -123,6 +123,7 @@ type Workspace struct {
 	arriving map[string]*arrival // instances on their way into the store, by name in lower case
 	whoami   map[accountKey]string
 	aliases  map[string]bool      // see people.go; guarded by mu, written while learning is held too
+	unkept   bool                 // a name in aliases could not be stored; guarded as they are
 	gone     map[string]time.Time // when records were removed, by BACKEND/ID and BACKEND/TOKEN of the machine
 	suspects map[string]bool      // instances to look at, because their line has changed
 	down     map[string]int       // instances whose line is down, and how often they were looked at since
