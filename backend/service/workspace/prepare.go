@@ -96,13 +96,17 @@ func (w *Workspace) note(r *operation.Run, step string, change func(*api.Step)) 
 	}
 }
 
-// consoleTail is the last output of the console of r's machine, for an error, or "".
+// consoleTail is the last output of the console of r's machine, for an error, or "": who asked for r may not be who may
+// read it.
 func (w *Workspace) consoleTail(r *operation.Run) string {
 	b, rec, err := w.target(r)
 	if err != nil || !rec.Capabilities.Console || rec.Adopted {
 		return ""
 	}
 	ctx := backend.WithCaller(w.operations.Context(), r.Caller())
+	if w.May(ctx, api.ActionAccess, &rec.Instance) != nil {
+		return ""
+	}
 	ctx, cancel := context.WithTimeout(ctx, min(w.limits.Call, 10*time.Second))
 	defer cancel()
 	text, err := b.Console(ctx, ref(&rec))
