@@ -11,8 +11,8 @@ import (
 
 // Adopt takes in a machine that exists.
 func (w *Workspace) Adopt(ctx context.Context, q api.AdoptRequest) (api.Operation, error) {
-	if op, ok := w.repeated(ctx, q.RequestID); ok {
-		return op, nil
+	if op, done, err := w.repeated(ctx, q.RequestID, opAdopt, q.Name); done {
+		return op, err
 	}
 	if err := CheckName(q.Name); err != nil {
 		return api.Operation{}, err

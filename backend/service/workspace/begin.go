@@ -28,13 +28,28 @@ func (w *Workspace) begin(ctx context.Context, rec store.Instance, op store.Oper
 	return r.Snapshot(), nil
 }
 
-// repeated returns the operation of a request that came before: a client repeats it when the answer was lost.
-func (w *Workspace) repeated(ctx context.Context, requestID string) (api.Operation, bool) {
+// repeated returns the operation of a request of that kind, on the instance of that name or id, that came before: a
+// client repeats it when the answer was lost. done: there is nothing to do, or err says why nothing can be done.
+func (w *Workspace) repeated(ctx context.Context, requestID, kind, name string) (op api.Operation, done bool,
+	err error) {
 	if requestID == "" {
-		return api.Operation{}, false
+		return api.Operation{}, false, nil
 	}
-	op, err := w.Operation(ctx, requestID)
-	return op, err == nil
+	op, err = w.Operation(ctx, requestID)
+	if err != nil {
+		return api.Operation{}, false, nil
+	}
+	who := backend.CallerFrom(ctx).Principal.ID
+	_, bare, qualified := strings.Cut(name, "/")
+	if !qualified {
+		bare = name
+	}
+	if op.Kind != kind || op.InstanceID != name && !strings.EqualFold(op.Instance, bare) ||
+		op.Principal != "" && op.Principal != who {
+		err := api.Errorf(api.CodeConflict, "the request id %.80q is another request's", requestID)
+		return api.Operation{}, true, err.WithHint("a request that is not a repeated one takes a new id")
+	}
+	return op, true, nil
 }
 
 // operationID is the id of a new operation: that of its request, which lets it be repeated.

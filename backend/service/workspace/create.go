@@ -15,8 +15,8 @@ import (
 
 // Create checks the request, writes the instance and its operation, and starts it.
 func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operation, error) {
-	if op, ok := w.repeated(ctx, q.RequestID); ok {
-		return op, nil
+	if op, done, err := w.repeated(ctx, q.RequestID, opCreate, q.Name); done {
+		return op, err
 	}
 	if err := CheckName(q.Name); err != nil {
 		return api.Operation{}, err

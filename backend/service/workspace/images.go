@@ -32,8 +32,8 @@ func (w *Workspace) imager(name string) (backend.Imager, error) {
 // again; nothing on it is changed. What is its own (keys, ids), those that come from the image make anew.
 func (im Images) Build(ctx context.Context, q api.ImageRequest) (api.Operation, error) {
 	w := im.w
-	if op, ok := w.repeated(ctx, q.RequestID); ok {
-		return op, nil
+	if op, done, err := w.repeated(ctx, q.RequestID, opImage, q.From); done {
+		return op, err
 	}
 	if err := CheckName(q.Name); err != nil {
 		return api.Operation{}, err

@@ -18,8 +18,8 @@ type Setups struct{ w *Workspace }
 // Begin begins a set-up of a running instance: the rest of the one that failed, profiles, or a script.
 func (st Setups) Begin(ctx context.Context, name string, q api.SetupRequest) (api.Operation, error) {
 	w := st.w
-	if op, ok := w.repeated(ctx, q.RequestID); ok {
-		return op, nil
+	if op, done, err := w.repeated(ctx, q.RequestID, opSetup, name); done {
+		return op, err
 	}
 	kinds := 0
 	for _, asked := range []bool{q.Resume, q.Forget, len(q.Profiles) > 0 || strings.TrimSpace(q.Setup) != ""} {

@@ -51,8 +51,8 @@ func (sn Snapshots) List(ctx context.Context, name string) ([]api.Snapshot, erro
 func (sn Snapshots) Take(ctx context.Context, name string, q api.SnapshotRequest) (api.Operation, error) {
 	w := sn.w
 	snapshot := q.Name
-	if op, ok := w.repeated(ctx, q.RequestID); ok {
-		return op, nil
+	if op, done, err := w.repeated(ctx, q.RequestID, opSnapshot, name); done {
+		return op, err
 	}
 	if err := CheckName(snapshot); err != nil {
 		return api.Operation{}, err
@@ -77,8 +77,8 @@ func (sn Snapshots) Take(ctx context.Context, name string, q api.SnapshotRequest
 func (sn Snapshots) Restore(ctx context.Context, name string, q api.SnapshotRequest) (api.Operation, error) {
 	w := sn.w
 	snapshot := q.Name
-	if op, ok := w.repeated(ctx, q.RequestID); ok {
-		return op, nil
+	if op, done, err := w.repeated(ctx, q.RequestID, opRestore, name); done {
+		return op, err
 	}
 	list, err := w.Snapshots.List(ctx, name)
 	if err != nil {
