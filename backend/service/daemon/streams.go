@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -98,7 +99,7 @@ func (s *Server) splice(w http.ResponseWriter, r *http.Request, agent net.Conn, 
 	defer closeBoth()
 	defer context.AfterFunc(s.ctx, closeBoth)()
 	head := fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: berth\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s\r\n",
-		path, api.StreamProtocol, api.VersionLines(r.Header))
+		(&url.URL{Path: path}).EscapedPath(), api.StreamProtocol, api.VersionLines(r.Header))
 	if n := rw.Reader.Buffered(); n > 0 { // what the client sent after its header goes in the same write
 		b, _ := rw.Reader.Peek(n)
 		head = append(head, b...)
