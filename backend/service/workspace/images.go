@@ -61,7 +61,7 @@ func (im Images) Build(ctx context.Context, q api.ImageRequest) (api.Operation, 
 				WithHint("choose another name, or berth image rm %s", im.Name)
 		}
 	}
-	return w.other(ctx, q.From, opImage, q.RequestID, func(r *store.Instance, op *store.Operation) error {
+	return w.other(ctx, rec.ID, opImage, q.RequestID, func(r *store.Instance, op *store.Operation) error {
 		if r.State != api.StateRunning && r.State != api.StateStopped {
 			return api.Errorf(api.CodeConflict, "%s is %s: an image is made of an instance that is running or stopped", r.Name,
 				r.State)
