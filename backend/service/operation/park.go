@@ -60,7 +60,7 @@ func (r *Run) unpark() {
 func (r *Run) offer(c *backend.Caller) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.parked == nil || r.op.Principal != "" && r.op.Principal != c.Principal.ID ||
+	if r.parked == nil || len(c.Env) == 0 || r.op.Principal != "" && r.op.Principal != c.Principal.ID ||
 		!backend.SameAccount(c.Env, r.op.Selectors) {
 		return
 	}

@@ -100,3 +100,43 @@ func TestParked(t *testing.T) {
 	}
 	require.Equal(t, map[string]int{"op-1": 1, "op-2": 1}, said)
 }
+
+// TestParkedOffersWithout: a call without an environment, such as curl's, has nothing to offer. What it would go on
+// with lacks the proxy and the agent that the operation was asked with.
+func TestParkedOffersWithout(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	own := map[string]string{"PATH": "/bin", "HTTPS_PROXY": "http://proxy:3128", "SSH_AUTH_SOCK": "/1"}
+	seen := make(chan map[string]string, 10)
+	do := func(ctx context.Context, r *Run) error {
+		env := backend.CallerFrom(ctx).Env
+		seen <- env
+		switch {
+		case !r.Resumed:
+			<-ctx.Done()
+			return ctx.Err()
+		case env["SSH_AUTH_SOCK"] != "/2":
+			return Parked{"needs a sign-in"}
+		}
+		return nil
+	}
+	plans := map[string]Plan{"make": {Steps: []Step{{Name: "a", Title: "asking", Limit: time.Minute, Do: do}}}}
+	s := open(t, path, plans)
+	_, err := s.Begin(backend.WithCaller(t.Context(), caller("local:1", own)),
+		store.Operation{Operation: api.Operation{ID: "op-1", Kind: "make", InstanceID: "op-1"}},
+		func(_ *Run, c store.Change, shown func()) error { return s.writer.Write(&c, shown) })
+	require.NoError(t, err)
+	<-seen
+	s.close()
+	s = open(t, path, plans)
+	ops, err := s.db.Unfinished(t.Context())
+	require.NoError(t, err)
+	s.Resume(t.Context(), ops, nil)
+	require.Equal(t, own, <-seen)
+	require.Eventually(t, func() bool { return s.Parked() == 1 }, time.Minute, time.Millisecond)
+	s.Offer(caller("local:1", nil))
+	require.Equal(t, 1, s.Parked())
+	own["SSH_AUTH_SOCK"] = "/2"
+	s.Offer(caller("local:1", own))
+	require.Equal(t, own, <-seen)
+	require.Equal(t, api.OpSucceeded, s.ended("op-1").State)
+}

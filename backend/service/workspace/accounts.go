@@ -111,10 +111,7 @@ func (a *accounts) tried(ctx context.Context, name string) bool {
 // check refuses an operation of a kind on an instance, or to ask ("") for what its provider keeps of it, unless ctx's
 // environment signs in to the account that it was made in. It changes nothing.
 func (a *accounts) check(ctx context.Context, rec *store.Instance, kind string) error {
-	account, err := a.ask(ctx, rec.Backend)
-	if err == nil {
-		err = a.same(ctx, rec)
-	}
+	account, err := a.same(ctx, rec)
 	if err == nil && rec.Account == "" && account != "" && rec.ProviderID != "" {
 		// An older build made it. In this account it is, if it is found there. One that is found nowhere can be forgotten:
 		// where it is there after all, it is found by a list and taken in again.
@@ -132,13 +129,14 @@ func (a *accounts) check(ctx context.Context, rec *store.Instance, kind string) 
 	return err
 }
 
-// same refuses what would be done in another account than the instance's.
-func (a *accounts) same(ctx context.Context, rec *store.Instance) error {
-	account, err := a.of(ctx, rec.Backend)
+// same refuses what would be done in another account than the instance's. It returns the one that ctx's environment
+// signs in to now.
+func (a *accounts) same(ctx context.Context, rec *store.Instance) (account string, err error) {
+	account, err = a.ask(ctx, rec.Backend)
 	if err == nil && rec.Account != "" && account != "" && account != rec.Account {
-		return a.foreign(rec, account)
+		return account, a.foreign(rec, account)
 	}
-	return err
+	return account, err
 }
 
 // foreignError says that an instance is another account's.

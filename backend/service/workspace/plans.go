@@ -158,7 +158,10 @@ func (w *Workspace) carryOut(ctx context.Context, r *operation.Run, s step) erro
 	}
 	_, rec, err := w.target(r)
 	if err == nil {
-		err = w.retry(ctx, r.Kind+" of "+r.Instance, func(ctx context.Context) error { return w.accounts.same(ctx, &rec) })
+		err = w.retry(ctx, r.Kind+" of "+r.Instance, func(ctx context.Context) error {
+			_, err := w.accounts.same(ctx, &rec) // the files of its profile may say another since the last step
+			return err
+		})
 	}
 	if err == nil {
 		err = s.do(ctx, w, r)
