@@ -61,7 +61,7 @@ func (r *Run) offer(c *backend.Caller) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.parked == nil || len(c.Env) == 0 || r.op.Principal != "" && r.op.Principal != c.Principal.ID ||
-		!backend.SameAccount(c.Env, r.op.Selectors) {
+		len(r.op.Selectors) > 0 && !backend.SameAccount(c.Env, r.op.Selectors) {
 		return
 	}
 	for _, name := range r.op.Withheld {

@@ -140,3 +140,36 @@ func TestParkedOffersWithout(t *testing.T) {
 	require.Equal(t, own, <-seen)
 	require.Equal(t, api.OpSucceeded, s.ended("op-1").State)
 }
+
+// TestParkedWithoutSelectors: an operation of an older build, or of a call without an environment, names no account: it
+// goes on with what any call has, and is parked again where that does not help.
+func TestParkedWithoutSelectors(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	do := func(ctx context.Context, r *Run) error {
+		switch {
+		case !r.Resumed:
+			<-ctx.Done()
+			return ctx.Err()
+		case backend.CallerFrom(ctx).Env["AWS_PROFILE"] != "a":
+			return Parked{"needs a sign-in"}
+		}
+		return nil
+	}
+	plans := map[string]Plan{"make": {Steps: []Step{{Name: "a", Title: "asking", Limit: time.Minute, Do: do}}}}
+	s := open(t, path, plans)
+	_, err := s.Begin(backend.WithCaller(t.Context(), caller("local:1", nil)),
+		store.Operation{Operation: api.Operation{ID: "op-1", Kind: "make", InstanceID: "op-1"}},
+		func(_ *Run, c store.Change, shown func()) error { return s.writer.Write(&c, shown) })
+	require.NoError(t, err)
+	s.close()
+	s = open(t, path, plans)
+	ops, err := s.db.Unfinished(t.Context())
+	require.NoError(t, err)
+	s.Resume(t.Context(), ops, nil)
+	parked := func() bool { return s.Parked() == 1 }
+	require.Eventually(t, parked, time.Minute, time.Millisecond)
+	s.Offer(caller("local:1", map[string]string{"AWS_PROFILE": "b"}))
+	require.Eventually(t, parked, time.Minute, time.Millisecond, "it did not help")
+	s.Offer(caller("local:1", map[string]string{"AWS_PROFILE": "a"}))
+	require.Equal(t, api.OpSucceeded, s.ended("op-1").State)
+}
