@@ -92,7 +92,11 @@ func (w *Workspace) observe(ctx context.Context, id string, own *operation.Run, 
 	if !ask {
 		ctx = unasked(ctx)
 	}
-	account, err := w.accounts.of(ctx, rec.Backend)
+	which := w.accounts.of
+	if rec.Account == "" { // it is kept
+		which = w.accounts.ask
+	}
+	account, err := which(ctx, rec.Backend)
 	switch {
 	case err != nil && (person || w.accounts.lacks(ctx, rec.Backend, rec.Account, err)):
 		return err
