@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"berth/backend/agent/environ"
-	"berth/backend/agent/part"
 	"berth/backend/agent/process"
+	"berth/backend/agent/program"
 	"berth/backend/agent/tty"
 	"berth/backend/api"
 	"berth/backend/transport/flowcontrol"
@@ -105,7 +105,7 @@ func (e *service) startExec(req api.ExecRequest) (_ *execProc, err error) {
 	if err != nil {
 		return nil, err
 	}
-	path, err := part.LookPath(req.Argv[0], dir, environ.Lookup(env, "PATH"))
+	path, err := program.Look(req.Argv[0], dir, environ.Lookup(env, "PATH"))
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +151,7 @@ func (e *service) startExec(req api.ExecRequest) (_ *execProc, err error) {
 	}
 	if err := p.cmd.Start(); err != nil {
 		p.close()
-		return nil, api.Errorf(api.CodeFailed, "running %q in %s: %w", req.Argv[0], dir, err)
+		return nil, program.Explain(err, req.Argv[0], path)
 	}
 	return p, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"berth/backend/agent/part"
 	"berth/backend/agent/process"
+	"berth/backend/agent/program"
 	"berth/backend/agent/shim"
 	"berth/backend/agent/tty"
 	"berth/backend/api"
@@ -60,6 +61,16 @@ func (e *service) handle(w http.ResponseWriter, r *http.Request) {
 // exec runs one command and its stream to the end. An error means that nothing was started.
 func (e *service) exec(s *api.Stream, req api.ExecRequest) error {
 	p, err := e.startExec(req)
+	var no *program.Error
+	if errors.As(err, &no) { // said and ended as by a shell: it is no failure of Berth's
+		says, end := wire.Stderr, "\n"
+		if req.TTY {
+			says, end = wire.Stdout, "\r\n"
+		}
+		_ = s.Writer.Write(says, []byte(no.Error()+end)) // the client may be gone
+		_ = s.Writer.WriteJSON(wire.Exit, wire.ExitStatus{Code: no.Status})
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -58,21 +58,86 @@ func TestExecEnvironmentIsTheLoginShells(t *testing.T) {
 }
 
 func TestExecThatCannotStartSaysWhy(t *testing.T) {
-	o := agenttest.Options(t)
-	_, c := serve(t, o)
-	require.NoError(t, os.WriteFile(filepath.Join(o.Home, "data"), []byte("x"), 0o600))
+	_, c := serve(t, agenttest.Options(t))
 	for _, tc := range []struct {
 		req  api.ExecRequest
 		want string
 	}{
 		{api.ExecRequest{}, "no command"},
-		{api.ExecRequest{Argv: []string{"no-such-program"}}, "was not found"},
-		{api.ExecRequest{Argv: []string{"./data"}}, "permission denied"},
 		{api.ExecRequest{Argv: []string{"true"}, Dir: "/no/such"}, "/no/such"},
 	} {
 		_, err := servertest.Execute(t, c, tc.req, "")
 		require.ErrorContains(t, err, tc.want)
 	}
+}
+
+// TestExecHasTheStatusOfAShell for what a shell could not run either.
+func TestExecHasTheStatusOfAShell(t *testing.T) {
+	o := agenttest.Options(t)
+	_, c := serve(t, o)
+	bin := filepath.Join(o.Home, "bin")
+	require.NoError(t, os.Mkdir(bin, 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(bin, "data"), []byte("x"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(bin, "garbage"), []byte("\x7fELF\x00"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(bin, "orphan"), []byte("#!/no/such/interpreter\n"), 0o700))
+	require.NoError(t, os.Symlink("loop", filepath.Join(bin, "loop")))
+	path := "PATH=" + bin
+	long := strings.Repeat("x", 3<<20) // no system takes an argument of this length
+	for _, tc := range []struct {
+		argv   []string
+		status int
+		want   string
+	}{
+		{[]string{"no-such-program"}, 127, "PATH is " + bin},
+		{[]string{"/no/such/program"}, 127, "no /no/such/program"},
+		{[]string{"bin/data/below"}, 127, "bin/data/below"},
+		{[]string{"bin/data"}, 126, "permission denied"},
+		{[]string{"data"}, 126, "it is " + bin + "/data"},
+		{[]string{"/"}, 126, "a folder"},
+		{[]string{"bin/garbage"}, 126, "exec format error"},
+		{[]string{"orphan"}, 126, "first line"},
+		{[]string{"bin/loop"}, 126, "symbolic links"},
+		{[]string{"/bin/sh", long}, 126, "longer than the system"},
+	} {
+		for _, tty := range []bool{false, true} {
+			r, err := servertest.Execute(t, c, api.ExecRequest{Argv: tc.argv, Env: []string{path}, TTY: tty}, "")
+			require.NoError(t, err)
+			require.Equal(t, wire.ExitStatus{Code: tc.status}, r.ExitStatus, "%.60q", tc.argv)
+			said, other, end := r.Stderr, r.Stdout, "\n"
+			if tty {
+				said, other, end = r.Stdout, r.Stderr, "\r\n"
+			}
+			require.Contains(t, said, tc.want)
+			require.True(t, strings.HasSuffix(said, end))
+			require.NotContains(t, said, "berth:", "it is no failure of Berth's")
+			require.Empty(t, other)
+		}
+	}
+}
+
+// TestExecTakesAllThatASystemTakes sends arguments, variables and a folder of any bytes, and very many of them.
+func TestExecTakesAllThatASystemTakes(t *testing.T) {
+	o := agenttest.Options(t)
+	_, c := serve(t, o)
+	every := make([]byte, 255)
+	for i := range every {
+		every[i] = byte(i + 1)
+	}
+	dir := filepath.Join(o.Home, "\xff\xfe dir")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	r, err := servertest.Execute(t, c, api.ExecRequest{Argv: []string{"sh", "-c", `printf '%s|' "$1" "$V"; pwd`, "sh",
+		string(every)}, Dir: dir, Env: []string{"V=\x80v"}}, "")
+	require.NoError(t, err)
+	require.Equal(t, string(every)+"|\x80v|"+dir+"\n", r.Stdout)
+
+	argv := []string{"sh", "-c", `printf %s "$@" | wc -c`, "sh"}
+	for range 15 {
+		argv = append(argv, strings.Repeat("\x01", 100_000)) // JSON would write each as six bytes
+	}
+	r, err = servertest.Execute(t, c, api.ExecRequest{Argv: argv}, "")
+	require.NoError(t, err)
+	require.Equal(t, wire.ExitStatus{}, r.ExitStatus, r.Stderr)
+	require.Equal(t, "1500000", strings.TrimSpace(r.Stdout))
 }
 
 func TestExecHangUpEndsTheCommand(t *testing.T) {

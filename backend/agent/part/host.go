@@ -79,29 +79,5 @@ func (h *Host) Dir(dir string) (string, error) {
 	return dir, nil
 }
 
-// LookPath finds a program as a shell on the instance would, by the command's own PATH and folder.
-func LookPath(name, dir, path string) (string, error) {
-	if strings.ContainsRune(name, '/') {
-		if !filepath.IsAbs(name) {
-			name = filepath.Join(dir, name)
-		}
-		return name, nil // the kernel says what is wrong with it
-	}
-	for _, d := range filepath.SplitList(path) {
-		if d == "" {
-			d = "."
-		}
-		if !filepath.IsAbs(d) {
-			d = filepath.Join(dir, d)
-		}
-		p := filepath.Join(d, name)
-		if fi, err := os.Stat(p); err == nil && !fi.IsDir() && fi.Mode()&0o111 != 0 {
-			return p, nil
-		}
-	}
-	return "", api.Errorf(api.CodeFailed, "the command %q was not found on the instance (PATH is %s)", name, path).
-		WithHint("give its full path, or set PATH in a start-up file of your shell, as for its terminals")
-}
-
 // Root calls this program as root.
 func (h *Host) Root() root.Caller { return root.New(Command(h.Exe, "root")) }

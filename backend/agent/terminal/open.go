@@ -15,6 +15,7 @@ import (
 
 	"berth/backend/agent/environ"
 	"berth/backend/agent/part"
+	"berth/backend/agent/program"
 	"berth/backend/agent/shim"
 	"berth/backend/api"
 )
@@ -87,7 +88,7 @@ func (ts *terminals) start(ctx context.Context, id, dir string, req api.Terminal
 		spec.Env = environ.Merge(environ.Merge(environ.Merge(h.Base, h.Env()...), "TERM="+term), over...)
 	} else {
 		spec.Env = h.Environment(ctx, over, true, req.Term)
-		if spec.Path, err = part.LookPath(req.Argv[0], spec.Cwd, environ.Lookup(spec.Env, "PATH")); err != nil {
+		if spec.Path, err = program.Look(req.Argv[0], spec.Cwd, environ.Lookup(spec.Env, "PATH")); err != nil {
 			return nil, err
 		}
 		spec.Argv0, spec.Args = req.Argv[0], req.Argv[1:]
