@@ -29,7 +29,7 @@ func shellRoute(t *testing.T) api.Route {
 		}
 		defer st.Close()
 		var req api.TerminalRequest
-		if st.ReadRequest(&req) != nil {
+		if st.ReadRequest(&req, 0) != nil {
 			return
 		}
 		cmd := exec.Command("sh")

@@ -40,12 +40,13 @@ func (c *AgentClient) Close() { c.transport().http.CloseIdleConnections() }
 
 // OpenExec begins a command.
 func (c *AgentClient) OpenExec(ctx context.Context, q ExecRequest) (*Stream, error) {
-	return c.transport().openStream(ctx, c.prefix+"/v1/exec", q)
+	q, needs := q.carried()
+	return c.transport().openStream(ctx, c.prefix+"/v1/exec", q, needs)
 }
 
 // OpenTerminal attaches to a terminal, or opens one.
 func (c *AgentClient) OpenTerminal(ctx context.Context, q TerminalRequest) (*Stream, error) {
-	return c.transport().openStream(ctx, c.prefix+"/v1/terminal", q)
+	return c.transport().openStream(ctx, c.prefix+"/v1/terminal", q, nil)
 }
 
 // Info returns what an agent says of itself.

@@ -56,7 +56,8 @@ const (
 // (empty: the working directory), with the environment that the agent captured from a login and interactive shell,
 // changed by Env ("K=V"). With TTY it gets a terminal of the given size and Stderr frames are not sent. The stream
 // ends when the last process that holds the output open has closed it; with NoLinger 200 ms after the command itself.
-// Alive promises an Alive frame every wire.AliveEvery, and takes Lingers frames.
+// Alive promises an Alive frame every wire.AliveEvery, and takes Lingers frames. Argv, Dir and Env are any bytes; see
+// ExecBytes.
 type ExecRequest struct {
 	Argv []string `json:"argv"`
 	Dir  string   `json:"dir,omitempty"`
@@ -68,6 +69,8 @@ type ExecRequest struct {
 
 	NoLinger bool `json:"no_linger,omitempty"`
 	Alive    bool `json:"alive,omitempty"`
+
+	Bytes *ExecBytes `json:"bytes,omitempty"` // on the wire only
 }
 
 // TerminalRequest is the first frame of a terminal stream. ID attaches to that terminal. Without

@@ -125,6 +125,21 @@ func checkAnswer(path string, h http.Header) error {
 	return e.WithHint("%s", endOlder)
 }
 
+// checkNeeds says why a service that answered with h can't carry out a request that needs a feature, or nil.
+func checkNeeds(needs *Feature, h http.Header) error {
+	if needs == nil {
+		return nil
+	}
+	service, err := readSide(h)
+	if err != nil {
+		return err
+	}
+	if why := needs.Lacks("what answers", service.capability, service.version); why != "" {
+		return Errorf(CodeVersion, "%s", why).WithHint(endOlder)
+	}
+	return nil
+}
+
 // Feature is something that a service has from a capability on.
 type Feature struct {
 	What  string // as in "WHAT needs …"
@@ -134,6 +149,9 @@ type Feature struct {
 
 // HandOver is that a daemon hands over to a newer one, and goes on carrying its byte streams until they end.
 var HandOver = Feature{What: "replacing a daemon that is in use", Since: 2, In: "0.2.0"}
+
+// ExactArguments is that arguments, folder and environment of a command are bytes, of any length that a system takes.
+var ExactArguments = Feature{What: "a command that is no UTF-8, or longer than 1 MiB,", Since: 3, In: "0.2.0"}
 
 // Lacks says why what answers under name (as in "the agent of vision") lacks the feature, or "" if it has it. Its
 // capability and version are those that it says of itself; a capability of 0 is one that it does not say: 1.

@@ -43,7 +43,7 @@ func routes() http.Handler {
 			}
 			defer s.Close()
 			var q ExecRequest
-			if s.ReadRequest(&q) == nil {
+			if s.ReadRequest(&q, 0) == nil {
 				_ = s.Writer.WriteJSON(wire.Exit, wire.ExitStatus{Code: 7})
 			}
 		}},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"berth/backend/transport/wire"
 )
@@ -127,11 +128,32 @@ func Upgrade(w http.ResponseWriter, r *http.Request) (*Stream, error) {
 	return NewStream(conn, rw.Reader), nil
 }
 
-// ReadRequest reads the first frame of a stream into v.
-func (s *Stream) ReadRequest(v any) error {
-	k, p, err := s.Reader.Next()
-	if err != nil {
-		return err
+// maxRequest bounds the request of a stream, in bytes: more than the arguments that Linux takes (6 MiB) in base64.
+const maxRequest = 16 << 20
+
+// ReadRequest reads the request that a stream begins with into v. No frame of it may take longer than limit, if that
+// is not 0.
+func (s *Stream) ReadRequest(v any, limit time.Duration) error {
+	if limit > 0 {
+		defer func() { _ = s.Conn.SetReadDeadline(time.Time{}) }()
+	}
+	var parts []byte
+	k, p, err := wire.RequestPart, []byte(nil), error(nil)
+	for k == wire.RequestPart {
+		if limit > 0 {
+			_ = s.Conn.SetReadDeadline(time.Now().Add(limit))
+		}
+		if k, p, err = s.Reader.Next(); err != nil {
+			return err
+		}
+		if k == wire.RequestPart {
+			if parts = append(parts, p...); len(parts) > maxRequest {
+				return Errorf(CodeUsage, "the stream's request is longer than %d bytes", maxRequest)
+			}
+		}
+	}
+	if len(parts) > 0 {
+		p = append(parts, p...)
 	}
 	if k != wire.Request {
 		return Errorf(CodeUsage, "the stream began with frame %q, want a request", byte(k))

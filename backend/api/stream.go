@@ -42,12 +42,13 @@ func (s *Stream) Close() error { return s.Conn.Close() }
 func (s *Stream) Fail(err error) { _ = s.Writer.WriteJSON(wire.Error, AsError(err)) }
 
 // openStream upgrades a new connection to a stream at path and sends req as its first frame, in one
-// go: it costs one round trip. Closing ctx before it returns gives up; afterwards use Close.
-func (t *transport) openStream(ctx context.Context, path string, req any) (*Stream, error) {
-	return again(ctx, func() {}, func() (*Stream, error) { return t.openStreamOnce(ctx, path, req) })
+// go: it costs one round trip. A request that an older service can't understand names what it needs (else nil), and
+// must be one that such a service refuses. Closing ctx before it returns gives up; afterwards use Close.
+func (t *transport) openStream(ctx context.Context, path string, req any, needs *Feature) (*Stream, error) {
+	return again(ctx, func() {}, func() (*Stream, error) { return t.openStreamOnce(ctx, path, req, needs) })
 }
 
-func (t *transport) openStreamOnce(ctx context.Context, path string, req any) (*Stream, error) {
+func (t *transport) openStreamOnce(ctx context.Context, path string, req any, needs *Feature) (*Stream, error) {
 	conn, err := t.dial(ctx)
 	if err != nil {
 		return nil, callError(ctx, err)
@@ -55,7 +56,7 @@ func (t *transport) openStreamOnce(ctx context.Context, path string, req any) (*
 	wctx, answered, cancel := t.watched(ctx)
 	defer cancel()
 	stop := context.AfterFunc(wctx, func() { _ = conn.Close() })
-	s, err := upgrade(conn, path, t.caller, req)
+	s, err := upgrade(conn, path, t.caller, req, needs)
 	answered()
 	if !stop() && err == nil {
 		err = wctx.Err()
@@ -67,19 +68,24 @@ func (t *transport) openStreamOnce(ctx context.Context, path string, req any) (*
 	return s, nil
 }
 
-func upgrade(conn net.Conn, path, caller string, req any) (*Stream, error) {
+func upgrade(conn net.Conn, path, caller string, req any, needs *Feature) (*Stream, error) {
 	w := bufio.NewWriter(conn)
 	fmt.Fprintf(w, "POST %s HTTP/1.1\r\nHost: berth\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s: %s\r\n%s\r\n",
 		path, StreamProtocol, CallerHeader, caller, versionLines())
-	if err := wire.NewWriter(w).WriteJSON(wire.Request, req); err != nil {
-		return nil, err
-	}
-	if err := w.Flush(); err != nil {
-		return nil, err
+	werr := writeRequest(wire.NewWriter(w), req)
+	if werr == nil {
+		werr = w.Flush()
 	}
 	br := bufio.NewReaderSize(conn, 64<<10)
 	res, err := http.ReadResponse(br, &http.Request{Method: http.MethodPost})
+	if werr != nil && err != nil {
+		return nil, werr // whoever refuses a request need not have read it, and is heard
+	}
 	if err != nil {
+		return nil, err
+	}
+	if err := checkNeeds(needs, res.Header); err != nil {
+		_ = res.Body.Close()
 		return nil, err
 	}
 	if res.StatusCode != http.StatusSwitchingProtocols {
@@ -89,7 +95,25 @@ func upgrade(conn net.Conn, path, caller string, req any) (*Stream, error) {
 	if err := checkAnswer(path, res.Header); err != nil {
 		return nil, err
 	}
+	if werr != nil {
+		return nil, werr
+	}
 	return NewStream(conn, br), nil
+}
+
+// writeRequest sends a stream's request.
+func writeRequest(w *wire.Writer, req any) error {
+	p, err := json.Marshal(req)
+	if err != nil {
+		return err
+	}
+	for len(p) > wire.MaxPayload {
+		if err := w.Write(wire.RequestPart, p[:wire.MaxPayload]); err != nil {
+			return err
+		}
+		p = p[wire.MaxPayload:]
+	}
+	return w.Write(wire.Request, p)
 }
 
 // StreamIO is what a client connects to a stream. Stdin may be nil. Resize and Signals may be nil.

@@ -41,7 +41,7 @@ func service(t *testing.T, f func(*Stream, ExecRequest)) *AgentClient {
 		defer serving.Done()
 		defer s.Close()
 		var q ExecRequest
-		if err := s.ReadRequest(&q); err != nil {
+		if err := s.ReadRequest(&q, 0); err != nil {
 			s.Fail(err)
 			return
 		}

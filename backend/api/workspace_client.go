@@ -48,10 +48,11 @@ func (c *WorkspaceClient) Agent(instance string) *AgentClient {
 
 // OpenExec begins a command on an instance.
 func (c *WorkspaceClient) OpenExec(ctx context.Context, instance string, q ExecRequest) (*Stream, error) {
-	return c.transport().openStream(ctx, instancePath(instance)+"/exec", q)
+	q, needs := q.carried()
+	return c.transport().openStream(ctx, instancePath(instance)+"/exec", q, needs)
 }
 
 // OpenTerminal attaches to a terminal on an instance, or opens one.
 func (c *WorkspaceClient) OpenTerminal(ctx context.Context, instance string, q TerminalRequest) (*Stream, error) {
-	return c.transport().openStream(ctx, instancePath(instance)+"/terminal", q)
+	return c.transport().openStream(ctx, instancePath(instance)+"/terminal", q, nil)
 }

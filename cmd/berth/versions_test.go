@@ -24,6 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
+	"berth/backend/base/version"
 	"berth/backend/transport/ssh/sshdtest"
 )
 
@@ -265,7 +266,7 @@ func TestVersions(t *testing.T) {
 		require.Equal(t, "out\n", new.ok("exec", name, "--", "echo", "out"))
 		eventually(t, "its agent is replaced", func() bool {
 			a := new.show(name).Agent
-			return a != nil && a.Version == newVersion && a.Capability == 2
+			return a != nil && a.Version == newVersion && a.Capability == version.Capability
 		})
 		// The old build's shim, which is never replaced, holds the shell; the new agent and client show it.
 		again := new.shellOn("ssh", name)

@@ -114,7 +114,7 @@ func (s *service) terminal(w http.ResponseWriter, r *http.Request) {
 	}
 	defer st.Close()
 	var req api.TerminalRequest
-	if st.ReadRequest(&req) != nil {
+	if st.ReadRequest(&req, 0) != nil {
 		return
 	}
 	s.mu.Lock()

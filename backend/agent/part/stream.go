@@ -7,7 +7,7 @@ import (
 	"berth/backend/api"
 )
 
-// requestLimit is how long a client may take for the first frame of a stream.
+// requestLimit is how long a client may take for each frame of a stream's request.
 const requestLimit = 30 * time.Second
 
 // Stream upgrades a request to a stream, reads the stream's request into req and serves it with f, whose error is the
@@ -23,12 +23,10 @@ func (h *Host) Stream(w http.ResponseWriter, r *http.Request, req any, f func(*a
 		return // it has answered
 	}
 	defer s.Close()
-	_ = s.Conn.SetReadDeadline(time.Now().Add(requestLimit))
-	if err := s.ReadRequest(req); err != nil {
+	if err := s.ReadRequest(req, requestLimit); err != nil {
 		s.Fail(err)
 		return
 	}
-	_ = s.Conn.SetReadDeadline(time.Time{})
 	h.Active()
 	if err := f(s); err != nil {
 		s.Fail(err)

@@ -19,8 +19,9 @@ var (
 // protocol:
 //
 //  1. what the first builds speak, which send no number with their requests;
-//  2. requests and answers carry the number; a daemon hands over to a newer one without ending its byte streams.
-const Capability = 2
+//  2. requests and answers carry the number; a daemon hands over to a newer one without ending its byte streams;
+//  3. a command's arguments are bytes, of any length that a system takes.
+const Capability = 3
 
 // Served is how many capabilities before its own a build works with, as a client and as a service.
 const Served = 2

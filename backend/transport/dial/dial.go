@@ -135,13 +135,13 @@ func (l *Dialer) ServePlain(ctx context.Context, to backend.Endpoint, path strin
 	switch path {
 	case "/v1/exec":
 		var q api.ExecRequest
-		if err := s.ReadRequest(&q); err != nil {
+		if err := s.ReadRequest(&q, 0); err != nil {
 			return err
 		}
 		conn.ServeExec(ctx, s, q)
 	case "/v1/terminal":
 		var q api.TerminalRequest
-		if err := s.ReadRequest(&q); err != nil {
+		if err := s.ReadRequest(&q, 0); err != nil {
 			return err
 		}
 		conn.ServeTerminal(ctx, s, q)

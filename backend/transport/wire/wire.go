@@ -17,6 +17,9 @@ type Kind byte
 const (
 	// Request is C→S, the first frame: the JSON request of the stream.
 	Request Kind = 'R'
+	// RequestPart is C→S, before Request: the beginning of a request that is too long for one frame. Parts, and
+	// last the Request, are read as one. Capability 3 and newer.
+	RequestPart Kind = 'r'
 	// Started is S→C: the command runs or the terminal is attached; JSON of Start.
 	Started Kind = 'S'
 	// Stdin is C→S: bytes for the process.
