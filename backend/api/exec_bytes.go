@@ -71,3 +71,14 @@ func allStrings(list [][]byte) []string {
 	}
 	return out
 }
+
+// Length is how many bytes a system counts for the command: its arguments and variables, each with its end.
+func (q *ExecRequest) Length() int {
+	n := len(q.Dir)
+	for _, list := range [][]string{q.Argv, q.Env} {
+		for _, s := range list {
+			n += len(s) + 1
+		}
+	}
+	return n
+}

@@ -3,8 +3,6 @@ package ssh
 import (
 	"fmt"
 	"strings"
-
-	"berth/backend/base/shellquote"
 )
 
 // sshd hands a command line to the user's login shell, whatever that is. What we send is understood
@@ -40,24 +38,5 @@ func shellLine(script string) string {
 		}
 	}
 	b.WriteString(`")"'`)
-	return b.String()
-}
-
-// execScript is the script that runs argv in dir with env added. It fails with 127 or 126 as a shell
-// does, and with 1 where dir can't be entered.
-func execScript(argv []string, dir string, env []string) string {
-	var b strings.Builder
-	if dir != "" {
-		fmt.Fprintf(&b, "cd -- %s || exit 1; ", shellquote.Word(dir))
-	}
-	b.WriteString("exec ")
-	// Without env the shell itself finds argv[0]; a name with = or a leading dash is no option to it.
-	if len(env) > 0 || strings.HasPrefix(argv[0], "-") {
-		b.WriteString("env ")
-		for _, kv := range env {
-			b.WriteString(shellquote.Word(kv) + " ")
-		}
-	}
-	b.WriteString(shellquote.Line(argv...))
 	return b.String()
 }

@@ -26,17 +26,14 @@ func (c *Conn) ServeExec(ctx context.Context, s *api.Stream, req api.ExecRequest
 			WithHint("leave it out, or send the output of what runs on to a file"))
 		return
 	}
-	script := execScript(req.Argv, req.Dir, req.Env)
-	o := sessionOptions{TTY: req.TTY, Term: req.Term, Size: wire.Size{Rows: req.Rows, Cols: req.Cols},
-		Env: c.t.host.SetEnv}
-	mark := ""
-	if !req.TTY {
-		// What start-up files print is no output of the command.
-		mark = newMark()
-		// The numbers of the process, which stays the same, and of the user are for signals.
-		script = "echo " + mark + " $$ $(id -u); " + script
+	if n := req.Length(); n > maxArguments {
+		s.Fail(api.Errorf(api.CodeUsage, "the command is too long for plain SSH: its arguments and variables are %d bytes, "+
+			"and without the agent the limit is %d", n, maxArguments).
+			WithHint("send what is long on standard input, or in a file"))
+		return
 	}
-	c.serve(ctx, s, script, mark, o)
+	c.serve(ctx, s, execCall(&req, c.tr.tellsSignals()), sessionOptions{TTY: req.TTY, Term: req.Term,
+		Size: wire.Size{Rows: req.Rows, Cols: req.Cols}, Env: c.t.host.SetEnv})
 }
 
 // ServeTerminal is ServeExec for a terminal. Without the agent it does not outlive the stream: a
@@ -58,18 +55,19 @@ func (c *Conn) ServeTerminal(ctx context.Context, s *api.Stream, req api.Termina
 		const login = `case $SHELL in */csh|*/tcsh) exec "$SHELL" -l ;; esac; exec "${SHELL:-sh}" -l`
 		script = execScript([]string{"sh", "-c", login}, req.Dir, req.Env)
 	}
-	c.serve(ctx, s, script, "", o)
+	c.serve(ctx, s, call{script: script}, o)
 }
 
-// serve runs a script (or the login shell) and connects it to a stream.
-func (c *Conn) serve(ctx context.Context, s *api.Stream, script, mark string, o sessionOptions) {
+// serve makes a call and connects it to a stream.
+func (c *Conn) serve(ctx context.Context, s *api.Stream, what call, o sessionOptions) {
 	command := ""
-	if script != "" {
-		command = shellLine(script)
+	if what.script != "" {
+		command = shellLine(what.script)
 	}
 	if n := len(command); n > maxCommand {
 		s.Fail(api.Errorf(api.CodeUsage,
-			"the command is too long for plain SSH: %d bytes, the limit is %d", n, maxCommand))
+			"the command is too long for plain SSH: %d bytes, the limit on a terminal is %d", n, maxCommand).
+			WithHint("put it into a file on the instance"))
 		return
 	}
 	o.NoWait = true
@@ -81,7 +79,7 @@ func (c *Conn) serve(ctx context.Context, s *api.Stream, script, mark string, o 
 		s.Fail(c.lineError(ctx, fmt.Errorf("starting the command on %s: %w", c.t.where(), err)))
 		return
 	}
-	e := &served{c: c, p: p, s: s, mark: mark, tty: o.TTY}
+	e := &served{c: c, p: p, s: s, call: what, tty: o.TTY, begun: make(chan struct{})}
 	status, err := e.run(ctx)
 	switch {
 	case err != nil:
@@ -109,16 +107,15 @@ func (c *Conn) startElsewhere(ctx context.Context, command string, o sessionOpti
 	return p, nil
 }
 
-// maxCommand bounds a command line: Linux takes 128 KiB in one argument.
-const maxCommand = 120 << 10
-
 // served is a process on the host connected to a stream.
 type served struct {
-	c    *Conn
-	p    *process
-	s    *api.Stream
-	mark string
-	tty  bool
+	call
+	c     *Conn
+	p     *process
+	s     *api.Stream
+	tty   bool
+	begun chan struct{} // closed when the client's input may be sent
+	own   bool          // the script said that 255 is the command's own code; valid after the output's end
 
 	mu     sync.Mutex
 	leave  string // why the client's side ended: "detached" or "hung up"
@@ -136,14 +133,22 @@ func (e *served) run(ctx context.Context) (wire.ExitStatus, error) {
 	e.sig.init(e)
 	// What waits is bounded by the window that the client was given, so that frames of control are read while the
 	// process reads nothing.
-	in := flowcontrol.New(e.p.stdin)
-	var stderr sync.WaitGroup
-	stderr.Go(func() { e.output(e.p.stderr, wire.Stderr) })
+	in := flowcontrol.New(afterInput{e.p.stdin, e.begun})
+	var others sync.WaitGroup
+	if e.input == "" {
+		close(e.begun)
+	} else {
+		others.Go(func() { _, _ = io.WriteString(e.p.stdin, e.input) }) // a script that does not get all of it says so
+	}
+	others.Go(func() { e.output(e.p.stderr, wire.Stderr) })
 	// The reader of frames ends with the stream, which its owner closes after this.
 	go e.control(in)
 	e.output(e.p.stdout, wire.Stdout)
-	stderr.Wait() // wait closes what was not read
+	others.Wait() // wait closes what was not read
 	status, err := e.p.wait()
+	if e.codeMark != "" && err == nil && status.Code == sshFailed && !e.own {
+		err = errLineBroke // the code is ssh's
+	}
 	e.sig.end() // its number may be another process's from now on
 	e.p.close() // ends a write under way
 	in.End()
@@ -162,11 +167,19 @@ func (e *served) output(r io.Reader, k wire.Kind) {
 	if k == wire.Stdout && e.mark != "" {
 		rest, line, instead, err := afterMark(r, e.mark, 64<<10)
 		e.sig.known(line)
+		if e.input != "" {
+			close(e.begun)
+		}
 		if err != nil {
 			_ = w.Write(k, instead) // a forced command: its output is what there is
 		} else {
 			r = rest
 		}
+	}
+	if k == wire.Stderr && e.codeMark != "" {
+		m := &unmarked{r: r, mark: []byte(e.codeMark)}
+		defer func() { e.own = m.found }()
+		r = m
 	}
 	if k == wire.Stderr && e.tty {
 		k = wire.Stdout // a terminal has one stream; what ssh itself says belongs there too

@@ -38,6 +38,8 @@ func (n *native) gone() <-chan struct{} { return n.done }
 func (n *native) why() error            { <-n.done; return n.err }
 func (n *native) heard() time.Time      { return time.Unix(0, n.first.heard.Load()) }
 
+func (n *native) tellsSignals() bool { return true }
+
 func (n *native) close() {
 	_ = n.client.Close()
 	_ = n.raw.Close()

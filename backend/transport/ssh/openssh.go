@@ -80,6 +80,9 @@ func (o *openssh) gone() <-chan struct{} { return o.done }
 
 func (o *openssh) heard() time.Time { return time.Time{} }
 
+// tellsSignals implements transport: ssh exits with 255 then, as when the line breaks.
+func (o *openssh) tellsSignals() bool { return false }
+
 func (o *openssh) why() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -31,6 +31,8 @@ type transport interface {
 	subsystem(ctx context.Context, name string) (*process, error)
 	// dial connects to a TCP address or a unix socket as seen from the host: errProhibited, errNoSocket.
 	dial(ctx context.Context, network, address string) (net.Conn, error)
+	// tellsSignals reports whether the status of a process names the signal that ended it.
+	tellsSignals() bool
 	// ping makes the host answer.
 	ping(ctx context.Context) error
 	// heard is when the host last sent anything, zero where the transport can't tell.
