@@ -44,6 +44,12 @@ func (c *AgentClient) OpenExec(ctx context.Context, q ExecRequest) (*Stream, err
 	return c.transport().openStream(ctx, c.prefix+"/v1/exec", q, needs)
 }
 
+// ExecState says what has become of a command whose stream broke, by the Exec that it began with.
+func (c *AgentClient) ExecState(ctx context.Context, id string) (ExecState, error) {
+	var v ExecState
+	return v, c.call(ctx, http.MethodGet, "/v1/exec/"+url.PathEscape(id), nil, &v)
+}
+
 // OpenTerminal attaches to a terminal, or opens one.
 func (c *AgentClient) OpenTerminal(ctx context.Context, q TerminalRequest) (*Stream, error) {
 	return c.transport().openStream(ctx, c.prefix+"/v1/terminal", q, nil)

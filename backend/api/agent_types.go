@@ -73,6 +73,23 @@ type ExecRequest struct {
 	Bytes *ExecBytes `json:"bytes,omitempty"` // on the wire only
 }
 
+// ExecState is what has become of a command whose stream broke.
+type ExecState struct {
+	PID   int    `json:"pid"`
+	State string `json:"state"` // ExecRuns, ExecEnded, ExecUnknown
+	// SameAgent: the agent that answers began it. HungUp: it has seen the stream's end, and told the command to end
+	// (SIGHUP, and SIGKILL after a while).
+	SameAgent bool `json:"same_agent"`
+	HungUp    bool `json:"hung_up"`
+}
+
+// The states of a command.
+const (
+	ExecRuns    = "runs"
+	ExecEnded   = "ended"
+	ExecUnknown = "unknown" // it can't be told, in another name space, say
+)
+
 // TerminalRequest is the first frame of a terminal stream. ID attaches to that terminal. Without
 // ID, New opens one; otherwise the last detached one is attached, or one is opened. Shared mirrors
 // a terminal that another client is attached to instead of passing it over.

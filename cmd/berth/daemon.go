@@ -131,7 +131,8 @@ func (a *app) serve(ctx context.Context, ready func()) error {
 		Env:          callerEnv(os.Environ()),
 		Log:          log,
 		NewDialer: func(state func(string, bool, *api.AgentStatus)) daemon.Dialer {
-			return dial.New(dial.Options{Home: a.home, Log: log, State: state, AgentBinary: binaries(a.home).Find})
+			return dial.New(dial.Options{Home: a.home, Log: log, State: state, AgentBinary: binaries(a.home).Find,
+				Silence: time.Duration(a.conf.Limits.Silence)})
 		},
 		Ready: ready,
 	})

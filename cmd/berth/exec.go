@@ -97,8 +97,9 @@ func (a *app) exec(ctx context.Context, name string, q api.ExecRequest) error {
 		return err
 	}
 	var unread atomic.Pointer[error]
+	var began wire.Start
 	x, err := s.Run(ctx, api.StreamIO{Stdin: a.in, Stdout: out, Stderr: a.err, Signals: signals, Alive: true,
-		Lingers: a.lingers,
+		Lingers: a.lingers, Started: func(st wire.Start) { began = st },
 		StdinFailed: func(err error) {
 			// no input, or a terminal that is gone: that is its end
 			if !errors.Is(err, syscall.EBADF) && !errors.Is(err, syscall.EIO) {
@@ -111,7 +112,7 @@ func (a *app) exec(ctx context.Context, name string, q api.ExecRequest) error {
 			return nil
 		}
 		if e := api.AsError(err); e.Code == api.CodeUnreachable && e.Hint == "" {
-			return e.WithHint("the command was told to end (SIGHUP); run it again, or run it in berth ssh %s, which outlives the line", name)
+			return a.brokeOff(ctx, c, name, began, e)
 		}
 		return err
 	}

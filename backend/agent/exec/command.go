@@ -33,6 +33,8 @@ type execProc struct {
 	began   time.Time
 	heard   atomic.Int64 // nanoseconds from began to the client's last frame: a clock may jump
 
+	hungUp atomic.Bool
+
 	mu     sync.Mutex
 	reaped bool // the number of the process may be another one's
 }
@@ -75,6 +77,7 @@ func (p *execProc) reap() error {
 // hangUp ends the command's session as a lost connection does: SIGHUP, and SIGKILL after a grace. It must not be
 // called after reap.
 func (p *execProc) hangUp(grace time.Duration) {
+	p.hungUp.Store(true)
 	pid := p.cmd.Process.Pid
 	_ = syscall.Kill(-pid, syscall.SIGHUP)
 	_ = syscall.Kill(-pid, syscall.SIGCONT)

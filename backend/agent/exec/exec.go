@@ -16,6 +16,7 @@ import (
 	"berth/backend/agent/tty"
 	"berth/backend/api"
 	"berth/backend/transport/wire"
+	"berth/gpu/procs/proc"
 )
 
 const (
@@ -28,21 +29,31 @@ const (
 // service runs the commands of one agent.
 type service struct {
 	h        *part.Host
+	self     proc.Identity
 	patience patience
 	running  atomic.Int64
+	commands sync.Map // of *execProc by id
 }
 
 // New makes the part that runs commands.
 func New(h *part.Host) part.Part { return newService(h).part() }
 
-func newService(h *part.Host) *service { return &service{h: h, patience: usual} }
+func newService(h *part.Host) *service {
+	self, _ := proc.Self() // the zero one is no other process's
+	return &service{h: h, self: self, patience: usual}
+}
 
 func (e *service) part() part.Part {
 	return part.Part{
 		Name: "commands",
-		Routes: []api.Route{{Method: "POST", Path: "/v1/exec", Needs: api.Needs(api.ActionAccess),
-			Summary: "Run a command; a byte stream",
-			Request: api.ExecRequest{}, Stream: "frames", Handler: e.handle}},
+		Routes: []api.Route{
+			{Method: "POST", Path: "/v1/exec", Needs: api.Needs(api.ActionAccess),
+				Summary: "Run a command; a byte stream",
+				Request: api.ExecRequest{}, Stream: "frames", Handler: e.handle},
+			{Method: "GET", Path: "/v1/exec/{id}", Needs: api.Needs(api.ActionRead),
+				Summary:  "What has become of a command whose stream broke, by the id that it began with",
+				Response: api.ExecState{}, Handler: e.handleState},
+		},
 		Info: func(i *api.AgentInfo) { i.Execs = int(e.running.Load()) },
 	}
 }
@@ -74,7 +85,10 @@ func (e *service) exec(s *api.Stream, req api.ExecRequest) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Writer.WriteJSON(wire.Started, wire.Start{PID: p.cmd.Process.Pid}); err != nil {
+	began := wire.Start{PID: p.cmd.Process.Pid, Exec: e.id(p.cmd.Process.Pid)}
+	e.commands.Store(began.Exec, p)
+	defer e.commands.Delete(began.Exec)
+	if err := s.Writer.WriteJSON(wire.Started, began); err != nil {
 		p.hangUp(e.h.Grace())
 		p.close()
 		_ = p.reap()

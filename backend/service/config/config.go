@@ -75,6 +75,7 @@ type Limits struct {
 	Setup    Duration `toml:"setup" help:"a whole set-up"`
 	Question Duration `toml:"question" help:"the answer to a question, such as one for a passphrase"`
 	Gentle   Duration `toml:"gentle" help:"a machine that does not react to stop or restart is forced after so long"`
+	Silence  Duration `toml:"silence" help:"an SSH line that says nothing, though it is asked, is given up after so long, with what runs through it"`
 }
 
 // Backends holds one section for each backend that has settings.
@@ -144,7 +145,8 @@ func Default() *Config {
 		Daemon:   Daemon{Idle: Duration(10 * time.Minute)},
 		Limits: Limits{Call: Duration(2 * time.Minute), Prepare: Duration(6 * time.Hour), Machine: Duration(20 * time.Minute),
 			Agent: Duration(5 * time.Minute),
-			Setup: Duration(12 * time.Hour), Question: Duration(2 * time.Minute), Gentle: Duration(90 * time.Second)},
+			Setup: Duration(12 * time.Hour), Question: Duration(2 * time.Minute), Gentle: Duration(90 * time.Second),
+			Silence: Duration(15 * time.Second)},
 		Backend: Backends{SSH: SSH{Transport: "own"}, Libvirt: Libvirt{Pool: "berth", Network: "auto", Accel: "auto"}},
 		origin:  map[string]string{},
 	}
@@ -243,6 +245,10 @@ func (c *Config) validate() error {
 			return api.Errorf(api.CodeUsage, "%s is %q (from %s): it must be one of %s", v.key, v.value, c.Origin(v.key),
 				strings.Join(v.allowed, ", "))
 		}
+	}
+	if c.Limits.Silence < Duration(5*time.Second) { // ssh's own program counts seconds
+		return api.Errorf(api.CodeUsage, "limits.silence is %s (from %s): it must be 5s at least", c.Limits.Silence,
+			c.Origin("limits.silence"))
 	}
 	return nil
 }

@@ -21,6 +21,8 @@ import (
 type Options struct {
 	Home paths.Home
 	Log  *slog.Logger
+	// Silence is how long an SSH line may say nothing before it is given up. 0 is 15 s.
+	Silence time.Duration
 	// State is told when the way to an instance changes (up or lost), and what is then known of its
 	// agent (nil: nothing new).
 	State func(id string, up bool, st *api.AgentStatus)
@@ -35,7 +37,7 @@ type Dialer struct {
 
 // New returns a Dialer with nothing open. Close it.
 func New(o Options) *Dialer {
-	return &Dialer{remote: ssh.NewManager(ssh.Options{Home: o.Home, Log: o.Log, AgentBinary: o.AgentBinary,
+	return &Dialer{remote: ssh.NewManager(ssh.Options{Home: o.Home, Log: o.Log, AgentBinary: o.AgentBinary, Silence: o.Silence,
 		OnState: func(id string, s ssh.State) {
 			switch s.Phase {
 			case ssh.Ready:

@@ -171,10 +171,19 @@ func TestLostLineComesBack(t *testing.T) {
 	require.Equal(t, State{}, w.m.State("i-box"))
 }
 
+// TestSilenceIsShort: by default a word is said within 15 s of the last one, and there is time to ask what has become of
+// what ran.
+func TestSilenceIsShort(t *testing.T) {
+	m := NewManager(Options{})
+	defer m.Close()
+	require.Equal(t, 15*time.Second, m.o.Silence)
+	require.LessOrEqual(t, (keepaliveMisses+1)*m.o.keepalive(), m.o.Silence-3*time.Second)
+}
+
 func TestSilentLineIsGivenUp(t *testing.T) {
 	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
-	w := newWorld(t, func(o *Options) { o.Keepalive = 50 * time.Millisecond; o.Backoff = time.Hour }).trust(s)
+	w := newWorld(t, func(o *Options) { o.Silence = 250 * time.Millisecond; o.Backoff = time.Hour }).trust(s)
 	w.hosts(s.Stanza("box", w.known))
 	c := w.conn(w.ctx(nil), "box")
 	thaw := s.Freeze()

@@ -32,8 +32,8 @@ type Options struct {
 	SSHConfig string
 	// Handshakes limits how many connections are made at once; 0 is 16.
 	Handshakes int
-	// Keepalive is how often an idle line is tried; after three misses it is given up. 0 is 15 s.
-	Keepalive time.Duration
+	// Silence is how long a line may say nothing, though it is asked, before it is given up. 0 is 15 s.
+	Silence time.Duration
 	// StartFlags are further flags for the agent's start.
 	StartFlags []string
 	// Backoff is the first pause before a lost line is tried again; it doubles up to 128 times. 0 is 1 s.
@@ -96,8 +96,8 @@ func NewManager(o Options) *Manager {
 	if o.Handshakes <= 0 {
 		o.Handshakes = 16
 	}
-	if o.Keepalive <= 0 {
-		o.Keepalive = 15 * time.Second
+	if o.Silence <= 0 {
+		o.Silence = 15 * time.Second
 	}
 	if o.Backoff <= 0 {
 		o.Backoff = time.Second

@@ -47,8 +47,11 @@ func (m *Manager) openOpenSSH(ctx context.Context, t *target) (transport, error)
 			t.where()).
 			WithHint("install openssh-client, or leave out transport = \"openssh\"")
 	}
-	args := []string{"-o", "BatchMode=yes", "-o", "ConnectTimeout=" +
-		strconv.Itoa(int(max(t.limit(), time.Second).Seconds()))}
+	seconds := func(d time.Duration) string { return strconv.Itoa(int(max(d, time.Second).Seconds())) }
+	args := []string{"-o", "BatchMode=yes", "-o", "ConnectTimeout=" + seconds(t.limit()),
+		// ssh waits for one more interval, and counts in seconds.
+		"-o", "ServerAliveInterval=" + seconds(m.o.Silence/(keepaliveMisses+3)),
+		"-o", "ServerAliveCountMax=" + strconv.Itoa(keepaliveMisses)}
 	file := m.o.SSHConfig
 	if f := env["BERTH_SSH_CONFIG"]; f != "" {
 		file = f

@@ -10,18 +10,24 @@ import (
 	"berth/backend/api"
 )
 
-// keepaliveMisses is how many unanswered keepalives end a line.
-const keepaliveMisses = 3
+const (
+	// keepaliveMisses is how many unanswered keepalives end a line.
+	keepaliveMisses = 3
+	// slept is how long this process must have done nothing for that to have been a sleep of the computer, and
+	// wakeLimit how long a line may take to answer then.
+	slept, wakeLimit = 45 * time.Second, 5 * time.Second
+)
 
-// wakeLimit is how long a line may take to answer after this computer slept.
-const wakeLimit = 5 * time.Second
+// keepalive is how often a line is asked, and how long it has to answer. The first question comes up to one of these
+// after the last word; what has to be done once the line was given up has another one.
+func (o *Options) keepalive() time.Duration { return o.Silence / (keepaliveMisses + 2) }
 
 // wallTime is the time without Go's monotonic reading, which stands still while a computer sleeps.
 func wallTime() time.Time { return time.Now().Round(0) }
 
 // tend watches over a connection until it ends, and then over what was built on it.
 func (m *Manager) tend(c *Conn) {
-	tick := time.NewTicker(m.o.Keepalive)
+	tick := time.NewTicker(m.o.keepalive())
 	defer tick.Stop()
 	misses := 0
 	last := wallTime()
@@ -32,9 +38,9 @@ func (m *Manager) tend(c *Conn) {
 			c.tr.close()
 		case <-tick.C:
 			// After a sleep of this computer most lines are dead: one try tells.
-			allowed, limit := keepaliveMisses, m.o.Keepalive
-			if now := wallTime(); now.Sub(last) > 3*m.o.Keepalive {
-				allowed, limit = 1, min(limit, wakeLimit)
+			allowed, limit := keepaliveMisses, m.o.keepalive()
+			if now := wallTime(); now.Sub(last) > slept {
+				allowed, limit = 1, wakeLimit
 			}
 			began := time.Now()
 			ctx, cancel := context.WithTimeout(m.ctx, limit)
@@ -49,7 +55,11 @@ func (m *Manager) tend(c *Conn) {
 					c.silent.Store(true)
 					m.mu.Lock()
 					m.retire(c)
+					lines := m.linesOn(c)
 					m.mu.Unlock()
+					for _, l := range lines { // before the streams end: whoever is on one asks why
+						m.setState(l, State{Phase: Lost, Reason: c.reason()})
+					}
 					m.closeRetired(c)
 				}
 			}
@@ -73,12 +83,9 @@ func (m *Manager) tend(c *Conn) {
 // lost starts the reconnection of the lines that were on c.
 func (m *Manager) lost(c *Conn) {
 	m.mu.Lock()
-	var lines []*line
-	for _, l := range m.lines {
-		if l.conn == c {
-			l.conn = nil
-			lines = append(lines, l)
-		}
+	lines := m.linesOn(c)
+	for _, l := range lines {
+		l.conn = nil
 	}
 	closed := m.closed
 	m.mu.Unlock()
@@ -91,6 +98,16 @@ func (m *Manager) lost(c *Conn) {
 		m.setState(l, State{Phase: Lost, Reason: reason})
 		m.reconnect(l)
 	}
+}
+
+// linesOn lists the lines of a connection; m.mu is held.
+func (m *Manager) linesOn(c *Conn) (out []*line) {
+	for _, l := range m.lines {
+		if l.conn == c {
+			out = append(out, l)
+		}
+	}
+	return out
 }
 
 // reconnect makes a lost line again, in the background.

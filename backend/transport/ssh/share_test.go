@@ -40,7 +40,7 @@ func TestWhatIsBeingClosedIsNotHandedOut(t *testing.T) {
 			w := newWorld(t, func(o *Options) {
 				o.Backoff = time.Hour
 				if name == "silent" {
-					o.Keepalive = 50 * time.Millisecond
+					o.Silence = 250 * time.Millisecond
 				}
 				o.closing = func() {
 					select {

@@ -1,12 +1,14 @@
 package ssh
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/yamux"
@@ -21,7 +23,9 @@ type tunnel struct {
 	p    *process
 	mux  *yamux.Session
 	said tail
-	done chan struct{} // closed when its stderr has ended
+	done chan struct{} // closed when its stderr has ended, and its end was looked at
+
+	closing atomic.Bool // it ends because we say so, and not by itself
 }
 
 // muxConfig suits a line whose health SSH's own keepalives watch.
@@ -73,7 +77,21 @@ func (c *Conn) startTunnel(ctx context.Context, p *placement) (*tunnel, error) {
 		return nil, err
 	}
 	t := &tunnel{p: proc, done: make(chan struct{})}
-	go func() { _, _ = io.Copy(&t.said, proc.stderr); close(t.done) }()
+	began := make(chan struct{}) // closed when it is known whether there is a mux
+	go func() {
+		defer close(t.done)
+		_, _ = io.Copy(&t.said, proc.stderr)
+		<-began
+		if t.mux == nil {
+			return
+		}
+		<-t.mux.CloseChan() // all that it said was read
+		if o, ok := c.tr.(*openssh); ok {
+			if st, err := proc.wait(); !t.closing.Load() && (err != nil || st.Code == sshFailed) {
+				o.fail(errors.New(cmp.Or(oneLine(t.said.String()), "ssh has ended")))
+			}
+		}
+	}()
 	stop := context.AfterFunc(ctx, proc.close)
 	r, _, _, err := afterMark(proc.stdout, mark, 256<<10)
 	if !stop() && err == nil {
@@ -82,6 +100,7 @@ func (c *Conn) startTunnel(ctx context.Context, p *placement) (*tunnel, error) {
 	if err == nil {
 		t.mux, err = yamux.Client(&processConn{r: r, p: proc}, muxConfig())
 	}
+	close(began)
 	if err != nil {
 		proc.close()
 		<-t.done
@@ -92,6 +111,7 @@ func (c *Conn) startTunnel(ctx context.Context, p *placement) (*tunnel, error) {
 
 func (t *tunnel) close() {
 	if t.mux != nil {
+		t.closing.Store(!t.mux.IsClosed())
 		_ = t.mux.Close()
 	}
 	t.p.close()

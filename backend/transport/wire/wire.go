@@ -66,6 +66,9 @@ type Size struct {
 type Start struct {
 	PID      int    `json:"pid,omitempty"`
 	Terminal string `json:"terminal,omitempty"`
+	// Exec is by what one asks later what has become of the command (api.AgentClient.ExecState). Older agents leave it
+	// empty.
+	Exec string `json:"exec,omitempty"`
 	// Again says that somebody was attached to the terminal before: what it showed is sent again, and
 	// is meant for a clean page.
 	Again bool `json:"again,omitempty"`
