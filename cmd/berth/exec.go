@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -27,8 +28,8 @@ func (a *app) execCmd() *cobra.Command {
 		Long: "exec runs a command exactly as given, without a shell, in the instance's working directory and with the environment\n" +
 			"of a shell there (berth help shell).\n" +
 			"All that is written to its output arrives: exec ends when the last process that holds it open has closed it, as ssh does.\n" +
-			"It exits with the command's own code, or 128+N for signal N. Where Berth itself failed, it exits with Berth's code and the last\n" +
-			"line of stderr begins with \"berth:\"; --berth-error-code replaces that code.",
+			"It exits with the command's own code (127: there is none, 126: it can't be executed), or 128+N for signal N. Where Berth itself\n" +
+			"failed, it exits with Berth's code and the last line of stderr begins with \"berth:\"; --berth-error-code replaces that code.",
 		Example:           "  berth exec vision -- nvidia-smi\n  berth exec vision -- sh -c 'ls *.py | wc -l'\n  tar c . | berth exec vision -- tar x",
 		ValidArgsFunction: a.completeNames(1),
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -112,7 +113,10 @@ func (a *app) exec(ctx context.Context, name string, q api.ExecRequest) error {
 			return nil
 		}
 		if e := api.AsError(err); e.Code == api.CodeUnreachable && e.Hint == "" {
-			return a.brokeOff(ctx, c, name, began, e)
+			stop()
+			asking, done := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM) // they end this client now
+			defer done()
+			return a.brokeOff(asking, c, name, began, e)
 		}
 		return err
 	}
@@ -193,8 +197,8 @@ func passSignals(passed func(syscall.Signal)) (<-chan string, func()) {
 			}
 		}
 	}()
-	return names, func() {
+	return names, sync.OnceFunc(func() {
 		signal.Stop(got)
 		close(done)
-	}
+	})
 }

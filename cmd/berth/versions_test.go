@@ -242,6 +242,10 @@ func TestVersions(t *testing.T) {
 	for _, name := range names {
 		r = new.run("exec", name, "--", "sh", "-c", "echo out; exit 5")
 		require.Equal(t, result{"out\n", "", 5}, r, "what is said is said once")
+		r = new.run("exec", name, "--", "printf", "%s", "\xff")
+		require.Equal(t, 1, r.code)
+		require.Contains(t, r.err, "no UTF-8")
+		require.Empty(t, r.out, "nothing was run")
 		counts[name].next()
 		shells[name].does(43)
 	}
@@ -268,6 +272,7 @@ func TestVersions(t *testing.T) {
 			a := new.show(name).Agent
 			return a != nil && a.Version == newVersion && a.Capability == version.Capability
 		})
+		require.Equal(t, "\xff", new.ok("exec", name, "--", "printf", "%s", "\xff"))
 		// The old build's shim, which is never replaced, holds the shell; the new agent and client show it.
 		again := new.shellOn("ssh", name)
 		again.sees("mark-43")

@@ -82,6 +82,9 @@ func (c *Conn) serve(ctx context.Context, s *api.Stream, what call, o sessionOpt
 	e := &served{c: c, p: p, s: s, call: what, tty: o.TTY, begun: make(chan struct{})}
 	status, err := e.run(ctx)
 	switch {
+	case err != nil && !o.TTY && (errors.Is(err, errLineBroke) || !c.alive()):
+		s.Fail(api.AsError(c.lineError(ctx, err)).WithHint("without the agent nobody tells the command there that its " +
+			"client has gone: it may run on; look before you run it again"))
 	case err != nil:
 		s.Fail(c.lineError(ctx, err))
 	default:

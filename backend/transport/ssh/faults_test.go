@@ -138,6 +138,9 @@ func TestServerKilledDuringExec(t *testing.T) {
 			s.Kill()
 			err := <-done
 			require.Equal(t, api.CodeUnreachable, api.AsError(err).Code, err)
+			if x.name == "plain" {
+				require.Contains(t, api.AsError(err).Hint, "it may run on")
+			}
 			eventually(t, "it is seen to be lost", func() bool { return w.m.State("i-box").Phase != Ready })
 			_, err = w.m.Conn(ctx, "i-box", backend.SSHTarget{Host: "box"})
 			require.Equal(t, api.CodeUnreachable, code(t, err))
