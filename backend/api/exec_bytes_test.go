@@ -24,7 +24,8 @@ type olderExecRequest struct {
 
 // TestExecRequestsArriveAsTheyWere sends requests of any bytes. What an older build takes at all, it takes as it was.
 func TestExecRequestsArriveAsTheyWere(t *testing.T) {
-	value := rapid.OneOf(rapid.String(), rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) }))
+	value := rapid.OneOf(rapid.String(),
+		rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) }))
 	rapid.Check(t, func(t *rapid.T) {
 		q := ExecRequest{Argv: rapid.SliceOfN(value, 1, 4).Draw(t, "argv"), Dir: value.Draw(t, "dir"),
 			Env: rapid.SliceOfN(value, 1, 4).Draw(t, "env"), TTY: rapid.Bool().Draw(t, "tty")}

@@ -13,7 +13,8 @@ import (
 	"berth/backend/transport/wire"
 )
 
-// TestStateOfACommand asks for a command while it runs, after its client has gone, and of an agent that did not begin it.
+// TestStateOfACommand asks for a command while it runs, after its client has gone, and of an agent that did not
+// begin it.
 func TestStateOfACommand(t *testing.T) {
 	a, c := serve(t, agenttest.Options(t))
 	begin := func(script string) (*api.Stream, wire.Start) {

@@ -37,7 +37,8 @@ type Dialer struct {
 
 // New returns a Dialer with nothing open. Close it.
 func New(o Options) *Dialer {
-	return &Dialer{remote: ssh.NewManager(ssh.Options{Home: o.Home, Log: o.Log, AgentBinary: o.AgentBinary, Silence: o.Silence,
+	return &Dialer{remote: ssh.NewManager(ssh.Options{Home: o.Home, Log: o.Log, AgentBinary: o.AgentBinary,
+		Silence: o.Silence,
 		OnState: func(id string, s ssh.State) {
 			switch s.Phase {
 			case ssh.Ready:

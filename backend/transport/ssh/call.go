@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
-	"berth/backend/agent/environ"
 	"berth/backend/api"
 	"berth/backend/base/shellquote"
 )
@@ -68,7 +68,9 @@ func execScript(argv []string, dir string, env []string) string {
 		fmt.Fprintf(&b, "cd -- %s || exit 1; ", shellquote.Word(dir))
 	}
 	b.WriteString("exec ")
-	if env = environ.Merge(nil, env...); len(env) > 0 {
+	// What is no variable is dropped, as the agent does.
+	env = slices.DeleteFunc(slices.Clone(env), func(kv string) bool { return strings.Index(kv, "=") < 1 })
+	if len(env) > 0 {
 		b.WriteString("env -- ")
 		for _, kv := range env {
 			b.WriteString(shellquote.Word(kv) + " ")

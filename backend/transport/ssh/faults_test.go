@@ -174,8 +174,8 @@ func TestLostLineComesBack(t *testing.T) {
 	require.Equal(t, State{}, w.m.State("i-box"))
 }
 
-// TestSilenceIsShort: by default a word is said within 15 s of the last one, and there is time to ask what has become of
-// what ran.
+// TestSilenceIsShort: by default a word is said within 15 s of the last one, and there is time to ask what has become
+// of what ran.
 func TestSilenceIsShort(t *testing.T) {
 	m := NewManager(Options{})
 	defer m.Close()
