@@ -52,7 +52,7 @@ func (a *app) brokeOff(ctx context.Context, c *api.WorkspaceClient, name string,
 			WithHint("it is told to end (SIGHUP) as soon as the instance sees that the line is gone%s", outlives)
 	}
 	return api.Errorf(e.Code, "%s; what has become of the command is not known", line).
-		WithHint("it is told to end (SIGHUP) as soon as the instance sees that the line is gone%s", outlives)
+		WithHint("if only the line broke, it is told to end (SIGHUP) as soon as the instance sees that%s", outlives)
 }
 
 // execState asks what has become of a command; known is false where nobody could tell within limit.

@@ -79,7 +79,10 @@ func Explain(err error, name, path string) error {
 			name, path).WithHint("a relative path begins at the working directory")}
 	case syscall.E2BIG:
 		return cannot(name, path, errors.New("its arguments and environment are longer than the system there takes"))
-	case syscall.EACCES, syscall.EPERM, syscall.ENOEXEC, syscall.ETXTBSY, syscall.EISDIR, syscall.ELOOP, syscall.EINVAL,
+	case syscall.ENOEXEC:
+		return cannot(name, path, errors.New("exec format error: it is no program of this system, and no script whose "+
+			"first line names what runs it (#!/bin/sh)"))
+	case syscall.EACCES, syscall.EPERM, syscall.ETXTBSY, syscall.EISDIR, syscall.ELOOP, syscall.EINVAL,
 		syscall.ENAMETOOLONG:
 		if fi, err := os.Stat(path); err == nil && fi.IsDir() {
 			return cannot(name, path, errors.New("it is a folder"))
