@@ -3,7 +3,8 @@
 // After an HTTP upgrade (see package api) or on a shim's socket, both sides speak frames: one byte
 // of kind, four bytes of big-endian payload length, the payload. Data frames carry raw bytes;
 // control frames carry JSON. A stream that was upgraded starts with the client's Request frame
-// (after the RequestParts of a long one); the server answers with Started or Error, and ends the stream with Exit or Error.
+// (after the RequestParts of a long one); the server answers with Started or Error, and ends the
+// stream with Exit or Error.
 //
 // Standard input is under flow control: a client may send InitialWindow bytes of Stdin, and then
 // only what Window frames grant. So the server's reader never blocks on a process that does not
