@@ -13,14 +13,18 @@ import (
 // How long is asked what has become of a command whose stream broke: a word is due soon, unless the line is up and an
 // agent is being started again.
 const (
+	askDown  = time.Second
 	askFirst = 2 * time.Second
 	askUp    = 8 * time.Second
 )
 
 // brokeOff says why the stream of a command ended without a word, and what has become of the command there.
 func (a *app) brokeOff(ctx context.Context, c *api.WorkspaceClient, name string, began wire.Start, e *api.Error) error {
-	why := downReason(ctx, c, name) // before it is tried again, which may fail for another reason
-	st, known := execState(ctx, askFirst, c, name, began)
+	limit, why := askFirst, downReason(ctx, c, name) // before it is tried again, which may fail for another reason
+	if why != "" {
+		limit = askDown
+	}
+	st, known := execState(ctx, limit, c, name, began)
 	if !known && why == "" {
 		if why = downReason(ctx, c, name); why == "" {
 			st, _ = execState(ctx, askUp, c, name, began)
