@@ -56,8 +56,9 @@ func (n *notes) part(h *part.Host) part.Part {
 		api.WriteJSON(w, http.StatusOK, []api.Terminal{{ID: "note"}})
 	}
 	return part.Part{Name: "notes",
-		Routes: append(get("/v1/terminals", list), api.Route{Method: "POST", Path: "/v1/terminal", Handler: stream}),
-		Start:  func(context.Context) error { own(1); return nil },
+		Routes: append(get("/v1/terminals", list), api.Route{Method: "POST", Path: "/v1/terminal",
+			Needs: api.Needs(api.ActionAccess), Handler: stream}),
+		Start: func(context.Context) error { own(1); return nil },
 		Drain: func() {
 			close(n.drained)
 			<-n.release
@@ -296,7 +297,8 @@ func poke(socket string) error {
 
 // poked has a route for poke.
 var poked = news{func(*part.Host) part.Part {
-	return part.Part{Name: "poked", Routes: []api.Route{{Method: "POST", Path: "/v1/poke", Handler: ok}}}
+	return part.Part{Name: "poked", Routes: []api.Route{{Method: "POST", Path: "/v1/poke", Needs: api.Needs(api.ActionWrite),
+		Handler: ok}}}
 }}
 
 // TestNoCallIsCutOffWithTheSocket: while the socket is made anew, and while the agent is stopped and another one

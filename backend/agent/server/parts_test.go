@@ -32,7 +32,7 @@ type news = []func(*part.Host) part.Part
 
 // get is a route that answers by f.
 func get(path string, f http.HandlerFunc) []api.Route {
-	return []api.Route{{Method: "GET", Path: path, Handler: f}}
+	return []api.Route{{Method: "GET", Path: path, Needs: api.Needs(api.ActionRead), Handler: f}}
 }
 
 func ok(w http.ResponseWriter, _ *http.Request) { api.WriteJSON(w, http.StatusOK, "fine") }
