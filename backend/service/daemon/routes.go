@@ -59,7 +59,7 @@ func (s *Server) Routes() []api.Route {
 		{Method: "POST", Path: "/v1/instances/{name}/snapshots/{snapshot}/restore", Needs: restore,
 			Summary: "Go back to a snapshot; answers with the operation", Request: api.SnapshotRequest{},
 			Response: api.Operation{}, Handler: s.handle(s.restore)},
-		{Method: "DELETE", Path: "/v1/instances/{name}/snapshots/{snapshot}", Needs: write,
+		{Method: "DELETE", Path: "/v1/instances/{name}/snapshots/{snapshot}", Needs: del,
 			Summary: "Forget a snapshot",
 			Handler: s.handle(s.deleteSnapshot)},
 		{Method: "POST", Path: "/v1/instances/{name}/start", Needs: start,
