@@ -68,11 +68,13 @@ func TestReleaseBuildsKnowTheirVersion(t *testing.T) {
 		require.Contains(t, flags[program], "built="+v.Built.Format(time.RFC3339))
 	}
 	says("berth", "version", "--json")
-	place := []string{"--socket", filepath.Join(dir, "s"), "--state", filepath.Join(dir, "state"), "--no-boot"}
+	place := []string{"--socket", filepath.Join(dir, "s"), "--state", filepath.Join(dir, "state")}
 	t.Cleanup(func() {
-		_ = exec.Command(filepath.Join(dir, "berth-agent"), append([]string{"stop", "--end"}, place...)...).Run()
+		stop := exec.Command(filepath.Join(dir, "berth-agent"), append([]string{"stop", "--end"}, place...)...)
+		out, err := stop.CombinedOutput()
+		require.NoError(t, err, string(out))
 	})
-	says("berth-agent", append([]string{"start"}, place...)...)
+	says("berth-agent", append([]string{"start", "--no-boot"}, place...)...)
 }
 
 // stringVariables lists the package's variables of type string: those that the linker can set.

@@ -183,7 +183,7 @@ func TestAProfileThatMoves(t *testing.T) {
 	w.mem.Delay = time.Hour
 	a, _ := w.start()
 	in := api.Instance{}
-	op, err := w.opened.Create(a.ctx(w.opened), api.CreateRequest{Name: "a-1"})
+	_, err := w.opened.Create(a.ctx(w.opened), api.CreateRequest{Name: "a-1"})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		in, err = w.opened.Instance(context.Background(), "a-1")
@@ -197,7 +197,7 @@ func TestAProfileThatMoves(t *testing.T) {
 		}
 		return nil
 	}
-	op, err = w.opened.Action(a.ctx(w.opened), "a-1", "delete", api.ActionRequest{})
+	op, err := w.opened.Action(a.ctx(w.opened), "a-1", "delete", api.ActionRequest{})
 	require.NoError(t, err)
 	<-moved
 	op = ended(t, w.opened, op)
