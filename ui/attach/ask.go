@@ -29,8 +29,8 @@ func Ask(ctx context.Context, tty *os.File, q api.Question) (api.Answer, error) 
 		return api.Answer{}, fmt.Errorf("putting the terminal into raw mode: %w", err)
 	}
 	restore := sync.OnceFunc(func() { _ = term.Restore(int(tty.Fd()), old) })
-	defer restore()
 	defer beforeEnd(restore)()
+	defer restore() // before signals end the program again
 
 	p := newPrompt(tty, false)
 	done := p.begin(q)
@@ -61,22 +61,30 @@ func beforeEnd(f func()) (stop func()) {
 			signal.Notify(got, s)
 		}
 	}
+	end := func(s os.Signal) {
+		f()
+		signal.Stop(got)
+		if s, ok := s.(syscall.Signal); ok {
+			_ = syscall.Kill(os.Getpid(), s) // to whoever else catches it, else it ends the program
+		}
+	}
 	over := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		select {
 		case <-over:
 		case s := <-got:
-			f()
-			signal.Stop(got)
-			if s, ok := s.(syscall.Signal); ok {
-				_ = syscall.Kill(os.Getpid(), s) // to whoever else catches it, else it ends the program
-			}
+			end(s)
 		}
 	})
 	return func() {
 		signal.Stop(got)
 		close(over)
 		wg.Wait()
+		select {
+		case s := <-got: // it came at the same moment
+			end(s)
+		default:
+		}
 	}
 }

@@ -102,6 +102,15 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		api.WriteError(w, err)
 		return
 	}
+	id := ""
+	if o.Instance != "" { // from here on it is meant whatever becomes of its name
+		rec, err := s.ws.Record(o.Instance)
+		if err != nil {
+			api.WriteError(w, err)
+			return
+		}
+		id, o.Instance = rec.ID, rec.ID
+	}
 	sub := s.ws.SubscribeEvents()
 	defer sub.Close()
 	past, err := s.ws.Events(r.Context(), o)
@@ -113,12 +122,6 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	if !follow {
 		api.WriteJSON(w, http.StatusOK, past)
 		return
-	}
-	id := ""
-	if o.Instance != "" {
-		if rec, err := s.ws.Record(o.Instance); err == nil {
-			id = rec.ID
-		}
 	}
 	out := api.NewNDJSON(w)
 	last := o.Since
