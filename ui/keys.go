@@ -30,14 +30,14 @@ func (m *Model) keys(k tea.KeyMsg) tea.Cmd {
 	m.callOff("")
 	switch k.String() {
 	case "ctrl+c":
-		if n := len(m.dialogs); n > 0 {
-			if a, ok := m.dialogs[n-1].Dialog.(*dialog.Ask); ok { // the question is meant
-				a.Reply(api.Answer{Refused: true})
-				m.closeDialog(m.dialogs[n-1])
-				return nil
-			}
+		if m.refuse() && !m.verb { // the question was meant
+			return nil
 		}
 		return m.quit()
+	case "ctrl+d":
+		if m.verb && m.refuse() {
+			return m.quit()
+		}
 	case "ctrl+z":
 		return tea.Suspend
 	case "ctrl+l":
@@ -77,6 +77,21 @@ func (m *Model) keys(k tea.KeyMsg) tea.Cmd {
 	return b.Do()
 }
 
+// refuse refuses the question that is open, if there is one.
+func (m *Model) refuse() bool {
+	n := len(m.dialogs)
+	if n == 0 {
+		return false
+	}
+	a, ok := m.dialogs[n-1].Dialog.(*dialog.Ask)
+	if ok {
+		a.Reply(api.Answer{Refused: true})
+		m.closeDialog(m.dialogs[n-1])
+		m.interrupted = m.verb
+	}
+	return ok
+}
+
 func (m *Model) quit() tea.Cmd {
 	if m.opening != nil {
 		m.opening()
@@ -111,6 +126,10 @@ func (m *Model) globals() []key.Binding {
 		{Keys: []string{"ctrl+l"}, Group: everywhere, Desc: "Draw the screen anew."},
 		{Keys: []string{"ctrl+z"}, Group: everywhere, Desc: "Suspend; fg comes back."},
 		{Keys: []string{"ctrl+c"}, Group: everywhere, Desc: "Leave at once; at a question: refuse the answer."},
+	}
+	if m.verb && len(m.stack) == 2 && m.top().Topic() == "top" {
+		return append(bs, leave, key.Binding{Keys: []string{"esc"}, Show: "esc", Label: "fleet", Group: everywhere,
+			Desc: "To all instances.", Do: m.back})
 	}
 	if len(m.stack) > 1 {
 		leave = key.Binding{Keys: []string{"q", "esc"}, Show: "esc", Label: "back", Group: everywhere,

@@ -34,6 +34,8 @@ type Model struct {
 	lastKey time.Time
 	after   *after   // the shell that opens by itself
 	failed  *failure // the notice of failed actions, while it is shown
+	// verb: it was opened for one instance alone, by a verb, and ends as that would; interrupted: it was, at a question.
+	verb, interrupted bool
 }
 
 // Hooks is what the outside world does for the root; nil where it can't be done.

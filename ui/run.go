@@ -45,7 +45,8 @@ type Options struct {
 	Top       string              // begin with the figures of this instance; empty: with the fleet
 }
 
-// Run opens the dashboard and returns when it is left. It stops nothing that was asked for.
+// Run opens the dashboard and returns when it is left. It stops nothing that was asked for. Opened on the figures of one
+// instance, it returns api.ErrInterrupted where a question was answered with ctrl-C or ctrl-D.
 func Run(ctx context.Context, o Options) error {
 	if o.In == nil {
 		o.In = os.Stdin
@@ -103,6 +104,7 @@ func Run(ctx context.Context, o Options) error {
 		hooks.Shell = shellOpener(ctx, client, t, o.Getenv, o.Config.Escape, q)
 	}
 	m := NewModel(e, theme.Detect(o.Getenv, o.Config.Theme, o.Config.ASCII), hooks, w, h)
+	m.verb = o.Top != ""
 	in := &termquery.Reader{File: o.In}
 	p = tea.NewProgram(&painted{m, t}, tea.WithInput(in), tea.WithOutput(o.Out), tea.WithoutRenderer(),
 		tea.WithFilter(t.filter))
@@ -147,6 +149,9 @@ func Run(ctx context.Context, o Options) error {
 	}
 	if err != nil {
 		return fmt.Errorf("the dashboard: %w", err)
+	}
+	if m.interrupted {
+		return api.ErrInterrupted
 	}
 	return nil
 }

@@ -181,6 +181,30 @@ func TestLeavingRefusesWhatIsAsked(t *testing.T) {
 	require.Equal(t, api.Answer{Refused: true}, <-got)
 }
 
+// Opened for one instance it is a verb like others: ctrl-C and ctrl-D at a question end it, and so does q.
+func TestTheVerbTopEnds(t *testing.T) {
+	for key, want := range map[string]error{"\x03": api.ErrInterrupted, "\x04": api.ErrInterrupted, "\x1bq": nil} {
+		s := uitest.Serve(t, uitest.New(nil, uitest.Small(time.Now())...))
+		c := newConsole(t)
+		go func() {
+			c.done <- ui.Run(t.Context(), ui.Options{NewClient: s.Client, In: c.tty, Out: c.tty, Top: "i-0001",
+				Getenv: func(k string) string { return utf8Env[k] }})
+		}()
+		c.sees(" › ")
+		got := make(chan api.Answer, 1)
+		go func() {
+			if a, err := s.Ask(t.Context(), api.Question{ID: "q1", Kind: "secret", Title: "Your passphrase"}); err == nil {
+				got <- a
+			}
+		}()
+		c.sees("Your passphrase")
+		c.types(key[:1])
+		require.Equal(t, api.Answer{Refused: true}, <-got, "%q", key)
+		c.types(key[1:])
+		require.ErrorIs(t, c.ends(), want, "%q", key)
+	}
+}
+
 // The whole way of the figures: the fleet's stream, an agent's, its history, a signal, an acknowledgement, and a
 // terminal that rings.
 func TestFiguresOverARealClient(t *testing.T) {

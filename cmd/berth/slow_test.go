@@ -32,7 +32,7 @@ func TestExecOverASlowLine(t *testing.T) {
 	}{
 		{name: "a reader that pauses", pause: 13 * time.Second},
 		{name: "a line of 120 KB/s", rate: 120_000},
-		{name: "a network that is away", away: 14 * time.Second},
+		{name: "a network that is away", away: 9 * time.Second}, // limits.silence is 15 s
 	}
 	ways := []struct {
 		name   string

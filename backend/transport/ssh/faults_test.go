@@ -180,7 +180,8 @@ func TestSilenceIsShort(t *testing.T) {
 	m := NewManager(Options{})
 	defer m.Close()
 	require.Equal(t, 15*time.Second, m.o.Silence)
-	require.LessOrEqual(t, (keepaliveMisses+1)*m.o.keepalive(), m.o.Silence-3*time.Second)
+	require.LessOrEqual(t, m.o.patience(), m.o.Silence-time.Second)
+	require.Less(t, m.o.keepalive(), m.o.patience()/3, "it is asked several times")
 }
 
 func TestSilentLineIsGivenUp(t *testing.T) {

@@ -47,11 +47,12 @@ func (m *Manager) openOpenSSH(ctx context.Context, t *target) (transport, error)
 			t.where()).
 			WithHint("install openssh-client, or leave out transport = \"openssh\"")
 	}
+	// ssh counts in seconds, and gives up one interval after the last question.
+	every := max(int(m.o.patience()/(6*time.Second)), 1)
+	count := max(int(m.o.patience()/time.Second)/every-1, 1)
 	seconds := func(d time.Duration) string { return strconv.Itoa(int(max(d, time.Second).Seconds())) }
 	args := []string{"-o", "BatchMode=yes", "-o", "ConnectTimeout=" + seconds(t.limit()),
-		// ssh waits for one more interval, and counts in seconds.
-		"-o", "ServerAliveInterval=" + seconds(m.o.Silence/(keepaliveMisses+3)),
-		"-o", "ServerAliveCountMax=" + strconv.Itoa(keepaliveMisses)}
+		"-o", "ServerAliveInterval=" + strconv.Itoa(every), "-o", "ServerAliveCountMax=" + strconv.Itoa(count)}
 	file := m.o.SSHConfig
 	if f := env["BERTH_SSH_CONFIG"]; f != "" {
 		file = f

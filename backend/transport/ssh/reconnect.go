@@ -11,16 +11,17 @@ import (
 )
 
 const (
-	// keepaliveMisses is how many unanswered keepalives end a line.
-	keepaliveMisses = 3
 	// slept is how long this process must have done nothing for that to have been a sleep of the computer, and
 	// wakeLimit how long a line may take to answer then.
 	slept, wakeLimit = 45 * time.Second, 5 * time.Second
 )
 
-// keepalive is how often a line is asked, and how long it has to answer. The first question comes up to one of these
-// after the last word; what has to be done once the line was given up has another one.
-func (o *Options) keepalive() time.Duration { return o.Silence / (keepaliveMisses + 2) }
+// keepalive is how often a line is asked.
+func (o *Options) keepalive() time.Duration { return o.Silence / 5 }
+
+// patience is how long after its last word a line that is asked is given up. What has to be done then takes the rest of
+// Silence.
+func (o *Options) patience() time.Duration { return o.Silence - o.Silence/10 }
 
 // wallTime is the time without Go's monotonic reading, which stands still while a computer sleeps.
 func wallTime() time.Time { return time.Now().Round(0) }
@@ -29,8 +30,7 @@ func wallTime() time.Time { return time.Now().Round(0) }
 func (m *Manager) tend(c *Conn) {
 	tick := time.NewTicker(m.o.keepalive())
 	defer tick.Stop()
-	misses := 0
-	last := wallTime()
+	last, spoke := wallTime(), time.Now()
 	for c.alive() {
 		select {
 		case <-c.tr.gone():
@@ -38,20 +38,25 @@ func (m *Manager) tend(c *Conn) {
 			c.tr.close()
 		case <-tick.C:
 			// After a sleep of this computer most lines are dead: one try tells.
-			allowed, limit := keepaliveMisses, m.o.keepalive()
-			if now := wallTime(); now.Sub(last) > slept {
-				allowed, limit = 1, wakeLimit
-			}
 			began := time.Now()
+			if heard := c.tr.heard(); heard.After(spoke) {
+				spoke = heard
+			}
+			// Some time is given always: it may be this process that heard nothing, because it did not run.
+			patience := max(m.o.patience()-began.Sub(spoke), m.o.keepalive()/2)
+			limit := min(m.o.keepalive(), patience)
+			if wallTime().Sub(last) > slept {
+				patience, limit = wakeLimit, wakeLimit
+			}
 			ctx, cancel := context.WithTimeout(m.ctx, limit)
 			err := c.tr.ping(ctx)
 			cancel()
 			last = wallTime()
 			switch {
 			case err == nil, c.tr.heard().After(began): // on a slow line the answer stands behind what comes meanwhile
-				misses = 0
+				spoke = time.Now()
 			case errors.Is(err, context.DeadlineExceeded):
-				if misses++; misses >= allowed {
+				if limit >= patience {
 					c.silent.Store(true)
 					m.mu.Lock()
 					m.retire(c)
