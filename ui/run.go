@@ -45,8 +45,8 @@ type Options struct {
 	Top       string              // begin with the figures of this instance; empty: with the fleet
 }
 
-// Run opens the dashboard and returns when it is left. It stops nothing that was asked for. Opened on the figures of one
-// instance, it returns api.ErrInterrupted where a question was answered with ctrl-C or ctrl-D.
+// Run opens the dashboard and returns when it is left. It stops nothing that was asked for. Opened on the figures of
+// one instance, it returns api.ErrInterrupted where a question was answered with ctrl-C or ctrl-D.
 func Run(ctx context.Context, o Options) error {
 	if o.In == nil {
 		o.In = os.Stdin
