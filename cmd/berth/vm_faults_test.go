@@ -54,10 +54,8 @@ func (w *vmWorld) addImage(name, from string, change func(entry map[string]any))
 func TestVMThatDoesNotComeUp(t *testing.T) {
 	t.Parallel()
 	w := newVMWorld(t, libvirttest.Tiny)
-	conf := filepath.Join(w.home, "config.toml")
-	b, err := os.ReadFile(conf)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(conf, []byte(strings.Replace(string(b), `agent = "3m"`, `agent = "20s"`, 1)), 0o600))
+	w.agent = "20s"
+	w.configure("")
 	for _, fault := range []string{"panic", "hang", "nonet", "nossh"} {
 		w.addImage(fault, libvirttest.Tiny, func(e map[string]any) {
 			e["cmdline"] = e["cmdline"].(string) + " berth.test=" + fault
@@ -157,7 +155,10 @@ func TestVMProviderComesAndGoes(t *testing.T) {
 	require.NoError(t, l.DomainDestroyFlags(doms[0], golibvirt.DomainDestroyDefault))
 	require.NoError(t, l.DomainUndefineFlags(doms[0],
 		golibvirt.DomainUndefineNvram|golibvirt.DomainUndefineSnapshotsMetadata))
-	eventuallyLong(t, "it is seen to be gone", func() bool { return w.show("vision").State == api.StateUnusable })
+	eventuallyLong(t, "it is seen to be gone", func() bool {
+		w.does("show", "vision", "--refresh") // nobody watches
+		return w.show("vision").State == api.StateUnusable
+	})
 	w.does("rm", "-y", "vision")
 	w.nothingLeft()
 }

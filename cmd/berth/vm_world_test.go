@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -22,7 +23,8 @@ import (
 // vmWorld is a home whose backend is a libvirtd of its own, with emulated machines.
 type vmWorld struct {
 	*world
-	virt *libvirttest.Daemon
+	virt  *libvirttest.Daemon
+	agent string // limits.agent; "": what the slowest machine needs
 }
 
 // emulated has room for the worlds whose machines run at the same time: a machine without KVM takes a processor for as
@@ -81,10 +83,10 @@ pool_path = %q
 network = "user"
 accel = "emulate"
 [limits]
-agent = "6m"
+agent = %q
 gentle = "40s"
 %s
-`, w.virt.URI, w.virt.Pool, more)
+`, w.virt.URI, w.virt.Pool, cmp.Or(w.agent, "6m"), more)
 	require.NoError(w.t, os.WriteFile(filepath.Join(w.home, "config.toml"), []byte(text), 0o600))
 }
 

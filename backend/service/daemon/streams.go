@@ -38,6 +38,28 @@ func (s *Server) reachable(name string) (store.Instance, error) {
 	return rec, nil
 }
 
+// agentConn opens a connection to the agent of an instance. While the machine takes another host key into use, its sshd
+// is away for a moment: that is waited for, and no failure.
+func (s *Server) agentConn(ctx context.Context, rec *store.Instance) (net.Conn, error) {
+	for {
+		renewing := s.ws.Renewing(rec.ID)
+		conn, err := s.dialer.Agent(ctx, rec.Endpoint())
+		if err == nil || !renewing || api.AsError(err).Code != api.CodeUnreachable {
+			return conn, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(200 * time.Millisecond):
+		}
+		now, lost := s.ws.Record(rec.ID) // it is known by another key now
+		if lost != nil {
+			return nil, lost
+		}
+		*rec = now
+	}
+}
+
 // relay passes a byte stream on to the instance's agent at path, or serves it over plain SSH where
 // there is no agent. The daemon does not look into the frames.
 func (s *Server) relay(path string) http.HandlerFunc {
@@ -54,7 +76,7 @@ func (s *Server) relay(path string) http.HandlerFunc {
 			return
 		}
 		defer end()
-		conn, err := s.dialer.Agent(ctx, rec.Endpoint())
+		conn, err := s.agentConn(ctx, &rec)
 		var un *backend.AgentUnavailable
 		switch {
 		case errors.As(err, &un):
@@ -172,7 +194,7 @@ func (s *Server) agent(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// Not in the transport, whose dials outlive the request: a question would wait for a client that has gone.
-	conn, err := s.dialer.Agent(r.Context(), rec.Endpoint())
+	conn, err := s.agentConn(r.Context(), &rec)
 	if err != nil {
 		if errors.Is(err, context.Canceled) && s.asked.Err() != nil {
 			err = errMoved // the agent was not asked yet

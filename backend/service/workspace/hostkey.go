@@ -43,6 +43,14 @@ func (w *Workspace) renewLater(id string, env map[string]string) {
 	}
 }
 
+// Renewing reports whether an instance's host key is being renewed.
+func (w *Workspace) Renewing(id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := w.entries[id]
+	return e != nil && e.run != nil && e.run.Kind == opHostKey
+}
+
 // renews reports whether the host key of an instance's machine is to be renewed.
 func (w *Workspace) renews(rec *store.Instance) bool {
 	usable := rec.State == api.StateRunning || rec.State == api.StateSetupFailed
