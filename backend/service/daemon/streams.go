@@ -42,7 +42,7 @@ func (s *Server) reachable(name string) (store.Instance, error) {
 // is away for a moment: that is waited for, and no failure.
 func (s *Server) agentConn(ctx context.Context, rec *store.Instance) (net.Conn, error) {
 	for {
-		renewing := s.ws.Renewing(rec.ID)
+		renewing := s.ws.Reconciler.Renewing(rec.ID)
 		conn, err := s.dialer.Agent(ctx, rec.Endpoint())
 		if err == nil || !renewing || api.AsError(err).Code != api.CodeUnreachable {
 			return conn, err

@@ -44,7 +44,8 @@ func (w *Workspace) renewLater(id string, env map[string]string) {
 }
 
 // Renewing reports whether an instance's host key is being renewed.
-func (w *Workspace) Renewing(id string) bool {
+func (r *Reconciler) Renewing(id string) bool {
+	w := r.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e := w.entries[id]
