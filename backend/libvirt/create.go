@@ -44,9 +44,10 @@ func (b *Backend) Create(ctx context.Context, spec backend.Spec) (backend.Machin
 		return backend.Machine{}, err
 	}
 	err = b.asItIs(ctx, dom, func(now stateAnswer) error {
-		// A domain that was switched off since it was made is left so.
+		// A domain that was switched off since it was made is left so. Of one whose start was cut off, the next libvirtd may
+		// say that it has crashed.
 		never := now.is(golibvirt.DomainShutoff, int32(golibvirt.DomainShutoffUnknown), int32(golibvirt.DomainShutoffFailed),
-			int32(golibvirt.DomainShutoffDaemon))
+			int32(golibvirt.DomainShutoffDaemon), int32(golibvirt.DomainShutoffCrashed))
 		if !never && !now.is(golibvirt.DomainPaused, int32(golibvirt.DomainPausedStartingUp)) {
 			return nil
 		}
