@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strings"
@@ -63,9 +64,18 @@ func (g Gate) through(route Route) http.HandlerFunc {
 	}
 }
 
-// SetRequest changes what is said of an instance. An empty field changes nothing.
+// SetRequest changes what is said of an instance.
 type SetRequest struct {
 	Owner string `json:"owner,omitempty"` // OwnerMe
+}
+
+// Check refuses what can't be said of an instance.
+func (q SetRequest) Check() error {
+	if q.Owner != OwnerMe {
+		return Errorf(CodeUsage, "owner=%s: an instance can be made yours (owner=me), not another's",
+			cmp.Or(q.Owner, `""`))
+	}
+	return nil
 }
 
 const (

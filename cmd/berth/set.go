@@ -55,15 +55,13 @@ func setRequest(args []string) (q api.SetRequest, err error) {
 		switch {
 		case !ok:
 			return q, api.Errorf(api.CodeUsage, "%q is not KEY=VALUE", arg).WithHint("berth set NAME owner=me")
-		case key == "owner" && value == api.OwnerMe:
-			q.Owner = value
 		case key == "owner":
-			return q, api.Errorf(api.CodeUsage, "owner=%s: an instance can be made yours (owner=me), not another's", value)
+			q.Owner = value
 		default:
 			return q, api.Errorf(api.CodeUsage, "%q can't be set: what can is owner", key).WithHint("berth set NAME owner=me")
 		}
 	}
-	return q, nil
+	return q, q.Check()
 }
 
 // completeSet completes the name of an instance, and then what can be set of it.

@@ -205,11 +205,11 @@ func (w *Workspace) imported(name string, private bool, m *backend.Machine) stor
 	// Tags can be edited by whoever has rights to them: they count once, and only where they name somebody who is known.
 	mine := func(who string) bool { return w.isMe(w.opts.Person, name, who) }
 	rec.Owner = api.OwnerUnknown
-	if who := sane(*m).Owner; private || mine(who) {
-		rec.Owner = who
+	if private || mine(m.Owner) {
+		rec.Owner = m.Owner
 	}
-	if who := sane(*m).AssignedTo; mine(who) {
-		rec.AssignedTo = who
+	if mine(m.AssignedTo) {
+		rec.AssignedTo = m.AssignedTo
 	}
 	return rec
 }

@@ -11,9 +11,8 @@ import (
 
 // Set changes what the store says of an instance.
 func (w *Workspace) Set(ctx context.Context, name string, q api.SetRequest) (api.Instance, error) {
-	if q.Owner != api.OwnerMe {
-		return api.Instance{}, api.Errorf(api.CodeUsage, "owner=%s: an instance can be made yours (owner=me), not another's",
-			orElse(q.Owner, `""`))
+	if err := q.Check(); err != nil {
+		return api.Instance{}, err
 	}
 	rec, err := w.Record(name)
 	if err != nil {
@@ -27,7 +26,7 @@ func (w *Workspace) Set(ctx context.Context, name string, q api.SetRequest) (api
 	var refused error
 	err = w.update(rec.ID, func(e *entry) *store.Change {
 		switch {
-		case e == nil || e.rec.Owner != "" && w.isMe(who, e.rec.Backend, e.rec.Owner):
+		case e == nil || w.isMe(who, e.rec.Backend, e.rec.Owner):
 			return &store.Change{}
 		case e.rec.Owner != "" && e.rec.Owner != api.OwnerUnknown:
 			refused = api.Errorf(api.CodeForbidden, "%s belongs to %s: only what nobody is known to own can be taken",
