@@ -12,15 +12,22 @@ PROBES  := gpu/probe/embedded
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 
 .DEFAULT_GOAL := help
-.PHONY: help build run vet test test-parts test-programs e2e e2e-vm e2e-vm-programs e2e-vm-libvirt e2e-vm-profiles guests bench fuzz lint routes shots dist agents probes gpu-check generate man clean
+.PHONY: help build run vet test test-parts test-programs e2e e2e-vm e2e-vm-programs e2e-vm-libvirt e2e-vm-profiles guests bench chaos fuzz lint routes shots dist agents probes gpu-check generate man clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  %-12s %s\n' "$$t" "$$d"; done
 
-build: ## build bin/berth for this machine (static, as releases are: it starts faster and runs on other hosts)
-	@case $$($(GO) env GOOS)/$$($(GO) env GOARCH) in \
-	linux/amd64|linux/arm64) $(MAKE) --no-print-directory -s probes PROBE_ARCHS=$$($(GO) env GOARCH) >/dev/null && tags=embedprobe;; esac; \
-	set -x; CGO_ENABLED=0 $(GO) build -tags "$$tags" -o $(BIN)/berth ./cmd/berth
+# Static, as releases are: it starts faster and runs on other hosts. It carries the agents, as releases do: what is put
+# on other machines is small then. They are made anew only after something of theirs has changed.
+build: $(BIN)/agents.made ## build bin/berth for this machine, agents inside
+	CGO_ENABLED=0 $(GO) build -tags embedagents,embedprobe -o $(BIN)/berth ./cmd/berth
+
+# What may be in an agent: all but the dashboard, the verbs and the daemon.
+$(BIN)/agents.made: Makefile go.mod go.sum $(shell find assets backend gpu queue cmd/berth-agent cmd/berth-shim \
+  cmd/berth-probe -type f ! -name '*.zst' ! -name '*_test.go' ! -path 'assets/help/*' ! -path '*/testdata/*' \
+  ! -path 'backend/service/*' ! -path 'backend/libvirt/*' 2>/dev/null)
+	@$(MAKE) --no-print-directory -s agents
+	@touch $@
 
 run: ## open the dashboard on the embedded default
 	$(GO) run ./cmd/berth
@@ -63,9 +70,15 @@ e2e-vm-libvirt:
 e2e-vm-profiles:
 	$(GO) test $(TESTFLAGS) -count=1 -timeout 10m -tags vm -run FreshDebian ./backend/machine/profile
 
-bench: ## benchmarks, side by side with what a user would pick instead
+bench: build ## benchmarks, side by side with what a user would pick instead
 	$(GO) test -run '^$$' -bench . -benchtime 300ms -timeout 20m ./backend/... ./ui/... ./gpu/...
 	$(GO) test -count=1 -v -timeout 20m -tags bench -run '^TestBench' ./cmd/berth
+
+CHAOS ?= 200
+chaos: ## the faults of jobs in their long forms: CHAOS kills, five times as many jobs, 10,000 submits at once, 10 GB of log
+	BERTH_CHAOS=$(CHAOS) $(GO) test -count=1 -v -timeout 60m -run 'AreKilled|PowerLoss|AtOnce|ALimit' ./queue/journal ./backend/agent/job/...
+	BERTH_CHAOS=$(CHAOS) $(GO) test -count=1 -v -timeout 60m -run 'JobsUnderKills' ./cmd/berth
+	BERTH_CHAOS=$(CHAOS) $(GO) test -count=1 -v -timeout 60m -run 'BinariesBuild' ./backend/transport/ssh
 
 FUZZTIME ?= 10s
 fuzz: ## fuzz every parser of outside data for FUZZTIME each

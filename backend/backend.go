@@ -138,6 +138,7 @@ const (
 type Machine struct {
 	ID           string // the provider's id, unique within the backend
 	Name         string // the provider's name for it
+	Instance     string // Spec.Name of the call that made it, where the provider keeps that: its name for other homes
 	Token        string // Spec.Token of the call that made it
 	State        api.State
 	Reason       string // the provider's words for the state

@@ -44,6 +44,12 @@ type Progress struct {
 	Total int64  // bytes; 0: not known
 }
 
+// Tagger is a backend that can change the tags of a machine that it made.
+type Tagger interface {
+	// Retag replaces the tags of a machine; all else of it, and what runs there, stays as it is.
+	Retag(ctx context.Context, ref Ref, tags map[string]string) error
+}
+
 // Forcer is a backend that can switch a machine off or reset it without asking its system: for those
 // that do not react to Stop and Restart.
 type Forcer interface {

@@ -27,6 +27,9 @@ type Env struct {
 	Agent func(ctx context.Context, goos, goarch string) (AgentProgram, error)
 	// HomeID is the random id of this home's store: TagHome of what it makes.
 	HomeID string
+	// Changed is told the Machine.ID of a machine that the provider says has changed; "" where any may have. It returns
+	// at once. May be nil: a backend that hears nothing is asked now and then.
+	Changed func(id string)
 	// Fault is called at named points inside calls, for tests that kill the process there; may be nil.
 	Fault func(point string)
 }

@@ -19,6 +19,8 @@ type Device struct {
 	UUID        string `json:"uuid"`
 	Name        string `json:"name"`
 	MemoryBytes int64  `json:"memory_bytes"` // 0 where the driver does not say
+	// Unified says that the GPU has no memory of its own, and shares the host's.
+	Unified bool `json:"unified_memory,omitempty"`
 }
 
 // Why Detect found no GPU, for errors.Is.
@@ -86,10 +88,22 @@ func Detect(ctx context.Context) ([]Device, error) {
 	return parse(out)
 }
 
+// NoMemory reports whether nvidia-smi says of a GPU's memory that there is none to report: the GPU shares the host's.
+// Other words in brackets ("[Unknown Error]") are failures.
+func NoMemory(value string) bool {
+	return value == "N/A" || value == "[N/A]" || value == "[Not Supported]"
+}
+
 // parse reads the tool's lines: index, UUID, name, MiB. A value that the tool does not know stands
-// in brackets ("[N/A]").
+// in brackets ("[N/A]"). Warnings may stand among the lines.
 func parse(b []byte) ([]Device, error) {
-	r := csv.NewReader(bytes.NewReader(b))
+	var rows []byte
+	for line := range bytes.Lines(b) {
+		if !bytes.HasPrefix(bytes.TrimSpace(line), []byte("WARNING:")) {
+			rows = append(rows, line...)
+		}
+	}
+	r := csv.NewReader(bytes.NewReader(rows))
 	r.TrimLeadingSpace = true
 	r.FieldsPerRecord = 4
 	r.LazyQuotes = true
@@ -109,7 +123,10 @@ func parse(b []byte) ([]Device, error) {
 		if d.Index, err = strconv.Atoi(f[0]); err != nil || d.Index < 0 {
 			return nil, fmt.Errorf("%w: index %.40q", ErrAnswer, f[0])
 		}
-		if !strings.HasPrefix(f[3], "[") {
+		switch {
+		case NoMemory(f[3]):
+			d.Unified = true
+		case !strings.HasPrefix(f[3], "["):
 			mib, err := strconv.ParseInt(f[3], 10, 64)
 			if err != nil || mib < 0 || mib > 1<<40 {
 				return nil, fmt.Errorf("%w: memory %.40q", ErrAnswer, f[3])

@@ -13,7 +13,12 @@ import (
 func TestParse(t *testing.T) {
 	got, err := parse([]byte("0, GPU-1b2c, NVIDIA A100-SXM4-80GB, 81920\n1, GPU-3d4e, \"Odd, name\", [N/A]\n"))
 	require.NoError(t, err)
-	require.Equal(t, []Device{{0, "GPU-1b2c", "NVIDIA A100-SXM4-80GB", 80 << 30}, {1, "GPU-3d4e", "Odd, name", 0}}, got)
+	require.Equal(t, []Device{{0, "GPU-1b2c", "NVIDIA A100-SXM4-80GB", 80 << 30, false},
+		{1, "GPU-3d4e", "Odd, name", 0, true}}, got)
+	got, err = parse([]byte("0, GPU-2dee, NVIDIA GB10, N/A\nWARNING: infoROM is corrupted at gpu 0000000F:01:00.0\n" +
+		"1, GPU-3d4e, Odd, [Unknown Error]\n"))
+	require.NoError(t, err)
+	require.Equal(t, []Device{{0, "GPU-2dee", "NVIDIA GB10", 0, true}, {1, "GPU-3d4e", "Odd", 0, false}}, got)
 	for _, bad := range []string{"0, a, b\n", "x, a, b, 1\n", "-1, a, b, 1\n", "0, a, b, -5\n",
 		"0, a, b, 99999999999999999\n",
 		"NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\n", strings.Repeat("0, a, b, 1\n",
@@ -43,7 +48,7 @@ func TestDetectOnThisHost(t *testing.T) {
 	for _, d := range got {
 		require.True(t, strings.HasPrefix(d.UUID, "GPU-"), d.UUID)
 		require.NotEmpty(t, d.Name)
-		require.Positive(t, d.MemoryBytes)
+		require.True(t, d.MemoryBytes > 0 || d.Unified)
 	}
 	t.Logf("%+v", got)
 }

@@ -5,22 +5,34 @@ import (
 	"strings"
 )
 
-// Words reads a search line: words that must all occur, or, with "!" before them, must not all occur, without
+// Words reads a search line: words that must all occur, and, with "!" before it, a word that must not occur, without
 // regard to case. It returns nil where nothing is asked for: everything matches.
 func Words(query string) func(hay string) bool {
-	q, not := strings.CutPrefix(strings.ToLower(strings.TrimSpace(query)), "!")
-	words := strings.Fields(q)
-	if len(words) == 0 {
+	var has, not []string
+	for w := range strings.FieldsSeq(strings.ToLower(query)) {
+		switch rest, negated := strings.CutPrefix(w, "!"); {
+		case !negated:
+			has = append(has, w)
+		case rest != "":
+			not = append(not, rest)
+		}
+	}
+	if len(has)+len(not) == 0 {
 		return nil
 	}
 	return func(hay string) bool {
 		hay = strings.ToLower(hay)
-		for _, w := range words {
+		for _, w := range has {
 			if !strings.Contains(hay, w) {
-				return not
+				return false
 			}
 		}
-		return !not
+		for _, w := range not {
+			if strings.Contains(hay, w) {
+				return false
+			}
+		}
+		return true
 	}
 }
 

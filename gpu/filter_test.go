@@ -15,8 +15,10 @@ func TestWords(t *testing.T) {
 		want       bool
 	}{
 		{"Train", "resnet TRAINING", true}, {"train idle", "training, idle", true}, {"train idle", "training", false},
-		{"!train", "training", false}, {"!train", "idle", true}, {"! train idle", "training", true},
-		{"!train idle", "training, idle", false},
+		{"!train", "training", false}, {"!train", "idle", true},
+		// Each word is negated by its own sign only, wherever it stands.
+		{"a !b c", "a c", true}, {"a !b c", "a b c", false}, {"a !b c", "a", false}, {"!b a", "c", false},
+		{"!train !idle", "training", false}, {"!train !idle", "stopped", true}, {"a !", "a", true},
 	} {
 		require.Equal(t, c.want, Words(c.query)(c.hay), "%q in %q", c.query, c.hay)
 	}

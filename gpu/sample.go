@@ -46,6 +46,8 @@ type GPU struct {
 	MemoryUsed        *int64   `json:"memory_used_bytes,omitempty"`          // without what the driver reserves
 	MemoryReserved    *int64   `json:"memory_reserved_bytes,omitempty"`
 	MemoryTotal       *int64   `json:"memory_total_bytes,omitempty"`
+	// Unified says that the GPU has no memory of its own: it shares the host's, which is what the figures above are of.
+	Unified bool `json:"unified_memory,omitempty"`
 
 	Temperature         *float64 `json:"temperature_celsius,omitempty"`
 	MemoryTemperature   *float64 `json:"memory_temperature_celsius,omitempty"`
@@ -297,6 +299,7 @@ type GPUSummary struct {
 	Utilization *float64 `json:"u,omitempty"`
 	MemoryUsed  *int64   `json:"m,omitempty"`
 	MemoryTotal *int64   `json:"mt,omitempty"`
+	Unified     bool     `json:"un,omitempty"` // the memory is the host's
 	Temperature *float64 `json:"t,omitempty"`
 	Power       *float64 `json:"w,omitempty"`
 	PowerLimit  *float64 `json:"wl,omitempty"`
@@ -347,6 +350,8 @@ type Series struct {
 	Subject string  `json:"subject,omitempty"` // "GPU-1b2c…", "/data", "eth0"; empty: the host
 	Index   *int    `json:"gpu_index,omitempty"`
 	Step    float64 `json:"step_seconds"`
+	// Unified says that what is measured is the host's memory: the GPU has none of its own.
+	Unified bool    `json:"unified_memory,omitempty"`
 	Points  []Point `json:"points"`
 }
 

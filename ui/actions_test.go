@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
+	"berth/ui/attach"
 	"berth/ui/uitest"
 )
 
@@ -75,8 +76,12 @@ func TestForgettingAnAdoptedMachineSaysThatItStays(t *testing.T) {
 	d.Press("d")
 	require.Contains(t, d.Screen(), "Forget gpu-lab?")
 	require.Contains(t, d.Screen(), "nothing else on it is")
+	d.Settle()
+	require.Contains(t, d.Screen(), "1 terminal ends: 3 (bash, attached).")
+	require.Contains(t, d.Screen(), "ada@tower (last seen")
+	require.Equal(t, []string{"departure gpu-lab"}, d.WS.Log())
 	d.Press("y")
-	require.Equal(t, []string{"delete gpu-lab"}, d.WS.Log())
+	require.Equal(t, []string{"departure gpu-lab", "delete gpu-lab"}, d.WS.Log())
 }
 
 func TestMarkedInstances(t *testing.T) {
@@ -103,7 +108,7 @@ func TestWhatCantBeDoneSaysWhy(t *testing.T) {
 	d.Press("t")
 	require.Contains(t, d.Screen(), "archive is stopped: start it with s")
 	d.Press("?")
-	require.Contains(t, d.Screen(), "not now: archive is stopped")
+	require.Contains(t, d.Screen(), "✗ archive is stopped")
 	require.Empty(t, d.Shells)
 	require.Empty(t, d.WS.Log())
 }
@@ -111,23 +116,23 @@ func TestWhatCantBeDoneSaysWhy(t *testing.T) {
 func TestReadOnly(t *testing.T) {
 	d := drive(t, uitest.Small(uitest.Epoch)...)
 	d.To("notebook")
-	d.Press("R")
+	d.Press("L")
 	require.Contains(t, d.Lines()[0], "READ-ONLY")
 	d.Press("s", "d", "r", "n", "a")
 	d.Press(":")
 	d.Type("stop notebook")
 	d.Press("enter", "esc")
 	require.Empty(t, d.WS.Log())
-	require.NotContains(t, d.Lines()[0], "new instance")
+	require.NotContains(t, d.Lines()[0], "create")
 	d.Press("t")
 	require.Equal(t, []string{"notebook"}, d.Shells, "looking is allowed")
-	d.Press("R", "s", "y")
+	d.Press("L", "s", "y")
 	require.Equal(t, []string{"stop notebook"}, d.WS.Log())
 
 	o := uitest.Options{Width: 100, Height: 30, Look: uitest.Plain}
 	o.Config.ReadOnly = true
 	d = uitest.Drive(o, uitest.Small(uitest.Epoch)...)
-	d.Press("R")
+	d.Press("L")
 	require.Contains(t, d.Lines()[0], "READ-ONLY", "what the configuration says can't be undone")
 	d.Press(":")
 	d.Type("readonly")
@@ -286,6 +291,38 @@ func TestShell(t *testing.T) {
 	require.Contains(t, d.Screen(), "no route to host")
 }
 
+// TestATerminalThatEnded is said, and one key goes on from there.
+func TestATerminalThatEnded(t *testing.T) {
+	d := drive(t, uitest.Small(uitest.Epoch)...)
+	d.To("notebook")
+	d.ShellEnds = attach.NewEnded("notebook", api.StateStopped,
+		api.Errorf(api.CodeFailed, "the terminal ended: notebook was stopped by ada").WithHint("berth start notebook"))
+	d.Press("t")
+	for _, want := range []string{"A terminal on notebook ended", "notebook was stopped by ada", "berth start notebook",
+		"s start it", "esc close"} {
+		require.Contains(t, d.Screen(), want)
+	}
+	_, err := d.WS.Action(t.Context(), "notebook", "stop", api.ActionRequest{})
+	require.NoError(t, err)
+	d.WS.Finish("op-1")
+	d.Settle()
+	d.Press("s") // typed to the terminal, which has just ended
+	require.NotContains(t, d.WS.Log(), "start notebook")
+	d.Pass(time.Second)
+	d.Press("s")
+	require.Contains(t, d.WS.Log(), "start notebook")
+	require.NotContains(t, d.Screen(), "A terminal on")
+
+	d.ShellEnds = attach.NewEnded("train-1", api.StateRunning, api.Errorf(api.CodeFailed, "the terminal ended: it was restarted"))
+	d.To("train-1")
+	d.Press("t")
+	require.Contains(t, d.Screen(), "t new terminal")
+	d.ShellEnds = nil
+	d.Pass(time.Second)
+	d.Press("t")
+	require.Equal(t, []string{"notebook", "train-1", "train-1"}, d.Shells)
+}
+
 func TestCopying(t *testing.T) {
 	d := drive(t, uitest.Small(uitest.Epoch)...)
 	d.To("notebook")
@@ -302,11 +339,11 @@ func TestCopying(t *testing.T) {
 
 func TestCommandsAreFoundByOtherWords(t *testing.T) {
 	for _, c := range []struct{ typed, line, title string }{
-		{"htop notebook", "top notebook", "notebook top"},
-		{"gpu note", "top notebook", "notebook top"},
-		{"NVTOP", "top", "notebook top"}, // of what is under the cursor
-		{"nvit", "nvitop: figures", "notebook top"},
-		{"hist", "history: figures", "notebook top"},
+		{"htop notebook", "top notebook", "notebook › top"},
+		{"gpu note", "top notebook", "notebook › top"},
+		{"NVTOP", "top", "notebook › top"}, // of what is under the cursor
+		{"nvit", "nvitop: figures", "notebook › top"},
+		{"hist", "history: figures", "notebook › top"},
 		{"gpus", "wall", "wall"},
 		{"alarms", "attention", "attention"},
 		{"logs", "events", "events"},
@@ -385,7 +422,7 @@ func TestEventsFollow(t *testing.T) {
 	require.Equal(t, row, d.Row(), "scrolled up it stays")
 	d.Press("G")
 	require.Contains(t, d.Row(), "newer still")
-	d.Press("w")
+	d.Press(".")
 	require.NotContains(t, d.Screen(), "newer still")
 	d.Press("/")
 	d.Type("newest")
@@ -495,7 +532,7 @@ func TestGoingOnWithASetUpAndKeepingTheDisk(t *testing.T) {
 	d.To("train-1")
 	d.Press("enter")
 	require.Contains(t, d.Screen(), "u set up")
-	d.Press("b", "n")
+	d.Press("b", "a")
 	d.Type("before")
 	d.Press("enter")
 	require.Contains(t, d.WS.Log(), "snapshot train-1 before")

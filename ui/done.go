@@ -61,7 +61,11 @@ func (f *failure) add(m *Model, d screen.Done, e *api.Error) {
 	if len(f.refs) > 1 {
 		what = fmt.Sprintf("%d instances", len(f.refs))
 	}
-	n := dialog.Notice{Title: "Could not " + verbFor(d.Verb) + " " + what, Hint: e.Hint, Bad: true}
+	verb := verbFor(d.Verb)
+	if r := m.e.Store.ByName(d.Ref); d.Verb == action.Delete && r != nil && r.Adopted && len(f.refs) == 1 {
+		verb = "forget"
+	}
+	n := dialog.Notice{Title: "Could not " + verb + " " + what, Hint: e.Hint, Bad: true}
 	for i, s := range f.texts {
 		if i > 0 {
 			n.Text += "\n"
@@ -94,6 +98,12 @@ func verbFor(v string) string {
 		return "take a snapshot of"
 	case action.Restore:
 		return "restore a snapshot of"
+	case action.Image:
+		return "make an image of"
+	case action.Setup:
+		return "go on with the set-up of"
+	case action.LetGo:
+		return "let go of the set-up of"
 	case action.DropSnapshot:
 		return "delete a snapshot of"
 	}

@@ -54,7 +54,7 @@ func TestTheFleetShowsFigures(t *testing.T) {
 		require.Regexp(t, `▲ train-1 .*[▁▂▃▄▅▆▇█]{5}✗[▁▂▃▄▅▆▇█]{2}`, lineWith(t, d, "train-1"))
 		require.Regexp(t, `▲ notebook .*93% (full )?5h`, lineWith(t, d, "notebook"))
 		require.Regexp(t, `△ old-box .* 25m`, lineWith(t, d, "old-box"))
-		require.Regexp(t, `archive .* 9d ago`, lineWith(t, d, "archive"))
+		require.Regexp(t, `archive .* 1x A10G .* - `, lineWith(t, d, "archive"))
 		require.Regexp(t, `gpu-lab .*▁▁▁▁ old`, lineWith(t, d, "gpu-lab"))
 		require.Contains(t, d.Lines()[0], "▲ 2")
 	}
@@ -62,7 +62,36 @@ func TestTheFleetShowsFigures(t *testing.T) {
 	require.Contains(t, d.Lines()[0], "GPUs 8 busy 1 idle 1 lost", "what a driver that hangs said is not counted")
 	require.Contains(t, d.Lines()[0], "idle $1.03/h, $4.42+? today")
 	require.Contains(t, d.Lines()[0], "kW")
-	require.Contains(t, lineWith(t, d, "train-1"), "/280G")
+	require.Contains(t, lineWith(t, d, "train-1"), "/280 GiB")
+}
+
+// TestUnifiedMemoryInTheFleet is marked in the list, in the details and on the wall, and counts once an instance.
+func TestUnifiedMemoryInTheFleet(t *testing.T) {
+	d := measured(t, 200, 60)
+	l := figuresOf("notebook")
+	g := &l.Summary.GPUs[0]
+	g.Unified, g.MemoryUsed, g.MemoryTotal = true, l.Summary.MemoryUsed, l.Summary.Memory
+	l.Summary.GPUs = append(l.Summary.GPUs, *g)
+	l.Summary.GPUs[1].Index = 1
+	d.WS.PutFigures(l)
+	d.Settle()
+	require.Regexp(t, `notebook .* 6.6/16 GiB u `, lineWith(t, d, "notebook"))
+	require.NotContains(t, lineWith(t, d, "train-1"), "Gu ")
+	d.To("notebook")
+	d.Press("enter")
+	require.Contains(t, d.Screen(), "6.6 GiB of 16 GiB, unified with the host's")
+	d.Press("esc", "w")
+	require.Regexp(t, `notebook:0 .* u4\d%`, lineWith(t, d, "notebook:0"))
+	d.Press("/")
+	d.Type("notebook")
+	d.Press("enter")
+	require.Contains(t, d.Screen(), "unified memory", "what u means is said of the tile under the cursor")
+	require.Contains(t, d.Screen(), " 2 GPUs ")
+	d = measured(t, 80, 24)
+	d.Press("w", "/")
+	d.Type("notebook")
+	d.Press("enter")
+	require.Contains(t, d.Screen(), " 1 GPU ")
 }
 
 func TestManyGPUsAreShownInEightCells(t *testing.T) {
@@ -85,7 +114,7 @@ func TestSortingByFigures(t *testing.T) {
 	d.To("notebook")
 	d.WS.PutFigures(l)
 	d.Settle()
-	require.Contains(t, d.Lines()[2], "big-one", "what is not known is at one end")
+	require.Contains(t, d.Lines()[2], "archive", "what is not known is at one end")
 	rows := d.Lines()[2:10]
 	i := slices.IndexFunc(rows, func(s string) bool { return strings.Contains(s, "scratch") })
 	j := slices.IndexFunc(rows, func(s string) bool { return strings.Contains(s, "notebook") })
@@ -127,7 +156,9 @@ func TestAttention(t *testing.T) {
 	require.Contains(t, d.Row(), "train-1")
 	require.Contains(t, d.Screen(), "What to do: stop what runs on it")
 	require.Contains(t, d.Screen(), "▲ 2 critical  △ 2 warning  · 1 to know")
-	d.Press("a")
+	d.Press(".", "a", "g")
+	require.Contains(t, d.Screen(), "▲ 1 critical  △ 2 warning  · 1 to know  1 acknowledged or muted")
+	d.Press("G", "a", ".", "g", "a")
 	require.Contains(t, d.WS.Log(), "attend train-1 gpu-xid:GPU-i-0001-5 ack=true mute=0")
 	require.NotContains(t, d.Screen(), "XID 79")
 	require.Contains(t, d.Lines()[0], "▲ 1")
@@ -137,7 +168,7 @@ func TestAttention(t *testing.T) {
 	d.Press("m", "down", "enter")
 	require.Contains(t, d.WS.Log(), "attend notebook disk-full:/ ack=false mute=28800")
 	require.NotContains(t, d.Screen(), "full in 5 hours")
-	d.Press("w")
+	d.Press(".")
 	require.Contains(t, d.Screen(), "acknowledged XID 79")
 	require.Contains(t, d.Screen(), "muted 93 % used")
 	d.Press("G", "k")
@@ -151,11 +182,11 @@ func TestAttention(t *testing.T) {
 	d.Press("enter")
 	require.Contains(t, d.Lines()[0], "attention › old-box")
 	d.Press("esc", "f")
-	require.Contains(t, d.Lines()[0], "attention › old-box top")
-	d.Press("esc", "esc", "R", "a")
+	require.Contains(t, d.Lines()[0], "attention › old-box › top")
+	d.Press("esc", "esc", "L", "a")
 	require.Contains(t, d.Screen(), "read-only")
 	// When the time is over it wants attention again.
-	d.Press("R", "esc", "g")
+	d.Press("L", "esc", "g")
 	d.Pass(9 * time.Hour)
 	d.WS.PutFigures(func() api.FleetFigures {
 		l := figuresOf("notebook")
@@ -166,6 +197,29 @@ func TestAttention(t *testing.T) {
 	d.Settle()
 	d.Press("!")
 	require.Contains(t, d.Screen(), "full in 5 hours")
+}
+
+// What several instances find of the host that they share is one row, which names them.
+func TestAttentionOfOneHost(t *testing.T) {
+	d := measured(t, 120, 30)
+	for i, name := range []string{"scratch", "notebook"} {
+		l := figuresOf(name)
+		l.Attention = []api.Attention{{Finding: gpu.Finding{ID: "disk-full:/data", Rule: "disk-full", Severity: "critical",
+			Subject: "/data", Text: "99% full", Since: uitest.Epoch.Add(time.Duration(i) * time.Second)}, Host: "this"}}
+		d.WS.PutFigures(l)
+	}
+	d.Settle()
+	d.Press("!")
+	require.Contains(t, d.Row(), "notebook, scratch  /data")
+	require.Equal(t, 2, strings.Count(d.Screen(), "99% full"), "the row, and what stands whole at the bottom")
+	require.Contains(t, d.Screen(), "▲ 2 critical")
+	require.Contains(t, d.Lines()[0], "▲ 2")
+	d.Press("/")
+	d.Type("/data")
+	d.Press("enter", "a")
+	require.Contains(t, d.WS.Log(), "attend notebook disk-full:/data ack=true mute=0")
+	require.NotContains(t, d.Screen(), "99% full")
+	require.Contains(t, d.Lines()[0], "▲ 1")
 }
 
 func TestAttentionThatCanNotBeSaid(t *testing.T) {
@@ -252,8 +306,8 @@ func TestTheWall(t *testing.T) {
 	require.Contains(t, d.Screen(), "XID 79")
 	d.Press("j")
 	require.Contains(t, d.Row(), "△ train-1:3")
-	d.Press("enter")
-	require.Contains(t, d.Lines()[0], "wall › train-1 top")
+	d.Press("f")
+	require.Contains(t, d.Lines()[0], "wall › train-1 › top")
 	require.Contains(t, d.Row(), "3 A100", "the cursor is on the GPU")
 	d.Press("esc", "/")
 	d.Type("idle and paid")
@@ -262,11 +316,11 @@ func TestTheWall(t *testing.T) {
 	require.Contains(t, d.Screen(), "idle for 47m")
 	d.Press("esc", "/")
 	d.Type("no such")
-	require.Contains(t, d.Screen(), "No GPU matches")
-	d.Press("esc", "o")
+	require.Contains(t, d.Screen(), "Nothing matches")
+	d.Press("esc", "S")
 	require.Contains(t, d.Screen(), "by name")
 	require.Contains(t, lineWith(t, d, "by name"), "/17")
-	d.Press("g", "d")
+	d.Press("g", "enter")
 	require.Contains(t, d.Lines()[0], "wall › archive")
 }
 
@@ -292,7 +346,7 @@ func TestTwoHundredAndFiftySixGPUsAreSeenAtOnce(t *testing.T) {
 
 func TestPaletteOpensFigures(t *testing.T) {
 	d := measured(t, 120, 30)
-	for cmd, want := range map[string]string{"top train-1": "train-1 top", "wall": "› wall", "attention": "› attention"} {
+	for cmd, want := range map[string]string{"top train-1": "train-1 › top", "wall": "› wall", "attention": "› attention"} {
 		d.Press(":")
 		d.Type(cmd)
 		d.Press("enter")
@@ -312,9 +366,9 @@ func TestFiguresWithTheMouse(t *testing.T) {
 	d.Press("esc")
 	d.To("train-1")
 	d.Press("f")
-	require.True(t, d.Click("27G/40G"))
+	require.True(t, d.Click("27/40 GiB"))
 	require.Contains(t, d.Row(), " 1 A100")
-	require.True(t, d.Click("27G/40G"), "a second click opens it")
+	require.True(t, d.Click("27/40 GiB"), "a second click opens it")
 	require.Contains(t, d.Screen(), "GPU-i-0001-1")
 	d.Press("esc")
 	require.True(t, d.Click("/scratch "))
@@ -324,5 +378,31 @@ func TestFiguresWithTheMouse(t *testing.T) {
 		d.Send(tea.MouseMsg{Button: tea.MouseButtonWheelDown})
 		d.Send(tea.MouseMsg{Button: tea.MouseButtonWheelUp})
 		d.Send(tea.MouseMsg{X: 119, Y: 37, Action: tea.MouseActionPress, Button: tea.MouseButtonLeft})
+	}
+}
+
+// TestWhatIsStoppedHasNoFigures: of two stopped instances both cells say the same, measured before or not.
+func TestWhatIsStoppedHasNoFigures(t *testing.T) {
+	list := uitest.Small(uitest.Epoch)
+	for i := range list[:2] { // as archive, which was measured when it ran
+		list[i].State, list[i].Size, list[i].GPUs = api.StateStopped, list[3].Size, list[3].GPUs
+	}
+	for _, w := range []int{80, 120, 200} {
+		d := uitest.Drive(uitest.Options{Width: w, Height: 24, Look: uitest.Plain}, list...)
+		d.WS.PutFigures(figuresOf("archive"))
+		d.Settle()
+		require.NotNil(t, d.E.Store.Figures("i-0004"))
+		cells := func(name string) string {
+			_, after, _ := strings.Cut(lineWith(t, d, name), list[3].Size)
+			f := strings.Fields(after)
+			return strings.Join(f[:min(len(f), 3)], " ") // GPUS, and DISK or GPU MEM
+		}
+		require.Equal(t, cells("notebook"), cells("archive"), "at %d", w)
+		require.NotContains(t, lineWith(t, d, "archive"), "%")
+		d.Press(":")
+		d.Type("sort disk")
+		d.Press("enter")
+		require.NotContains(t, lineWith(t, d, "archive"), "%")
+		d.Close()
 	}
 }

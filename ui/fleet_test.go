@@ -45,11 +45,11 @@ func TestCursorStaysOnItsRow(t *testing.T) {
 	// Another order.
 	d.Press("2")
 	require.Contains(t, d.Row(), "node-00100")
-	d.Press("1", "i")
+	d.Press("1", "I")
 	require.Contains(t, d.Row(), "node-00100")
 
 	// The row itself goes: the one after it takes its place.
-	d.Press("i")
+	d.Press("I")
 	y = at()
 	d.WS.Remove(d.M.Subjects()[0].ID)
 	d.Settle()
@@ -98,7 +98,7 @@ func TestNaturalOrder(t *testing.T) {
 
 func TestFilter(t *testing.T) {
 	for q, want := range map[string]int{"train": 2, "running": 4, "a10g ec2": 4, "~nb": 1, "!running": 4, "zzz": 0,
-		"!": 8, "project=vision stopped": 1} {
+		"!": 8, "project=vision stopped": 1, "a10g !stopped ec2": 3, "!stopped a10g": 3, "!a10g !running": 1} {
 		d := drive(t, uitest.Small(uitest.Epoch)...)
 		d.Press("/")
 		d.Type(q)

@@ -66,11 +66,14 @@ func (m *Model) keys(k tea.KeyMsg) tea.Cmd {
 	}
 	b := key.Find(s.Keys(), k.String())
 	if b == nil {
+		b = key.Find(m.instanceKeys(), k.String())
+	}
+	if b == nil {
 		b = key.Find(m.globals(), k.String())
 	}
 	switch {
 	case b == nil:
-		return nil
+		return screen.Warn(key.Idle(k.String()))
 	case b.Why != "":
 		return screen.Warn(b.Why)
 	}
@@ -99,49 +102,10 @@ func (m *Model) quit() tea.Cmd {
 	return tea.Quit
 }
 
-// globals are the bindings that hold on every screen.
-func (m *Model) globals() []key.Binding {
-	const everywhere = "Everywhere"
-	ro := ""
-	if m.e.Config.ReadOnly {
-		ro = "the configuration says read-only"
-	}
-	leave := key.Binding{Keys: []string{"q"}, Label: "quit", Group: everywhere, Desc: "Leave; what runs goes on running.",
-		Do: m.quit}
-	bs := []key.Binding{
-		{Keys: []string{"?", "f1"}, Show: "?", Label: "help", Group: everywhere, Desc: "Help on this screen.",
-			Do: func() tea.Cmd { return m.open("help", m.helpArg()) }},
-		{Keys: []string{":"}, Group: everywhere, Desc: "Type a command.",
-			Do: func() tea.Cmd { m.show(m.newPalette()); return nil }},
-		{Keys: []string{"!"}, Group: everywhere, Desc: "What wants attention, and what to do about it.", Do: func() tea.Cmd {
-			if m.top().Topic() == "attention" {
-				return nil
-			}
-			return m.open("attention", "")
-		}},
-		{Keys: []string{"R"}, Group: everywhere, Desc: "Read-only: nothing can be changed until it is switched off.", Why: ro,
-			Do: m.toggleReadOnly},
-		{Keys: []string{"M"}, Group: everywhere,
-			Desc: "Let the mouse go, so that the terminal selects text; again takes it back.", Do: m.toggleMouse},
-		{Keys: []string{"ctrl+l"}, Group: everywhere, Desc: "Draw the screen anew."},
-		{Keys: []string{"ctrl+z"}, Group: everywhere, Desc: "Suspend; fg comes back."},
-		{Keys: []string{"ctrl+c"}, Group: everywhere, Desc: "Leave at once; at a question: refuse the answer."},
-	}
-	if m.verb && len(m.stack) == 2 && m.top().Topic() == "top" {
-		return append(bs, leave, key.Binding{Keys: []string{"esc"}, Show: "esc", Label: "fleet", Group: everywhere,
-			Desc: "To all instances.", Do: m.back})
-	}
-	if len(m.stack) > 1 {
-		leave = key.Binding{Keys: []string{"q", "esc"}, Show: "esc", Label: "back", Group: everywhere,
-			Desc: "Back to the screen before.", Do: m.back}
-	}
-	return append(bs, leave)
-}
-
 func (m *Model) toggleReadOnly() tea.Cmd {
 	m.e.ReadOnly = !m.e.ReadOnly
 	if m.e.ReadOnly {
-		return screen.Info("read-only: nothing is changed from here until R is pressed again")
+		return screen.Info("read-only: nothing is changed from here until L is pressed again")
 	}
 	return screen.Info("actions are possible again")
 }

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"berth/ui/adopt"
+	"berth/ui/again"
 	"berth/ui/attention"
 	"berth/ui/console"
 	"berth/ui/create"
@@ -10,6 +11,8 @@ import (
 	"berth/ui/fleet"
 	"berth/ui/help"
 	"berth/ui/inventory"
+	"berth/ui/job"
+	"berth/ui/queue"
 	"berth/ui/screen"
 	"berth/ui/snapshots"
 	"berth/ui/top"
@@ -23,9 +26,12 @@ var makers = map[string]screen.Maker{
 	"console":   console.New,
 	"create":    create.New,
 	"adopt":     adopt.New,
+	"again":     again.New,
 	"events":    events.New,
 	"help":      help.New,
 	"inventory": inventory.New,
+	"job":       job.New,
+	"queue":     queue.New,
 	"snapshots": snapshots.New,
 	"top":       top.New,
 	"wall":      wall.New,

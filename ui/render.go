@@ -2,8 +2,12 @@ package ui
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
+
+	"berth/backend/base/plaintext"
 	"berth/ui/data"
 	"berth/ui/draw"
 	"berth/ui/key"
@@ -34,12 +38,18 @@ func (m *Model) render() {
 	if bar > 0 {
 		lines = append(lines, m.drawBar())
 	}
+	room := m.h - bar - status - hints
+	if status > 0 {
+		status = max(1, len(m.command(room/4)))
+	}
 	m.body = [2]int{bar, m.h - bar - status - hints}
 	m.page.Reset(m.e.Theme, m.w, m.body[1])
 	m.top().Draw(&m.page)
 	lines = append(lines, m.page.Lines()...)
 	if status > 0 {
-		lines = append(lines, m.drawStatus())
+		lines = append(lines, make([]string, status)...)
+		said := m.drawStatus(room / 2) // what does not fit into its place covers the last lines of the page
+		lines = append(lines[:len(lines)-len(said)], said...)
 	}
 	if hints > 0 {
 		lines = append(lines, m.drawHints())
@@ -70,13 +80,14 @@ func (m *Model) drawBar() string {
 	l.Reset(t, m.w, theme.Bar)
 	l.Space(1).Text(t.Title, "Berth")
 	sep := " " + t.Right + " "
-	for i, s := range m.stack {
+	path := m.path()
+	for i, s := range path {
 		st := t.Dim
-		if i == len(m.stack)-1 {
+		if i == len(path)-1 {
 			st = t.Text
 		}
 		if l.Room() > 4 {
-			l.Text(t.Dim, sep).Text(st, s.Title())
+			l.Text(t.Dim, sep).Text(st, s)
 		}
 	}
 	right := m.summary()
@@ -110,6 +121,23 @@ func (m *Model) drawBar() string {
 	return string(l.Bytes())
 }
 
+// path is where the screen on top stands: the screens below it by their one-word names, and before those that are
+// about one instance its name, once.
+func (m *Model) path() []string {
+	var out []string
+	about := ""
+	for _, s := range m.stack {
+		if a, ok := s.(screen.About); ok && a.About() != "" && a.About() != about {
+			about = a.About()
+			out = append(out, about)
+		}
+		if s.Title() != "" {
+			out = append(out, s.Title())
+		}
+	}
+	return out
+}
+
 // summary is the right side of the bar, the most important first.
 func (m *Model) summary() []segment {
 	t := m.e.Theme
@@ -137,12 +165,8 @@ func (m *Model) summary() []segment {
 	count(s.Changing, t.Busy, t.Going, "changing", true)
 	count(s.Failed, t.Bad, t.Bad_, "failed", true)
 	count(s.Unknown, t.Odd, t.Odd_, "unknown", true)
-	if s.PerHourKnown {
-		sum := money.USD(s.PerHour) + "/h"
-		if s.Unpriced > 0 {
-			sum = money.USD(s.PerHour) + "+?/h" // and what is not known
-		}
-		out = append(out, segment{st: t.Text, s: sum, must: true})
+	if s.PerHourKnown && (s.PerHour > 0 || s.Unpriced == 0) {
+		out = append(out, segment{st: t.Text, s: money.Sum(s.PerHour, s.Unpriced > 0) + "/h", must: true})
 	}
 	switch {
 	case f.Any && f.Busy+f.Idle+f.Lost > 0:
@@ -152,13 +176,13 @@ func (m *Model) summary() []segment {
 		}
 		out = append(out, segment{st: t.Text, s: gpus, short: fmt.Sprintf("GPUs %d/%d busy", f.Busy, f.Busy+f.Idle+f.Lost)})
 	case s.GPUs > 0:
-		out = append(out, segment{st: t.Dim, s: fmt.Sprintf("%d GPUs on", s.GPUs)})
+		out = append(out, segment{st: t.Dim, s: english.Plural(s.GPUs, "GPU", "") + " on"})
 	}
 	if idle, short := idleCost(&f); idle != "" {
 		out = append(out, segment{st: t.Busy, s: idle, short: short})
 	}
 	if f.PowerKnown {
-		out = append(out, segment{st: t.Dim, s: watts(f.Power)})
+		out = append(out, segment{st: t.Dim, s: money.Figure(&f.Power, money.Watt)})
 	}
 	count(s.Stopped, t.Idle, t.Stopped, "stopped", false)
 	if s.TodayKnown {
@@ -171,11 +195,7 @@ func (m *Model) summary() []segment {
 func idleCost(f *data.FigureTotals) (long, short string) {
 	today := ""
 	if f.IdleToday >= 0.01 {
-		today = money.USD(f.IdleToday)
-		if f.IdleUnsure > 0 {
-			today += "+?"
-		}
-		today += " today"
+		today = money.Sum(f.IdleToday, f.IdleUnsure > 0) + " today"
 	}
 	switch {
 	case f.IdleKnown && f.IdlePerHour > 0:
@@ -190,15 +210,8 @@ func idleCost(f *data.FigureTotals) (long, short string) {
 	return "", ""
 }
 
-// watts writes a power.
-func watts(w float64) string {
-	if w >= 1000 {
-		return fmt.Sprintf("%.1f kW", w/1000)
-	}
-	return fmt.Sprintf("%.0f W", w)
-}
-
-func (m *Model) drawStatus() string {
+// drawStatus draws the status line; what must be read takes up to most lines more where it does not fit into one.
+func (m *Model) drawStatus(most int) []string {
 	t := m.e.Theme
 	l := &m.bar
 	l.Reset(t, m.w, theme.Ground)
@@ -213,14 +226,11 @@ func (m *Model) drawStatus() string {
 	}
 	switch {
 	case m.toast.Text != "":
-		switch m.toast.Level {
-		case "error":
-			l.Glyph(t.Bad, t.Bad_).Space(1).Text(t.Bad, m.toast.Text)
-		case "warn":
-			l.Text(t.Busy, "! ").Text(t.Text, m.toast.Text)
-		default:
-			l.Text(t.Text, m.toast.Text)
+		st := t.Level(m.toast.Level)
+		if g := t.LevelGlyph(m.toast.Level); g != "" {
+			l.Glyph(st, g).Space(1)
 		}
+		return m.wrapped(st, m.toast.Text, most)
 	case !m.e.Store.Connected && m.e.Store.Err != nil:
 		l.Text(t.Warn, "reconnecting"+t.Ellipsis).Space(1).Text(t.Dim, "what is shown may be old: ").Text(t.Dim,
 			m.e.Store.Err.Error())
@@ -230,8 +240,47 @@ func (m *Model) drawStatus() string {
 		if s, ok := m.top().(screen.Stater); ok {
 			s.Status(l)
 		}
+		if l.Col() == 1 {
+			if said := m.command(most / 2); said != nil {
+				return said
+			}
+		}
 	}
-	return string(l.Bytes())
+	return []string{string(l.Bytes())}
+}
+
+// command draws the command line that does what the screen on top does, in one line and up to most more; nil: there is
+// none.
+func (m *Model) command(most int) []string {
+	s, ok := m.top().(screen.Commander)
+	if !ok {
+		return nil
+	}
+	m.bar.Reset(m.e.Theme, m.w, theme.Ground)
+	m.bar.Space(1).Text(m.e.Theme.Dim, "$ ")
+	return m.wrapped(m.e.Theme.Dim, s.Command(), most)
+}
+
+// wrapped writes a text into the line that was begun, and into up to most more.
+func (m *Model) wrapped(st theme.Style, s string, most int) []string {
+	l, from := &m.bar, m.bar.Col()
+	parts := text.Fold(plaintext.Clean(s), l.Room())
+	if len(parts) > most+1 {
+		parts = append(parts[:most:most], strings.Join(parts[most:], "")) // cut, with a mark
+	}
+	var out []string
+	for i, p := range parts {
+		if i > 0 {
+			l.Reset(m.e.Theme, m.w, theme.Ground)
+			l.Space(from)
+		}
+		l.Text(st, p)
+		if len(parts) > 1 { // over the page
+			l.To(m.w)
+		}
+		out = append(out, string(l.Bytes()))
+	}
+	return out
 }
 
 func (m *Model) drawHints() string {
@@ -243,9 +292,24 @@ func (m *Model) drawHints() string {
 		return string(l.Bytes())
 	}
 	global := m.globals()
-	end := []*key.Binding{key.Find(global, "?"), key.Find(global, "q")}
+	end := []*key.Binding{key.Find(global, "?"), key.Find(global, "esc")}
+	if end[1] == nil {
+		end[1] = key.Find(global, "q")
+	}
+	bs := m.top().Keys()
 	if s, ok := m.top().(screen.Typer); ok && s.Typing() {
 		end = nil
+	} else {
+		// What is the screen's own, then what is done to the instance; how a list is narrowed and sorted is known.
+		narrows := func(b key.Binding) bool { return b.Keys[0] == "/" || b.Keys[0] == "S" }
+		own := slices.DeleteFunc(slices.Clone(bs), narrows)
+		rest := slices.DeleteFunc(bs, func(b key.Binding) bool { return !narrows(b) })
+		var inst []key.Binding
+		if len(m.Subjects()) > 0 || m.about() != "" {
+			inst = m.instanceKeys()
+		}
+		most := min(3, len(inst)) // those that are used most
+		bs = slices.Concat(own, inst[:most], global, rest, inst[most:])
 	}
 	reserve := 0
 	for _, b := range end {
@@ -259,10 +323,13 @@ func (m *Model) drawHints() string {
 		}
 		l.Space(2)
 	}
-	bs := m.top().Keys()
+	said := make(map[string]bool, len(bs))
 	for i := range bs {
 		b := &bs[i]
-		if b.Label == "" || hintWidth(b) > l.Room()-reserve {
+		before := said[b.Keys[0]]
+		said[b.Keys[0]] = true
+		if b.Label == "" || before || slices.ContainsFunc(end, func(x *key.Binding) bool { return x.Keys[0] == b.Keys[0] }) ||
+			hintWidth(b) > l.Room()-reserve {
 			continue
 		}
 		hint(b)

@@ -2,6 +2,8 @@ package ui
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -10,6 +12,7 @@ import (
 	"berth/ui/data"
 	"berth/ui/dialog"
 	"berth/ui/draw"
+	"berth/ui/key"
 	"berth/ui/screen"
 	"berth/ui/theme"
 )
@@ -19,6 +22,7 @@ type Model struct {
 	e       *screen.Env
 	look    theme.Options
 	stack   []screen.Screen
+	names   []string // what each of the stack was opened as
 	dialogs []*shown
 	toast   screen.Toast
 	until   time.Time // when the toast goes; zero: at the next key
@@ -102,7 +106,7 @@ func NewModel(e *screen.Env, look theme.Options, h Hooks, width, height int) *Mo
 		h.Exec = tea.Exec
 	}
 	m := &Model{e: e, look: look, hooks: h, w: width, h: height}
-	m.stack = []screen.Screen{makers["fleet"](e, "")}
+	m.stack, m.names = []screen.Screen{makers["fleet"](e, "")}, []string{"fleet"}
 	return m
 }
 
@@ -195,6 +199,8 @@ func (m *Model) handle(msg tea.Msg) tea.Cmd {
 		m.show(msg.Dialog)
 	case screen.Amend:
 		msg.Do()
+	case screen.Act:
+		return msg.Do()
 	case screen.Toast:
 		m.say(msg)
 	case screen.Copy:
@@ -236,8 +242,13 @@ func (m *Model) open(name, arg string) tea.Cmd {
 	if mk == nil {
 		return screen.Warn("there is no screen " + name)
 	}
+	first, _, _ := strings.Cut(arg, " ")
+	as := strings.TrimSpace(name + " " + first)
+	if m.names[len(m.names)-1] == as {
+		return screen.Info("this is the screen that it opens: " + strings.Join(m.path(), " "+m.e.Theme.Right+" "))
+	}
 	s := mk(m.e, arg)
-	m.stack = append(m.stack, s)
+	m.stack, m.names = append(m.stack, s), append(m.names, as)
 	return s.Init()
 }
 
@@ -246,7 +257,7 @@ func (m *Model) back() tea.Cmd {
 		return nil
 	}
 	s := m.top()
-	m.stack = m.stack[:len(m.stack)-1]
+	m.stack, m.names = m.stack[:len(m.stack)-1], m.names[:len(m.names)-1]
 	if c, ok := s.(interface{ Close() }); ok {
 		c.Close()
 	}
@@ -320,3 +331,12 @@ func (m *Model) Subjects() []*data.Row {
 	}
 	return nil
 }
+
+// Keys are the bindings of the screen on top, and all that hold there.
+func (m *Model) Keys() (own, all []key.Binding) {
+	own = m.top().Keys()
+	return own, slices.Concat(own, m.instanceKeys(), m.globals())
+}
+
+// Topic is what the screen on top is about.
+func (m *Model) Topic() string { return m.top().Topic() }

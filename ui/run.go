@@ -17,6 +17,7 @@ import (
 	"berth/ui/data"
 	"berth/ui/renderer"
 	"berth/ui/screen"
+	"berth/ui/seen"
 	"berth/ui/termquery"
 	"berth/ui/theme"
 )
@@ -26,6 +27,9 @@ type Workspace = screen.Workspace
 
 // Config is the dashboard's part of the configuration.
 type Config = screen.Config
+
+// Command is a command of the command line, as the palette needs to know it.
+type Command = screen.Command
 
 // Defaults is what the create form starts with.
 type Defaults = screen.Defaults
@@ -41,7 +45,9 @@ type Options struct {
 	In        *os.File            // a terminal; nil: standard input
 	Out       *os.File            // nil: standard output
 	Getenv    func(string) string // nil: os.Getenv
+	SSHHosts  func() []string     // the hosts that the user's own ssh has names for; nil: none are offered
 	LocalGPUs bool                // this computer has GPUs: the first screen offers to adopt it
+	Seen      string              // the file that keeps how far the queues were seen; empty: none does
 	Top       string              // begin with the figures of this instance; empty: with the fleet
 }
 
@@ -82,7 +88,7 @@ func Run(ctx context.Context, o Options) error {
 		return errors.New("ui.Run: neither a client nor a workspace was given")
 	}
 	e := &screen.Env{Ctx: ctx, WS: o.Workspace, Store: data.NewStore(), Config: o.Config, Now: time.Now,
-		MouseOn: o.Config.Mouse, LocalGPUs: o.LocalGPUs, CanShell: client != nil}
+		MouseOn: o.Config.Mouse, LocalGPUs: o.LocalGPUs, CanShell: client != nil, Seen: seen.Open(o.Seen)}
 	t := &terminal{in: o.In, out: o.Out, Renderer: renderer.New(o.Out)}
 	if err := t.take(); err != nil {
 		return err
@@ -93,6 +99,11 @@ func Run(ctx context.Context, o Options) error {
 		e.Agent = a.AgentOf
 	} else if client != nil {
 		e.Agent = func(ref string) screen.Agent { return client.Agent(ref) }
+		e.Jobs = func(ref string) screen.Jobs { return client.Agent(ref).Jobs() }
+	}
+	e.SSHHosts = o.SSHHosts
+	if client != nil {
+		e.BuildImage = client.OwnImages().Build
 	}
 
 	var p *tea.Program
@@ -144,6 +155,9 @@ func Run(ctx context.Context, o Options) error {
 	_, err = p.Run()
 	cancel()
 	wg.Wait()
+	if werr := e.Seen.Write(); werr != nil && err == nil {
+		err = werr
+	}
 	if errors.Is(err, tea.ErrInterrupted) || errors.Is(err, context.Canceled) {
 		return nil
 	}

@@ -120,7 +120,7 @@ func TestRunOnARealTerminal(t *testing.T) {
 	c.types("jj")
 	c.sees("\x1b[") // something is drawn
 	c.types("n")
-	c.sees("new instance")
+	c.sees("create")
 	c.types("box-1")
 	c.sees("this name is free")
 	c.types("\x13") // ctrl-s

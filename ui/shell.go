@@ -10,6 +10,7 @@ import (
 	"berth/backend/api"
 	"berth/ui/action"
 	"berth/ui/attach"
+	"berth/ui/data"
 	"berth/ui/dialog"
 	"berth/ui/screen"
 )
@@ -48,7 +49,7 @@ func (m *Model) openShell(id string) tea.Cmd {
 	ctx, cancel := context.WithCancel(m.e.Ctx)
 	m.opening = cancel
 	m.show(&connecting{dialog.Notice{Title: "A shell on " + r.Name, Text: "Connecting" + m.e.Theme.Ellipsis,
-		Hint: "enter ~ . will bring you back here; the shell goes on."}, cancel, false})
+		Hint: "enter ~ . will bring you back here."}, cancel, false})
 	rows, cols := m.h, m.w
 	return func() tea.Msg {
 		s, err := m.hooks.Shell(ctx, ref, rows, cols)
@@ -95,12 +96,32 @@ func (m *Model) shellDone(msg shellDoneMsg) tea.Cmd {
 	if err == nil {
 		err = msg.err
 	}
-	if err != nil && !errors.Is(err, context.Canceled) {
+	var ended *attach.Ended
+	switch {
+	case errors.As(err, &ended):
+		m.show(m.ended(msg.ref, ended))
+		m.dialogs[len(m.dialogs)-1].from = m.e.Now().Add(surprise) // what was typed to the terminal answers nothing here
+	case err != nil && !errors.Is(err, context.Canceled):
 		m.done(screen.Done{Verb: action.Shell, Ref: msg.ref, Err: err})
-	} else {
+	default:
 		m.say(screen.Toast{Level: "info", Text: msg.ref + ": " + text})
 	}
 	return nil
+}
+
+// ended says that the terminal that had the screen ended, and offers what goes on from there.
+func (m *Model) ended(ref string, ended *attach.Ended) *dialog.Notice {
+	e := api.AsError(ended)
+	n := &dialog.Notice{Title: "A terminal on " + ref + " ended", Text: e.Message, Hint: e.Hint, Bad: true}
+	r := m.e.Store.ByName(ref)
+	switch {
+	case r == nil || ended.Gone || m.e.ReadOnly:
+	case ended.State == api.StateStopped || ended.State == api.StateStopping:
+		n.Verb, n.Key, n.Do = "Start it", "s", action.Run(m.e, action.Start, []*data.Row{r}, api.ActionRequest{})
+	default:
+		n.Verb, n.Key, n.Do = "New terminal", "t", screen.Send(screen.Shell{ID: r.ID})
+	}
+	return n
 }
 
 // attachShell is the Shell of a real terminal.

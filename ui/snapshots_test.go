@@ -35,7 +35,7 @@ func logged(d *uitest.Driver, call string) int {
 
 func TestSnapshotsAreListed(t *testing.T) {
 	d := keeps(t, uitest.Kept()...)
-	require.Contains(t, d.Screen(), "snapshots of notebook")
+	require.Contains(t, d.Screen(), "notebook › snapshots")
 	require.Contains(t, d.Screen(), "4 snapshots")
 	require.Contains(t, d.Row(), "snap-20260314-1015", "the newest is under the cursor")
 	for _, has := range []string{"2026-03-14 10:15", "15m", "memory too", "current"} {
@@ -52,7 +52,7 @@ func TestSnapshotsAreListed(t *testing.T) {
 	require.Contains(t, d.Row(), "notebook")
 	d.Press("enter", "b")
 	require.Contains(t, d.Screen(), "4 snapshots", "from its page too")
-	require.Contains(t, d.Screen(), "notebook › snapshots of notebook")
+	require.Contains(t, d.Screen(), "notebook › snapshots")
 	d.Press("?")
 	require.Contains(t, d.Screen(), "Keep the instance as it is now; asks for a name.")
 }
@@ -70,7 +70,7 @@ func TestManySnapshots(t *testing.T) {
 	require.Contains(t, d.Row(), "snap-40")
 	d.Press("g", "pgdown")
 	require.Contains(t, d.Row(), "snap-26")
-	d.Press("n", "enter", "g")
+	d.Press("a", "enter", "g")
 	d.WS.Finish("op-1")
 	d.Settle()
 	require.Contains(t, d.Row(), "snap-00", "the cursor was moved meanwhile: it stays")
@@ -95,14 +95,14 @@ func TestSnapshotsByCommand(t *testing.T) {
 
 func TestTakingASnapshot(t *testing.T) {
 	d := keeps(t)
-	require.Contains(t, d.Screen(), "No snapshots yet; n takes one.")
-	d.Press("n")
+	require.Contains(t, d.Screen(), "No snapshots yet; a takes one.")
+	d.Press("a")
 	require.Contains(t, d.Screen(), "Take a snapshot of notebook")
 	require.Contains(t, d.Screen(), "its memory where it runs")
 	require.Contains(t, d.Screen(), "snap-20260314-1030")
 	d.Press("esc")
 	require.Zero(t, logged(d, "snapshot notebook snap-20260314-1030"))
-	d.Press("n", "enter")
+	d.Press("a", "enter")
 	require.Equal(t, 1, logged(d, "snapshot notebook snap-20260314-1030"))
 	require.Contains(t, d.Screen(), "snapshot under way for 0s: taking the snapshot")
 	asked := logged(d, "snapshots notebook")
@@ -113,7 +113,7 @@ func TestTakingASnapshot(t *testing.T) {
 	require.NotContains(t, d.Screen(), "under way")
 
 	// In the same minute another name is proposed; names are held to the rules.
-	d.Press("n")
+	d.Press("a")
 	require.Contains(t, d.Screen(), "snap-20260314-1030-2")
 	for _, x := range []struct{ name, why string }{
 		{"snap-20260314-1030", "there is a snapshot snap-20260314-1030 already"}, {"ab", "3 characters at least"},
@@ -131,7 +131,7 @@ func TestTakingASnapshot(t *testing.T) {
 	require.NotContains(t, d.Screen(), "it needs a name")
 	d.Press("tab", "enter")
 	require.Zero(t, logged(d, "snapshot notebook after"), "the button was Cancel")
-	d.Press("n")
+	d.Press("a")
 	d.Type("after")
 	require.True(t, d.Click("[ Take it ]"))
 	require.Equal(t, 1, logged(d, "snapshot notebook after"))
@@ -145,14 +145,14 @@ func TestASnapshotThatFails(t *testing.T) {
 	d.WS.Fail = func(action, name string) error {
 		return api.Errorf(api.CodeRefused, "%s of %s: an operation is under way", action, name).WithHint("wait for it")
 	}
-	d.Press("n", "enter")
+	d.Press("a", "enter")
 	require.Contains(t, d.Screen(), "Could not take a snapshot of notebook")
 	require.NotContains(t, d.Screen(), "Do it anyway")
-	d.Press("esc", "r", "y")
+	d.Press("esc", "enter", "y")
 	require.Contains(t, d.Screen(), "Could not restore a snapshot of notebook")
 	require.NotContains(t, d.Screen(), "Do it anyway")
 	d.WS.Fail = nil
-	d.Press("esc", "n", "enter")
+	d.Press("esc", "a", "enter")
 	d.WS.FailOp("op-1", api.Errorf(api.CodeUnsupported, "its memory can't be kept").WithHint("stop it first"))
 	d.Settle()
 	require.Contains(t, d.Screen(), "The last snapshot failed: its memory can't be kept")
@@ -167,7 +167,7 @@ func TestRestoring(t *testing.T) {
 		d.Press(no)
 		require.NotContains(t, d.Screen(), "Take notebook back")
 	}
-	d.Press("g", "r")
+	d.Press("g", "enter")
 	require.Contains(t, d.Screen(), "Everything that was written since 2026-02-12 10:30 is lost")
 	require.Contains(t, d.Screen(), "What runs there now ends")
 	require.Contains(t, d.Screen(), "It is stopped afterwards")
@@ -183,9 +183,9 @@ func TestRestoring(t *testing.T) {
 	require.Contains(t, d.Row(), "→ fresh", "the disk goes on from it")
 	require.Equal(t, api.StateStopped, d.M.Subjects()[0].State)
 
-	d.Press("r")
+	d.Press("enter")
 	require.NotContains(t, d.Screen(), "What runs there now ends", "nothing runs")
-	d.Press("esc", "j", "r")
+	d.Press("esc", "j", "enter")
 	require.Contains(t, d.Screen(), "It runs afterwards as it ran then.")
 	d.Press("y")
 	d.WS.Finish("op-2")
@@ -205,18 +205,18 @@ func TestARestoreThatLeftSomethingUndone(t *testing.T) {
 
 func TestDeletingASnapshot(t *testing.T) {
 	d := keeps(t, uitest.Kept()...)
-	d.Press("g", "d")
+	d.Press("g", "x")
 	require.Contains(t, d.Screen(), "Delete the snapshot fresh?")
 	d.Press("enter")
 	require.Zero(t, logged(d, "snapshot rm notebook fresh"), "the default is no")
-	d.Press("d", "y")
+	d.Press("x", "y")
 	require.Equal(t, 1, logged(d, "snapshot rm notebook fresh"))
 	require.NotContains(t, d.Screen(), "fresh  ")
 	require.Contains(t, d.Screen(), "deleting the snapshot fresh of notebook")
 	require.Contains(t, d.Row(), "before-cuda-12", "the next one takes its place")
 
 	d.WS.SnapshotErr = api.Errorf(api.CodeUnreachable, "libvirt on box does not answer")
-	d.Press("d", "y")
+	d.Press("x", "y")
 	require.Contains(t, d.Screen(), "Could not delete a snapshot of notebook")
 	d.Press("esc")
 	require.Contains(t, d.Screen(), "The list may be old: libvirt on box does not answer")
@@ -228,9 +228,9 @@ func TestSnapshotsThatCanNotBeHad(t *testing.T) {
 	d.To("scratch")
 	d.Press("b")
 	require.Contains(t, d.Screen(), "No snapshots can be taken of scratch: its backend keeps no snapshots.")
-	d.Press("n")
+	d.Press("a")
 	require.NotContains(t, d.Screen(), "Take a snapshot")
-	d.Press("enter", "d", "y", "ctrl+r")
+	d.Press("enter", "x", "y", "ctrl+r")
 	require.Empty(t, d.WS.Log(), "nobody is asked for what there can't be")
 	d.Keep("scratch", uitest.Kept()...)
 	require.Contains(t, d.Screen(), "4 snapshots", "it can now")
@@ -253,7 +253,7 @@ func TestSnapshotsThatSometimesCanNotBeTaken(t *testing.T) {
 	d.WS.Put(in)
 	d.Settle()
 	d.To("notebook")
-	d.Press("b", "n")
+	d.Press("b", "a")
 	require.Contains(t, d.Screen(), "Mind: only the disk can be kept, while it is stopped.")
 }
 
@@ -265,7 +265,7 @@ func TestSnapshotsThatCanNotBeListed(t *testing.T) {
 	d.Press("b")
 	require.Contains(t, d.Screen(), "libvirt on box does not answer")
 	require.Contains(t, d.Screen(), "look at the box")
-	d.Press("enter", "d", "y")
+	d.Press("enter", "x", "y")
 	require.Equal(t, []string{"snapshots notebook"}, d.WS.Log())
 	d.WS.SnapshotErr = nil
 	d.Press("ctrl+r")
@@ -311,9 +311,9 @@ func TestAProviderThatHangsHoldsNothingUp(t *testing.T) {
 
 func TestSnapshotsReadOnly(t *testing.T) {
 	d := keeps(t, uitest.Kept()...)
-	d.Press("R", "esc", "b")
+	d.Press("L", "esc", "b")
 	require.Contains(t, d.Screen(), "4 snapshots", "looking is allowed")
-	for _, k := range []string{"n", "r", "enter", "d"} {
+	for _, k := range []string{"a", "enter", "x", "s", "d", "r"} {
 		d.Press(k)
 		require.Contains(t, d.Screen(), "read-only: nothing is changed from here")
 		d.Press("y")
@@ -325,12 +325,12 @@ func TestSnapshotsReadOnly(t *testing.T) {
 
 func TestTheInstanceGoesWhileItsSnapshotsAreShown(t *testing.T) {
 	d := keeps(t, uitest.Kept()...)
-	d.Press("g", "r")
+	d.Press("g", "enter")
 	d.WS.Remove("i-0002")
 	d.Settle()
 	d.Press("y")
 	require.Contains(t, d.Screen(), "notebook is gone")
-	for _, k := range []string{"n", "r", "d", "c", "ctrl+r"} {
+	for _, k := range []string{"a", "enter", "x", "r", "d", "c", "ctrl+r"} {
 		d.Press(k)
 		require.Contains(t, d.Screen(), "notebook is gone")
 	}

@@ -33,8 +33,8 @@ func TestTopShowsAndFollows(t *testing.T) {
 	for _, z := range [][2]int{{80, 24}, {120, 40}, {200, 60}} {
 		d := topOf(t, "train-1", z[0], z[1])
 		s := d.Screen()
-		for _, want := range []string{"driver 570.86.15", "26G/40G", "309/400W", "✗ GPU is lost", "XID 79", "held: ",
-			"load 48", "and cache 426G", "/share", "python train.py"} {
+		for _, want := range []string{"driver 570.86.15", "26/40 GiB", "309/400 W", "✗ GPU is lost", "XID 79", "held: ",
+			"load 48", "and cache 426 GiB", "/share", "python train.py"} {
 			require.Contains(t, s, want, "%v", z)
 		}
 		v := sampleOf("train-1")
@@ -96,7 +96,7 @@ func TestTopBeforeTheFleet(t *testing.T) {
 	require.Contains(t, d.Screen(), "there is no instance nobody")
 	d.Press("esc")
 	require.Contains(t, d.Screen(), "XID 79")
-	require.Contains(t, d.Lines()[0], "train-1 top")
+	require.Contains(t, d.Lines()[0], "train-1 › top")
 }
 
 func TestTopOfAHostWithoutGPUs(t *testing.T) {
@@ -140,6 +140,29 @@ func TestEverythingOfAGPU(t *testing.T) {
 	require.NotContains(t, d.Row(), " 0%")
 }
 
+// A GPU that shares the host's memory is marked wherever its memory stands, and has no bus.
+func TestUnifiedMemory(t *testing.T) {
+	v := sampleOf("notebook")
+	g := &v.GPUs[0]
+	*g = gpu.GPU{UUID: g.UUID, Name: "NVIDIA GB10", Unified: true, Utilization: g.Utilization, Temperature: g.Temperature,
+		MemoryUsed: v.MemoryUsed, MemoryTotal: v.MemoryTotal}
+	for _, z := range [][2]int{{80, 24}, {120, 40}, {200, 60}} {
+		d := topOf(t, "notebook", z[0], z[1])
+		d.WS.PutSample(at(uitest.Small(uitest.Epoch), "notebook").ID, v)
+		d.Settle()
+		require.Regexp(t, `NVIDIA GB|GB10`, d.Row())
+		require.Regexp(t, `[0-9.]+/\d+ GiB u .* unified( memory)?$`, strings.TrimRight(d.Row(), " "), "%v", z)
+		require.NotContains(t, d.Screen(), "PCIE")
+		d.Press("enter")
+		require.Contains(t, d.Screen(), "unified: the host's")
+		require.NotContains(t, d.Screen(), "PCIe")
+		for range 10 {
+			d.Press("v")
+			require.NotContains(t, d.Screen(), "PCIe")
+		}
+	}
+}
+
 // Of a lost GPU the driver may not even tell the name: it keeps its place, and no other's history is taken for its own.
 func TestALostGPUWithoutAName(t *testing.T) {
 	d := topOf(t, "train-1", 120, 40)
@@ -170,7 +193,7 @@ func TestHostDiskAndProcessPages(t *testing.T) {
 	d.Press("esc", "tab")
 	require.Contains(t, d.Row(), "full in 5h", "what is full first is first")
 	d.Press("enter")
-	for _, want := range []string{"for root only    6G", "full in          5h if it goes on", "+", "rw,relatime"} {
+	for _, want := range []string{"for root only    6.0 GiB", "full in          5h if it goes on", "growth           400 KiB/s", "rw,relatime"} {
 		require.Contains(t, d.Screen(), want)
 	}
 	d.Press("esc", "tab", "enter")
@@ -194,14 +217,14 @@ func TestProcesses(t *testing.T) {
 	require.NotContains(t, d.Screen(), "--local-rank")
 	d.Press("esc", "tab", "tab", "tab")
 	require.Contains(t, d.Row(), "4105")
-	d.Press("o", "o") // by CPU
+	d.Press("S", "S") // by CPU
 	require.Contains(t, lineWith(t, d, "COMMAND"), "CPU↓")
 	require.Contains(t, d.Row(), "4105", "the cursor stays on its process")
 	d.Press("tab", "tab", "tab", "tab")
 	require.Contains(t, d.Row(), "4107")
-	d.Press("i")
+	d.Press("I")
 	require.Contains(t, lineWith(t, d, "COMMAND"), "CPU↑")
-	d.Press("i", "T", "g")
+	d.Press("I", "T", "g")
 	require.Contains(t, d.Screen(), "└ ")
 	d.Press("/")
 	d.Type("zombie")
@@ -265,7 +288,7 @@ func TestSignals(t *testing.T) {
 	d.Type("/sbin/init")
 	d.Press("enter", "G", "x")
 	require.Contains(t, d.Screen(), "never signalled")
-	d.Press("esc", "G", "R", "x")
+	d.Press("esc", "G", "L", "x")
 	require.Contains(t, d.Screen(), "read-only")
 	require.Len(t, signals(), 2)
 }
@@ -295,7 +318,7 @@ func TestHistory(t *testing.T) {
 	require.Contains(t, d.Screen(), "06:00")
 	d.Press("3", "v")
 	require.Contains(t, d.Screen(), "GPU 0 memory")
-	require.Contains(t, d.Screen(), "40G┤")
+	require.Contains(t, d.Screen(), "40 GiB┤")
 	require.Contains(t, d.Screen(), "Mar 1")
 	d.Press("j")
 	require.Contains(t, d.Screen(), "GPU 1 memory")
@@ -320,7 +343,7 @@ func TestHistory(t *testing.T) {
 	d.Press("j")
 	require.Contains(t, d.Screen(), "its disk is full")
 	d.Press("esc")
-	require.Contains(t, d.Lines()[0], "train-1 top")
+	require.Contains(t, d.Lines()[0], "train-1 › top")
 	d.Press("esc", "esc")
 	require.NotContains(t, d.Lines()[0], "top")
 

@@ -6,6 +6,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -60,8 +61,8 @@ func main() {
 		}
 		key := e.Package + "." + e.Test
 		top, _, part := strings.Cut(e.Test, "/")
-		if (e.Action == "pass" || e.Action == "fail") && e.Test != "" && !part {
-			fmt.Fprintf(&took, "%.1f %s %s\n", e.Elapsed, e.Package, e.Test)
+		if (e.Action == "pass" || e.Action == "fail") && !part {
+			fmt.Fprintf(&took, "%.1f %s %s\n", e.Elapsed, e.Package, cmp.Or(e.Test, "(all of it)"))
 		}
 		switch e.Action {
 		case "output", "build-output":

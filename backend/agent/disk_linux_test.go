@@ -1,7 +1,8 @@
 package agent
 
 import (
-	"io"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -10,8 +11,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"berth/backend/agent/server"
 	"berth/backend/agent/server/servertest"
 	"berth/backend/api"
+	"berth/backend/base/paths"
 )
 
 func TestReadOnlyStateIsSaid(t *testing.T) {
@@ -27,12 +30,12 @@ func TestReadOnlyStateIsSaid(t *testing.T) {
 	require.ErrorContains(t, err, "the agent's folder")
 }
 
-// fullDisk is a folder on a file system without any room left.
-func fullDisk(t *testing.T) string {
+// fullDisk is a folder on a small file system.
+func fullDisk(t *testing.T, size string) string {
 	t.Helper()
 	needRoot(t, "to mount a small file system")
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k,nr_inodes=64"); err != nil {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "nr_inodes=64,size="+size); err != nil {
 		t.Skipf("can't mount here: %v", err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
@@ -57,33 +60,81 @@ func fill(t *testing.T, dir string) {
 	}
 }
 
+// fillInodes leaves no inode.
+func fillInodes(t *testing.T, dir string) {
+	t.Helper()
+	for i := 0; ; i++ {
+		if err := os.Mkdir(filepath.Join(dir, fmt.Sprint("i", i)), 0o700); err != nil {
+			if errors.Is(err, os.ErrExist) {
+				continue
+			}
+			require.ErrorIs(t, err, syscall.ENOSPC)
+			return
+		}
+	}
+}
+
 func TestFullDisk(t *testing.T) {
 	o := testOptions(t)
-	dir := fullDisk(t)
+	dir := fullDisk(t, "64k")
 	o.State = filepath.Join(dir, "agent")
 	_, c := serve(t, o)
 	p := servertest.Attach(t, c, api.TerminalRequest{New: true})
 	fill(t, dir)
-	// What runs goes on, commands run, and a terminal that can't be kept is not opened.
+	// What runs goes on, commands run, and a terminal opens all the same: it needs neither room nor an inode there.
 	p.Types("echo he''re\n")
 	p.Sees("here")
 	r, err := execute(t, c, sh("echo ok"), "")
 	require.NoError(t, err)
 	require.Equal(t, "ok\n", r.Stdout)
-	s, err := c.OpenTerminal(t.Context(), api.TerminalRequest{New: true})
-	require.NoError(t, err)
-	_, err = s.Run(t.Context(), api.StreamIO{Stdout: io.Discard})
-	require.ErrorContains(t, err, "no space left on device")
+	if o.SpareDir() == "" {
+		t.Skip("no folder of this host is in memory")
+	}
+	for range 2 { // without room, then without an inode, too
+		q := servertest.Attach(t, c, api.TerminalRequest{New: true})
+		q.Types("echo th''ere\n")
+		q.Sees("there")
+		q.Types("exit 3\n")
+		<-q.Done
+		require.Equal(t, 3, q.End.Code)
+		fillInodes(t, dir)
+	}
+	eventually(t, "nothing stays in memory", func() bool { return !paths.Exists(o.SpareDir()) })
 	// The end of one is told to who is attached, even if it can't be written down.
 	p.Types("exit 4\n")
 	<-p.Done
 	require.Equal(t, 4, p.End.Code)
 	eventually(t, "its folder to go", func() bool { l, err := c.Terminals(t.Context()); return err == nil && len(l) == 0 })
+}
+
+// TestAnAgentComesBackOnAFullDisk kills an agent whose disk is full: the next one finds its terminals.
+func TestAnAgentComesBackOnAFullDisk(t *testing.T) {
+	o := testOptions(t)
+	dir := fullDisk(t, "200m") // with room for the program
+	o.State = filepath.Join(dir, "agent")
+	if o.SpareDir() == "" {
+		t.Skip("no folder of this host is in memory")
+	}
+	info, c := startDetached(t, o)
 	fill(t, dir)
-	o2 := testOptions(t)
-	o2.State = filepath.Join(dir, "other")
-	_, err = newAgent(t, o2)
-	require.ErrorContains(t, err, "no space left on device")
+	fillInodes(t, dir)
+	p := servertest.Attach(t, c, api.TerminalRequest{New: true})
+	p.Types("echo kept''\n")
+	p.Sees("kept")
+	require.NoError(t, syscall.Kill(info.PID, syscall.SIGKILL))
+	<-p.Done
+	again, c := startDetached(t, o)
+	require.NotEqual(t, info.PID, again.PID)
+	terms, err := c.Terminals(t.Context())
+	require.NoError(t, err)
+	require.Len(t, terms, 1)
+	rec, err := server.ReadRecord(o)
+	require.NoError(t, err)
+	require.Equal(t, again.PID, rec.PID)
+	q := servertest.Attach(t, c, api.TerminalRequest{ID: terms[0].ID})
+	q.Types("exit 6\n")
+	<-q.Done
+	require.Equal(t, 6, q.End.Code)
 }
 
 func TestAFileSystemThatForbidsProgramsIsSaid(t *testing.T) {

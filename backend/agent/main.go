@@ -19,6 +19,7 @@ import (
 	"syscall"
 
 	"berth/backend/agent/boot"
+	"berth/backend/agent/inside"
 	"berth/backend/agent/login"
 	"berth/backend/agent/root"
 	"berth/backend/agent/server"
@@ -62,6 +63,8 @@ func Main(args []string, stdio Stdio) int {
 		return shim.Main(rest)
 	case "probe":
 		return child.Main(rest, stdio.In, stdio.Out, stdio.Err, child.Portable()...)
+	case "inside":
+		return inside.Main(rest, stdio.Out, stdio.Err)
 	case "setup-step":
 		return setup.Main(rest)
 	case "root":

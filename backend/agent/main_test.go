@@ -22,6 +22,7 @@ func TestMain(m *testing.M) {
 	}
 	flag.Parse()
 	_ = flag.Set("test.parallel", "4") // they wait more than they work
+	agenttest.OnlyTests()
 	os.Exit(m.Run())
 }
 

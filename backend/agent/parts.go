@@ -2,9 +2,11 @@ package agent
 
 import (
 	"berth/backend/agent/boot"
+	"berth/backend/agent/copy"
 	"berth/backend/agent/exec"
 	"berth/backend/agent/figures"
 	"berth/backend/agent/inventory"
+	"berth/backend/agent/job"
 	"berth/backend/agent/part"
 	"berth/backend/agent/server"
 	"berth/backend/agent/setup"
@@ -16,6 +18,8 @@ import (
 // parts are what an agent can do, in the order in which they start. A new feature is a package and a line here.
 var parts = []func(*part.Host) part.Part{
 	exec.New,
+	copy.New,
+	job.New,
 	terminal.New,
 	setup.New,
 	inventory.New,

@@ -49,7 +49,7 @@ func Start(ctx context.Context, o Options, replace bool) (api.AgentInfo, error) 
 // start is Start; with arrange it also arranges that the agent outlives logout and comes back after a
 // reboot, where the host allows.
 func start(ctx context.Context, o Options, replace, arrange bool) (api.AgentInfo, error) {
-	if err := os.MkdirAll(o.State, 0o700); err != nil {
+	if err := makeState(o); err != nil {
 		return api.AgentInfo{}, fmt.Errorf("making the agent's folder: %w", err)
 	}
 	l, err := flock.OpenWithin(ctx, o.StartLockPath(), othersLimit)
@@ -57,6 +57,9 @@ func start(ctx context.Context, o Options, replace, arrange bool) (api.AgentInfo
 		return api.AgentInfo{}, err
 	}
 	defer l.Close()
+	if err := markUse(o); err != nil {
+		return api.AgentInfo{}, fmt.Errorf("noting that the agent's program is in use: %w", err)
+	}
 	info, err := askInfo(ctx, o.Socket)
 	if err == nil {
 		running := version.Version{Number: info.Version, Built: info.Built}

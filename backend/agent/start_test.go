@@ -43,3 +43,19 @@ func TestUninstallLeavesAProgramInUse(t *testing.T) {
 	require.NoError(t, Uninstall(t.Context(), o, true))
 	require.NoDirExists(t, filepath.Dir(program))
 }
+
+// An agent that listens where another one's folder says is not that one's: it goes on.
+func TestUninstallLeavesTheAgentOfAnotherFolder(t *testing.T) {
+	o := testOptions(t)
+	info, c := startDetached(t, o)
+	other := o
+	other.State = filepath.Join(t.TempDir(), "agent")
+	require.NoError(t, os.MkdirAll(other.State, 0o700))
+	require.NoError(t, Uninstall(t.Context(), other, true))
+	require.NoDirExists(t, other.State)
+	after, err := c.Info(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, info.PID, after.PID)
+	require.NoError(t, Uninstall(t.Context(), o, true))
+	require.NoDirExists(t, o.State)
+}

@@ -12,6 +12,8 @@ import (
 type AgentClient struct {
 	// Dial opens a connection to the agent.
 	Dial Dialer
+	// Home is who calls.
+	Home Home
 
 	prefix string // of each path
 	once   sync.Once
@@ -22,6 +24,7 @@ func (c *AgentClient) transport() *transport {
 	c.once.Do(func() {
 		if c.t == nil {
 			c.t = newTransport(c.Dial, CallerDocument{ClientID: clientID()})
+			c.t.home = c.Home
 		}
 	})
 	return c.t
@@ -75,6 +78,12 @@ func (c *AgentClient) KillTerminal(ctx context.Context, id string) error {
 // Stop ends an agent. It answers when all is ended.
 func (c *AgentClient) Stop(ctx context.Context, r StopRequest) error {
 	return c.call(ctx, http.MethodPost, "/v1/stop", r, nil)
+}
+
+// Leave ends what is of one home, where others use the agent, too. It is CodeNotFound of an agent that knows no homes.
+func (c *AgentClient) Leave(ctx context.Context, r LeaveRequest) (LeaveAnswer, error) {
+	var v LeaveAnswer
+	return v, c.call(ctx, http.MethodPost, "/v1/leave", r, &v)
 }
 
 // FollowEvents streams an agent's events until ctx ends.

@@ -31,9 +31,28 @@ type AgentInfo struct {
 	LastActivity time.Time `json:"last_activity"` // of exec, terminals, GPUs; Berth's own calls do not count
 	Execs        int       `json:"execs"`
 	Terminals    int       `json:"terminals"`
+	Jobs         JobCounts `json:"jobs,omitzero"`
 	Warnings     []string  `json:"warnings,omitempty"`
+	Homes        []HomeUse `json:"homes,omitempty"` // that use the agent, as far as they say so
 
 	Environment ShellEnvironment `json:"environment,omitzero"` // that commands run with; zero: not captured yet
+}
+
+// JobCounts are how many jobs run and how many wait; each element of an array is one.
+type JobCounts struct {
+	Running int `json:"running"`
+	Waiting int `json:"waiting"`
+}
+
+// DrainRequest has an instance's queue start nothing, for an instance that is about to stop.
+type DrainRequest struct {
+	// HoldSeconds is how long it starts nothing, unless it is asked again; 0: it goes on at once. So a queue goes on
+	// though whoever wanted the stop is gone.
+	HoldSeconds float64 `json:"hold_seconds"`
+	// End ends what runs: what allows it, by its retries, waits for another run, the rest is cancelled.
+	End bool `json:"end,omitempty"`
+	// WaitSeconds is how long the answer may wait until nothing runs, up to 25.
+	WaitSeconds float64 `json:"wait_seconds,omitempty"`
 }
 
 // ShellEnvironment says where the environment comes from that commands on an instance run with.
@@ -103,6 +122,8 @@ type TerminalRequest struct {
 	Term   string   `json:"term,omitempty"`
 	Rows   uint16   `json:"rows,omitempty"`
 	Cols   uint16   `json:"cols,omitempty"`
+
+	Home string `json:"-"` // the id of the home that asks; the stream's header has it
 }
 
 // Terminal is a persistent shell on an instance.
@@ -116,6 +137,7 @@ type Terminal struct {
 	Attached     int       `json:"attached"` // clients attached now
 	Rows         uint16    `json:"rows"`
 	Cols         uint16    `json:"cols"`
+	Own          bool      `json:"own,omitempty"` // it was last attached from the home that asks
 }
 
 // StopRequest asks an agent to end. With End it first ends every process that it supervises, gently

@@ -27,9 +27,20 @@ func (c DaemonClient) Doctor(ctx context.Context) ([]Check, error) {
 	return v, c.t.call(ctx, http.MethodGet, "/v1/doctor", nil, &v)
 }
 
-// RemoveOrphan deletes a leftover that Doctor named.
-func (c DaemonClient) RemoveOrphan(ctx context.Context, id string) error {
-	return c.t.call(ctx, http.MethodDelete, "/v1/orphans/"+url.PathEscape(id), nil, nil)
+// RemoveOrphan deletes a leftover that Doctor named. With force what stays on a forgotten machine is no longer kept in
+// mind, and nothing is done there.
+func (c DaemonClient) RemoveOrphan(ctx context.Context, id string, force bool) error {
+	path := "/v1/orphans/" + url.PathEscape(id)
+	if force {
+		path += "?force=true"
+	}
+	return c.t.call(ctx, http.MethodDelete, path, nil, nil)
+}
+
+// Join makes this home one of another home's workspace.
+func (c DaemonClient) Join(ctx context.Context, q JoinRequest) (Joined, error) {
+	var v Joined
+	return v, c.t.call(ctx, http.MethodPost, "/v1/workspace/join", q, &v)
 }
 
 // Stop ends the daemon after what it is writing; operations go on in the next daemon.

@@ -15,7 +15,7 @@ import (
 // ProcessSearch asks for processes beside those that a sample shows anyway: those of the instance's terminals and
 // commands, those on GPUs, and those that use most. An agent from before it sends only these.
 type ProcessSearch struct {
-	Filter string // words that must all occur in what is shown of a process, or, with "!" before them, must not
+	Filter string // words that must all occur in what is shown of a process; one with "!" before it must not
 	PIDs   []int
 }
 
@@ -162,6 +162,18 @@ type Attention struct {
 	gpu.Finding
 	Acknowledged bool       `json:"acknowledged,omitempty"`
 	MutedUntil   *time.Time `json:"muted_until,omitempty"`
+	// Host identifies the host that it is about, where other instances may run on the same one and find the same; empty:
+	// it is about this instance alone.
+	Host string `json:"host,omitempty"`
+}
+
+// About identifies what a finding of an instance (by its id) is about. Findings of several instances about the same
+// are one, and what is said of one of them counts for all.
+func (a *Attention) About(instance string) string {
+	if a.Host != "" {
+		instance = a.Host
+	}
+	return instance + " " + a.ID
 }
 
 // WatchFleet calls each with the last known figures of every instance, and then with new ones as they

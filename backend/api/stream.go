@@ -9,9 +9,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
+	"berth/backend/base/pipe"
 	"berth/backend/transport/wire"
 )
 
@@ -56,7 +58,7 @@ func (t *transport) openStreamOnce(ctx context.Context, path string, req any, ne
 	wctx, answered, cancel := t.watched(ctx)
 	defer cancel()
 	stop := context.AfterFunc(wctx, func() { _ = conn.Close() })
-	s, err := upgrade(conn, path, t.caller, req, needs)
+	s, err := upgrade(conn, path, t.caller, t.home, req, needs)
 	answered()
 	if !stop() && err == nil {
 		err = wctx.Err()
@@ -68,10 +70,10 @@ func (t *transport) openStreamOnce(ctx context.Context, path string, req any, ne
 	return s, nil
 }
 
-func upgrade(conn net.Conn, path, caller string, req any, needs *Feature) (*Stream, error) {
+func upgrade(conn net.Conn, path, caller string, home Home, req any, needs *Feature) (*Stream, error) {
 	w := bufio.NewWriter(conn)
 	fmt.Fprintf(w, "POST %s HTTP/1.1\r\nHost: berth\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s: %s\r\n%s\r\n",
-		path, StreamProtocol, CallerHeader, caller, versionLines())
+		path, StreamProtocol, CallerHeader, caller, HomeLine(home)+versionLines())
 	werr := writeRequest(wire.NewWriter(w), req)
 	if werr == nil {
 		werr = w.Flush()
@@ -202,14 +204,29 @@ func (s *Stream) Run(ctx context.Context, sio StreamIO) (wire.ExitStatus, error)
 
 func (s *Stream) sendStdin(sio StreamIO, win *window) {
 	buf := make([]byte, 64<<10)
+	file, _ := sio.Stdin.(*os.File)
+	if file != nil {
+		pipe.Grow(file)
+	}
 	for {
 		n, err := sio.Stdin.Read(buf)
 		for p := buf[:n]; len(p) > 0; {
-			k := win.take(len(p))
-			if k == 0 {
-				return
+			behind := 0
+			if file != nil && n == len(buf) && err == nil {
+				behind = min(s.Writer.Splices(file), wire.MaxPayload-len(p))
 			}
-			if s.Writer.Write(wire.Stdin, p[:k]) != nil {
+			k := win.take(len(p) + behind)
+			var werr error
+			switch {
+			case k == 0:
+				return
+			case k > len(p):
+				werr = s.Writer.WriteWith(wire.Stdin, p, file, k-len(p))
+				k = len(p)
+			default:
+				werr = s.Writer.Write(wire.Stdin, p[:k])
+			}
+			if werr != nil {
 				return
 			}
 			p = p[k:]

@@ -34,6 +34,7 @@ type Dialer = func(ctx context.Context) (net.Conn, error)
 type transport struct {
 	dial   Dialer
 	caller string // the value of CallerHeader
+	home   Home   // of an agent's client
 	http   *http.Client
 	watch  *watch // nil: calls that are not answered are waited for
 }
@@ -84,6 +85,7 @@ func (t *transport) request(ctx context.Context, method, path string, body any) 
 		return nil, err
 	}
 	req.Header.Set(CallerHeader, t.caller)
+	SetHome(req.Header, t.home)
 	sayVersion(req.Header)
 	if method == http.MethodPut || method == http.MethodDelete {
 		// Not sent: it lets the transport ask again where the other side closed a kept connection, as for GET.

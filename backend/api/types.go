@@ -39,6 +39,8 @@ func (s State) Changing() bool {
 type GPU struct {
 	Name        string `json:"name"`
 	MemoryBytes int64  `json:"memory_bytes"`
+	// Unified says that the memory is the host's: the GPU has none of its own.
+	Unified bool `json:"unified_memory,omitempty"`
 }
 
 // Instance is one workstation, as `berth show --json` prints it. Times are UTC; a nil money field
@@ -83,6 +85,7 @@ type Instance struct {
 	Tags              map[string]string `json:"tags"`
 	Notes             []string          `json:"notes,omitempty"` // what is not promised or lost here, in plain words
 	Capabilities      Capabilities      `json:"capabilities"`
+	JobsKept          int               `json:"jobs_kept,omitempty"` // that wait here until it runs
 	Agent             *AgentStatus      `json:"agent,omitempty"`
 	Operation         *Operation        `json:"operation,omitempty"` // the one under way, or the last one if it failed
 }
@@ -124,7 +127,12 @@ type AgentStatus struct {
 	AfterReboot string `json:"after_reboot,omitempty"` // how the agent comes back, or what will not happen
 	Transport   string `json:"transport,omitempty"`    // unix, streamlocal, dial (yamux over exec), ssh (no agent)
 
+	// ClockAhead is by how many seconds the instance's clock is ahead of the service's (negative: behind), from 2 on.
+	ClockAhead float64 `json:"clock_ahead_seconds,omitempty"`
+
 	Environment ShellEnvironment `json:"environment,omitzero"` // that commands run with; zero: not known
+
+	Jobs JobCounts `json:"jobs,omitzero"` // when it was last asked
 }
 
 // OpState is the state of an operation.
@@ -316,6 +324,22 @@ type ImageRequest struct {
 // ActionRequest accompanies start, stop, restart and delete.
 type ActionRequest struct {
 	Force bool `json:"force,omitempty"`
+	// WhenIdle has a stop or restart wait until no job runs; no other one is started meanwhile.
+	WhenIdle bool `json:"when_idle,omitempty"`
+}
+
+// JoinRequest asks that this home becomes one of the workspace with that id. KeyPath, if not empty, is a file on this
+// host with the key of the home that made its machines; it is copied.
+type JoinRequest struct {
+	ID      string `json:"id"`
+	KeyPath string `json:"key_path,omitempty"`
+}
+
+// Joined says what is seen after joining a workspace.
+type Joined struct {
+	ID       string   `json:"id"`
+	Former   []string `json:"former"`   // the workspaces that this home belonged to before: their machines are seen too
+	Imported []string `json:"imported"` // names here of the machines that other homes made
 }
 
 // Info describes the daemon that answers. Capability is version.Capability.

@@ -19,6 +19,9 @@ type WorkspaceClient struct {
 	Answer func(ctx context.Context, q Question) (Answer, error)
 	// Silent, if set, makes the error of a call to a daemon that runs and does not answer anything.
 	Silent func() error
+	// Inside, if set, is the agent of the instance that this runs on: the one that Agent returns then, and no daemon is
+	// called.
+	Inside *AgentClient
 
 	once sync.Once
 	id   string
@@ -38,11 +41,19 @@ func (c *WorkspaceClient) transport() *transport {
 }
 
 // Close ends idle connections.
-func (c *WorkspaceClient) Close() { c.transport().http.CloseIdleConnections() }
+func (c *WorkspaceClient) Close() {
+	c.transport().http.CloseIdleConnections()
+	if c.Inside != nil {
+		c.Inside.Close()
+	}
+}
 
 // Agent returns a client of the named instance's agent, which the daemon connects to. Its questions are c's, and its
 // connections are closed with c's.
 func (c *WorkspaceClient) Agent(instance string) *AgentClient {
+	if c.Inside != nil {
+		return c.Inside
+	}
 	return &AgentClient{prefix: instancePath(instance) + "/agent", t: c.transport()}
 }
 

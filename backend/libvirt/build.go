@@ -53,7 +53,7 @@ func (b *Backend) BuildImage(ctx context.Context, ref backend.Ref, im api.Image,
 	if s, ok := b.baseOf(ctx, p, e.meta.Base); ok {
 		bytes += s.Bytes
 	}
-	if err := b.refresh(ctx, p); err != nil && !says(err, "asynchronous jobs") {
+	if err := b.renew(ctx, p); err != nil {
 		return err
 	}
 	if err := b.space(ctx, p, bytes, 0); err != nil {
@@ -92,7 +92,11 @@ func (b *Backend) BuildImage(ctx context.Context, ref backend.Ref, im api.Image,
 
 // imageNameFree refuses a name that belongs to another image.
 func (b *Backend) imageNameFree(ctx context.Context, p pool, name, token string) error {
-	entries, err := b.catalogueImages()
+	h, err := b.hostFacts(ctx)
+	if err != nil {
+		return err
+	}
+	entries, err := b.catalogueImages(h)
 	if err != nil {
 		return err
 	}
@@ -233,7 +237,7 @@ func (b *Backend) DeleteImage(ctx context.Context, name string) error {
 	}
 	marks := builtNames(vols)[name]
 	if len(marks) == 0 {
-		if marks, err = b.catalogueMarks(vols, name); err != nil {
+		if marks, err = b.catalogueMarks(ctx, vols, name); err != nil {
 			return err
 		}
 	}
@@ -288,8 +292,12 @@ func noImage(name string) error {
 }
 
 // catalogueMarks are the sidecars of an image of the catalogue.
-func (b *Backend) catalogueMarks(vols []golibvirt.StorageVol, name string) ([]string, error) {
-	entries, err := b.catalogueImages()
+func (b *Backend) catalogueMarks(ctx context.Context, vols []golibvirt.StorageVol, name string) ([]string, error) {
+	h, err := b.hostFacts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := b.catalogueImages(h)
 	if err != nil {
 		return nil, err
 	}

@@ -117,6 +117,9 @@ func (b *Backend) run(ctx context.Context, dom golibvirt.Domain, e *entry) error
 			return api.Errorf(api.CodeConflict, "%w", err).
 				WithHint("another machine has the device; start it again when that one is stopped")
 		default:
+			if gone := b.missingError(ctx, e); gone != nil {
+				return gone
+			}
 			return err
 		}
 	}

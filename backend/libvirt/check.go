@@ -27,12 +27,13 @@ func (b *Backend) Check(ctx context.Context) []api.Check {
 	}
 	out = append(out, b.checkVersion(ctx), b.checkAccel(ctx), b.checkPool(ctx), b.checkNetwork(ctx))
 	out = append(out, b.checkGPUs(ctx)...)
+	out = append(out, b.checkMachines(ctx)...)
 	return append(out, b.checkSizes(ctx)...)
 }
 
 // checkFiles says what is wrong with the user's files of images and sizes.
 func (b *Backend) checkFiles() (out []api.Check) {
-	_, ierr := b.catalogueImages()
+	_, ierr := b.catalogueImages(hostFacts{})
 	_, serr := b.cfg.catalogue()
 	for _, f := range []struct {
 		name, file string
@@ -148,7 +149,7 @@ func (b *Backend) checkPool(ctx context.Context) api.Check {
 	if err != nil {
 		return failed("pool", err)
 	}
-	if err := b.refresh(ctx, p); err != nil && !says(err, "asynchronous jobs") {
+	if err := b.renew(ctx, p); err != nil {
 		return failed("pool", err)
 	}
 	i, err := b.poolSpace(ctx, p)

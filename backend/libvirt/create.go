@@ -215,8 +215,7 @@ func (b *Backend) port(token string) int {
 // diskSize is the size of a new machine's disk.
 func diskSize(spec backend.Spec, z size, from made) (int64, error) {
 	if spec.DiskBytes > 0 && spec.DiskBytes < from.virtual {
-		return 0, api.Errorf(api.CodeUsage, "a disk of %s is too small: %s needs %s", humanize.IBytes(uint64(spec.DiskBytes)),
-			or(from.name, "the disk that is copied"), humanize.IBytes(uint64(from.virtual)))
+		return 0, diskTooSmall(or(from.name, "the disk that is copied"), spec.DiskBytes, from.virtual)
 	}
 	if spec.DiskBytes > 0 {
 		return spec.DiskBytes &^ 511, nil
@@ -225,6 +224,12 @@ func diskSize(spec backend.Spec, z size, from made) (int64, error) {
 		return from.virtual, nil // as it is there, whatever the size would have
 	}
 	return max(z.disk&^511, from.virtual), nil
+}
+
+// diskTooSmall refuses a disk on which its image has no room, and names the smallest one.
+func diskTooSmall(image string, disk, least int64) error {
+	return api.Errorf(api.CodeUsage, "a disk of %s is too small: %s needs %s", humanize.IBytes(uint64(disk)), image,
+		humanize.IBytes(uint64(least))).WithHint("the smallest is --disk %dMiB", (least+1<<20-1)>>20)
 }
 
 // makeDisk makes a machine's disk: laid over an image, or a copy.

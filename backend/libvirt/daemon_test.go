@@ -51,7 +51,7 @@ func TestAgainstADaemon(t *testing.T) {
 		"earlier": testEarlier,
 		"names":   testNames, "refusals": testRefusals, "sealed": testSealed, "checks": testChecks, "change": testChange,
 		"remote": testRemote, "pool": testPool, "wrongpool": testWrongPool, "otherpool": testOtherPool, "space": testNoSpace,
-		"planned": testPlanned,
+		"planned": testPlanned, "retag": testRetag,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, b) })
 	}
@@ -101,6 +101,49 @@ func testWhole(t *testing.T, b *bench) {
 	require.Equal(t, int64(3<<30), info.Virtual)
 	require.NoError(t, b.Delete(t.Context(), refOf(s)))
 	b.gone(t)
+}
+
+// testRetag changes the tags of a machine; another home, which knows it already, hears of it.
+func testRetag(t *testing.T, b *bench) {
+	s, other := b.spec("empty"), b.spec("empty")
+	s.Tags[backend.TagWorkspace] = "one"
+	was := b.defined(t, s)
+	b.defined(t, other)
+	told := make(chan string, 100)
+	env := b.env
+	env.HomeID, env.Changed = "fedcba9876543210", func(id string) { told <- id }
+	theirs, err := New(env)
+	require.NoError(t, err)
+	seen := func() map[string]string {
+		all, err := theirs.List(t.Context())
+		require.NoError(t, err)
+		require.Len(t, all, 2)
+		for _, m := range all {
+			if m.ID == was.ID {
+				return m.Tags
+			}
+		}
+		return nil
+	}
+	require.Equal(t, "one", seen()[backend.TagWorkspace])
+	tags := map[string]string{backend.TagWorkspace: "two", "a": "<&>\"'"}
+	require.NoError(t, b.Retag(t.Context(), refOf(s), tags))
+	for id := range told {
+		if id == was.ID {
+			break
+		}
+	}
+	require.Equal(t, tags, seen())
+	now, err := b.Get(t.Context(), refOf(s))
+	require.NoError(t, err)
+	require.Equal(t, tags, now.Tags)
+	now.Tags = was.Tags
+	require.Equal(t, was, now, "nothing else has changed")
+	require.ErrorIs(t, b.Retag(t.Context(), backend.Ref{Token: "none"}, tags), backend.ErrNotFound)
+	require.NoError(t, b.Retag(t.Context(), refOf(s), nil))
+	require.Empty(t, seen())
+	require.NoError(t, b.Delete(t.Context(), refOf(s)))
+	require.NoError(t, b.Delete(t.Context(), refOf(other)))
 }
 
 // testForeign has domains that are not Berth's, one of them with the name that a machine would have, one
@@ -468,4 +511,95 @@ func testPlanned(t *testing.T, b *bench) {
 	old.Plan = []byte("{")
 	require.ErrorContains(t, b.Prepare(t.Context(), old, nil), "what "+old.Name+" was planned with")
 	b.gone(t)
+}
+
+// TestADiskThatIsTooSmallIsRefusedBeforeTheCopy has an image that is not in the pool yet.
+func TestADiskThatIsTooSmallIsRefusedBeforeTheCopy(t *testing.T) {
+	b := openBare(t)
+	s := b.spec("empty") // 64 MiB
+	s.DiskBytes = 64<<20 - 512
+	for _, f := range []func() error{
+		func() error { return b.Validate(t.Context(), s) },
+		func() error { return b.Prepare(t.Context(), s, nil) },
+		func() error { return b.Validate(t.Context(), s) }, // the pool is there now
+	} {
+		err := f()
+		require.ErrorIs(t, err, &api.Error{Code: api.CodeUsage})
+		require.Equal(t, "the smallest is --disk 64MiB", api.AsError(err).Hint)
+	}
+	files, err := filepath.Glob(filepath.Join(b.d.Pool, "*"))
+	require.NoError(t, err)
+	require.Empty(t, files, "the image was not copied")
+	s.DiskBytes = 64 << 20
+	require.NoError(t, b.Validate(t.Context(), s))
+	require.NoError(t, b.Prepare(t.Context(), s, nil))
+}
+
+// TestAVolumeThatWasDeletedIsNamed deletes the files of a machine behind it.
+func TestAVolumeThatWasDeletedIsNamed(t *testing.T) {
+	b := openBare(t)
+	s := b.spec("empty")
+	b.defined(t, s)
+	dom, e, err := b.lookup(t.Context(), refOf(s))
+	require.NoError(t, err)
+	machine := func() (out []api.Check) {
+		for _, c := range b.Check(t.Context()) {
+			if c.Name == "machine "+s.Name {
+				out = append(out, c)
+			}
+		}
+		return out
+	}
+	require.Empty(t, machine())
+	p, err := b.openPool(t.Context(), false)
+	require.NoError(t, err)
+	all := e.files(p)
+	require.Len(t, all, 3)
+	for _, f := range all {
+		require.FileExists(t, f.path)
+		require.NoError(t, os.Rename(f.path, f.path+".away"))
+		err := b.run(t.Context(), dom, e)
+		require.ErrorContains(t, err, "its "+f.what+" "+f.path+" was deleted outside Berth")
+		require.Equal(t, f.means, api.AsError(err).Hint)
+		said := machine()
+		require.Len(t, said, 1, f.what)
+		require.Equal(t, "fail", said[0].Status)
+		require.Contains(t, said[0].Message, f.path)
+		require.NoError(t, os.Rename(f.path+".away", f.path))
+	}
+	require.Empty(t, machine())
+	require.NoError(t, b.Delete(t.Context(), refOf(s)))
+}
+
+// TestAPauseIsTold pauses a machine behind the backend, which tells of it without being asked.
+func TestAPauseIsTold(t *testing.T) {
+	b := openBare(t)
+	told := make(chan string, 100)
+	b.env.Changed = func(id string) { told <- id }
+	b.Backend = b.again(t)
+	s := b.spec("empty")
+	m := b.defined(t, s)
+	require.NoError(t, b.Start(t.Context(), refOf(s)))
+	hear := func() {
+		for id := range told {
+			if id == m.ID {
+				return
+			}
+		}
+	}
+	hear()
+	l := b.d.Connect()
+	dom, err := l.DomainLookupByUUID(uuidOf(s.Token))
+	require.NoError(t, err)
+	for len(told) > 0 {
+		<-told
+	}
+	require.NoError(t, l.DomainSuspend(dom))
+	hear()
+	m, err = b.Get(t.Context(), refOf(s))
+	require.NoError(t, err)
+	require.Equal(t, api.StateUnusable, m.State)
+	require.Contains(t, m.Reason, "paused")
+	require.NoError(t, b.ForceStop(t.Context(), refOf(s)))
+	require.NoError(t, b.Delete(t.Context(), refOf(s)))
 }

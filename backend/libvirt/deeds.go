@@ -94,7 +94,7 @@ const looks = 5
 // asItIs looks at a domain and lets act do what fits its state. What libvirt refuses, as the domain is not in that
 // state any more, is no failure: it is looked at again, and what fits now is done. So is it where libvirt's own work
 // on the domain takes longer than the half minute for which a call waits for it: a libvirtd that comes back may look
-// for a qemu that long.
+// for a qemu that long. A lock that nobody holds after that stays for ever.
 func (b *Backend) asItIs(ctx context.Context, dom golibvirt.Domain, act func(now stateAnswer) error) error {
 	return actAsItIs(func() (stateAnswer, error) { return b.state(ctx, dom) }, act)
 }
@@ -104,9 +104,12 @@ func actAsItIs(look func() (stateAnswer, error), act func(now stateAnswer) error
 	if err != nil {
 		return err
 	}
-	for try := 1; ; try++ {
+	for try, abandoned := 1, 0; ; try++ {
 		err := act(now)
-		if !errors.Is(err, backend.ErrConflict) || try == looks {
+		if isAbandoned(err) {
+			abandoned++
+		}
+		if !errors.Is(err, backend.ErrConflict) || try == looks || abandoned == 2 {
 			return err
 		}
 		again, lerr := look()

@@ -92,10 +92,19 @@ func (b *Backend) explain(what string, err error) error {
 		return out.WithHint("stop another machine on that host, or choose a smaller size")
 	case out.Code == api.CodeAuth:
 		return out.WithHint("add yourself to the group libvirt on libvirtd's host and log in again")
+	case isAbandoned(err):
+		return out.WithHint("libvirtd ended in the middle of a change of this machine, and holds it locked: on its host, end " +
+			"libvirtd, remove the machine's file in libvirt/qemu/run if no qemu of it runs, and start libvirtd again")
 	case hasCode(err, golibvirt.ErrOperationTimeout):
 		return out.WithHint("another change of this machine is under way in libvirt; try again")
 	}
 	return out
+}
+
+// isAbandoned reports that a change was refused for a lock that no call holds: libvirtd ended in the middle of an
+// earlier one. libvirt names the call that holds a lock.
+func isAbandoned(err error) bool {
+	return hasCode(err, golibvirt.ErrOperationTimeout) && !says(err, "held by")
 }
 
 // codeOf classes an error of libvirt.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -90,7 +91,7 @@ func compareBool(a, b bool) int {
 
 // offeredImages is the catalogue without what the host can't run; exactly one is the default.
 func (b *Backend) offeredImages(h hostFacts) ([]image.Entry, error) {
-	all, err := b.catalogueImages()
+	all, err := b.catalogueImages(h)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +138,7 @@ func (b *Backend) source(ctx context.Context, p pool, spec backend.Spec, say fun
 		return made{}, err
 	}
 	if e != nil {
-		return b.fromCatalogue(ctx, p, *e, say)
+		return b.fromCatalogue(ctx, p, *e, spec.DiskBytes, say)
 	}
 	vols, err := b.volumes(ctx, p)
 	if err != nil {
@@ -172,8 +173,10 @@ func (b *Backend) markOf(e image.Entry) (string, error) {
 	return basePrefix + sum[:32] + sidecarEnd, nil
 }
 
-// fromCatalogue puts an image of the catalogue into the pool.
-func (b *Backend) fromCatalogue(ctx context.Context, p pool, e image.Entry, say func(backend.Progress)) (made, error) {
+// fromCatalogue puts an image of the catalogue into the pool. An image that needs more than disk, if that is not 0, is
+// not copied there for nothing.
+func (b *Backend) fromCatalogue(ctx context.Context, p pool, e image.Entry, disk int64,
+	say func(backend.Progress)) (made, error) {
 	m := made{name: e.Name, user: e.User, arch: e.Arch, cmdline: e.Cmdline}
 	mark, err := b.markOf(e)
 	if err != nil {
@@ -181,7 +184,7 @@ func (b *Backend) fromCatalogue(ctx context.Context, p pool, e image.Entry, say 
 	}
 	s, ok, err := b.sidecar(ctx, p, mark)
 	if err == nil && !ok {
-		s, err = b.placeImage(ctx, p, e, mark, say)
+		s, err = b.placeImage(ctx, p, e, mark, disk, say)
 	}
 	if err != nil {
 		return m, err
@@ -199,9 +202,10 @@ func (b *Backend) fromCatalogue(ctx context.Context, p pool, e image.Entry, say 
 	return m, err
 }
 
-// catalogueImages is the catalogue for this backend.
-func (b *Backend) catalogueImages() ([]image.Entry, error) {
-	all, err := image.Load(b.cfg.images)
+// catalogueImages is the catalogue for this backend on a host; of the zero host it is only known that it may be like
+// this one.
+func (b *Backend) catalogueImages(h hostFacts) ([]image.Entry, error) {
+	all, err := image.Load(b.cfg.images, or(goArch[h.arch], runtime.GOARCH))
 	if err != nil {
 		return nil, err
 	}
@@ -214,11 +218,14 @@ func (b *Backend) cache() image.Cache {
 }
 
 // placeImage fetches an image, checks it and puts it into the pool.
-func (b *Backend) placeImage(ctx context.Context, p pool, e image.Entry, mark string,
+func (b *Backend) placeImage(ctx context.Context, p pool, e image.Entry, mark string, disk int64,
 	say func(backend.Progress)) (sidecar, error) {
 	f, err := b.cache().Fetch(ctx, e, say)
 	if err != nil {
 		return sidecar{}, err
+	}
+	if least := max(f.Info.VirtualBytes, e.MinDisk); disk > 0 && disk < least {
+		return sidecar{}, diskTooSmall(e.Name, disk, least)
 	}
 	name := basePrefix + f.SHA256[:32]
 	s := sidecar{Volume: name, Format: f.Info.Format, Virtual: f.Info.VirtualBytes, SHA256: f.SHA256,

@@ -140,10 +140,14 @@ func (b *Backend) entries(ctx context.Context, doms []golibvirt.Domain) ([]*entr
 	return out, g.Wait()
 }
 
-// watch forgets domains that others change, for as long as the connection lasts.
+// watch forgets domains that others change, and tells of what happens to them, for as long as the connection lasts.
 func (b *Backend) watch(c *conn) {
 	ctx, cancel := context.WithCancel(context.Background())
-	go func() { <-c.line.gone; cancel() }()
+	go func() {
+		<-c.line.gone
+		cancel()
+		b.changed("") // libvirtd has ended, say
+	}()
 	// Where events are not supported there is still the domain's id: each start and stop is a new reading.
 	go func() {
 		events, err := c.l.SubscribeEvents(ctx, golibvirt.DomainEventIDLifecycle, nil)
@@ -159,6 +163,26 @@ func (b *Backend) watch(c *conn) {
 			case golibvirt.DomainEventDefined, golibvirt.DomainEventUndefined:
 				b.known.forget(m.Msg.Dom.UUID)
 			}
+			b.changed(uuidText(m.Msg.Dom.UUID))
 		}
 	}()
+	go func() {
+		events, err := c.l.SubscribeEvents(ctx, golibvirt.DomainEventIDMetadataChange, nil)
+		if err != nil {
+			return
+		}
+		for ev := range events {
+			if m, ok := ev.(*golibvirt.DomainEventCallbackMetadataChangeMsg); ok {
+				b.known.forget(m.Dom.UUID)
+				b.changed(uuidText(m.Dom.UUID))
+			}
+		}
+	}()
+}
+
+// changed tells the workspace that a machine was changed; "": any may have been.
+func (b *Backend) changed(id string) {
+	if b.env.Changed != nil {
+		b.env.Changed(id)
+	}
 }

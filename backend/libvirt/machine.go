@@ -76,7 +76,8 @@ func (b *Backend) machine(d golibvirt.Domain, e *entry, state, reason int32, add
 	m := e.meta
 	st, why := stateOf(state, reason)
 	out := backend.Machine{
-		ID: uuidText(d.UUID), Name: d.Name, Token: m.Token, State: st, Reason: why, Size: m.Size, Image: m.Image,
+		ID: uuidText(d.UUID), Name: d.Name, Instance: m.Name,
+		Token: m.Token, State: st, Reason: why, Size: m.Size, Image: m.Image,
 		Owner: m.tags()[backend.TagOwner],
 		User:  m.User, SSHEnabled: m.SSH, GPUs: m.gpus(), VCPUs: e.dom.VCPU.Value, MemoryBytes: e.dom.memoryBytes(),
 		DiskBytes: m.Disk,

@@ -265,6 +265,15 @@ func (b *Backend) refresh(ctx context.Context, p pool) error {
 		func(l *golibvirt.Libvirt) error { return l.StoragePoolRefresh(p.pool, 0) })
 }
 
+// renew refreshes the pool, so that what others have written there shows. libvirt refuses that while a job works in the
+// pool: what is known of it counts then.
+func (b *Backend) renew(ctx context.Context, p pool) error {
+	if err := b.refresh(ctx, p); err != nil && !says(err, "asynchronous jobs") {
+		return err
+	}
+	return nil
+}
+
 // removeVolume removes a volume; it succeeds if there is none.
 func (b *Backend) removeVolume(ctx context.Context, p pool, name string) error {
 	v, ok, err := b.volume(ctx, p, name)

@@ -51,18 +51,25 @@ func (b *Backend) foreseen(ctx context.Context, h hostFacts, p pool, none bool, 
 	m := made{name: spec.Image}
 	if e != nil {
 		m.virtual = e.MinDisk
-		if none {
-			return m, nil
+		if !none {
+			mark, err := b.markOf(*e)
+			if err != nil {
+				return m, err
+			}
+			s, ok, err := b.sidecar(ctx, p, mark)
+			if ok || err != nil {
+				m.virtual = max(m.virtual, s.Virtual)
+				return m, err
+			}
 		}
-		mark, err := b.markOf(*e)
-		if err != nil {
-			return m, err
+		// Before an image is fetched and copied into the pool its header says how large a disk must be.
+		virtual, err := b.cache().Virtual(ctx, *e)
+		if err != nil && b.env.Log != nil {
+			b.env.Log.Warn("libvirt: how large the disk of an image is can't be seen before it is here", "image", e.Name,
+				"error", err)
 		}
-		s, ok, err := b.sidecar(ctx, p, mark)
-		if ok && err == nil { // fetched before
-			m.virtual = max(m.virtual, s.Virtual)
-		}
-		return m, err
+		m.virtual = max(m.virtual, virtual)
+		return m, ctx.Err()
 	}
 	if none {
 		return m, nil // Prepare looks
@@ -116,7 +123,7 @@ func (b *Backend) Prepare(ctx context.Context, spec backend.Spec, say func(backe
 		return err
 	}
 	// What others have written into the file system shows with a refresh only.
-	if err := b.refresh(ctx, p); err != nil && !says(err, "asynchronous jobs") {
+	if err := b.renew(ctx, p); err != nil {
 		return err
 	}
 	from, err := b.source(ctx, p, spec, say)

@@ -178,10 +178,10 @@ func (b *Backend) Sizes(ctx context.Context) ([]api.Size, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := []api.Size{}
+	out, free := []api.Size{}, 0.0 // the host is the user's own: it costs nothing that Berth knows of
 	for _, z := range offered(all, h, gpus.fits) {
 		s := api.Size{Name: z.Name, Backend: Name, Description: z.Description, VCPUs: z.VCPUs, MemoryBytes: z.memory,
-			DiskBytes: z.disk, GPUs: []api.GPU{}, Family: "cpu", Default: z.Default}
+			DiskBytes: z.disk, GPUs: []api.GPU{}, Family: "cpu", Default: z.Default, PriceUSD: &free}
 		if z.GPUs > 0 {
 			s.Family, s.GPUs = "gpu", gpus.offer(z)
 			s.Description = fmt.Sprintf("%s; %s", z.Description, gpus.who(z))

@@ -21,7 +21,7 @@ func (b *Backend) Leftovers(ctx context.Context, known func(token string) bool) 
 		return nil, err
 	}
 	// A file that a killed qemu-img or a daemon has made is not in the pool's list before.
-	if err := b.refresh(ctx, p); err != nil && !says(err, "asynchronous jobs") {
+	if err := b.renew(ctx, p); err != nil {
 		return nil, err
 	}
 	vols, err := b.volumes(ctx, p)

@@ -29,7 +29,7 @@ import (
 	"berth/backend/libvirt/libvirttest"
 )
 
-const patience = 2 * time.Minute
+const patience = 5 * time.Minute
 
 // openVM starts a daemon and a backend whose images are these guests.
 func openVM(t *testing.T, guests ...string) *bench {
@@ -228,10 +228,13 @@ func TestMachine(t *testing.T) {
 	b.gone(t)
 }
 
-// TestTwentySideBySide makes twenty machines at once: none fails and none gets the port of another.
-func TestTwentySideBySide(t *testing.T) {
+// TestManySideBySide makes machines at once, twenty in the long form: none fails and none gets the port of another.
+func TestManySideBySide(t *testing.T) {
 	b := openVM(t, libvirttest.Tiny)
-	specs := make([]backend.Spec, 20)
+	specs := make([]backend.Spec, 8)
+	if os.Getenv("BERTH_CHAOS") != "" {
+		specs = make([]backend.Spec, 20)
+	}
 	made := make([]backend.Machine, len(specs))
 	errs := make([]error, len(specs))
 	var wg sync.WaitGroup
@@ -241,7 +244,7 @@ func TestTwentySideBySide(t *testing.T) {
 		wg.Go(func() { made[i], errs[i] = b.Create(t.Context(), specs[i]) })
 	}
 	wg.Wait()
-	t.Logf("twenty creates: %s", time.Since(began))
+	t.Logf("the creates: %s", time.Since(began))
 	ports := map[int]bool{}
 	for i, err := range errs {
 		require.NoError(t, err)
@@ -256,7 +259,7 @@ func TestTwentySideBySide(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	t.Logf("twenty logins: %s", time.Since(began))
+	t.Logf("the logins: %s", time.Since(began))
 	for i := range specs {
 		wg.Go(func() { errs[i] = b.Delete(context.Background(), refOf(specs[i])) })
 	}

@@ -99,6 +99,20 @@ func (b *Backend) removeHostAgent(ctx context.Context, in instance) error {
 	return nil
 }
 
+// removeUnused removes the agent of this host where the marker of the last name for it is gone.
+func (b *Backend) removeUnused(ctx context.Context, ref backend.Ref) error {
+	var d data
+	if len(ref.Data) == 0 || json.Unmarshal(ref.Data, &d) != nil || !d.Adopted {
+		return nil
+	}
+	if b.adoptedOtherwise(ref.ID) || !agent.Lives(b.env.Home.State+"/agent") {
+		return nil
+	}
+	var in instance
+	in.ID, in.Name = ref.ID, ref.Name
+	return b.removeHostAgent(ctx, in)
+}
+
 // startHostAgent makes sure that the user's agent of this host runs.
 func (b *Backend) startHostAgent(ctx context.Context, in instance) (api.AgentInfo, error) {
 	var info api.AgentInfo

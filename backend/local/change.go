@@ -27,15 +27,11 @@ func (b *Backend) lock(ctx context.Context, id string) (unlock func(), err error
 		return nil, api.Errorf(api.CodeFailed, "making the folder for local instances: %w", err)
 	}
 	// A few files serve for all: one for each instance that ever was would stay for ever.
-	f, err := os.OpenFile(dir+"/lock-"+id[len(id)-1:], os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, api.Errorf(api.CodeFailed, "locking the instance: %w", err)
-	}
-	if err := flock.Wait(ctx, f, nil); err != nil {
-		_ = f.Close()
-		if ctx.Err() != nil {
-			return nil, err
-		}
+	f, err := flock.OpenWait(ctx, dir+"/lock-"+id[len(id)-1:])
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, err
+	case err != nil:
 		return nil, api.Errorf(api.CodeFailed, "locking the instance: %w", err)
 	}
 	return func() { _ = f.Close() }, nil
@@ -102,13 +98,18 @@ func (b *Backend) change(ctx context.Context, ref backend.Ref, verb string) (ins
 	}
 	in, err := b.load(id)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case b.absent(id, err):
 		err = errGone(ref)
+	case errors.Is(err, fs.ErrNotExist) && verb == stopping: // what runs is ended all the same
+		in.ID, in.Name, err = id, ref.Name, nil
+	case errors.Is(err, fs.ErrNotExist):
+		err = api.Errorf(api.CodeConflict, "%s %q: its folder %s was deleted", verb, ref.Name, b.folder(id)).
+			WithHint("berth rm %s ends what still runs of it", ref.Name)
 	case err != nil:
 		err = api.Errorf(api.CodeFailed, "%s %q: %w", verb, ref.Name, err)
 	case in.Adopted:
 		err = api.Errorf(api.CodeUnsupported, "%s %q: %s", verb, ref.Name, whyAdopted)
-	case in.foreign() != "":
+	case in.Machine != "" && in.foreign() != "":
 		err = api.Errorf(api.CodeUnsupported, "%s %q: %s", verb, ref.Name, in.foreign())
 	}
 	if err != nil {
@@ -172,9 +173,11 @@ func (b *Backend) Upgrade(ctx context.Context, ref backend.Ref) error {
 	return nil
 }
 
+const stopping = "stopping"
+
 // Stop implements backend.Backend.
 func (b *Backend) Stop(ctx context.Context, ref backend.Ref) error {
-	in, unlock, err := b.change(ctx, ref, "stopping")
+	in, unlock, err := b.change(ctx, ref, stopping)
 	if err != nil {
 		return err
 	}
@@ -183,6 +186,10 @@ func (b *Backend) Stop(ctx context.Context, ref backend.Ref) error {
 	switch {
 	case v.asked && v.req.Action == supervise.ActionDelete:
 		return api.Errorf(api.CodeConflict, "%q is being deleted", in.Name)
+	case in.Machine == "": // its folder is gone, perhaps its supervisor's too
+		if err := b.dir(in.ID).Make(); err != nil {
+			return api.Errorf(api.CodeFailed, "stopping %q: %w", in.Name, err)
+		}
 	case !v.sameBoot, !v.alive && !v.asked && !v.remains:
 		return nil
 	}
@@ -221,8 +228,8 @@ func (b *Backend) Delete(ctx context.Context, ref backend.Ref) error {
 	}
 	defer unlock()
 	in, lerr := b.load(id)
-	if errors.Is(lerr, fs.ErrNotExist) && !b.deleting(id) {
-		return b.forget(id)
+	if b.absent(id, lerr) {
+		return errors.Join(b.forget(id), b.removeUnused(ctx, ref))
 	}
 	if lerr == nil && in.foreign() != "" {
 		return api.Errorf(api.CodeRefused, "deleting %q: %s", ref.Name, in.foreign()).WithHint("delete it there")

@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 
+	"berth/backend/agent"
 	"berth/backend/api"
 	"berth/gpu"
 )
@@ -25,7 +26,11 @@ func findGPUs() *gpus {
 		defer close(g.done)
 		devices, err := gpu.Detect(context.Background())
 		for _, d := range devices {
-			g.list = append(g.list, api.GPU{Name: d.Name, MemoryBytes: d.MemoryBytes})
+			x := api.GPU{Name: d.Name, MemoryBytes: d.MemoryBytes, Unified: d.Unified}
+			if x.Unified {
+				x.MemoryBytes = agent.MemoryBytes()
+			}
+			g.list = append(g.list, x)
 		}
 		if err != nil {
 			g.err = err.Error()

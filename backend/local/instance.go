@@ -111,8 +111,18 @@ func (b *Backend) lay(in instance) error {
 	return atomicfile.SyncDir(b.env.Home.Data)
 }
 
-// data is what the workspace keeps and hands back: nothing that the marker does not say.
-func (in instance) data() json.RawMessage { return nil }
+// data is Machine.Data: what must be known when the marker is gone.
+type data struct {
+	Adopted bool `json:"adopted"`
+}
+
+// data is what the workspace keeps and hands back.
+func (in instance) data() json.RawMessage {
+	if !in.Adopted {
+		return nil
+	}
+	return json.RawMessage(`{"adopted":true}`)
+}
 
 // foreign says that an instance belongs to another host that shares the folder, or "".
 func (in instance) foreign() string {

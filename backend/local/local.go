@@ -207,11 +207,11 @@ func (b *Backend) Get(ctx context.Context, ref backend.Ref) (backend.Machine, er
 		return backend.Machine{}, err
 	}
 	in, err := b.load(id)
-	if errors.Is(err, fs.ErrNotExist) && !b.deleting(id) {
+	if b.absent(id, err) {
 		return backend.Machine{}, errGone(ref)
 	}
 	if err != nil && in.ID == "" {
-		in.ID, in.Name, in.Token = id, ref.Name, ref.Token
+		in.ID, in.Name, in.Token = id, orElse(ref.Name, b.nameOf(id)), ref.Token
 	}
 	return b.machine(ctx, in, err), nil
 }
@@ -219,13 +219,11 @@ func (b *Backend) Get(ctx context.Context, ref backend.Ref) (backend.Machine, er
 // List implements backend.Backend. An instance whose folder is broken is listed as unusable.
 func (b *Backend) List(ctx context.Context) ([]backend.Machine, error) {
 	entries, err := os.ReadDir(b.env.Home.Data)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, ctx.Err()
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, api.Errorf(api.CodeFailed, "listing the local instances: %w", err)
 	}
 	var out []backend.Machine
+	have := map[string]bool{}
 	for _, e := range entries {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -241,9 +239,15 @@ func (b *Backend) List(ctx context.Context) ([]backend.Machine, error) {
 		if in.ID == "" {
 			in.ID, in.Name = id, id
 		}
+		have[id] = true
 		out = append(out, b.machine(ctx, in, err))
 	}
-	return out, nil
+	for _, id := range b.folderless(have) {
+		var in instance
+		in.ID, in.Name = id, b.nameOf(id)
+		out = append(out, b.machine(ctx, in, fs.ErrNotExist))
+	}
+	return out, ctx.Err()
 }
 
 // consoleBytes is how much of the supervisor's log Console returns.
@@ -293,6 +297,13 @@ func refID(ref backend.Ref) (string, error) {
 		return "", api.Errorf(api.CodeNotFound, "there is no local instance %.60q (id %.40q)", ref.Name, id)
 	}
 	return id, nil
+}
+
+func orElse(s, def string) string {
+	if s == "" {
+		return def
+	}
+	return s
 }
 
 func errGone(ref backend.Ref) error {

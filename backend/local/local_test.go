@@ -20,6 +20,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/agent"
+	"berth/backend/agent/agenttest"
 	"berth/backend/agent/process"
 	"berth/backend/agent/supervise"
 	"berth/backend/api"
@@ -33,6 +34,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "agent" {
 		os.Exit(agent.Main(os.Args[2:], agent.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 	}
+	agenttest.OnlyTests()
 	os.Exit(m.Run())
 }
 

@@ -92,6 +92,8 @@ func (b *Backend) machine(ctx context.Context, in instance, loadErr error) backe
 		m.Notes = append(m.Notes, "Its GPUs are unknown: "+gpuErr)
 	}
 	switch {
+	case errors.Is(loadErr, fs.ErrNotExist) && !b.deleting(in.ID):
+		b.folderGone(in, &m)
 	case errors.Is(loadErr, fs.ErrNotExist): // only the half-removed folder is there
 		b.resume(ctx, in, &m, b.look(in.ID), api.StateDeleting)
 	case loadErr != nil:

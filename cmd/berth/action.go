@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -11,21 +12,33 @@ import (
 
 	"berth/backend/api"
 	"berth/backend/base/plaintext"
+	"berth/ui/action"
 )
 
 func (a *app) actionCmd(kind, short string) *cobra.Command {
-	var noWait, force bool
+	var noWait, yes bool
+	var q api.ActionRequest
 	cmd := &cobra.Command{
 		Use:               kind + " NAME…",
 		Short:             short,
 		Args:              atLeastOne,
 		ValidArgsFunction: a.completeInstances(-1, func(in *api.Instance) bool { return sensible(kind, in) }),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.act(cmd.Context(), kind, args, noWait, force)
+			if kind != "start" {
+				if err := a.askForJobs(cmd.Context(), kind, args, yes || q.Force || q.WhenIdle); err != nil {
+					return err
+				}
+			}
+			return a.act(cmd.Context(), kind, args, nil, noWait, q)
 		},
 	}
+	if kind != "start" {
+		cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask, though jobs run or wait there")
+		cmd.Flags().BoolVar(&q.WhenIdle, "when-idle", false,
+			"start no more jobs there, and wait until none runs; berth start calls it off")
+	}
 	cmd.Flags().BoolVar(&noWait, "no-wait", false, "return as soon as it is under way")
-	cmd.Flags().BoolVar(&force, "force", false,
+	cmd.Flags().BoolVar(&q.Force, "force", false,
 		"also where Berth would refuse to protect something; a machine is switched off without asking its system")
 	a.jsonFlag(cmd)
 	return cmd
@@ -42,8 +55,36 @@ func sensible(kind string, in *api.Instance) bool {
 	return in.Capabilities.Restart
 }
 
+// askForJobs asks before instances are stopped or restarted whose jobs run or wait. What can't be asked now has none.
+func (a *app) askForJobs(ctx context.Context, kind string, names []string, yes bool) error {
+	if yes {
+		return nil
+	}
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	said := make([]string, len(names))
+	var wg sync.WaitGroup
+	for i, name := range names {
+		wg.Go(func() {
+			in, err := c.Instance(ctx, name)
+			if err == nil { // else the action says it
+				said[i] = action.JobsLost(kind, &in)
+			}
+		})
+	}
+	wg.Wait()
+	said = slices.DeleteFunc(said, func(s string) bool { return s == "" })
+	if len(said) == 0 {
+		return nil
+	}
+	question := strings.ToUpper(kind[:1]) + kind[1:] + " " + strings.Join(names, ", ") + "?"
+	return a.confirm(ctx, false, strings.Join(said, "\n")+"\n"+question)
+}
+
 func (a *app) rmCmd() *cobra.Command {
-	var yes bool
+	var yes, force bool
 	cmd := &cobra.Command{
 		Use:               "rm NAME…",
 		Aliases:           []string{"delete"},
@@ -56,7 +97,8 @@ func (a *app) rmCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var lost []string
+			var lost, deleted, forgotten []string
+			adopted := map[string]bool{}
 			for _, name := range args {
 				in, err := c.Instance(ctx, name)
 				if err != nil && len(args) > 1 {
@@ -65,33 +107,57 @@ func (a *app) rmCmd() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				lost = append(lost, loss(&in))
+				adopted[name] = in.Adopted
+				if in.Adopted {
+					forgotten = append(forgotten, name)
+				} else {
+					deleted = append(deleted, name)
+				}
+				if !yes {
+					lost = append(lost, a.loss(ctx, c, &in))
+				}
 			}
-			if err := a.confirm(cmd.Context(), yes, strings.Join(lost, "\n")+"\nDelete "+strings.Join(args, ", ")+"?"); err != nil {
+			var ask []string
+			if len(deleted) > 0 {
+				ask = append(ask, "delete "+strings.Join(deleted, ", "))
+			}
+			if len(forgotten) > 0 {
+				ask = append(ask, "forget "+strings.Join(forgotten, ", "))
+			}
+			question := strings.Join(ask, " and ") + "?"
+			question = strings.ToUpper(question[:1]) + question[1:]
+			if err := a.confirm(ctx, yes, strings.Join(lost, "\n")+"\n"+question); err != nil {
 				return err
 			}
-			return a.act(ctx, "delete", args, false, false)
+			return a.act(ctx, "delete", args, adopted, false, api.ActionRequest{Force: force})
 		},
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	cmd.Flags().BoolVar(&force, "force", false,
+		"forget an adopted machine although something of Berth stays there; berth doctor keeps it in mind")
 	a.jsonFlag(cmd)
 	return cmd
 }
 
-// loss says what deleting an instance loses.
-func loss(in *api.Instance) string {
+// loss says what deleting or forgetting an instance loses.
+func (a *app) loss(ctx context.Context, c *api.WorkspaceClient, in *api.Instance) string {
 	if in.Adopted {
-		return fmt.Sprintf("%s was adopted: Berth ends its own terminals there, removes its agent, and touches nothing else.",
-			in.Name)
+		return forgets(ctx, c, in)
 	}
 	if in.State == api.StateCreateFailed {
 		return fmt.Sprintf("%s was never made; what its creation left is removed.", in.Name)
 	}
-	return fmt.Sprintf("%s (%s, %s): all its files and processes are lost for good.", in.Name, in.Backend, in.State)
+	said := fmt.Sprintf("%s (%s, %s): all its files and processes are lost for good.", in.Name, in.Backend, in.State)
+	if jobs := action.JobsLost(action.Delete, in); jobs != "" {
+		said += "\n" + jobs
+	}
+	return said
 }
 
-// act asks for the action on every instance, then waits for all; it tells of each failure.
-func (a *app) act(ctx context.Context, kind string, names []string, noWait, force bool) error {
+// act asks for the action on every instance, then waits for all; it tells of each failure. A delete forgets those that
+// are adopted.
+func (a *app) act(ctx context.Context, kind string, names []string, adopted map[string]bool, noWait bool,
+	q api.ActionRequest) error {
 	c, err := a.client()
 	if err != nil {
 		return err
@@ -107,7 +173,7 @@ func (a *app) act(ctx context.Context, kind string, names []string, noWait, forc
 				tries := 0
 				ops[i], errs[i] = again(ctx, func() (api.Operation, error) {
 					tries++
-					op, err := c.Action(ctx, name, kind, api.ActionRequest{Force: force})
+					op, err := c.Action(ctx, name, kind, q)
 					if kind == "delete" && tries > 1 && errors.Is(err, &api.Error{Code: api.CodeNotFound}) {
 						// The first call was heard, though its answer was lost.
 						return api.Operation{Kind: kind, Instance: name, State: api.OpSucceeded}, nil
@@ -130,11 +196,11 @@ func (a *app) act(ctx context.Context, kind string, names []string, noWait, forc
 	for i := range names {
 		a.goesOn(ops[i], errs[i])
 	}
-	return a.actDone(ctx, c, kind, names, ops, errs)
+	return a.actDone(ctx, c, kind, names, adopted, ops, errs)
 }
 
-func (a *app) actDone(ctx context.Context, c *api.WorkspaceClient, kind string, names []string, ops []api.Operation,
-	errs []error) error {
+func (a *app) actDone(ctx context.Context, c *api.WorkspaceClient, kind string, names []string, adopted map[string]bool,
+	ops []api.Operation, errs []error) error {
 	failed := 0
 	for _, err := range errs {
 		if err != nil {
@@ -150,6 +216,9 @@ func (a *app) actDone(ctx context.Context, c *api.WorkspaceClient, kind string, 
 				}
 			}
 		case a.json:
+		case kind == "delete" && adopted[name]:
+			fmt.Fprintf(a.err, "%s is forgotten\n", plaintext.Text(name))
+			a.warnings(&ops[i])
 		case kind == "delete":
 			fmt.Fprintf(a.err, "%s is deleted\n", plaintext.Text(name))
 			a.warnings(&ops[i])

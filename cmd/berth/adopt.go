@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/backend/api"
+	"berth/backend/transport/sshconfig"
 )
 
 func (a *app) adoptCmd() *cobra.Command {
@@ -24,6 +25,12 @@ func (a *app) adoptCmd() *cobra.Command {
 				return exactArgs("NAME")(cmd, args)
 			}
 			return exactArgs("NAME", "user@host[:port]")(cmd, args)
+		},
+		ValidArgsFunction: func(_ *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+			if len(args) != 1 || q.Local {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return hostsFor(typed, sshconfig.Names("")), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q.Name, q.HostKey = args[0], strings.Join(hostKeys, ",")
@@ -57,4 +64,16 @@ func (a *app) adoptCmd() *cobra.Command {
 		"openssh: reach it through your own ssh program (GSSAPI, PKCS#11, odd configurations)")
 	a.jsonFlag(cmd)
 	return cmd
+}
+
+// hostsFor are the hosts that complete what was typed of user@host.
+func hostsFor(typed string, hosts []string) []string {
+	user := typed[:strings.LastIndexByte(typed, '@')+1]
+	var out []string
+	for _, h := range hosts {
+		if strings.HasPrefix(user+h, typed) {
+			out = append(out, user+h)
+		}
+	}
+	return out
 }

@@ -139,12 +139,14 @@ func (a *app) root() *cobra.Command {
 		a.actionCmd("stop", "Stop instances: the compute charge ends, the disk stays"),
 		a.actionCmd("restart", "Restart instances"), a.rmCmd(), a.setupCmd(), a.snapshotCmd(), a.cloneCmd(), a.inventoryCmd(),
 		a.setCmd(), a.attentionCmd(), a.eventsCmd())
-	add("use", a.sshCmd(), a.execCmd(), a.termCmd(), a.topCmd(), a.historyCmd(), a.metricsCmd())
-	add("know", a.sizesCmd(), a.imagesCmd(), a.imageCmd(), a.profileCmd(), a.configCmd(), a.doctorCmd(), a.daemonCmd(),
-		a.apiCmd(), a.completionCmd(), a.versionCmd())
+	add("use", a.sshCmd(), a.execCmd(), a.cpCmd(), a.syncCmd(), a.insideToo(a.submitCmd("run")), a.jobCmd(), a.termCmd(),
+		a.topCmd(), a.historyCmd(), a.metricsCmd())
+	add("know", a.sizesCmd(), a.imagesCmd(), a.imageCmd(), a.profileCmd(), a.configCmd(), a.doctorCmd(), a.workspaceCmd(),
+		a.daemonCmd(), a.apiCmd(), a.completionCmd(), a.versionCmd())
 	root.AddCommand(a.agentCmd())
 	root.AddCommand(a.extra(root)...)
 	root.SetHelpCommand(a.helpCmd(root))
+	root.SetHelpFunc(a.verbHelp)
 	return root
 }
 
@@ -212,17 +214,28 @@ func atLeastOne(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// setup finds the home and reads the configuration, once.
-func (a *app) setup() error {
-	if a.conf != nil {
-		return nil
-	}
+// findHome finds the home. What needs no configuration stops here, so that it can be done while that is broken.
+func (a *app) findHome() error {
 	h, err := paths.Find()
 	if err != nil {
 		return api.Errorf(api.CodeFailed, "%w", err)
 	}
 	a.home = h
-	a.conf, err = config.Load(h.ConfigFile(), os.Getenv)
+	return nil
+}
+
+// setup finds the home and reads the configuration, once.
+func (a *app) setup() error {
+	if a.conf != nil {
+		return nil
+	}
+	if err := a.findHome(); err != nil {
+		return err
+	}
+	conf, err := config.Load(a.home.ConfigFile(), os.Getenv)
+	if err == nil {
+		a.conf = conf
+	}
 	return err
 }
 
@@ -257,7 +270,7 @@ func (a *app) newClient(answer func(context.Context, api.Question) (api.Answer, 
 
 // existing returns a client of a daemon that runs already; it starts none.
 func (a *app) existing() (*api.WorkspaceClient, error) {
-	if err := a.setup(); err != nil {
+	if err := a.findHome(); err != nil {
 		return nil, err
 	}
 	connector := &daemon.Connector{Home: a.home, Existing: true}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,10 +19,23 @@ import (
 // attentionWait is how long instances may take to say what wants attention on them.
 const attentionWait = 5 * time.Second
 
-// attentionRow is what wants attention on an instance, as --json prints it.
+// attentionRow is what wants attention on an instance, as --json prints it. What several instances on one host find is
+// one row.
 type attentionRow struct {
-	Instance string `json:"instance"`
+	Instance  string   `json:"instance"`
+	Instances []string `json:"instances,omitempty"` // where there are several: all of them, Instance first
 	api.Attention
+}
+
+// add says that another instance finds the same.
+func (r *attentionRow) add(name string, f api.Attention) {
+	if len(r.Instances) == 0 {
+		r.Instances = []string{r.Instance}
+	}
+	r.Instances = append(r.Instances, name)
+	if f.Since.Before(r.Since) {
+		r.Since = f.Since
+	}
 }
 
 func (a *app) attentionCmd() *cobra.Command {
@@ -72,6 +86,28 @@ func (a *app) attentionCmd() *cobra.Command {
 	return cmd
 }
 
+// attentionRows are the findings of all instances; what several find of one host is one row. All are also those that
+// were acknowledged or muted.
+func attentionRows(list []api.Instance, known map[string]api.FleetFigures, all bool, now time.Time) []attentionRow {
+	var rows []attentionRow
+	at := map[string]int{} // by what a row is about
+	for i := range list {
+		for _, f := range known[list[i].ID].Attention {
+			if !all && (f.Acknowledged || (f.MutedUntil != nil && f.MutedUntil.After(now))) {
+				continue
+			}
+			about := f.About(list[i].ID)
+			if r, ok := at[about]; ok {
+				rows[r].add(list[i].Name, f)
+				continue
+			}
+			at[about] = len(rows)
+			rows = append(rows, attentionRow{Instance: list[i].Name, Attention: f})
+		}
+	}
+	return rows
+}
+
 // attention lists what is found of all instances, or of one; or says something of one finding.
 func (a *app) attention(ctx context.Context, name string, q api.AttentionRequest, all bool) error {
 	c, err := a.client()
@@ -94,13 +130,7 @@ func (a *app) attention(ctx context.Context, name string, q api.AttentionRequest
 		if q.Finding != "" {
 			return c.Attend(ctx, list[0].ID, q) // while it is followed: what is found is known
 		}
-		for i := range list {
-			for _, f := range known[list[i].ID].Attention {
-				if all || (!f.Acknowledged && (f.MutedUntil == nil || f.MutedUntil.Before(time.Now()))) {
-					rows = append(rows, attentionRow{list[i].Name, f})
-				}
-			}
-		}
+		rows = attentionRows(list, known, all, time.Now())
 		return nil
 	})
 	if err != nil || q.Finding != "" {
@@ -119,7 +149,11 @@ func (a *app) attention(ctx context.Context, name string, q api.AttentionRequest
 	}
 	lines := [][]string{{"SEVERITY", "INSTANCE", "SUBJECT", "SINCE", "WHAT", "ID"}}
 	for _, r := range rows {
-		lines = append(lines, []string{r.Severity, r.Instance, r.Subject, r.Since.Local().Format("2006-01-02 15:04"), r.Text,
+		of := r.Instance
+		if len(r.Instances) > 0 {
+			of = strings.Join(r.Instances, ", ")
+		}
+		lines = append(lines, []string{r.Severity, of, r.Subject, r.Since.Local().Format("2006-01-02 15:04"), r.Text,
 			r.ID})
 	}
 	if err := table(a.out, lines); err != nil {

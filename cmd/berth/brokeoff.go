@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -57,6 +58,31 @@ func (a *app) brokeOff(ctx context.Context, c *api.WorkspaceClient, name string,
 	}
 	return api.Errorf(e.Code, "%s; what has become of the command is not known", line).
 		WithHint("if only the line broke, it is told to end (SIGHUP) as soon as the instance sees that%s", outlives)
+}
+
+// instanceWent says that somebody ends, or has ended, the instance itself, and how; "" where nobody does.
+func instanceWent(ctx context.Context, c *api.WorkspaceClient, name string) string {
+	ctx, cancel := context.WithTimeout(ctx, askFirst)
+	defer cancel()
+	in, err := c.Instance(ctx, name)
+	switch {
+	case errors.Is(err, &api.Error{Code: api.CodeNotFound}):
+		return name + " was removed (berth rm)"
+	case err != nil:
+		return ""
+	}
+	switch in.State {
+	case api.StateDeleting:
+		if in.Adopted {
+			return name + " is being forgotten (berth rm)"
+		}
+		return name + " is being deleted (berth rm)"
+	case api.StateStopping, api.StateRestarting:
+		return name + " is " + string(in.State)
+	case api.StateStopped:
+		return name + " was stopped"
+	}
+	return ""
 }
 
 // execState asks what has become of a command; known is false where nobody could tell within limit.

@@ -79,6 +79,54 @@ func TestAgentKilledDuringExec(t *testing.T) {
 	}
 }
 
+// TestAgentToldToEndDuringExec: that is said, with what has become of the command.
+func TestAgentToldToEndDuringExec(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ok("create", "here")
+	for more, how := range map[string]string{
+		"exec sleep 1000": "SIGHUP has ended it",
+		"trap 'exit 3' HUP; while :; do sleep 0.05; done": "it has exited with 3",
+	} {
+		b := w.breakable("here", more)
+		require.NoError(t, syscall.Kill(b.agent, syscall.SIGTERM))
+		code, said := b.said()
+		require.Equal(t, 6, code, said)
+		require.Contains(t, said, "berth: the agent was told to end while the command ran")
+		require.Contains(t, said, how)
+		require.ErrorIs(t, syscall.Kill(b.pid, 0), syscall.ESRCH)
+	}
+}
+
+// TestInstanceEndsDuringExec: who runs a command there is told that the instance is taken away, and who takes it away,
+// that a command runs.
+func TestInstanceEndsDuringExec(t *testing.T) {
+	t.Parallel()
+	local := newWorld(t)
+	local.ok("create", "here")
+	remote, s := remoteWorld(t, sshdtest.Options{})
+	remote.ok("adopt", "there", "gpu1", "--host-key", fingerprint(s))
+	b := remote.breakable("there", "exec sleep 1000")
+	r := remote.run("rm", "there")
+	require.Equal(t, 5, r.code)
+	require.Contains(t, r.err, "1 command ends.")
+	remote.ok("rm", "-y", "there")
+	code, said := b.said()
+	require.Equal(t, 6, code, said)
+	require.Regexp(t, `berth: there (is being forgotten|was removed) \(berth rm\): the command there ends with that`, said)
+	eventually(t, "it has ended", func() bool { return syscall.Kill(b.pid, 0) != nil })
+
+	for _, is := range []struct{ verb, says string }{{"stop", `here (is stopping|was stopped)`},
+		{"rm -y", `here (is being deleted|was removed) \(berth rm\)`}} {
+		local.ok("start", "here")
+		b = local.breakable("here", "exec sleep 1000")
+		local.ok(append(strings.Fields(is.verb), "here")...)
+		code, said = b.said()
+		require.NotZero(t, code)
+		require.Regexp(t, "berth: "+is.says+": (the command there ends with that|that has ended the command)", said)
+	}
+}
+
 // TestDaemonKilledDuringExec breaks the stream where the agent sees it, and hangs up on the command.
 func TestDaemonKilledDuringExec(t *testing.T) {
 	t.Parallel()

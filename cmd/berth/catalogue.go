@@ -27,8 +27,8 @@ func (a *app) sizesCmd() *cobra.Command {
 			}
 			rows := [][]string{{"SIZE", "BACKEND", "VCPUS", "MEMORY", "DISK", "GPUS", "PRICE", ""}}
 			for _, s := range list {
-				rows = append(rows, []string{s.Name, s.Backend, fmt.Sprint(s.VCPUs), money.Bytes(s.MemoryBytes),
-					money.Bytes(s.DiskBytes), gpusText(s.GPUs), usd(s.PriceUSD, "/h"), defaultMark(s.Default, s.Description)})
+				rows = append(rows, []string{s.Name, s.Backend, fmt.Sprint(s.VCPUs), money.Size(s.MemoryBytes),
+					money.Size(s.DiskBytes), gpusText(s.GPUs), money.PerHour(s.PriceUSD), defaultMark(s.Default, s.Description)})
 			}
 			return table(a.out, rows)
 		},
@@ -87,5 +87,5 @@ func cachedText(im *api.Image) string {
 	if im.SizeBytes == 0 {
 		return "yes"
 	}
-	return money.Bytes(im.SizeBytes)
+	return money.Size(im.SizeBytes)
 }

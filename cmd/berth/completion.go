@@ -23,7 +23,7 @@ func (a *app) completionCmd() *cobra.Command {
 			root := cmd.Root()
 			switch args[0] {
 			case "bash":
-				return root.GenBashCompletionV2(a.out, true)
+				return bashCompletion(root, a.out)
 			case "zsh":
 				return root.GenZshCompletion(a.out)
 			case "fish":
@@ -105,7 +105,7 @@ func sizeNames(ctx context.Context, c *api.WorkspaceClient, backend string) (out
 	list, err := c.Sizes(ctx, backend)
 	for _, s := range list {
 		out = append(out, cobra.CompletionWithDesc(s.Name, fmt.Sprintf("%d vCPUs, %s, %s", s.VCPUs,
-			money.Bytes(s.MemoryBytes), gpusText(s.GPUs))))
+			money.Size(s.MemoryBytes), gpusText(s.GPUs))))
 	}
 	return out, err
 }

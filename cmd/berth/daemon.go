@@ -29,7 +29,7 @@ func (a *app) daemonCmd() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.daemonStop(cmd.Context()) }}
 	logs := &cobra.Command{Use: "logs", Short: "Print its log", Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if err := a.setup(); err != nil {
+			if err := a.findHome(); err != nil {
 				return err
 			}
 			f, err := os.Open(a.home.Log())
@@ -71,7 +71,7 @@ func (a *app) daemonStatus(ctx context.Context) error {
 }
 
 func (a *app) daemonStop(ctx context.Context) error {
-	if err := a.setup(); err != nil {
+	if err := a.findHome(); err != nil {
 		return err
 	}
 	ran, err := (&daemon.Connector{Home: a.home, Existing: true}).Stop(ctx)

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"path/filepath"
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"berth/backend/api"
+	"berth/backend/transport/sshconfig"
 	"berth/gpu"
 	"berth/ui"
 )
@@ -39,8 +43,26 @@ func (a *app) dashboardOn(cmd *cobra.Command, top string) error {
 		NewClient: a.newClient,
 		Config: ui.Config{Columns: u.Columns, Sort: u.Sort, MineOnly: u.Mine, Theme: u.Theme, ASCII: u.ASCII, Mouse: u.Mouse,
 			ReadOnly: u.ReadOnly, Escape: u.DetachKey, Notify: u.Notify,
-			Defaults: ui.Defaults{Backend: d.Backend, Size: d.Size, Image: d.Image}},
+			Defaults: ui.Defaults{Backend: d.Backend, Size: d.Size, Image: d.Image}, Commands: commands(cmd.Root())},
+		SSHHosts:  func() []string { return sshconfig.Names("") },
 		LocalGPUs: gpu.Present(),
+		Seen:      filepath.Join(a.home.State, "queues-seen.json"),
 		Top:       top,
 	})
+}
+
+// commands lists what the command line has, for the palette.
+func commands(of *cobra.Command) []ui.Command {
+	var out []ui.Command
+	for _, c := range of.Commands() {
+		if c.Hidden {
+			continue
+		}
+		if c.Runnable() {
+			_, path, _ := strings.Cut(c.CommandPath(), " ")
+			out = append(out, ui.Command{Path: path, Desc: c.Short})
+		}
+		out = append(out, commands(c)...)
+	}
+	return out
 }

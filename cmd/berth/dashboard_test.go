@@ -371,11 +371,11 @@ func (s *screen) tour() {
 	s.t.Helper()
 	s.sees("vision", "running", "stopped")
 	for _, x := range []struct{ key, sees string }{
-		{"Enter", "Machine"}, {"Escape", "NAME"}, {"?", "Acting"}, {"Escape", "NAME"}, {"n", "work-1"}, {"Escape", "NAME"},
+		{"Enter", "Machine"}, {"Escape", "NAME"}, {"?", "Looking"}, {"Escape", "NAME"}, {"n", "work-1"}, {"Escape", "NAME"},
 		{"a", "target"}, {"Escape", "NAME"},
 		{"e", "vision"}, {"Escape", "NAME"}, {"d", "Type"}, {"Escape", "NAME"}, {"y", "Copy"}, {"Escape", "NAME"},
 		{":", "start instances"}, {"Escape", "NAME"},
-		{"f", "archive top"}, {"Escape", "NAME"}, {"w", " wall "}, {"Escape", "NAME"}, {"!", " attention "},
+		{"f", " top "}, {"Escape", "NAME"}, {"w", " wall "}, {"Escape", "NAME"}, {"!", " attention "},
 		{"Escape", "NAME"},
 	} {
 		s.press(x.key)

@@ -6,12 +6,14 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 	"berth/backend/base/version"
 	"berth/backend/machine/profile"
 	"berth/backend/service/daemon"
@@ -20,6 +22,7 @@ import (
 
 func (a *app) doctorCmd() *cobra.Command {
 	var remove string
+	var force bool
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "Check this machine, the backends and every instance", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -28,14 +31,34 @@ func (a *app) doctorCmd() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return c.Daemon().RemoveOrphan(cmd.Context(), remove)
+				if err := c.Daemon().RemoveOrphan(cmd.Context(), remove, force); err != nil {
+					return err
+				}
+				fmt.Fprintln(a.err, plaintext.Text(removed(remove, force)))
+				return nil
+			}
+			if force {
+				return api.Errorf(api.CodeUsage, "--force goes with --remove")
 			}
 			return a.doctor(cmd.Context())
 		},
 	}
 	cmd.Flags().StringVar(&remove, "remove", "", "remove the leftover with this id")
+	cmd.Flags().BoolVar(&force, "force", false,
+		"with --remove, of a machine that was forgotten: only keep it in mind no longer")
 	a.jsonFlag(cmd)
 	return cmd
+}
+
+// removed says what was done about a leftover.
+func removed(id string, force bool) string {
+	switch {
+	case !strings.HasPrefix(id, "left:"):
+		return id + " is removed"
+	case force:
+		return id + " is no longer kept in mind; nothing was done on that machine"
+	}
+	return id + " is removed: nothing of this home is on that machine any more"
 }
 
 // daemonCheck says which daemon serves. One that is older than this program does so while it is in use.
@@ -67,8 +90,7 @@ func (a *app) doctor(ctx context.Context) error {
 			checks = append(checks, more...)
 		}
 	}
-	if err != nil {
-		e := api.AsError(err)
+	if e := api.AsError(err); err != nil && !said(checks, e) {
 		checks = append(checks, api.Check{Area: "daemon", Name: "daemon", Status: "fail", Message: e.Message, Fix: e.Hint})
 	}
 	failed := 0
@@ -83,7 +105,7 @@ func (a *app) doctor(ctx context.Context) error {
 		}
 	} else {
 		rows := [][]string{{"", "AREA", "CHECK", "RESULT"}}
-		for _, k := range checks {
+		for _, k := range together(checks) {
 			msg := k.Message
 			if k.Fix != "" {
 				msg += "  -> " + k.Fix
@@ -100,6 +122,30 @@ func (a *app) doctor(ctx context.Context) error {
 	return nil
 }
 
+// said reports whether what went wrong is among the checks already: the daemon fails for what is wrong with this host.
+func said(checks []api.Check, e *api.Error) bool {
+	return slices.ContainsFunc(checks, func(c api.Check) bool {
+		return c.Status == "fail" && (c.Message == e.Message || c.Name == "state" && e.Code == api.CodeStore)
+	})
+}
+
+// together makes one check of those that say the same of several instances.
+func together(checks []api.Check) []api.Check {
+	var out []api.Check
+	at := map[api.Check]int{}
+	for _, c := range checks {
+		same := c
+		same.Name = ""
+		if i, ok := at[same]; ok {
+			out[i].Name += ", " + c.Name
+			continue
+		}
+		at[same] = len(out)
+		out = append(out, c)
+	}
+	return out
+}
+
 // localChecks looks at this machine without the daemon.
 func (a *app) localChecks(ctx context.Context) []api.Check {
 	out := []api.Check{{Area: "host", Name: "system", Status: "ok", Message: fmt.Sprintf("%s/%s, %d CPUs, %s",
@@ -108,7 +154,7 @@ func (a *app) localChecks(ctx context.Context) []api.Check {
 		e := api.AsError(err)
 		return append(out, api.Check{Area: "host", Name: "configuration", Status: "fail", Message: e.Message, Fix: e.Hint})
 	}
-	out = append(out, api.Check{Area: "host", Name: "state", Status: "ok", Message: a.home.State})
+	out = append(out, stateChecks(a.home)...)
 	if a.home.Network != "" {
 		out = append(out, api.Check{Area: "host", Name: "home", Status: "info", Message: a.home.Network +
 			"; the state is kept on the local disk instead: " + a.home.State})

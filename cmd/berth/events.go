@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -34,6 +35,7 @@ func (a *app) eventsCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			a.sayGone(cmd.Context(), c, o)
 			if follow {
 				return a.followEvents(cmd.Context(), c, o)
 			}
@@ -56,6 +58,21 @@ func (a *app) eventsCmd() *cobra.Command {
 	cmd.Flags().IntVarP(&limit, "limit", "n", 100, "the newest so many")
 	a.jsonFlag(cmd)
 	return cmd
+}
+
+// sayGone says that the instance whose events are asked for is there no more, if so. What else is wrong is said by the
+// call for the events.
+func (a *app) sayGone(ctx context.Context, c *api.WorkspaceClient, o api.EventOptions) {
+	if o.Instance == "" {
+		return
+	}
+	if _, err := c.Instance(ctx, o.Instance); !errors.Is(err, &api.Error{Code: api.CodeNotFound}) {
+		return
+	}
+	o.Limit = 1
+	if kept, err := c.Events(ctx, o); err == nil && len(kept) > 0 {
+		fmt.Fprintf(a.err, "berth: %s is gone; this is what is kept of it\n", plaintext.Text(o.Instance))
+	}
 }
 
 func (a *app) followEvents(ctx context.Context, c *api.WorkspaceClient, o api.EventOptions) error {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -57,6 +58,9 @@ func (a *app) exec(ctx context.Context, name string, q api.ExecRequest) error {
 	if err != nil {
 		return err
 	}
+	if err := readable(a.in); err != nil {
+		return err
+	}
 	q.Alive = true
 	out := &taker{w: a.out}
 	signals, stop := passSignals(out.giveUp)
@@ -102,7 +106,7 @@ func (a *app) exec(ctx context.Context, name string, q api.ExecRequest) error {
 	x, err := s.Run(ctx, api.StreamIO{Stdin: a.in, Stdout: out, Stderr: a.err, Signals: signals, Alive: true,
 		Lingers: a.lingers, Started: func(st wire.Start) { began = st },
 		StdinFailed: func(err error) {
-			// no input, or a terminal that is gone: that is its end
+			// what nohup gives, or a terminal that is gone: that is its end
 			if !errors.Is(err, syscall.EBADF) && !errors.Is(err, syscall.EIO) {
 				unread.Store(&err)
 			}
@@ -112,19 +116,56 @@ func (a *app) exec(ctx context.Context, name string, q api.ExecRequest) error {
 			a.exit = 128 + int(syscall.SIGPIPE)
 			return nil
 		}
-		if e := api.AsError(err); e.Code == api.CodeUnreachable && e.Hint == "" {
-			stop()
-			asking, done := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM) // they end this client now
-			defer done()
-			return a.brokeOff(asking, c, name, began, e)
+		e := api.AsError(err)
+		if e.Code != api.CodeUnreachable {
+			return err
 		}
-		return err
+		stop()
+		asking, done := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM) // they end this client now
+		defer done()
+		if went := instanceWent(asking, c, name); went != "" {
+			return api.Errorf(e.Code, "%s: the command there ends with that", went)
+		}
+		if e.Hint != "" { // the agent has said what became of it
+			return err
+		}
+		return a.brokeOff(asking, c, name, began, e)
 	}
 	a.exit = x.Code
+	if slices.Contains([]string{"TERM", "HUP", "KILL"}, x.Signal) && x.Reason == "" { // nobody here need have sent it
+		if went := instanceWent(ctx, c, name); went != "" {
+			fmt.Fprintf(a.err, "berth: %s: that has ended the command (SIG%s)\n", plaintext.Text(went), plaintext.Text(x.Signal))
+		}
+	}
 	if e := unread.Load(); e != nil && x.Code == 0 {
 		return api.Errorf(api.CodeFailed, "the command has ended, but its input was not whole: %w", *e)
 	}
 	return nil
+}
+
+// readable refuses an input that is open for writing only: the command would take it for empty. The null device is
+// empty either way, and nohup opens it like that.
+func readable(in io.Reader) error {
+	f, ok := in.(*os.File)
+	if !ok {
+		return nil
+	}
+	c, err := f.SyscallConn()
+	if err != nil {
+		return nil // it is closed, and read as that
+	}
+	var flags int
+	var ferr error
+	err = c.Control(func(fd uintptr) { flags, ferr = unix.FcntlInt(fd, unix.F_GETFL, 0) })
+	if err != nil || ferr != nil || flags&unix.O_ACCMODE != unix.O_WRONLY {
+		return nil
+	}
+	null, nerr := os.Stat(os.DevNull)
+	if is, err := f.Stat(); err == nil && nerr == nil && os.SameFile(is, null) {
+		return nil
+	}
+	return api.Errorf(api.CodeUsage, "standard input is open for writing only: the command could read nothing from it").
+		WithHint("for a command that reads nothing: berth exec … </dev/null")
 }
 
 // signalled is the name, without SIG, of a signal that ended the waiting for a command's start.

@@ -27,15 +27,14 @@ func (a *app) helpCmd(root *cobra.Command) *cobra.Command {
 				if err := cmd.Help(); err != nil || !ok || len(args) > 1 {
 					return err
 				}
-				_, err := fmt.Fprintf(a.out, "\n%s\n", page) // a verb with a page of its own
-				return err
+				fmt.Fprintln(a.out)
+				return printPage(a.out, page, colour(a.out), textWidth(a.out)) // a verb with a page of its own
 			}
 			if !ok {
 				return api.Errorf(api.CodeUsage, "there is no verb and no help page %q", args[0]).
 					WithHint("%s", likeTopic(root, args[0]))
 			}
-			_, err := fmt.Fprintln(a.out, page)
-			return err
+			return printPage(a.out, page, colour(a.out), textWidth(a.out))
 		},
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"berth/backend/api"
 	"berth/gpu"
+	"berth/ui/money"
 )
 
 func (a *app) historyCmd() *cobra.Command {
@@ -124,6 +125,7 @@ func (a *app) history(ctx context.Context, name string, o api.HistoryOptions, as
 		if s.Index != nil {
 			of = fmt.Sprintf("GPU %d", *s.Index)
 		}
+		of += unified(s.Unified)
 		rows = append(rows, []string{s.Metric, orDash(of), (time.Duration(s.Step) * time.Second).String(),
 			strconv.Itoa(len(s.Points)),
 			form(low), form(sum / float64(len(s.Points))), form(high), form(s.Points[len(s.Points)-1].Mean)})
@@ -141,15 +143,15 @@ func unitOf(metric string) func(float64) string {
 	case strings.HasSuffix(metric, "_percent"):
 		return func(v float64) string { return strconv.FormatFloat(v, 'f', 1, 64) + "%" }
 	case strings.HasSuffix(metric, "_bytes"):
-		return func(v float64) string { return bytesText(int64(v)) }
+		return func(v float64) string { return money.Bytes(int64(v)) }
 	case strings.HasSuffix(metric, "_bytes_per_second"):
-		return func(v float64) string { return bytesText(int64(v)) + "/s" }
+		return func(v float64) string { return money.Bytes(int64(v)) + "/s" }
 	case strings.HasSuffix(metric, "_celsius"):
-		return number(" °C")
+		return figureIn(money.Celsius)
 	case strings.HasSuffix(metric, "_watts"):
-		return number(" W")
+		return figureIn(money.Watt)
 	case strings.HasSuffix(metric, "_mhz"):
-		return number(" MHz")
+		return figureIn(money.MHz)
 	}
 	return func(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) }
 }

@@ -211,6 +211,13 @@ func TestServerKilledDuringShell(t *testing.T) {
 			}
 		}
 	}()
+	defer func() {
+		if t.Failed() {
+			mu.Lock()
+			defer mu.Unlock()
+			t.Logf("the terminal showed %q; %v", said.String(), w.events())
+		}
+	}()
 	sees := func(what string) {
 		t.Helper()
 		eventually(t, what, func() bool {
@@ -227,6 +234,7 @@ func TestServerKilledDuringShell(t *testing.T) {
 	sees("first-2")
 	s.Kill()
 	eventually(t, "the line is seen to be lost", func() bool { return w.ls()[0].State == api.StateUnknown })
+	sees("connecting again") // what is typed before the client knows goes down with the line
 	s.Restart()
 	eventually(t, "the machine is reached again", func() bool { return w.ls()[0].State == api.StateRunning })
 	types("echo second-$((1+1))-$KEPT")

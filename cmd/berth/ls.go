@@ -12,6 +12,8 @@ import (
 
 	"berth/backend/api"
 	"berth/backend/base/plaintext"
+	"berth/ui/jobword"
+	"berth/ui/money"
 )
 
 func (a *app) lsCmd() *cobra.Command {
@@ -82,6 +84,7 @@ func (a *app) printFleet(list []api.Instance) error {
 	for i := range list {
 		rows = append(rows, fleetRow(&list[i], now))
 	}
+	rows = withJobs(rows, list)
 	var b strings.Builder
 	if err := table(&b, rows); err != nil {
 		return err
@@ -104,7 +107,20 @@ func fleetRow(in *api.Instance, now time.Time) []string {
 		state += " " + span(now.Sub(in.StateSince))
 	}
 	return []string{in.Name, state, in.Backend, orDash(in.Size), gpusText(in.GPUs), orDash(in.Owner),
-		usd(in.PriceUSDPerHour, "/h"), usd(in.CostTodayUSD, ""), idle, ago(in.ObservedAt, now)}
+		money.PerHour(in.PriceUSDPerHour), money.Maybe(in.CostTodayUSD), idle, ago(in.ObservedAt, now)}
+}
+
+// withJobs puts how many jobs run and wait before the owner, where an instance has any.
+func withJobs(rows [][]string, list []api.Instance) [][]string {
+	const at = 5
+	if !slices.ContainsFunc(list, func(in api.Instance) bool { return jobword.Of(&in) != api.JobCounts{} }) {
+		return rows
+	}
+	rows[0] = slices.Insert(rows[0], at, "JOBS")
+	for i := range list {
+		rows[i+1] = slices.Insert(rows[i+1], at, orDash(jobword.Counts(jobword.Of(&list[i]))))
+	}
+	return rows
 }
 
 // colourStates colours the state's word in each line. The word stays: colour says nothing alone.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -73,6 +74,23 @@ type result struct {
 	code     int
 }
 
+// testAgent is the small agent of these sources, for worlds whose program is this test: it is built once. It is empty
+// where it can't be built; what needs it says so then. It stays in the user's cache, where the go tool finds that it is
+// up to date the next time.
+var testAgent = sync.OnceValue(func() string {
+	cache, err := os.UserCacheDir()
+	if err != nil || runtime.GOOS != "linux" {
+		return ""
+	}
+	path := filepath.Join(cache, "berth-tests", "berth-agent")
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", path, "berth/cmd/berth-agent")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly")
+	if err := cmd.Run(); err != nil {
+		return ""
+	}
+	return path
+})
+
 // cmd prepares a run of berth.
 func (w *world) cmd(ctx context.Context, args ...string) *exec.Cmd {
 	exe := w.exe
@@ -87,6 +105,9 @@ func (w *world) cmd(ctx context.Context, args ...string) *exec.Cmd {
 	if w.user != "" {
 		cmd.Env = append(cmd.Env, "HOME="+w.user)
 	}
+	if p := testAgent(); p != "" && w.exe == "" {
+		cmd.Env = append(cmd.Env, "BERTH_TEST_AGENT="+p)
+	}
 	cmd.Env = append(cmd.Env, w.env...)
 	return cmd
 }
@@ -94,7 +115,7 @@ func (w *world) cmd(ctx context.Context, args ...string) *exec.Cmd {
 // run runs berth to its end.
 func (w *world) run(args ...string) result {
 	w.t.Helper()
-	return w.runWithin(time.Minute, args...)
+	return w.runWithin(4*time.Minute, args...) // the first adoption builds the agent
 }
 
 func (w *world) runWithin(limit time.Duration, args ...string) result {

@@ -9,6 +9,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"golang.org/x/term"
+
 	"berth/backend/api"
 	"berth/backend/base/plaintext"
 )
@@ -57,6 +59,16 @@ func colour(w any) bool {
 	return terminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
+// columns is how wide the terminal is that w is; 80 where it is none.
+func columns(w any) int {
+	if f, ok := w.(*os.File); ok {
+		if n, _, err := term.GetSize(int(f.Fd())); err == nil && n > 20 {
+			return n
+		}
+	}
+	return 80
+}
+
 // dash is what stands for nothing.
 const dash = "-"
 
@@ -65,17 +77,6 @@ func orDash(s string) string {
 		return dash
 	}
 	return s
-}
-
-// usd prints money; nil is unknown.
-func usd(v *float64, unit string) string {
-	switch {
-	case v == nil:
-		return dash
-	case *v == 0 && unit != "":
-		return "free"
-	}
-	return fmt.Sprintf("$%.2f%s", *v, unit)
 }
 
 // gpusText prints "2 × A100".

@@ -55,7 +55,7 @@ func (a *app) profileLs() *cobra.Command {
 				rows = append(rows, []string{p.Name, orDash(strings.Join(p.Needs, ",")), versionsText(p.Variables), p.Origin,
 					title})
 			}
-			return table(a.out, rows)
+			return a.listing(rows)
 		},
 	}
 	a.jsonFlag(cmd)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -216,20 +217,69 @@ func TestRefusedAdoptLeavesNothing(t *testing.T) {
 	w.noLeftovers("adopt")
 }
 
-// TestWhatStaysThereIsSaid forgets a machine that can't be reached: it is forgotten, and the user is
-// told what stays on it.
-func TestWhatStaysThereIsSaid(t *testing.T) {
+// TestForgetWhatIsAway forgets a machine that can't be reached: that fails, and says what stays where. Forced, doctor
+// keeps it in mind until it is removed.
+func TestForgetWhatIsAway(t *testing.T) {
 	t.Parallel()
 	w, s := remoteWorld(t, sshdtest.Options{})
 	w.ok("adopt", "gpu1", "gpu1", "--host-key", fingerprint(s))
 	w.ok("daemon", "stop")
 	s.Kill()
-	r := w.run("rm", "-y", "gpu1")
+	for range 2 {
+		r := w.run("rm", "-y", "gpu1")
+		require.Equal(t, 6, r.code, r.err)
+		require.Contains(t, r.err, "gpu1 is not forgotten")
+		require.Contains(t, r.err, filepath.Join(s.Home, "state", "berth", "hosts"))
+		require.Contains(t, r.err, "uninstall --end")
+		require.Contains(t, r.err, "berth rm --force gpu1")
+		require.Len(t, w.ls(), 1)
+	}
+	r := w.run("rm", "-y", "--force", "gpu1")
 	require.Zero(t, r.code, r.err)
-	require.Contains(t, r.err, "stays there")
+	require.Contains(t, r.err, "gpu1 is forgotten")
+	require.Contains(t, r.err, "could not be removed")
 	require.Empty(t, w.ls())
+	w.ok("daemon", "stop")
+	id := regexp.MustCompile(`berth doctor --remove (left:\S+)`).FindStringSubmatch(w.run("doctor").out)
+	require.Len(t, id, 2)
+	id[1] = strings.TrimRight(id[1], ";")
+	require.Equal(t, 6, w.run("doctor", "--remove", id[1]).code)
 	s.Restart()
-	w.ok("adopt", "gpu1", "gpu1", "--host-key", fingerprint(s)) // and so the agent can be removed
-	w.ok("rm", "-y", "gpu1")
+	r = w.run("doctor", "--remove", id[1])
+	require.Zero(t, r.code, r.err)
+	require.Contains(t, r.err, id[1]+" is removed: nothing of this home is on that machine any more")
+	require.NotContains(t, w.run("doctor").out, "left:")
 	eventually(t, "the agent has ended", func() bool { return len(processes(t, s.Home)) == 0 })
+	entries, err := os.ReadDir(s.Home)
+	require.NoError(t, err)
+	require.Empty(t, entries)
+}
+
+// TestForgetThroughTheOneSession: the session that leads to the agent is the only one that the server allows.
+func TestForgetThroughTheOneSession(t *testing.T) {
+	t.Parallel()
+	w, s := remoteWorld(t, sshdtest.Options{MaxSessions: 1, NoStreamLocal: true})
+	w.ok("adopt", "gpu1", "gpu1", "--host-key", fingerprint(s))
+	cmd := w.cmd(t.Context(), "exec", "gpu1", "--", "sleep", "1000")
+	require.NoError(t, cmd.Start())
+	eventually(t, "the command runs", func() bool {
+		in := w.show("gpu1")
+		return in.Agent.Transport == "dial" && len(processes(t, s.Home)) > 0
+	})
+	r := w.run("rm", "gpu1")
+	require.Equal(t, 5, r.code, "it is asked first")
+	require.Contains(t, r.err, "No terminal ends.")
+	require.Contains(t, r.err, "Forget gpu1?")
+	r = w.run("rm", "-y", "gpu1")
+	require.Zero(t, r.code, r.err)
+	require.Equal(t, "gpu1 is forgotten\n", r.err)
+	said := w.ok("events")
+	require.Contains(t, said, "forget asked for")
+	require.Contains(t, said, "forget: done in")
+	require.NotContains(t, said, "delet")
+	_ = cmd.Wait() // it was ended
+	eventually(t, "the agent has ended", func() bool { return len(processes(t, s.Home)) == 0 })
+	entries, err := os.ReadDir(s.Home)
+	require.NoError(t, err)
+	require.Empty(t, entries)
 }

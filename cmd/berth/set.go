@@ -15,8 +15,10 @@ func (a *app) setCmd() *cobra.Command {
 		Use:   "set NAME KEY=VALUE...",
 		Short: "Change what is said of an instance",
 		Long: "set changes what Berth keeps of an instance. owner=me makes it yours: of an instance that was found at its provider, and that names nobody who is\n" +
-			"known here, the owner is unknown, and nobody may open a shell on it until somebody says that it is theirs.",
-		Example: "  berth set vision owner=me",
+			"known here, the owner is unknown, and nobody may open a shell on it until somebody says that it is theirs.\n\n" +
+			"jobs.slots=N is how many jobs it runs at once (usually two for each core), jobs.group.G=N how many of group G (0: they wait).\n" +
+			"The instance keeps both; without a value it is as usual again.",
+		Example: "  berth set vision owner=me\n  berth set vision jobs.slots=4 jobs.group.big=1",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) < 2 {
 				return exactArgs("NAME", "KEY=VALUE...")(cmd, args)
@@ -25,6 +27,16 @@ func (a *app) setCmd() *cobra.Command {
 		},
 		ValidArgsFunction: a.completeSet,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if n := countJobKeys(args[1:]); n > 0 {
+				if n < len(args)-1 {
+					return api.Errorf(api.CodeUsage, "what is set of the queue (%s…) is set by itself", jobsKeys)
+				}
+				q, err := limitsRequest(args[1:])
+				if err != nil {
+					return err
+				}
+				return a.setLimits(cmd.Context(), args[0], q)
+			}
 			q, err := setRequest(args[1:])
 			if err != nil {
 				return err
@@ -58,7 +70,8 @@ func setRequest(args []string) (q api.SetRequest, err error) {
 		case key == "owner":
 			q.Owner = value
 		default:
-			return q, api.Errorf(api.CodeUsage, "%q can't be set: what can is owner", key).WithHint("berth set NAME owner=me")
+			return q, api.Errorf(api.CodeUsage, "%q can't be set: what can is owner, jobs.slots and jobs.group.G", key).
+				WithHint("berth set NAME owner=me")
 		}
 	}
 	return q, q.Check()
@@ -69,5 +82,5 @@ func (a *app) completeSet(cmd *cobra.Command, args []string, word string) ([]str
 	if len(args) == 0 {
 		return a.completeNames(1)(cmd, args, word)
 	}
-	return []string{"owner=me"}, cobra.ShellCompDirectiveNoFileComp
+	return []string{"owner=me", "jobs.slots=", "jobs.group."}, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
 }

@@ -95,8 +95,8 @@ func (a *app) printInstance(in *api.Instance) error {
 	add("account", in.Account)
 	add("id", in.ID)
 	add("provider id", in.ProviderID)
-	add("size", fmt.Sprintf("%s (%d vCPUs, %s memory, %s disk)", orDash(in.Size), in.VCPUs, money.Bytes(in.MemoryBytes),
-		money.Bytes(in.DiskBytes)))
+	add("size", fmt.Sprintf("%s (%d vCPUs, %s memory, %s disk)", orDash(in.Size), in.VCPUs, money.Size(in.MemoryBytes),
+		money.Size(in.DiskBytes)))
 	add("GPUs", gpusText(in.GPUs))
 	add("image", in.Image)
 	add("profiles", strings.Join(in.Profiles, ", "))
@@ -114,6 +114,9 @@ func (a *app) printInstance(in *api.Instance) error {
 		add("agent", strings.Join(slices.DeleteFunc([]string{a.State, a.Version, a.Reason},
 			func(s string) bool { return s == "" }), ", "))
 		add("after a reboot", a.AfterReboot)
+		if d := time.Duration(a.ClockAhead * float64(time.Second)); d != 0 {
+			add("clock", api.ClockText(d)+" of this computer's")
+		}
 		add("environment", environmentText(&a.Environment))
 	}
 	add("created", in.CreatedAt.Local().Format("2006-01-02 15:04:05"))
@@ -121,10 +124,10 @@ func (a *app) printInstance(in *api.Instance) error {
 		add("idle", ago(in.IdleSince, now))
 	}
 	add("seen", seenText(in.ObservedAt, now))
-	add("price running", usd(in.RunningUSDPerHour, "/h"))
-	add("price stopped", usd(in.StoppedUSDPerHour, "/h"))
+	add("price running", money.PerHour(in.RunningUSDPerHour))
+	add("price stopped", money.PerHour(in.StoppedUSDPerHour))
 	if c := in.CostTodayUSD; c != nil && (*c > 0 || in.PriceUSDPerHour == nil || *in.PriceUSDPerHour > 0) {
-		add("cost today", usd(c, ""))
+		add("cost today", money.Maybe(c))
 	}
 	for _, k := range slices.Sorted(maps.Keys(in.Tags)) {
 		if !strings.HasPrefix(k, "berth-") {

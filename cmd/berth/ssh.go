@@ -10,6 +10,7 @@ import (
 
 	"berth/backend/api"
 	"berth/backend/base/plaintext"
+	"berth/backend/base/shellquote"
 	"berth/ui/attach"
 )
 
@@ -47,9 +48,20 @@ func (a *app) attach(ctx context.Context, name string, q api.TerminalRequest) er
 	if err != nil {
 		return err
 	}
-	if res.Detached {
-		fmt.Fprintf(a.err, "Detached; the terminal goes on. berth ssh %s comes back to it.\n", plaintext.Text(name))
+	called := shellquote.Word(plaintext.Text(name))
+	switch {
+	case res.Detached && res.HungUp:
+		fmt.Fprintf(a.err, "Left. The shell ended with its line: there is no agent on %s to keep it.\n", plaintext.Text(name))
 		return nil
+	case res.Detached && res.Away:
+		return api.Errorf(api.CodeUnreachable, "you left while the line to %s was away: whether the shell goes on is not known",
+			name).WithHint("berth ssh %s tries again", called)
+	case res.Detached:
+		fmt.Fprintf(a.err, "Detached; the terminal goes on. berth ssh %s comes back to it.\n", called)
+		return nil
+	}
+	if res.Signal != "" || res.Reason != "" { // no shell says so itself
+		fmt.Fprintf(a.err, "On %s %s.\n", plaintext.Text(name), res)
 	}
 	a.exit = res.Code
 	return nil

@@ -10,12 +10,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"berth/backend/api"
 	"berth/backend/base/plaintext"
 	"berth/gpu"
+	"berth/ui/money"
 )
 
 func (a *app) topCmd() *cobra.Command {
@@ -49,7 +49,7 @@ func (a *app) topCmd() *cobra.Command {
 	cmd.Flags().BoolVar(&watch, "watch", false, "print the figures again and again")
 	cmd.Flags().DurationVar(&every, "every", time.Second, "how often --watch prints them")
 	cmd.Flags().StringVar(&search.Filter, "filter", "",
-		"only processes in whose line all of these words are, or, with ! before them, are not")
+		"only processes in whose line all of these words are; one with ! before it must not be there")
 	cmd.Flags().IntSliceVar(&search.PIDs, "pid", nil, "only these processes")
 	a.jsonFlag(cmd)
 	return cmd
@@ -104,10 +104,11 @@ func figure[T int64 | float64](v *T, form func(T) string) string {
 	return form(*v)
 }
 
-func percent(v float64) string { return strconv.FormatFloat(v, 'f', 0, 64) + "%" }
-func bytesText(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
-func number(unit string) func(float64) string {
-	return func(v float64) string { return strconv.FormatFloat(v, 'f', 0, 64) + unit }
+func percent(v float64) string { return strconv.FormatFloat(v, 'f', 0, 64) + money.Percent }
+
+// figureIn writes figures in a unit of package money.
+func figureIn(unit string) func(float64) string {
+	return func(v float64) string { return money.Figure(&v, unit) }
 }
 
 // of writes "used/total".
@@ -118,14 +119,22 @@ func of[T int64 | float64](used, total *T, form func(T) string) string {
 	return form(*used) + "/" + form(*total)
 }
 
+// unified marks memory that is the host's.
+func unified(yes bool) string {
+	if yes {
+		return " (unified)"
+	}
+	return ""
+}
+
 // printSample prints a sample, with at most limit processes that are on no GPU and not of the instance.
 func (a *app) printSample(name string, s *gpu.Sample, limit int) error {
 	head := fmt.Sprintf("%s  %s", name, s.SampledAt.Local().Format(time.TimeOnly))
 	head += fmt.Sprintf("  CPU %s  load %s  memory %s", figure(s.CPU, percent),
 		figure(s.Load1, func(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) }),
-		of(s.MemoryUsed, s.MemoryTotal, bytesText))
+		of(s.MemoryUsed, s.MemoryTotal, money.Bytes))
 	if s.SwapTotal != nil && *s.SwapTotal > 0 {
-		head += "  swap " + of(s.SwapUsed, s.SwapTotal, bytesText)
+		head += "  swap " + of(s.SwapUsed, s.SwapTotal, money.Bytes)
 	}
 	fmt.Fprintln(a.out, plaintext.Text(head))
 	if s.GPUError != "" {
@@ -145,8 +154,8 @@ func (a *app) printSample(name string, s *gpu.Sample, limit int) error {
 				continue
 			}
 			rows = append(rows, []string{strconv.Itoa(g.Index), g.Name, figure(g.Utilization, percent),
-				of(g.MemoryUsed, g.MemoryTotal, bytesText), figure(g.Temperature, number(" °C")),
-				of(g.Power, g.PowerLimit, number(" W")), figure(g.SMClock, number(" MHz")),
+				of(g.MemoryUsed, g.MemoryTotal, money.Bytes) + unified(g.Unified), money.Figure(g.Temperature, money.Celsius),
+				money.FigureOf(g.Power, g.PowerLimit, money.Watt), money.Figure(g.SMClock, money.MHz),
 				orDash(strings.Join(slices.DeleteFunc(slices.Clone(g.Throttle), func(r string) bool { return r == "idle" }),
 					", "))})
 		}
@@ -164,7 +173,8 @@ func (a *app) printSample(name string, s *gpu.Sample, limit int) error {
 		if d.StaleSince != nil {
 			full = "does not answer since " + d.StaleSince.Local().Format(time.TimeOnly)
 		}
-		disks = append(disks, []string{d.Mount, d.Filesystem, of(d.Used, d.Total, bytesText), figure(d.Available, bytesText),
+		disks = append(disks, []string{d.Mount, d.Filesystem, of(d.Used, d.Total, money.Bytes),
+			figure(d.Available, money.Bytes),
 			figure(d.UsedPercent, percent), figure(d.InodesUsed, percent), full})
 	}
 	tables = append(tables, disks)
@@ -208,8 +218,8 @@ func processRows(list []gpu.Process, limit int) [][]string {
 		if p.Note != "" {
 			command += " (" + p.Note + ")"
 		}
-		rows = append(rows, []string{strconv.Itoa(p.PID), p.User, on, figure(p.GPUMemory, bytesText), figure(p.SM, percent),
-			figure(p.CPU, percent), figure(p.Memory, bytesText),
+		rows = append(rows, []string{strconv.Itoa(p.PID), p.User, on, figure(p.GPUMemory, money.Bytes), figure(p.SM, percent),
+			figure(p.CPU, percent), figure(p.Memory, money.Bytes),
 			orDash(strings.TrimSpace(p.Owner.Kind + " " + p.Owner.ID)), command})
 	}
 	return rows

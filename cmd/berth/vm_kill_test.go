@@ -50,12 +50,16 @@ func (w *vmWorld) struck(point string, args ...string) {
 }
 
 // TestVMDaemonKilled kills the daemon at each point of making and of deleting a real machine, those inside
-// the backend's calls included.
+// the backend's calls included. Between the end of a step and the beginning of the next one nothing is done to the
+// machine, so only the long form (BERTH_CHAOS) kills at both.
 func TestVMDaemonKilled(t *testing.T) {
 	t.Parallel()
 	base := newVMWorld(t, libvirttest.Tiny, libvirttest.Fast)
 	var points []string
 	for _, p := range append(workspace.FaultPoints(), workspace.MachineFaultPoints()...) {
+		if os.Getenv("BERTH_CHAOS") == "" && strings.HasSuffix(p, ".before") && !strings.Contains(p, ".begin.") {
+			continue
+		}
 		if strings.HasPrefix(p, "create.") || strings.HasPrefix(p, "delete.") || strings.HasPrefix(p, "hostkey.hostkey.") {
 			points = append(points, p)
 		}

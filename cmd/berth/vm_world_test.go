@@ -86,14 +86,14 @@ accel = "emulate"
 agent = %q
 gentle = "40s"
 %s
-`, w.virt.URI, w.virt.Pool, cmp.Or(w.agent, "6m"), more)
+`, w.virt.URI, w.virt.Pool, cmp.Or(w.agent, "9m"), more)
 	require.NoError(w.t, os.WriteFile(filepath.Join(w.home, "config.toml"), []byte(text), 0o600))
 }
 
 // patient runs berth with the time that emulated machines take.
 func (w *vmWorld) patient(args ...string) result {
 	w.t.Helper()
-	return w.runWithin(10*time.Minute, args...)
+	return w.runWithin(14*time.Minute, args...)
 }
 
 // does runs berth patiently and wants success.
@@ -157,7 +157,7 @@ func (w *vmWorld) inventory(name string) api.Inventory {
 // eventuallyLong polls until f holds, for as long as an emulated machine may take.
 func eventuallyLong(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(4 * time.Minute)
+	deadline := time.Now().Add(9 * time.Minute)
 	for !f() {
 		if time.Now().After(deadline) {
 			t.Fatalf("never: %s", what)

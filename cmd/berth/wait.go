@@ -6,12 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/charmbracelet/x/ansi"
-	"golang.org/x/term"
 
 	"berth/backend/api"
 	"berth/backend/base/plaintext"
@@ -127,7 +125,7 @@ func stepText(s *api.Step) string {
 		done := min(max(float64(s.DoneBytes)/float64(s.TotalBytes), 0), 1)
 		n := int(done * barWidth)
 		text += fmt.Sprintf(" [%s%s] %s of %s", strings.Repeat("#", n), strings.Repeat("-", barWidth-n),
-			money.Bytes(s.DoneBytes), money.Bytes(s.TotalBytes))
+			money.Bytes(s.DoneBytes), money.Size(s.TotalBytes))
 	}
 	return text
 }
@@ -135,14 +133,7 @@ func stepText(s *api.Step) string {
 const barWidth = 20
 
 // width is how many columns the terminal has.
-func (p *progress) width() int {
-	if f, ok := p.w.(*os.File); ok {
-		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 20 {
-			return w
-		}
-	}
-	return 80
-}
+func (p *progress) width() int { return columns(p.w) }
 
 func (p *progress) clear() {
 	if p.shown {

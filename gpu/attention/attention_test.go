@@ -1,6 +1,7 @@
 package attention
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -95,6 +96,13 @@ func TestEachRule(t *testing.T) {
 	}
 }
 
+// TestUnifiedMemoryIsNobodysLeak has the host's memory in use, and no process on the GPU that shares it.
+func TestUnifiedMemoryIsNobodysLeak(t *testing.T) {
+	require.Empty(t, play(builtin(t), 0, 600, func(s *gpu.Sample) {
+		s.GPUs[0].Unified, s.GPUs[0].MemoryUsed = true, ptr(int64(30<<30))
+	}))
+}
+
 func TestAtTheLimitNothingFlickers(t *testing.T) {
 	e := builtin(t)
 	i := 0
@@ -142,8 +150,17 @@ func TestBadRulesAreRefused(t *testing.T) {
 
 // Whatever is measured, a finding begins only after its figure has lasted, and is never there twice.
 func TestFindingsLast(t *testing.T) {
+	rules, err := Builtin()
+	require.NoError(t, err)
+	rules = slices.Clone(rules)
+	for i := range rules {
+		if rules[i].ID == "disk-full" {
+			require.Zero(t, rules[i].For, "a full disk is told at once")
+			rules[i].For = Duration(10 * time.Second)
+		}
+	}
 	rapid.Check(t, func(t *rapid.T) {
-		e := builtin(t)
+		e := New(rules)
 		at, above := 0, 0
 		for range rapid.IntRange(1, 80).Draw(t, "samples") {
 			step := rapid.IntRange(1, 10).Draw(t, "seconds")

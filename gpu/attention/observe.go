@@ -141,7 +141,7 @@ func observeGPU(s *gpu.Sample, g *gpu.GPU) []observation {
 			add("gpu-remap", flag(*e.RemapPending), "a broken row of its memory is replaced at the next reset", "")
 		}
 	}
-	if g.MemoryUsed != nil {
+	if g.MemoryUsed != nil && !g.Unified { // else it is the host's, and any process may use it
 		held := float64(*g.MemoryUsed)
 		for i := range s.Processes {
 			if p := &s.Processes[i]; p.GPUIndex != nil && *p.GPUIndex == g.Index && p.State != "zombie" {

@@ -244,7 +244,10 @@ func (m *Monitor) measure(ctx context.Context, watched bool) *gpu.Sample {
 	s := &gpu.Sample{SampledAt: m.o.Now().Round(0), GPUs: []gpu.GPU{}, Processes: []gpu.Process{}, Disks: []gpu.Disk{}}
 	var onGPU []gpu.GPUProcess
 	m.guard("GPUs", func() { onGPU = m.gpus(s) })
-	m.guard("host", func() { s.Host = m.host.Host() })
+	m.guard("host", func() {
+		s.Host = m.host.Host()
+		s.GPUs = unified(s.GPUs, &s.Host)
+	})
 	m.guard("disks", func() {
 		disks, err := m.host.Disks(ctx)
 		m.problem("disks", err)
@@ -256,6 +259,22 @@ func (m *Monitor) measure(ctx context.Context, watched bool) *gpu.Sample {
 		s.Processes, s.ProcessCount = list, n
 	})
 	return s
+}
+
+// unified gives GPUs without memory of their own the host's. They hang on no PCIe bus, whatever the driver says.
+// What is given is not changed.
+func unified(gpus []gpu.GPU, h *gpu.Host) []gpu.GPU {
+	if !slices.ContainsFunc(gpus, func(g gpu.GPU) bool { return g.Unified }) {
+		return gpus
+	}
+	out := slices.Clone(gpus)
+	for i := range out {
+		if g := &out[i]; g.Unified {
+			g.MemoryTotal, g.MemoryUsed, g.MemoryReserved = h.MemoryTotal, h.MemoryUsed, nil
+			g.PCIeRx, g.PCIeTx, g.PCIeGeneration, g.PCIeWidth = nil, nil, nil, nil
+		}
+	}
+	return out
 }
 
 // gpus puts what the probe knows into a sample.

@@ -124,6 +124,49 @@ func TestSampleOfThisHost(t *testing.T) {
 	require.Contains(t, string(b), `"utilization_percent":90`)
 }
 
+// A GPU without memory of its own shows the host's, marked, and no bus; the probe's own reading stays as it was.
+func TestUnifiedMemory(t *testing.T) {
+	st := eight(40)
+	st.Reading.GPUs = st.Reading.GPUs[:2]
+	g := &st.Reading.GPUs[0]
+	g.Unified, g.MemoryTotal, g.MemoryUsed, g.PCIeGeneration, g.PCIeWidth = true, nil, nil, p(1), p(1)
+	m := run(t, Options{GPU: &fakeGPUs{state: st}, Procs: procs.Options{Foreign: p(false)}})
+	s, err := m.Sample(t.Context())
+	require.NoError(t, err)
+	one, two := s.GPUs[0], s.GPUs[1]
+	require.True(t, one.Unified)
+	require.Equal(t, *s.MemoryTotal, *one.MemoryTotal)
+	require.Equal(t, *s.MemoryUsed, *one.MemoryUsed)
+	for _, v := range []any{one.PCIeRx, one.PCIeTx, one.PCIeGeneration, one.PCIeWidth, one.MemoryReserved} {
+		require.Nil(t, v)
+	}
+	require.False(t, two.Unified)
+	require.NotNil(t, two.PCIeRx)
+	require.Nil(t, g.MemoryTotal, "what the probe says is not changed")
+	require.NotNil(t, g.PCIeRx)
+
+	sum := m.Summary(s)
+	require.True(t, sum.GPUs[0].Unified)
+	require.Equal(t, *s.MemoryTotal, *sum.GPUs[0].MemoryTotal)
+	require.False(t, sum.GPUs[1].Unified)
+	b, err := json.Marshal(sum)
+	require.NoError(t, err)
+	require.Equal(t, 1, strings.Count(string(b), `"un":true`))
+
+	require.Eventually(t, func() bool {
+		series, err := m.Series(history.Query{Metrics: []string{"gpu_memory_used_bytes"}, Since: s.SampledAt.Add(-time.Minute)})
+		require.NoError(t, err)
+		if len(series) < 2 {
+			return false
+		}
+		unified := map[string]bool{}
+		for _, x := range series {
+			unified[x.Subject] = x.Unified
+		}
+		return unified[one.UUID] && !unified[two.UUID]
+	}, 2*time.Minute, time.Millisecond)
+}
+
 // Who searches gets what is not among those that use most; nobody else does.
 func TestSearch(t *testing.T) {
 	small := exec.CommandContext(t.Context(), "sleep", "1000")

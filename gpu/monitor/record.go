@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"berth/gpu"
@@ -87,5 +88,13 @@ func (m *Monitor) Series(q history.Query) ([]gpu.Series, error) {
 	if err := m.hangs(); err != nil {
 		return nil, err
 	}
-	return m.history.Series(q)
+	list, err := m.history.Series(q)
+	if last := m.Last(); last != nil {
+		for i := range list {
+			list[i].Unified = list[i].Metric == "gpu_memory_used_bytes" && slices.ContainsFunc(last.GPUs, func(g gpu.GPU) bool {
+				return g.UUID == list[i].Subject && g.Unified
+			})
+		}
+	}
+	return list, err
 }

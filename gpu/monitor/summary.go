@@ -55,7 +55,7 @@ func (m *Monitor) Summary(s *gpu.Sample) gpu.Summary {
 
 func summaryOf(g *gpu.GPU, s *gpu.Sample) gpu.GPUSummary {
 	out := gpu.GPUSummary{Name: g.Name, ID: gpu.ShortID(g.UUID), Index: g.Index, Utilization: tenth(g.Utilization),
-		MemoryUsed: g.MemoryUsed, MemoryTotal: g.MemoryTotal,
+		MemoryUsed: g.MemoryUsed, MemoryTotal: g.MemoryTotal, Unified: g.Unified,
 		Temperature: tenth(g.Temperature), Power: tenth(g.Power), PowerLimit: tenth(g.PowerLimit),
 		Error: cut(g.Error, errorLimit)}
 	for _, r := range g.Throttle {

@@ -151,8 +151,11 @@ func (d *device) read(s *Source, now time.Time) (gpu.GPU, []gpu.GPUProcess, Retu
 	} else {
 		d.note(r)
 	}
-	g.MemoryTotal, g.MemoryUsed, g.MemoryReserved = d.memory(d.handle)
+	var answer Return
+	g.MemoryTotal, g.MemoryUsed, g.MemoryReserved, answer = d.memory(d.handle)
 	g.Temperature = d.temperature()
+	// One that tells of something else has no memory of its own; one that tells nothing is not known.
+	g.Unified = answer == NotSupported && (g.Utilization != nil || g.Temperature != nil)
 	g.MemoryTemperature = d.memoryTemperature()
 	g.Power = d.number(PowerUsage, 1000)
 	g.Energy = d.number(Energy, 1000)
@@ -162,7 +165,7 @@ func (d *device) read(s *Source, now time.Time) (gpu.GPU, []gpu.GPUProcess, Retu
 	g.MIG = nil
 	for _, m := range d.mig {
 		v := m.mig
-		v.MemoryTotal, v.MemoryUsed, _ = d.memory(m.handle)
+		v.MemoryTotal, v.MemoryUsed, _, _ = d.memory(m.handle)
 		g.MIG = append(g.MIG, v)
 	}
 	processes := d.processes(s, now)
@@ -278,17 +281,18 @@ func (d *device) migDevices() []migDevice {
 	return out
 }
 
-// memory asks the newer function first: it tells what is reserved apart.
-func (d *device) memory(h Device) (total, used, reserved *int64) {
+// memory asks the newer function first: it tells what is reserved apart. A GPU that shares the host's memory answers
+// NotSupported.
+func (d *device) memory(h Device) (total, used, reserved *int64, answer Return) {
 	if m, r := h.MemoryV2(); r == Success {
-		return bytes(m.Total), bytes(m.Used), bytes(m.Reserved)
+		return bytes(m.Total), bytes(m.Used), bytes(m.Reserved), Success
 	}
 	m, r := h.Memory()
 	if r != Success {
 		d.note(r)
-		return nil, nil, nil
+		return nil, nil, nil, r
 	}
-	return bytes(m.Total), bytes(m.Used), nil
+	return bytes(m.Total), bytes(m.Used), nil, Success
 }
 
 func (d *device) temperature() *float64 {

@@ -191,6 +191,17 @@ func RTX(i int) GPU {
 	return g
 }
 
+// GB10 is a chip that shares the host's memory, as in a DGX Spark: the driver reports no memory, no fan and no limit.
+func GB10(i int) GPU {
+	g := RTX(i)
+	g.Name, g.UUID, g.PCI = "NVIDIA GB10", fmt.Sprintf("GPU-2dee1%03x-b3b5-007e-2b55-79f2d0f2%04x", i, i), "0000000F:01:00.0"
+	g.Unset(MemoryTotal, MemoryReserved, MemoryUsed, Fan, PowerLimit, MemoryClock, MaxMemoryClock)
+	g.Set(PCIeGeneration, 1)
+	g.Set(PCIeWidth, 1)
+	g.Processes = []Process{{PID: 7000 + i, Memory: 19 << 30}}
+	return g
+}
+
 // Divided is an A100 in two MIG parts, each with a process.
 func Divided(i int) GPU {
 	g := A100(i)

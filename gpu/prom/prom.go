@@ -151,6 +151,9 @@ func gpuMetrics(s *set, base []pair, sample *gpu.Sample, g *gpu.GPU) {
 	scaled(gauge("DCGM_FI_DEV_ENC_UTIL", "Encoder utilization (in %)."), g.Encoder, 1, l)
 	scaled(gauge("DCGM_FI_DEV_DEC_UTIL", "Decoder utilization (in %)."), g.Decoder, 1, l)
 	scaled(gauge("DCGM_FI_DEV_FB_USED", "Framebuffer memory used (in MiB)."), g.MemoryUsed, mib, l)
+	if g.Unified {
+		gauge("berth_gpu_memory_unified", "The GPU shares the host's memory: its framebuffer figures are the host's.").add(1, l)
+	}
 	scaled(gauge("DCGM_FI_DEV_FB_RESERVED", "Framebuffer memory reserved (in MiB)."), g.MemoryReserved, mib, l)
 	if g.MemoryTotal != nil && g.MemoryUsed != nil {
 		free := *g.MemoryTotal - *g.MemoryUsed

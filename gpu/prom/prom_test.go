@@ -78,6 +78,16 @@ func TestNamesAndUnitsAreThoseOfDCGM(t *testing.T) {
 	require.Empty(t, got["DCGM_FI_DEV_GPU_TEMP"].GetMetric())
 }
 
+func TestUnifiedMemoryIsMarked(t *testing.T) {
+	s := sample()
+	require.NotContains(t, read(t, Target{Sample: s}), "berth_gpu_memory_unified")
+	s.GPUs[0].Unified, s.GPUs[0].MemoryReserved = true, nil
+	got := read(t, Target{Sample: s})
+	require.Equal(t, 1.0, got["berth_gpu_memory_unified"].Metric[0].Gauge.GetValue())
+	require.Equal(t, 3072.0, got["DCGM_FI_DEV_FB_USED"].Metric[0].Gauge.GetValue())
+	require.NotContains(t, got, "berth_gpu_pcie_receive_bytes_per_second")
+}
+
 func TestStaleFiguresAreNotGiven(t *testing.T) {
 	s := sample()
 	s.GPUsStaleSince = &s.SampledAt

@@ -182,6 +182,8 @@ func parseLine(line string, cols []column) (row, error) {
 				return row{}, fmt.Errorf("reading %.80q: no %s", line, cols[i].field)
 			case strings.Contains(v, "lost") || strings.Contains(v, "reset"):
 				r.gpu.Error = "nvidia-smi says of it: " + strings.Trim(v, "[]")
+			case cols[i].field == "memory.total":
+				r.gpu.Unified = gpu.NoMemory(v)
 			}
 			continue
 		}
@@ -189,6 +191,8 @@ func parseLine(line string, cols []column) (row, error) {
 			return row{}, fmt.Errorf("reading %.80q: %s is %.40q: %w", line, cols[i].field, v, err)
 		}
 	}
+	// One that tells of something else has no memory of its own; one that tells nothing is not known.
+	r.gpu.Unified = r.gpu.Unified && (r.gpu.Utilization != nil || r.gpu.Temperature != nil)
 	if r.ecc && r.errors != (gpu.ECC{}) {
 		r.gpu.ECC = &r.errors
 	}

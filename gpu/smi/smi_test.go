@@ -68,6 +68,35 @@ func TestStream(t *testing.T) {
 	require.ErrorIs(t, err, nvml.ErrMismatch)
 }
 
+// A GPU that shares the host's memory reports none, and warnings among the rows are no rows.
+func TestUnifiedMemory(t *testing.T) {
+	path, err := filepath.Abs("testdata/nvidia-smi-unified")
+	require.NoError(t, err)
+	t.Setenv(PathVariable, path)
+	s := open(t)
+	r, _ := until(t, s, func(r gpu.Reading, err error) bool { return err == nil && len(r.Processes) == 1 })
+	require.Len(t, r.GPUs, 1)
+	g := r.GPUs[0]
+	require.Equal(t, "NVIDIA GB10", g.Name)
+	require.True(t, g.Unified)
+	require.Empty(t, g.Error)
+	require.Equal(t, 37.0, *g.Utilization)
+	require.Nil(t, g.MemoryTotal)
+	require.Nil(t, g.MemoryUsed)
+	require.Equal(t, int64(19135)<<20, *r.Processes[0].Memory)
+
+	for value, want := range map[string]bool{"[N/A]": true, "N/A": true, "[Not Supported]": true, "[Unknown Error]": false,
+		"[Insufficient Permissions]": false, "": false, "81920": false} {
+		cols := []column{columns[0], columns[1], columns[2], columns[6], columns[8]}
+		r, err := parseLine("0, 1, GPU-1, 5, "+value, cols)
+		require.NoError(t, err)
+		require.Equal(t, want, r.gpu.Unified, "%q", value)
+		r, err = parseLine("0, 1, GPU-1, [N/A], "+value, cols)
+		require.NoError(t, err)
+		require.False(t, r.gpu.Unified, "nothing at all is known of it")
+	}
+}
+
 // The tool ends at once where there are no GPUs: that is an answer, and it is asked again.
 func TestNoGPUs(t *testing.T) {
 	f := nvmltest.New(t, nvmltest.Scenario{})

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
+	"github.com/dustin/go-humanize/english"
 
 	"berth/backend/api"
 	"berth/ui/data"
@@ -35,6 +36,8 @@ func Do(e *screen.Env, verb string, rows []*data.Row) tea.Cmd {
 		return e.Send(screen.Shell{ID: ok[0].ID})
 	case verb == Console:
 		return e.Send(screen.Open{Name: "console", Arg: ok[0].ID})
+	case verb == Clone || verb == Image:
+		return askName(e, verb, ok[0])
 	case verb == Start || verb == Setup || verb == Snapshot:
 		return Run(e, verb, ok, api.ActionRequest{})
 	}
@@ -42,6 +45,12 @@ func Do(e *screen.Env, verb string, rows []*data.Row) tea.Cmd {
 	var later tea.Cmd
 	if verb == Delete {
 		later = countSnapshots(e, c, ok)
+		if later == nil {
+			later = lookAtTerminals(e, c, ok)
+		}
+	}
+	if verb == Stop || verb == Restart || verb == Delete {
+		later = tea.Batch(later, countJobs(e, c, verb, ok))
 	}
 	if left := len(rows) - len(ok); left > 0 {
 		c.Kept = append(c.Kept, fmt.Sprintf("%d of the marked are left out (%s).", left, why))
@@ -89,9 +98,12 @@ func ask(e *screen.Env, verb string, rows []*data.Row) *dialog.Confirm {
 			c.Verb, c.Title = "Forget", "Forget "+names(rows)+"?"
 			break
 		}
+		if adopted > 0 {
+			c.Title = fmt.Sprintf("Delete %d and forget %d instances?", deleted, adopted)
+		}
 		if many {
-			c.Lost = append(c.Lost, fmt.Sprintf("The disks of %d instances and all files on them. They do not come back.",
-				deleted))
+			c.Lost = append(c.Lost, "The disks of "+english.Plural(deleted, "instance", "")+
+				" and all files on them. They do not come back.")
 			c.Type = strconv.Itoa(len(rows))
 			break
 		}
@@ -118,7 +130,7 @@ func disk(r *data.Row) string {
 	if r.DiskBytes <= 0 {
 		return ""
 	}
-	return " (" + money.Bytes(r.DiskBytes) + ")"
+	return " (" + money.Size(r.DiskBytes) + ")"
 }
 
 // list names up to eight instances.

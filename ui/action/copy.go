@@ -28,14 +28,15 @@ func CopyMenu(e *screen.Env, r *data.Row) tea.Cmd {
 	add("shell command", Command(e, Shell, []*data.Row{r}))
 	add("address", r.Address)
 	if r.Address != "" && r.SSHEnabled {
-		s := "ssh "
+		line := []string{"ssh"}
 		if r.Port != 0 && r.Port != 22 {
-			s += fmt.Sprintf("-p %d ", r.Port)
+			line = append(line, "-p", fmt.Sprint(r.Port))
 		}
+		to := r.Address
 		if r.User != "" {
-			s += r.User + "@"
+			to = r.User + "@" + to
 		}
-		add("plain ssh", s+r.Address)
+		add("plain ssh", shellquote.Line(append(line, to)...))
 	}
 	add("port", fmt.Sprint(r.Port))
 	add("user", r.User)

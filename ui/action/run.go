@@ -55,13 +55,15 @@ func Run(e *screen.Env, verb string, rows []*data.Row, req api.ActionRequest) te
 		return screen.Done{Verb: verb, Ref: ref, Op: op, Err: err}
 	})
 	// First what is done, then what came of it.
-	return tea.Sequence(screen.Info(Doing(verb)+" "+names(rows)+"   $ "+Command(e, verb, rows)), tea.Batch(cmds...))
+	return tea.Sequence(screen.Info(doing(verb, rows)+" "+names(rows)+"   $ "+Command(e, verb, rows)), tea.Batch(cmds...))
 }
 
 // Refresh asks the providers for the state of instances now.
 func Refresh(e *screen.Env, rows []*data.Row) tea.Cmd {
-	return tea.Batch(each(e, rows, func(ref string) screen.Done {
+	asked := each(e, rows, func(ref string) screen.Done {
 		_, err := e.WS.Refresh(e.Ctx, ref)
 		return screen.Done{Verb: "refresh", Ref: ref, Err: err}
-	})...)
+	})
+	return tea.Sequence(screen.Info("asking how "+names(rows)+be(rows)+"; what has changed is shown as it comes"),
+		tea.Batch(asked...))
 }

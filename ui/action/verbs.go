@@ -23,7 +23,16 @@ const (
 	Setup    = "setup"
 	LetGo    = "let-go"
 	Snapshot = "snapshot"
+	// Clone makes another instance with a copy of the disk, Image an image of it.
+	Clone = "clone"
+	Image = "image build"
+	// Queue looks at the jobs of an instance, Job tells them something.
+	Queue = "job ls"
+	Job   = "job"
 )
+
+// ReadOnly is why nothing can be changed while the dashboard is read-only.
+const ReadOnly = "read-only: nothing is changed from here (L switches it off)"
 
 // needs names the features of an instance's agent that verbs can't do without.
 var needs = map[string]api.Feature{}
@@ -31,7 +40,9 @@ var needs = map[string]api.Feature{}
 // rights are the actions that one must be allowed to do for verbs.
 var rights = map[string]api.Action{Start: api.ActionStart, Stop: api.ActionStop, Restart: api.ActionRestart,
 	Delete: api.ActionDelete, Shell: api.ActionAccess, Console: api.ActionAccess, Setup: api.ActionAccess,
-	LetGo: api.ActionAccess, Snapshot: api.ActionWrite, Restore: api.ActionAccess, DropSnapshot: api.ActionWrite}
+	LetGo: api.ActionAccess,
+	Queue: api.ActionAccess, Job: api.ActionAccess, Clone: api.ActionAccess, Image: api.ActionAccess,
+	Snapshot: api.ActionWrite, Restore: api.ActionAccess, DropSnapshot: api.ActionWrite}
 
 // denied says why the one who looks may not do a verb to an instance, or "".
 func denied(r *data.Row, verb string) string {
@@ -63,9 +74,9 @@ func Why(e *screen.Env, r *data.Row, verb string) string {
 	if r == nil {
 		return "there is no instance here"
 	}
-	changes := verb != Shell && verb != Console
+	changes := verb != Shell && verb != Console && verb != Queue
 	if e.ReadOnly && changes {
-		return "read-only: nothing is changed from here (R switches it off)"
+		return ReadOnly
 	}
 	if f, ok := needs[verb]; ok && r.Agent != nil && r.Agent.State == "ready" {
 		if w := f.Lacks("the agent of "+r.Name, r.Agent.Capability, r.Agent.Version); w != "" {
@@ -111,6 +122,9 @@ func Why(e *screen.Env, r *data.Row, verb string) string {
 		if !e.CanShell {
 			return "there is no terminal to give to a shell"
 		}
+		if !c.Exec {
+			return missing(c, "exec", "no shell can be opened on it")
+		}
 		switch r.State {
 		case api.StateStopped:
 			if c.Start {
@@ -120,8 +134,21 @@ func Why(e *screen.Env, r *data.Row, verb string) string {
 		case api.StateDeleting, api.StateCreateFailed:
 			return r.Name + " is " + Word(r.State)
 		}
-		if !c.Exec {
-			return missing(c, "exec", "no shell can be opened on it")
+	case Clone:
+		switch {
+		case !c.Clone || r.Adopted:
+			return missing(c, "clone", "its backend can't copy disks")
+		case r.State != api.StateStopped:
+			return r.Name + " is " + Word(r.State) + ": its disk can be copied whole only while it is stopped (s stops it)"
+		}
+	case Image:
+		switch {
+		case !c.Build:
+			return missing(c, "build", "its backend can't make images")
+		case e.BuildImage == nil:
+			return "no images can be made from here"
+		case r.State != api.StateStopped && r.State != api.StateRunning:
+			return r.Name + " is " + Word(r.State) + ": an image is made of one that is running or stopped"
 		}
 	case Setup, LetGo:
 		if r.State != api.StateSetupFailed {
@@ -137,6 +164,9 @@ func Why(e *screen.Env, r *data.Row, verb string) string {
 		}
 	}
 	if changes && r.State == api.StateDeleting {
+		if r.Adopted {
+			return r.Name + " is being forgotten"
+		}
 		return r.Name + " is being deleted"
 	}
 	return ""
@@ -152,8 +182,13 @@ func missing(c api.Capabilities, name, otherwise string) string {
 // Word is a state for people.
 func Word(s api.State) string { return strings.ReplaceAll(string(s), "_", " ") }
 
-// Doing is a verb under way, for people.
-func Doing(verb string) string {
+// onlyForgets reports whether rm of these instances deletes none: all were adopted.
+func onlyForgets(rows []*data.Row) bool {
+	return !slices.ContainsFunc(rows, func(r *data.Row) bool { return !r.Adopted })
+}
+
+// doing is a verb under way on instances, for people.
+func doing(verb string, rows []*data.Row) string {
 	switch verb {
 	case Start:
 		return "starting"
@@ -162,6 +197,9 @@ func Doing(verb string) string {
 	case Restart:
 		return "restarting"
 	case Delete:
+		if onlyForgets(rows) {
+			return "forgetting"
+		}
 		return "deleting"
 	case Setup:
 		return "going on with the set-up of"
@@ -169,6 +207,10 @@ func Doing(verb string) string {
 		return "letting go of the set-up of"
 	case Snapshot:
 		return "taking a snapshot of"
+	case Clone:
+		return "cloning"
+	case Image:
+		return "making an image of"
 	}
 	return verb
 }
@@ -189,13 +231,25 @@ func Command(e *screen.Env, verb string, rows []*data.Row) string {
 	}
 	switch verb {
 	case Console:
-		return "berth show " + strings.TrimPrefix(s, "berth console ")
+		return "berth show " + strings.TrimPrefix(s, "berth console ") + " --console"
 	case Setup:
 		return s + " --resume"
 	case LetGo:
 		return "berth setup " + strings.TrimPrefix(s, "berth let-go ") + " --forget"
+	case Clone:
+		return s + " NEW"
+	case Image:
+		return "berth image build IMAGE --from" + strings.TrimPrefix(s, "berth image build")
 	}
 	return s
+}
+
+// be is the verb behind names.
+func be(rows []*data.Row) string {
+	if len(rows) == 1 {
+		return " is"
+	}
+	return " are"
 }
 
 // names lists a few names.

@@ -2,13 +2,16 @@ package adopt
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/backend/api"
 	"berth/backend/base/shellquote"
-	"berth/ui/create"
+	"berth/ui/action"
+	"berth/ui/dialog"
 	"berth/ui/draw"
 	"berth/ui/form"
 	"berth/ui/key"
@@ -30,12 +33,17 @@ const (
 type Adopt struct {
 	e       *screen.Env
 	f       form.Form
-	named   bool // the name was typed, not derived
+	named   bool     // the name was typed, not derived
+	hosts   []string // of ~/.ssh/config
 	sending bool
 	err     *api.Error
+	told    bool // err stands below the form
 	ctx     context.Context
 	cancel  context.CancelFunc
 }
+
+// pickedMsg is a host that was chosen from the list.
+type pickedMsg struct{ host string }
 
 type sentMsg struct {
 	op  api.Operation
@@ -45,6 +53,9 @@ type sentMsg struct {
 // New makes the form; arg is a target, or "local".
 func New(e *screen.Env, arg string) screen.Screen {
 	a := &Adopt{e: e}
+	if e.SSHHosts != nil {
+		a.hosts = offered(e.SSHHosts())
+	}
 	a.ctx, a.cancel = context.WithCancel(e.Ctx)
 	a.f.Button = "Adopt"
 	a.f.Fields = []*form.Field{
@@ -74,6 +85,7 @@ func New(e *screen.Env, arg string) screen.Screen {
 		a.f.Fields[fTarget].Input.Set(arg)
 	}
 	a.follow()
+	a.f.Fields[fTarget].Note = a.offer()
 	a.f.Focus = fTarget
 	if a.local() {
 		a.f.Focus = fName
@@ -114,6 +126,78 @@ func (a *Adopt) follow() {
 	a.f.Fields[fName].Input.Set(n)
 }
 
+// ours is how the names end that berth ssh-config gives to instances: they are adopted, or need not be.
+const ours = ".berth"
+
+// offered are the hosts that may be adopted.
+func offered(hosts []string) []string {
+	return slices.DeleteFunc(slices.Clone(hosts), func(h string) bool { return strings.HasSuffix(h, ours) })
+}
+
+// fitting are the hosts that begin as what was typed.
+func (a *Adopt) fitting() []string {
+	_, typed := a.user()
+	var out []string
+	for _, h := range a.hosts {
+		if strings.HasPrefix(h, typed) {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// user is what was typed, in two: the user with its @, and the host.
+func (a *Adopt) user() (user, host string) {
+	v := a.f.Fields[fTarget].Value()
+	i := strings.LastIndexByte(v, '@') + 1
+	return v[:i], v[i:]
+}
+
+// completed is what was typed with what all hosts that begin so have in common.
+func completed(typed string, hosts []string) string {
+	if len(hosts) == 0 || typed == "" {
+		return typed
+	}
+	user := typed[:strings.LastIndexByte(typed, '@')+1]
+	common := hosts[0]
+	for _, h := range hosts[1:] {
+		for !strings.HasPrefix(h, common) {
+			common = common[:len(common)-1]
+		}
+	}
+	return user + common
+}
+
+// offer names the hosts that fit to what was typed.
+func (a *Adopt) offer() string {
+	_, typed := a.user()
+	fit := a.fitting()
+	switch {
+	case a.local() || len(a.hosts) == 0:
+		return ""
+	case a.f.Fields[fTarget].Value() == "":
+		return "enter lists the hosts of ~/.ssh/config"
+	}
+	if typed == "" || len(fit) == 0 || len(fit) == 1 && fit[0] == typed {
+		return ""
+	}
+	const most = 8
+	s := "in ~/.ssh/config: " + strings.Join(fit[:min(most, len(fit))], ", ")
+	if len(fit) > most {
+		s += fmt.Sprintf(" and %d more", len(fit)-most)
+	}
+	return s + " (tab completes)"
+}
+
+// pick opens the list of hosts.
+func (a *Adopt) pick() tea.Cmd {
+	m := &dialog.Menu{Title: "Adopt which host of ~/.ssh/config?"}
+	for _, h := range a.hosts {
+		m.Items = append(m.Items, dialog.Item{Label: h, Do: screen.Send(pickedMsg{h})})
+	}
+	return a.e.Send(screen.Show{Dialog: m})
+}
+
 // remembered is the name under which the choice of the shell is kept for the session.
 func (a *Adopt) remembered() string { return "adopt " + a.f.Fields[fKind].Value() }
 
@@ -130,7 +214,7 @@ func nameFrom(target string) string {
 	}
 	var b strings.Builder
 	for _, r := range target {
-		if r < 0x80 && create.NameFault("abc"+string(r)) == "" {
+		if r < 0x80 && action.NameFault("abc"+string(r)) == "" {
 			b.WriteRune(r)
 		} else {
 			b.WriteByte('-')
@@ -159,10 +243,23 @@ func (a *Adopt) Typing() bool { return true }
 func (a *Adopt) Update(msg tea.Msg) tea.Cmd {
 	switch m := msg.(type) {
 	case tea.KeyMsg:
-		if m.String() == "ctrl+y" {
+		switch t := a.f.Fields[fTarget]; {
+		case m.String() == "ctrl+y":
 			return a.e.Send(screen.Copy{What: "the command line", Text: a.Command()})
+		case m.String() == "enter" && a.f.Focus == fTarget && t.Off == "" && t.Value() == "" && len(a.hosts) > 0:
+			return a.pick()
+		case m.String() == "tab" && a.f.Focus == fTarget && t.Off == "":
+			if full := completed(t.Value(), a.fitting()); full != t.Value() {
+				t.Input.Set(full)
+				return a.did(form.Edited)
+			}
 		}
 		return a.did(a.f.Update(m))
+	case pickedMsg:
+		a.f.Focus = fTarget
+		a.f.Fields[fKind].At = 0
+		a.f.Fields[fTarget].Input.Set(m.host)
+		return a.did(form.Edited)
 	case sentMsg:
 		if !a.sending {
 			return nil
@@ -186,9 +283,17 @@ func (a *Adopt) did(ev form.Event) tea.Cmd {
 	switch ev {
 	case form.Cancel:
 		return a.e.Send(screen.Back{})
-	case form.Choose: // two values: go to the other
-		a.f.Fields[fKind].At = 1 - a.f.Fields[fKind].At
-		a.follow()
+	case form.Choose: // what is chosen stands there: go on
+		switch {
+		case a.local():
+			return a.submit()
+		case len(a.hosts) > 0 && a.f.Fields[fTarget].Value() == "":
+			return a.pick()
+		case a.f.Fields[fTarget].Value() == "":
+			a.f.Focus = fTarget
+		default:
+			return a.submit()
+		}
 	case form.Edited:
 		a.err = nil
 		name := a.f.Fields[fName]
@@ -204,10 +309,10 @@ func (a *Adopt) did(ev form.Event) tea.Cmd {
 		a.follow()
 		name.Note, name.Bad = "", false
 		if v := name.Value(); v != "" && a.named {
-			name.Note = create.NameFault(v)
+			name.Note = action.NameFault(v)
 			name.Bad = name.Note != "" && len(v) >= 3
 		}
-		a.f.Fields[fTarget].Note = ""
+		a.f.Fields[fTarget].Note, a.f.Fields[fTarget].Bad = a.offer(), false
 	case form.Submit:
 		return a.submit()
 	}
@@ -230,7 +335,7 @@ func (a *Adopt) submit() tea.Cmd {
 		return nil
 	}
 	if a.e.ReadOnly {
-		return screen.Warn("read-only: nothing is changed from here (R switches it off)")
+		return screen.Warn(action.ReadOnly)
 	}
 	r := a.request()
 	bad := func(i int, s string) tea.Cmd {
@@ -243,7 +348,7 @@ func (a *Adopt) submit() tea.Cmd {
 	if r.Name == "" {
 		return bad(fName, "it needs a name")
 	}
-	if s := create.NameFault(r.Name); s != "" {
+	if s := action.NameFault(r.Name); s != "" {
 		return bad(fName, s)
 	}
 	a.sending, a.err = true, nil
@@ -285,7 +390,7 @@ func (a *Adopt) Command() string {
 func (a *Adopt) Keys() []key.Binding {
 	const g = "The form"
 	return []key.Binding{
-		{Keys: []string{"enter"}, Label: "adopt", Group: g, Desc: "Take the machine in; on the list, go to the other kind."},
+		{Keys: []string{"enter"}, Label: "adopt", Group: g, Desc: "Take the machine in; with no target, list those of ~/.ssh/config."},
 		{Keys: []string{"tab"}, Label: "next", Group: g, Desc: "To the next field; shift+tab goes back."},
 		{Keys: []string{"left"}, Show: "← →", Label: "change", Group: g, Desc: "Another value of a list."},
 		{Keys: []string{"ctrl+s"}, Group: g, Desc: "Take the machine in, from any field."},
@@ -298,7 +403,16 @@ func (a *Adopt) Keys() []key.Binding {
 // Mouse implements screen.Mouser.
 func (a *Adopt) Mouse(m tea.MouseMsg) tea.Cmd {
 	if m.Action == tea.MouseActionPress && m.Button == tea.MouseButtonLeft {
-		return a.did(a.f.Click(m.Y))
+		was := a.f.Focus
+		ev := a.f.Click(m.Y)
+		if ev == form.Choose { // a click on the two values: go to the other
+			a.f.Fields[fKind].At = 1 - a.f.Fields[fKind].At
+			ev = form.Edited
+		}
+		if ev == form.Moved && a.f.Focus == fTarget && was == fTarget && len(a.hosts) > 0 && a.f.Fields[fTarget].Value() == "" {
+			return a.pick()
+		}
+		return a.did(ev)
 	}
 	return nil
 }
@@ -314,7 +428,8 @@ func (a *Adopt) Draw(p *draw.Page) {
 		a.f.Button = "Asking" + t.Ellipsis
 	}
 	a.f.Draw(p, t)
-	if a.err != nil && p.Left() > 1 {
+	a.told = a.err != nil && p.Left() > 1
+	if a.told {
 		p.Blank(1)
 		form.Error(p, t, a.err.Message, a.err.Hint)
 		return
@@ -323,7 +438,7 @@ func (a *Adopt) Draw(p *draw.Page) {
 		return
 	}
 	p.Blank(1)
-	s := "Berth puts its agent into a folder of its own there and changes nothing else. Deleting it later only forgets it. An adopted machine can't be started or stopped from here."
+	s := "Berth puts its agent into a folder of its own there and changes nothing else. Forgetting it later removes that and nothing else. An adopted machine can't be started or stopped from here."
 	for _, l := range text.Wrap(s, min(p.Width()-6, 76)) {
 		p.Line(theme.Ground).Space(3).Text(t.Dim, l)
 	}
@@ -331,9 +446,7 @@ func (a *Adopt) Draw(p *draw.Page) {
 
 // Status implements screen.Stater.
 func (a *Adopt) Status(l *draw.Line) {
-	if a.err != nil {
+	if a.err != nil && !a.told {
 		l.Text(a.e.Theme.Bad, a.err.Message)
-		return
 	}
-	l.Text(a.e.Theme.Dim, "$ "+a.Command())
 }

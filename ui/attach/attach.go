@@ -7,7 +7,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -33,7 +35,9 @@ type Terminal struct {
 
 // Result is how a session ended.
 type Result struct {
-	Detached bool   // by the user; the terminal on the instance goes on
+	Detached bool   // by the user
+	Away     bool   // the user left while the line was away, or nobody said goodbye: what the shell does is not known
+	HungUp   bool   // the user left a terminal that does not outlive its line
 	Code     int    // the shell's exit code; 128 + N for signal N
 	Signal   string // that ended the shell
 	Reason   string // of the service: "replaced" where another client took the terminal over
@@ -43,6 +47,10 @@ type Result struct {
 // String says it for people.
 func (r Result) String() string {
 	switch {
+	case r.Detached && r.HungUp:
+		return "left; the shell ended with its line: no agent there keeps it"
+	case r.Detached && r.Away:
+		return "left while the line was away; whether the shell goes on is not known"
 	case r.Detached:
 		return "detached; the shell goes on"
 	case r.Reason != "":
@@ -67,11 +75,11 @@ type Session struct {
 // Open connects to a terminal on an instance. Rows, Cols and Term of the request should be set.
 func Open(ctx context.Context, c *api.WorkspaceClient, instance string, req api.TerminalRequest) (*Session, error) {
 	s := &Session{c: c, instance: instance, req: req}
-	return s, s.dial(ctx)
+	return s, s.dial(ctx, instance)
 }
 
-func (s *Session) dial(ctx context.Context) error {
-	st, err := s.c.OpenTerminal(ctx, s.instance, s.req)
+func (s *Session) dial(ctx context.Context, ref string) error {
+	st, err := s.c.OpenTerminal(ctx, ref, s.req)
 	if err != nil {
 		return err
 	}
@@ -153,7 +161,7 @@ func (s *Session) Run(ctx context.Context, tty Terminal) (res Result, err error)
 		_ = term.Restore(int(tty.In.Fd()), old)
 	}()
 
-	a := &attached{Session: s, tty: tty, out: out, in: newQueue(), detach: make(chan struct{}),
+	a := &attached{Session: s, tty: tty, out: out, in: newQueue(maxTyped), detach: make(chan struct{}),
 		prompt: newPrompt(out.w, true)}
 	if tty.Asker != nil {
 		tty.Asker(a.prompt.ask)
@@ -163,13 +171,14 @@ func (s *Session) Run(ctx context.Context, tty Terminal) (res Result, err error)
 	wg.Add(2)
 	pctx, cancel := context.WithCancel(ctx)
 	resize := make(chan wire.Size, 1)
+	was := wire.Size{Rows: s.req.Rows, Cols: s.req.Cols}
 	go func() {
 		defer wg.Done()
 		a.pump(keys, esc)
 	}()
 	go func() {
 		defer wg.Done()
-		watchSize(pctx, tty, resize)
+		watchSize(pctx, tty, was, resize)
 	}()
 	defer func() {
 		cancel()
@@ -177,7 +186,11 @@ func (s *Session) Run(ctx context.Context, tty Terminal) (res Result, err error)
 		a.in.close()
 		wg.Wait()
 	}()
-	return a.loop(ctx, resize)
+	res, err = a.loop(ctx, resize)
+	if n := a.in.left(); n > 0 && (res.Detached || err != nil) {
+		a.say("%d bytes that were typed were not taken, and are lost", n)
+	}
+	return res, err
 }
 
 // attached is a session with its terminal.
@@ -189,6 +202,16 @@ type attached struct {
 	detach chan struct{}
 	once   sync.Once
 	prompt *prompt
+	place  atomic.Pointer[place] // nil while it is not known
+	kept   atomic.Pointer[bool]  // the terminal outlives its line; nil while it is not known
+
+	res     Result
+	started bool
+	pid     int             // of the shell; 0: an older agent does not say
+	other   bool            // the terminal of this id is another one now
+	said    map[string]bool // why the line is away, as it was said since it broke
+	wait    time.Duration
+	work    sync.WaitGroup
 }
 
 func (a *attached) leave() { a.once.Do(func() { close(a.detach) }) }
@@ -209,50 +232,15 @@ func (a *attached) say(format string, v ...any) {
 
 // loop runs streams until one ends for good. A line that breaks is dialled again.
 func (a *attached) loop(ctx context.Context, resize chan wire.Size) (Result, error) {
-	var res Result
-	started := false
-	wait := firstWait
+	ctx, cancel := context.WithCancel(ctx)
+	defer a.work.Wait()
+	defer cancel()
+	a.wait = firstWait
 	for {
 		if a.stream != nil {
-			in := a.in.reader()
-			x, err := a.follow(ctx, api.StreamIO{
-				Stdin: in, Stdout: a.out, Stderr: a.out, Resize: resize, Detach: a.detach,
-				Started: func(st wire.Start) {
-					started, wait = true, firstWait
-					if rows, _ := size(a.tty); st.Again || a.tty.Greeting != "" {
-						a.out.page(int(rows))
-					}
-					if !st.Again && a.tty.Greeting != "" {
-						fmt.Fprintf(a.out.w, "%s\r\n", plaintext.Clean(a.tty.Greeting))
-					}
-					if st.Terminal != "" {
-						a.req.ID, a.req.New = st.Terminal, false
-						res.Terminal = st.Terminal
-					}
-				},
-			})
-			in.close()
-			a.stream = nil
-			if err == nil && (a.left() || x.Reason == "detached") {
-				res.Detached = true
-				return res, nil
+			if done, err := a.attend(ctx, resize); done {
+				return a.res, err
 			}
-			if err == nil {
-				res.Code, res.Signal, res.Reason = x.Code, x.Signal, x.Reason
-				return res, nil
-			}
-			if a.left() {
-				res.Detached = true
-				return res, nil
-			}
-			if ctx.Err() != nil {
-				return res, ctx.Err()
-			}
-			// Only a terminal with an id can be found again.
-			if !started || a.req.ID == "" || !broken(err) {
-				return res, err
-			}
-			a.say("the line to %s dropped; connecting again. The shell goes on; enter ~ . leaves", plaintext.Clean(a.instance))
 		}
 		a.req.Rows, a.req.Cols = size(a.tty)
 		err := a.redial(ctx)
@@ -260,22 +248,113 @@ func (a *attached) loop(ctx context.Context, resize chan wire.Size) (Result, err
 		case err == nil:
 			continue
 		case a.left():
-			res.Detached = true
-			return res, nil
+			a.res.Detached, a.res.Away = true, true
+			return a.res, nil
 		case ctx.Err() != nil:
-			return res, ctx.Err()
+			return a.res, ctx.Err()
+		case errors.Is(err, &api.Error{Code: api.CodeNotFound}):
+			return a.res, a.over(a.fate(ctx), plaintext.Clean(err.Error()))
 		case !broken(err):
-			return res, err
+			return a.res, err
 		}
-		t := time.NewTimer(wait)
+		if f := a.fate(ctx); f.ended {
+			return a.res, a.over(f, "")
+		} else if f.text == "" {
+			a.sayOnce(plaintext.Clean(err.Error()))
+		} else {
+			a.sayOnce(f.text)
+		}
+		t := time.NewTimer(a.wait)
 		select {
 		case <-ctx.Done():
 		case <-a.detach:
 		case <-t.C:
 		}
 		t.Stop()
-		wait = min(2*wait, lastWait)
+		a.wait = min(2*a.wait, lastWait)
 	}
+}
+
+// sayOnce says why the line is away, unless that was said already.
+func (a *attached) sayOnce(why string) {
+	if !a.said[why] {
+		a.said[why] = true
+		a.say("%s; trying again", strings.TrimRight(why, "."))
+	}
+}
+
+// attend runs the stream. Unless it is done, the line broke and is to be dialled again.
+func (a *attached) attend(ctx context.Context, resize chan wire.Size) (done bool, err error) {
+	in := a.in.reader()
+	sctx, end := context.WithCancel(ctx)
+	x, err := a.follow(sctx, api.StreamIO{Stdin: in, Stdout: a.out, Stderr: a.out, Resize: resize, Detach: a.detach,
+		Started: func(st wire.Start) { a.begin(ctx, st, end) }})
+	end()
+	in.close()
+	a.stream = nil
+	switch {
+	case a.other:
+		return true, a.over(a.fate(ctx), "its instance was started again")
+	case err == nil && x.Reason == "detached":
+		a.res.Detached, a.res.HungUp = true, a.req.ID == ""
+		return true, nil
+	case err == nil:
+		a.res.Code, a.res.Signal, a.res.Reason = x.Code, x.Signal, x.Reason
+		if x.Code != 0 && x.Reason == "" && !a.left() {
+			if f := a.fate(ctx); f.ended || f.ends {
+				return true, a.over(f, "")
+			}
+		}
+		return true, nil
+	case a.left():
+		a.res.Detached, a.res.Away = true, true
+		return true, nil
+	case ctx.Err() != nil:
+		return true, ctx.Err()
+	case !a.started:
+		return true, err
+	case a.req.ID == "": // only a terminal with an id can be found again
+		if f := a.fate(ctx); f.ended || f.ends {
+			return true, a.over(f, "")
+		}
+		return true, api.Errorf(api.AsError(err).Code, "%w: the shell ends with it, for no agent there keeps it", err).
+			WithHint("%s", api.AsError(err).Hint)
+	case !broken(err):
+		return true, a.over(a.fate(ctx), plaintext.Clean(err.Error()))
+	}
+	a.said = map[string]bool{}
+	a.say("the line to %s dropped; connecting again. Whether the shell goes on is not known until then; enter ~ . leaves",
+		plaintext.Clean(a.instance))
+	return false, nil
+}
+
+// begin is told that a stream has begun; end ends it.
+func (a *attached) begin(ctx context.Context, st wire.Start, end context.CancelFunc) {
+	if a.pid != 0 && st.PID != 0 && a.pid != st.PID {
+		a.other = true // numbers are given anew where the instance was started again: this is somebody else's
+		end()
+		return
+	}
+	if !a.started {
+		a.work.Go(func() { a.learn(ctx) })
+	}
+	a.started, a.wait, a.pid = true, firstWait, st.PID
+	if rows, _ := size(a.tty); st.Again || a.tty.Greeting != "" {
+		a.out.page(int(rows))
+	}
+	if !st.Again && a.tty.Greeting != "" {
+		greeting := a.tty.Greeting
+		if st.Terminal == "" {
+			greeting = "[berth: a shell on " + a.instance + "; no agent there keeps it: it ends when you leave it by enter ~ .]"
+		}
+		fmt.Fprintf(a.out.w, "%s\r\n", plaintext.Clean(greeting))
+	}
+	if st.Terminal != "" {
+		a.req.ID, a.req.New = st.Terminal, false
+		a.res.Terminal = st.Terminal
+	}
+	kept := st.Terminal != ""
+	a.kept.Store(&kept)
 }
 
 // goodbye is how long the service has to say goodbye to a client that detaches.
@@ -311,27 +390,27 @@ func (a *attached) follow(ctx context.Context, sio api.StreamIO) (wire.ExitStatu
 
 // redial dials again; leaving gives up.
 func (a *attached) redial(ctx context.Context) error {
+	ctx, end := a.here(ctx)
+	defer end()
+	dial := func(ctx context.Context) error { return a.dial(ctx, a.ref()) }
+	if a.asks {
+		return a.c.WithQuestions(ctx, dial)
+	}
+	return dial(ctx)
+}
+
+// here returns a context that ends when the user leaves, too.
+func (a *attached) here(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stop := make(chan struct{})
 	var wg sync.WaitGroup
-	wg.Add(1)
-	go func() {
-		defer wg.Done()
+	wg.Go(func() {
 		select {
 		case <-a.detach:
 			cancel()
-		case <-stop:
+		case <-ctx.Done():
 		}
-	}()
-	dial := a.dial
-	if a.asks {
-		dial = func(ctx context.Context) error { return a.c.WithQuestions(ctx, a.dial) }
-	}
-	err := dial(ctx)
-	close(stop)
-	wg.Wait()
-	return err
+	})
+	return ctx, func() { cancel(); wg.Wait() }
 }
 
 // broken reports whether an error is one of the line, after which dialling again makes sense.
@@ -349,16 +428,16 @@ func (a *attached) pump(keys io.Reader, esc *escapes) {
 		if a.prompt.feed(b) {
 			b = nil
 		}
-		out, what := esc.filter(b)
+		out, what := esc.filter(b, time.Now())
 		if len(out) > 0 {
-			a.in.put(out)
+			a.put(out)
 		}
 		switch what {
 		case escLeave:
 			a.leave()
 			return
 		case escHelp:
-			fmt.Fprint(a.out.w, esc.help())
+			fmt.Fprint(a.out.w, esc.help(a.afterLeaving()))
 		}
 		if err != nil {
 			if !errors.Is(err, cancelreader.ErrCanceled) {
@@ -369,30 +448,49 @@ func (a *attached) pump(keys io.Reader, esc *escapes) {
 	}
 }
 
-// watchSize passes the terminal's size on when it changes.
-func watchSize(ctx context.Context, tty Terminal, out chan wire.Size) {
+// afterLeaving says what the shell does once the user has left.
+func (a *attached) afterLeaving() string {
+	switch kept := a.kept.Load(); {
+	case kept == nil:
+		return ""
+	case *kept:
+		return " and lets the shell go on"
+	}
+	return ", and the shell ends: no agent there keeps it"
+}
+
+// put has keys sent, and says so where they can't be kept.
+func (a *attached) put(keys []byte) {
+	full, lost := a.in.put(keys)
+	name := plaintext.Clean(a.instance)
+	if lost > 0 {
+		a.say("%s takes input again; %d bytes that were typed meanwhile are lost", name, lost)
+	}
+	if full {
+		a.say("\a%s takes no input, and too much waits for it: what is typed from here on is lost until it does", name)
+	}
+}
+
+// watchSize passes the terminal's size on when it changes. was is the size that was asked for: the terminal may have
+// been resized since.
+func watchSize(ctx context.Context, tty Terminal, was wire.Size, out chan wire.Size) {
 	winch := make(chan os.Signal, 1)
 	signal.Notify(winch, syscall.SIGWINCH)
 	defer signal.Stop(winch)
 	for {
+		rows, cols := size(tty)
+		if z := (wire.Size{Rows: rows, Cols: cols}); z != was {
+			was = z
+			select {
+			case <-out: // the last size is not taken yet: only the newest matters
+			default:
+			}
+			out <- z // nobody else writes to it, and it has room
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-winch:
-			rows, cols := size(tty)
-			z := wire.Size{Rows: rows, Cols: cols}
-			select {
-			case out <- z:
-			default: // the last size is not taken yet: only the newest matters
-				select {
-				case <-out:
-				default:
-				}
-				select {
-				case out <- z:
-				default:
-				}
-			}
 		}
 	}
 }

@@ -135,6 +135,26 @@ func TestResize(t *testing.T) {
 	require.NoError(t, u.ends(ch).err)
 }
 
+// TestATerminalThatWasResizedMeanwhile has the size change between the request and the first look at it.
+func TestATerminalThatWasResizedMeanwhile(t *testing.T) {
+	_, c := serve(t, "sh")
+	u := newUser(t)
+	s, err := Open(context.Background(), c, "box", api.TerminalRequest{Rows: 24, Cols: 80})
+	require.NoError(t, err)
+	require.NoError(t, pty.Setsize(u.ptm, &pty.Winsize{Rows: 40, Cols: 90}))
+	ch := make(chan outcome, 1)
+	go func() {
+		res, err := s.Run(context.Background(), Terminal{In: u.tty, Out: u.tty})
+		ch <- outcome{res, err}
+	}()
+	require.Eventually(t, func() bool {
+		u.types("stty size\r")
+		return strings.Contains(u.screen(), "40 90")
+	}, 2*time.Minute, 50*time.Millisecond)
+	u.types("exit\r")
+	require.NoError(t, u.ends(ch).err)
+}
+
 func TestDetachAndAttachAgain(t *testing.T) {
 	for _, keys := range []string{"\r~.", "\x1dd"} {
 		s, c := serve(t, "sh")
@@ -182,9 +202,13 @@ func TestHelpAndLiteralTilde(t *testing.T) {
 	_, c := serve(t, "sh")
 	u := newUser(t)
 	ch := u.attach(context.Background(), c, "box")
+	u.types("echo one$((1+1))\r")
+	u.sees("one2")
 	u.types("\r~?")
 	u.sees("leaves and lets the shell go on")
-	u.types("\r~~/bin\recho a~.b\r")
+	for _, k := range []string{"\r", "~", "~", "/bin\recho a~.b\r"} {
+		u.types(k)
+	}
 	u.sees("a~.b")
 	u.types("exit\r")
 	require.NoError(t, u.ends(ch).err)
@@ -273,7 +297,7 @@ func TestModesAreSwitchedOff(t *testing.T) {
 	u.types("\x1dd")
 	require.True(t, u.ends(ch).res.Detached)
 	for _, off := range []string{"\x1b[?1049l", "\x1b[?1000l", "\x1b[?1006l", "\x1b[?2004l", "\x1b[?25h", "\x1b[<1u",
-		"\x1b>", "\x1b[r"} {
+		"\x1b>", "\x1b[r", "\x1b\\"} {
 		u.sees(off)
 	}
 }
@@ -365,30 +389,6 @@ func FuzzTracked(f *testing.F) {
 		rest := out.Bytes()[len(b):]
 		if len(rest) > 2048 || !bytes.Contains(rest, []byte("\x1b[?25h")) {
 			t.Fatalf("restored by %q", rest)
-		}
-	})
-}
-
-// FuzzEscapes types anything in any pieces: nothing is lost but the escapes themselves.
-func FuzzEscapes(f *testing.F) {
-	f.Add([]byte("ls\r~~x\r~.rest"), 4)
-	f.Add([]byte("\x1d\x1d\x1dd"), 1)
-	f.Fuzz(func(t *testing.T, b []byte, cut int) {
-		e, err := parseEscape("")
-		if err != nil {
-			t.Fatal(err)
-		}
-		cut = max(0, min(cut, len(b)))
-		out, act := e.filter(b[:cut])
-		if act != escLeave {
-			more, _ := e.filter(b[cut:])
-			out = append(out, more...)
-		}
-		if len(out) > len(b) {
-			t.Fatalf("%q became %q", b, out)
-		}
-		if !bytes.ContainsAny(b, "~\x1d") && !bytes.Equal(out, b) {
-			t.Fatalf("%q became %q", b, out)
 		}
 	})
 }

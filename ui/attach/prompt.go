@@ -108,6 +108,7 @@ func (p *prompt) feed(b []byte) bool {
 	if !p.open {
 		return false
 	}
+	b = plainKeys(b)
 	for i, c := range b {
 		switch {
 		case c == '\r' || c == '\n':

@@ -5,32 +5,52 @@ import (
 	"sync"
 )
 
-// maxTyped bounds the keys that are held while the line is down, in bytes.
-const maxTyped = 64 << 10
+// maxTyped bounds the keys that wait for a stream that takes none, in bytes: more than anybody pastes.
+const maxTyped = 8 << 20
 
 // queue holds keys on their way to whichever stream is up.
 type queue struct {
 	mu     sync.Mutex
 	cond   *sync.Cond
 	buf    []byte
+	max    int
+	full   bool // keys are refused until those that wait are taken: a paste must not arrive with a hole
+	lost   int  // bytes that were refused since
 	closed bool
 }
 
-func newQueue() *queue {
-	q := &queue{}
+func newQueue(limit int) *queue {
+	q := &queue{max: limit}
 	q.cond = sync.NewCond(&q.mu)
 	return q
 }
 
-// put adds keys. While the stream takes none it waits only up to the bound: beyond it, keys are
-// dropped, so that the escapes are always read.
-func (q *queue) put(b []byte) {
+// put adds keys. It does not wait for room, so that the escapes are always read: beyond the bound keys are lost. full
+// is true when that begins, and lost how many bytes it were, once it is over.
+func (q *queue) put(b []byte) (full bool, lost int) {
 	q.mu.Lock()
-	if room := maxTyped - len(q.buf); room > 0 {
-		q.buf = append(q.buf, b[:min(len(b), room)]...)
+	defer q.mu.Unlock()
+	if !q.full && q.lost > 0 {
+		lost, q.lost = q.lost, 0
 	}
-	q.mu.Unlock()
+	if room := q.max - len(q.buf); !q.full && len(b) > room {
+		q.buf = append(q.buf, b[:room]...)
+		b, q.full, full = b[room:], true, true
+	}
+	if q.full {
+		q.lost += len(b)
+	} else {
+		q.buf = append(q.buf, b...)
+	}
 	q.cond.Broadcast()
+	return full, lost
+}
+
+// left is how many bytes wait.
+func (q *queue) left() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.buf)
 }
 
 func (q *queue) close() {
@@ -60,7 +80,9 @@ func (r *queueReader) Read(p []byte) (int, error) {
 		return 0, io.ErrClosedPipe
 	}
 	n := copy(p, q.buf)
-	q.buf = append(q.buf[:0], q.buf[n:]...)
+	if q.buf = q.buf[n:]; len(q.buf) == 0 {
+		q.buf, q.full = nil, false
+	}
 	return n, nil
 }
 

@@ -3,11 +3,13 @@ package attach
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -32,6 +34,78 @@ type service struct {
 	// asks, if set, is asked when the terminal is dialled again, before it is reached.
 	asks    *api.Question
 	answers chan api.Answer
+
+	// What the service says of the instance; nil: it is not there. Without serves, nobody can be asked.
+	serves bool
+	inst   *api.Instance
+	events []api.Event
+	ops    map[string]api.Operation
+	refuse error // of every attach from now on
+	pid    int
+	// learned is set once the client has asked where it is.
+	learned bool
+	shell   int  // the shell's process
+	plain   bool // as without an agent: terminals have no id
+}
+
+// acts has an operation on the instance, at whatever stage.
+func (s *service) acts(kind string, state api.OpState, inst *api.Instance) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := fmt.Sprint("op-", len(s.ops))
+	if s.ops == nil {
+		s.ops = map[string]api.Operation{}
+	}
+	s.ops[id] = api.Operation{ID: id, Kind: kind, State: state, Actor: "ada", InstanceID: "i-1"}
+	s.inst = inst
+	s.events = append(s.events, api.Event{Seq: int64(len(s.events) + 1), InstanceID: "i-1", OperationID: id})
+}
+
+// refuses has every attach refused from now on, and ends those that there are.
+func (s *service) refuses(err error) {
+	s.mu.Lock()
+	s.refuse = err
+	s.mu.Unlock()
+	s.cut()
+}
+
+func (s *service) instance(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case !s.serves:
+		api.WriteError(w, api.Errorf(api.CodeFailed, "nobody knows"))
+	case s.inst == nil:
+		api.WriteError(w, api.Errorf(api.CodeNotFound, "there is no instance %q", r.PathValue("name")))
+	default:
+		api.WriteJSON(w, http.StatusOK, s.inst)
+	}
+}
+
+func (s *service) listEvents(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.URL.Query().Get("instance") != "" && s.inst == nil {
+		api.WriteError(w, api.Errorf(api.CodeNotFound, "there is no such instance"))
+		return
+	}
+	if r.URL.Query().Get("limit") != "" {
+		s.learned = true
+	}
+	since, _ := strconv.ParseInt(r.URL.Query().Get("since"), 10, 64)
+	out := []api.Event{}
+	for _, e := range s.events {
+		if e.Seq > since {
+			out = append(out, e)
+		}
+	}
+	api.WriteJSON(w, http.StatusOK, out)
+}
+
+func (s *service) operation(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	api.WriteJSON(w, http.StatusOK, s.ops[r.PathValue("id")])
 }
 
 func serve(t *testing.T, argv ...string) (*service, *api.WorkspaceClient) {
@@ -42,6 +116,9 @@ func serve(t *testing.T, argv ...string) (*service, *api.WorkspaceClient) {
 	require.NoError(t, err)
 	srv := &http.Server{Handler: api.Mux([]api.Route{{Method: "POST", Path: "/v1/instances/{name}/terminal",
 		Handler: s.terminal},
+		{Method: "GET", Path: "/v1/instances/{name}", Handler: s.instance},
+		{Method: "GET", Path: "/v1/events", Handler: s.listEvents},
+		{Method: "GET", Path: "/v1/operations/{id}", Handler: s.operation},
 		{Method: "GET", Path: "/v1/questions", Handler: s.question},
 		{Method: "POST", Path: "/v1/questions/{id}", Handler: s.answer},
 	}, nil)}
@@ -90,8 +167,15 @@ func (s *service) answer(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *service) terminal(w http.ResponseWriter, r *http.Request) {
-	if r.PathValue("name") != "box" {
+	if name := r.PathValue("name"); name != "box" && name != "i-1" {
 		api.WriteError(w, api.Errorf(api.CodeNotFound, "there is no instance %q", r.PathValue("name")))
+		return
+	}
+	s.mu.Lock()
+	refuse := s.refuse
+	s.mu.Unlock()
+	if refuse != nil {
+		api.WriteError(w, refuse)
 		return
 	}
 	s.mu.Lock()
@@ -129,13 +213,17 @@ func (s *service) terminal(w http.ResponseWriter, r *http.Request) {
 			st.Fail(err)
 			return
 		}
-		s.ptm = ptm
+		s.ptm, s.shell = ptm, cmd.Process.Pid
 		s.exit = make(chan wire.ExitStatus, 1)
 		go s.output(cmd)
 	}
-	again := len(s.reqs) > 1
+	again, pid := len(s.reqs) > 1, s.pid
 	s.mu.Unlock()
-	_ = st.Writer.WriteJSON(wire.Started, wire.Start{Terminal: "t1", Again: again})
+	start := wire.Start{Terminal: "t1", Again: again, PID: pid}
+	if s.plain {
+		start = wire.Start{}
+	}
+	_ = st.Writer.WriteJSON(wire.Started, start)
 	for {
 		k, p, err := st.Reader.Next()
 		if err != nil {
@@ -181,6 +269,30 @@ func (s *service) output(cmd *exec.Cmd) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_ = s.sink.Writer.WriteJSON(wire.Exit, wire.ExitStatus{Code: cmd.ProcessState.ExitCode()})
+}
+
+func (s *service) pidOf() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.shell
+}
+
+// exits tells every client that the shell has ended.
+func (s *service) exits(x wire.ExitStatus) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.conns {
+		_ = st.Writer.WriteJSON(wire.Exit, x)
+	}
+}
+
+// fails ends every stream with an error.
+func (s *service) fails(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.conns {
+		st.Fail(err)
+	}
 }
 
 // cut breaks every connection.

@@ -3,6 +3,7 @@ package attention
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -10,34 +11,51 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/backend/api"
-	"berth/gpu"
 	"berth/ui/action"
 	"berth/ui/data"
 	"berth/ui/dialog"
-	"berth/ui/form"
 	"berth/ui/key"
+	"berth/ui/list"
 	"berth/ui/screen"
+	"berth/ui/text"
 )
 
 // finding is one line.
 type finding struct {
-	id  string // of the instance
-	ref string
-	a   api.Attention
+	id   string // of the instance
+	ref  string
+	refs []string // where several instances on one host find the same: all of them
+	a    api.Attention
+}
+
+// all are the instances that a finding is of.
+func (f *finding) all() []string {
+	if len(f.refs) > 0 {
+		return f.refs
+	}
+	return []string{f.ref}
+}
+
+// of names the instances that a finding is of.
+func (f *finding) of() string { return strings.Join(f.all(), ", ") }
+
+// brief names at most two of them.
+func (f *finding) brief() string {
+	if all := f.all(); len(all) > 2 {
+		return fmt.Sprintf("%s, %s and %d more", all[0], all[1], len(all)-2)
+	}
+	return f.of()
 }
 
 // Attention is the screen.
 type Attention struct {
-	e       *screen.Env
-	rows    []finding
-	hidden  int // acknowledged or muted ones that are not shown
-	all     bool
-	at, top int
-	view    int
-	typing  bool
-	in      form.Input
-	ctx     context.Context
-	cancel  context.CancelFunc
+	e *screen.Env
+	list.List
+	rows   []finding
+	hidden int // acknowledged or muted ones that are not shown
+	all    bool
+	ctx    context.Context
+	cancel context.CancelFunc
 }
 
 type attendedMsg struct {
@@ -51,8 +69,10 @@ type attendedMsg struct {
 func New(e *screen.Env, arg string) screen.Screen {
 	s := &Attention{e: e}
 	s.ctx, s.cancel = context.WithCancel(e.Ctx)
-	s.in.Hint = "words, !not"
-	s.in.Set(arg)
+	s.Begin(list.Of{Len: func() int { return len(s.rows) },
+		ID:  func(i int) string { return s.rows[i].a.About(s.rows[i].id) },
+		Lay: s.build, By: func() []string { return orders }, Open: func() tea.Cmd { return s.open() }, Now: e.Now,
+		Marking: true}, arg)
 	s.build()
 	return s
 }
@@ -69,56 +89,84 @@ func (s *Attention) Title() string { return "attention" }
 // Topic implements screen.Screen.
 func (s *Attention) Topic() string { return "attention" }
 
-// Typing implements screen.Typer.
-func (s *Attention) Typing() bool { return s.typing }
-
 // Subjects implements screen.Subject.
 func (s *Attention) Subjects() []*data.Row {
-	if s.at < len(s.rows) {
-		if r := s.e.Store.Row(s.rows[s.at].id); r != nil {
-			return []*data.Row{r}
+	var out []*data.Row
+	for _, i := range s.Marked() {
+		if r := s.e.Store.Row(s.rows[i].id); r != nil && !slices.Contains(out, r) {
+			out = append(out, r)
 		}
 	}
-	return nil
+	return out
 }
 
-// build lists the findings of the store and keeps the cursor on its one.
-func (s *Attention) build() {
-	var was finding
-	if s.at < len(s.rows) {
-		was = s.rows[s.at]
+// with is a finding that another instance on the same host has too: that of the first of them.
+func (f finding) with(other finding) finding {
+	refs := slices.Concat(f.all(), other.all())
+	slices.SortFunc(refs, text.Natural)
+	if text.Natural(other.ref, f.ref) < 0 {
+		f, other = other, f
 	}
-	match := gpu.Words(s.in.Value())
+	if f.refs = refs; other.a.Since.Before(f.a.Since) {
+		f.a.Since = other.a.Since
+	}
+	return f
+}
+
+// orders are the ways to sort.
+var orders = []string{"severity", "since", "instance", "subject"}
+
+// build lists the findings of the store.
+func (s *Attention) build() {
+	match := list.Match(s.Words())
 	now := s.e.Now()
-	s.rows, s.hidden = s.rows[:0], 0
+	s.rows = s.rows[:0]
+	at, hidden := map[string]int{}, map[string]bool{} // by what a finding is about
 	s.e.Store.Each(func(r *data.Row) {
 		f := s.e.Store.Figures(r.ID)
 		if f == nil {
 			return
 		}
 		for _, a := range f.Attention {
-			if match != nil && !match(r.Name+" "+a.Rule+" "+a.Severity+" "+a.Subject+" "+a.Text) {
+			if match != nil && !match(r.Name, r.Name+" "+a.Rule+" "+a.Severity+" "+a.Subject+" "+a.Text) {
 				continue
 			}
+			about := a.About(r.ID)
 			if !data.Active(a, now) {
-				if s.hidden++; !s.all {
+				if hidden[about] = true; !s.all {
 					continue
 				}
 			}
-			s.rows = append(s.rows, finding{r.ID, s.e.Store.Ref(r), a})
+			x := finding{r.ID, s.e.Store.Ref(r), nil, a}
+			if i, ok := at[about]; ok {
+				s.rows[i] = s.rows[i].with(x)
+				continue
+			}
+			at[about] = len(s.rows)
+			s.rows = append(s.rows, x)
 		}
 	})
+	s.hidden = len(hidden)
 	slices.SortFunc(s.rows, func(a, b finding) int {
-		return cmp.Or(cmp.Compare(quiet(a, now), quiet(b, now)), cmp.Compare(data.Rank(b.a.Severity),
-			data.Rank(a.a.Severity)), b.a.Since.Compare(a.a.Since), strings.Compare(a.ref, b.ref), strings.Compare(a.a.ID,
-			b.a.ID))
-	})
-	for i, f := range s.rows {
-		if f.id == was.id && f.a.ID == was.a.ID {
-			s.at = i
+		since, ref := b.a.Since.Compare(a.a.Since), text.Natural(a.ref, b.ref)
+		worst, subject := cmp.Compare(data.Rank(b.a.Severity), data.Rank(a.a.Severity)),
+			text.Natural(a.a.Subject, b.a.Subject)
+		c := 0
+		switch s.Sort {
+		case "since":
+			c = since
+		case "instance":
+			c = ref
+		case "subject":
+			c = subject
+		default:
+			c = worst
 		}
-	}
-	s.at = max(0, min(s.at, len(s.rows)-1))
+		if s.Down {
+			c = -c
+		}
+		return cmp.Or(cmp.Compare(quiet(a, now), quiet(b, now)), c, worst, since, ref, strings.Compare(a.a.ID, b.a.ID))
+	})
 }
 
 // quiet puts what nobody needs to look at any more last.
@@ -133,7 +181,7 @@ func quiet(f finding, now time.Time) int {
 func (s *Attention) Update(msg tea.Msg) tea.Cmd {
 	switch m := msg.(type) {
 	case screen.Changed, screen.Measured:
-		s.build()
+		s.Keep(s.build)
 	case attendedMsg:
 		if m.of != s {
 			return nil
@@ -142,22 +190,17 @@ func (s *Attention) Update(msg tea.Msg) tea.Cmd {
 			return screen.Send(screen.Toast{Level: "error", Text: api.AsError(m.err).Message})
 		}
 		s.e.Store.Attended(m.f.id, m.r, s.e.Now())
-		s.build()
+		s.Keep(s.build)
 		return screen.Info(said(m))
 	case tea.KeyMsg:
-		if s.typing {
-			var changed bool
-			if s.typing, changed = s.in.Search(m); changed {
-				s.build()
-			}
-		}
+		return s.Type(m)
 	}
 	return nil
 }
 
 // said tells what was done.
 func said(m attendedMsg) string {
-	what := m.f.ref + ", " + m.f.a.Subject + ": "
+	what := m.f.of() + ", " + m.f.a.Subject + ": "
 	switch {
 	case m.r.MuteSeconds > 0:
 		return what + "its rule is quiet for " + (time.Duration(m.r.MuteSeconds) * time.Second).String()
@@ -180,96 +223,75 @@ var mutes = []struct {
 }{{"1 hour", time.Hour}, {"8 hours", 8 * time.Hour}, {"1 day", 24 * time.Hour}, {"1 week", 7 * 24 * time.Hour},
 	{"30 days", 30 * 24 * time.Hour}}
 
-func (s *Attention) mute() tea.Cmd {
-	f := s.rows[s.at]
-	m := &dialog.Menu{Title: "Keep " + f.a.Rule + " quiet on " + f.ref}
-	if f.a.MutedUntil != nil {
-		m.Items = append(m.Items, dialog.Item{Label: "not any more", Detail: "show it again",
-			Do: s.attend(f, api.AttentionRequest{})})
+func (s *Attention) mute(of []finding) tea.Cmd {
+	m := &dialog.Menu{Title: "Keep " + of[0].a.Rule + " quiet on " + of[0].of()}
+	if len(of) > 1 {
+		m.Title = fmt.Sprintf("Keep the rules of %d findings quiet", len(of))
+	}
+	item := func(label, detail string, r api.AttentionRequest) {
+		m.Items = append(m.Items, dialog.Item{Label: label, Detail: detail, Do: s.attendAll(of, r)})
+	}
+	if of[0].a.MutedUntil != nil {
+		item("not any more", "show it again", api.AttentionRequest{})
 	}
 	for _, x := range mutes {
-		m.Items = append(m.Items, dialog.Item{Label: x.name,
-			Do: s.attend(f, api.AttentionRequest{MuteSeconds: x.d.Seconds()})})
+		item(x.name, "", api.AttentionRequest{MuteSeconds: x.d.Seconds()})
 	}
 	return s.e.Send(screen.Show{Dialog: m})
 }
 
-func (s *Attention) move(n int) { s.at = max(0, min(s.at+n, len(s.rows)-1)) }
+func (s *Attention) attendAll(of []finding, r api.AttentionRequest) tea.Cmd {
+	var cmds []tea.Cmd
+	for _, f := range of {
+		cmds = append(cmds, s.attend(f, r))
+	}
+	return tea.Batch(cmds...)
+}
+
+func (s *Attention) open() tea.Cmd {
+	return s.e.Send(screen.Open{Name: "detail", Arg: s.rows[s.At].id})
+}
 
 // Keys implements screen.Screen.
 func (s *Attention) Keys() []key.Binding {
-	const look, move, acts = "Looking", "Moving", "Acting"
+	if s.Typing() {
+		return s.List.Keys()
+	}
+	var of []finding // the marked ones, or the one under the cursor
+	for _, i := range s.Marked() {
+		of = append(of, s.rows[i])
+	}
 	none := ""
-	if len(s.rows) == 0 {
+	if len(of) == 0 {
 		none = "nothing wants attention"
 	}
 	ro := none
 	if ro == "" && s.e.ReadOnly {
-		ro = "read-only: nothing is changed from here (R switches it off)"
+		ro = action.ReadOnly
 	}
 	ack := "acknowledge"
-	if none == "" && s.rows[s.at].a.Acknowledged {
+	if none == "" && of[0].a.Acknowledged {
 		ack = "take back"
 	}
-	open := func(name string) func() tea.Cmd {
-		return func() tea.Cmd { return s.e.Send(screen.Open{Name: name, Arg: s.rows[s.at].id}) }
-	}
-	step := func(n int) func() tea.Cmd { return func() tea.Cmd { s.move(n); return nil } }
+	toggle := func() tea.Cmd { s.all = !s.all; s.Keep(s.build); return nil }
 	bs := []key.Binding{
-		{Keys: []string{"enter"}, Label: "open", Group: acts, Desc: "Show the instance that the finding is about.", Why: none,
-			Do: open("detail")},
-		{Keys: []string{"f"}, Label: "figures", Group: acts, Desc: "Its GPUs, processes, disks and their history, live.",
-			Why: none, Do: open("top")},
-		{Keys: []string{"a"}, Label: ack, Group: acts, Desc: "Hide it until it goes and comes again, or take that back.",
+		key.Of("enter", none, s.open).As("open").Saying("Show the instance that the finding is about."),
+		{Keys: []string{"a"}, Label: ack, Group: key.Looking, Desc: "Hide it until it goes and comes again, or take that back.",
 			Why: ro, Do: func() tea.Cmd {
-				f := s.rows[s.at]
-				return s.attend(f, api.AttentionRequest{Acknowledge: !f.a.Acknowledged})
+				return s.attendAll(of, api.AttentionRequest{Acknowledge: !of[0].a.Acknowledged})
 			}},
-		{Keys: []string{"m"}, Label: "mute", Group: acts, Desc: "Keep its rule quiet on this instance for a while.", Why: ro,
-			Do: s.mute},
-		{Keys: []string{"w"}, Label: "all", Group: look, Desc: "Show those that were acknowledged or muted too, or not.",
-			Do: func() tea.Cmd { s.all = !s.all; s.build(); return nil }},
-		{Keys: []string{"/"}, Label: "filter", Group: look, Desc: "Show only what matches; ! for what does not.",
-			Do: func() tea.Cmd { s.typing = true; return nil }},
-		{Keys: []string{"y"}, Label: "copy", Group: look, Desc: "Copy the finding.", Why: none, Do: func() tea.Cmd {
-			f := s.rows[s.at]
-			return s.e.Send(screen.Copy{What: "the finding", Text: f.ref + ": " + f.a.Subject + ": " + f.a.Text})
-		}},
-		{Keys: []string{"t"}, Group: acts, Desc: "Give this terminal to a shell on the instance; enter ~ . comes back.",
-			Why: none, Do: func() tea.Cmd {
-				if r := s.Subjects(); len(r) > 0 {
-					if why := action.Why(s.e, r[0], action.Shell); why != "" {
-						return screen.Warn(why)
-					}
-				}
-				return action.Do(s.e, action.Shell, s.Subjects())
-			}},
-		{Keys: []string{"down", "j"}, Show: "↓ j", Group: move, Desc: "Down.", Do: step(1)},
-		{Keys: []string{"up", "k"}, Show: "↑ k", Group: move, Desc: "Up.", Do: step(-1)},
-		{Keys: []string{"g", "home"}, Show: "g", Group: move, Desc: "To the worst.", Do: step(-1 << 30)},
-		{Keys: []string{"G", "end"}, Show: "G", Group: move, Desc: "To the end.", Do: step(1 << 30)},
-		{Keys: []string{"pgdown", "ctrl+f"}, Show: "pgdn", Group: move, Desc: "A page down.",
-			Do: func() tea.Cmd { s.move(max(1, s.view)); return nil }},
-		{Keys: []string{"pgup", "ctrl+b"}, Show: "pgup", Group: move, Desc: "A page up.",
-			Do: func() tea.Cmd { s.move(-max(1, s.view)); return nil }},
+		{Keys: []string{"m"}, Label: "mute", Group: key.Looking, Desc: "Keep its rule quiet on this instance for a while.",
+			Why: ro, Do: func() tea.Cmd { return s.mute(of) }},
+		{Keys: []string{"."}, Label: "all", Group: key.Looking,
+			Desc: "Show those that were acknowledged or muted too, or not.",
+			Do:   toggle},
+		key.Of("y", none, func() tea.Cmd {
+			f := s.rows[s.At]
+			return s.e.Send(screen.Copy{What: "the finding", Text: f.of() + ": " + f.a.Subject + ": " + f.a.Text})
+		}).As("copy").Saying("Copy the finding."),
 	}
-	if s.in.Value() != "" || s.all {
-		bs = append(bs, key.Binding{Keys: []string{"esc"}, Group: look, Desc: "Take the filter away.",
-			Do: func() tea.Cmd { s.in.Set(""); s.all = false; s.build(); return nil }})
+	if s.all && !s.Narrowed() {
+		bs = append(bs, key.Of("esc", "", toggle).As("clear").Saying("As it was before."))
 	}
-	return bs
-}
-
-// Mouse implements screen.Mouser.
-func (s *Attention) Mouse(m tea.MouseMsg) tea.Cmd {
-	switch {
-	case m.Button == tea.MouseButtonWheelDown:
-		s.move(3)
-	case m.Button == tea.MouseButtonWheelUp:
-		s.move(-3)
-	case m.Action == tea.MouseActionPress && m.Button == tea.MouseButtonLeft && m.Y > 0 && m.Y <= s.view &&
-		s.top+m.Y-1 < len(s.rows):
-		s.at = s.top + m.Y - 1
-	}
-	return nil
+	return append(bs, s.List.Keys()...)
 }

@@ -14,17 +14,18 @@ import (
 func (s *Attention) Draw(p *draw.Page) {
 	t := s.e.Theme
 	w := p.Width()
+	if s.Nothing(p, t) {
+		return
+	}
 	if len(s.rows) == 0 {
 		p.Blank(min(1, max(0, p.Height()-2)))
 		l := p.Line(theme.Ground).Space(2)
 		switch {
-		case s.in.Value() != "":
-			l.Text(t.Dim, "Nothing matches the filter. ").Text(t.Key, "esc").Text(t.Dim, " shows all.")
 		case s.e.Store.FigErr != nil:
 			l.Text(t.Warn, "The service tells no figures: ").Text(t.Dim, s.e.Store.FigErr.Error())
 		case s.hidden > 0:
 			l.Glyph(t.Good, t.Check).Space(1).Text(t.Text, fmt.Sprintf("Nothing new. %d acknowledged or muted: ",
-				s.hidden)).Text(t.Key, "w").Text(t.Dim, " shows them.")
+				s.hidden)).Text(t.Key, ".").Text(t.Dim, " shows them.")
 		default:
 			l.Glyph(t.Good, t.Check).Space(1).Text(t.Text, "Nothing wants attention.")
 		}
@@ -32,10 +33,10 @@ func (s *Attention) Draw(p *draw.Page) {
 	}
 	// What to do about the finding under the cursor stands whole at the bottom.
 	var whole []string
-	f := s.rows[s.at]
+	f := s.rows[min(s.At, len(s.rows)-1)]
 	words := max(10, w-4)
 	if p.Height() >= 8 {
-		whole = append(whole, text.Wrap(plaintext.Clean(f.ref+", "+f.a.Subject+": "+f.a.Text), words)...)
+		whole = append(whole, text.Wrap(plaintext.Clean(f.of()+", "+f.a.Subject+": "+f.a.Text), words)...)
 		whole = whole[:min(len(whole), max(1, p.Height()/4))]
 	}
 	said := len(whole)
@@ -47,34 +48,13 @@ func (s *Attention) Draw(p *draw.Page) {
 	if len(whole) > 0 {
 		room -= len(whole) + 1
 	}
-	s.view = max(1, room)
-	if s.at < s.top {
-		s.top = s.at
-	}
-	if s.at >= s.top+s.view {
-		s.top = s.at - s.view + 1
-	}
-	s.top = max(0, min(s.top, len(s.rows)-s.view))
-	name, subject := 16, 10
-	if w >= 110 {
-		name, subject = 24, 18
-	}
-	if w < 60 {
-		name, subject = 10, 8
-	}
+	h := max(1, room)
+	name, subject := s.widths(s.Width(p, h))
 	p.Line(theme.Ground).Space(4).Cell(t.Dim, "SINCE", 6, false).Cell(t.Dim, "INSTANCE", name+2, false).Cell(t.Dim, "WHAT",
 		subject+2, false).Text(t.Dim, "WHAT IS THE MATTER")
 	now := s.e.Clock()
-	for i := s.top; i < len(s.rows) && i < s.top+s.view; i++ {
+	s.List.Draw(p, t, h, func(l *draw.Line, i int) {
 		x := s.rows[i]
-		back := theme.Ground
-		if i == s.at {
-			back = theme.Sel
-		}
-		l := p.Line(back)
-		if i == s.at {
-			l.Glyph(t.Accent, t.Cursor)
-		}
 		g, st := t.Severity(data.Rank(x.a.Severity))
 		bold, plain := t.Bold, t.Text
 		note := ""
@@ -90,9 +70,9 @@ func (s *Attention) Draw(p *draw.Page) {
 		}
 		l.To(2).Glyph(st, g).To(4)
 		l.Cell(t.Dim, s.e.Age(x.a.Since), 5, false).Space(1)
-		l.Cell(bold, x.ref, name, false).Space(2).Cell(plain, x.a.Subject, subject, false).Space(2)
+		l.Cell(bold, x.brief(), name, false).Space(2).Cell(plain, x.a.Subject, subject, false).Space(2)
 		l.Text(t.Dim, note).Text(plain, x.a.Text)
-	}
+	})
 	if len(whole) > 0 {
 		p.Fill(len(whole) + 1)
 		p.Line(theme.Ground).Space(1).Repeat(t.Rule, t.H, w-2)
@@ -106,17 +86,31 @@ func (s *Attention) Draw(p *draw.Page) {
 	}
 }
 
+// widths are those of the instance's and the subject's column: as wide as what stands in them, as long as some words of
+// what is the matter find room too; all of it stands at the bottom for the finding under the cursor.
+func (s *Attention) widths(w int) (name, subject int) {
+	name, subject = len("INSTANCE"), len("WHAT")
+	for _, f := range s.rows {
+		name = max(name, text.Width(plaintext.Clean(f.brief())))
+		subject = max(subject, text.Width(plaintext.Clean(f.a.Subject)))
+	}
+	const before, words = 10, 16
+	room := w - before - 4 - words
+	name = min(name, max(8, room-len("WHAT")))
+	return name, min(subject, max(4, room-name))
+}
+
 // Status implements screen.Stater.
 func (s *Attention) Status(l *draw.Line) {
 	t := s.e.Theme
-	if s.typing {
-		l.Text(t.Key, "/")
-		s.in.Draw(l, t, min(30, l.Room()/2), true)
+	if s.Line(l, t) {
 		return
 	}
 	n := [4]int{}
 	for _, f := range s.rows {
-		n[data.Rank(f.a.Severity)]++
+		if data.Active(f.a, s.e.Now()) {
+			n[data.Rank(f.a.Severity)]++
+		}
 	}
 	say := func(rank int, word string) {
 		if n[rank] > 0 {
@@ -127,13 +121,11 @@ func (s *Attention) Status(l *draw.Line) {
 	say(3, "critical")
 	say(2, "warning")
 	say(1, "to know")
-	if s.hidden > 0 && !s.all {
+	switch {
+	case s.all:
+		l.Text(t.Accent, fmt.Sprintf("%d acknowledged or muted, shown too", s.hidden))
+	case s.hidden > 0:
 		l.Text(t.Dim, fmt.Sprintf("%d acknowledged or muted", s.hidden))
 	}
-	if v := s.in.Value(); v != "" {
-		l.Text(t.Accent, "  filter "+v)
-	}
-	if len(s.rows) > s.view {
-		l.End(t.Dim, fmt.Sprintf("%d/%d", s.at+1, len(s.rows)))
-	}
+	s.Said(l, t)
 }

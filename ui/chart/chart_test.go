@@ -193,3 +193,16 @@ func BenchmarkGraph(b *testing.B) {
 		})
 	}
 }
+
+// TestFilling: how full a disk is has one look wherever it stands.
+func TestFilling(t *testing.T) {
+	th := theme.New(theme.Options{Profile: termenv.TrueColor})
+	f := func(v float64) *float64 { return &v }
+	for _, c := range []struct {
+		percent, fullIn *float64
+		want            theme.Style
+	}{{f(84), nil, th.Good}, {f(85), nil, th.Busy}, {f(95), nil, th.Bad}, {f(10), f(5 * 3600), th.Bad},
+		{f(10), f(23 * 3600), th.Busy}, {f(10), f(25 * 3600), th.Good}, {nil, nil, th.Good}} {
+		require.Equal(t, c.want, Filling(th, c.percent, c.fullIn, th.Good))
+	}
+}

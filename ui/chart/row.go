@@ -173,6 +173,19 @@ func (g *Graph) asciiCell(cell, row int) (s string, area bool) {
 	return "", false
 }
 
+// Filling is the look of a disk that is full to so many percent, and altogether in so many seconds, if that is known:
+// the same wherever it stands. calm is the look where nothing is the matter.
+func Filling(t *theme.Theme, percent, fullIn *float64, calm theme.Style) theme.Style {
+	const hour = 3600
+	switch {
+	case percent != nil && *percent >= 95 || fullIn != nil && *fullIn < 6*hour:
+		return t.Bad
+	case percent != nil && *percent >= 85 || fullIn != nil && *fullIn < 24*hour:
+		return t.Busy
+	}
+	return calm
+}
+
 // Heat is a look for a percentage of which much is bad.
 func Heat(t *theme.Theme, percent float64) theme.Style {
 	switch {

@@ -2,31 +2,34 @@ package console
 
 import (
 	"context"
-	"fmt"
 
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/backend/api"
 	"berth/backend/base/plaintext"
+	"berth/ui/data"
 	"berth/ui/draw"
 	"berth/ui/form"
 	"berth/ui/key"
+	"berth/ui/list"
 	"berth/ui/screen"
+	"berth/ui/text"
 	"berth/ui/theme"
 )
 
 // Console is the screen.
 type Console struct {
-	e         *screen.Env
-	id, name  string
-	ref       string
-	raw       string
-	lines     []string
-	top, view int
-	loaded    bool
-	err       error
-	ctx       context.Context
-	cancel    context.CancelFunc
+	e *screen.Env
+	list.Pager
+	id, name string
+	ref      string
+	raw      string
+	lines    []string
+	loaded   bool
+	end      bool // to be scrolled to
+	err      error
+	ctx      context.Context
+	cancel   context.CancelFunc
 }
 
 type gotMsg struct {
@@ -58,55 +61,50 @@ func (c *Console) Init() tea.Cmd {
 // Title implements screen.Screen.
 func (c *Console) Title() string { return "console" }
 
+// About implements screen.About.
+func (c *Console) About() string { return c.name }
+
+// Subjects implements screen.Subject.
+func (c *Console) Subjects() []*data.Row {
+	if r := c.e.Store.Row(c.id); r != nil {
+		return []*data.Row{r}
+	}
+	return nil
+}
+
 // Topic implements screen.Screen.
 func (c *Console) Topic() string { return "instance" }
 
 // Update implements screen.Screen.
 func (c *Console) Update(msg tea.Msg) tea.Cmd {
-	if m, ok := msg.(gotMsg); ok && m.id == c.id {
-		c.loaded, c.err = true, m.err
-		c.raw, c.lines = m.text, plaintext.Lines(m.text)
-		c.top = len(c.lines) // the end is what matters
+	switch m := msg.(type) {
+	case gotMsg:
+		if m.id == c.id {
+			c.loaded, c.err, c.end = true, m.err, true // the end is what matters
+			c.raw, c.lines = m.text, plaintext.Lines(m.text)
+		}
+	case tea.KeyMsg:
+		return c.Type(m)
 	}
 	return nil
 }
 
 // Keys implements screen.Screen.
 func (c *Console) Keys() []key.Binding {
-	const look, move = "Looking", "Moving"
-	step := func(n int) func() tea.Cmd { return func() tea.Cmd { c.top += n; return nil } }
-	return []key.Binding{
-		{Keys: []string{"r", "ctrl+r"}, Show: "r", Label: "again", Group: look, Desc: "Fetch the output again.", Do: c.Init},
-		{Keys: []string{"y"}, Label: "copy", Group: look, Desc: "Copy the whole output.", Do: func() tea.Cmd {
+	if c.Typing() {
+		return c.Pager.Keys()
+	}
+	return append(c.Pager.Keys(), key.Of("R", "", func() tea.Cmd {
+		return tea.Sequence(c.Init(), screen.Info("the output was fetched again"))
+	}).As("refresh").Saying("Fetch the output again."),
+		key.Of("y", "", func() tea.Cmd {
 			return c.e.Send(screen.Copy{What: "the console's output", Text: c.raw})
-		}},
-		{Keys: []string{"down", "j"}, Show: "↓ j", Group: move, Desc: "Down.", Do: step(1)},
-		{Keys: []string{"up", "k"}, Show: "↑ k", Group: move, Desc: "Up.", Do: step(-1)},
-		{Keys: []string{"g", "home"}, Show: "g", Label: "top", Group: move, Desc: "To the beginning.", Do: step(-1 << 30)},
-		{Keys: []string{"G", "end"}, Show: "G", Label: "end", Group: move, Desc: "To the end.", Do: step(1 << 30)},
-		{Keys: []string{"pgdown", "ctrl+f"}, Show: "pgdn", Group: move, Desc: "A page down.",
-			Do: func() tea.Cmd { c.top += c.view; return nil }},
-		{Keys: []string{"pgup", "ctrl+b"}, Show: "pgup", Group: move, Desc: "A page up.",
-			Do: func() tea.Cmd { c.top -= c.view; return nil }},
-	}
-}
-
-// Mouse implements screen.Mouser.
-func (c *Console) Mouse(m tea.MouseMsg) tea.Cmd {
-	switch m.Button {
-	case tea.MouseButtonWheelDown:
-		c.top += 3
-	case tea.MouseButtonWheelUp:
-		c.top -= 3
-	}
-	return nil
+		}).As("copy").Saying("Copy the whole output."))
 }
 
 // Draw implements screen.Screen.
 func (c *Console) Draw(p *draw.Page) {
 	t := c.e.Theme
-	c.view = p.Height()
-	c.top = max(0, min(c.top, len(c.lines)-c.view))
 	switch {
 	case c.err != nil:
 		e := api.AsError(c.err)
@@ -122,15 +120,22 @@ func (c *Console) Draw(p *draw.Page) {
 		p.Line(theme.Ground).Space(2).Text(t.Dim, "The console of "+c.name+" has put out nothing.")
 		return
 	}
-	for i := c.top; i < len(c.lines) && p.Left() > 0; i++ {
-		p.Line(theme.Ground).Space(1).Text(t.Text, c.lines[i])
+	var pg draw.Page
+	pg.Reset(t, c.Width(p), 1<<20)
+	match := list.Match(c.Words())
+	for _, l := range c.lines {
+		if match == nil || match(l, l) {
+			for _, part := range text.Fold(l, pg.Width()-1) {
+				pg.Line(theme.Ground).Space(1).Text(t.Text, part)
+			}
+		}
 	}
+	if c.end {
+		c.end = false
+		c.End()
+	}
+	c.Pager.Draw(p, t, pg.Drawn())
 }
 
 // Status implements screen.Stater.
-func (c *Console) Status(l *draw.Line) {
-	if n := len(c.lines); n > 0 {
-		l.Text(c.e.Theme.Dim, "console of "+c.name)
-		l.End(c.e.Theme.Dim, fmt.Sprintf("lines %d-%d of %d", c.top+1, min(n, c.top+c.view), n))
-	}
-}
+func (c *Console) Status(l *draw.Line) { c.Pager.Status(l, c.e.Theme) }

@@ -48,6 +48,7 @@ type Create struct {
 	wanted   bool // submitted, before what was asked of the service has come
 	numbered int  // the number of the suggested name
 	err      *api.Error
+	told     bool // err stands below the form
 	ctx      context.Context
 	cancel   context.CancelFunc
 }
@@ -121,7 +122,7 @@ func (c *Create) Init() tea.Cmd {
 }
 
 // Title implements screen.Screen.
-func (c *Create) Title() string { return "new instance" }
+func (c *Create) Title() string { return "create" }
 
 // Topic implements screen.Screen.
 func (c *Create) Topic() string { return "create" }
@@ -228,7 +229,7 @@ func (c *Create) pick() tea.Cmd {
 func (c *Create) gotBackends(m backendsMsg) tea.Cmd {
 	x := c.f.Fields[fBackend]
 	if m.err != nil {
-		x.Note, x.Bad = api.AsError(m.err).Message, true
+		x.Note, x.Hint, x.Bad, x.None = api.AsError(m.err).Message, api.AsError(m.err).Hint, true, "not known"
 		return nil
 	}
 	was := x.Value()
@@ -241,7 +242,8 @@ func (c *Create) gotBackends(m backendsMsg) tea.Cmd {
 		x.Options = append(x.Options, form.Option{Value: b.Name, Label: b.Name, Detail: b.Title})
 	}
 	if len(x.Options) == 0 {
-		x.Note, x.Bad = "no backend here can make an instance; berth doctor says why", true
+		x.Note, x.Bad, x.None = "no backend here can make an instance", true, "none"
+		x.Hint = "berth doctor says why"
 		return nil
 	}
 	if !x.Pick(was) && !x.Pick(c.e.Config.Defaults.Backend) {
@@ -259,7 +261,10 @@ func (c *Create) offers() tea.Cmd {
 		return nil
 	}
 	c.f.Fields[fSize].Options, c.f.Fields[fImage].Options = nil, nil
-	c.f.Fields[fSize].Note, c.f.Fields[fImage].Note = "", ""
+	for _, i := range []int{fSize, fImage} {
+		x := c.f.Fields[i]
+		x.Note, x.Bad, x.None = "", false, ""
+	}
 	return func() tea.Msg {
 		s, err := c.e.WS.Sizes(c.ctx, b)
 		if err != nil {
@@ -273,7 +278,7 @@ func (c *Create) offers() tea.Cmd {
 func (c *Create) gotOffers(m offersMsg) {
 	if m.err != nil {
 		if m.backend == c.backend() {
-			c.f.Fields[fSize].Note, c.f.Fields[fSize].Bad = api.AsError(m.err).Message, true
+			c.unanswered(m)
 		}
 		return
 	}
@@ -281,10 +286,21 @@ func (c *Create) gotOffers(m offersMsg) {
 	c.fillOffers()
 }
 
+// unanswered says below the backend, once, why it tells no sizes or images, and what to do about it.
+func (c *Create) unanswered(m offersMsg) {
+	e, x := api.AsError(m.err), c.f.Fields[fBackend]
+	x.Note, x.Hint, x.Bad = e.Message, cmp.Or(e.Hint, "berth doctor looks at what is wrong"), true
+	for _, i := range []int{fSize, fImage} {
+		f := c.f.Fields[i]
+		f.Options, f.Note, f.Bad, f.None = nil, "", true, "not known: "+m.backend+" does not tell"
+	}
+}
+
 func (c *Create) fillOffers() {
 	b := c.backend()
 	size, image := c.f.Fields[fSize], c.f.Fields[fImage]
-	size.Options, image.Options = nil, nil
+	size.Options, image.Options, size.Bad, image.Bad = nil, nil, false, false
+	size.None, image.None = "none is offered", "none is offered"
 	for i, s := range c.sizes[b] {
 		size.Options = append(size.Options, form.Option{Value: s.Name, Label: s.Name, Detail: sizeText(s)})
 		if s.Default {
@@ -308,7 +324,7 @@ func sizeText(s api.Size) string {
 		parts = append(parts, fmt.Sprintf("%d vCPU", s.VCPUs))
 	}
 	if s.MemoryBytes > 0 {
-		parts = append(parts, money.Bytes(s.MemoryBytes))
+		parts = append(parts, money.Size(s.MemoryBytes))
 	}
 	if len(s.GPUs) > 0 {
 		parts = append(parts, money.GPUs(s.GPUs))
@@ -325,12 +341,12 @@ func sizeText(s api.Size) string {
 // note says below a list what its choice means.
 func (c *Create) note(i int) {
 	x := c.f.Fields[i]
-	x.Note, x.Bad = "", false
+	x.Note, x.Bad, x.Hint = "", false, ""
 	switch i {
 	case fBackend:
 		for _, b := range c.backends {
 			if b.Name == x.Value() && b.Error != nil {
-				x.Note, x.Bad = b.Error.Message, true
+				x.Note, x.Hint, x.Bad = b.Error.Message, b.Error.Hint, true
 			}
 		}
 		ssh := c.f.Fields[fSSH]
@@ -399,7 +415,8 @@ func (c *Create) Draw(p *draw.Page) {
 		c.f.Button = "Asking" + t.Ellipsis
 	}
 	c.f.Draw(p, t)
-	if c.err != nil && p.Left() > 1 {
+	c.told = c.err != nil && p.Left() > 1
+	if c.told {
 		p.Blank(1)
 		form.Error(p, t, c.err.Message, c.err.Hint)
 	}
@@ -407,9 +424,7 @@ func (c *Create) Draw(p *draw.Page) {
 
 // Status implements screen.Stater.
 func (c *Create) Status(l *draw.Line) {
-	if c.err != nil {
+	if c.err != nil && !c.told {
 		l.Text(c.e.Theme.Bad, c.err.Message)
-		return
 	}
-	l.Text(c.e.Theme.Dim, "$ "+c.Command())
 }

@@ -8,6 +8,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/backend/api"
+	"berth/ui/action"
 	"berth/ui/data"
 )
 
@@ -48,7 +49,7 @@ func (c *Create) nameEdited() tea.Cmd {
 	if name == "" {
 		return nil
 	}
-	if why := NameFault(name); why != "" {
+	if why := action.NameFault(name); why != "" {
 		x.Note = why
 		x.Bad = len(name) >= 3
 		return nil
@@ -76,6 +77,9 @@ func (c *Create) checked(m checkedMsg) tea.Cmd {
 			return c.nameEdited()
 		}
 		x.Note, x.Bad, x.Good = api.AsError(m.err).Message, true, false
+		if b := c.f.Fields[fBackend]; b.Bad && b.Note == x.Note { // it is said there
+			x.Note = ""
+		}
 		return nil
 	}
 	x.Note, x.Good, x.Bad = "this name is free", true, false

@@ -10,27 +10,10 @@ import (
 
 	"berth/backend/api"
 	"berth/backend/base/shellquote"
+	"berth/ui/action"
 	"berth/ui/money"
 	"berth/ui/screen"
 )
-
-// NameFault says what is wrong with an instance's name by the rules, or "".
-func NameFault(s string) string {
-	for _, r := range s {
-		if r > 0x7f || r != '-' && !(r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z') {
-			return fmt.Sprintf("%q can't be in a name: letters, digits and - can", r)
-		}
-	}
-	switch c := s[0]; {
-	case c == '-' || c >= '0' && c <= '9':
-		return "a name begins with a letter"
-	case len(s) < 3:
-		return "3 characters at least"
-	case len(s) > 24:
-		return fmt.Sprintf("24 characters at most; these are %d", len(s))
-	}
-	return ""
-}
 
 // request collects what is asked for.
 func (c *Create) request() (api.CreateRequest, error) {
@@ -79,7 +62,7 @@ func readScript(p string) (string, error) {
 	case !st.Mode().IsRegular():
 		return "", fmt.Errorf("%s is no file", p)
 	case st.Size() > maxScript:
-		return "", fmt.Errorf("%s is too large for a set-up script (%s)", p, money.Bytes(st.Size()))
+		return "", fmt.Errorf("%s is too large for a set-up script (%s)", p, money.Size(st.Size()))
 	}
 	b, err := os.ReadFile(p)
 	return string(b), err
@@ -156,7 +139,7 @@ func (c *Create) submit() tea.Cmd {
 		return nil
 	}
 	if c.e.ReadOnly {
-		return screen.Warn("read-only: nothing is changed from here (R switches it off)")
+		return screen.Warn(action.ReadOnly)
 	}
 	if c.waits() {
 		c.wanted = true
@@ -168,7 +151,7 @@ func (c *Create) submit() tea.Cmd {
 	case name.Value() == "":
 		fault = "it needs a name"
 	default:
-		fault = NameFault(name.Value())
+		fault = action.NameFault(name.Value())
 	}
 	if fault != "" {
 		c.f.Focus = fName

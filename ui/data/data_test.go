@@ -157,3 +157,12 @@ func TestTotals(t *testing.T) {
 	require.Equal(t, Totals{All: 5, Running: 1, Changing: 1, Stopped: 1, Failed: 1, Unknown: 1, GPUs: 3, PerHour: 2.5,
 		Today: 2, PerHourKnown: true, TodayKnown: true}, s.Totals())
 }
+
+func TestBerthsOwnTagsAreNotShown(t *testing.T) {
+	r := &Row{Instance: api.Instance{Name: "vision",
+		Tags: map[string]string{"project": "x", "berth-op": "op-1", "Berth-Home": "h"}}}
+	require.Equal(t, map[string]string{"project": "x"}, r.UserTags())
+	require.Contains(t, r.Haystack(), "project=x")
+	require.NotContains(t, r.Haystack(), "berth")
+	require.Len(t, r.Tags, 3, "what the service told stays as it is")
+}

@@ -21,6 +21,7 @@ type Figures struct {
 	// The sums over its GPUs. Busy, Idle and Lost don't count those whose utilisation is not known.
 	Busy, Idle, Lost     int
 	GPUMemory, GPUMemMax int64   // bytes
+	Unified              bool    // the memory of GPUs is the host's
 	Power                float64 // watts
 	PowerKnown           bool
 }
@@ -94,10 +95,11 @@ func (f *Figures) sum() {
 		default:
 			f.Idle++
 		}
-		if g.MemoryUsed != nil && g.MemoryTotal != nil {
+		if g.MemoryUsed != nil && g.MemoryTotal != nil && !(g.Unified && f.Unified) { // the host's memory counts once
 			f.GPUMemory += *g.MemoryUsed
 			f.GPUMemMax += *g.MemoryTotal
 		}
+		f.Unified = f.Unified || g.Unified
 		if g.Power != nil {
 			f.Power += *g.Power
 			f.PowerKnown = true
@@ -161,7 +163,8 @@ func (s *Store) ApplyFigures(d FigureDelta, now time.Time) []Alarm {
 				break
 			}
 			since, known := s.told[told{l.Instance, a.ID}]
-			if a.Severity == "critical" && Active(a, now) && !old.has(a) && !(known && since.Equal(a.Since)) {
+			if a.Severity == "critical" && Active(a, now) && !old.has(a) && !(known && since.Equal(a.Since)) &&
+				!s.elsewhere(l.Instance, a, now) {
 				out = append(out, Alarm{l.Instance, a})
 			}
 		}
@@ -172,6 +175,22 @@ func (s *Store) ApplyFigures(d FigureDelta, now time.Time) []Alarm {
 		}
 	}
 	return out
+}
+
+// elsewhere reports whether another instance on the same host finds the same.
+func (s *Store) elsewhere(id string, a api.Attention, now time.Time) bool {
+	if a.Host == "" {
+		return false
+	}
+	for other, f := range s.figs {
+		for i := range f.Attention {
+			b := &f.Attention[i]
+			if other != id && b.About(other) == a.About(id) && b.Severity == a.Severity && Active(*b, now) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // told is a critical finding of an instance that somebody has been told of.
@@ -186,24 +205,36 @@ func (s *Store) Figures(id string) *Figures { return s.figs[id] }
 
 // Attended notes what somebody said of a finding, until the service's next line says it too.
 func (s *Store) Attended(id string, r api.AttentionRequest, now time.Time) {
-	old := s.figs[id]
-	if old == nil {
+	said := s.figs[id]
+	if said == nil {
 		return
 	}
-	f := *old
-	f.Attention = slices.Clone(old.Attention)
-	for i := range f.Attention {
-		a := &f.Attention[i]
-		if a.ID != r.Finding {
-			continue
-		}
-		a.Acknowledged, a.MutedUntil = r.Acknowledge, nil
-		if r.MuteSeconds > 0 {
-			until := now.Add(time.Duration(r.MuteSeconds * float64(time.Second)))
-			a.MutedUntil = &until
+	about := ""
+	for i := range said.Attention {
+		if a := &said.Attention[i]; a.ID == r.Finding {
+			about = a.About(id)
 		}
 	}
-	s.figs[id] = &f
+	for other, old := range s.figs { // all that find the same
+		f := *old
+		f.Attention = slices.Clone(old.Attention)
+		changed := false
+		for i := range f.Attention {
+			a := &f.Attention[i]
+			if a.About(other) != about {
+				continue
+			}
+			changed = true
+			a.Acknowledged, a.MutedUntil = r.Acknowledge, nil
+			if r.MuteSeconds > 0 {
+				until := now.Add(time.Duration(r.MuteSeconds * float64(time.Second)))
+				a.MutedUntil = &until
+			}
+		}
+		if changed {
+			s.figs[other] = &f
+		}
+	}
 	s.FigGen++
 }
 
@@ -236,6 +267,7 @@ func (s *Store) FigureTotals(now time.Time) FigureTotals {
 		return s.figTotals
 	}
 	var t FigureTotals
+	worst := map[string]int{} // by what a finding is about: what several instances find of one host is one
 	shared := map[string]bool{}
 	for id, f := range s.figs {
 		r := s.rows[id]
@@ -243,15 +275,9 @@ func (s *Store) FigureTotals(now time.Time) FigureTotals {
 			continue
 		}
 		for i := range f.Attention {
-			if Active(f.Attention[i], now) {
-				switch Rank(f.Attention[i].Severity) {
-				case 3:
-					t.Critical++
-				case 2:
-					t.Warning++
-				default:
-					t.Other++
-				}
+			if a := &f.Attention[i]; Active(*a, now) {
+				about := a.About(id)
+				worst[about] = max(worst[about], Rank(a.Severity))
 			}
 		}
 		if d := f.IdleToday; d != nil {
@@ -286,6 +312,16 @@ func (s *Store) FigureTotals(now time.Time) FigureTotals {
 		}
 		t.IdleKnown = true
 		t.IdlePerHour += *rate * float64(f.Idle) / float64(len(f.GPUs))
+	}
+	for _, rank := range worst {
+		switch rank {
+		case 3:
+			t.Critical++
+		case 2:
+			t.Warning++
+		default:
+			t.Other++
+		}
 	}
 	s.figTotals, s.figTotalsGen = t, key
 	return t

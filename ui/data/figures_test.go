@@ -168,6 +168,38 @@ func TestAttended(t *testing.T) {
 	s.Attended("nobody", api.AttentionRequest{}, noon)
 }
 
+// What several instances find of the host that they share counts once, and is said once.
+func TestFindingsOfOneHost(t *testing.T) {
+	s := NewStore()
+	line := func(id, host, severity string, since time.Time) FigureLine {
+		found := api.Attention{Finding: gpu.Finding{ID: "disk-full:/", Severity: severity, Since: since}, Host: host}
+		return FigureLine{FleetFigures: api.FleetFigures{Instance: id, Summary: &gpu.Summary{At: noon},
+			Attention: []api.Attention{found}}, Received: noon}
+	}
+	var rows []*api.Instance
+	for _, id := range []string{"a", "b", "far"} {
+		rows = append(rows, &api.Instance{ID: id, Name: id, State: api.StateRunning})
+	}
+	for _, in := range rows {
+		s.rows[in.ID] = &Row{Instance: *in}
+	}
+	for _, id := range []string{"a", "b", "far"} {
+		s.ApplyFigures(FigureDelta{Lines: []FigureLine{{FleetFigures: api.FleetFigures{Instance: id}}}}, noon)
+	}
+	alarms := 0
+	for i, l := range []FigureLine{line("a", "here", "critical", noon), line("b", "here", "critical", noon.Add(time.Second)),
+		line("far", "", "critical", noon)} {
+		got := s.ApplyFigures(FigureDelta{Lines: []FigureLine{l}}, noon)
+		alarms += len(got)
+		require.Equal(t, []int{1, 1, 2}[i], alarms)
+	}
+	require.Equal(t, 2, s.FigureTotals(noon).Critical)
+	s.Attended("b", api.AttentionRequest{Finding: "disk-full:/", Acknowledge: true}, noon)
+	require.True(t, s.Figures("a").Attention[0].Acknowledged)
+	require.False(t, s.Figures("far").Attention[0].Acknowledged)
+	require.Equal(t, 1, s.FigureTotals(noon).Critical)
+}
+
 // However lines are cut into deltas, the store ends with the last of each instance.
 func TestFigureDeltasLoseNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

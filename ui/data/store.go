@@ -1,9 +1,11 @@
 package data
 
 import (
+	"maps"
 	"strings"
 	"time"
 
+	"berth/backend"
 	"berth/backend/api"
 )
 
@@ -12,6 +14,13 @@ type Row struct {
 	api.Instance
 	Gone bool // replaced or removed: a list that holds it drops it
 	hay  string
+}
+
+// UserTags are the tags without those by which Berth knows its own: they say nothing to people.
+func (r *Row) UserTags() map[string]string {
+	out := maps.Clone(r.Tags)
+	maps.DeleteFunc(out, func(k, _ string) bool { return strings.HasPrefix(strings.ToLower(k), backend.OwnTags) })
+	return out
 }
 
 // Haystack is what a filter searches, in lower case.
@@ -29,7 +38,7 @@ func (r *Row) Haystack() string {
 			b.WriteString(g.Name)
 			b.WriteByte(' ')
 		}
-		for k, v := range r.Tags {
+		for k, v := range r.UserTags() {
 			b.WriteString(k + "=" + v + " ")
 		}
 		r.hay = strings.ToLower(b.String())
@@ -175,7 +184,7 @@ type Totals struct {
 	GPUs                                             int // of running instances
 	PerHour, Today                                   float64
 	PerHourKnown, TodayKnown                         bool
-	Unpriced                                         int // running instances whose price is not known
+	Unpriced                                         int // running, made by Berth, of unknown price
 }
 
 // Totals returns the sums over the whole store.
@@ -202,7 +211,7 @@ func (s *Store) Totals() Totals {
 		if p := Rate(&r.Instance); p != nil {
 			t.PerHour += *p
 			t.PerHourKnown = true
-		} else if r.State == api.StateRunning {
+		} else if r.State == api.StateRunning && !r.Adopted { // what was taken in is somebody's own
 			t.Unpriced++
 		}
 		if r.CostTodayUSD != nil {

@@ -1,130 +1,108 @@
 package detail
 
 import (
-	tea "github.com/charmbracelet/bubbletea"
-	"github.com/charmbracelet/x/ansi"
-
 	"berth/backend/base/plaintext"
 	"berth/ui/draw"
+	"berth/ui/list"
 	"berth/ui/text"
 	"berth/ui/theme"
 )
-
-// span is where an entry was drawn.
-type span struct{ x0, x1, y, entry int }
 
 const (
 	labelWidth = 10
 	twoFrom    = 96 // columns from which the two sides stand beside each other
 )
 
+// column is a column of the page: the parts that stand in it, below each other, and its place.
+type column struct {
+	parts []part
+	x, w  int
+}
+
+// columns are those of a page of w cells: what happens stands beside the figures where there is room, else between
+// the state and the other figures.
+func columns(w int) []column {
+	if w < twoFrom {
+		return []column{{[]part{partState, partEvents, partFigures, partReach, partMoney, partRecord}, 0, w}}
+	}
+	left := min((w-3)/2, 64)
+	return []column{{[]part{partState, partFigures, partReach, partMoney, partRecord}, 0, left},
+		{[]part{partEvents}, left + 3, min(w-left-3, 90)}}
+}
+
 // Draw implements screen.Screen.
 func (d *Detail) Draw(p *draw.Page) {
-	d.entry = d.build()
-	if d.at >= len(d.entry) || d.entry[d.at].copy == "" {
-		d.at = min(d.at, max(0, len(d.entry)-1))
-		if d.entry[d.at].copy == "" {
-			d.move(1)
-		}
-	}
-	d.view = p.Height()
-	d.spans = d.spans[:0]
-	t := d.e.Theme
-	if p.Width() < twoFrom {
-		lines := d.side(p.Width(), 0, -1, p.Height(), t)
-		p.Add(lines...)
+	cols := columns(p.Width())
+	d.Keep(func() { d.entry = d.narrow(inOrder(d.build(), cols)) })
+	if len(d.entry) == 0 {
+		d.Nothing(p, d.e.Theme)
 		return
 	}
-	lw := min((p.Width()-3)/2, 64)
-	left := d.side(lw, 0, 0, p.Height(), t)
-	right := d.side(min(p.Width()-lw-3, 90), lw+3, 1, p.Height(), t)
-	for i := range p.Height() {
-		var s string
-		if i < len(left) {
-			s = left[i]
-		}
-		if i < len(right) && right[i] != "" {
-			s += pad(ansi.StringWidth(s), lw+3) + right[i]
-		}
-		p.Add(s)
-	}
+	d.DrawColumns(p, d.e.Theme, p.Height(), d.drawn(cols, p.Height() >= 16))
 }
 
-func pad(from, to int) string {
-	const blanks = "                                                                                                    "
-	return blanks[:max(0, min(to-from, len(blanks)))]
+// inOrder puts entries in the order in which columns show them.
+func inOrder(all []entry, cols []column) []entry {
+	out := make([]entry, 0, len(all))
+	for c, col := range cols {
+		for _, x := range col.parts {
+			for _, e := range all {
+				if e.part == x {
+					e.column = c
+					out = append(out, e)
+				}
+			}
+		}
+	}
+	return out
 }
 
-// side draws the entries of one side (-1: all, what happens first) in a column of w by h cells.
-func (d *Detail) side(w, x, side, h int, t *theme.Theme) []string {
-	var pg draw.Page
-	type at struct{ entry, from, to int }
-	var where []at
-	pg.Reset(t, w, 1<<16)
-	if h >= 16 && d.at >= 0 {
-		pg.Blank(1)
+// narrow leaves what matches the filter, with its headings.
+func (d *Detail) narrow(all []entry) []entry {
+	match := list.Match(d.Words())
+	if match == nil {
+		return all
 	}
-	one := func(i int) {
-		x := d.entry[i]
-		from := pg.Len()
-		d.drawEntry(&pg, i, x)
-		where = append(where, at{i, from, pg.Len()})
+	out := all[:0]
+	var head *entry
+	for _, e := range all {
+		switch {
+		case e.head:
+			head = &e
+		case match(e.label, e.label+" "+e.value):
+			if head != nil {
+				out, head = append(out, *head), nil
+			}
+			out = append(out, e)
+		}
 	}
-	order := []int{side}
-	switch side {
-	case -1:
-		order = []int{2, 1, 0} // the state, what happens, the figures
-	case paneRest:
-		order = []int{1, paneMore}
-	}
-	for _, s := range order {
-		state := true
+	return out
+}
+
+// drawn draws the entries into their columns.
+func (d *Detail) drawn(cols []column, air bool) []list.Column {
+	t := d.e.Theme
+	out := make([]list.Column, len(cols))
+	for c, col := range cols {
+		var pg draw.Page
+		pg.Reset(t, list.Room(col.w), 1<<16)
+		if air {
+			pg.Blank(1)
+		}
+		rows := make([]int, pg.Len(), 64)
+		for i := range rows {
+			rows[i] = -1
+		}
 		for i, x := range d.entry {
-			if side < 0 {
-				if x.side == 0 && x.head {
-					state = false
-				}
-				in := x.side
-				if x.side == 0 && state {
-					in = 2
-				}
-				if in != s {
-					continue
-				}
-			} else if x.side != s {
+			if x.column != c {
 				continue
 			}
-			one(i)
-		}
-	}
-	all := pg.Len()
-	k := max(side, 0)
-	top := min(d.tops[k], max(0, all-h))
-	for _, a := range where {
-		if a.entry == d.at {
-			if a.from < top {
-				top = a.from
-				if a.from <= 2 {
-					top = 0
-				}
-			}
-			if a.to > top+h {
-				top = a.to - h
+			d.drawEntry(&pg, i, x)
+			for len(rows) < pg.Len() {
+				rows = append(rows, i)
 			}
 		}
-	}
-	d.tops[k] = top
-	for _, a := range where {
-		for y := a.from; y < a.to; y++ {
-			if y >= top && y < top+h && d.entry[a.entry].copy != "" {
-				d.spans = append(d.spans, span{x, x + w, y - top, a.entry})
-			}
-		}
-	}
-	lines := pg.Drawn()
-	out := make([]string, 0, h)
-	for y := top; y < min(all, top+h); y++ {
-		out = append(out, lines[y])
+		out[c] = list.Column{Lines: pg.Drawn(), Rows: rows, X: col.x, W: col.w}
 	}
 	return out
 }
@@ -132,7 +110,7 @@ func (d *Detail) side(w, x, side, h int, t *theme.Theme) []string {
 func (d *Detail) drawEntry(p *draw.Page, i int, x entry) {
 	t := d.e.Theme
 	back := theme.Ground
-	if i == d.at && x.copy != "" {
+	if i == d.At && x.copy != "" && !d.pane {
 		back = theme.Sel
 	}
 	cursor := func(l *draw.Line) {
@@ -172,12 +150,9 @@ func (d *Detail) drawEntry(p *draw.Page, i int, x entry) {
 		l.Text(t.Dim, x.label).To(labelWidth + 1)
 		if x.glyph != "" {
 			l.Glyph(x.gs, x.glyph).Space(1)
-		}
-		if text.Width(plaintext.Clean(x.value)) <= l.Room() || back != theme.Sel {
 			l.Text(x.st, x.value)
 			return
 		}
-		// The value under the cursor is shown whole.
 		for n, s := range text.Wrap(plaintext.Clean(x.value), p.Width()-labelWidth-2) {
 			if n > 0 {
 				l = p.Line(back).Space(labelWidth + 1)
@@ -185,21 +160,4 @@ func (d *Detail) drawEntry(p *draw.Page, i int, x entry) {
 			l.Text(x.st, s)
 		}
 	}
-}
-
-// Mouse implements screen.Mouser.
-func (d *Detail) Mouse(m tea.MouseMsg) tea.Cmd {
-	switch {
-	case m.Button == tea.MouseButtonWheelDown:
-		d.move(1)
-	case m.Button == tea.MouseButtonWheelUp:
-		d.move(-1)
-	case m.Action == tea.MouseActionPress && m.Button == tea.MouseButtonLeft:
-		for _, s := range d.spans {
-			if m.Y == s.y && m.X >= s.x0 && m.X < s.x1 {
-				d.at = s.entry
-			}
-		}
-	}
-	return nil
 }

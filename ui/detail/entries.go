@@ -14,48 +14,62 @@ import (
 	"berth/ui/theme"
 )
 
+// part is a part of the page.
+type part int
+
+const (
+	partState   part = iota // how it is
+	partEvents              // what happens and what to know
+	partFigures             // what is measured, and what it is
+	partReach
+	partMoney
+	partRecord
+)
+
 // entry is one thing on the screen: a heading, a field, a step, a remark.
 type entry struct {
-	side  int // 0: the figures, 1: what happens and what to know
-	head  bool
-	glyph string
-	label string
-	value string
-	tail  string // dim, behind the value
-	st    theme.Style
-	gs    theme.Style // of the glyph
-	copy  string      // what y copies; empty: the cursor passes over
-	wrap  bool
+	part   part
+	column int // that it stands in
+	head   bool
+	glyph  string
+	label  string
+	value  string
+	tail   string // dim, behind the value
+	st     theme.Style
+	gs     theme.Style // of the glyph
+	copy   string      // what y copies; empty: the cursor passes over
+	wrap   bool
 }
-
-// Headings that a pane moves.
-const (
-	headReach  = "Reach"
-	headRecord = "Record"
-)
 
 // build lists what is to be drawn now.
 func (d *Detail) build() []entry {
 	t := d.e.Theme
-	out := d.entry[:0]
-	field := func(label, value string) {
+	var out []entry
+	here := partState
+	styled := func(label, value string, st theme.Style) {
 		if value != "" && value != money.Unknown {
-			out = append(out, entry{label: label, value: value, st: t.Text, copy: value})
+			out = append(out, entry{part: here, label: label, value: value, st: st, copy: value})
 		}
 	}
-	head := func(side int, s string) { out = append(out, entry{side: side, head: true, label: s}) }
+	field := func(label, value string) { styled(label, value, t.Text) }
+	head := func(p part, s string) {
+		here = p
+		out = append(out, entry{part: p, head: true, label: s})
+	}
 	r := d.e.Store.Row(d.id)
 	op := d.e.Store.Op(d.id)
 	if r == nil {
-		head(0, d.name)
+		head(partState, d.name)
 		word := "It is being made; its figures come as soon as the service has them."
 		if d.last != nil {
 			word = "This instance is gone."
-			r = d.last
+			if r = d.last; r.Adopted {
+				word = "Berth has forgotten this machine."
+			}
 		}
 		out = append(out, entry{value: word, st: t.Dim, wrap: true})
 		if d.last == nil {
-			return d.operation(out, op)
+			return d.operation(out, op, false)
 		}
 	}
 	in := &r.Instance
@@ -73,7 +87,9 @@ func (d *Detail) build() []entry {
 		out = append(out, entry{label: "state", glyph: t.StateGlyph(in.State), gs: t.State(in.State),
 			value: action.Word(in.State) + ago, st: t.State(in.State), copy: string(in.State)})
 	}
-	field("reason", in.StateReason)
+	if op == nil || op.Error == nil || !same(in.StateReason, op.Error.Message) { // it stands there, with what to do
+		field("reason", in.StateReason)
+	}
 	if in.ObservedAt != nil && !gone {
 		field("seen", ago(d.e.Age(*in.ObservedAt)))
 	}
@@ -81,21 +97,21 @@ func (d *Detail) build() []entry {
 		field("idle", idle(d.e.Age(*in.IdleSince)))
 	}
 	if !gone {
-		d.figures(field, func(s string) { head(0, s) })
+		d.figures(styled, func(s string) { head(partFigures, s) })
 	}
-	head(0, "Machine")
+	head(partFigures, "Machine")
 	field("backend", in.Backend)
 	field("size", in.Size)
 	field("vCPUs", positive(in.VCPUs))
-	field("memory", money.Bytes(in.MemoryBytes))
-	field("disk", money.Bytes(in.DiskBytes))
+	field("memory", money.Size(in.MemoryBytes))
+	field("disk", money.Size(in.DiskBytes))
 	field("GPUs", gpus(in.GPUs))
 	field("image", in.Image)
 	field("profiles", strings.Join(in.Profiles, ", "))
 	field("network", in.Subnet)
 	field("region", in.Region)
 	field("account", in.Account)
-	head(0, headReach)
+	head(partReach, "Reach")
 	field("address", in.Address)
 	field("port", positive(in.Port))
 	field("user", in.User)
@@ -116,8 +132,11 @@ func (d *Detail) build() []entry {
 		field("agent", s)
 		field("", a.Reason)
 		field("reboot", a.AfterReboot)
+		if d := time.Duration(a.ClockAhead * float64(time.Second)); d != 0 {
+			field("clock", api.ClockText(d)+" of this computer's")
+		}
 	}
-	head(0, "People and money")
+	head(partMoney, "People and money")
 	field("owner", in.Owner)
 	field("for", in.AssignedTo)
 	cost := func(label string, v *float64, unit string) {
@@ -129,7 +148,7 @@ func (d *Detail) build() []entry {
 	cost("running", in.RunningUSDPerHour, " an hour")
 	cost("stopped", in.StoppedUSDPerHour, " an hour")
 	cost("today", in.CostTodayUSD, "")
-	head(0, headRecord)
+	head(partRecord, "Record")
 	if in.Adopted {
 		field("origin", "adopted: it was there before Berth")
 	}
@@ -140,15 +159,16 @@ func (d *Detail) build() []entry {
 	if in.ProviderName != in.Name {
 		field("known as", in.ProviderName)
 	}
-	for _, k := range slices.Sorted(maps.Keys(in.Tags)) {
-		field("tag", k+"="+in.Tags[k])
+	tags := r.UserTags()
+	for _, k := range slices.Sorted(maps.Keys(tags)) {
+		field("tag", k+"="+tags[k])
 	}
 	out = d.findings(out)
-	out = d.operation(out, op)
+	out = d.operation(out, op, r.Adopted)
 	if len(in.Notes) > 0 {
-		head(1, "Good to know")
+		head(partEvents, "Good to know")
 		for _, n := range in.Notes {
-			out = append(out, entry{side: 1, label: "note", glyph: t.Bullet, gs: t.Busy, value: n, st: t.Text, wrap: true,
+			out = append(out, entry{part: partEvents, label: "note", glyph: t.Bullet, gs: t.Busy, value: n, st: t.Text, wrap: true,
 				copy: n})
 		}
 	}
@@ -156,13 +176,17 @@ func (d *Detail) build() []entry {
 	return d.recent(out, r)
 }
 
-// operation lists the steps of the operation under way, or of the last one.
-func (d *Detail) operation(out []entry, op *api.Operation) []entry {
+// operation lists the steps of the operation under way, or of the last one. To delete an adopted one is to forget it.
+func (d *Detail) operation(out []entry, op *api.Operation, adopted bool) []entry {
 	if op == nil {
 		return out
 	}
 	t := d.e.Theme
-	title := strings.ToUpper(op.Kind[:min(1, len(op.Kind))]) + op.Kind[min(1, len(op.Kind)):]
+	kind := op.Kind
+	if adopted && kind == "delete" {
+		kind = "forget"
+	}
+	title := strings.ToUpper(kind[:min(1, len(kind))]) + kind[min(1, len(kind)):]
 	switch {
 	case !op.State.Done():
 		title += " under way for " + d.e.Elapsed(op.CreatedAt)
@@ -171,7 +195,7 @@ func (d *Detail) operation(out []entry, op *api.Operation) []entry {
 	default:
 		title += " " + string(op.State)
 	}
-	out = append(out, entry{side: 1, head: true, label: title})
+	out = append(out, entry{part: partEvents, head: true, label: title})
 	for _, s := range op.Steps {
 		st, gs := t.Text, t.Dim
 		took := ""
@@ -195,25 +219,31 @@ func (d *Detail) operation(out []entry, op *api.Operation) []entry {
 		if name == "" {
 			name = s.Name
 		}
-		out = append(out, entry{side: 1, label: "step", glyph: t.OpGlyph(s.State), gs: gs, value: name, tail: took, st: st,
+		out = append(out, entry{part: partEvents, label: "step", glyph: t.OpGlyph(s.State), gs: gs, value: name, tail: took, st: st,
 			wrap: true, copy: name})
-		if msg := stepMessage(&s); msg != "" && (s.State == api.OpRunning && len(s.Parts) == 0 || s.State == api.OpFailed ||
-			s.State == api.OpSkipped) {
-			out = append(out, entry{side: 1, label: "message", glyph: " ", value: msg, st: t.Dim, wrap: true, copy: msg})
+		said := op.Error != nil && same(stepMessage(&s), op.Error.Message) // below
+		tells := s.State == api.OpRunning && len(s.Parts) == 0 || s.State == api.OpFailed || s.State == api.OpSkipped
+		if msg := stepMessage(&s); msg != "" && tells && !said {
+			out = append(out, entry{part: partEvents, label: "message", glyph: " ", value: msg, st: t.Dim, wrap: true, copy: msg})
 		}
 		for _, p := range s.Parts {
-			out = append(out, d.part(&p))
+			out = append(out, d.part(&p, op.Error))
 		}
 	}
 	if e := op.Error; e != nil {
-		out = append(out, entry{side: 1, label: "error", glyph: t.Cross, gs: t.Bad, value: e.Message, st: t.Bad, wrap: true,
+		out = append(out, entry{part: partEvents, label: "error", glyph: t.Cross, gs: t.Bad, value: e.Message, st: t.Bad, wrap: true,
 			copy: e.Message})
 		if e.Hint != "" {
-			out = append(out, entry{side: 1, label: "hint", glyph: t.Arrow, gs: t.Accent, value: e.Hint, st: t.Text, wrap: true,
-				copy: e.Hint})
+			out = append(out, entry{part: partEvents, label: "hint", glyph: t.Arrow, gs: t.Accent, value: e.Hint, st: t.Text,
+				wrap: true, copy: e.Hint})
 		}
 	}
 	return out
+}
+
+// same reports whether one of two texts says what the other does.
+func same(a, b string) bool {
+	return a != "" && b != "" && (strings.Contains(a, b) || strings.Contains(b, a))
 }
 
 // stepMessage is what a step is doing, with how far it is where that is known.
@@ -222,14 +252,14 @@ func stepMessage(s *api.Step) string {
 		return s.Message
 	}
 	done := min(max(s.DoneBytes, 0), s.TotalBytes)
-	return fmt.Sprintf("%s: %s of %s (%d%%)", s.Message, money.Bytes(done), money.Bytes(s.TotalBytes),
+	return fmt.Sprintf("%s: %s of %s (%d%%)", s.Message, money.Bytes(done), money.Size(s.TotalBytes),
 		done*100/s.TotalBytes)
 }
 
 // part is the line of one step of a set-up.
-func (d *Detail) part(p *api.StepPart) entry {
+func (d *Detail) part(p *api.StepPart, failed *api.Error) entry {
 	t := d.e.Theme
-	e := entry{side: 1, label: "part", glyph: " " + t.OpGlyph(p.State), gs: t.Dim, value: p.Title, st: t.Dim, wrap: true,
+	e := entry{part: partEvents, label: "part", glyph: " " + t.OpGlyph(p.State), gs: t.Dim, value: p.Title, st: t.Dim, wrap: true,
 		copy: p.Title}
 	switch p.State {
 	case api.OpSucceeded:
@@ -238,7 +268,7 @@ func (d *Detail) part(p *api.StepPart) entry {
 		e.gs, e.st = t.Busy, t.Text
 	case api.OpFailed, api.OpCancelled:
 		e.gs, e.st = t.Bad, t.Bad
-		if p.Message != "" {
+		if p.Message != "" && (failed == nil || !same(p.Message, failed.Message)) {
 			e.value += ": " + p.Message
 		}
 	}
@@ -277,9 +307,9 @@ func (d *Detail) missing(out []entry, in *api.Instance) []entry {
 	}
 	for i, why := range whys {
 		if i == 0 {
-			out = append(out, entry{side: 1, head: true, label: "Not possible here"})
+			out = append(out, entry{part: partEvents, head: true, label: "Not possible here"})
 		}
-		out = append(out, entry{side: 1, label: "reason", glyph: t.Cross, gs: t.Dim, value: strings.Join(verbs[why], ", ") +
+		out = append(out, entry{part: partEvents, label: "reason", glyph: t.Cross, gs: t.Dim, value: strings.Join(verbs[why], ", ") +
 			": " + why, st: t.Dim, wrap: true, copy: why})
 	}
 	return out
@@ -309,9 +339,9 @@ func (d *Detail) recent(out []entry, r *data.Row) []entry {
 	slices.SortFunc(evs, func(a, b api.Event) int { return int(b.Seq - a.Seq) })
 	for i, ev := range evs[:min(len(evs), maxRecent)] {
 		if i == 0 {
-			out = append(out, entry{side: 1, head: true, label: "Lately"})
+			out = append(out, entry{part: partEvents, head: true, label: "Lately"})
 		}
-		out = append(out, entry{side: 1, label: "event", glyph: fmt.Sprintf("%3s", d.e.Age(ev.Time)), gs: t.Dim,
+		out = append(out, entry{part: partEvents, label: "event", glyph: fmt.Sprintf("%3s", d.e.Age(ev.Time)), gs: t.Dim,
 			value: ev.Message, st: t.Level(ev.Level), wrap: true, copy: ev.Message})
 	}
 	return out
@@ -366,7 +396,11 @@ func gpus(gs []api.GPU) string {
 	}
 	s := money.GPUs(gs)
 	if gs[0].MemoryBytes > 0 {
-		s += ", " + money.Bytes(gs[0].MemoryBytes) + " each"
+		word := " each"
+		if gs[0].Unified {
+			word = ", unified with the host's"
+		}
+		s += ", " + money.Bytes(gs[0].MemoryBytes) + word
 	}
 	return s
 }

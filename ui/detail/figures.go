@@ -6,8 +6,10 @@ import (
 
 	"berth/backend/api"
 	"berth/ui/age"
+	"berth/ui/chart"
 	"berth/ui/data"
 	"berth/ui/money"
+	"berth/ui/theme"
 )
 
 // findings lists what wants attention, with what to do about it.
@@ -20,15 +22,15 @@ func (d *Detail) findings(out []entry) []entry {
 	first := true
 	for _, a := range f.Active(d.e.Clock()) {
 		if first {
-			out = append(out, entry{side: 1, head: true, label: "Attention"})
+			out = append(out, entry{part: partEvents, head: true, label: "Attention"})
 			first = false
 		}
 		g, st := t.Severity(data.Rank(a.Severity))
 		what := a.Subject + ": " + a.Text
-		out = append(out, entry{side: 1, label: "finding", glyph: g, gs: st, value: what, st: t.Text, wrap: true, copy: what,
+		out = append(out, entry{part: partEvents, label: "finding", glyph: g, gs: st, value: what, st: t.Text, wrap: true, copy: what,
 			tail: d.e.Age(a.Since)})
 		if a.Advice != "" {
-			out = append(out, entry{side: 1, label: "advice", glyph: t.Arrow, gs: t.Dim, value: a.Advice, st: t.Dim, wrap: true,
+			out = append(out, entry{part: partEvents, label: "advice", glyph: t.Arrow, gs: t.Dim, value: a.Advice, st: t.Dim, wrap: true,
 				copy: a.Advice})
 		}
 	}
@@ -48,7 +50,9 @@ func idleToday(d *api.IdleToday) string {
 }
 
 // figures lists what is measured, in short: f shows all of it.
-func (d *Detail) figures(field func(label, value string), head func(string)) {
+func (d *Detail) figures(styled func(label, value string, st theme.Style), head func(string)) {
+	t := d.e.Theme
+	field := func(label, value string) { styled(label, value, t.Text) }
 	f := d.e.Store.Figures(d.id)
 	r := d.e.Store.Row(d.id)
 	if f == nil || r == nil || !f.Known {
@@ -67,14 +71,18 @@ func (d *Detail) figures(field func(label, value string), head func(string)) {
 			s += fmt.Sprintf(", %d lost", f.Lost)
 		}
 		if f.PowerKnown {
-			s += fmt.Sprintf(", %.0f W", f.Power)
+			s += ", " + money.Figure(&f.Power, money.Watt)
 		}
 		if f.Stale {
 			s += ", but these figures are old"
 		}
 		field("GPUs", s)
 		if f.GPUMemMax > 0 {
-			field("GPU mem", money.Bytes(f.GPUMemory)+" of "+money.Bytes(f.GPUMemMax))
+			unified := ""
+			if f.Unified {
+				unified = ", unified with the host's"
+			}
+			field("GPU mem", money.Bytes(f.GPUMemory)+" of "+money.Bytes(f.GPUMemMax)+unified)
 		}
 	}
 	if f.GPUError != "" {
@@ -86,7 +94,7 @@ func (d *Detail) figures(field func(label, value string), head func(string)) {
 	if f.CPU != nil {
 		s := fmt.Sprintf("%.0f%%", *f.CPU)
 		if f.MemoryUsed != nil && f.Memory != nil {
-			s += ", memory " + money.Bytes(*f.MemoryUsed) + " of " + money.Bytes(*f.Memory)
+			s += ", memory " + money.Bytes(*f.MemoryUsed) + " of " + money.Size(*f.Memory)
 		}
 		field("CPU", s)
 	}
@@ -99,6 +107,10 @@ func (d *Detail) figures(field func(label, value string), head func(string)) {
 			in, _ := age.Coarse(time.Duration(min(*f.DiskFullIn, 1e9)) * time.Second)
 			s += ", full in " + in
 		}
-		field("disk", s)
+		fullIn := f.DiskFullIn
+		if f.DiskInodes { // when its space is used up is another matter
+			fullIn = nil
+		}
+		styled("disk", s, chart.Filling(t, f.DiskPercent, fullIn, t.Text))
 	}
 }

@@ -118,7 +118,7 @@ func (c *Confirm) Box(e *screen.Env, w, h int) []string {
 		if !small {
 			f.blank()
 		}
-		f.begin().Text(t.Dim, "$ ").Text(t.Dim, c.Command)
+		f.command(c.Command)
 	}
 	if c.Type != "" {
 		if !small {

@@ -88,6 +88,26 @@ func (f *frame) item(bullet, st theme.Style, s string) {
 	}
 }
 
+// commandLines is how many lines a command line may take; that of thousands of instances would fill any screen.
+const commandLines = 4
+
+// command writes a command line, wrapped.
+func (f *frame) command(s string) {
+	lines := text.Fold(plaintext.Clean(s), f.inner()-2)
+	for i, l := range lines {
+		sign := "  "
+		if i == 0 {
+			sign = "$ "
+		}
+		if i == commandLines-1 && len(lines) > commandLines {
+			l = text.Truncate(l, f.inner()-2-text.Width(f.t.Ellipsis), "") + f.t.Ellipsis
+		}
+		if i < commandLines {
+			f.begin().Text(f.t.Dim, sign+l)
+		}
+	}
+}
+
 // end closes the box; keys are named on its lower border.
 func (f *frame) end(keys string, h int) []string {
 	f.close()
@@ -105,7 +125,14 @@ func (f *frame) end(keys string, h int) []string {
 	}
 	if len(f.lines) > h-1 && h > 2 { // the end of a box holds what is asked: cut in the middle
 		keep := min(4, h-2)
-		f.lines = append(f.lines[:h-1-keep:h-1-keep], f.lines[len(f.lines)-keep:]...)
+		tail := f.lines[len(f.lines)-keep:]
+		f.lines = f.lines[: h-1-keep : h-1-keep]
+		if n := len(f.lines) - 1; n > 0 { // with a mark where something is missing
+			f.line.Reset(f.t, f.w, theme.Ground)
+			f.line.Glyph(f.t.Border, f.t.V).Space(1).Glyph(f.t.Accent, f.t.Ellipsis)
+			f.lines[n] = string(f.line.To(f.w-1).Glyph(f.t.Border, f.t.V).Bytes())
+		}
+		f.lines = append(f.lines, tail...)
 	}
 	return append(f.lines, last)
 }
@@ -114,16 +141,17 @@ func (f *frame) end(keys string, h int) []string {
 func boxWidth(w, want int) int { return max(1, min(want, w-2)) }
 
 // row writes one line of a list, up to column end, on the cursor's background where it is chosen.
-func row(l *draw.Line, t *theme.Theme, on bool, it Item, lw, end int) {
-	label, detail := t.Text, t.Dim
+func row(l *draw.Line, t *theme.Theme, on, first bool, label, detail string, lw, end int) {
 	if on {
 		l.Back(theme.Sel)
+	}
+	if on && first {
 		l.Glyph(t.Accent, t.Cursor)
 	} else {
 		l.Space(1)
 	}
-	l.Cell(label, it.Label, min(lw, end-l.Col()), false)
+	l.Cell(t.Text, label, min(lw, end-l.Col()), false)
 	l.Space(2)
-	l.Cell(detail, it.Detail, end-l.Col(), false)
+	l.Cell(t.Dim, detail, end-l.Col(), false)
 	l.Back(theme.Ground)
 }

@@ -1,12 +1,14 @@
 package dialog
 
 import (
+	"slices"
 	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/backend/base/plaintext"
 	"berth/ui/form"
+	"berth/ui/list"
 	"berth/ui/screen"
 	"berth/ui/text"
 )
@@ -24,9 +26,10 @@ type Menu struct {
 	Items []Item
 	At    int // the item under the cursor
 
-	in   form.Input
-	top  int
-	y, n int // where the list was drawn
+	in    form.Input
+	top   int
+	y, n  int // where the list was drawn
+	lines []piece
 }
 
 func (m *Menu) shown() []int {
@@ -42,18 +45,18 @@ func (m *Menu) shown() []int {
 
 // Update implements screen.Dialog.
 func (m *Menu) Update(msg tea.Msg) (bool, tea.Cmd) {
-	list := m.shown()
-	m.At = max(0, min(m.At, len(list)-1))
+	shown := m.shown()
+	m.At = max(0, min(m.At, len(shown)-1))
 	switch k := msg.(type) {
 	case tea.MouseMsg:
 		switch {
 		case k.Button == tea.MouseButtonWheelDown:
-			m.At = min(m.At+1, len(list)-1)
+			m.At = min(m.At+1, len(shown)-1)
 		case k.Button == tea.MouseButtonWheelUp:
 			m.At = max(m.At-1, 0)
 		case k.Action == tea.MouseActionPress && k.Button == tea.MouseButtonLeft && k.Y >= m.y && k.Y < m.y+m.n:
-			if i := m.top + k.Y - m.y; i < len(list) {
-				return true, m.Items[list[i]].Do
+			if i := m.top + k.Y - m.y; i < len(m.lines) && m.lines[i].at < len(shown) {
+				return true, m.Items[shown[m.lines[i].at]].Do
 			}
 		}
 	case tea.KeyMsg:
@@ -61,17 +64,17 @@ func (m *Menu) Update(msg tea.Msg) (bool, tea.Cmd) {
 		case "esc":
 			return true, nil
 		case "enter":
-			if len(list) > 0 {
-				return true, m.Items[list[m.At]].Do
+			if len(shown) > 0 {
+				return true, m.Items[shown[m.At]].Do
 			}
 		case "up", "ctrl+p", "shift+tab":
 			m.At = max(m.At-1, 0)
 		case "down", "ctrl+n", "tab":
-			m.At = min(m.At+1, max(0, len(list)-1))
+			m.At = min(m.At+1, max(0, len(shown)-1))
 		case "pgup":
 			m.At = max(m.At-max(1, m.n), 0)
 		case "pgdown":
-			m.At = max(0, min(m.At+max(1, m.n), len(list)-1))
+			m.At = max(0, min(m.At+max(1, m.n), len(shown)-1))
 		default:
 			if m.in.Update(k) {
 				m.At = 0
@@ -80,6 +83,49 @@ func (m *Menu) Update(msg tea.Msg) (bool, tea.Cmd) {
 	}
 	return false, nil
 }
+
+// piece is one line of an item: what does not fit beside its label goes on below.
+type piece struct {
+	at            int // among those shown
+	first         bool
+	label, detail string
+}
+
+// pieces breaks the items that are shown into lines of lw cells for labels and dw for details.
+func (m *Menu) pieces(shown []int, lw, dw int) []piece {
+	var out []piece
+	for at, i := range shown {
+		labels := text.Fold(plaintext.Clean(m.Items[i].Label), max(1, lw))
+		var details []string
+		if d := plaintext.Clean(m.Items[i].Detail); d != "" {
+			details = text.Wrap(d, max(1, dw))
+		}
+		for n := range max(len(labels), len(details)) {
+			p := piece{at: at, first: n == 0}
+			if n < len(labels) {
+				p.label = labels[n]
+			}
+			if n < len(details) {
+				p.detail = details[n]
+			}
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// scroll returns the first line in sight of n, so that the whole item under the cursor is, or its beginning.
+func (m *Menu) scroll(lines []piece, n int) int {
+	from := slices.IndexFunc(lines, func(p piece) bool { return p.at == m.At })
+	to := from
+	for to+1 < len(lines) && lines[to+1].at == m.At {
+		to++
+	}
+	return min(list.Scroll(m.top, to, n, len(lines)), max(0, from))
+}
+
+// most is how many lines a menu shows at once.
+const most = 18
 
 // Box implements screen.Dialog.
 func (m *Menu) Box(e *screen.Env, w, h int) []string {
@@ -90,33 +136,42 @@ func (m *Menu) Box(e *screen.Env, w, h int) []string {
 		dw = max(dw, text.Width(plaintext.Clean(it.Detail)))
 	}
 	bw := boxWidth(w, max(46, min(lw+dw+8, 96)))
-	lw = min(lw, (bw-8)*2/3)
-	if dw == 0 {
-		lw = bw - 6
-	}
 	f := newFrame(e, m.Title, bw, t.Title)
-	list := m.shown()
-	m.At = max(0, min(m.At, len(list)-1))
+	shown := m.shown()
+	m.At = max(0, min(m.At, len(shown)-1))
 	if len(m.Items) > 8 || m.in.Len() > 0 {
 		l := f.begin()
 		l.Text(t.Dim, "/ ")
 		m.in.Draw(l, t, l.Room()-2, true)
 	}
 	m.y = f.next()
-	m.n = max(1, min(len(list), min(h-2-len(f.lines), 18)))
-	if m.At < m.top {
-		m.top = m.At
+	room := max(1, min(h-1-m.y, most))
+	end := f.w - 2 // where lines end
+	inner := func() []piece {
+		in := max(1, end-3)
+		if dw == 0 {
+			return m.pieces(shown, in, 0)
+		}
+		lw = min(lw, max(1, (in-2)*2/3))
+		return m.pieces(shown, lw, in-2-lw)
 	}
-	if m.At >= m.top+m.n {
-		m.top = m.At - m.n + 1
+	lines := inner()
+	if len(lines) > room { // with room for the mark
+		end -= 2
+		lines = inner()
 	}
-	m.top = max(0, min(m.top, len(list)-m.n))
-	for i := m.top; i < m.top+m.n && i < len(list); i++ {
-		it := m.Items[list[i]]
+	if dw == 0 {
+		lw = end - 3
+	}
+	m.lines, m.n = lines, max(1, min(len(lines), room))
+	m.top = m.scroll(lines, m.n)
+	for y := m.top; y < m.top+m.n && y < len(lines); y++ {
+		p := lines[y]
 		l := f.begin()
-		row(l, t, i == m.At, it, lw, f.w-2)
+		row(l, t, p.at == m.At, p.first, p.label, p.detail, lw, end)
+		list.More(l, t, y-m.top, m.n, m.top > 0, m.top+m.n < len(lines))
 	}
-	if len(list) == 0 {
+	if len(shown) == 0 {
 		f.begin().Text(t.Dim, "nothing matches")
 	}
 	keys := m.Keys

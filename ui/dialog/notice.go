@@ -1,6 +1,8 @@
 package dialog
 
 import (
+	"strings"
+
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/ui/screen"
@@ -12,6 +14,8 @@ type Notice struct {
 	Bad               bool
 	Verb              string // of the way on; empty: none
 	Do                tea.Cmd
+	// Key takes the way on at once: for one that loses nothing.
+	Key string
 
 	b buttons
 }
@@ -20,7 +24,7 @@ func (n *Notice) init() {
 	if n.b.list == nil {
 		n.b.list = []button{{label: "Close"}}
 		if n.Verb != "" {
-			n.b.list = append(n.b.list, button{label: n.Verb, danger: true})
+			n.b.list = append(n.b.list, button{label: n.Verb, danger: n.Key == ""})
 		}
 	}
 }
@@ -33,12 +37,14 @@ func (n *Notice) Update(msg tea.Msg) (bool, tea.Cmd) {
 	case tea.MouseMsg:
 		pick = n.b.mouse(m)
 	case tea.KeyMsg:
-		switch k := m.String(); k {
-		case "esc", "q":
+		switch k := m.String(); {
+		case n.Key != "" && k == n.Key:
+			pick = 1
+		case k == "esc" || k == "q":
 			pick = 0
-		case "enter", " ":
+		case k == "enter" || k == " ":
 			pick = n.b.focus
-		case "c", "y":
+		case k == "c" || k == "y":
 			return false, screen.Send(screen.Copy{What: "the message", Text: n.Text})
 		default:
 			n.b.key(k)
@@ -70,5 +76,9 @@ func (n *Notice) Box(e *screen.Env, w, h int) []string {
 		f.text(t.Dim, n.Hint)
 	}
 	n.b.draw(f)
-	return n.b.end(f, "esc close "+t.Dot+" c copy", h)
+	keys := "esc close " + t.Dot + " c copy"
+	if n.Key != "" {
+		keys = n.Key + " " + strings.ToLower(n.Verb) + " " + t.Dot + " " + keys
+	}
+	return n.b.end(f, keys, h)
 }

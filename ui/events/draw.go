@@ -1,8 +1,6 @@
 package events
 
 import (
-	"fmt"
-
 	"berth/backend/base/plaintext"
 	"berth/ui/draw"
 	"berth/ui/form"
@@ -13,27 +11,26 @@ import (
 // Draw implements screen.Screen.
 func (s *Events) Draw(p *draw.Page) {
 	t := s.e.Theme
-	s.view = p.Height()
+	h := p.Height()
 	// The event under the cursor is shown whole, at the bottom, where its line is too short for it.
 	var whole []string
 	w := p.Width()
 	name := 0
 	if s.instance == "" && w >= 70 {
-		name = 16
+		name = s.nameWidth(w)
 	}
 	x := 10 + 2
 	if name > 0 {
 		x += name + 2
 	}
-	if len(s.rows) > 0 && s.at < len(s.rows) && p.Height() >= 10 {
-		e := s.rows[s.at]
+	if i, ok := s.Row(); ok && p.Height() >= 10 {
+		e := s.rows[i]
 		if msg := plaintext.Clean(e.Message); text.Width(msg) > w-x-1 {
 			whole = text.Wrap(msg, w-4)
 			whole = whole[:min(len(whole), p.Height()/3)]
-			s.view -= len(whole) + 1
+			h -= len(whole) + 1
 		}
 	}
-	s.clamp()
 	switch {
 	case s.err != nil:
 		p.Blank(1)
@@ -41,21 +38,14 @@ func (s *Events) Draw(p *draw.Page) {
 	case !s.loaded:
 		p.Blank(1)
 		p.Line(theme.Ground).Space(3).Text(t.Dim, "Looking"+t.Ellipsis)
+	case s.Nothing(p, t):
 	case len(s.rows) == 0:
 		p.Blank(1)
 		p.Line(theme.Ground).Space(3).Text(t.Dim, "Nothing has happened yet.")
 	}
 	today := s.e.Clock().Local().Format("2006-01-02")
-	for i := s.top; i < len(s.rows) && i < s.top+s.view; i++ {
+	s.List.Draw(p, t, h, func(l *draw.Line, i int) {
 		e := s.rows[i]
-		back := theme.Ground
-		if i == s.at {
-			back = theme.Sel
-		}
-		l := p.Line(back)
-		if i == s.at {
-			l.Glyph(t.Accent, t.Cursor)
-		}
 		when := e.Time.Local()
 		f := "15:04:05"
 		if when.Format("2006-01-02") != today {
@@ -66,17 +56,14 @@ func (s *Events) Draw(p *draw.Page) {
 			l.To(12).Cell(t.Bold, e.Instance, name, false)
 		}
 		l.To(x)
-		switch e.Level {
-		case "error":
-			l.Glyph(t.Bad, t.Bad_).Space(1)
-		case "warn":
-			l.Text(t.Busy, "! ")
+		if g := t.LevelGlyph(e.Level); g != "" {
+			l.Glyph(t.Level(e.Level), g).Space(1)
 		}
 		l.Text(t.Level(e.Level), e.Message)
 		if e.Actor != "" && l.Room() > len(e.Actor)+6 {
 			l.End(t.Dim, e.Actor+" ")
 		}
-	}
+	})
 	if len(whole) > 0 {
 		p.Fill(len(whole) + 1)
 		p.Line(theme.Ground).Space(1).Repeat(t.Rule, t.H, w-2)
@@ -86,12 +73,19 @@ func (s *Events) Draw(p *draw.Page) {
 	}
 }
 
+// nameWidth is the width of the instances' column: a name is shown whole.
+func (s *Events) nameWidth(w int) int {
+	n := 8
+	for i := range s.rows {
+		n = max(n, text.Width(plaintext.Clean(s.rows[i].Instance)))
+	}
+	return min(n, max(8, w/3))
+}
+
 // Status implements screen.Stater.
 func (s *Events) Status(l *draw.Line) {
 	t := s.e.Theme
-	if s.typing {
-		l.Text(t.Key, "/")
-		s.in.Draw(l, t, min(30, l.Room()/2), true)
+	if s.Line(l, t) {
 		return
 	}
 	if s.follow {
@@ -99,11 +93,11 @@ func (s *Events) Status(l *draw.Line) {
 	} else {
 		l.Glyph(t.Dim, t.Stopped).Space(1).Text(t.Dim, "stays here; G follows")
 	}
-	if v := s.in.Value(); v != "" {
-		l.Text(t.Accent, "  filter "+v)
-	}
 	if s.onlyBad {
 		l.Text(t.Accent, "  warnings only")
 	}
-	l.End(t.Dim, fmt.Sprintf("%d/%d", min(s.at+1, len(s.rows)), len(s.rows)))
+	if s.instance != "" && len(s.all) > 0 && s.e.Store.ByName(s.instance) == nil {
+		l.Text(t.Warn, "  "+s.instance+" is gone; this is what is kept of it")
+	}
+	s.Said(l, t)
 }

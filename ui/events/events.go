@@ -1,17 +1,21 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/backend/api"
-	"berth/ui/form"
+	"berth/backend/base/shellquote"
+	"berth/ui/data"
 	"berth/ui/key"
+	"berth/ui/list"
 	"berth/ui/screen"
 )
 
@@ -20,17 +24,15 @@ const limit = 500
 
 // Events is the screen.
 type Events struct {
-	e        *screen.Env
+	e *screen.Env
+	list.List
 	instance string // only of this one; empty: all
 	all      []api.Event
 	rows     []api.Event // that pass the filter
 	last     int64       // the newest sequence number in all
-	at, top  int
-	view     int
+	match    func(name, hay string) bool
 	follow   bool
 	onlyBad  bool
-	typing   bool
-	in       form.Input
 	loaded   bool
 	err      error
 	ctx      context.Context
@@ -47,7 +49,9 @@ type loadedMsg struct {
 func New(e *screen.Env, arg string) screen.Screen {
 	s := &Events{e: e, instance: arg, follow: true}
 	s.ctx, s.cancel = context.WithCancel(e.Ctx)
-	s.in.Hint = "words"
+	s.Begin(list.Of{Len: func() int { return len(s.rows) },
+		ID:   func(i int) string { return strconv.FormatInt(s.rows[i].Seq, 10) },
+		Find: s.find, Lay: s.filter, Went: s.went, Open: func() tea.Cmd { return s.open() }, Now: e.Now}, "")
 	return s
 }
 
@@ -63,18 +67,23 @@ func (s *Events) Init() tea.Cmd {
 }
 
 // Title implements screen.Screen.
-func (s *Events) Title() string {
-	if s.instance != "" {
-		return "events of " + s.instance
-	}
-	return "events"
-}
+func (s *Events) Title() string { return "events" }
+
+// About implements screen.About.
+func (s *Events) About() string { return s.instance }
 
 // Topic implements screen.Screen.
 func (s *Events) Topic() string { return "events" }
 
-// Typing implements screen.Typer.
-func (s *Events) Typing() bool { return s.typing }
+// Subjects implements screen.Subject: the instance of the event under the cursor.
+func (s *Events) Subjects() []*data.Row {
+	if i, ok := s.Row(); ok {
+		if r := s.e.Store.Row(s.rows[i].InstanceID); r != nil {
+			return []*data.Row{r}
+		}
+	}
+	return nil
+}
 
 // Update implements screen.Screen.
 func (s *Events) Update(msg tea.Msg) tea.Cmd {
@@ -88,12 +97,7 @@ func (s *Events) Update(msg tea.Msg) tea.Cmd {
 	case screen.Changed:
 		s.take()
 	case tea.KeyMsg:
-		if s.typing {
-			var changed bool
-			if s.typing, changed = s.in.Search(m); changed {
-				s.filter()
-			}
-		}
+		return s.Type(m)
 	}
 	return nil
 }
@@ -126,10 +130,10 @@ func (s *Events) add(evs []api.Event) {
 	}
 	if extra := len(s.all) - 4*limit; extra > limit {
 		s.all = slices.Clone(s.all[extra:])
-		s.filter()
+		s.Keep(s.filter)
 	}
 	if n > 0 && s.follow {
-		s.at = len(s.rows) - 1
+		s.At = max(0, len(s.rows)-1)
 	}
 }
 
@@ -137,116 +141,81 @@ func (s *Events) passes(e api.Event) bool {
 	if s.onlyBad && e.Level == "info" {
 		return false
 	}
-	q := strings.ToLower(strings.TrimSpace(s.in.Value()))
-	if q == "" {
-		return true
-	}
-	q, not := strings.CutPrefix(q, "!")
-	hay := strings.ToLower(e.Instance + " " + e.Kind + " " + e.Actor + " " + e.Level + " " + e.Message)
-	for w := range strings.FieldsSeq(q) {
-		if !strings.Contains(hay, w) {
-			return not
-		}
-	}
-	return !not
+	return s.match == nil || s.match(e.Instance, e.Instance+" "+e.Kind+" "+e.Actor+" "+e.Level+" "+e.Message)
 }
 
 func (s *Events) filter() {
-	var at int64
-	if s.at >= 0 && s.at < len(s.rows) {
-		at = s.rows[s.at].Seq
-	}
+	s.match = list.Match(s.Words())
 	s.rows = nil
 	for _, e := range s.all {
 		if s.passes(e) {
 			s.rows = append(s.rows, e)
 		}
 	}
-	s.at, _ = slices.BinarySearchFunc(s.rows, at, func(e api.Event, q int64) int { return int(e.Seq - q) })
 	if s.follow {
-		s.at = len(s.rows) - 1
+		s.At = max(0, len(s.rows)-1)
 	}
-	s.clamp()
 }
 
-func (s *Events) clamp() {
-	s.at = max(0, min(s.at, len(s.rows)-1))
-	n := max(1, s.view)
-	if s.at < s.top {
-		s.top = s.at
+// find returns where an event stands, or where it would.
+func (s *Events) find(id string) int {
+	seq, _ := strconv.ParseInt(id, 10, 64)
+	if s.follow {
+		return len(s.rows) - 1
 	}
-	if s.at >= s.top+n {
-		s.top = s.at - n + 1
-	}
-	s.top = max(0, min(s.top, len(s.rows)-n))
+	i, _ := slices.BinarySearchFunc(s.rows, seq, func(e api.Event, q int64) int { return cmp.Compare(e.Seq, q) })
+	return min(i, len(s.rows)-1)
 }
 
-func (s *Events) move(n int) {
-	s.at += n
-	s.clamp()
-	s.follow = s.at >= len(s.rows)-1
+// went follows the newest event when the cursor is put on it.
+func (s *Events) went(int) tea.Cmd {
+	s.follow = s.At >= len(s.rows)-1
+	return nil
 }
 
 // Keys implements screen.Screen.
 func (s *Events) Keys() []key.Binding {
-	const look, move = "Looking", "Moving"
-	step := func(n int) func() tea.Cmd { return func() tea.Cmd { s.move(n); return nil } }
+	if s.Typing() {
+		return s.List.Keys()
+	}
 	none := ""
 	if len(s.rows) == 0 {
 		none = "there is no event here"
 	}
+	toggle := func() tea.Cmd { s.onlyBad = !s.onlyBad; s.Keep(s.filter); return nil }
 	bs := []key.Binding{
-		{Keys: []string{"enter"}, Label: "instance", Group: look, Desc: "Show the instance that the event is about.",
-			Why: none, Do: s.open},
-		{Keys: []string{"y"}, Label: "copy", Group: look, Desc: "Copy the event.", Why: none, Do: func() tea.Cmd {
-			e := s.rows[s.at]
+		key.Of("enter", none, s.open).As("open").Saying("Show the instance that the event is about."),
+		{Keys: []string{"."}, Label: "warnings", Group: key.Looking, Desc: "Show only warnings and errors, or all.",
+			Do: toggle},
+		key.Of("y", none, func() tea.Cmd {
+			e := s.rows[s.At]
 			return s.e.Send(screen.Copy{What: "the event", Text: fmt.Sprintf("%s %s %s %s", e.Time.UTC().Format(time.RFC3339),
 				e.Level, e.Instance, e.Message)})
-		}},
-		{Keys: []string{"/"}, Label: "filter", Group: look, Desc: "Show only what matches; ! for what does not.",
-			Do: func() tea.Cmd { s.typing = true; return nil }},
-		{Keys: []string{"w"}, Label: "warnings", Group: look, Desc: "Show only warnings and errors, or all.",
-			Do: func() tea.Cmd { s.onlyBad = !s.onlyBad; s.filter(); return nil }},
-		{Keys: []string{"f", "G", "end"}, Show: "G", Label: "follow", Group: look, Desc: "To the newest, and follow.",
-			Do: step(1 << 30)},
-		{Keys: []string{"c", "Y"}, Show: "c", Group: look, Desc: "Copy the command line that shows the same.",
-			Do: func() tea.Cmd {
-				return s.e.Send(screen.Copy{What: "the command line", Text: strings.TrimSpace("berth events "+s.instance) +
-					" --follow"})
-			}},
-		{Keys: []string{"down", "j"}, Show: "↓ j", Group: move, Desc: "Down.", Do: step(1)},
-		{Keys: []string{"up", "k"}, Show: "↑ k", Group: move, Desc: "Up.", Do: step(-1)},
-		{Keys: []string{"g", "home"}, Show: "g", Group: move, Desc: "To the oldest.", Do: step(-1 << 30)},
-		{Keys: []string{"pgdown", "ctrl+f"}, Show: "pgdn", Group: move, Desc: "A page down.",
-			Do: func() tea.Cmd { s.move(s.view); return nil }},
-		{Keys: []string{"pgup", "ctrl+b"}, Show: "pgup", Group: move, Desc: "A page up.",
-			Do: func() tea.Cmd { s.move(-s.view); return nil }},
+		}).As("copy").Saying("Copy the event."),
+		key.Of("c", "", func() tea.Cmd {
+			line := []string{"berth", "events"}
+			if s.instance != "" {
+				line = append(line, s.instance)
+			}
+			return s.e.Send(screen.Copy{What: "the command line", Text: shellquote.Line(append(line, "--follow")...)})
+		}),
 	}
-	if s.in.Value() != "" {
-		bs = append(bs, key.Binding{Keys: []string{"esc"}, Group: look, Desc: "Take the filter away.",
-			Do: func() tea.Cmd { s.in.Set(""); s.filter(); return nil }})
+	for _, b := range s.List.Keys() {
+		if b.Keys[0] == "G" {
+			b = b.As("follow").Saying("To the newest, and follow.")
+		}
+		bs = append(bs, b)
+	}
+	if s.onlyBad && !s.Narrowed() {
+		bs = append(bs, key.Of("esc", "", toggle).As("clear").Saying("As it was before."))
 	}
 	return bs
 }
 
 func (s *Events) open() tea.Cmd {
-	e := s.rows[s.at]
+	e := s.rows[s.At]
 	if s.e.Store.Row(e.InstanceID) == nil {
 		return screen.Warn("the instance of this event is gone")
 	}
 	return s.e.Send(screen.Open{Name: "detail", Arg: e.InstanceID})
-}
-
-// Mouse implements screen.Mouser.
-func (s *Events) Mouse(m tea.MouseMsg) tea.Cmd {
-	switch {
-	case m.Button == tea.MouseButtonWheelDown:
-		s.move(3)
-	case m.Button == tea.MouseButtonWheelUp:
-		s.move(-3)
-	case m.Action == tea.MouseActionPress && m.Button == tea.MouseButtonLeft && s.top+m.Y < len(s.rows):
-		s.at = s.top + m.Y
-		s.move(0)
-	}
-	return nil
 }

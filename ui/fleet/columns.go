@@ -12,6 +12,7 @@ import (
 	"berth/ui/action"
 	"berth/ui/data"
 	"berth/ui/draw"
+	"berth/ui/jobword"
 	"berth/ui/money"
 	"berth/ui/text"
 )
@@ -22,7 +23,9 @@ type column struct {
 	name, title string
 	min, max    int // width in cells
 	rank        int
+	whole       bool // rather than cut it, those of a rank from optional on go
 	right       bool
+	some        bool // it is shown only once a row has something in it
 	less        func(a, b *data.Row) int
 	live        func(s *data.Store, r *data.Row) float64 // instead of less: a figure to order by, NaN last
 	len         func(r *data.Row) int                    // content's width, for columns that fit themselves to it
@@ -53,6 +56,12 @@ func byMoney(get func(r *data.Row) *float64) func(a, b *data.Row) int {
 	return func(a, b *data.Row) int { return data.UnknownLast(get(a), get(b), cmp.Compare) }
 }
 
+// byJobs puts those with most that runs, and then those with most that waits, last.
+func byJobs(a, b *data.Row) int {
+	x, y := jobword.Of(&a.Instance), jobword.Of(&b.Instance)
+	return cmp.Or(cmp.Compare(x.Running, y.Running), cmp.Compare(x.Waiting, y.Waiting))
+}
+
 // byTime puts the longest ago first and what is not known last.
 func byTime(get func(r *data.Row) *time.Time) func(a, b *data.Row) int {
 	return func(a, b *data.Row) int { return data.UnknownLast(get(a), get(b), time.Time.Compare) }
@@ -66,6 +75,7 @@ func owner(r *data.Row) string {
 	}
 	return r.Owner
 }
+func jobs(r *data.Row) string         { return jobword.Counts(jobword.Of(&r.Instance)) }
 func address(r *data.Row) string      { return r.Address }
 func region(r *data.Row) string       { return r.Region }
 func image(r *data.Row) string        { return r.Image }
@@ -73,25 +83,27 @@ func observed(r *data.Row) *time.Time { return r.ObservedAt }
 
 // columns are all columns, in their usual order.
 var columns = []column{
-	{name: "name", title: "NAME", min: 10, max: 26, less: byText(name), len: func(r *data.Row) int { return len(r.Name) },
-		cell: func(f *Fleet, l *draw.Line, r *data.Row, w int) { l.Cell(f.e.Theme.Bold, r.Name, w, false) }},
-	{name: "state", title: "STATE", min: 15, max: 18, less: func(a, b *data.Row) int {
+	{name: "name", title: "NAME", min: 6, max: 40, whole: true, less: byText(name), len: func(r *data.Row) int { return len(r.Name) },
+		cell: func(f *Fleet, l *draw.Line, r *data.Row, w int) { l.Cell(f.e.Theme.Bold, f.e.Store.Ref(r), w, false) }},
+	{name: "state", title: "STATE", min: 14, max: 18, whole: true, less: func(a, b *data.Row) int {
 		return cmp.Compare(slices.Index(api.States, a.State), slices.Index(api.States, b.State))
-	}, cell: stateCell},
-	{name: "backend", title: "BACKEND", min: 7, max: 10, rank: 8,
+	}, len: stateWidth, cell: stateCell},
+	{name: "backend", title: "BACKEND", min: 7, max: 10, rank: 8, whole: true,
 		less: byText(func(r *data.Row) string { return r.Backend }),
 		len:  func(r *data.Row) int { return len(r.Backend) }, cell: plain(func(r *data.Row) string { return r.Backend })},
-	{name: "size", title: "SIZE", min: 8, max: 20, rank: 6, less: byText(size),
+	{name: "size", title: "SIZE", min: 8, max: 20, rank: 6, whole: true, less: byText(size),
 		len:  func(r *data.Row) int { return len(r.Size) },
 		cell: quiet(func(_ *Fleet, r *data.Row) string { return r.Size }, false)},
 	{name: "gpus", title: "GPUS", min: 10, max: 18, rank: 2, live: byFigure(load),
 		len: func(r *data.Row) int { return max(len(money.GPUs(r.GPUs)), min(len(r.GPUs), bars)+7) }, cell: gpusCell},
-	{name: "gpumem", title: "GPU MEM", min: 8, max: 10, rank: 7, right: true,
+	{name: "gpumem", title: "GPU MEM", min: 11, max: 15, rank: 7, right: true,
 		live: byFigure(func(f *data.Figures) float64 { return float64(f.GPUMemory) / float64(f.GPUMemMax) }),
 		cell: figureCell(gpuMemory, true)},
 	{name: "disk", title: "DISK", min: 7, max: 12, rank: 4, right: true,
 		live: byFigure(func(f *data.Figures) float64 { return orNaN(f.DiskPercent) }),
 		cell: figureCell(diskFigure, true)},
+	{name: "jobs", title: "JOBS", min: 12, max: 18, rank: 6, less: byJobs, len: func(r *data.Row) int { return len(jobs(r)) },
+		some: true, cell: quiet(func(_ *Fleet, r *data.Row) string { return jobs(r) }, false)},
 	{name: "owner", title: "OWNER", min: 7, max: 18, rank: 10, less: byText(owner),
 		len:  func(r *data.Row) int { return len(owner(r)) },
 		cell: quiet(func(_ *Fleet, r *data.Row) string { return owner(r) }, false)},
@@ -131,7 +143,7 @@ var columns = []column{
 		cell: quiet(func(_ *Fleet, r *data.Row) string { return number0(r.VCPUs) }, true)},
 	{name: "memory", title: "MEMORY", min: 8, max: 8, rank: 15, right: true,
 		less: func(a, b *data.Row) int { return cmp.Compare(a.MemoryBytes, b.MemoryBytes) },
-		cell: quiet(func(_ *Fleet, r *data.Row) string { return money.Bytes(r.MemoryBytes) }, true)},
+		cell: quiet(func(_ *Fleet, r *data.Row) string { return money.Size(r.MemoryBytes) }, true)},
 	{name: "image", title: "IMAGE", min: 10, max: 20, rank: 16, less: byText(image),
 		len:  func(r *data.Row) int { return len(r.Image) },
 		cell: quiet(func(_ *Fleet, r *data.Row) string { return r.Image }, false)},
@@ -160,6 +172,15 @@ func number0(n int) string {
 		return ""
 	}
 	return itoa(n)
+}
+
+// stateWidth is what a state's cell needs, with the time since it began to change.
+func stateWidth(r *data.Row) int {
+	n := 2 + len(action.Word(r.State))
+	if r.State.Changing() {
+		n += 4
+	}
+	return n
 }
 
 // stateCell writes glyph, word and, while the state changes, for how long it has.
@@ -196,7 +217,7 @@ func (f *Fleet) layout(w int) []placed {
 		return f.laid
 	}
 	const gap = 2
-	cols := slices.Clone(f.cols)
+	cols := slices.DeleteFunc(slices.Clone(f.cols), func(c *column) bool { return c.some && f.wide[c.name] == 0 })
 	wants := func(c *column) int {
 		if c.len == nil {
 			return c.max
@@ -220,34 +241,55 @@ func (f *Fleet) layout(w int) []placed {
 		}
 		return worst
 	}
-	// The extra columns come only where all others have the width that they would like.
-	for need(wants) > w {
-		i := leastImportant(extra)
-		if i < 0 {
-			break
+	// A name is shown whole, from the width of a usual terminal on: what else there is gives way first.
+	least := func(c *column) int {
+		if c.name == "name" && w >= usual {
+			return wants(c)
 		}
-		cols = slices.Delete(cols, i, i+1)
+		return c.min
 	}
-	least := func(c *column) int { return c.min }
-	for need(least) > w {
-		i := leastImportant(1)
-		if i < 0 {
-			break
+	giveWay := func(each func(*column) int, from int) {
+		for need(each) > w {
+			i := leastImportant(from)
+			if i < 0 {
+				return
+			}
+			cols = slices.Delete(cols, i, i+1)
 		}
-		cols = slices.Delete(cols, i, i+1)
 	}
-	f.hidden = len(f.cols) - len(cols)
-	spare := w - need(least)
+	whole := func(c *column) int {
+		if c.whole {
+			return wants(c)
+		}
+		return least(c)
+	}
+	giveWay(wants, extra) // the extra columns come only where all others have the width that they would like
+	giveWay(whole, optional)
+	giveWay(least, 1)
+	base := least
+	if need(whole) <= w {
+		base = whole
+	}
+	spare := w - need(base)
 	out := f.laid[:0]
-	x := lead
 	for _, c := range cols {
-		cw := c.min
-		if more := min(spare, wants(c)-cw); more > 0 {
-			cw += more
-			spare -= more
+		out = append(out, placed{c, 0, base(c)})
+	}
+	for _, first := range []bool{true, false} { // those that should be whole, then those that would like more
+		for rank := range extra + len(columns) { // the most important first
+			for i := range out {
+				if c := &out[i]; c.rank == rank && c.whole == first {
+					more := max(0, min(spare, wants(c.column)-c.w))
+					c.w += more
+					spare -= more
+				}
+			}
 		}
-		out = append(out, placed{c, x, cw})
-		x += cw + gap
+	}
+	x := lead
+	for i := range out {
+		out[i].x = x
+		x += out[i].w + gap
 	}
 	// What is left goes between the columns, as far as the eye can still follow a row.
 	if n := len(out) - 1; n > 0 {
@@ -267,12 +309,19 @@ func (f *Fleet) measure(r *data.Row) {
 		if c.len == nil {
 			continue
 		}
-		if n := c.len(r); n > f.wide[c.name] {
+		n := c.len(r)
+		if c.name == "name" { // with its backend, where another has it too
+			n = max(n, text.Width(plaintext.Clean(f.e.Store.Ref(r))))
+		}
+		if n > f.wide[c.name] {
 			f.wide[c.name] = n
 			f.wideGen++
 		}
 	}
 }
+
+// usual is the width of a usual terminal; optional the rank of columns that go before one of the others is cut.
+const usual, optional = 80, 7
 
 // extra is the rank from which columns are shown only on wide screens.
 const extra = 12

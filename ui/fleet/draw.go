@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
+
 	"berth/ui/detail"
 	"berth/ui/draw"
 	"berth/ui/theme"
@@ -16,9 +18,8 @@ func (f *Fleet) Draw(p *draw.Page) {
 		f.drawEmpty(p)
 		return
 	}
-	f.view = max(1, p.Height()-1)
-	f.clamp()
-	cols := f.layout(p.Width())
+	h := max(1, p.Height()-1)
+	cols := f.layout(f.Width(p, h))
 	if p.Height() > 1 {
 		l := p.Line(theme.Ground)
 		for _, c := range cols {
@@ -27,7 +28,7 @@ func (f *Fleet) Draw(p *draw.Page) {
 			if c.column == f.sortCol {
 				st = t.Key
 				arrow := t.Up
-				if f.sortDown {
+				if f.Down {
 					arrow = t.Down
 				}
 				if c.right {
@@ -39,35 +40,21 @@ func (f *Fleet) Draw(p *draw.Page) {
 			l.Cell(st, s, c.w, c.right)
 		}
 	}
-	for i := f.top; i < len(f.rows) && p.Left() > 0; i++ {
-		r := f.rows[i]
-		back := theme.Ground
-		if i == f.at {
-			back = theme.Sel
-		}
-		l := p.Line(back)
-		if i == f.at {
-			l.Glyph(t.Accent, t.Cursor)
-		}
-		if f.marks[r.ID] {
-			l.To(1).Glyph(t.Mark, t.Marked)
-		}
-		f.mark(l, r)
+	f.List.Draw(p, t, h, func(l *draw.Line, i int) {
+		f.mark(l, f.rows[i])
 		for _, c := range cols {
 			l.To(c.x)
-			c.cell(f, l, r, c.w)
+			c.cell(f, l, f.rows[i], c.w)
 		}
+	})
+	if f.Nothing(p, t) {
+		return
 	}
 	f.drawPane(p)
 	if len(f.rows) == 0 && p.Left() > 1 {
 		p.Blank(1)
-		l := p.Line(theme.Ground).Space(lead)
-		switch {
-		case f.mine && f.filter.empty():
-			l.Text(t.Dim, "None of these instances is yours. ").Text(t.Key, "m").Text(t.Dim, " shows all.")
-		default:
-			l.Text(t.Dim, "Nothing matches the filter. ").Text(t.Key, "esc").Text(t.Dim, " shows all.")
-		}
+		p.Line(theme.Ground).Space(lead).Text(t.Dim, "None of these instances is yours. ").Text(t.Key, "m").Text(t.Dim,
+			" shows all.")
 	}
 }
 
@@ -81,8 +68,16 @@ const settle = 150 * time.Millisecond
 // drawPane shows the instance under the cursor in the room that the rows leave. It never takes any
 // from them.
 func (f *Fleet) drawPane(p *draw.Page) {
+	f.noRoom = ""
+	switch w, left := p.Width(), p.Left(); {
+	case w < detail.PaneWidth:
+		f.noRoom = fmt.Sprintf("the instance is shown below the list from %d columns on; these are %d", detail.PaneWidth, w)
+	case left < paneHeight:
+		f.noRoom = fmt.Sprintf("the list leaves %s for the instance below it, which needs %d",
+			english.Plural(left, "line", ""), paneHeight)
+	}
 	r := f.Row()
-	if r == nil || f.noPane || p.Width() < detail.PaneWidth || p.Left() < paneHeight {
+	if r == nil || f.noPane || f.noRoom != "" {
 		return
 	}
 	if old := f.e.Store.Row(f.paneID); old != nil && f.hurry && f.e.Clock().Before(f.movedAt.Add(settle)) {
@@ -102,37 +97,14 @@ func (f *Fleet) drawPane(p *draw.Page) {
 // Status implements screen.Stater.
 func (f *Fleet) Status(l *draw.Line) {
 	t := f.e.Theme
-	if f.typing {
-		l.Text(t.Key, "/")
-		f.in.Draw(l, t, min(30, l.Room()/2), true)
-		l.Space(2).Text(t.Dim, fmt.Sprintf("%d of %d", len(f.rows), f.e.Store.Len()))
+	if f.Line(l, t) {
 		return
 	}
-	sep := ""
-	say := func(st theme.Style, s string) {
-		if sep != "" {
-			l.Text(t.Border, " "+t.Dot+" ")
-		}
-		l.Text(st, s)
-		sep = t.Dot
-	}
-	if n := len(f.marks); n > 0 {
-		s := fmt.Sprintf("%d marked", n)
-		if hidden := n - f.marked(); hidden > 0 { // actions go to those that are shown
-			s += fmt.Sprintf(", %d of them hidden", hidden)
-		}
-		say(t.Mark, s)
-	}
-	if !f.filter.empty() {
-		say(t.Accent, "filter "+f.in.Value())
-	}
 	if f.mine {
-		say(t.Accent, "mine only")
+		l.Text(t.Accent, "mine only  ")
 	}
 	if len(f.rows) < f.e.Store.Len() {
-		say(t.Dim, fmt.Sprintf("%d of %d shown", len(f.rows), f.e.Store.Len()))
+		l.Text(t.Dim, fmt.Sprintf("%d of %d shown", len(f.rows), f.e.Store.Len()))
 	}
-	if f.e.Store.Len() > 0 && len(f.rows) > f.view {
-		l.End(t.Dim, fmt.Sprintf("%d/%d", f.at+1, len(f.rows)))
-	}
+	f.Said(l, t)
 }

@@ -29,18 +29,31 @@ func (f *Fleet) measured() {
 	}
 	if now := f.e.Now(); now.Sub(f.sortedAt) >= resort {
 		f.sortedAt = now
-		f.keepPlace(f.sortLive)
+		f.Keep(f.sortLive)
 	}
 }
 
 // byFigure orders by a value of the figures.
 func byFigure(get func(f *data.Figures) float64) func(s *data.Store, r *data.Row) float64 {
 	return func(s *data.Store, r *data.Row) float64 {
-		if f := s.Figures(r.ID); f != nil && f.Known {
+		if f := figures(s, r); f != nil {
 			return get(f)
 		}
 		return math.NaN()
 	}
+}
+
+// figures are what was measured on an instance, also a while ago where it can't be reached; nil: nothing, or it does
+// not run, and what was true then is shown of none.
+func figures(s *data.Store, r *data.Row) *data.Figures {
+	switch r.State {
+	case api.StateStopped, api.StateCreateFailed, api.StateDeleting:
+		return nil
+	}
+	if f := s.Figures(r.ID); f != nil && f.Known {
+		return f
+	}
+	return nil
 }
 
 // keyed is a row with the figure that it is ordered by.
@@ -67,7 +80,7 @@ func (f *Fleet) sortLive() {
 			c = cmp.Compare(a.v, b.v)
 		}
 		if c != 0 {
-			if f.sortDown {
+			if f.Down {
 				return -c
 			}
 			return c
@@ -107,8 +120,8 @@ const bars = 8
 // figures the kind stands alone; old figures are grey and have their age behind them.
 func gpusCell(f *Fleet, l *draw.Line, r *data.Row, w int) {
 	t := f.e.Theme
-	fig := f.e.Store.Figures(r.ID)
-	if fig == nil || !fig.Known || len(fig.GPUs) == 0 {
+	fig := figures(f.e.Store, r)
+	if fig == nil || len(fig.GPUs) == 0 {
 		quiet(func(_ *Fleet, r *data.Row) string { return money.GPUs(r.GPUs) }, false)(f, l, r, w)
 		return
 	}
@@ -166,8 +179,8 @@ func gpusCell(f *Fleet, l *draw.Line, r *data.Row, w int) {
 func figureCell(get func(f *Fleet, fig *data.Figures, w int) (string, theme.Style), right bool) func(*Fleet, *draw.Line,
 	*data.Row, int) {
 	return func(f *Fleet, l *draw.Line, r *data.Row, w int) {
-		fig := f.e.Store.Figures(r.ID)
-		if fig == nil || !fig.Known {
+		fig := figures(f.e.Store, r)
+		if fig == nil {
 			l.Cell(f.e.Theme.Dim, money.Unknown, w, right)
 			return
 		}
@@ -186,7 +199,11 @@ func gpuMemory(f *Fleet, fig *data.Figures, _ int) (string, theme.Style) {
 	if fig.GPUMemMax == 0 {
 		return "", f.e.Theme.Dim
 	}
-	return fmt.Sprintf("%.0f/%.0fG", float64(fig.GPUMemory)/(1<<30), float64(fig.GPUMemMax)/(1<<30)), f.e.Theme.Text
+	unified := ""
+	if fig.Unified {
+		unified = " u"
+	}
+	return money.Of(fig.GPUMemory, fig.GPUMemMax) + unified, f.e.Theme.Text
 }
 
 // full writes in how long a disk is full.
@@ -204,28 +221,15 @@ func diskFigure(f *Fleet, fig *data.Figures, w int) (string, theme.Style) {
 		return "", t.Dim
 	}
 	s := fmt.Sprintf("%.0f%%", *fig.DiskPercent)
-	st := t.Text
 	if fig.DiskInodes { // when its space is used up is another matter
-		switch {
-		case *fig.DiskPercent >= 95:
-			st = t.Bad
-		case *fig.DiskPercent >= 85:
-			st = t.Busy
-		}
+		st := chart.Filling(t, fig.DiskPercent, nil, t.Text)
 		if long := s + " inodes"; len(long) <= w {
 			return long, st
 		}
 		return s + " ino", st
 	}
-	const hour = 3600.0
-	soon := fig.DiskFullIn != nil && *fig.DiskFullIn < 48*hour
-	switch {
-	case *fig.DiskPercent >= 95 || soon && *fig.DiskFullIn < 6*hour:
-		st = t.Bad
-	case *fig.DiskPercent >= 85 || soon && *fig.DiskFullIn < 24*hour:
-		st = t.Busy
-	}
-	if soon {
+	st := chart.Filling(t, fig.DiskPercent, fig.DiskFullIn, t.Text)
+	if soon := fig.DiskFullIn != nil && *fig.DiskFullIn < 48*3600; soon {
 		if long := s + " full " + full(*fig.DiskFullIn); len(long) <= w {
 			s = long
 		} else if short := s + " " + full(*fig.DiskFullIn); len(short) <= w {

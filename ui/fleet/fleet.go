@@ -9,7 +9,7 @@ import (
 
 	"berth/ui/data"
 	"berth/ui/detail"
-	"berth/ui/form"
+	"berth/ui/list"
 	"berth/ui/screen"
 )
 
@@ -19,18 +19,13 @@ func itoa(n int) string { return strconv.Itoa(n) }
 type Fleet struct {
 	e *screen.Env
 
+	list.List
 	rows, spare []*data.Row // in order; spare is the last order's memory
-	at, top     int         // the cursor's row and the first row in view
-	view        int         // rows in view, of the last frame
-	marks       map[string]bool
 	mine        bool
-	filter      filter
-	typing      bool // the filter is being typed
-	in          form.Input
+	match       func(name, hay string) bool // the filter; nil: everything
 
 	cols     []*column
 	sortCol  *column
-	sortDown bool
 	sortedAt time.Time      // when the order was made anew
 	byKey    []keyed        // memory of the last order by a figure
 	wide     map[string]int // the content's width by column
@@ -38,21 +33,18 @@ type Fleet struct {
 	laid     []placed
 	laidW    int
 	laidWide int
-	hidden   int
 
 	pane    *detail.Detail // of the row under the cursor, where the rows leave room
 	paneID  string
 	noPane  bool      // switched off
+	noRoom  string    // why there is no room for it
 	movedAt time.Time // the cursor, by the last key
 	hurry   bool      // the key before it was pressed just before
-
-	clickAt  time.Time
-	clickRow string
 }
 
 // New makes the fleet's screen; arg is a filter.
 func New(e *screen.Env, arg string) screen.Screen {
-	f := &Fleet{e: e, marks: map[string]bool{}, mine: e.Config.MineOnly, wide: map[string]int{}, laidW: -1, view: 10}
+	f := &Fleet{e: e, mine: e.Config.MineOnly, wide: map[string]int{}, laidW: -1}
 	for _, n := range e.Config.Columns {
 		if c := columnNamed(strings.TrimSpace(n)); c != nil {
 			f.cols = append(f.cols, c)
@@ -63,36 +55,42 @@ func New(e *screen.Env, arg string) screen.Screen {
 			f.cols = append(f.cols, &columns[i])
 		}
 	}
-	f.sortCol = columnNamed("name")
-	f.SortBy(e.Config.Sort)
-	f.in.Hint = "words, ~fuzzy, !not"
-	f.in.Set(arg)
-	f.filter = parseFilter(arg)
 	f.pane = detail.New(e, "").(*detail.Detail)
-	f.rebuild()
+	f.Sort = "name"
+	f.Begin(list.Of{
+		Len: func() int { return len(f.rows) }, ID: func(i int) string { return f.rows[i].ID }, Find: f.find,
+		All: e.Store.Len,
+		By:  f.shown, Lay: f.lay, Marking: true, Went: f.went, Now: e.Now, Open: func() tea.Cmd {
+			return e.Send(screen.Open{Name: "detail", Arg: f.Row().ID})
+		}}, arg)
+	f.Hint("words, ~fuzzy, !not")
+	if !f.SortByColumn(e.Config.Sort) {
+		f.SortBy("name", false)
+	}
 	return f
 }
 
-// SortBy sorts by a column's name, downwards with "-" before it. It reports whether there is one.
-func (f *Fleet) SortBy(s string) bool {
-	down := false
-	if rest, ok := strings.CutPrefix(s, "-"); ok {
-		down, s = true, rest
-	}
+// SortByColumn sorts by a column's name, downwards with "-" before it. It reports whether there is one.
+func (f *Fleet) SortByColumn(s string) bool {
+	s, down := strings.CutPrefix(s, "-")
 	c := columnNamed(s)
 	if c == nil {
 		return false
 	}
-	f.sortCol, f.sortDown = c, down
-	f.rebuild()
+	f.SortBy(c.name, down)
 	return true
 }
 
-// Filter sets the filter.
-func (f *Fleet) Filter(s string) {
-	f.in.Set(s)
-	f.filter = parseFilter(s)
-	f.rebuild()
+// shown are the columns in sight, or all before anything was drawn: what S goes through.
+func (f *Fleet) shown() []string {
+	var out []string
+	for _, c := range f.laid {
+		out = append(out, c.name)
+	}
+	if len(out) == 0 {
+		return ColumnNames()
+	}
+	return out
 }
 
 // Init implements screen.Screen.
@@ -104,9 +102,6 @@ func (f *Fleet) Title() string { return "fleet" }
 // Topic implements screen.Screen.
 func (f *Fleet) Topic() string { return "fleet" }
 
-// Typing implements screen.Typer.
-func (f *Fleet) Typing() bool { return f.typing }
-
 // Update implements screen.Screen.
 func (f *Fleet) Update(msg tea.Msg) tea.Cmd {
 	switch m := msg.(type) {
@@ -115,80 +110,39 @@ func (f *Fleet) Update(msg tea.Msg) tea.Cmd {
 	case screen.Measured:
 		f.measured()
 	case tea.KeyMsg:
-		if f.typing {
-			return f.typeFilter(m)
-		}
+		return f.Type(m)
 	}
 	return nil
 }
 
-func (f *Fleet) typeFilter(k tea.KeyMsg) tea.Cmd {
-	switch k.String() {
-	case "enter":
-		f.typing = false
-	case "esc":
-		f.typing = false
-		f.Filter("")
-	case "up", "ctrl+p":
-		f.move(-1)
-	case "down", "ctrl+n":
-		f.move(1)
-	default:
-		if f.in.Update(k) {
-			f.filter = parseFilter(f.in.Value())
-			f.rebuild()
-		}
-	}
-	return nil
-}
-
-func (f *Fleet) move(n int) {
+// went remembers when the cursor was moved: the pane follows when it rests.
+func (f *Fleet) went(int) tea.Cmd {
 	now := f.e.Now()
 	f.hurry, f.movedAt = now.Sub(f.movedAt) < settle, now
-	f.at += n
-	f.clamp()
+	return nil
 }
 
 // Row is the row under the cursor, or nil.
 func (f *Fleet) Row() *data.Row {
-	if f.at >= 0 && f.at < len(f.rows) {
-		return f.rows[f.at]
+	if f.At >= 0 && f.At < len(f.rows) {
+		return f.rows[f.At]
 	}
 	return nil
 }
 
 // Subjects implements screen.Subject: the marked rows in view's order, or the one under the cursor.
 func (f *Fleet) Subjects() []*data.Row {
-	if len(f.marks) > 0 {
-		var out []*data.Row
-		for _, r := range f.rows {
-			if f.marks[r.ID] {
-				out = append(out, r)
-			}
-		}
-		return out
+	var out []*data.Row
+	for _, i := range f.Marked() {
+		out = append(out, f.rows[i])
 	}
-	if r := f.Row(); r != nil {
-		return []*data.Row{r}
-	}
-	return nil
-}
-
-// marked is the number of marked rows that are shown.
-func (f *Fleet) marked() int {
-	n := 0
-	for _, r := range f.rows {
-		if f.marks[r.ID] {
-			n++
-		}
-	}
-	return n
+	return out
 }
 
 // Select puts the cursor on an instance.
-func (f *Fleet) Select(id string) {
-	if i := f.find(id); i >= 0 {
-		f.at = i
-		f.clamp()
-	}
+func (f *Fleet) Select(id string) { f.To(id) }
+
+// passes reports whether a row is shown.
+func (f *Fleet) passes(r *data.Row) bool {
+	return (!f.mine || r.Mine) && (f.match == nil || f.match(r.Name, r.Haystack()))
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"berth/ui/data"
+	"berth/ui/list"
 	"berth/ui/text"
 )
 
@@ -12,7 +13,7 @@ import (
 func (f *Fleet) compare(a, b *data.Row) int {
 	if f.sortCol.less != nil {
 		if c := f.sortCol.less(a, b); c != 0 {
-			if f.sortDown {
+			if f.Down {
 				return -c
 			}
 			return c
@@ -29,29 +30,29 @@ func byName(a, b *data.Row) int {
 	return strings.Compare(a.ID, b.ID)
 }
 
-// rebuild makes the order anew: after another sort, filter or at first.
-func (f *Fleet) rebuild() {
+// lay makes the order anew: after another sort, filter or at first. The list keeps the cursor on its row.
+func (f *Fleet) lay() {
 	f.sortedAt = f.e.Now()
-	f.keepPlace(func() {
-		f.rows = f.rows[:0]
-		f.e.Store.Each(func(r *data.Row) {
-			f.measure(r)
-			if f.passes(r) {
-				f.rows = append(f.rows, r)
-			}
-		})
-		if f.sortCol.live != nil {
-			f.sortLive()
-			return
+	f.sortCol, f.match = columnNamed(f.Sort), list.Match(f.Words())
+	f.rows = f.rows[:0]
+	f.e.Store.Each(func(r *data.Row) {
+		f.measure(r)
+		if f.passes(r) {
+			f.rows = append(f.rows, r)
 		}
-		slices.SortFunc(f.rows, f.compare)
 	})
+	if f.sortCol.live != nil {
+		f.sortLive()
+		return
+	}
+	slices.SortFunc(f.rows, f.compare)
 }
 
 // merge takes in what changed: gone rows leave, fresh ones come in at their place.
 func (f *Fleet) merge(fresh []*data.Row) {
 	if len(fresh) > len(f.rows)/4+16 || f.sortCol.live != nil && len(fresh) > 0 {
-		f.rebuild()
+		f.Keep(f.lay)
+		f.unmark()
 		return
 	}
 	in := make([]*data.Row, 0, len(fresh))
@@ -62,7 +63,7 @@ func (f *Fleet) merge(fresh []*data.Row) {
 		}
 	}
 	slices.SortFunc(in, f.compare)
-	f.keepPlace(func() {
+	f.Keep(func() {
 		out := f.spare[:0]
 		for _, r := range f.rows {
 			if r.Gone {
@@ -78,25 +79,14 @@ func (f *Fleet) merge(fresh []*data.Row) {
 		clear(f.rows) // so that what has gone can be freed
 		f.rows, f.spare = out, f.rows
 	})
+	f.unmark()
 }
 
-// keepPlace runs a change of the order and puts the cursor on its row again, at the same place on the
-// screen; where the row is gone, on the one that took its place.
-func (f *Fleet) keepPlace(change func()) {
-	id := f.cursorID()
-	screenAt := f.at - f.top
-	change()
-	if id != "" {
-		if i := f.find(id); i >= 0 {
-			f.at = i
-		}
-	}
-	f.at = max(0, min(f.at, len(f.rows)-1))
-	f.top = f.at - screenAt
-	f.clamp()
-	for m := range f.marks {
-		if f.e.Store.Row(m) == nil {
-			delete(f.marks, m)
+// unmark takes the marks of what is gone away.
+func (f *Fleet) unmark() {
+	for id := range f.Marks {
+		if f.e.Store.Row(id) == nil {
+			delete(f.Marks, id)
 		}
 	}
 }
@@ -114,24 +104,4 @@ func (f *Fleet) find(id string) int {
 		return i
 	}
 	return -1
-}
-
-func (f *Fleet) cursorID() string {
-	if f.at >= 0 && f.at < len(f.rows) {
-		return f.rows[f.at].ID
-	}
-	return ""
-}
-
-// clamp keeps the cursor in view and the view on the rows.
-func (f *Fleet) clamp() {
-	n := max(1, f.view)
-	f.at = max(0, min(f.at, len(f.rows)-1))
-	if f.at < f.top {
-		f.top = f.at
-	}
-	if f.at >= f.top+n {
-		f.top = f.at - n + 1
-	}
-	f.top = max(0, min(f.top, len(f.rows)-n))
 }

@@ -1,6 +1,7 @@
 package form
 
 import (
+	"slices"
 	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -27,6 +28,8 @@ type Field struct {
 	OffText string
 	Off     string // why the field can't be used; empty: it can
 	Note    string // below the field; Bad makes it an error
+	Hint    string // below the note: what to do about it
+	None    string // what stands for a list without options; empty: they are being looked for
 	Bad     bool
 	Good    bool
 }
@@ -168,6 +171,9 @@ func (f *Form) Draw(p *draw.Page, t *theme.Theme) {
 		if x.Note != "" || x.Off != "" {
 			need++
 		}
+		if x.Hint != "" {
+			need++
+		}
 	}
 	gap := p.Left() >= need+len(f.Fields)
 	var pg draw.Page
@@ -209,7 +215,19 @@ func (f *Form) Draw(p *draw.Page, t *theme.Theme) {
 	}
 	f.top = max(0, f.top)
 	y0 := p.Len()
-	p.Add(lines[f.top:min(len(lines), f.top+h)]...)
+	shown := slices.Clone(lines[f.top:min(len(lines), f.top+h)])
+	mark := func(y int, g string) {
+		var l draw.Line
+		l.Reset(t, 1, theme.Ground)
+		draw.Over(shown, []string{string(l.Glyph(t.Accent, g).Bytes())}, p.Width()-1, y, 1)
+	}
+	if f.top > 0 {
+		mark(0, t.Up)
+	}
+	if f.top+h < len(lines) {
+		mark(len(shown)-1, t.Down)
+	}
+	p.Add(shown...)
 	for i := range f.spots {
 		f.spots[i].y += y0 - f.top
 	}
@@ -225,10 +243,17 @@ func (f *Form) field(p *draw.Page, t *theme.Theme, x *Field, on bool) {
 		l.Space(1)
 	}
 	l.Space(1).Cell(label, x.Name, labels-1, false).Space(1)
-	w := min(l.Room()-1, 64)
+	w := min(l.Room()-1, max(64, text.Width(x.Input.Value())+1))
 	switch {
 	case x.Off != "":
-		l.Text(t.Dim, x.Off)
+		for i, s := range text.Wrap(plaintext.Clean(x.Off), l.Room()-1) {
+			if i > 0 {
+				l = p.Line(theme.Ground).Space(labels + 2)
+			}
+			l.Text(t.Dim, s)
+		}
+	case x.IsList && len(x.Options) == 0 && x.None != "":
+		l.Text(t.Dim, x.None)
 	case x.IsList && len(x.Options) == 0:
 		l.Text(t.Dim, "looking"+t.Ellipsis)
 	case x.IsList:
@@ -270,6 +295,11 @@ func (f *Form) field(p *draw.Page, t *theme.Theme, x *Field, on bool) {
 				l.Space(text.Width(g))
 			}
 			l.Text(st, s)
+		}
+	}
+	if x.Hint != "" {
+		for _, s := range text.Wrap(plaintext.Clean(x.Hint), p.Width()-labels-6) {
+			p.Line(theme.Ground).Space(labels+4).Text(t.Dim, s)
 		}
 	}
 }

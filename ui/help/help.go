@@ -2,7 +2,6 @@ package help
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -12,6 +11,8 @@ import (
 	"berth/backend/base/plaintext"
 	"berth/ui/draw"
 	"berth/ui/key"
+	"berth/ui/list"
+	"berth/ui/markdown"
 	"berth/ui/screen"
 	"berth/ui/text"
 	"berth/ui/theme"
@@ -28,12 +29,11 @@ type Doc struct {
 
 // Help is the screen.
 type Help struct {
-	e         *screen.Env
-	doc       Doc
-	topics    []string
-	topic     string // "": keys first
-	top, view int
-	total     int
+	e *screen.Env
+	list.Pager
+	doc    Doc
+	topics []string
+	topic  string // "": keys first
 }
 
 // New makes the screen; arg is a Doc in JSON, or the name of a topic.
@@ -52,39 +52,39 @@ func New(e *screen.Env, arg string) screen.Screen {
 func (h *Help) Init() tea.Cmd { return nil }
 
 // Title implements screen.Screen.
-func (h *Help) Title() string {
-	if h.topic != "" {
-		return "help: " + h.topic
-	}
-	return "help"
-}
+func (h *Help) Title() string { return "help" }
 
 // Topic implements screen.Screen.
 func (h *Help) Topic() string { return "start" }
 
 // Update implements screen.Screen.
-func (h *Help) Update(tea.Msg) tea.Cmd { return nil }
+func (h *Help) Update(msg tea.Msg) tea.Cmd {
+	if k, ok := msg.(tea.KeyMsg); ok {
+		return h.Type(k)
+	}
+	return nil
+}
 
 // Keys implements screen.Screen.
 func (h *Help) Keys() []key.Binding {
-	const move = "Moving"
-	step := func(n int) func() tea.Cmd { return func() tea.Cmd { h.top += n; return nil } }
-	turn := func(n int) func() tea.Cmd { return func() tea.Cmd { h.turn(n); return nil } }
-	return []key.Binding{
-		{Keys: []string{"tab", "right", "l"}, Show: "tab", Label: "next page", Group: move, Desc: "To the next help page.",
-			Do: turn(1)},
-		{Keys: []string{"shift+tab", "left", "h"}, Show: "shift+tab", Group: move, Desc: "To the help page before.",
-			Do: turn(-1)},
-		{Keys: []string{"down", "j"}, Show: "↓ j", Label: "down", Group: move, Desc: "Down.", Do: step(1)},
-		{Keys: []string{"up", "k"}, Show: "↑ k", Label: "up", Group: move, Desc: "Up.", Do: step(-1)},
-		{Keys: []string{"pgdown", " ", "ctrl+f"}, Show: "space", Label: "page", Group: move, Desc: "A page down.",
-			Do: func() tea.Cmd { h.top += h.view; return nil }},
-		{Keys: []string{"pgup", "ctrl+b"}, Show: "pgup", Group: move, Desc: "A page up.",
-			Do: func() tea.Cmd { h.top -= h.view; return nil }},
-		{Keys: []string{"g", "home"}, Show: "g", Group: move, Desc: "To the top.", Do: step(-1 << 30)},
-		{Keys: []string{"G", "end"}, Show: "G", Group: move, Desc: "To the end.", Do: step(1 << 30)},
-		{Keys: []string{"?"}, Do: func() tea.Cmd { return h.e.Send(screen.Back{}) }},
+	if h.Typing() {
+		return h.Pager.Keys()
 	}
+	turn := func(n int) func() tea.Cmd { return func() tea.Cmd { h.turn(n); return nil } }
+	bs := []key.Binding{
+		{Keys: []string{"tab", "right", "l"}, Show: "tab", Label: "next page", Group: key.Moving,
+			Desc: "To the next help page.", Do: turn(1)},
+		{Keys: []string{"shift+tab", "left", "h"}, Show: "shift+tab", Group: key.Moving, Desc: "To the help page before.",
+			Do: turn(-1)},
+		key.Of("?", "", func() tea.Cmd { return h.e.Send(screen.Back{}) }),
+	}
+	for _, b := range h.Pager.Keys() {
+		if b.Keys[0] == "/" {
+			b = b.Saying("Search the keys and all help pages.")
+		}
+		bs = append(bs, b)
+	}
+	return bs
 }
 
 // turn goes to another page; the keys of the screen are the first.
@@ -100,51 +100,96 @@ func (h *Help) turn(n int) {
 		}
 	}
 	h.topic = pages[(at+n+len(pages))%len(pages)]
-	h.top = 0
-}
-
-// Mouse implements screen.Mouser.
-func (h *Help) Mouse(m tea.MouseMsg) tea.Cmd {
-	switch m.Button {
-	case tea.MouseButtonWheelDown:
-		h.top += 3
-	case tea.MouseButtonWheelUp:
-		h.top -= 3
-	}
-	return nil
+	h.Move(-1 << 40)
 }
 
 // Draw implements screen.Screen.
 func (h *Help) Draw(p *draw.Page) {
-	w := min(p.Width()-4, 92)
+	w := min(h.Width(p)-2, 92)
 	var pg draw.Page
-	pg.Reset(h.e.Theme, p.Width(), 1<<12)
+	pg.Reset(h.e.Theme, h.Width(p), 1<<16)
 	if p.Height() >= 16 {
 		pg.Blank(1)
 	}
-	if h.topic == "" {
-		h.keys(&pg, w)
+	match := list.Match(h.Words())
+	switch {
+	case match != nil:
+		h.found(&pg, w, match)
+	case h.topic == "":
+		h.keys(&pg, h.doc.Keys, w)
 		if page, ok := assets.HelpPage(h.doc.Topic); ok {
 			pg.Blank(1)
 			h.page(&pg, page, w)
 		}
-	} else if page, ok := assets.HelpPage(h.topic); ok {
-		h.page(&pg, page, w)
+	default:
+		if page, ok := assets.HelpPage(h.topic); ok {
+			h.page(&pg, page, w)
+		}
 	}
-	lines := pg.Drawn()
-	h.total, h.view = len(lines), p.Height()
-	h.top = max(0, min(h.top, len(lines)-p.Height()))
-	p.Add(lines[h.top:min(len(lines), h.top+p.Height())]...)
+	h.Pager.Draw(p, h.e.Theme, pg.Drawn())
+}
+
+// found writes the keys of the screen and the paragraphs of all pages that match.
+func (h *Help) found(pg *draw.Page, w int, match func(name, hay string) bool) {
+	begin := pg.Len()
+	var keys []Key
+	for _, k := range h.doc.Keys {
+		if match(k.Name, k.Name+" "+k.Desc+" "+k.Group) {
+			keys = append(keys, k)
+		}
+	}
+	h.keys(pg, keys, w)
+	for _, topic := range h.topics {
+		page, _ := assets.HelpPage(topic)
+		title, out := "", []string(nil)
+		for _, para := range paragraphs(page) {
+			switch {
+			case strings.HasPrefix(para, "#"):
+				head, rest, _ := strings.Cut(para, "\n")
+				if title == "" {
+					title = strings.TrimLeft(head, "# ")
+				}
+				if rest != "" && match(topic, title+" "+para) {
+					out = append(out, rest)
+				}
+			case match(topic, title+" "+para):
+				out = append(out, para)
+			}
+		}
+		if len(out) == 0 {
+			continue
+		}
+		if pg.Len() > begin {
+			pg.Blank(1)
+		}
+		h.page(pg, "# "+title+" ("+topic+")\n"+strings.Join(out, "\n\n"), w)
+	}
+	if pg.Len() == begin {
+		pg.Line(theme.Ground).Space(2).Text(h.e.Theme.Dim, "Nothing in the help matches.")
+	}
+}
+
+// paragraphs are those of a page; the lines of a shell that follow one belong to it.
+func paragraphs(page string) []string {
+	var out []string
+	for _, p := range strings.Split(page, "\n\n") {
+		if strings.HasPrefix(p, "    ") && len(out) > 0 {
+			out[len(out)-1] += "\n\n" + p
+			continue
+		}
+		out = append(out, p)
+	}
+	return out
 }
 
 // keys writes the keys, in groups, in two columns where there is room.
-func (h *Help) keys(pg *draw.Page, w int) {
+func (h *Help) keys(pg *draw.Page, keys []Key, w int) {
 	t := h.e.Theme
 	group, at := "", 14
-	for _, k := range h.doc.Keys {
+	for _, k := range keys {
 		at = max(at, 4+text.Width(ascii(t, k.Name))+1)
 	}
-	for _, k := range grouped(h.doc.Keys) {
+	for _, k := range grouped(keys) {
 		if k.Group != group {
 			group = k.Group
 			if pg.Len() > 1 {
@@ -167,12 +212,13 @@ func (h *Help) keys(pg *draw.Page, w int) {
 		if k.Why == "" {
 			continue
 		}
-		for i, s := range text.Wrap(plaintext.Clean(k.Why), w-at-9) {
+		sign := t.Cross + " "
+		for i, s := range text.Wrap(plaintext.Clean(k.Why), w-at-text.Width(sign)) {
 			l := pg.Line(theme.Ground).To(at)
 			if i == 0 {
-				l.Text(t.Busy, "not now: ")
+				l.Text(t.Busy, sign)
 			} else {
-				l.Space(9)
+				l.Space(text.Width(sign))
 			}
 			l.Text(t.Dim, s)
 		}
@@ -200,73 +246,42 @@ func ascii(t *theme.Theme, s string) string {
 	return strings.NewReplacer("↓", "down", "↑", "up", "←", "left", "→", "right").Replace(s)
 }
 
-// page writes a page of the little Markdown that help pages use: headings, paragraphs, lists, code.
+// page writes a page of Markdown.
 func (h *Help) page(pg *draw.Page, md string, w int) {
 	t := h.e.Theme
-	var para []string
-	flush := func(indent int, bullet bool) {
-		if len(para) == 0 {
-			return
-		}
-		for i, s := range text.Wrap(strings.Join(para, " "), w-2-indent) {
-			l := pg.Line(theme.Ground).Space(2)
-			if bullet && i == 0 {
-				l.Glyph(t.Accent, t.Bullet)
-			}
-			l.To(2 + indent)
-			h.spans(l, s)
-		}
-		para = para[:0]
-	}
-	bullet := false
-	end := func() {
-		if bullet {
-			flush(2, true)
-		} else {
-			flush(0, false)
-		}
-		bullet = false
-	}
-	for _, line := range strings.Split(strings.TrimSpace(md), "\n") {
-		switch {
-		case strings.HasPrefix(line, "#"):
-			end()
-			l := pg.Line(theme.Ground).Space(2).Text(t.Title, strings.TrimLeft(line, "# ")).Space(1)
-			l.Repeat(t.Rule, t.H, w-l.Col())
-		case strings.TrimSpace(line) == "":
-			end()
+	lines := markdown.Layout(ascii(t, md), w-2)
+	for i := range lines {
+		x := &lines[i]
+		switch x.Kind {
+		case markdown.Blank:
 			pg.Blank(1)
-		case strings.HasPrefix(line, "    "):
-			end()
-			pg.Line(theme.Ground).Space(4).Text(t.Accent, strings.TrimSpace(line))
-		case strings.HasPrefix(line, "- "):
-			end()
-			bullet = true
-			para = append(para, line[2:])
-		default:
-			para = append(para, strings.TrimSpace(line))
+			continue
+		case markdown.Heading:
+			l := pg.Line(theme.Ground).Space(2).Text(t.Title, x.String()).Space(1)
+			l.Repeat(t.Rule, t.H, w-l.Col())
+			continue
+		case markdown.Block:
+			pg.Line(theme.Ground).Space(x.Indent).Text(t.Accent, x.String())
+			continue
 		}
-	}
-	end()
-}
-
-// spans writes a line with `code` in it.
-func (h *Help) spans(l *draw.Line, s string) {
-	t := h.e.Theme
-	for i, part := range strings.Split(s, "`") {
-		st := t.Text
-		if i%2 == 1 {
-			st = t.Key
+		l := pg.Line(theme.Ground).Space(2)
+		if x.Mark == "-" {
+			l.Glyph(t.Accent, t.Bullet)
+		} else {
+			l.Text(t.Accent, x.Mark)
 		}
-		l.Text(st, ascii(t, part))
+		l.To(2 + x.Indent)
+		for _, s := range x.Spans {
+			l.Text(map[markdown.Style]theme.Style{markdown.Plain: t.Text, markdown.Code: t.Key, markdown.Bold: t.Bold}[s.Style],
+				s.Text)
+		}
 	}
 }
 
 // Status implements screen.Stater.
 func (h *Help) Status(l *draw.Line) {
-	t := h.e.Theme
-	l.Text(t.Dim, "pages: "+strings.Join(h.topics, ", "))
-	if h.total > h.view && l.Room() > 12 {
-		l.End(t.Dim, fmt.Sprintf("%d%%", 100*(h.top+h.view)/h.total))
+	if !h.Typing() && h.Words() == "" {
+		l.Text(h.e.Theme.Dim, "pages: "+strings.Join(h.topics, ", "))
 	}
+	h.Pager.Status(l, h.e.Theme)
 }

@@ -12,6 +12,7 @@ import (
 	"berth/ui/dialog"
 	"berth/ui/draw"
 	"berth/ui/form"
+	"berth/ui/list"
 	"berth/ui/text"
 	"berth/ui/theme"
 )
@@ -24,27 +25,6 @@ func sortItems(items []dialog.Item) {
 		}
 		return cmp.Compare(strings.ToLower(a.Label), strings.ToLower(b.Label))
 	})
-}
-
-// lineOf is a line of the list: a section's head, or a row.
-type lineOf struct {
-	section string
-	row     int
-}
-
-func (s *Inventory) lines() (out []lineOf, at int) {
-	section := ""
-	for i, r := range s.rows {
-		if r.Section != section {
-			section = r.Section
-			out = append(out, lineOf{section, -1})
-		}
-		if i == s.at {
-			at = len(out)
-		}
-		out = append(out, lineOf{"", i})
-	}
-	return out, at
 }
 
 // Draw implements screen.Screen.
@@ -72,37 +52,30 @@ func (s *Inventory) Draw(p *draw.Page) {
 		return
 	}
 	foot := s.foot(p.Width()-4, p.Left())
-	s.view = max(1, p.Left()-1-len(foot))
-	name := max(12, min(26, p.Width()/3))
+	h := max(1, p.Left()-1-len(foot))
+	w := list.Room(p.Width())
+	name := 12
+	for i := range s.rows {
+		name = max(name, text.Width(plaintext.Clean(s.rows[i].Name))+1)
+	}
+	name = max(12, min(name, 40, w-2-len(s.sides)*(nameWidth+2)))
 	note := 0
 	if p.Width() >= 100 {
 		note = min(36, p.Width()/4)
 	}
-	col := max(6, min(60, (p.Width()-2-name-note)/len(s.sides)))
+	col := max(6, min(60, (w-2-name-note)/len(s.sides)))
 	head := p.Line(theme.Ground)
 	head.To(2 + name)
 	for _, d := range s.sides {
 		head.Cell(t.Bold, d.name, col-2, false).Space(2)
 	}
-	lines, at := s.lines()
-	if len(lines) == 0 {
-		p.Line(theme.Ground).Space(3).Text(t.Dim, "Nothing matches.")
+	if s.Nothing(p, t) {
+		return
 	}
-	if at < s.top+1 {
-		s.top = max(0, at-1) // with its section's head
+	if len(s.rows) == 0 {
+		p.Line(theme.Ground).Space(3).Text(t.Dim, "Nothing drifts.")
 	}
-	if at >= s.top+s.view {
-		s.top = at - s.view + 1
-	}
-	s.top = max(0, min(s.top, len(lines)-s.view))
-	for i := s.top; i < len(lines) && i < s.top+s.view; i++ {
-		x := lines[i]
-		if x.row < 0 {
-			p.Line(theme.Ground).Space(1).Text(t.Title, x.section)
-			continue
-		}
-		s.row(p, &s.rows[x.row], x.row == s.at, name, col, note)
-	}
+	s.DrawColumns(p, t, h, []list.Column{s.lines(p.Width(), name, col, note)})
 	if len(foot) > 0 {
 		p.Fill(len(foot))
 		p.Line(theme.Ground).Space(1).Repeat(t.Rule, t.H, p.Width()-2)
@@ -111,6 +84,28 @@ func (s *Inventory) Draw(p *draw.Page) {
 		}
 	}
 }
+
+// lines draws the rows, each section below its heading.
+func (s *Inventory) lines(w, name, col, note int) list.Column {
+	out := list.Column{W: w}
+	var pg draw.Page
+	pg.Reset(s.e.Theme, list.Room(w), 1<<16)
+	section := ""
+	for i := range s.rows {
+		if r := &s.rows[i]; r.Section != section {
+			section = r.Section
+			pg.Line(theme.Ground).Space(1).Text(s.e.Theme.Title, section)
+			out.Rows = append(out.Rows, -1)
+		}
+		s.row(&pg, &s.rows[i], i == s.At, name, col, note)
+		out.Rows = append(out.Rows, i)
+	}
+	out.Lines = pg.Drawn()
+	return out
+}
+
+// nameWidth is the width of the longest name of an instance.
+const nameWidth = 24
 
 // row draws one row.
 func (s *Inventory) row(p *draw.Page, r *software.Row, on bool, name, col, note int) {
@@ -161,8 +156,8 @@ func (s *Inventory) foot(w, room int) []footLine {
 			out = append(out, footLine{st, l})
 		}
 	}
-	if s.at < len(s.rows) {
-		r := &s.rows[s.at]
+	if i, ok := s.Row(); ok {
+		r := &s.rows[i]
 		for i, d := range r.Drift {
 			switch {
 			case d == nil:
@@ -199,9 +194,7 @@ func (s *Inventory) foot(w, room int) []footLine {
 // Status implements screen.Stater.
 func (s *Inventory) Status(l *draw.Line) {
 	t := s.e.Theme
-	if s.typing {
-		l.Text(t.Key, "/")
-		s.in.Draw(l, t, min(30, l.Room()/2), true)
+	if s.Line(l, t) {
 		return
 	}
 	drift := 0
@@ -221,14 +214,11 @@ func (s *Inventory) Status(l *draw.Line) {
 	default:
 		l.Text(t.Dim, "no set-up profile promises anything here")
 	}
-	if v := s.in.Value(); v != "" {
-		l.Text(t.Accent, "  filter "+v)
-	}
 	if s.only {
 		l.Text(t.Accent, "  drift only")
 	}
-	if len(s.rows) > 0 {
-		l.End(t.Dim, fmt.Sprintf("%d/%d", s.at+1, len(s.rows)))
+	if read {
+		s.Said(l, t)
 	}
 }
 

@@ -8,13 +8,13 @@ import (
 
 	"berth/backend/api"
 	"berth/backend/base/paths"
+	"berth/backend/base/shellquote"
 	"berth/backend/machine/profile"
 	"berth/backend/machine/software"
-	"berth/gpu"
 	"berth/ui/data"
 	"berth/ui/dialog"
-	"berth/ui/form"
 	"berth/ui/key"
+	"berth/ui/list"
 	"berth/ui/screen"
 )
 
@@ -36,17 +36,14 @@ type side struct {
 
 // Inventory is the screen.
 type Inventory struct {
-	e       *screen.Env
+	e *screen.Env
+	list.List
 	dir     string // of the user's profiles
 	sides   []*side
 	unknown string // what was asked for and is no instance
 	all     []software.Row
 	rows    []software.Row // that pass the filter
-	at, top int
-	view    int
-	only    bool // drift and differences only
-	typing  bool
-	in      form.Input
+	only    bool           // drift and differences only
 	ctx     context.Context
 	cancel  context.CancelFunc
 }
@@ -67,7 +64,8 @@ type besideMsg struct {
 func New(e *screen.Env, arg string) screen.Screen {
 	s := &Inventory{e: e}
 	s.ctx, s.cancel = context.WithCancel(e.Ctx)
-	s.in.Hint = "words"
+	s.Begin(list.Of{Lay: s.filter, Len: func() int { return len(s.rows) },
+		ID: func(i int) string { return s.rows[i].Section + "/" + s.rows[i].Name }}, "")
 	if h, err := paths.Find(); err == nil {
 		s.dir = profile.Dir(h.Config)
 	}
@@ -128,8 +126,13 @@ func (s *Inventory) Title() string { return "inventory" }
 // Topic implements screen.Screen.
 func (s *Inventory) Topic() string { return "inventory" }
 
-// Typing implements screen.Typer.
-func (s *Inventory) Typing() bool { return s.typing }
+// About implements screen.About.
+func (s *Inventory) About() string {
+	if len(s.sides) > 0 {
+		return s.sides[0].name
+	}
+	return ""
+}
 
 // Subjects implements screen.Subject.
 func (s *Inventory) Subjects() []*data.Row {
@@ -167,13 +170,7 @@ func (s *Inventory) Update(msg tea.Msg) tea.Cmd {
 		s.lay()
 		return cmd
 	case tea.KeyMsg:
-		if !s.typing {
-			return nil
-		}
-		var changed bool
-		if s.typing, changed = s.in.Search(m); changed {
-			s.filter()
-		}
+		return s.Type(m)
 	}
 	return nil
 }
@@ -196,37 +193,29 @@ func (s *Inventory) lay() {
 	for i := range s.all {
 		s.all[i].Differs = s.all[i].Differs && whole
 	}
-	s.filter()
+	s.Keep(s.filter)
 }
 
-// filter keeps what matches, and the cursor on the same row.
+// filter keeps what matches.
 func (s *Inventory) filter() {
-	var was software.Row
-	if s.at < len(s.rows) {
-		was = s.rows[s.at]
-	}
-	match := gpu.Words(s.in.Value())
-	s.rows, s.at = nil, 0
+	match := list.Match(s.Words())
+	s.rows = nil
 	for _, r := range s.all {
 		if s.only && !r.Drifts() && !r.Differs {
 			continue
 		}
-		if match != nil && !match(r.Section+" "+r.Name+" "+strings.Join(r.Values, " ")) {
+		if match != nil && !match(r.Name, r.Section+" "+r.Name+" "+strings.Join(r.Values, " ")) {
 			continue
-		}
-		if r.Section == was.Section && r.Name == was.Name {
-			s.at = len(s.rows)
 		}
 		s.rows = append(s.rows, r)
 	}
 }
 
-func (s *Inventory) move(n int) { s.at = max(0, min(s.at+n, len(s.rows)-1)) }
-
 // Keys implements screen.Screen.
 func (s *Inventory) Keys() []key.Binding {
-	const look, move = "Looking", "Moving"
-	step := func(n int) func() tea.Cmd { return func() tea.Cmd { s.move(n); return nil } }
+	if s.Typing() {
+		return s.List.Keys()
+	}
 	none, nobody := "", ""
 	if len(s.rows) == 0 {
 		none = "there is nothing here"
@@ -234,43 +223,32 @@ func (s *Inventory) Keys() []key.Binding {
 	if len(s.sides) == 0 {
 		nobody = "there is no instance here"
 	}
+	toggle := func() tea.Cmd { s.only = !s.only; s.Keep(s.filter); return nil }
 	bs := []key.Binding{
-		{Keys: []string{"v"}, Label: "beside", Group: look, Desc: "Show another instance beside this one.", Why: nobody,
+		{Keys: []string{"v"}, Label: "beside", Group: key.Looking, Desc: "Show another instance beside this one.", Why: nobody,
 			Do: s.choose},
-		{Keys: []string{"w"}, Label: "drift", Group: look,
+		{Keys: []string{"."}, Label: "drift", Group: key.Looking,
 			Desc: "Show only what is not as promised, or not the same, or all.", Why: nobody,
-			Do: func() tea.Cmd { s.only = !s.only; s.filter(); return nil }},
-		{Keys: []string{"/"}, Label: "filter", Group: look, Desc: "Show only what matches; ! for what does not.",
-			Do: func() tea.Cmd { s.typing = true; return nil }},
-		{Keys: []string{"r", "ctrl+r"}, Show: "r", Label: "again", Group: look, Desc: "Read it from the instance again.",
-			Why: nobody, Do: s.Init},
-		{Keys: []string{"y"}, Label: "copy", Group: look, Desc: "Copy the line under the cursor.", Why: none,
-			Do: func() tea.Cmd {
-				r := s.rows[s.at]
-				return s.e.Send(screen.Copy{What: r.Name, Text: strings.TrimSpace(r.Name + " " + strings.Join(r.Values, " "))})
-			}},
-		{Keys: []string{"c", "Y"}, Show: "c", Group: look, Desc: "Copy the command line that shows the same.", Why: nobody,
-			Do: func() tea.Cmd {
-				line := "berth inventory"
-				for _, d := range s.sides {
-					line += " " + d.ref
-				}
-				return s.e.Send(screen.Copy{What: "the command line", Text: line})
-			}},
-		{Keys: []string{"down", "j"}, Show: "↓ j", Group: move, Desc: "Down.", Do: step(1)},
-		{Keys: []string{"up", "k"}, Show: "↑ k", Group: move, Desc: "Up.", Do: step(-1)},
-		{Keys: []string{"g", "home"}, Show: "g", Group: move, Desc: "To the top.", Do: step(-1 << 30)},
-		{Keys: []string{"G", "end"}, Show: "G", Group: move, Desc: "To the end.", Do: step(1 << 30)},
-		{Keys: []string{"pgdown", "ctrl+f"}, Show: "pgdn", Group: move, Desc: "A page down.",
-			Do: func() tea.Cmd { s.move(max(1, s.view)); return nil }},
-		{Keys: []string{"pgup", "ctrl+b"}, Show: "pgup", Group: move, Desc: "A page up.",
-			Do: func() tea.Cmd { s.move(-max(1, s.view)); return nil }},
+			Do: toggle},
+		key.Of("R", nobody, func() tea.Cmd {
+			return tea.Sequence(s.Init(), screen.Info("it was read again"))
+		}).As("refresh").Saying("Read it from the instance again."),
+		key.Of("y", none, func() tea.Cmd {
+			r := s.rows[s.At]
+			return s.e.Send(screen.Copy{What: r.Name, Text: strings.TrimSpace(r.Name + " " + strings.Join(r.Values, " "))})
+		}).As("copy").Saying("Copy the line under the cursor."),
+		key.Of("c", nobody, func() tea.Cmd {
+			line := []string{"berth", "inventory"}
+			for _, d := range s.sides {
+				line = append(line, d.ref)
+			}
+			return s.e.Send(screen.Copy{What: "the command line", Text: shellquote.Line(line...)})
+		}),
 	}
-	if s.in.Value() != "" || s.only {
-		bs = append(bs, key.Binding{Keys: []string{"esc"}, Label: "all", Group: look, Desc: "Take the filter away.",
-			Do: func() tea.Cmd { s.in.Set(""); s.only = false; s.filter(); return nil }})
+	if s.only && !s.Narrowed() {
+		bs = append(bs, key.Of("esc", "", toggle).As("clear").Saying("As it was before."))
 	}
-	return bs
+	return append(bs, s.List.Keys()...)
 }
 
 // choose asks for the other instance.
@@ -290,15 +268,4 @@ func (s *Inventory) choose() tea.Cmd {
 	}
 	sortItems(m.Items)
 	return s.e.Send(screen.Show{Dialog: m})
-}
-
-// Mouse implements screen.Mouser.
-func (s *Inventory) Mouse(m tea.MouseMsg) tea.Cmd {
-	switch m.Button {
-	case tea.MouseButtonWheelDown:
-		s.move(3)
-	case tea.MouseButtonWheelUp:
-		s.move(-3)
-	}
-	return nil
 }

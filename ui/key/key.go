@@ -11,6 +11,8 @@ type Binding struct {
 	Group string   // heading in help
 	Why   string
 	Do    func() tea.Cmd // nil: only described here, done by another entry
+
+	of *entry // of the table; nil: the screen's own
 }
 
 // Name is how the key is written for people.

@@ -1,2 +1,2 @@
-// Package money writes prices, sizes and GPUs as the dashboard shows them.
+// Package money writes prices, sizes, units and GPUs as the dashboard and the verbs show them.
 package money

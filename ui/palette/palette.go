@@ -9,6 +9,7 @@ import (
 	"berth/backend/base/plaintext"
 	"berth/ui/draw"
 	"berth/ui/form"
+	"berth/ui/list"
 	"berth/ui/screen"
 	"berth/ui/text"
 	"berth/ui/theme"
@@ -20,6 +21,9 @@ type Verb struct {
 	Name, Usage, Desc string
 	Also              []string
 	Args              func() []string
+	Free              bool // any words may follow; with Args, some must
+	Rest              bool // after the first of Args any words may follow
+	Shell             bool // it is only done from a shell: found by its letters, and not listed before there are any
 	Why               string
 	Do                func(arg string) tea.Cmd
 }
@@ -54,59 +58,79 @@ const leastWord = 2
 const maxChoices = 200
 
 func (p *Palette) choices() []choice {
-	typed := p.in.Value()
-	name, rest, has := strings.Cut(strings.TrimLeft(typed, " :"), " ")
+	typed := strings.TrimLeft(p.in.Value(), " :")
+	v, rest := p.find(typed)
+	named := p.named(strings.ToLower(typed))
+	switch {
+	case v == nil || !strings.HasSuffix(typed, " "+rest): // the name is still typed
+		return named
+	case v.Args == nil && strings.TrimSpace(rest) == "", v.Free, v.Rest && strings.Contains(strings.TrimSpace(rest), " "):
+		line := strings.TrimSpace(v.Name + " " + strings.TrimSpace(rest))
+		return append([]choice{{text: line, detail: v.Desc, why: v.Why, full: true}}, named...)
+	case v.Args == nil:
+		return named
+	}
 	var out []choice
-	if !has {
-		name = strings.ToLower(name)
-		for _, v := range p.verbs {
-			if strings.HasPrefix(v.Name, name) {
-				out = append(out, choice{text: v.Name, detail: v.Desc, why: v.Why, full: v.Args == nil})
-			}
-		}
-		if len(name) < leastWord {
-			return out
-		}
-		for _, v := range p.verbs { // after those that are called so
-			i := slices.IndexFunc(v.Also, func(s string) bool { return strings.HasPrefix(s, name) })
-			if i >= 0 && !strings.HasPrefix(v.Name, name) {
-				out = append(out, choice{text: v.Name, detail: v.Also[i] + ": " + v.Desc, why: v.Why, full: v.Args == nil})
-			}
-		}
-		return out
+	// The last word is completed; those before it stay.
+	before := ""
+	if i := strings.LastIndexByte(rest, ' '); i >= 0 {
+		before, rest = strings.TrimLeft(rest[:i+1], " "), rest[i+1:]
 	}
-	v := p.find(name)
-	if v == nil || v.Args == nil {
-		return nil
-	}
-	rest = strings.ToLower(strings.TrimSpace(rest))
+	rest = strings.ToLower(rest)
 	for _, pass := range []bool{true, false} { // first those that begin with it
 		for _, a := range v.Args() {
 			l := strings.ToLower(a)
 			if begins := strings.HasPrefix(l, rest); begins != pass || !begins && !strings.Contains(l, rest) {
 				continue
 			}
-			out = append(out, choice{text: v.Name + " " + a, why: v.Why, full: true})
+			out = append(out, choice{text: v.Name + " " + before + a, why: v.Why, full: true})
 			if len(out) >= maxChoices {
 				return out
 			}
 		}
 	}
+	return append(out, named...)
+}
+
+// named are the verbs whose name, or another word for them, begins so: those that are called so first.
+func (p *Palette) named(begin string) []choice {
+	var out []choice
+	for _, v := range p.verbs {
+		if strings.HasPrefix(v.Name, begin) && (!v.Shell || len(begin) >= leastWord) {
+			out = append(out, choice{text: v.Name, detail: v.Desc, why: v.Why, full: v.Args == nil})
+		}
+	}
+	if len(begin) < leastWord {
+		return out
+	}
+	for _, v := range p.verbs {
+		i := slices.IndexFunc(v.Also, func(s string) bool { return strings.HasPrefix(s, begin) })
+		if i >= 0 && !strings.HasPrefix(v.Name, begin) {
+			out = append(out, choice{text: v.Name, detail: v.Also[i] + ": " + v.Desc, why: v.Why, full: v.Args == nil})
+		}
+	}
 	return out
 }
 
-func (p *Palette) find(name string) *Verb {
-	for i := range p.verbs {
-		if strings.EqualFold(p.verbs[i].Name, name) {
-			return &p.verbs[i]
+// find returns the verb that a line begins with, and what follows. A name may have several words: the longest counts,
+// before any other word for a verb of the same length.
+func (p *Palette) find(line string) (v *Verb, rest string) {
+	most := 0
+	for _, also := range []bool{false, true} {
+		for i := range p.verbs {
+			names := p.verbs[i].Also
+			if !also {
+				names = []string{p.verbs[i].Name}
+			}
+			for _, n := range names {
+				if len(n) > most && len(line) >= len(n) && strings.EqualFold(line[:len(n)], n) &&
+					(len(line) == len(n) || line[len(n)] == ' ') {
+					most, v, rest = len(n), &p.verbs[i], strings.TrimPrefix(line[len(n):], " ")
+				}
+			}
 		}
 	}
-	for i := range p.verbs {
-		if slices.Contains(p.verbs[i].Also, strings.ToLower(name)) {
-			return &p.verbs[i]
-		}
-	}
-	return nil
+	return v, rest
 }
 
 // Update implements screen.Dialog.
@@ -174,21 +198,43 @@ func (p *Palette) enter(list []choice) (bool, tea.Cmd) {
 	if typed == "" && p.at == 0 {
 		return true, nil
 	}
-	name, arg, _ := strings.Cut(typed, " ")
+	v, arg := p.find(typed)
 	// What was typed whole is meant as it stands, unless another line was chosen.
-	if v := p.find(name); v != nil && p.at == 0 && (v.Args == nil || strings.TrimSpace(arg) != "") {
-		if arg == "" || len(list) == 0 || hasArg(v, strings.TrimSpace(arg)) {
+	if v != nil && p.at == 0 && (v.Args == nil || strings.TrimSpace(arg) != "") {
+		if arg == "" || v.Free || len(list) == 0 || hasArg(v, strings.TrimSpace(arg)) {
 			return p.run(typed)
 		}
 	}
 	if len(list) > 0 {
 		p.at = min(p.at, len(list)-1)
-		if v := p.find(name); v != nil && strings.EqualFold(list[p.at].text, v.Name) {
+		if v != nil && strings.EqualFold(list[p.at].text, v.Name) {
 			return p.run(typed) // a verb alone: it takes what is under the cursor
 		}
 		return p.take(list)
 	}
 	return p.run(typed)
+}
+
+// misfit says why there is nothing to choose from.
+func (p *Palette) misfit() string {
+	typed := strings.TrimLeft(p.in.Value(), " :")
+	v, rest := p.find(typed)
+	switch {
+	case v == nil:
+		return "there is no command " + first(typed)
+	case v.Args == nil:
+		return "nothing follows " + v.Name
+	}
+	words := strings.Fields(rest)
+	if len(words) == 0 {
+		return v.Name + " has nothing to choose from here"
+	}
+	return v.Name + " knows nothing called " + words[len(words)-1] + "; enter tries it all the same"
+}
+
+func first(line string) string {
+	word, _, _ := strings.Cut(line, " ")
+	return word
 }
 
 func hasArg(v *Verb, arg string) bool {
@@ -201,11 +247,10 @@ func hasArg(v *Verb, arg string) bool {
 }
 
 func (p *Palette) run(line string) (bool, tea.Cmd) {
-	name, arg, _ := strings.Cut(line, " ")
-	v := p.find(name)
+	v, arg := p.find(line)
 	switch {
 	case v == nil:
-		p.said = "there is no command " + name
+		p.said = "there is no command " + first(line)
 		return false, nil
 	case v.Why != "":
 		p.said = v.Why
@@ -218,16 +263,10 @@ func (p *Palette) run(line string) (bool, tea.Cmd) {
 func (p *Palette) Box(e *screen.Env, w, h int) []string {
 	t := e.Theme
 	bw := max(1, min(w-2, 72))
-	list := p.choices()
-	p.at = max(0, min(p.at, len(list)-1))
+	shown := p.choices()
+	p.at = max(0, min(p.at, len(shown)-1))
 	p.n = max(1, min(12, h-4))
-	if p.at < p.top {
-		p.top = p.at
-	}
-	if p.at >= p.top+p.n {
-		p.top = p.at - p.n + 1
-	}
-	p.top = max(0, min(p.top, len(list)-p.n))
+	p.top = list.Scroll(p.top, p.at, p.n, len(shown))
 	var pg draw.Page
 	pg.Reset(t, bw, p.n+4)
 	rule := func(l, r string) {
@@ -249,8 +288,8 @@ func (p *Palette) Box(e *screen.Env, w, h int) []string {
 	rule(t.LT, t.RT)
 	p.y = pg.Len()
 	nameW := 12
-	for i := p.top; i < len(list) && i < p.top+p.n; i++ {
-		c := list[i]
+	for i := p.top; i < len(shown) && i < p.top+p.n; i++ {
+		c := shown[i]
 		side(func(l *draw.Line) {
 			if i == p.at {
 				l.Back(theme.Sel)
@@ -262,22 +301,29 @@ func (p *Palette) Box(e *screen.Env, w, h int) []string {
 			if c.why != "" {
 				st = t.Dim
 			}
+			edge := 0 // with room for the mark
+			if p.n < len(shown) {
+				edge = 2
+			}
+			l.Limit(l.Col() + l.Room() - edge)
 			l.Cell(st, c.text, max(nameW, text.Width(plaintext.Clean(c.text))), false).Space(1)
 			d := c.detail
 			if c.why != "" {
-				d = "not now: " + c.why
+				d = t.Cross + " " + c.why
 			}
 			l.Text(t.Dim, d)
 			if i == p.at {
 				l.Space(l.Room())
 			}
+			l.Limit(l.Col() + l.Room() + edge)
+			list.More(l, t, i-p.top, p.n, p.top > 0, p.top+p.n < len(shown))
 		})
 	}
 	switch {
 	case p.said != "":
 		side(func(l *draw.Line) { l.Text(t.Bad, p.said) })
-	case len(list) == 0:
-		side(func(l *draw.Line) { l.Text(t.Dim, "nothing fits; enter tries it all the same") })
+	case len(shown) == 0:
+		side(func(l *draw.Line) { l.Text(t.Dim, p.misfit()) })
 	}
 	rule(t.BL, t.BR)
 	return pg.Drawn()

@@ -10,10 +10,12 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"berth/backend/base/coalesce"
+	"berth/backend/base/ttymodes"
 )
 
 const (
-	enter = "\x1b[?1049h\x1b[?25l\x1b[?2004h\x1b[?1004h" // alternate screen, no cursor, bracketed paste, focus reports
+	// What had the screen before may have left it in any state: a string that never ends would hide every frame.
+	enter = ttymodes.Clean + "\x1b[?1049h\x1b[?6l\x1b[?25l\x1b[?2004h\x1b[?1004h" // alternate screen, no cursor, bracketed paste, focus reports
 	leave = "\x1b[?1004l\x1b[?2004l\x1b[0m\x1b[?25h\x1b[?1049l"
 
 	mouseOn  = "\x1b[?1002h\x1b[?1006h"

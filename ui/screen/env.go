@@ -6,8 +6,10 @@ import (
 
 	tea "github.com/charmbracelet/bubbletea"
 
+	"berth/backend/api"
 	"berth/ui/age"
 	"berth/ui/data"
+	"berth/ui/seen"
 	"berth/ui/theme"
 )
 
@@ -23,7 +25,11 @@ type Config struct {
 	Escape   string // the second detach key of a shell; empty: "ctrl-] d"
 	Notify   string // how a new critical finding is told: "none", "bell", "osc9" or "osc777"; empty: "none"
 	Defaults Defaults
+	Commands []Command // of the command line: what the palette does not do itself it gives to copy
 }
+
+// Command is one of the command line: the words after "berth", and what it does.
+type Command struct{ Path, Desc string }
 
 // Defaults is what the create form starts with; empty fields take the backend's own.
 type Defaults struct{ Backend, Size, Image string }
@@ -42,6 +48,14 @@ type Env struct {
 	Post func(tea.Msg)
 	// Agent returns the agent of an instance by its ref; nil: there is no way to any.
 	Agent func(ref string) Agent
+	// Jobs returns the queue of an instance by its ref; nil: there is no way to any.
+	Jobs func(ref string) Jobs
+	// Seen is how far the queues were seen; nil: that is not kept.
+	Seen *seen.File
+	// BuildImage makes an image of an instance; nil: it can't be done from here.
+	BuildImage func(ctx context.Context, r api.ImageRequest) (api.Operation, error)
+	// SSHHosts lists the hosts that the user's own ssh has names for; nil: none are known here.
+	SSHHosts func() []string
 	// Blurred says that the terminal is not looked at; screens are told by Looked when it changes.
 	Blurred bool
 	// ReadOnly is the switch as it stands now; Config.ReadOnly can't be undone.

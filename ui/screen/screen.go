@@ -19,7 +19,7 @@ type Screen interface {
 	Draw(p *draw.Page)
 	// Keys returns what keys do now.
 	Keys() []key.Binding
-	// Title is the screen's place in the path on top.
+	// Title is the screen's place in the path on top: one word, its name; empty where About says all.
 	Title() string
 	// Topic is the help page that belongs to the screen.
 	Topic() string
@@ -35,6 +35,12 @@ type Mouser interface {
 
 // Subject is a screen that is about instances: those that actions from the palette are meant for.
 type Subject interface{ Subjects() []*data.Row }
+
+// Pointer is a screen of many instances: Row is the one under the cursor, or nil.
+type Pointer interface{ Row() *data.Row }
+
+// About is a screen about one instance: its name stands in the path before the title.
+type About interface{ About() string }
 
 // Maker makes a screen; arg is what the screen is about and may be empty.
 type Maker func(e *Env, arg string) Screen
@@ -62,6 +68,8 @@ type (
 	Measured struct{}
 	// Amend changes, in the dashboard's loop, what an open dialog shows.
 	Amend struct{ Do func() }
+	// Act does something in the dashboard's loop: what a dialog leads to.
+	Act struct{ Do func() tea.Cmd }
 	// Looked follows a change of Env.Blurred.
 	Looked struct{}
 	// Done ends an action: what it was, and its error.
@@ -92,6 +100,9 @@ func Warn(s string) tea.Cmd { return Send(Toast{"warn", s}) }
 
 // Stater is a screen that has something to say in the status line.
 type Stater interface{ Status(l *draw.Line) }
+
+// Commander is a form: Command is the command line that does the same, shown below it.
+type Commander interface{ Command() string }
 
 // Selecter is a screen with a cursor that can be put on an instance: on the one that the screen above
 // it was about.

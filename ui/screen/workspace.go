@@ -32,10 +32,29 @@ type Workspace interface {
 
 // Agent is what the dashboard asks of one instance's agent; the client that api.WorkspaceClient.Agent returns is one.
 type Agent interface {
+	Info(ctx context.Context) (api.AgentInfo, error)
 	WatchFigures(ctx context.Context, every time.Duration, search api.ProcessSearch, each func(gpu.Sample) error) error
 	History(ctx context.Context, o api.HistoryOptions) ([]gpu.Series, error)
 	SignalProcess(ctx context.Context, pid int, r api.SignalRequest) error
+	Departure(ctx context.Context) (api.Departure, error)
 }
+
+// Jobs is what the dashboard asks of one instance's queue; api.JobsClient is one.
+type Jobs interface {
+	Changes(ctx context.Context, epoch string, after int64) (api.JobChanges, error)
+	List(ctx context.Context, q api.JobQuery) (api.JobPage, error)
+	Get(ctx context.Context, id string) (api.Job, error)
+	Wait(ctx context.Context, id string, seq int64) (api.Job, error)
+	Progress(ctx context.Context, ids []string, mark string) (api.JobsProgress, error)
+	Do(ctx context.Context, id, verb string) (api.Job, error)
+	SetPriority(ctx context.Context, id string, priority int) (api.Job, error)
+	Move(ctx context.Context, id, to string) (api.Job, error)
+	Request(ctx context.Context, id string) (api.JobRequest, error)
+	Submit(ctx context.Context, q api.JobRequest) (api.Job, error)
+	Log(ctx context.Context, id string, o api.LogOptions, each func(api.JobLogPart, []byte) error) error
+}
+
+var _ Jobs = api.JobsClient{}
 
 var _ Agent = (*api.AgentClient)(nil)
 

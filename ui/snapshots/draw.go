@@ -24,7 +24,7 @@ type below struct {
 // Draw implements screen.Screen.
 func (s *Snapshots) Draw(p *draw.Page) {
 	t := s.e.Theme
-	s.view = 0
+	s.View, s.Hit = 0, nil
 	r := s.row()
 	say := func(st theme.Style, words string) {
 		p.Blank(1)
@@ -39,14 +39,15 @@ func (s *Snapshots) Draw(p *draw.Page) {
 	case action.NoSnapshots(r) != "":
 		say(t.Text, "No snapshots can be taken of "+s.name+": "+strings.TrimSuffix(action.NoSnapshots(r), ".")+".")
 		return
-	case s.loaded && len(s.list) > 0:
+	case s.loaded && len(s.rows) > 0:
 		s.table(p)
 		return
+	case s.Nothing(p, t):
 	case s.loaded:
 		p.Blank(1)
 		l := p.Line(theme.Ground).Space(3).Text(t.Text, "No snapshots yet")
 		if s.why(action.Snapshot) == "" {
-			l.Text(t.Text, "; ").Text(t.Key, "n").Text(t.Text, " takes one.")
+			l.Text(t.Text, "; ").Text(t.Key, "a").Text(t.Text, " takes one.")
 		} else {
 			l.Text(t.Text, ".")
 		}
@@ -68,12 +69,12 @@ func (s *Snapshots) Draw(p *draw.Page) {
 func (s *Snapshots) table(p *draw.Page) {
 	t := s.e.Theme
 	w := p.Width()
-	x := &s.list[s.at]
+	x := &s.rows[min(s.At, len(s.rows)-1)]
 	nameW := 8
-	for i := range s.list {
-		nameW = max(nameW, text.Width(plaintext.Clean(s.list[i].Name)))
+	for i := range s.rows {
+		nameW = max(nameW, text.Width(plaintext.Clean(s.rows[i].Name)))
 	}
-	nameW = min(nameW, 32)
+	nameW = min(nameW, max(32, w/3))
 	wide := w >= 64
 	if !wide {
 		nameW = min(nameW, max(8, w-18))
@@ -89,15 +90,6 @@ func (s *Snapshots) table(p *draw.Page) {
 	notes = s.notes(notes)
 	// The list has at least half of the page.
 	foot := min(s.height(notes, w), p.Height()/2)
-	s.first = p.Len() + 1
-	s.view = max(1, p.Left()-1-foot)
-	if s.at < s.top {
-		s.top = s.at
-	}
-	if s.at >= s.top+s.view {
-		s.top = s.at - s.view + 1
-	}
-	s.top = max(0, min(s.top, len(s.list)-s.view))
 	l := p.Line(theme.Ground).Space(4).Cell(t.Dim, "SNAPSHOT", nameW+2, false)
 	if wide {
 		l.Cell(t.Dim, "TAKEN", 18, false)
@@ -106,16 +98,8 @@ func (s *Snapshots) table(p *draw.Page) {
 	if wide {
 		l.Cell(t.Dim, "KEEPS", 12, false)
 	}
-	for i := s.top; i < len(s.list) && i < s.top+s.view; i++ {
-		x := &s.list[i]
-		back := theme.Ground
-		if i == s.at {
-			back = theme.Sel
-		}
-		l := p.Line(back)
-		if i == s.at {
-			l.Glyph(t.Accent, t.Cursor)
-		}
+	s.List.Draw(p, t, max(1, p.Left()-foot), func(l *draw.Line, i int) {
+		x := &s.rows[i]
 		bold, plain := t.Bold, t.Text
 		l.To(2)
 		switch {
@@ -138,7 +122,7 @@ func (s *Snapshots) table(p *draw.Page) {
 			l.Cell(plain, keeps(x), 10, false).Space(2)
 		}
 		l.Text(plain, s.tail(x, wide))
-	}
+	})
 	s.foot(p, notes)
 }
 
@@ -254,18 +238,16 @@ func (s *Snapshots) foot(p *draw.Page, notes []below) {
 // Status implements screen.Stater.
 func (s *Snapshots) Status(l *draw.Line) {
 	t := s.e.Theme
-	if s.row() == nil || !s.loaded {
+	if s.row() == nil || !s.loaded || s.Line(l, t) {
 		return
 	}
-	n := fmt.Sprintf("%d snapshots", len(s.list))
-	if len(s.list) == 1 {
+	n := fmt.Sprintf("%d snapshots", len(s.all))
+	if len(s.all) == 1 {
 		n = "1 snapshot"
 	}
 	l.Text(t.Dim, n)
 	if !s.asked.IsZero() {
 		l.Text(t.Dim, ", looking again"+t.Ellipsis)
 	}
-	if len(s.list) > s.view && s.view > 0 {
-		l.End(t.Dim, fmt.Sprintf("%d/%d", s.at+1, len(s.list)))
-	}
+	s.Said(l, t)
 }

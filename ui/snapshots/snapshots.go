@@ -11,23 +11,23 @@ import (
 
 	"berth/backend/api"
 	"berth/ui/action"
-	"berth/ui/create"
 	"berth/ui/data"
 	"berth/ui/dialog"
 	"berth/ui/key"
+	"berth/ui/list"
 	"berth/ui/screen"
+	"berth/ui/text"
 )
 
 // Snapshots is the screen.
 type Snapshots struct {
-	e        *screen.Env
+	e *screen.Env
+	list.List
 	id, name string
-	list     []api.Snapshot
+	all      []api.Snapshot  // all there are
+	rows     []api.Snapshot  // those that are shown
 	dropping map[string]bool // those that are being deleted
 	want     string          // the one that the cursor goes to when it is there
-	at, top  int
-	view     int
-	first    int // the line on which the list begins, for the mouse
 
 	loaded    bool
 	err       error
@@ -65,6 +65,8 @@ type (
 func New(e *screen.Env, arg string) screen.Screen {
 	s := &Snapshots{e: e, id: arg, name: arg, dropping: map[string]bool{}, connected: e.Store.Connected}
 	s.ctx, s.cancel = context.WithCancel(e.Ctx)
+	s.Begin(list.Of{Len: func() int { return len(s.rows) }, ID: func(i int) string { return s.rows[i].Name }, Lay: s.lay,
+		By: func() []string { return []string{"taken", "name"} }, Went: func(int) tea.Cmd { s.want = ""; return nil }}, "")
 	if r := s.row(); r != nil {
 		s.name, s.supported = r.Name, action.NoSnapshots(r) == ""
 	}
@@ -81,7 +83,10 @@ func (s *Snapshots) Close() { s.cancel() }
 func (s *Snapshots) Init() tea.Cmd { return s.ask() }
 
 // Title implements screen.Screen.
-func (s *Snapshots) Title() string { return "snapshots of " + s.name }
+func (s *Snapshots) Title() string { return "snapshots" }
+
+// About implements screen.About.
+func (s *Snapshots) About() string { return s.name }
 
 // Topic implements screen.Screen.
 func (s *Snapshots) Topic() string { return "instance" }
@@ -129,6 +134,8 @@ func (s *Snapshots) Update(msg tea.Msg) tea.Cmd {
 		if m.of == s {
 			return s.meant(m)
 		}
+	case tea.KeyMsg:
+		return s.Type(m)
 	case droppedMsg:
 		if m.of == s {
 			delete(s.dropping, m.name)
@@ -144,23 +151,36 @@ func (s *Snapshots) got(m gotMsg) {
 	if m.err != nil {
 		return
 	}
-	was := s.want
-	if s.find(m.list, was) < 0 && s.at < len(s.list) {
-		was = s.list[s.at].Name
-	}
 	first := !s.loaded
-	s.list, s.loaded = m.list, true
-	switch i := s.find(s.list, was); {
-	case i >= 0:
-		s.at = i
-		if was == s.want {
-			s.want = ""
-		}
+	s.loaded, s.all = true, m.list
+	s.Keep(s.lay)
+	switch {
+	case s.want != "" && s.To(s.want):
+		s.want = ""
 	case first: // the newest
-		s.at = len(s.list) - 1
+		s.At = max(0, len(s.rows)-1)
 	}
-	s.move(0)
 }
+
+// lay lists the snapshots that match, in order.
+func (s *Snapshots) lay() {
+	match := list.Match(s.Words())
+	s.rows = nil
+	for _, x := range s.all {
+		if match == nil || match(x.Name, x.Name+" "+x.Description) {
+			s.rows = append(s.rows, x)
+		}
+	}
+	if s.Sort == "name" {
+		slices.SortStableFunc(s.rows, func(a, b api.Snapshot) int { return text.Natural(a.Name, b.Name) })
+	}
+	if s.Down {
+		slices.Reverse(s.rows)
+	}
+}
+
+// here reports whether there is a snapshot under the cursor.
+func (s *Snapshots) here() bool { return s.At >= 0 && s.At < len(s.rows) }
 
 func (s *Snapshots) find(list []api.Snapshot, name string) int {
 	return slices.IndexFunc(list, func(x api.Snapshot) bool { return x.Name == name })
@@ -197,10 +217,10 @@ func (s *Snapshots) why(verb string) string {
 	if verb == action.Snapshot {
 		return ""
 	}
-	if s.at >= len(s.list) {
+	if !s.here() {
 		return "there is no snapshot here"
 	}
-	if n := s.list[s.at].Name; s.dropping[n] {
+	if n := s.rows[s.At].Name; s.dropping[n] {
 		return n + " is being deleted"
 	}
 	return ""
@@ -208,53 +228,38 @@ func (s *Snapshots) why(verb string) string {
 
 // Keys implements screen.Screen.
 func (s *Snapshots) Keys() []key.Binding {
-	const acts, look, move = "Acting", "Looking", "Moving"
-	step := func(n int) func() tea.Cmd { return func() tea.Cmd { s.move(n); return nil } }
+	if s.Typing() {
+		return s.List.Keys()
+	}
 	none, gone := "", ""
-	if s.at >= len(s.list) {
+	if !s.here() {
 		none = "there is no snapshot here"
 	}
 	if s.row() == nil {
 		gone = s.name + " is gone"
 	}
-	return []key.Binding{
-		{Keys: []string{"n"}, Label: "take one", Group: acts, Desc: "Keep the instance as it is now; asks for a name.",
+	bs := []key.Binding{
+		key.Of("enter", s.why(action.Restore), s.restore).As("restore").Saying("Go back to the snapshot; asks first."),
+		{Keys: []string{"a"}, Label: "add one", Group: key.Looking, Desc: "Keep the instance as it is now; asks for a name.",
 			Why: s.why(action.Snapshot), Do: s.take},
-		{Keys: []string{"enter", "r"}, Show: "enter", Label: "restore", Group: acts,
-			Desc: "Go back to the snapshot; asks first.", Why: s.why(action.Restore), Do: s.restore},
-		{Keys: []string{"d"}, Label: "delete", Group: acts, Desc: "Delete the snapshot; asks first.",
+		{Keys: []string{"x", "delete"}, Label: "remove", Group: key.Looking, Desc: "Delete the snapshot; asks first.",
 			Why: s.why(action.DropSnapshot), Do: s.drop},
-		{Keys: []string{"y"}, Label: "copy", Group: look, Desc: "Copy the snapshot's name.", Why: none, Do: func() tea.Cmd {
-			return s.e.Send(screen.Copy{What: "the name", Text: s.list[s.at].Name})
-		}},
-		{Keys: []string{"c", "Y"}, Show: "c", Group: look, Desc: "Copy the command line that shows the same.", Why: gone,
-			Do: func() tea.Cmd {
-				return s.e.Send(screen.Copy{What: "the command line", Text: action.Command(s.e, "snapshot ls", s.Subjects())})
-			}},
-		{Keys: []string{"ctrl+r"}, Group: look, Desc: "Ask for the list again.", Why: gone, Do: s.ask},
-		{Keys: []string{"down", "j"}, Show: "↓ j", Group: move, Desc: "Down.", Do: step(1)},
-		{Keys: []string{"up", "k"}, Show: "↑ k", Group: move, Desc: "Up.", Do: step(-1)},
-		{Keys: []string{"g", "home"}, Show: "g", Group: move, Desc: "To the oldest.", Do: step(-1 << 30)},
-		{Keys: []string{"G", "end"}, Show: "G", Group: move, Desc: "To the newest.", Do: step(1 << 30)},
-		{Keys: []string{"pgdown", "ctrl+f"}, Show: "pgdn", Group: move, Desc: "A page down.",
-			Do: func() tea.Cmd { s.move(max(1, s.view)); return nil }},
-		{Keys: []string{"pgup", "ctrl+b"}, Show: "pgup", Group: move, Desc: "A page up.",
-			Do: func() tea.Cmd { s.move(-max(1, s.view)); return nil }},
+		key.Of("y", none, func() tea.Cmd {
+			return s.e.Send(screen.Copy{What: "the name", Text: s.rows[s.At].Name})
+		}).As("copy").Saying("Copy the snapshot's name."),
+		key.Of("c", gone, func() tea.Cmd {
+			return s.e.Send(screen.Copy{What: "the command line", Text: action.Command(s.e, "snapshot ls", s.Subjects())})
+		}),
+		key.Of("R", gone, s.ask).Saying("Ask for the list again."),
 	}
-}
-
-func (s *Snapshots) move(n int) {
-	if n != 0 {
-		s.want = ""
-	}
-	s.at = max(0, min(s.at+n, len(s.list)-1))
+	return append(bs, s.List.Keys()...)
 }
 
 // propose makes a name of the time that no snapshot has.
 func (s *Snapshots) propose() string {
 	base := "snap-" + s.e.Now().Local().Format("20060102-1504")
 	name := base
-	for n := 2; s.find(s.list, name) >= 0; n++ {
+	for n := 2; s.find(s.all, name) >= 0; n++ {
 		name = fmt.Sprintf("%s-%d", base, n)
 	}
 	return name
@@ -265,10 +270,10 @@ func (s *Snapshots) fault(name string) string {
 	switch {
 	case name == "":
 		return "it needs a name"
-	case s.find(s.list, name) >= 0:
+	case s.find(s.all, name) >= 0:
 		return "there is a snapshot " + name + " already"
 	}
-	return create.NameFault(name)
+	return action.NameFault(name)
 }
 
 // meantBy has the screen do a verb when a dialog was answered with it.
@@ -291,7 +296,7 @@ func (s *Snapshots) take() tea.Cmd {
 }
 
 func (s *Snapshots) restore() tea.Cmd {
-	x, r := s.list[s.at], s.row()
+	x, r := s.rows[s.At], s.row()
 	since := "it was taken"
 	if !x.CreatedAt.IsZero() {
 		since = when(x.CreatedAt)
@@ -312,7 +317,7 @@ func (s *Snapshots) restore() tea.Cmd {
 }
 
 func (s *Snapshots) drop() tea.Cmd {
-	x := s.list[s.at]
+	x := s.rows[s.At]
 	return s.e.Send(screen.Show{Dialog: &dialog.Confirm{Title: "Delete the snapshot " + x.Name + "?", Verb: "Delete",
 		Danger:  true,
 		Lost:    []string{"There is no going back to " + x.Name + " any more."},
@@ -339,21 +344,6 @@ func (s *Snapshots) meant(m meantMsg) tea.Cmd {
 		then = func(err error) tea.Msg { return droppedMsg{s, m.name, err} }
 	}
 	return action.OnSnapshot(s.e, m.verb, r, m.name, then)
-}
-
-// Mouse implements screen.Mouser.
-func (s *Snapshots) Mouse(m tea.MouseMsg) tea.Cmd {
-	i := s.top + m.Y - s.first
-	switch {
-	case m.Button == tea.MouseButtonWheelDown:
-		s.move(3)
-	case m.Button == tea.MouseButtonWheelUp:
-		s.move(-3)
-	case m.Action == tea.MouseActionPress && m.Button == tea.MouseButtonLeft && m.Y >= s.first && m.Y < s.first+s.view &&
-		i < len(s.list):
-		s.move(i - s.at)
-	}
-	return nil
 }
 
 // when writes a time as the command line does.

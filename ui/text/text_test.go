@@ -1,6 +1,7 @@
 package text
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -40,4 +41,39 @@ func FuzzMeasures(f *testing.F) {
 			t.Fatalf("ASCII(%q) = %q", c, a)
 		}
 	})
+}
+
+func TestDistinct(t *testing.T) {
+	require.Equal(t, []string{"/", "…volume-1", "…volume-2"}, Distinct([]string{"/", "/mnt/disks/volume-1",
+		"/mnt/disks/volume-2"}, 9, "…"))
+	require.Equal(t, []string{"/srv/a/d…", "/srv/b/d…"}, Distinct([]string{"/srv/a/data/set", "/srv/b/data/set"}, 9, "…"))
+	require.Equal(t, []string{"same", "same"}, Distinct([]string{"same", "same"}, 9, "…"))
+	got := Distinct([]string{"/a/long/way/x/to/go", "/a/long/way/y/to/go"}, 4, "…")
+	for _, s := range got {
+		require.LessOrEqual(t, Width(s), 4)
+	}
+}
+
+// FuzzFold: nothing of a line is lost, and no piece is wider than it may be, but for one wide character.
+func FuzzFold(f *testing.F) {
+	f.Add("berth create gpu-7 --backend ec2 --size 'two  words'", 20)
+	f.Add("   1234567890123456789012345678901234567890", 7)
+	f.Add("日本語の長い行", 3)
+	f.Add("日本", 1)
+	f.Add("", 5)
+	f.Fuzz(func(t *testing.T, s string, w int) {
+		w = 1 + w&127
+		s = plaintext.Clean(s)
+		parts := Fold(s, w)
+		require.Equal(t, s, strings.Join(parts, ""))
+		for _, p := range parts {
+			require.LessOrEqual(t, Width(p), max(w, 2), "%q", p)
+		}
+	})
+}
+
+func TestFoldBreaksAtSpaces(t *testing.T) {
+	require.Equal(t, []string{"berth create ", "gpu-7 --backend-", "of-mine"}, Fold("berth create gpu-7 --backend-of-mine", 16))
+	require.Equal(t, []string{"0123456789", "abc"}, Fold("0123456789abc", 10))
+	require.Equal(t, []string{"short"}, Fold("short", 10))
 }

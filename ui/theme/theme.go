@@ -165,6 +165,17 @@ func (t *Theme) Level(level string) Style {
 	return t.Text
 }
 
+// LevelGlyph returns the sign of an event's level; "" for what is only told.
+func (t *Theme) LevelGlyph(level string) string {
+	switch level {
+	case "error":
+		return t.Bad_
+	case "warn":
+		return "!"
+	}
+	return ""
+}
+
 // Severity returns the sign and the look of a finding by its rank: 3 is critical, 2 a warning, 1 less, 0 none.
 func (t *Theme) Severity(rank int) (string, Style) {
 	switch rank {

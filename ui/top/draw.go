@@ -9,6 +9,7 @@ import (
 	"berth/ui/data"
 	"berth/ui/draw"
 	"berth/ui/form"
+	"berth/ui/list"
 	"berth/ui/money"
 	"berth/ui/theme"
 )
@@ -19,7 +20,8 @@ const graphFrom = 32
 // Draw implements screen.Screen.
 func (s *Top) Draw(p *draw.Page) {
 	s.view = p.Height()
-	s.rows = s.rows[:0]
+	s.Hit = nil
+	s.graphed = s.sample != nil && s.page == graph
 	t := s.e.Theme
 	if s.sample == nil {
 		p.Blank(min(1, max(0, p.Height()-2)))
@@ -101,9 +103,19 @@ func (s *Top) drawOverview(p *draw.Page) {
 	h := p.Height()
 	heads := h >= graphFrom
 	graphLines := s.share(h, heads)
+	s.wide = map[string]int{}
 	s.drawInfo(p.Line(theme.Ground))
-	s.rows = append(s.rows, -1)
-	other := func() { s.rows = append(s.rows, -1) }
+	s.At = max(0, min(s.At, len(s.items)-1))
+	s.View = max(1, h/2)
+	var rows []int // the thing on each line
+	other := func() { rows = append(rows, -1) }
+	other()
+	s.Hit = func(_, y int) int {
+		if y < 0 || y >= len(rows) {
+			return -1
+		}
+		return rows[y]
+	}
 	for i := range s.sections {
 		x := &s.sections[i]
 		if heads {
@@ -112,6 +124,7 @@ func (s *Top) drawOverview(p *draw.Page) {
 		}
 		if x.kind == procItem || heads && x.kind != cpuItem {
 			l := p.Line(theme.Ground).Space(1)
+			l.Limit(list.Room(p.Width()))
 			switch x.kind {
 			case gpuItem:
 				s.gpuHead(l)
@@ -122,36 +135,33 @@ func (s *Top) drawOverview(p *draw.Page) {
 			}
 			other()
 		}
-		// The cursor stays in view.
-		if s.at >= x.from && s.at < x.to {
-			if k := s.at - x.from; k < x.top {
-				x.top = k
-			} else if k >= x.top+x.view {
-				x.top = k - x.view + 1
-			}
+		at := x.from + x.top // the section under the cursor follows it
+		if s.At >= x.from && s.At < x.to {
+			at = s.At
 		}
-		x.top = max(0, min(x.top, x.to-x.from-x.view))
+		x.top = list.Scroll(x.top, at-x.from, x.view, x.to-x.from)
 		s.tops[x.kind] = x.top
 		for n := range x.view {
 			at := x.from + x.top + n
 			back := theme.Ground
-			if at == s.at {
+			if at == s.At {
 				back = theme.Sel
 			}
 			l := p.Line(back)
-			s.rows = append(s.rows, at)
-			if at == s.at {
+			rows = append(rows, at)
+			if at == s.At {
 				l.Glyph(s.e.Theme.Accent, s.e.Theme.Cursor)
 			}
+			l.Limit(list.Room(p.Width()))
 			l.To(1)
 			s.drawItem(l, s.items[at])
-			if n == x.view-1 && x.top+x.view < x.to-x.from {
-				l.End(s.e.Theme.Dim, fmt.Sprintf("+%d ", x.to-x.from-x.top-x.view))
-			}
+			l.Limit(p.Width())
+			list.More(l, s.e.Theme, n, x.view, x.top > 0, x.top+x.view < x.to-x.from)
 		}
 	}
 	if graphLines > 0 {
 		if k, ok := s.charted(); ok {
+			s.graphed = true
 			p.Fill(graphLines)
 			s.drawPast(p, k, graphLines)
 		}
@@ -209,17 +219,8 @@ func (s *Top) drawInfo(l *draw.Line) {
 	} else {
 		parts = append(parts, "no GPUs")
 	}
-	if w := 0.0; true {
-		known := false
-		for i := range v.GPUs {
-			if v.GPUs[i].Power != nil {
-				w += *v.GPUs[i].Power
-				known = true
-			}
-		}
-		if known {
-			parts = append(parts, fmt.Sprintf("%.0f W", w))
-		}
+	if w := power(v.GPUs); w != nil {
+		parts = append(parts, money.Figure(w, money.Watt))
 	}
 	if v.DriverVersion != "" {
 		parts = append(parts, "driver "+v.DriverVersion)
@@ -250,9 +251,7 @@ func (s *Top) grey(st theme.Style) theme.Style {
 // Status implements screen.Stater.
 func (s *Top) Status(l *draw.Line) {
 	t := s.e.Theme
-	if s.typing {
-		l.Text(t.Key, "/")
-		s.in.Draw(l, t, min(30, l.Room()/2), true)
+	if s.Line(l, t) {
 		return
 	}
 	if s.sample == nil {
@@ -266,7 +265,21 @@ func (s *Top) Status(l *draw.Line) {
 			l.Glyph(st, g).Space(1).Text(t.Text, f.Subject+": "+f.Text).Space(2)
 		}
 	}
-	if v := s.in.Value(); v != "" {
+	if v := s.Words(); v != "" {
 		l.End(t.Accent, "filter "+v)
 	}
+}
+
+// power is what the GPUs draw together, in watts; nil where none tells.
+func power(gpus []gpu.GPU) *float64 {
+	var sum *float64
+	for i := range gpus {
+		if p := gpus[i].Power; p != nil {
+			if sum == nil {
+				sum = new(float64)
+			}
+			*sum += *p
+		}
+	}
+	return sum
 }

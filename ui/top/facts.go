@@ -12,6 +12,7 @@ import (
 	"berth/gpu"
 	"berth/ui/chart"
 	"berth/ui/draw"
+	"berth/ui/money"
 	"berth/ui/text"
 	"berth/ui/theme"
 )
@@ -203,27 +204,31 @@ func (s *Top) gpuFacts(f *factList, g *gpu.GPU) {
 	}
 	if g.Error == "" {
 		if g.Utilization != nil {
-			s.bar(f, "utilisation", *g.Utilization/100, t.Good, number(g.Utilization, "%"))
+			s.bar(f, "utilisation", *g.Utilization/100, t.Good, money.Figure(g.Utilization, money.Percent))
 		} else {
 			f.add("utilisation", unsupported)
 		}
-		f.add("memory busy", said(number(g.MemoryUtilization, "%")))
+		f.add("memory busy", said(money.Figure(g.MemoryUtilization, money.Percent)))
 		if g.MemoryUsed != nil && g.MemoryTotal != nil {
 			s.bar(f, "memory", chart.Share(g.MemoryUsed, g.MemoryTotal), t.Good, of(g.MemoryUsed, g.MemoryTotal))
 		} else {
 			f.add("memory", unsupported)
 		}
-		f.add("reserved", said(bytesOf(g.MemoryReserved)))
-		f.head("Heat and power")
-		f.add("temperature", said(number(g.Temperature, " °C")))
-		f.add("of its memory", said(number(g.MemoryTemperature, " °C")))
-		f.add("slows down at", said(number(g.SlowdownTemperature, " °C")))
-		f.add("fan", said(number(g.Fan, "%")))
-		if g.Power != nil && g.PowerLimit != nil {
-			s.bar(f, "power", *g.Power / *g.PowerLimit, t.Good, number(g.Power, "")+" of "+number(g.PowerLimit, " W"))
+		if g.Unified {
+			f.add("", "unified: the host's")
 		} else {
-			f.add("power", said(number(g.Power, " W")))
-			f.add("power limit", said(number(g.PowerLimit, " W")))
+			f.add("reserved", said(bytesOf(g.MemoryReserved)))
+		}
+		f.head("Heat and power")
+		f.add("temperature", said(money.Figure(g.Temperature, money.Celsius)))
+		f.add("of its memory", said(money.Figure(g.MemoryTemperature, money.Celsius)))
+		f.add("slows down at", said(money.Figure(g.SlowdownTemperature, money.Celsius)))
+		f.add("fan", said(money.Figure(g.Fan, money.Percent)))
+		if g.Power != nil && g.PowerLimit != nil {
+			s.bar(f, "power", *g.Power / *g.PowerLimit, t.Good, money.FigureOf(g.Power, g.PowerLimit, money.Watt))
+		} else {
+			f.add("power", said(money.Figure(g.Power, money.Watt)))
+			f.add("power limit", said(money.Figure(g.PowerLimit, money.Watt)))
 		}
 		f.add("energy", energy(g.Energy))
 		f.head("Clocks")
@@ -231,15 +236,17 @@ func (s *Top) gpuFacts(f *factList, g *gpu.GPU) {
 		f.add("memory", clock(g.MemoryClock, g.MaxMemoryClock))
 		f.add("held back", throttle(g.Throttle))
 		f.add("state", said(g.PerformanceState))
-		f.add("encoder", said(number(g.Encoder, "%")))
-		f.add("decoder", said(number(g.Decoder, "%")))
+		f.add("encoder", said(money.Figure(g.Encoder, money.Percent)))
+		f.add("decoder", said(money.Figure(g.Decoder, money.Percent)))
 		f.head("Links")
 		bus := unsupported
 		if g.PCIeGeneration != nil && g.PCIeWidth != nil {
 			bus = fmt.Sprintf("generation %d, %d lanes", *g.PCIeGeneration, *g.PCIeWidth)
 		}
-		f.add("PCIe", bus)
-		f.add("PCIe in, out", said(rates(g.PCIeRx, g.PCIeTx)))
+		if !g.Unified {
+			f.add("PCIe", bus)
+			f.add("PCIe in, out", said(rates(g.PCIeRx, g.PCIeTx)))
+		}
 		links := unsupported
 		if g.NVLinks != nil {
 			links = fmt.Sprintf("%d links up", *g.NVLinks)
@@ -352,12 +359,12 @@ func (s *Top) hostFacts(f *factList) {
 	t, v := f.t, s.sample
 	f.head("CPU")
 	if v.CPU != nil {
-		s.bar(f, "in use", *v.CPU/100, chart.Heat(t, *v.CPU), number(v.CPU, "%"))
+		s.bar(f, "in use", *v.CPU/100, chart.Heat(t, *v.CPU), money.Figure(v.CPU, money.Percent))
 	}
-	f.add("waiting for I/O", said(number(v.IOWait, "%")))
-	f.add("stolen", said(number(v.Steal, "%")))
-	f.add("load", said(number(v.Load1, ""))+" in 1 min, "+said(number(v.Load5, ""))+" in 5, "+said(number(v.Load15,
-		""))+" in 15")
+	f.add("waiting for I/O", said(money.Figure(v.IOWait, money.Percent)))
+	f.add("stolen", said(money.Figure(v.Steal, money.Percent)))
+	f.add("load", said(money.Figure(v.Load1, ""))+" in 1 min, "+said(money.Figure(v.Load5, ""))+" in 5, "+
+		said(money.Figure(v.Load15, ""))+" in 15")
 	if p := v.Pressure; p != nil {
 		f.add("pressure", fmt.Sprintf("some waited: CPU %.1f%%, memory %.1f%%, I/O %.1f%% of the last 10 s", p.CPU, p.Memory,
 			p.IO))
@@ -376,7 +383,7 @@ func (s *Top) hostFacts(f *factList) {
 				for k := i; k < min(i+perLine, len(v.Cores)); k++ {
 					c := v.Cores[k]
 					chart.Bar(l, t, min(8, barRoom), chart.Part{Share: c / 100, Style: s.grey(chart.Heat(t, c))})
-					l.Cell(s.grey(t.Text), number(&c, "%"), 5, true).Space(2)
+					l.Cell(s.grey(t.Text), money.Figure(&c, money.Percent), 5, true).Space(2)
 				}
 			}})
 	}
@@ -392,7 +399,7 @@ func (s *Top) hostFacts(f *factList) {
 	}
 	f.head("Block devices")
 	for _, d := range v.Devices {
-		f.add(d.Name, "read "+rateOf(d.Read)+", written "+rateOf(d.Write)+", "+said(number(d.Busy, "% busy")))
+		f.add(d.Name, "read "+rateOf(d.Read)+", written "+rateOf(d.Write)+", "+said(money.Figure(d.Busy, "% busy")))
 	}
 }
 
@@ -412,13 +419,14 @@ func (s *Top) diskFacts(f *factList, d *gpu.Disk) {
 	}
 	f.head("Space")
 	if d.UsedPercent != nil {
-		s.bar(f, "used", *d.UsedPercent/100, diskStyle(f.t, d), number(d.UsedPercent, "%"))
+		s.bar(f, "used", *d.UsedPercent/100, chart.Filling(f.t, d.UsedPercent, d.FullIn, f.t.Good),
+			money.Figure(d.UsedPercent, money.Percent))
 	}
 	f.add("", said(of(d.Used, d.Total)))
 	f.add("available", said(bytesOf(d.Available)))
 	f.add("for root only", said(bytesOf(d.Reserved)))
 	if d.InodesUsed != nil {
-		s.bar(f, "inodes", *d.InodesUsed/100, chart.Heat(f.t, *d.InodesUsed), number(d.InodesUsed, "% used"))
+		s.bar(f, "inodes", *d.InodesUsed/100, chart.Heat(f.t, *d.InodesUsed), money.Figure(d.InodesUsed, "% used"))
 	} else {
 		f.add("inodes", "no fixed number")
 	}
@@ -438,11 +446,11 @@ func (s *Top) procFacts(f *factList, p *gpu.Process) {
 	f.head("Process " + itoa(p.PID))
 	f.add("command", p.Command)
 	f.add("user", p.User)
-	if o := owner(p); o != "" {
-		f.add("belongs to", o)
-	} else {
-		f.add("belongs to", "nothing that Berth started: a stranger")
+	who := owner(p)
+	if p.Owner.Kind == "" {
+		who += ": Berth did not start it"
 	}
+	f.add("belongs to", who)
 	f.add("state", said(p.State))
 	if p.Note != "" {
 		f.bad("note", p.Note)
@@ -452,7 +460,7 @@ func (s *Top) procFacts(f *factList, p *gpu.Process) {
 		f.add("started", p.StartedAt.Local().Format(time.DateTime)+", "+s.ago(p.StartedAt))
 	}
 	f.head("What it uses")
-	f.add("CPU", said(number(p.CPU, "% of one core")))
+	f.add("CPU", said(money.Figure(p.CPU, "% of one core")))
 	f.add("memory", said(bytesOf(p.Memory)))
 	f.add("threads", itoa(p.Threads))
 	on := false
@@ -462,7 +470,7 @@ func (s *Top) procFacts(f *factList, p *gpu.Process) {
 			continue
 		}
 		on = true
-		what := said(bytesOf(q.GPUMemory)) + " of memory, SM " + said(number(q.SM, "%"))
+		what := said(bytesOf(q.GPUMemory)) + " of memory, SM " + said(money.Figure(q.SM, money.Percent))
 		if q.GPUKind != "" {
 			what += ", " + q.GPUKind
 		}

@@ -34,6 +34,14 @@ type item struct {
 
 func (k item) same(o item) bool { return k.kind == o.kind && k.subject == o.subject }
 
+// id tells a thing from the others of the screen: a GPU by its place, since a lost one may have no name.
+func (k item) id() string {
+	if k.kind == gpuItem {
+		return "gpu " + strconv.Itoa(k.index)
+	}
+	return strconv.Itoa(int(k.kind)) + " " + k.subject
+}
+
 // section is a run of items of the same sort.
 type section struct {
 	from, to  int // in items
@@ -65,6 +73,13 @@ var sortings = []sorting{
 	{"command", func(a, b *gpu.Process) int { return strings.Compare(a.Command, b.Command) }},
 }
 
+var sortNames = func() (out []string) {
+	for _, x := range sortings {
+		out = append(out, x.name)
+	}
+	return out
+}()
+
 func gpuOf(p *gpu.Process) int {
 	if p.GPUIndex == nil {
 		return 1 << 30
@@ -84,13 +99,8 @@ func procKey(p *gpu.Process) string {
 	return s
 }
 
-// build lists the things of a sample in the order of the screen and keeps the cursor on its thing.
+// build lists the things of a sample in the order of the screen.
 func (s *Top) build() {
-	var was item
-	has := s.at >= 0 && s.at < len(s.items)
-	if has {
-		was = s.items[s.at]
-	}
 	s.items, s.sections = s.items[:0], s.sections[:0]
 	v := s.sample
 	if v == nil {
@@ -128,19 +138,9 @@ func (s *Top) build() {
 		}
 	})
 	section1(procItem, func() { s.processes(v.Processes) })
-	if !has {
-		s.at = s.first
-		s.first = 0
+	if s.first > 0 {
+		s.At, s.first = s.first, 0
 	}
-	for i, k := range s.items {
-		// What the fleet knows of a GPU is its place only, and a lost one may have no name.
-		if has && (k.same(was) || k.kind == gpuItem && was.kind == gpuItem && k.index == was.index &&
-			(nameless(was) || nameless(k))) {
-			s.at = i
-			break
-		}
-	}
-	s.at = max(0, min(s.at, len(s.items)-1))
 }
 
 // gpuName is what tells a GPU from the others: its UUID, or its place where the driver does not say it any more.
@@ -204,7 +204,7 @@ func worstFirst(disks []gpu.Disk) []int {
 
 // processes adds those that pass the filter, sorted, or as a tree.
 func (s *Top) processes(list []gpu.Process) {
-	match := gpu.ProcessFilter(s.in.Value())
+	match := gpu.ProcessFilter(s.Words())
 	idx := make([]int, 0, len(list))
 	for i := range list {
 		p := &list[i]
@@ -212,10 +212,10 @@ func (s *Top) processes(list []gpu.Process) {
 			idx = append(idx, i)
 		}
 	}
-	by, byCPU, byMemory := sortings[s.sorted], sortings[2].less, sortings[3].less
+	by, byCPU, byMemory := sortings[slices.Index(sortNames, s.Sort)], sortings[2].less, sortings[3].less
 	slices.SortStableFunc(idx, func(a, b int) int {
 		c := by.less(&list[a], &list[b])
-		if s.reversed {
+		if s.Down {
 			c = -c
 		}
 		return cmp.Or(c, byCPU(&list[a], &list[b]), byMemory(&list[a], &list[b]), cmp.Compare(list[a].PID, list[b].PID))
@@ -274,8 +274,9 @@ func fromSummary(f *data.Figures) *gpu.Sample {
 	v := &gpu.Sample{SampledAt: f.At, GPUError: f.GPUError, Attention: f.Summary.Attention}
 	for _, g := range f.GPUs {
 		x := gpu.GPU{Index: g.Index, UUID: "#" + strconv.Itoa(g.Index), Name: g.Name, Error: g.Error,
-			Utilization: g.Utilization, MemoryUsed: g.MemoryUsed, MemoryTotal: g.MemoryTotal, Temperature: g.Temperature,
-			Power: g.Power, PowerLimit: g.PowerLimit}
+			Utilization: g.Utilization, MemoryUsed: g.MemoryUsed, MemoryTotal: g.MemoryTotal, Unified: g.Unified,
+			Temperature: g.Temperature,
+			Power:       g.Power, PowerLimit: g.PowerLimit}
 		if g.XID != 0 {
 			x.LastXID = &gpu.XID{Code: g.XID}
 		}

@@ -1,11 +1,15 @@
 package top
 
 import (
+	"cmp"
+	"strconv"
+	"strings"
+
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/backend/base/shellquote"
-	"berth/ui/action"
 	"berth/ui/key"
+	"berth/ui/list"
 	"berth/ui/screen"
 )
 
@@ -16,15 +20,19 @@ func do(f func()) func() tea.Cmd {
 	}
 }
 
+// noProcesses says why there are no processes to sort, or "".
+func (s *Top) noProcesses() string {
+	if s.sample == nil || len(s.sample.Processes) == 0 {
+		return "there are no processes here"
+	}
+	return ""
+}
+
 // Keys implements screen.Screen.
 func (s *Top) Keys() []key.Binding {
-	const look, move, procs = "Looking", "Moving", "Processes"
-	if s.typing {
-		return []key.Binding{
-			{Keys: []string{"enter"}, Label: "keep", Group: "Filter", Desc: "Keep the filter."},
-			{Keys: []string{"esc"}, Label: "show all", Group: "Filter", Desc: "Take the filter away."},
-			{Keys: []string{"!"}, Label: "not", Group: "Filter", Desc: "What does not match."},
-		}
+	const look, procs = key.Looking, "Processes"
+	if s.Typing() {
+		return s.List.Keys()
 	}
 	k, ok := s.current()
 	none, noPast, noProc := "", "", ""
@@ -39,64 +47,80 @@ func (s *Top) Keys() []key.Binding {
 	if noProc = none; none == "" {
 		noProc = s.cantSignal(k)
 	}
-	step := func(n int) func() tea.Cmd { return func() tea.Cmd { s.move(n); return s.fetch() } }
-	span := func(i int) func() tea.Cmd {
-		return func() tea.Cmd { s.past.span, s.past.cursor = i, -1; return s.fetch() }
+	noGraph := none
+	if none == "" && !s.graphed {
+		noGraph = "no graph is in sight: h shows the history of what is under the cursor"
+	}
+	span := func(i int, desc string) key.Binding {
+		b := key.Binding{Keys: []string{strconv.Itoa(i + 1)}, Group: look, Desc: desc, Why: noGraph,
+			Do: func() tea.Cmd { s.past.span, s.past.cursor = i, -1; return s.fetch() }}
+		if noGraph == "" && s.past.span == i && s.past.cursor < 0 {
+			b.Why = "the graph shows the last " + ranges[i].name + " already"
+		}
+		return b
+	}
+	newer := noGraph
+	if newer == "" && s.past.cursor < 0 {
+		newer = "the graph ends with what is newest: ← reads further back"
+	}
+	noTree, noHistory := s.noProcesses(), noPast
+	if s.page != overview {
+		noTree = "processes are on the overview: esc goes back to it"
+	}
+	if s.page == graph {
+		noHistory = "this is its history"
 	}
 	cursor := func(n int) func() tea.Cmd { return do(func() { s.past.cursor = max(-1, s.past.cursor+n) }) }
 	bs := []key.Binding{
-		{Keys: []string{"enter"}, Label: "all of it", Group: look,
-			Desc: "Everything that is known of the thing under the cursor.", Why: none,
-			Do: func() tea.Cmd { return s.open(facts) }},
-		{Keys: []string{"h"}, Label: "history", Group: look, Desc: "Its history: 15 minutes, 6 hours, 30 days.", Why: noPast,
+		key.Of("enter", none, func() tea.Cmd { return s.open(facts) }).As("all of it").
+			Saying("Everything that is known of the thing under the cursor."),
+		{Keys: []string{"h"}, Label: "history", Group: look, Desc: "Its history: 15 minutes, 6 hours, 30 days.", Why: noHistory,
 			Do: func() tea.Cmd { return s.open(graph) }},
 		{Keys: []string{"x"}, Label: "signal", Group: procs, Desc: "Send a signal to the process; asks first.", Why: noProc,
 			Do: s.signal},
-		{Keys: []string{"/"}, Label: "filter", Group: procs,
-			Desc: "Show only processes that match, of all on the host: words, ! for not.",
-			Do:   do(func() { s.page, s.typing = overview, true })},
-		{Keys: []string{"o"}, Label: "sort", Group: procs,
-			Desc: "Sort processes by GPU memory, SM, CPU, memory, GPU, age, user, PID, command.",
-			Do:   do(func() { s.sorted = (s.sorted + 1) % len(sortings); s.build() })},
-		{Keys: []string{"i"}, Group: procs, Desc: "Turn their order round.",
-			Do: do(func() { s.reversed = !s.reversed; s.build() })},
-		{Keys: []string{"T"}, Label: "tree", Group: procs, Desc: "Show processes below their parents, or not.",
-			Do: do(func() { s.tree = !s.tree; s.build() })},
-		{Keys: []string{"v"}, Group: look, Desc: "Another metric of the same thing in the graph.", Why: noPast,
+		{Keys: []string{"T"}, Label: "tree", Group: procs, Desc: "Show processes below their parents, or not.", Why: noTree,
+			Do: do(func() { s.tree = !s.tree; s.Keep(s.build) })},
+		{Keys: []string{"v"}, Group: look, Desc: "Another metric of the same thing in the graph.", Why: cmp.Or(noPast, noGraph),
 			Do: func() tea.Cmd { c, _ := s.charted(); s.past.which[c.kind]++; s.past.cursor = -1; return s.fetch() }},
-		{Keys: []string{"1"}, Group: look, Desc: "The last 15 minutes in the graph.", Do: span(0)},
-		{Keys: []string{"2"}, Group: look, Desc: "The last 6 hours.", Do: span(1)},
-		{Keys: []string{"3"}, Group: look, Desc: "The last 30 days.", Do: span(2)},
-		{Keys: []string{"left"}, Show: "← →", Group: look, Desc: "Read the graph at a time.", Do: cursor(1)},
-		{Keys: []string{"right"}, Do: cursor(-1)},
-		{Keys: []string{"shift+left"}, Show: "shift+← →", Group: look, Desc: "The same, ten steps at once.", Do: cursor(10)},
-		{Keys: []string{"shift+right"}, Do: cursor(-10)},
-		{Keys: []string{"t"}, Group: look, Desc: "Give this terminal to a shell on the instance; enter ~ . comes back.",
-			Why: action.Why(s.e, s.e.Store.Row(s.id), action.Shell), Do: func() tea.Cmd {
-				return action.Do(s.e, action.Shell, s.Subjects())
-			}},
-		{Keys: []string{"c", "Y"}, Show: "c", Group: look, Desc: "Copy the command line that shows the same.",
-			Do: s.copyLine},
-		{Keys: []string{"y"}, Group: look, Desc: "Copy what the thing under the cursor is called.", Why: none,
-			Do: func() tea.Cmd {
-				return s.e.Send(screen.Copy{What: "its name", Text: s.nameOf(k)})
-			}},
-		{Keys: []string{"tab"}, Show: "tab", Group: move, Desc: "To the next part: GPUs, host, disks, processes.",
+		span(0, "The last 15 minutes in the graph."), span(1, "The last 6 hours."), span(2, "The last 30 days."),
+		{Keys: []string{"left"}, Show: "← →", Group: look, Desc: "Read the graph at a time.", Why: noGraph, Do: cursor(1)},
+		{Keys: []string{"right"}, Why: newer, Do: cursor(-1)},
+		{Keys: []string{"shift+left"}, Show: "shift+← →", Group: look, Desc: "The same, ten steps at once.", Why: noGraph,
+			Do: cursor(10)},
+		{Keys: []string{"shift+right"}, Why: newer, Do: cursor(-10)},
+		key.Of("c", "", s.copyLine).Saying("Copy the command line that shows the same."),
+		key.Of("y", none, func() tea.Cmd {
+			return s.e.Send(screen.Copy{What: "its name", Text: s.nameOf(k)})
+		}).Saying("Copy what the thing under the cursor is called."),
+		{Keys: []string{"tab"}, Group: key.Moving, Desc: "To the next part: GPUs, host, disks, processes.",
 			Do: func() tea.Cmd { s.jump(1); return s.fetch() }},
-		{Keys: []string{"shift+tab"}, Group: move, Desc: "To the part before.",
+		{Keys: []string{"shift+tab"}, Group: key.Moving, Desc: "To the part before.",
 			Do: func() tea.Cmd { s.jump(-1); return s.fetch() }},
-		{Keys: []string{"down", "j"}, Show: "↓ j", Group: move, Desc: "Down.", Do: step(1)},
-		{Keys: []string{"up", "k"}, Show: "↑ k", Group: move, Desc: "Up.", Do: step(-1)},
-		{Keys: []string{"g", "home"}, Show: "g", Group: move, Desc: "To the top.", Do: step(-1 << 20)},
-		{Keys: []string{"G", "end"}, Show: "G", Group: move, Desc: "To the end.", Do: step(1 << 20)},
-		{Keys: []string{"pgdown", "ctrl+f"}, Show: "pgdn", Group: move, Desc: "A page down.", Do: step(max(1, s.view/2))},
-		{Keys: []string{"pgup", "ctrl+b"}, Show: "pgup", Group: move, Desc: "A page up.", Do: step(-max(1, s.view/2))},
+	}
+	if s.page == overview {
+		for _, b := range s.List.Keys() {
+			switch b.Keys[0] {
+			case "/":
+				b = b.Saying("Show only processes that match, of all on the host: words, ! before one that must not occur.")
+			case "S":
+				b = b.Saying("Sort processes by " + strings.Join(sortNames, ", ") + ".")
+			case "esc": // below
+				continue
+			}
+			if b.Keys[0] == "S" || b.Keys[0] == "I" || b.Keys[0] == "<" || b.Keys[0] == ">" {
+				b.Why = s.noProcesses()
+			}
+			bs = append(bs, b)
+		}
+	} else {
+		bs = append(bs, list.Moves(s.step, func() int { return max(1, s.view/2) })...)
+		bs = append(bs, key.Of("/", "", do(func() { s.page = overview; s.Begins() })))
 	}
 	switch {
 	case s.page != overview:
 		for i := range bs {
 			switch bs[i].Keys[0] {
-			case "/", "o", "T":
+			case "T":
 				bs[i].Label = ""
 			case "enter":
 				if s.page == facts {
@@ -122,12 +146,12 @@ func (s *Top) Keys() []key.Binding {
 				}
 			}
 		}
-		bs = append(bs, key.Binding{Keys: []string{"esc", "q"}, Show: "esc", Group: look, Desc: "Back to the overview.",
-			Do: s.up})
-	case s.past.cursor >= 0 || s.in.Value() != "":
-		bs = append(bs, key.Binding{Keys: []string{"esc"}, Label: "clear", Group: look,
-			Desc: "Take away the filter and the graph's cursor.",
-			Do:   func() tea.Cmd { s.past.cursor = -1; s.in.Set(""); return s.refilter() }})
+		for _, k := range []string{"esc", "q"} {
+			bs = append(bs, key.Of(k, "", s.up).Saying("Back to the overview."))
+		}
+	case s.past.cursor >= 0 || s.Words() != "":
+		bs = append(bs, key.Of("esc", "", func() tea.Cmd { s.past.cursor = -1; s.Filter(""); return s.refilter() }).As("clear").
+			Saying("Take away the filter and the graph's cursor."))
 	}
 	return bs
 }
@@ -161,25 +185,28 @@ func (s *Top) up() tea.Cmd {
 	return s.fetch()
 }
 
-// move puts the cursor n things on, or scrolls.
-func (s *Top) move(n int) {
-	switch s.page {
-	case facts:
-		s.top = max(0, s.top+n)
-	case overview:
-		s.at = max(0, min(s.at+n, len(s.items)-1))
-		s.past.cursor = -1
-	case graph: // to the next thing of the same kind
-		for i, k := range s.items {
-			if !k.same(s.of) {
-				continue
-			}
-			if j := i + max(-1, min(n, 1)); j >= 0 && j < len(s.items) && s.items[j].kind == s.of.kind {
-				s.of, s.at = s.items[j], j
-			}
-			return
-		}
+// went follows a move of the cursor.
+func (s *Top) went(int) tea.Cmd {
+	s.past.cursor = -1
+	return s.fetch()
+}
+
+// step scrolls the page of facts, or goes to the next thing of the kind whose graph is shown.
+func (s *Top) step(n int) tea.Cmd {
+	if s.page == facts {
+		s.top = max(0, min(s.top+n, 1<<20))
+		return nil
 	}
+	for i, k := range s.items {
+		if !k.same(s.of) {
+			continue
+		}
+		if j := i + max(-1, min(n, 1)); j >= 0 && j < len(s.items) && s.items[j].kind == s.of.kind {
+			s.of, s.At = s.items[j], j
+		}
+		break
+	}
+	return s.fetch()
 }
 
 // jump goes to the next section.
@@ -188,8 +215,8 @@ func (s *Top) jump(d int) {
 		return
 	}
 	for i, x := range s.sections {
-		if s.at >= x.from && s.at < x.to {
-			s.at = s.sections[(i+d+len(s.sections))%len(s.sections)].from
+		if s.At >= x.from && s.At < x.to {
+			s.At = s.sections[(i+d+len(s.sections))%len(s.sections)].from
 			s.past.cursor = -1
 			return
 		}

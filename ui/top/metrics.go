@@ -5,13 +5,14 @@ import (
 
 	"berth/gpu"
 	"berth/ui/chart"
+	"berth/ui/money"
 	"berth/ui/theme"
 )
 
 // metric is one thing that has a history.
 type metric struct {
 	name, title string
-	unit        string  // "%", "bytes", "bytes/s", "°C", "W", "MHz", ""
+	unit        string  // one of package money, "bytes", "bytes/s", ""
 	top         float64 // of the axis; 0: from the data
 	much        bool    // much of it is bad
 	now         func(s *gpu.Sample, k item) *float64
@@ -24,13 +25,13 @@ func (m *metric) label(v float64) string {
 	case "bytes/s":
 		return size(v) + "/s"
 	case "":
-		return number(&v, "")
+		return money.Figure(&v, "")
 	}
-	return number(&v, m.unit)
+	return money.Figure(&v, m.unit)
 }
 
 func (m *metric) style(t *theme.Theme) func(float64) theme.Style {
-	if !m.much || m.unit != "%" {
+	if !m.much || m.unit != money.Percent {
 		return func(float64) theme.Style { return t.Good }
 	}
 	return func(v float64) theme.Style { return chart.Heat(t, v) }
@@ -100,16 +101,16 @@ func float(v *int64) *float64 {
 // metrics are what can be drawn of each kind of thing, the first by itself.
 var metrics = map[kind][]metric{
 	gpuItem: {
-		{name: "gpu_utilization_percent", title: "utilisation", unit: "%", top: 100,
+		{name: "gpu_utilization_percent", title: "utilisation", unit: money.Percent, top: 100,
 			now: ofGPU(func(g *gpu.GPU) *float64 { return g.Utilization })},
 		{name: "gpu_memory_used_bytes", title: "memory", unit: "bytes",
 			now: ofGPU(func(g *gpu.GPU) *float64 { return float(g.MemoryUsed) })},
-		{name: "gpu_temperature_celsius", title: "temperature", unit: "°C",
+		{name: "gpu_temperature_celsius", title: "temperature", unit: money.Celsius,
 			now: ofGPU(func(g *gpu.GPU) *float64 { return g.Temperature })},
-		{name: "gpu_power_watts", title: "power", unit: "W", now: ofGPU(func(g *gpu.GPU) *float64 { return g.Power })},
-		{name: "gpu_sm_clock_mhz", title: "SM clock", unit: "MHz",
+		{name: "gpu_power_watts", title: "power", unit: money.Watt, now: ofGPU(func(g *gpu.GPU) *float64 { return g.Power })},
+		{name: "gpu_sm_clock_mhz", title: "SM clock", unit: money.MHz,
 			now: ofGPU(func(g *gpu.GPU) *float64 { return g.SMClock })},
-		{name: "gpu_memory_utilization_percent", title: "memory busy", unit: "%", top: 100,
+		{name: "gpu_memory_utilization_percent", title: "memory busy", unit: money.Percent, top: 100,
 			now: ofGPU(func(g *gpu.GPU) *float64 { return g.MemoryUtilization })},
 		{name: "gpu_pcie_rx_bytes_per_second", title: "PCIe in", unit: "bytes/s",
 			now: ofGPU(func(g *gpu.GPU) *float64 { return float(g.PCIeRx) })},
@@ -121,21 +122,21 @@ var metrics = map[kind][]metric{
 			now: ofGPU(func(g *gpu.GPU) *float64 { return float(g.NVLinkTx) })},
 	},
 	cpuItem: {
-		{name: "cpu_percent", title: "CPU", unit: "%", top: 100, much: true, now: func(s *gpu.Sample, _ item) *float64 {
+		{name: "cpu_percent", title: "CPU", unit: money.Percent, top: 100, much: true, now: func(s *gpu.Sample, _ item) *float64 {
 			return s.CPU
 		}},
 		{name: "load1", title: "load", now: func(s *gpu.Sample, _ item) *float64 { return s.Load1 }},
-		{name: "iowait_percent", title: "waiting for I/O", unit: "%", top: 100, much: true, now: func(s *gpu.Sample,
+		{name: "iowait_percent", title: "waiting for I/O", unit: money.Percent, top: 100, much: true, now: func(s *gpu.Sample,
 			_ item) *float64 {
 			return s.IOWait
 		}},
-		{name: "steal_percent", title: "taken by the hypervisor", unit: "%", top: 100, much: true, now: func(s *gpu.Sample,
+		{name: "steal_percent", title: "taken by the hypervisor", unit: money.Percent, top: 100, much: true, now: func(s *gpu.Sample,
 			_ item) *float64 {
 			return s.Steal
 		}},
-		{name: "pressure_cpu_percent", title: "pressure on CPUs", unit: "%", top: 100, much: true,
+		{name: "pressure_cpu_percent", title: "pressure on CPUs", unit: money.Percent, top: 100, much: true,
 			now: pressure(func(p *gpu.Pressure) *float64 { return &p.CPU })},
-		{name: "pressure_io_percent", title: "pressure on I/O", unit: "%", top: 100, much: true,
+		{name: "pressure_io_percent", title: "pressure on I/O", unit: money.Percent, top: 100, much: true,
 			now: pressure(func(p *gpu.Pressure) *float64 { return &p.IO })},
 	},
 	memItem: {
@@ -156,7 +157,7 @@ var metrics = map[kind][]metric{
 			_ item) *float64 {
 			return float(s.SwapOut)
 		}},
-		{name: "pressure_memory_percent", title: "pressure on memory", unit: "%", top: 100, much: true,
+		{name: "pressure_memory_percent", title: "pressure on memory", unit: money.Percent, top: 100, much: true,
 			now: pressure(func(p *gpu.Pressure) *float64 { return &p.Memory })},
 	},
 	netItem: {
@@ -170,17 +171,17 @@ var metrics = map[kind][]metric{
 			now: ofDevice(func(d *gpu.BlockRate) *float64 { return float(d.Read) })},
 		{name: "disk_write_bytes_per_second", title: "written", unit: "bytes/s",
 			now: ofDevice(func(d *gpu.BlockRate) *float64 { return float(d.Write) })},
-		{name: "disk_busy_percent", title: "busy", unit: "%", top: 100, much: true,
+		{name: "disk_busy_percent", title: "busy", unit: money.Percent, top: 100, much: true,
 			now: ofDevice(func(d *gpu.BlockRate) *float64 { return d.Busy })},
 	},
 	diskItem: {
-		{name: "disk_used_percent", title: "used", unit: "%", top: 100, much: true,
+		{name: "disk_used_percent", title: "used", unit: money.Percent, top: 100, much: true,
 			now: ofDisk(func(d *gpu.Disk) *float64 { return d.UsedPercent })},
 		{name: "disk_used_bytes", title: "used", unit: "bytes",
 			now: ofDisk(func(d *gpu.Disk) *float64 { return float(d.Used) })},
 		{name: "disk_available_bytes", title: "available", unit: "bytes",
 			now: ofDisk(func(d *gpu.Disk) *float64 { return float(d.Available) })},
-		{name: "disk_inodes_used_percent", title: "inodes", unit: "%", top: 100, much: true,
+		{name: "disk_inodes_used_percent", title: "inodes", unit: money.Percent, top: 100, much: true,
 			now: ofDisk(func(d *gpu.Disk) *float64 { return d.InodesUsed })},
 	},
 }

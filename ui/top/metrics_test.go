@@ -1,12 +1,14 @@
 package top
 
 import (
-	"strings"
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"berth/gpu"
+	"berth/ui/list"
+	"berth/ui/money"
 )
 
 // What is asked of the history is what the history keeps, of the same kind and in the same unit.
@@ -17,8 +19,8 @@ func TestMetricsAreThoseOfTheHistory(t *testing.T) {
 	}
 	kindOf := map[kind]string{gpuItem: gpu.KindGPU, cpuItem: gpu.KindHost, memItem: gpu.KindHost, netItem: gpu.KindNetwork,
 		devItem: gpu.KindDevice, diskItem: gpu.KindDisk}
-	units := map[string]string{"%": "percent", "bytes": "bytes", "bytes/s": "bytes_per_second", "°C": "celsius",
-		"W": "watts", "MHz": "mhz", "": ""}
+	units := map[string]string{money.Percent: "percent", "bytes": "bytes", "bytes/s": "bytes_per_second",
+		money.Celsius: "celsius", money.Watt: "watts", money.MHz: "mhz", "": ""}
 	seen := 0
 	for k, ms := range metrics {
 		for _, m := range ms {
@@ -34,12 +36,12 @@ func TestMetricsAreThoseOfTheHistory(t *testing.T) {
 }
 
 func TestWords(t *testing.T) {
-	for v, want := range map[float64]string{0: "0B", 999: "999B", 1000: "1.0K", 1024: "1K", 1536: "1.5K", 40 << 30: "40G",
-		1152 << 30: "1.1T", -410e3: "-400K", 1e21: "867E"} {
+	for v, want := range map[float64]string{0: "0 B", 999: "999 B", 1536: "1.5 KiB", 40 << 30: "40 GiB",
+		1152 << 30: "1.1 TiB", -410e3: "-400 KiB", 1e21: "4.0 EiB", math.NaN(): "-"} {
 		require.Equal(t, want, size(v), "%v", v)
 	}
-	require.Equal(t, "not supported", said(number(nil, "%")))
-	require.Equal(t, "0%", said(number(new(float64), "%")))
+	require.Equal(t, "not supported", said(money.Figure(nil, money.Percent)))
+	require.Equal(t, "0%", said(money.Figure(new(float64), money.Percent)))
 	require.Equal(t, "not supported", throttle(nil))
 	require.Equal(t, "no", throttle([]string{}))
 	require.Equal(t, "not supported", clock(nil, new(float64)))
@@ -51,26 +53,27 @@ func FuzzProcesses(f *testing.F) {
 	f.Add([]byte{1, 2, 2, 1, 1, 1}, "python", false)
 	f.Add([]byte{7, 7}, "!x", true)
 	f.Fuzz(func(t *testing.T, raw []byte, q string, tree bool) {
-		var list []gpu.Process
+		var procs []gpu.Process
 		for i := 0; i+1 < len(raw) && i < 200; i += 2 {
 			p := gpu.Process{PID: int(raw[i]), PPID: int(raw[i+1]), Command: string(raw[i:])}
 			if raw[i+1]%3 == 0 {
 				g := i
 				p.GPUIndex = &g
 			}
-			list = append(list, p)
+			procs = append(procs, p)
 		}
-		s := &Top{tree: tree, sorted: len(raw) % len(sortings)}
-		s.in.Set(q)
-		s.processes(list)
+		s := &Top{tree: tree}
+		s.Begin(list.Of{Len: func() int { return len(s.items) }}, q)
+		s.Sort = sortNames[len(raw)%len(sortNames)]
+		s.processes(procs)
 		seen := map[int]bool{}
 		for _, k := range s.items {
 			require.False(t, seen[k.index])
 			seen[k.index] = true
 			require.GreaterOrEqual(t, k.depth, 0)
 		}
-		if strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(s.in.Value()), "!")) == "" {
-			require.Len(t, s.items, len(list))
+		if gpu.Words(s.Words()) == nil {
+			require.Len(t, s.items, len(procs))
 		}
 	})
 }

@@ -3,6 +3,8 @@ package top
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -12,6 +14,7 @@ import (
 	"berth/gpu"
 	"berth/ui/chart"
 	"berth/ui/draw"
+	"berth/ui/money"
 	"berth/ui/text"
 	"berth/ui/theme"
 )
@@ -34,7 +37,8 @@ const points = 1000
 type past struct {
 	span   int // in ranges
 	which  [kinds]int
-	cursor int // cells from the right end; negative: none
+	noBus  bool // no GPU hangs on a PCIe bus
+	cursor int  // cells from the right end; negative: none
 
 	of     item
 	metric string
@@ -58,11 +62,19 @@ type pastMsg struct {
 	err    error
 }
 
+// hasBus reports whether some GPU of a sample hangs on a PCIe bus: one that shares the host's memory does not.
+func hasBus(v *gpu.Sample) bool {
+	return len(v.GPUs) == 0 || slices.ContainsFunc(v.GPUs, func(g gpu.GPU) bool { return !g.Unified })
+}
+
 func (p *past) init() { p.cursor = -1 }
 
 // metric is what is drawn of a kind of thing, or nil.
 func (p *past) metricOf(k kind) *metric {
 	ms := metrics[k]
+	if p.noBus {
+		ms = slices.DeleteFunc(slices.Clone(ms), func(m metric) bool { return strings.HasPrefix(m.name, "gpu_pcie_") })
+	}
 	if len(ms) == 0 {
 		return nil
 	}
@@ -280,11 +292,11 @@ func (s *Top) limit(k item, m *metric) float64 {
 		switch m.unit {
 		case "bytes":
 			return pick(float(g.MemoryTotal))
-		case "W":
+		case money.Watt:
 			return pick(g.PowerLimit)
-		case "MHz":
+		case money.MHz:
 			return pick(g.MaxSMClock)
-		case "°C":
+		case money.Celsius:
 			return 100
 		}
 	case k.kind == diskItem && i < len(v.Disks) && m.unit == "bytes":

@@ -3,8 +3,11 @@ package top
 import (
 	"strings"
 
+	"berth/backend/base/plaintext"
 	"berth/gpu"
 	"berth/ui/draw"
+	"berth/ui/money"
+	"berth/ui/text"
 	"berth/ui/theme"
 )
 
@@ -20,6 +23,22 @@ type procColumn struct {
 // shown reports whether a column is shown on a screen of w cells.
 func (c *procColumn) shown(s *Top, w int) bool {
 	return w >= c.from && (!c.gpu || len(s.sample.GPUs) > 0)
+}
+
+// width is that of a column: of names, as wide as they are where there is room.
+func (c *procColumn) width(s *Top, w int) int {
+	if c.title != "USER" && c.title != "OWNER" || w < 100 {
+		return c.w
+	}
+	n := s.wide[c.title]
+	if n == 0 { // once a frame
+		n = c.w
+		for i := range s.sample.Processes {
+			n = max(n, text.Width(plaintext.Clean(c.get(s, &s.sample.Processes[i]))))
+		}
+		s.wide[c.title] = n
+	}
+	return min(n, max(c.w, w/6))
 }
 
 var procColumns = []procColumn{
@@ -38,9 +57,11 @@ var procColumns = []procColumn{
 	{"GPU MEM", "gpu memory", 8, 0, true, func(_ *Top, p *gpu.Process) string {
 		return blank(p.GPUIndex, bytesOf(p.GPUMemory))
 	}, true},
-	{"SM", "sm", 4, 0, true, func(_ *Top, p *gpu.Process) string { return blank(p.GPUIndex, number(p.SM, "%")) }, true},
-	{"CPU", "cpu", 5, 0, true, func(_ *Top, p *gpu.Process) string { return number(p.CPU, "%") }, false},
-	{"MEM", "memory", 5, 0, true, func(_ *Top, p *gpu.Process) string { return bytesOf(p.Memory) }, false},
+	{"SM", "sm", 4, 0, true, func(_ *Top, p *gpu.Process) string {
+		return blank(p.GPUIndex, money.Figure(p.SM, money.Percent))
+	}, true},
+	{"CPU", "cpu", 5, 0, true, func(_ *Top, p *gpu.Process) string { return money.Figure(p.CPU, money.Percent) }, false},
+	{"MEM", "memory", 8, 0, true, func(_ *Top, p *gpu.Process) string { return bytesOf(p.Memory) }, false},
 	{"AGE", "age", 4, 70, true, func(s *Top, p *gpu.Process) string {
 		if p.StartedAt.IsZero() {
 			return ""
@@ -68,12 +89,12 @@ func (s *Top) procHead(l *draw.Line) {
 	t := s.e.Theme
 	w := l.Col() + l.Room()
 	arrow := t.Down
-	if s.reversed {
+	if s.Down {
 		arrow = t.Up
 	}
 	head := func(title, by string, cw int, right bool) {
 		st := t.Dim
-		if by != "" && by == sortings[s.sorted].name {
+		if by != "" && by == s.Sort {
 			st = t.Key
 			if title += arrow; len(title) > cw+2 && right {
 				title = arrow + strings.TrimSuffix(title, arrow)[:cw-1]
@@ -83,7 +104,7 @@ func (s *Top) procHead(l *draw.Line) {
 	}
 	for i := range procColumns {
 		if c := &procColumns[i]; c.shown(s, w) {
-			head(c.title, c.sort, c.w, c.right)
+			head(c.title, c.sort, c.width(s, w), c.right)
 		}
 	}
 	head("COMMAND", "command", 9, false)
@@ -109,10 +130,9 @@ func (s *Top) procRow(l *draw.Line, p *gpu.Process, depth int) {
 		}
 		st := s.grey(t.Text)
 		if c.title == "OWNER" && p.Owner.Kind == "" {
-			l.Cell(t.Dim, "stranger", c.w, c.right).Space(1)
-			continue
+			st = t.Dim
 		}
-		l.Cell(st, c.get(s, p), c.w, c.right).Space(1)
+		l.Cell(st, c.get(s, p), c.width(s, w), c.right).Space(1)
 	}
 	if depth > 0 {
 		l.Space(2 * min(depth-1, 8))

@@ -17,15 +17,18 @@ import (
 // gpuWidths are the widths of a GPU's columns on a screen of w cells; 0: not shown.
 type gpuWidths struct{ name, util, mem, note, clock, fan, bus, link int }
 
+// tempWidth and powerWidth are the widths of "100 °C" and "1200/1400 W", each with a gap.
+const tempWidth, powerWidth = 7, 12
+
 func (s *Top) gpuLayout(w int) gpuWidths {
-	fans, links := false, false
+	fans, links, bus := false, false, hasBus(s.sample)
 	for i := range s.sample.GPUs {
 		fans = fans || s.sample.GPUs[i].Fan != nil
 		links = links || s.sample.GPUs[i].NVLinkRx != nil
 	}
 	c := gpuWidths{name: 8, util: 8, mem: 6}
-	// cursor, index, percent, sizes, temperature, power and the gaps between them take 39.
-	rest := w - 39 - c.name - c.util - c.mem
+	// cursor, index, percent, sizes and the gaps between them take 25.
+	rest := w - 25 - tempWidth - powerWidth - c.name - c.util - c.mem
 	take := func(n int) int {
 		if rest >= n {
 			rest -= n
@@ -35,12 +38,14 @@ func (s *Top) gpuLayout(w int) gpuWidths {
 	}
 	c.note = take(10)
 	c.clock = take(15)
-	c.bus = take(16)
-	if c.bus > 0 && fans {
+	if bus {
+		c.bus = take(20)
+	}
+	if (c.bus > 0 || !bus) && fans {
 		c.fan = take(8)
 	}
-	if c.bus > 0 && links {
-		c.link = take(16)
+	if (c.bus > 0 || !bus) && links {
+		c.link = take(20)
 	}
 	more := max(0, min(rest, 60))
 	c.name += min(more/5, 8)
@@ -54,7 +59,8 @@ func (s *Top) gpuHead(l *draw.Line) {
 	t := s.e.Theme
 	c := s.gpuLayout(l.Col() + l.Room())
 	l.Space(1).Cell(t.Dim, "#", 2, false).Cell(t.Dim, "GPU", c.name+1, false).Cell(t.Dim, "UTILISATION", c.util+6,
-		false).Cell(t.Dim, "MEMORY", c.mem+12, false).Cell(t.Dim, "TEMP", 6, false).Cell(t.Dim, "POWER", 10, false)
+		false).Cell(t.Dim, "MEMORY", c.mem+14, false)
+	l.Cell(t.Dim, "TEMP", tempWidth, false).Cell(t.Dim, "POWER", powerWidth, false)
 	if c.clock > 0 {
 		l.Cell(t.Dim, "SM CLOCK", c.clock, false)
 	}
@@ -91,14 +97,14 @@ func (s *Top) gpuRow(l *draw.Line, g *gpu.GPU) {
 		l.Cell(t.Dim, unsupported, c.util+5, false)
 	} else {
 		st := good
-		if *g.Utilization < 5 {
+		if *g.Utilization < gpu.BusyPercent {
 			st = t.Dim
 		}
 		chart.Bar(l, t, c.util, chart.Part{Share: *g.Utilization / 100, Style: st})
-		l.Cell(text1, number(g.Utilization, "%"), 5, true)
+		l.Cell(text1, money.Figure(g.Utilization, money.Percent), 5, true)
 	}
 	l.To(end)
-	end += c.mem + 12
+	end += c.mem + 14
 	share := chart.Share(g.MemoryUsed, g.MemoryTotal)
 	st := good
 	if share >= 0.95 {
@@ -107,7 +113,11 @@ func (s *Top) gpuRow(l *draw.Line, g *gpu.GPU) {
 	chart.Bar(l, t, c.mem, chart.Part{Share: share, Style: st})
 	l.Space(1)
 	if g.MemoryUsed != nil && g.MemoryTotal != nil {
-		l.Text(text1, size(float64(*g.MemoryUsed))).Text(t.Dim, "/"+size(float64(*g.MemoryTotal)))
+		used, total, _ := strings.Cut(money.Of(*g.MemoryUsed, *g.MemoryTotal), "/")
+		l.Text(text1, used).Text(t.Dim, "/"+total)
+		if g.Unified {
+			l.Text(t.Dim, " u")
+		}
 	} else {
 		l.Text(t.Dim, money.Unknown)
 	}
@@ -118,28 +128,31 @@ func (s *Top) gpuRow(l *draw.Line, g *gpu.GPU) {
 	} else if g.Temperature != nil && *g.Temperature >= 85 {
 		st = busy
 	}
-	l.Cell(st, number(g.Temperature, "°C"), 5, true).Space(1)
-	end += 16
-	l.Cell(text1, number(g.Power, ""), 4, true)
-	if g.PowerLimit != nil {
-		l.Text(t.Dim, "/"+number(g.PowerLimit, "W"))
-	} else if g.Power != nil {
-		l.Text(t.Dim, "W")
+	l.Cell(st, money.Figure(g.Temperature, money.Celsius), tempWidth-1, true).Space(1)
+	end += tempWidth + powerWidth
+	power, most, both := strings.Cut(money.FigureOf(g.Power, g.PowerLimit, money.Watt), "/")
+	l.Cell(text1, power, 4, true)
+	if both {
+		l.Text(t.Dim, "/"+most)
 	}
 	l.To(end)
 	if c.clock > 0 {
-		l.Cell(text1, strings.TrimSuffix(number(g.SMClock, "")+"/"+number(g.MaxSMClock, " MHz"), "/-"), c.clock, false)
+		l.Cell(text1, money.FigureOf(g.SMClock, g.MaxSMClock, money.MHz), c.clock, false)
 	}
 	if c.fan > 0 {
-		l.Cell(text1, number(g.Fan, "%"), c.fan, false)
+		l.Cell(text1, money.Figure(g.Fan, money.Percent), c.fan, false)
 	}
 	if c.bus > 0 {
-		l.Cell(text1, rates(g.PCIeRx, g.PCIeTx), c.bus, false)
+		bus := ""
+		if !g.Unified {
+			bus = rates(g.PCIeRx, g.PCIeTx)
+		}
+		l.Cell(text1, bus, c.bus, false)
 	}
 	if c.link > 0 {
 		l.Cell(text1, rates(g.NVLinkRx, g.NVLinkTx), c.link, false)
 	}
-	if n, st := s.gpuNote(g); n != "" {
+	if n, st := s.gpuNote(g, l.Room()); n != "" {
 		if s.old() != "" {
 			st = t.Dim
 		}
@@ -154,8 +167,8 @@ func rates(in, out *int64) string {
 	return bytesOf(in) + "/" + bytesOf(out) + "/s"
 }
 
-// gpuNote is what is the matter with a GPU, in a few words.
-func (s *Top) gpuNote(g *gpu.GPU) (string, theme.Style) {
+// gpuNote is what is the matter with a GPU, in a few words: at best in w cells.
+func (s *Top) gpuNote(g *gpu.GPU, w int) (string, theme.Style) {
 	t := s.e.Theme
 	var out []string
 	st := t.Dim
@@ -179,6 +192,12 @@ func (s *Top) gpuNote(g *gpu.GPU) (string, theme.Style) {
 	if n := len(g.MIG); n > 0 {
 		out = append(out, fmt.Sprintf("%d MIG", n))
 	}
+	if g.Unified {
+		out = append(out, "unified memory")
+		if text.Width(strings.Join(out, ", ")) > w {
+			out[len(out)-1] = "unified"
+		}
+	}
 	if len(out) == 0 && len(g.Throttle) > 0 {
 		return g.Throttle[0], t.Dim
 	}
@@ -195,18 +214,18 @@ func (s *Top) cpuRow(l *draw.Line) {
 	l.Cell(t.Dim, "CPU", labelWidth, false)
 	if v.CPU != nil {
 		chart.Bar(l, t, barWidth(w), chart.Part{Share: *v.CPU / 100, Style: s.grey(chart.Heat(t, *v.CPU))})
-		l.Cell(st, number(v.CPU, "%"), 5, true)
+		l.Cell(st, money.Figure(v.CPU, money.Percent), 5, true)
 	}
 	l.Space(2)
 	said := []string{}
 	if v.Load1 != nil && v.Load5 != nil && v.Load15 != nil {
-		said = append(said, "load "+number(v.Load1, "")+" "+number(v.Load5, "")+" "+number(v.Load15, ""))
+		said = append(said, "load "+money.Figure(v.Load1, "")+" "+money.Figure(v.Load5, "")+" "+money.Figure(v.Load15, ""))
 	}
 	if p := v.Pressure; p != nil {
 		said = append(said, fmt.Sprintf("waiting cpu %.0f%% mem %.0f%% io %.0f%%", p.CPU, p.Memory, p.IO))
 	}
 	if v.Steal != nil && *v.Steal >= 1 {
-		said = append(said, "stolen "+number(v.Steal, "%"))
+		said = append(said, "stolen "+money.Figure(v.Steal, money.Percent))
 	}
 	words := strings.Join(said, "  ")
 	// The cores, each as a cell, where there is room for all.
@@ -265,7 +284,7 @@ func (s *Top) netRow(l *draw.Line) {
 	for n := range s.sample.Networks {
 		i := (first + n) % len(s.sample.Networks)
 		x := &s.sample.Networks[i]
-		if n > 0 && (l.Room() < 34 || sum(x.Rx, x.Tx) == 0) {
+		if n > 0 && (l.Room() < 40 || sum(x.Rx, x.Tx) == 0) {
 			continue
 		}
 		l.Text(s.grey(s.e.Theme.Bold), x.Name).Text(s.grey(s.e.Theme.Text),
@@ -284,26 +303,82 @@ func (s *Top) devRow(l *draw.Line) {
 	for n := range s.sample.Devices {
 		i := (first + n) % len(s.sample.Devices)
 		x := &s.sample.Devices[i]
-		if n > 0 && (l.Room() < 44 || sum(x.Read, x.Write) == 0) {
+		if n > 0 && (l.Room() < 50 || sum(x.Read, x.Write) == 0) {
 			continue
 		}
 		l.Text(s.grey(s.e.Theme.Bold), x.Name).Text(s.grey(s.e.Theme.Text),
 			"  read "+rateOf(x.Read)+"  written "+rateOf(x.Write))
 		if x.Busy != nil {
-			l.Text(s.grey(chart.Heat(s.e.Theme, *x.Busy)), "  "+number(x.Busy, "% busy"))
+			l.Text(s.grey(chart.Heat(s.e.Theme, *x.Busy)), "  "+money.Figure(x.Busy, "% busy"))
 		}
 		l.Space(3)
 	}
 }
 
-func mountWidth(w int) int { return max(9, min(28, w/8)) }
+// mountWidth is the width of the mounts' column, as wide as they are where there is room.
+func (s *Top) mountWidth(w int) int {
+	n := 9
+	for i := range s.sample.Disks {
+		n = max(n, text.Width(plaintext.Clean(s.sample.Disks[i].Mount)))
+	}
+	spare := w - 1 - s.diskFixed(w)
+	if w >= fileSystemFrom {
+		spare -= 18 // for what kind of file system it is
+	}
+	return min(n, max(9, w/4, min(28, w/8), spare))
+}
+
+// fileSystemFrom is the width from which on a disk's line has room for its file system.
+const fileSystemFrom = 100
+
+// diskFixed is what a disk's line has between its mount and its file system.
+func (s *Top) diskFixed(w int) int {
+	return barWidth(w) + 7 + 14 + 12 + s.growthWidth()
+}
+
+// growthWidth is the width of the growths' column: as wide as what stands in it.
+func (s *Top) growthWidth() int {
+	n := len("GROWTH")
+	for i := range s.sample.Disks {
+		n = max(n, text.Width(growth(&s.sample.Disks[i])))
+	}
+	return min(n, 21) + 2
+}
+
+// growth says how fast a disk fills, and until when it is full.
+func growth(d *gpu.Disk) string {
+	g := ""
+	if d.Growth != nil && math.Abs(*d.Growth) >= 1 {
+		g = size(*d.Growth) + "/s"
+		if *d.Growth > 0 {
+			g = "+" + g
+		}
+	}
+	if d.FullIn != nil {
+		g += " full in " + span(*d.FullIn)
+	}
+	return strings.TrimSpace(g)
+}
+
+// mount is a disk's mount in w cells: no two read the same.
+func (s *Top) mount(d *gpu.Disk, w int) string {
+	var all []string
+	at := 0
+	for i := range s.sample.Disks {
+		if &s.sample.Disks[i] == d {
+			at = i
+		}
+		all = append(all, plaintext.Clean(s.sample.Disks[i].Mount))
+	}
+	return text.Distinct(all, w, s.e.Theme.Ellipsis)[at]
+}
 
 func (s *Top) diskHead(l *draw.Line) {
 	t := s.e.Theme
 	w := l.Col() + l.Room()
-	l.Cell(t.Dim, "DISK", mountWidth(w)+1, false).Cell(t.Dim, "USED", barWidth(w)+7, false).Cell(t.Dim, "SPACE", 14,
-		false).Cell(t.Dim, "INODES", 12, false).Cell(t.Dim, "GROWTH", 20, false)
-	if l.Room() > 20 {
+	l.Cell(t.Dim, "DISK", s.mountWidth(w)+1, false).Cell(t.Dim, "USED", barWidth(w)+7, false).Cell(t.Dim, "SPACE", 14,
+		false).Cell(t.Dim, "INODES", 12, false).Cell(t.Dim, "GROWTH", s.growthWidth(), false)
+	if w >= fileSystemFrom && l.Room() > 10 {
 		l.Text(t.Dim, "FILE SYSTEM")
 	}
 }
@@ -312,12 +387,13 @@ func (s *Top) diskRow(l *draw.Line, d *gpu.Disk) {
 	t := s.e.Theme
 	w := l.Col() + l.Room()
 	st := s.grey(t.Text)
-	l.Cell(s.grey(t.Bold), d.Mount, mountWidth(w), false).Space(1)
+	mount := s.mountWidth(w)
+	l.Cell(s.grey(t.Bold), s.mount(d, mount), mount, false).Space(1)
 	end := l.Col() + barWidth(w) + 7
 	if d.UsedPercent != nil {
-		hs := s.grey(diskStyle(t, d))
+		hs := s.grey(chart.Filling(t, d.UsedPercent, d.FullIn, t.Good))
 		chart.Bar(l, t, barWidth(w), chart.Part{Share: *d.UsedPercent / 100, Style: hs})
-		l.Cell(hs, number(d.UsedPercent, "%"), 5, true)
+		l.Cell(hs, money.Figure(d.UsedPercent, money.Percent), 5, true)
 	}
 	l.To(end)
 	if d.StaleSince != nil {
@@ -330,28 +406,20 @@ func (s *Top) diskRow(l *draw.Line, d *gpu.Disk) {
 		l.Cell(st, size(float64(*d.Available))+" free", 14, false)
 	}
 	is := t.Dim
-	if d.InodesUsed != nil && *d.InodesUsed >= 85 {
-		is = s.grey(chart.Heat(t, *d.InodesUsed))
+	if d.InodesUsed != nil {
+		is = s.grey(chart.Filling(t, d.InodesUsed, nil, t.Dim))
 	}
-	inodes := number(d.InodesUsed, "%")
+	inodes := money.Figure(d.InodesUsed, money.Percent)
 	if s.view < graphFrom && d.InodesUsed != nil { // there is no heading
 		inodes = "inodes " + inodes
 	}
 	l.Cell(is, inodes, 12, false)
-	g := ""
-	if d.Growth != nil && math.Abs(*d.Growth) >= 1 {
-		g = size(*d.Growth) + "/s"
-		if *d.Growth > 0 {
-			g = "+" + g
-		}
-	}
 	gs := t.Dim
 	if d.FullIn != nil {
-		g += " full in " + span(*d.FullIn)
-		gs = s.grey(diskStyle(t, d))
+		gs = s.grey(chart.Filling(t, d.UsedPercent, d.FullIn, t.Text))
 	}
-	l.Cell(gs, strings.TrimSpace(g), 20, false)
-	if l.Room() > 10 {
+	l.Cell(gs, growth(d), s.growthWidth(), false)
+	if w >= fileSystemFrom && l.Room() > 10 {
 		what := d.Filesystem + " on " + d.Device
 		if d.Device == "" {
 			what = d.Filesystem
@@ -361,14 +429,4 @@ func (s *Top) diskRow(l *draw.Line, d *gpu.Disk) {
 		}
 		l.Text(t.Dim, text.Truncate(plaintext.Clean(what), l.Room(), t.Ellipsis))
 	}
-}
-
-func diskStyle(t *theme.Theme, d *gpu.Disk) theme.Style {
-	if d.FullIn != nil && *d.FullIn < 6*3600 {
-		return t.Bad
-	}
-	if d.UsedPercent == nil {
-		return t.Text
-	}
-	return chart.Heat(t, *d.UsedPercent)
 }

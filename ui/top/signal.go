@@ -1,6 +1,7 @@
 package top
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 
@@ -10,6 +11,7 @@ import (
 	"berth/backend/base/plaintext"
 	"berth/backend/base/shellquote"
 	"berth/gpu"
+	"berth/ui/action"
 	"berth/ui/dialog"
 	"berth/ui/screen"
 )
@@ -36,7 +38,7 @@ func (s *Top) cantSignal(k item) string {
 	case p == nil:
 		return "this process is gone"
 	case s.e.ReadOnly:
-		return "read-only: nothing is changed from here (R switches it off)"
+		return action.ReadOnly
 	case why != "":
 		return why
 	case p.PID <= 1:
@@ -85,7 +87,7 @@ func (s *Top) confirm(p gpu.Process, name, what string) tea.Cmd {
 	c := &dialog.Confirm{Title: "Send " + name + " to " + pid + "?", Verb: "Send " + name, Danger: name == "KILL",
 		Text: plaintext.Clean(p.Command), Lost: []string{name + ": " + what}, Command: "berth exec " +
 			shellquote.Word(s.name) + " -- kill -" + name + " " + pid}
-	if o := owner(&p); o != "" {
+	if o := owner(&p); p.Owner.Kind != "" {
 		c.Lost = append(c.Lost, "it belongs to "+o)
 	}
 	if p.GPUMemory != nil {
@@ -137,11 +139,11 @@ func (s *Top) send(p gpu.Process, r api.SignalRequest) tea.Cmd {
 	}
 }
 
-// owner says what a process belongs to; "" for a stranger.
+// owner says what a process belongs to: a job, a terminal, a container; one that Berth knows nothing of, to its user.
 func owner(p *gpu.Process) string {
 	o := p.Owner
 	if o.Kind == "" {
-		return ""
+		return "user " + cmp.Or(p.User, "not known")
 	}
 	s := o.Kind
 	if o.ID != "" {

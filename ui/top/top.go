@@ -11,7 +11,7 @@ import (
 	"berth/backend/api"
 	"berth/gpu"
 	"berth/ui/data"
-	"berth/ui/form"
+	"berth/ui/list"
 	"berth/ui/screen"
 )
 
@@ -34,7 +34,8 @@ const (
 
 // Top is the screen.
 type Top struct {
-	e      *screen.Env
+	e *screen.Env
+	list.List
 	ref    string // what was asked for: an id or a name
 	id     string // "" until the fleet has it
 	name   string
@@ -51,23 +52,19 @@ type Top struct {
 	err    error       // why none comes
 
 	items    []item
+	graphed  bool // a graph is in sight
 	sections []section
 	tops     [kinds]int // the first line in view, by section
-	at       int
-	first    int // where the cursor begins
-	sorted   int
-	reversed bool
+	first    int        // where the cursor begins
 	tree     bool
-	typing   bool
-	in       form.Input
 
 	page page
 	of   item // what facts and graph are about
 	top  int  // of the facts
 	back page // where esc goes from the graph
 	view int
+	wide map[string]int // the content's width by column, of the frame being drawn
 	past past
-	rows []int // the item drawn at each line of the page, for the mouse; -1: none
 }
 
 type (
@@ -96,7 +93,9 @@ func New(e *screen.Env, arg string) screen.Screen {
 	ref, rest, _ := strings.Cut(arg, " ")
 	s := &Top{e: e, ref: ref, name: ref}
 	s.first, _ = strconv.Atoi(rest)
-	s.in.Hint = "words, !not"
+	s.Begin(list.Of{Len: func() int { return len(s.items) },
+		ID: func(i int) string { return s.items[i].id() }, Lay: s.build,
+		By: func() []string { return sortNames }, Went: s.went, Open: func() tea.Cmd { return s.open(facts) }, Now: e.Now}, "")
 	s.past.init()
 	s.resolve()
 	s.ctx, s.cancel = context.WithCancel(e.Ctx)
@@ -124,13 +123,13 @@ func (s *Top) Close() { s.cancel() }
 func (s *Top) Init() tea.Cmd { return tea.Batch(s.watch(), s.fetch()) }
 
 // Title implements screen.Screen.
-func (s *Top) Title() string { return s.name + " top" }
+func (s *Top) Title() string { return "top" }
+
+// About implements screen.About.
+func (s *Top) About() string { return s.name }
 
 // Topic implements screen.Screen.
 func (s *Top) Topic() string { return "top" }
-
-// Typing implements screen.Typer.
-func (s *Top) Typing() bool { return s.typing }
 
 // Subjects implements screen.Subject.
 func (s *Top) Subjects() []*data.Row {
@@ -171,7 +170,7 @@ func (s *Top) watch() tea.Cmd {
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	s.stop = cancel
-	s.search = s.in.Value()
+	s.search = s.Words()
 	gen, every, search := s.gen, pace, api.ProcessSearch{Filter: s.search}
 	if s.e.Blurred {
 		every = blurredPace
@@ -185,10 +184,9 @@ func (s *Top) watch() tea.Cmd {
 	}
 }
 
-// refilter shows what passes the filter, and lets the agent search for it where it stays as it is.
+// refilter lets the agent search for the words of the filter where they stay as they are.
 func (s *Top) refilter() tea.Cmd {
-	s.build()
-	filter := s.in.Value()
+	filter := s.Words()
 	return s.e.Tick(settled, func(time.Time) tea.Msg { return searchMsg{s, filter} })
 }
 
@@ -199,7 +197,7 @@ func (s *Top) fallback() {
 	}
 	if f := s.e.Store.Figures(s.id); f != nil && f.Known {
 		s.sample, s.came = fromSummary(f), f.Seen()
-		s.build()
+		s.Keep(s.build)
 	}
 }
 
@@ -209,7 +207,8 @@ func (s *Top) Update(msg tea.Msg) tea.Cmd {
 	case sampleMsg:
 		if m.of == s && m.gen == s.gen {
 			s.sample, s.own, s.came, s.err = &m.s, true, s.e.Now(), nil
-			s.build()
+			s.past.noBus = !hasBus(s.sample)
+			s.Keep(s.build)
 			s.past.add(s.sample)
 			return s.fetch()
 		}
@@ -225,7 +224,7 @@ func (s *Top) Update(msg tea.Msg) tea.Cmd {
 			return s.watch()
 		}
 	case searchMsg:
-		if m.of == s && m.filter == s.in.Value() && m.filter != s.search && s.asked {
+		if m.of == s && m.filter == s.Words() && m.filter != s.search && s.asked {
 			return s.watch()
 		}
 	case screen.Changed:
@@ -248,12 +247,7 @@ func (s *Top) Update(msg tea.Msg) tea.Cmd {
 			return m.toast()
 		}
 	case tea.KeyMsg:
-		if s.typing {
-			var changed bool
-			if s.typing, changed = s.in.Search(m); changed {
-				return s.refilter()
-			}
-		}
+		return tea.Batch(s.Type(m), s.refilter())
 	}
 	return nil
 }
@@ -263,10 +257,10 @@ func (s *Top) current() (item, bool) {
 	if s.page != overview {
 		return s.of, true
 	}
-	if s.at < 0 || s.at >= len(s.items) {
+	if s.At < 0 || s.At >= len(s.items) {
 		return item{}, false
 	}
-	return s.items[s.at], true
+	return s.items[s.At], true
 }
 
 // find returns the place of a thing in the sample of now, or -1.
@@ -319,18 +313,14 @@ func (s *Top) ago(t time.Time) string {
 
 // Mouse implements screen.Mouser.
 func (s *Top) Mouse(m tea.MouseMsg) tea.Cmd {
-	switch {
-	case m.Button == tea.MouseButtonWheelDown:
-		s.move(3)
-	case m.Button == tea.MouseButtonWheelUp:
-		s.move(-3)
-	case m.Action == tea.MouseActionPress && m.Button == tea.MouseButtonLeft && s.page == overview && m.Y < len(s.rows) &&
-		s.rows[m.Y] >= 0:
-		if s.at == s.rows[m.Y] {
-			return s.open(facts)
-		}
-		s.at = s.rows[m.Y]
-		return s.fetch()
+	if s.page == overview {
+		return s.List.Mouse(m)
+	}
+	switch m.Button {
+	case tea.MouseButtonWheelDown:
+		return s.step(3)
+	case tea.MouseButtonWheelUp:
+		return s.step(-3)
 	}
 	return nil
 }

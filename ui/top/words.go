@@ -13,25 +13,15 @@ import (
 
 const unsupported = "not supported"
 
-// size writes a number of bytes in at most five cells: "472G", "1.1T".
+// size writes a number of bytes that may be negative, as growth is, or not known.
 func size(v float64) string {
-	if math.IsNaN(v) || math.IsInf(v, 0) {
+	switch {
+	case math.IsNaN(v) || math.IsInf(v, 0):
 		return money.Unknown
+	case v < 0:
+		return "-" + money.Bytes(int64(min(-v, math.MaxInt64/2)))
 	}
-	neg := ""
-	if v < 0 {
-		neg, v = "-", -v
-	}
-	units := []string{"B", "K", "M", "G", "T", "P", "E"}
-	i := 0
-	for v >= 999.5 && i < len(units)-1 {
-		v /= 1024
-		i++
-	}
-	if v < 9.95 && i > 0 && v != math.Trunc(v) {
-		return fmt.Sprintf("%s%.1f%s", neg, v, units[i])
-	}
-	return fmt.Sprintf("%s%.0f%s", neg, v, units[i])
+	return money.Bytes(int64(min(v, math.MaxInt64/2)))
 }
 
 func bytesOf(v *int64) string {
@@ -48,16 +38,6 @@ func rateOf(v *int64) string {
 	return size(float64(*v)) + "/s"
 }
 
-func number(v *float64, unit string) string {
-	if v == nil {
-		return money.Unknown
-	}
-	if math.Abs(*v) < 9.95 && *v != math.Trunc(*v) {
-		return fmt.Sprintf("%.1f%s", *v, unit)
-	}
-	return fmt.Sprintf("%.0f%s", *v, unit)
-}
-
 // said is a figure on a page that says everything.
 func said(s string) string {
 	if s == money.Unknown || s == "" {
@@ -71,7 +51,7 @@ func of(part, whole *int64) string {
 	if part == nil || whole == nil {
 		return money.Unknown
 	}
-	return size(float64(*part)) + " of " + size(float64(*whole))
+	return money.Of(*part, *whole)
 }
 
 func yes(b *bool, on, off string) string {
@@ -126,10 +106,8 @@ func clock(now, most *float64) string {
 	switch {
 	case now == nil:
 		return unsupported
-	case most == nil:
-		return number(now, " MHz")
 	}
-	return number(now, "") + " of " + number(most, " MHz")
+	return money.FigureOf(now, most, money.MHz)
 }
 
 // nameOf is what a thing is called elsewhere.

@@ -290,6 +290,22 @@ func scaled(metric string, v float64) float64 {
 
 func hasSuffix(s, end string) bool { return len(s) >= len(end) && s[len(s)-len(end):] == end }
 
+// Info implements screen.Agent: as the service knows it.
+func (a agent) Info(context.Context) (api.AgentInfo, error) {
+	in, err := a.w.real.Instance(asAda(), a.ref)
+	if err != nil || in.Agent == nil {
+		return api.AgentInfo{}, err
+	}
+	return api.AgentInfo{Version: in.Agent.Version, Jobs: in.Agent.Jobs}, nil
+}
+
+// Departure implements screen.Agent: a terminal ends, and another laptop uses the machine.
+func (a agent) Departure(context.Context) (api.Departure, error) {
+	a.w.call("departure %s", a.ref)
+	return api.Departure{Ends: []api.Terminal{{ID: "3", Command: "bash", Attached: 1}},
+		Others: []api.HomeUse{{Home: api.Home{ID: "1", Name: "ada@tower"}, SeenAt: a.w.clock()}}}, nil
+}
+
 // SignalProcess implements screen.Agent.
 func (a agent) SignalProcess(_ context.Context, pid int, r api.SignalRequest) error {
 	w := a.w

@@ -18,10 +18,20 @@ func (w *Workspace) refused(action, name string) error {
 // Create implements screen.Workspace.
 func (w *Workspace) Create(ctx context.Context, r api.CreateRequest) (api.Operation, error) {
 	w.call("create %s %s %s", r.Name, r.Backend, r.Size)
+	w.mu.Lock()
+	w.asked = r
+	w.mu.Unlock()
 	if err := w.refused("create", r.Name); err != nil {
 		return api.Operation{}, err
 	}
 	return w.begun(w.real.Create(w.ctx(ctx), r))
+}
+
+// Asked is what was asked for by the last creation.
+func (w *Workspace) Asked() api.CreateRequest {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.asked
 }
 
 // Adopt implements screen.Workspace.
@@ -59,6 +69,15 @@ func (w *Workspace) StartSetup(ctx context.Context, name string, r api.SetupRequ
 		return api.Operation{}, err
 	}
 	return w.begun(w.real.Setups.Begin(w.ctx(ctx), name, r))
+}
+
+// BuildImage is what screen.Env has.
+func (w *Workspace) BuildImage(ctx context.Context, r api.ImageRequest) (api.Operation, error) {
+	w.call("image build %s %s", r.Name, r.From)
+	if err := w.refused("image build", r.From); err != nil {
+		return api.Operation{}, err
+	}
+	return w.begun(w.real.Images.Build(w.ctx(ctx), r))
 }
 
 // Snapshots implements screen.Workspace.
@@ -115,6 +134,11 @@ func (w *Workspace) Backends(ctx context.Context) ([]api.BackendInfo, error) {
 
 // Sizes implements screen.Workspace.
 func (w *Workspace) Sizes(ctx context.Context, backend string) ([]api.Size, error) {
+	if w.OffersErr != nil {
+		if err := w.OffersErr(backend); err != nil {
+			return nil, err
+		}
+	}
 	return w.real.Catalogue.Sizes(w.ctx(ctx), backend)
 }
 

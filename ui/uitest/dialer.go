@@ -31,11 +31,11 @@ func (d dialer) Agent(ctx context.Context, to backend.Endpoint) (net.Conn, error
 }
 
 // Forget implements workspace.Dialer.
-func (d dialer) Forget(ctx context.Context, to backend.Endpoint, _ bool) error {
+func (d dialer) Forget(ctx context.Context, to backend.Endpoint, _ string) (*backend.Shared, error) {
 	if ctx.Value(direct{}) != nil {
-		return nil
+		return nil, nil
 	}
-	return d.w.gate(ctx, to.ID)
+	return nil, d.w.gate(ctx, to.ID)
 }
 
 // agentOf answers as the agent of an instance.
@@ -52,9 +52,10 @@ func (w *Workspace) agentOf(id string) http.Handler {
 		w.mu.Unlock()
 		info := api.AgentInfo{Version: "0.1.0", Capability: version.Capability, Arch: "amd64", User: in.User,
 			Workdir: in.Workdir,
-			Now:     w.clock(), VCPUs: in.VCPUs, MemoryBytes: in.MemoryBytes, DiskBytes: in.DiskBytes, AfterReboot: after}
+			// The agent's clock is compared with that of this computer, not with the test's.
+			Now: time.Now(), VCPUs: in.VCPUs, MemoryBytes: in.MemoryBytes, DiskBytes: in.DiskBytes, AfterReboot: after}
 		if in.IdleSince != nil {
-			info.LastActivity = *in.IdleSince
+			info.LastActivity = info.Now.Add(in.IdleSince.Sub(w.clock()))
 		}
 		api.WriteJSON(rw, http.StatusOK, info)
 	})

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -18,6 +19,7 @@ import (
 	"berth/ui"
 	"berth/ui/data"
 	"berth/ui/screen"
+	"berth/ui/seen"
 	"berth/ui/theme"
 )
 
@@ -38,7 +40,10 @@ type Driver struct {
 
 	// OpenShell, if set, decides whether a shell can be opened.
 	OpenShell func(ref string) error
+	// ShellEnds is the error that a shell ends with.
+	ShellEnds error
 
+	clock   sync.Mutex // guards now: what runs beside the dashboard reads it
 	now     time.Time
 	timers  []timer
 	results chan tea.Msg
@@ -75,8 +80,10 @@ func Drive(o Options, list ...api.Instance) *Driver {
 	}
 	d.WS = newWorkspace(d.Now, o.Past, list)
 	d.E = &screen.Env{Ctx: context.Background(), WS: d.WS, Store: data.NewStore(), Config: o.Config,
-		Now: d.Now, Tick: d.tick, MouseOn: o.Config.Mouse, LocalGPUs: o.LocalGPUs, CanShell: true, Agent: d.WS.AgentOf,
-		Post: func(m tea.Msg) { d.results <- posted{m} }}
+		Now: d.Now, Tick: d.tick, MouseOn: o.Config.Mouse, LocalGPUs: o.LocalGPUs, CanShell: true,
+		Agent: d.WS.AgentOf, Jobs: d.WS.JobsOf, Seen: seen.Open(""),
+		BuildImage: d.WS.BuildImage,
+		Post:       func(m tea.Msg) { d.results <- posted{m} }}
 	d.M = ui.NewModel(d.E, o.Look, ui.Hooks{
 		Copy:   func(s string) error { d.Copied = append(d.Copied, s); return nil },
 		Notify: func(s string) error { d.Rung = append(d.Rung, s); return nil },
@@ -115,21 +122,31 @@ func (d *Driver) sawPast() {
 func (d *Driver) Close() { d.WS.Close() }
 
 // Now is the driver's clock.
-func (d *Driver) Now() time.Time { return d.now }
+func (d *Driver) Now() time.Time {
+	d.clock.Lock()
+	defer d.clock.Unlock()
+	return d.now
+}
+
+func (d *Driver) setNow(t time.Time) {
+	d.clock.Lock()
+	defer d.clock.Unlock()
+	d.now = t
+}
 
 func (d *Driver) tick(after time.Duration, f func(time.Time) tea.Msg) tea.Cmd {
 	return func() tea.Msg { return timer{f: f, at: time.Time{}.Add(after)} }
 }
 
-// shell is a shell that ends at once.
-type shell struct{}
+// shell is a shell that ends at once, as its user leaves it or with an error.
+type shell struct{ err error }
 
-func (shell) Run() error              { return nil }
-func (shell) SetStdin(io.Reader)      {}
-func (shell) SetStdout(io.Writer)     {}
-func (shell) SetStderr(io.Writer)     {}
-func (shell) Close() error            { return nil }
-func (shell) Result() (string, error) { return "detached; the shell goes on", nil }
+func (shell) Run() error                { return nil }
+func (shell) SetStdin(io.Reader)        {}
+func (shell) SetStdout(io.Writer)       {}
+func (shell) SetStderr(io.Writer)       {}
+func (shell) Close() error              { return nil }
+func (s shell) Result() (string, error) { return "detached; the shell goes on", s.err }
 
 func (d *Driver) open(_ context.Context, ref string, _, _ int) (ui.Shell, error) {
 	if d.OpenShell != nil {
@@ -138,7 +155,7 @@ func (d *Driver) open(_ context.Context, ref string, _, _ int) (ui.Shell, error)
 		}
 	}
 	d.Shells = append(d.Shells, ref)
-	return shell{}, nil
+	return shell{d.ShellEnds}, nil
 }
 
 // run starts a command in the background.
@@ -240,12 +257,12 @@ func (d *Driver) Pass(dt time.Duration) {
 		t := d.timers[0]
 		d.timers = d.timers[1:]
 		if t.at.After(d.now) {
-			d.now = t.at
+			d.setNow(t.at)
 		}
 		d.update(t.f(d.now))
 		d.Settle()
 	}
-	d.now = end
+	d.setNow(end)
 	d.Settle()
 }
 

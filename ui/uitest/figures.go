@@ -245,7 +245,8 @@ func summary(s gpu.Sample, in api.Instance, now time.Time) *gpu.Summary {
 	idle := len(s.GPUs) > 0
 	for _, g := range s.GPUs {
 		x := gpu.GPUSummary{Name: g.Name, Index: g.Index, Utilization: g.Utilization, MemoryUsed: g.MemoryUsed,
-			MemoryTotal: g.MemoryTotal, Temperature: g.Temperature, Power: g.Power, PowerLimit: g.PowerLimit, Error: g.Error}
+			MemoryTotal: g.MemoryTotal, Unified: g.Unified,
+			Temperature: g.Temperature, Power: g.Power, PowerLimit: g.PowerLimit, Error: g.Error}
 		x.Throttled = len(g.Throttle) > 0 && g.Throttle[0] != "idle"
 		if g.LastXID != nil && !g.LastXID.Application {
 			x.XID = g.LastXID.Code

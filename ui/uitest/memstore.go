@@ -94,6 +94,13 @@ func (s *memStore) apply(t *memTx, c *store.Change) error {
 		set(t, s.docs, k, &now)
 		t.after = append(t.after, func() { d.Revision++ })
 	}
+	for _, d := range c.RemoveDocuments {
+		k := docKey{d.InstanceID, d.Kind}
+		if has := s.docs[k].Revision; has != d.Revision {
+			return store.Conflict("the document \""+d.Kind+"\" of instance "+d.InstanceID, has, d.Revision)
+		}
+		set(t, s.docs, k, nil)
+	}
 	for i := range c.Operations {
 		op := &c.Operations[i]
 		if has := s.ops[op.ID].Revision; has != op.Revision {
@@ -213,7 +220,8 @@ func (s *memStore) Events(_ context.Context, q store.EventQuery) ([]api.Event, e
 	defer s.mu.Unlock()
 	out := []api.Event{}
 	for _, e := range s.events {
-		if e.Seq > q.Since && (q.InstanceID == "" || e.InstanceID == q.InstanceID) {
+		if e.Seq > q.Since && (q.InstanceID == "" || e.InstanceID == q.InstanceID) &&
+			(q.Called == "" || e.InstanceID == q.Called || strings.EqualFold(e.Instance, q.Called)) {
 			out = append(out, e)
 		}
 	}

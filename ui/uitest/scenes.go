@@ -83,6 +83,19 @@ func keeping(list []api.Snapshot, keys ...string) func(Options) *Driver {
 	}
 }
 
+// working gives the notebook a queue, goes there and presses keys.
+func working(keys ...string) func(Options) *Driver {
+	return func(o Options) *Driver {
+		d := small(o)
+		d.WS.PutJobs("i-0002", Work(Epoch)...)
+		d.WS.Print("i-0002", "13", WorkLog)
+		d.To("notebook")
+		d.Press(keys...)
+		d.Pass(time.Second)
+		return d
+	}
+}
+
 // To moves the cursor of the fleet to an instance.
 func (d *Driver) To(name string) {
 	defer d.Pass(200 * time.Millisecond) // what follows the cursor has followed
@@ -160,7 +173,7 @@ func Scenes() []Scene {
 			d := small(o)
 			d.WS.Text = "[    0.000000] Linux version 6.1.0-28-cloud-amd64\n[    0.412345] pci 0000:00:1e.0: [10de:2237] type 00 class 0x030200\n[    1.204511] nvidia: loading out-of-tree module taints kernel.\n[  OK  ] Reached target cloud-init.target\n\nnotebook login: "
 			d.To("notebook")
-			d.Press("enter", "o")
+			d.Press("enter", "C")
 			return d
 		}},
 		{"inventory", func(o Options) *Driver {
@@ -178,14 +191,14 @@ func Scenes() []Scene {
 			d.Type("inventory notebook train-1")
 			d.Press("enter")
 			d.Settle()
-			d.Press("w")
+			d.Press(".")
 			return d
 		}},
 		{"snapshots", keeping(Kept(), "k", "k")},
 		{"snapshots-none", keeping(nil)},
 		{"snapshots-can-not", on("scratch", "b")},
 		{"snapshots-failed", func(o Options) *Driver {
-			d := keeping(Kept(), "n", "enter")(o)
+			d := keeping(Kept(), "a", "enter")(o)
 			d.WS.FailOp("op-1", api.Errorf(api.CodeUnsupported,
 				"making the snapshot of notebook: it boots by UEFI, whose memory can't be kept while it runs").
 				WithHint("stop notebook and try again: of a stopped machine the disk is kept"))
@@ -201,9 +214,9 @@ func Scenes() []Scene {
 			d.Press("b")
 			return d
 		}},
-		{"snapshot-take", keeping(Kept(), "n")},
+		{"snapshot-take", keeping(Kept(), "a")},
 		{"snapshot-restore", keeping(Kept(), "enter")},
-		{"snapshot-delete", keeping(Kept(), "k", "k", "d")},
+		{"snapshot-delete", keeping(Kept(), "k", "k", "x")},
 		{"confirm-delete-kept", func(o Options) *Driver {
 			d := small(o, virtual(Small(Epoch), "notebook")...)
 			d.Keep("notebook", Kept()...)
@@ -211,6 +224,44 @@ func Scenes() []Scene {
 			d.Press("d")
 			return d
 		}},
+		{"queue", working("Q")},
+		{"queue-unfolded", working("Q", "j", "enter")},
+		{"queue-marked", working("Q", " ", " ", " ", "x")},
+		{"queue-none", on("notebook", "Q")},
+		{"queue-stopped", on("archive", "Q")},
+		{"queue-older", func(o Options) *Driver {
+			d := small(o)
+			d.WS.OlderThanJobs("i-0002")
+			d.To("notebook")
+			d.Press("Q")
+			return d
+		}},
+		{"queue-fleet", func(o Options) *Driver {
+			d := working("Q", "v")(o)
+			d.WS.PutJobs("i-0001", Work(Epoch)[4:6]...)
+			d.Pass(time.Second)
+			return d
+		}},
+		{"queue-commands", working("Q", "c")},
+		{"queue-new", func(o Options) *Driver {
+			d := working("Q", "esc")(o)
+			x := Work(Epoch)[4]
+			x.State, x.EndedAt = api.JobSucceeded, d.Now()
+			d.WS.PutJobs("i-0002", x)
+			d.Press("Q")
+			d.Pass(time.Second)
+			return d
+		}},
+		{"again", working("Q", "E")},
+		{"fleet-jobs", func(o Options) *Driver {
+			d := small(o)
+			JobCounts(d.WS, "i-0002", api.JobCounts{Running: 3, Waiting: 2})
+			JobCounts(d.WS, "i-0001", api.JobCounts{Waiting: 12345})
+			d.Settle()
+			return d
+		}},
+		{"job", working("Q", "enter")},
+		{"job-details", working("Q", "G", "enter", "v")},
 		{"top-disk", on("notebook", "f", "tab", "tab")},
 		{"top-stale", on("gpu-lab", "f")},
 		{"top-stopped", on("archive", "f")},
@@ -279,7 +330,7 @@ func Scenes() []Scene {
 			d.Press("s", "y")
 			return d
 		}},
-		{"read-only", on("notebook", "R", "d")},
+		{"read-only", on("notebook", "L", "d")},
 		{"reconnecting", func(o Options) *Driver {
 			d := small(o)
 			d.Connect("no answer from Berth's service: connection refused")

@@ -28,6 +28,8 @@ type Workspace struct {
 	// Taken are names that only the service knows of; CheckErr is what CheckName fails with.
 	Taken    map[string]bool
 	CheckErr error
+	// OffersErr, if set, is what a backend says that is asked for its sizes and images.
+	OffersErr func(backend string) error
 	// SnapshotErr is what the providers say when they are asked for snapshots, and to delete one.
 	SnapshotErr error
 	// Text is what consoles have; empty: what the provider says.
@@ -41,6 +43,7 @@ type Workspace struct {
 	mu      sync.Mutex
 	at      time.Time         // the clock while the fleet is put in place
 	calls   []string          // what was asked, oldest first
+	asked   api.CreateRequest // by the last creation
 	began   []string          // ids of operations, by when they began
 	held    map[string]*held  // by operation
 	moved   chan struct{}     // closed when a call begins to wait, or may go on
@@ -50,6 +53,7 @@ type Workspace struct {
 	hanging bool                       // asking for snapshots waits
 	hung    map[chan struct{}]struct{} // who waits
 	*measured
+	*queues
 }
 
 // asAda is a call of hers.
@@ -74,6 +78,7 @@ func newWorkspace(now func() time.Time, past []api.Event, list []api.Instance) *
 		moved: make(chan struct{}), ids: map[string]string{}, reboots: map[string]string{},
 		feeds: map[*feed]struct{}{}, hung: map[chan struct{}]struct{}{}}
 	w.measured = newMeasured(w)
+	w.queues = newQueues(w)
 	if err := w.open(past, list); err != nil {
 		panic(fmt.Sprintf("opening the workspace of a test: %v", err))
 	}

@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/dustin/go-humanize/english"
+
 	"berth/backend/base/plaintext"
 	"berth/ui/chart"
 	"berth/ui/draw"
+	"berth/ui/list"
 	"berth/ui/money"
 	"berth/ui/text"
 	"berth/ui/theme"
@@ -15,25 +18,27 @@ import (
 const (
 	least = 38 // cells that a tile needs
 	most  = 60 // beyond that it is harder to read
-	head  = 1  // lines above the tiles
+	// around is what a tile has beside its name: cursor, sign, a short bar, and the figures.
+	around = 3 + 1 + 4 + figures + 1
+	// figures are percent, memory, temperature.
+	figures = 18
+	head    = 1 // lines above the tiles
 )
 
 // classWords name the classes, for the filter and the line above.
 var classWords = [...]string{lost: "lost", critical: "critical", hot: "held back", wasted: "idle and paid for",
 	warned: "warned", unknown: "not known", busy: "busy", idle: "idle", old: "not of now"}
 
-// width is the width of a tile, of the last frame.
-func (s *Wall) width() int { return s.wide }
-
 // Draw implements screen.Screen.
 func (s *Wall) Draw(p *draw.Page) {
 	t := s.e.Theme
+	if s.Nothing(p, t) {
+		return
+	}
 	if len(s.tiles) == 0 {
 		p.Blank(min(1, max(0, p.Height()-2)))
 		l := p.Line(theme.Ground).Space(2)
 		switch {
-		case s.in.Value() != "":
-			l.Text(t.Dim, "No GPU matches the filter. ").Text(t.Key, "esc").Text(t.Dim, " shows all.")
 		case s.e.Store.FigErr != nil:
 			l.Text(t.Warn, "The service tells no figures: ").Text(t.Dim, s.e.Store.FigErr.Error())
 		default:
@@ -42,22 +47,29 @@ func (s *Wall) Draw(p *draw.Page) {
 		return
 	}
 	s.per = max(1, p.Height()-head)
-	s.cols = max(1, min(p.Width()/least, (len(s.tiles)+s.per-1)/s.per))
-	if p.Width()/s.cols > most { // few GPUs need not be far apart
-		s.wide = most
+	name := 0 // as wide as the names are, with the index
+	for _, x := range s.tiles {
+		name = max(name, text.Width(plaintext.Clean(x.name))+len(fmt.Sprint(x.index))+1)
+	}
+	need := max(least, name+around)
+	s.cols = max(1, min(p.Width()/need, (len(s.tiles)+s.per-1)/s.per))
+	s.name = min(name, max(8, p.Width()/s.cols-around))
+	if p.Width()/s.cols > max(most, need) { // few GPUs need not be far apart
+		s.wide = max(most, need)
 	} else {
 		s.wide = p.Width() / s.cols
 	}
 	columns := (len(s.tiles) + s.per - 1) / s.per
-	at := s.at / s.per
-	if at < s.top {
-		s.top = at
+	s.At = max(0, min(s.At, len(s.tiles)-1))
+	s.View = s.per * s.cols
+	s.top = list.Scroll(s.top, s.At/s.per, s.cols, columns)
+	s.Hit = func(x, y int) int {
+		if y < head || y >= head+s.per || x/s.wide >= s.cols {
+			return -1
+		}
+		return (s.top+x/s.wide)*s.per + y - head
 	}
-	if at >= s.top+s.cols {
-		s.top = at - s.cols + 1
-	}
-	s.top = max(0, min(s.top, columns-s.cols))
-	s.counts(p.Line(theme.Ground))
+	s.counts(p.Line(theme.Ground), columns)
 	for y := range min(s.per, len(s.tiles)) {
 		l := p.Line(theme.Ground)
 		for c := range s.cols {
@@ -66,19 +78,28 @@ func (s *Wall) Draw(p *draw.Page) {
 				break
 			}
 			l.To(c * s.wide)
-			s.tile(l, s.tiles[i], i == s.at, min((c+1)*s.wide, p.Width()))
+			s.tile(l, s.tiles[i], i == s.At, min((c+1)*s.wide, p.Width()))
 		}
 	}
 }
 
 // counts says how many there are of each class.
-func (s *Wall) counts(l *draw.Line) {
+func (s *Wall) counts(l *draw.Line, columns int) {
 	t := s.e.Theme
 	var n [len(classWords)]int
 	for _, x := range s.tiles {
 		n[x.class]++
 	}
-	l.Space(1).Text(t.Bold, fmt.Sprintf("%d GPUs", len(s.tiles))).Space(2)
+	more := ""
+	if s.top > 0 {
+		more = t.Left + " more "
+	}
+	if s.top+s.cols < columns {
+		more += "more " + t.Right + " "
+	}
+	w := l.Room()
+	l.Limit(w - text.Width(more))
+	l.Space(1).Text(t.Bold, english.Plural(len(s.tiles), "GPU", "")).Space(2)
 	for c, word := range classWords {
 		if n[c] == 0 {
 			continue
@@ -88,6 +109,8 @@ func (s *Wall) counts(l *draw.Line) {
 			l.Glyph(st, g).Text(t.Dim, fmt.Sprintf(" %d %s  ", n[c], word))
 		}
 	}
+	l.Limit(w)
+	l.End(t.Accent, more)
 }
 
 // sign is the glyph and the look of a class.
@@ -139,13 +162,12 @@ func (s *Wall) tile(l *draw.Line, x tile, on bool, end int) {
 	}
 	l.Glyph(st, sign).Space(1)
 	w := end - l.Col() - 1
-	figures := 17 // percent, memory, temperature
-	name := max(8, (w-figures)/2)
+	name := max(s.name, min(18, (w-figures)/2))
 	bar := w - figures - name - 1
 	index := fmt.Sprintf(":%d", x.index)
 	after := l.Col() + name
-	n := min(text.Width(plaintext.Clean(r.Name)), name-len(index))
-	l.Cell(plain, r.Name, n, false).Text(dim, index).To(after)
+	n := min(text.Width(plaintext.Clean(x.name)), name-len(index))
+	l.Cell(plain, x.name, n, false).Text(dim, index).To(after)
 	l.Space(1)
 	if g.Error != "" {
 		l.Cell(t.Bad, g.Error, end-l.Col()-1, false)
@@ -157,16 +179,12 @@ func (s *Wall) tile(l *draw.Line, x tile, on bool, end int) {
 		share := chart.Percent(g.Utilization)
 		chart.Bar(l, t, bar, chart.Part{Share: share, Style: bs})
 		l.Cell(plain, percent(share), 5, true)
-		l.Cell(dim, memory(chart.Share(g.MemoryUsed, g.MemoryTotal)), 6, true)
-		heat := money.Unknown
-		if g.Temperature != nil {
-			heat = fmt.Sprintf("%.0f°C", *g.Temperature)
-		}
+		l.Cell(dim, memory(chart.Share(g.MemoryUsed, g.MemoryTotal), g.Unified), 6, true)
 		hs := dim
 		if x.class == hot {
 			hs = t.Busy
 		}
-		l.Cell(hs, heat, 6, true)
+		l.Cell(hs, money.Figure(g.Temperature, money.Celsius), 7, true)
 	}
 	l.To(end - 1)
 	l.Back(theme.Ground)
@@ -180,9 +198,13 @@ func percent(share float64) string {
 	return fmt.Sprintf("%.0f%%", 100*share)
 }
 
-func memory(share float64) string {
-	if math.IsNaN(share) {
+// memory is written with "m"; with "u" where it is unified with the host's.
+func memory(share float64, unified bool) string {
+	switch {
+	case math.IsNaN(share):
 		return money.Unknown
+	case unified:
+		return fmt.Sprintf("u%.0f%%", 100*share)
 	}
 	return fmt.Sprintf("m%.0f%%", 100*share)
 }
@@ -190,19 +212,20 @@ func memory(share float64) string {
 // Status implements screen.Stater: what can't be said in a tile.
 func (s *Wall) Status(l *draw.Line) {
 	t := s.e.Theme
-	if s.typing {
-		l.Text(t.Key, "/")
-		s.in.Draw(l, t, min(30, l.Room()/2), true)
+	if s.Line(l, t) {
 		return
 	}
-	if s.at < len(s.tiles) {
-		x := s.tiles[s.at]
+	if s.At < len(s.tiles) {
+		x := s.tiles[s.At]
 		f := s.e.Store.Figures(x.id)
 		if i := s.place(x); f != nil && i < len(f.GPUs) {
 			g := &f.GPUs[i]
 			l.Text(t.Text, fmt.Sprintf("%s:%d %s", x.name, x.index, money.Short(g.Name)))
+			if g.Unified {
+				l.Text(t.Dim, "  unified memory")
+			}
 			if g.Power != nil {
-				l.Text(t.Dim, fmt.Sprintf("  %.0f W", *g.Power))
+				l.Text(t.Dim, "  "+money.Figure(g.Power, money.Watt))
 			}
 			if g.User != "" {
 				l.Text(t.Dim, "  used by "+g.User)
@@ -218,8 +241,5 @@ func (s *Wall) Status(l *draw.Line) {
 			}
 		}
 	}
-	if v := s.in.Value(); v != "" {
-		l.Text(t.Accent, "  filter "+v)
-	}
-	l.End(t.Dim, fmt.Sprintf("by %s %d/%d", orders[s.order], s.at+1, len(s.tiles)))
+	s.Said(l, t)
 }

@@ -2,8 +2,10 @@
 package agenttest
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,6 +26,15 @@ func Options(t testing.TB) part.Options {
 	return part.Options{State: filepath.Join(dir, "state", "agent"), Socket: filepath.Join(run, "agent.sock"),
 		Home: home, Workdir: home, Scratch: filepath.Join(dir, "scratch"),
 		Instance: "t", InstanceID: "i-" + filepath.Base(run), Shell: "/bin/bash"}
+}
+
+// OnlyTests ends this program where it was started to be something else than a test, and nothing of that name: it would
+// run all tests.
+func OnlyTests() {
+	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
+		fmt.Fprintf(os.Stderr, "%s is a test's program, and plays no %q\n", os.Args[0], os.Args[1])
+		os.Exit(2)
+	}
 }
 
 // Program is this test's program.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -16,12 +17,15 @@ import (
 	"berth/backend/agent/part"
 	"berth/backend/agent/user"
 	"berth/backend/base/atomicfile"
+	"berth/backend/base/paths"
 )
 
 // Record is boot.json.
 type Record struct {
 	Method string `json:"method"` // systemd, cron, none
 	Text   string `json:"text"`   // for people
+	// Made are folders that were made for the unit, innermost first.
+	Made []string `json:"made,omitempty"`
 }
 
 const (
@@ -57,11 +61,17 @@ func AfterReboot(o part.Options) string {
 func Arrange(ctx context.Context, o part.Options, exe string) (Record, error) {
 	argv := part.Command(exe, append([]string{"start", "--no-boot"}, o.Args()...)...)
 	rec, why := Record{Method: bootNone}, []string{}
+	var old Record
+	known := atomicfile.Read(path(o), &old) == nil
+	made := old.Made
+	if file, err := unitPath(); err == nil && len(made) == 0 {
+		made = paths.MissingAbove(wants(file))
+	}
 	unit, uerr := installUnit(ctx, argv)
 	if uerr != nil {
 		why = append(why, "systemd: "+uerr.Error())
 	} else if linger, lerr := lingers(ctx); linger {
-		rec = Record{bootSystemd, "the systemd user unit " + unitName + " starts the agent at boot"}
+		rec = Record{Method: bootSystemd, Text: "the systemd user unit " + unitName + " starts the agent at boot"}
 	} else {
 		why = append(why, "systemd: lingering is off, so your services wait for your login ("+lerr.Error()+")")
 	}
@@ -69,7 +79,7 @@ func Arrange(ctx context.Context, o part.Options, exe string) (Record, error) {
 		if err := installCron(ctx, o, argv); err != nil {
 			why = append(why, "cron: "+err.Error())
 		} else {
-			rec = Record{bootCron, "an @reboot line in your crontab starts the agent at boot"}
+			rec = Record{Method: bootCron, Text: "an @reboot line in your crontab starts the agent at boot"}
 			_ = removeUnit(ctx, o)
 		}
 	} else {
@@ -78,15 +88,19 @@ func Arrange(ctx context.Context, o part.Options, exe string) (Record, error) {
 	switch {
 	case rec.Method != bootNone:
 	case unit:
-		rec = Record{bootSystemd, "after a reboot the agent comes back at your next login, not before: " +
+		rec = Record{Method: bootSystemd, Text: "after a reboot the agent comes back at your next login, not before: " +
 			strings.Join(why, "; ") + ". An administrator can change that: loginctl enable-linger " + user.Name()}
 	default:
 		rec.Text = "nothing starts the agent after a reboot, until Berth connects again: " + strings.Join(why, "; ") +
 			". An administrator can change that: with a cron daemon that runs, " +
 			"or with systemd and loginctl enable-linger " + user.Name()
 	}
-	var old Record
-	if atomicfile.Read(path(o), &old) == nil && old == rec {
+	for _, d := range made {
+		if unit && paths.Exists(d) {
+			rec.Made = append(rec.Made, d)
+		}
+	}
+	if known && reflect.DeepEqual(old, rec) {
 		return rec, nil
 	}
 	return rec, atomicfile.Write(path(o), rec)
@@ -131,6 +145,9 @@ func Remove(ctx context.Context, o part.Options) error {
 		return nil // no unit and no crontab was ever touched; where the folder is gone nobody knows
 	}
 	err := removeUnit(ctx, o)
+	for _, d := range rec.Made {
+		_ = os.Remove(d) // stays if there is something in it
+	}
 	if cerr := removeCron(ctx, o); cerr != nil && rec.Method == bootCron {
 		err = errors.Join(err, cerr)
 	}

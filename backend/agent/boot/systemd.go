@@ -29,6 +29,11 @@ func unitPath() (string, error) {
 	return filepath.Join(dir, "systemd", "user", unitName), nil
 }
 
+// wants is the link that enables the unit.
+func wants(file string) string {
+	return filepath.Join(filepath.Dir(file), "default.target.wants", unitName)
+}
+
 func unitWord(w string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `%`, `%%`, `$`, `$$`).Replace(w) + `"`
 }
@@ -86,8 +91,7 @@ func removeUnit(ctx context.Context, o part.Options) error {
 		return err
 	}
 	_, _ = tool(ctx, nil, "systemctl", "--user", "--quiet", "disable", unitName) // removes the link of WantedBy
-	link := filepath.Join(filepath.Dir(file), "default.target.wants", unitName)
-	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(wants(file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if err := os.Remove(file); err != nil {

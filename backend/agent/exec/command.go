@@ -15,6 +15,7 @@ import (
 	"berth/backend/agent/program"
 	"berth/backend/agent/tty"
 	"berth/backend/api"
+	"berth/backend/base/pipe"
 	"berth/backend/transport/flowcontrol"
 	"berth/backend/transport/wire"
 )
@@ -145,7 +146,7 @@ func (e *service) startExec(req api.ExecRequest) (_ *execProc, err error) {
 			if i == 0 {
 				files[i], ours[i] = r, w
 			}
-			growPipe(r)
+			pipe.Grow(r)
 			theirs = append(theirs, files[i])
 		}
 		p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = files[0], files[1], files[2]

@@ -3,7 +3,9 @@ package exec
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
 	"sync"
 	"sync/atomic"
@@ -15,15 +17,15 @@ import (
 	"berth/backend/agent/shim"
 	"berth/backend/agent/tty"
 	"berth/backend/api"
+	"berth/backend/transport/flowcontrol"
 	"berth/backend/transport/wire"
 	"berth/gpu/procs/proc"
 )
 
 const (
 	maxExecs = 512
-	// chunk is how much output goes into one frame, and pipeSize the size of a pipe, in bytes.
-	chunk    = 256 << 10
-	pipeSize = 1 << 20
+	// chunk is how much output goes into one frame, in bytes.
+	chunk = 256 << 10
 )
 
 // service runs the commands of one agent.
@@ -111,11 +113,13 @@ func (e *service) exec(s *api.Stream, req api.ExecRequest) error {
 		pumps.Wait()
 		close(p.drained)
 	})
+	leaves := false
 	select {
 	case <-p.exited:
 	case <-p.gone:
 		p.hangUp(e.h.Grace())
 	case <-e.h.Context().Done():
+		leaves = true
 		p.hangUp(e.h.Grace())
 	}
 	<-p.exited
@@ -124,6 +128,8 @@ func (e *service) exec(s *api.Stream, req api.ExecRequest) error {
 	e.h.Active()
 	var ee *exec.ExitError
 	switch {
+	case leaves:
+		s.Fail(endedWith(p.cmd.ProcessState))
 	case lost != nil:
 		s.Fail(lost)
 	case by != 0:
@@ -139,9 +145,24 @@ func (e *service) exec(s *api.Stream, req api.ExecRequest) error {
 	return nil
 }
 
+// endedWith says what has become of a command that the agent has told to end, because it ends itself.
+func endedWith(st *os.ProcessState) error {
+	x := shim.StatusOf(st)
+	how := fmt.Sprintf("it has exited with %d", x.Code)
+	if x.Signal != "" {
+		how = "SIG" + x.Signal + " has ended it"
+	}
+	return api.Errorf(api.CodeUnreachable,
+		"the agent was told to end while the command ran, and has told that to end, too (SIGHUP): %s", how).WithHint(again)
+}
+
+// again is what to do about a command that was lost with its agent.
+const again = "run it again; what is run in a terminal (berth ssh) outlives the agent"
+
 // readExec takes the client's frames until it hangs up.
 func (e *service) readExec(s *api.Stream, p *execProc) {
 	in := p.in.Source(func(n int) { _ = s.Writer.WriteWindow(uint32(n)) })
+	wide := p.tty != nil // what is typed needs no more than the first window
 	for {
 		k, b, err := s.Reader.Next()
 		if err != nil {
@@ -151,7 +172,11 @@ func (e *service) readExec(s *api.Stream, p *execProc) {
 		switch k {
 		case wire.Stdin:
 			e.h.Active()
-			if !in.Put(b) {
+			if !wide {
+				in.Widen(wire.CommandWindow)
+				wide = true
+			}
+			if !take(s.Reader, in, b) {
 				s.Fail(api.Errorf(api.CodeUsage, "more input was sent than the stream's window allows"))
 				return
 			}
@@ -174,6 +199,16 @@ func (e *service) readExec(s *api.Stream, p *execProc) {
 	}
 }
 
+// take queues input. A large piece that fills its memory is not copied.
+func take(r *wire.Reader, in *flowcontrol.Source, b []byte) bool {
+	if len(b) < 16<<10 || 2*len(b) < cap(b) {
+		return in.Put(b)
+	}
+	spare, ok := in.Give(b)
+	r.Keep(spare)
+	return ok
+}
+
 // pump sends a command's output as it comes. Where the client is gone, closing the pipe lets the
 // command know.
 func (e *service) pump(w *wire.Writer, k wire.Kind, r *output) {
@@ -183,7 +218,13 @@ func (e *service) pump(w *wire.Writer, k wire.Kind, r *output) {
 		n, err := r.Read(buf)
 		if n > 0 {
 			e.h.Active()
-			if w.Write(k, buf[:n]) != nil {
+			var werr error
+			if more := r.more(w); err == nil && more > 0 {
+				werr = w.WriteWith(k, buf[:n], r.File, min(more, wire.MaxPayload-n))
+			} else {
+				werr = w.Write(k, buf[:n])
+			}
+			if werr != nil {
 				return
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/backend/api"
+	"berth/backend/base/pipe"
 	"berth/backend/transport/wire"
 	"berth/gpu/procs/proc"
 )
@@ -73,7 +74,8 @@ func (e *service) linger(s *api.Stream, p *execProc, req api.ExecRequest) (by sy
 		case <-leaving:
 			leaving = nil
 			if p.held() {
-				lost = api.Errorf(api.CodeUnreachable, "the agent ends: what the command left running may have had more to say")
+				lost = api.Errorf(api.CodeUnreachable, "the agent ends: what the command left running may have had more to say").
+					WithHint(again)
 			}
 			_ = s.Conn.SetWriteDeadline(time.Now().Add(leaveLimit))
 			p.enter(outputCut)
@@ -151,7 +153,7 @@ func (o *output) enter(st outputState) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if st > o.st {
-		o.st, o.rest = st, pipeRoom(o.File)
+		o.st, o.rest = st, pipe.Room(o.File)
 		o.arm()
 	}
 }
@@ -184,6 +186,16 @@ func (o *output) Read(b []byte) (int, error) {
 	n, err = o.now(b[:min(len(b), o.rest)])
 	o.rest -= n
 	return n, err
+}
+
+// more is how many bytes w can take out of the pipe without a copy, while the output goes on.
+func (o *output) more(w *wire.Writer) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.tty || o.st != outputOpen {
+		return 0
+	}
+	return w.Splices(o.File)
 }
 
 // now reads what is there, without waiting; io.EOF where there is nothing.

@@ -79,7 +79,7 @@ func (f *service) detect(ctx context.Context) {
 		return
 	}
 	for _, d := range devices {
-		f.gpus = append(f.gpus, api.GPU{Name: d.Name, MemoryBytes: d.MemoryBytes})
+		f.gpus = append(f.gpus, api.GPU{Name: d.Name, MemoryBytes: d.MemoryBytes, Unified: d.Unified})
 	}
 }
 

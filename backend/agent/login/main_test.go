@@ -4,6 +4,8 @@ import (
 	"flag"
 	"os"
 	"testing"
+
+	"berth/backend/agent/agenttest"
 )
 
 // The test binary plays the program that shells are asked to run.
@@ -16,5 +18,6 @@ func TestMain(m *testing.M) {
 	}
 	flag.Parse()
 	_ = flag.Set("test.parallel", "4") // they wait more than they work
+	agenttest.OnlyTests()
 	os.Exit(m.Run())
 }

@@ -1,6 +1,8 @@
 package part
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"flag"
 	"fmt"
 	"os"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"berth/backend/agent/user"
+	"berth/backend/api"
 	"berth/backend/base/paths"
 )
 
@@ -116,6 +119,17 @@ func (o Options) Args() []string {
 	return out
 }
 
+// SpareDir is a folder in the host's memory for what must not need a disk; "" where there is none. It is short, for
+// sockets, and is not made.
+func (o Options) SpareDir() string {
+	base := paths.Memory()
+	if base == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(o.State))
+	return filepath.Join(base, "a-"+hex.EncodeToString(sum[:6]))
+}
+
 // LockPath is the file whose lock the agent in charge holds.
 func (o Options) LockPath() string { return filepath.Join(o.State, "agent.lock") }
 
@@ -134,6 +148,9 @@ func (o Options) BinDir() string { return filepath.Join(filepath.Dir(o.State), "
 // Env is what everything on the instance can know of it.
 func (o Options) Env() []string {
 	out := []string{"BERTH_SCRATCH=" + o.Scratch}
+	if o.Socket != "" {
+		out = append(out, api.AgentVariable+"="+o.Socket)
+	}
 	if o.Instance != "" {
 		out = append(out, "BERTH_INSTANCE="+o.Instance)
 	}

@@ -32,6 +32,8 @@ type Part struct {
 	// End ends what runs outside the agent, for an instance that is stopped with all that runs on it. It comes before
 	// Stop, and has grace between asking and forcing.
 	End func(ctx context.Context, grace time.Duration) error
+	// Leave ends what runs outside the agent for one of Berth's homes, by its id; what others use goes on.
+	Leave func(ctx context.Context, home string, grace time.Duration) error
 	// Info adds what the part has to say to what the agent says of itself.
 	Info func(*api.AgentInfo)
 	// Processes lists those that the part has started outside the agent, with all that descends from them.

@@ -182,6 +182,23 @@ func (c *Cgroup) kill() {
 	_ = os.WriteFile(state, []byte("THAWED"), 0)
 }
 
+// used is what its processes used so far: CPU in seconds, and the most memory at once in bytes. 0: it does not tell.
+func (c *Cgroup) used() (cpu float64, memory int64) {
+	if c == nil || !c.V2 {
+		return 0, 0
+	}
+	b, _ := os.ReadFile(filepath.Join(c.Path, "cpu.stat"))
+	for line := range strings.Lines(string(b)) {
+		if v, ok := strings.CutPrefix(line, "usage_usec "); ok {
+			n, _ := strconv.ParseFloat(strings.TrimSpace(v), 64)
+			cpu = n / 1e6
+		}
+	}
+	b, _ = os.ReadFile(filepath.Join(c.Path, "memory.peak"))
+	memory, _ = strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+	return cpu, memory
+}
+
 // Remove removes the group and those below it, once they are empty. A group that is still in use
 // for a moment (its last process is being taken apart) is tried again.
 func (c *Cgroup) Remove() error {

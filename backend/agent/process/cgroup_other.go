@@ -26,8 +26,9 @@ func NewCgroup(string, string) (*Cgroup, error) {
 // Start runs start.
 func (c *Cgroup) Start(start func() error) error { return start() }
 
-func (c *Cgroup) pids() ([]int, error) { return nil, nil }
-func (c *Cgroup) kill()                {}
+func (c *Cgroup) pids() ([]int, error)   { return nil, nil }
+func (c *Cgroup) kill()                  {}
+func (c *Cgroup) used() (float64, int64) { return 0, 0 }
 
 // Remove does nothing.
 func (c *Cgroup) Remove() error { return nil }

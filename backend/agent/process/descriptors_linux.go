@@ -22,3 +22,6 @@ func closeOnExec(first int) {
 		closeEach(first)
 	}
 }
+
+// rssUnit is what the system counts ru_maxrss in, in bytes.
+const rssUnit = 1024

@@ -10,3 +10,6 @@ import (
 func allocate(*os.File, int64) error { return errors.ErrUnsupported }
 
 func closeOnExec(first int) { closeEach(first) }
+
+// rssUnit is what the system counts ru_maxrss in, in bytes.
+const rssUnit = 1

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/transport/wire"
+	"berth/gpu/procs/proc"
 )
 
 var ended = Exit{ExitStatus: wire.ExitStatus{Code: 137, Signal: "KILL"},
@@ -17,7 +19,7 @@ var ended = Exit{ExitStatus: wire.ExitStatus{Code: 137, Signal: "KILL"},
 
 func exitLine(t testing.TB, x Exit) string {
 	t.Helper()
-	b, err := formatExit(x)
+	b, err := formatExit(x, exitRoom)
 	require.NoError(t, err)
 	return string(b)
 }
@@ -33,7 +35,16 @@ func TestExitLine(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, ok, "there is room only")
 	_, err = reserveExit(dir)
-	require.ErrorIs(t, err, os.ErrExist, "a folder is of one process")
+	require.ErrorIs(t, err, ErrBegun, "a folder is of one process")
+	killed, err := reserveExit(t.TempDir())
+	require.NoError(t, err)
+	require.NoError(t, killed.Close())
+	next, err := reserveExit(filepath.Dir(killed.Name()))
+	require.NoError(t, err, "one that was killed before its record has started nothing")
+	require.NoError(t, next.Close())
+	require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(killed.Name()), RecordName), nil, 0o600))
+	_, err = reserveExit(filepath.Dir(killed.Name()))
+	require.ErrorIs(t, err, ErrBegun, "with a record it may have")
 	for range 2 {
 		require.NoError(t, f.write(ended))
 		x, ok, err := ReadExit(dir)
@@ -44,7 +55,7 @@ func TestExitLine(t *testing.T) {
 	// Words that are too long are left out: the status is what counts.
 	long := ended
 	long.Reason = strings.Repeat("x", exitRoom)
-	x, ok, err := parseExit([]byte(exitLine(t, long)))
+	x, ok, _, err := parseExit([]byte(exitLine(t, long)))
 	require.NoError(t, err)
 	require.True(t, ok)
 	require.Equal(t, ended, x)
@@ -54,11 +65,11 @@ func TestExitLine(t *testing.T) {
 func TestExitLineInBlankLines(t *testing.T) {
 	room := strings.Repeat("\n", exitRoom)
 	line := exitLine(t, ended)
-	x, ok, err := parseExit([]byte(line + room[len(line):]))
+	x, ok, _, err := parseExit([]byte(line + room[len(line):]))
 	require.NoError(t, err)
 	require.True(t, ok)
 	require.Equal(t, ended, x)
-	_, ok, err = parseExit([]byte(room))
+	_, ok, _, err = parseExit([]byte(room))
 	require.NoError(t, err)
 	require.False(t, ok)
 }
@@ -68,7 +79,7 @@ func TestTornExitLine(t *testing.T) {
 	line := exitLine(t, ended)
 	for i := 1; i < len(line); i++ {
 		for _, rest := range []string{"", "\n", strings.Repeat("\x00", len(line)-i), "\n\n\n"} {
-			_, ok, err := parseExit([]byte(line[:i] + rest))
+			_, ok, _, err := parseExit([]byte(line[:i] + rest))
 			if i == len(line)-1 && strings.HasPrefix(rest, "\n") {
 				continue // whole again
 			}
@@ -77,15 +88,31 @@ func TestTornExitLine(t *testing.T) {
 		}
 		b := []byte(line)
 		b[i] ^= 1
-		_, ok, err := parseExit(b)
+		_, ok, _, err := parseExit(b)
 		require.False(t, ok, "%q", b)
 		require.ErrorIs(t, err, ErrExitLine)
 	}
 	// A torn attempt before the whole one, as a disk that was full for a while leaves it.
-	x, ok, err := parseExit([]byte(line[:10] + "\n" + line))
+	x, ok, _, err := parseExit([]byte(line[:10] + "\n" + line))
 	require.NoError(t, err)
 	require.True(t, ok)
 	require.Equal(t, ended, x)
+
+	// After the line that says who runs.
+	who := begun{Child: proc.Identity{PID: 5, Start: 7, Boot: "b"}, At: ended.EndedAt}
+	runs, err := formatLine(runsWord, who)
+	require.NoError(t, err)
+	for i := range line {
+		_, ok, got, err := parseExit([]byte(string(runs) + line[:i]))
+		require.False(t, ok)
+		require.Equal(t, i == 0, err == nil)
+		require.Equal(t, who, got)
+	}
+	x, ok, got, err := parseExit([]byte(string(runs) + line))
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, ended, x)
+	require.Equal(t, who, got)
 
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, exitName), []byte(line[:20]), 0o600))
@@ -115,14 +142,19 @@ func FuzzParseExit(f *testing.F) {
 	f.Add([]byte(line))
 	f.Add([]byte("\n\n" + line + "x"))
 	f.Add([]byte("exit {} 00000000\n"))
+	runs, err := formatLine(runsWord, begun{})
+	require.NoError(f, err)
+	f.Add(append(runs, line...))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		x, ok, err := parseExit(b)
+		x, ok, who, err := parseExit(b)
 		if !ok {
-			require.Equal(t, strings.Trim(string(b), "\n") == "", err == nil, "something is never nothing")
+			nothing := strings.Trim(string(b), "\n") == "" || bytes.HasPrefix(bytes.TrimLeft(b, "\n"), []byte(runsWord))
+			require.True(t, nothing || err != nil, "something is never nothing")
+			require.True(t, who == begun{} || bytes.Contains(b, []byte(runsWord)))
 			return
 		}
 		require.NoError(t, err)
-		again, ok, err := parseExit([]byte(exitLine(t, x)))
+		again, ok, _, err := parseExit([]byte(exitLine(t, x)))
 		require.NoError(t, err)
 		require.True(t, ok)
 		require.True(t, x.EndedAt.Equal(again.EndedAt))

@@ -39,7 +39,7 @@ func TestAFullDisk(t *testing.T) {
 	require.NoError(t, os.Mkdir(dir, 0o700))
 	file, err := os.Create(filepath.Join(dir, exitName))
 	require.NoError(t, err)
-	k := &Kept{exit: exitFile{file}}
+	k := &Kept{exit: exitFile{File: file}}
 	require.ErrorContains(t, k.Settle(ended), "could not be written")
 	_, ok, _ := ReadExit(dir)
 	require.False(t, ok)

@@ -23,14 +23,14 @@ import (
 // Spec is what a shim is to run. It goes through a pipe and is never written to disk: the environment may hold
 // secrets.
 type Spec struct {
-	ID    string   `json:"id"`
-	Dir   string   `json:"dir"`   // the process's folder, for its record and its exit
-	Argv0 string   `json:"argv0"` // argv[0], "-bash" for a login shell
-	Path  string   `json:"path"`  // the program
-	Args  []string `json:"args"`  // argv[1:]
-	Mark  string   `json:"mark"`  // KEY=VALUE of Env that tells its processes from all others
-	Cwd   string   `json:"cwd"`
-	Env   []string `json:"env"`
+	ID    string `json:"id"`
+	Dir   string `json:"dir"`   // the process's folder, for its record and its exit
+	Argv0 Text   `json:"argv0"` // argv[0], "-bash" for a login shell
+	Path  Text   `json:"path"`  // the program
+	Args  Texts  `json:"args"`  // argv[1:]
+	Mark  string `json:"mark"`  // KEY=VALUE of Env that tells its processes from all others
+	Cwd   Text   `json:"cwd"`
+	Env   Texts  `json:"env"`
 	// Cgroup names a control group that is made for it where the host allows; "": none is.
 	Cgroup string `json:"cgroup,omitempty"`
 	// Files is how many descriptors Start was given for it.
@@ -46,12 +46,14 @@ type Record struct {
 	Command   string        `json:"command"`
 	Mark      string        `json:"mark"`
 	Cgroup    *Cgroup       `json:"cgroup,omitempty"`
+	Tree      bool          `json:"tree,omitempty"` // all that descends from the shim is the process's
 	StartedAt time.Time     `json:"started_at"`
 }
 
 // Protocol numbers what shims do and speak. An agent serves every number that was ever released:
-// 1 wrote the exit as exit.json, 2 writes it as a line.
-const Protocol = 2
+// 1 wrote the exit as exit.json, 2 writes it as a line. 3 keeps who runs before that line, where there is no terminal,
+// and waits for all that the process leaves behind.
+const Protocol = 3
 
 // RecordName is the record's name in a process's folder, unless a kind of process has one of its own.
 const RecordName = "process.json"
@@ -66,6 +68,11 @@ func ReadRecord(dir, name string) (Record, error) {
 	if r.ID == "" || r.Shim.PID <= 0 {
 		return r, fmt.Errorf("%s is not the record of a process", path)
 	}
+	if r.Child.PID == 0 {
+		if _, _, who, err := readExit(dir); err == nil && who.Child.PID > 0 {
+			r.Child, r.StartedAt = who.Child, who.At
+		}
+	}
 	return r, nil
 }
 
@@ -74,7 +81,11 @@ func (r Record) Set() Set {
 	if r.Shim.OfOtherBoot() {
 		return Set{}
 	}
-	return Set{Cgroup: r.Cgroup, Session: r.Child.PID, SessionStart: r.Child.Start, Mark: r.Mark, Except: r.Shim.PID}
+	s := Set{Cgroup: r.Cgroup, Session: r.Child.PID, SessionStart: r.Child.Start, Mark: r.Mark, Except: r.Shim.PID}
+	if r.Tree && r.Shim.Alive() { // else its number is nobody's, or another's
+		s.Root = r.Shim.PID
+	}
+	return s
 }
 
 // Signal signals the leader: the process that was started. It returns ErrGone where that has ended.
@@ -125,20 +136,22 @@ func Keep(spec Spec, files []*os.File, tty bool, write func(Record) error) (_ *K
 	if err != nil {
 		return nil, err
 	}
-	k.Record = Record{Protocol: Protocol, ID: spec.ID, Shim: self, Command: spec.Path, Mark: spec.Mark}
+	k.Record = Record{Protocol: Protocol, ID: spec.ID, Shim: self, Command: string(spec.Path), Mark: spec.Mark}
 	if spec.Cgroup != "" {
 		if g, err := NewCgroup(spec.Cgroup, KindAuto); err == nil {
 			k.Record.Cgroup = g
 		}
 	}
 	if !tty {
+		k.Record.Tree = BecomeSubreaper() == nil
 		// First: whoever finds the folder after a crash between here and the start looks for what carries the
 		// mark. A terminal needs no such thing, its processes are hung up with this one.
 		if err := write(k.Record); err != nil {
 			return nil, fmt.Errorf("writing the record: %w", err)
 		}
 	}
-	k.cmd = &exec.Cmd{Path: spec.Path, Args: append([]string{spec.Argv0}, spec.Args...), Dir: spec.Cwd, Env: spec.Env}
+	k.cmd = &exec.Cmd{Path: string(spec.Path), Args: append([]string{string(spec.Argv0)}, spec.Args...),
+		Dir: string(spec.Cwd), Env: spec.Env}
 	k.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: tty}
 	given := make([]*os.File, max(3, len(files)))
 	copy(given, files)
@@ -147,12 +160,21 @@ func Keep(spec Spec, files []*os.File, tty bool, write func(Record) error) (_ *K
 	k.Record.StartedAt = time.Now().UTC()
 	if err := k.Record.Cgroup.Start(k.cmd.Start); err != nil {
 		k.abandon()
+		var no syscall.Errno
+		if !tty && errors.As(err, &no) { // whoever finds the record knows that nothing was lost
+			x := Exit{ExitStatus: wire.ExitStatus{Code: 126, Reason: err.Error()}, EndedAt: k.Record.StartedAt, Errno: int(no)}
+			err = errors.Join(err, k.exit.write(x))
+		}
 		return nil, fmt.Errorf("starting %s: %w", spec.Path, err)
 	}
 	st, err := proc.ReadStat(k.cmd.Process.Pid) // of a zombie, too: nobody else has its number before we wait for it
 	if err == nil {
 		k.Record.Child = st.Identity()
-		err = write(k.Record)
+		if tty {
+			err = write(k.Record)
+		} else {
+			err = k.exit.runs(begun{k.Record.Child, k.Record.StartedAt})
+		}
 	}
 	if err != nil {
 		// Without a record no agent would find it again: better none.
@@ -200,10 +222,17 @@ func (k *Kept) Wait() Exit {
 
 // StatusOf is the exit status of a process that has ended.
 func StatusOf(ps *os.ProcessState) wire.ExitStatus {
-	if ws, ok := ps.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		return wire.ExitStatus{Code: 128 + int(ws.Signal()), Signal: SignalName(ws.Signal())}
+	if ws, ok := ps.Sys().(syscall.WaitStatus); ok {
+		return statusOf(ws)
 	}
 	return wire.ExitStatus{Code: ps.ExitCode()}
+}
+
+func statusOf(ws syscall.WaitStatus) wire.ExitStatus {
+	if ws.Signaled() {
+		return wire.ExitStatus{Code: 128 + int(ws.Signal()), Signal: SignalName(ws.Signal())}
+	}
+	return wire.ExitStatus{Code: ws.ExitStatus()}
 }
 
 // SignalName is the name of a signal without SIG: "KILL".
@@ -214,11 +243,15 @@ func (k *Kept) Settle(x Exit) error {
 	if err := k.exit.write(x); err != nil {
 		return fmt.Errorf("%s ended with %+v, which could not be written: %w", k.Record.Command, x.ExitStatus, err)
 	}
-	_ = k.exit.Close()
-	if k.Record.Cgroup != nil {
-		_ = os.Remove(k.Record.Cgroup.Path) // stays where processes are left in it
-	}
+	k.leave()
 	return nil
+}
+
+// leave removes the control group, which stays where processes are left in it.
+func (k *Kept) leave() {
+	if k.Record.Cgroup != nil {
+		_ = os.Remove(k.Record.Cgroup.Path)
+	}
 }
 
 // Pauses between attempts to write an exit.

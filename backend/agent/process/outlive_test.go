@@ -10,31 +10,15 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"berth/backend/agent/process/processtest"
 	"berth/gpu/procs/proc"
 )
-
-// smallShim is the real small shim, built once.
-var smallShim = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "berth-shim")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "berth-shim")
-	cmd := exec.Command("go", "build", "-o", path, "berth/cmd/berth-shim")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
-	}
-	return path, nil
-})
 
 // job is what a starter is told: the arguments of Start.
 type job struct {
@@ -47,9 +31,7 @@ type job struct {
 func TestMain(m *testing.M) {
 	if os.Getenv("BERTH_TEST_STARTER") == "" {
 		code := m.Run()
-		if path, err := smallShim(); err == nil {
-			_ = os.RemoveAll(filepath.Dir(path))
-		}
+		processtest.Remove()
 		os.Exit(code)
 	}
 	var j job
@@ -82,16 +64,12 @@ func (j job) start(ctx context.Context) error {
 // newJob is a job of one shell script, with a folder of its own in parent.
 func newJob(t *testing.T, parent, id, script string) job {
 	t.Helper()
-	if _, err := exec.LookPath("go"); err != nil && os.Getenv("BERTH_CI") == "" {
-		t.Skip("the go tool is not installed: it builds the small shim")
-	}
-	shim, err := smallShim()
-	require.NoError(t, err)
+	shim := processtest.Shim(t)
 	dir := filepath.Join(parent, id)
 	require.NoError(t, os.Mkdir(dir, 0o700))
 	mark := "BERTH_TEST_JOB=" + id + strconv.FormatInt(time.Now().UnixNano(), 36)
 	j := job{Shim: shim, Log: filepath.Join(parent, id+".log")}
-	j.Spec = Spec{ID: id, Dir: dir, Path: "/bin/sh", Argv0: "sh", Args: []string{"-c", script}, Mark: mark, Cwd: parent,
+	j.Spec = Spec{ID: id, Dir: dir, Path: "/bin/sh", Argv0: "sh", Args: []string{"-c", script}, Mark: mark, Cwd: Text(parent),
 		Env: []string{"PATH=" + os.Getenv("PATH"), "A=b c", mark}}
 	t.Cleanup(func() {
 		_, _ = Set{Mark: mark}.End(context.Background(), 0, nil)
@@ -237,16 +215,14 @@ while ! [ -s hidden ]; do sleep 0.01; done`)
 	defer func() { _ = hidden.Signal(syscall.SIGKILL) }()
 	left, err := f.Record.Set().Members()
 	require.NoError(t, err)
-	if f.Record.Cgroup == nil {
-		require.Empty(t, left)
-		return
-	}
-	require.Equal(t, []proc.Identity{hidden}, left)
+	require.Equal(t, []proc.Identity{hidden}, left, "without a control group it is the shim's child by then")
 	left, err = f.Record.Set().End(t.Context(), 0, nil)
 	require.NoError(t, err)
 	require.Empty(t, left)
 	require.NoError(t, f.Remove())
-	require.NoDirExists(t, f.Record.Cgroup.Path)
+	if f.Record.Cgroup != nil {
+		require.NoDirExists(t, f.Record.Cgroup.Path)
+	}
 }
 
 func TestSignalsAndEnd(t *testing.T) {
@@ -277,10 +253,11 @@ while :; do wait; done`)
 func TestWhatCannotStart(t *testing.T) {
 	parent := t.TempDir()
 	j := newJob(t, parent, "1", "")
-	j.Spec.Path = filepath.Join(parent, "nothing")
-	require.ErrorContains(t, j.start(t.Context()), "starting "+j.Spec.Path)
-	f := j.becomes(t, Lost)
+	j.Spec.Path = Text(filepath.Join(parent, "nothing"))
+	require.ErrorContains(t, j.start(t.Context()), "starting "+string(j.Spec.Path))
+	f := j.becomes(t, Ended)
 	require.Zero(t, f.Record.Child)
+	require.EqualValues(t, syscall.ENOENT, f.Exit.Errno, "nothing was lost")
 	require.NoError(t, f.Remove())
 	require.ErrorContains(t, j.start(t.Context()), "no such file", "there is no folder")
 	done, cancel := context.WithCancel(t.Context())
@@ -302,7 +279,7 @@ func TestInsistEnds(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
 	file, err := os.Open(path) // not for writing
 	require.NoError(t, err)
-	k := &Kept{exit: exitFile{file}}
+	k := &Kept{exit: exitFile{File: file}}
 	sigs := make(chan os.Signal, 2)
 	sigs <- syscall.SIGHUP
 	sigs <- syscall.SIGTERM

@@ -41,7 +41,8 @@ func TestEndEndsASessionAndNothingElse(t *testing.T) {
 
 func TestEndWaitsForWhatEndsGently(t *testing.T) {
 	dir := t.TempDir()
-	cmd := start(t, "sh", "-c", `trap 'sleep 0.1; echo saved > "$0/saved"; exit' TERM
+	// What the trap runs is a process that a signal would end.
+	cmd := start(t, "sh", "-c", `trap 'sh -c "sleep 0.1; echo saved >\"\$0/saved\"" "$0"; exit' TERM
 echo > "$0/ready"
 while :; do sleep 0.01; done`, dir)
 	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Millisecond) {

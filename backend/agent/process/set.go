@@ -25,6 +25,8 @@ type Set struct {
 
 const (
 	pollEnd = 10 * time.Millisecond
+	// trapTime is how long what began after the first request is let alone: it may be what somebody's trap runs.
+	trapTime = 500 * time.Millisecond
 	// killLimit is how long End goes on killing what does not die: a process in an uninterruptible
 	// wait of the kernel can't be ended by anybody.
 	killLimit = 10 * time.Second
@@ -110,6 +112,7 @@ func (s Set) End(ctx context.Context, grace time.Duration, reap func()) (left []
 	}
 	deadline := time.Now().Add(grace)
 	asked := map[proc.Identity]bool{}
+	var seen map[proc.Identity]time.Time // since when; nil before the first pass
 	for time.Now().Before(deadline) && ctx.Err() == nil {
 		reap()
 		sts, err := s.scan()
@@ -119,9 +122,17 @@ func (s Set) End(ctx context.Context, grace time.Duration, reap func()) (left []
 		if len(sts) == 0 {
 			break
 		}
+		now := time.Now()
+		old := now
+		if seen == nil {
+			seen, old = map[proc.Identity]time.Time{}, now.Add(-trapTime)
+		}
 		for _, st := range sts {
 			id := st.Identity()
-			if asked[id] {
+			if seen[id].IsZero() {
+				seen[id] = old
+			}
+			if asked[id] || now.Sub(seen[id]) < trapTime {
 				continue
 			}
 			asked[id] = true

@@ -20,6 +20,8 @@ import (
 type Ready struct {
 	PID   int    `json:"pid,omitempty"`
 	Error string `json:"error,omitempty"`
+	// Begun says that the error is ErrBegun.
+	Begun bool `json:"begun,omitempty"`
 }
 
 // Descriptors of a shim beside the standard ones: its input is the Spec, the others are its log.
@@ -85,6 +87,8 @@ func Start(ctx context.Context, command, env []string, spec any, log *os.File, f
 		err = fmt.Errorf("waiting until the shim's process runs: %w", ctx.Err())
 	case err != nil:
 		err = fmt.Errorf("the shim ended before its process ran (its log tells more): %w", err)
+	case ready.Begun:
+		err = ErrBegun
 	case ready.Error != "":
 		err = errors.New(ready.Error)
 	}

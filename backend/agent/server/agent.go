@@ -17,7 +17,6 @@ import (
 	"berth/backend/agent/part"
 	"berth/backend/agent/user"
 	"berth/backend/api"
-	"berth/backend/base/atomicfile"
 	"berth/backend/base/flock"
 	"berth/backend/base/version"
 	"berth/gpu/procs/proc"
@@ -63,6 +62,7 @@ type Agent struct {
 	streams  sync.WaitGroup // execs and attached terminals; Add under mu
 	serving  sync.WaitGroup // those that accept connections; Add under mu
 
+	homes      homes
 	unanswered unanswered
 	conns      chan struct{} // slots for connections
 	grace      atomic.Int64  // nanoseconds that a command has after its client hung up
@@ -123,13 +123,19 @@ func New(ctx context.Context, c Config) (_ *Agent, err error) {
 	}
 	self, err := proc.Self()
 	if err == nil {
-		err = atomicfile.Write(c.RecordPath(), Record{Identity: self, Socket: c.Socket, Version: c.Version.Number,
+		err = writeRecord(c.Options, Record{Identity: self, Socket: c.Socket, Version: c.Version.Number,
 			Built: c.Version.Built, Exe: exe})
+		if diskTakesNothing(err) {
+			// Who looks for an agent by its record does not find this one. It serves all the same: it is what mends the disk.
+			c.Log.Error("the agent's record can't be written", "err", err)
+			err = nil
+		}
 	}
 	if err != nil {
 		_ = a.lis.Close()
 		return nil, fmt.Errorf("writing the agent's record: %w", err)
 	}
+	a.loadHomes()
 	a.ctx, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	for _, newPart := range c.Parts {
 		a.parts = append(a.parts, a.newRunning(newPart))
@@ -176,14 +182,16 @@ func (a *Agent) Serve() error {
 	p := new(http.Protocols)
 	p.SetHTTP1(true)
 	p.SetUnencryptedHTTP2(true)
-	a.srv = &http.Server{Handler: a.lastAnswers(api.Mux(a.routes(), api.OwnSocket)), Protocols: p,
+	a.srv = &http.Server{Handler: a.lastAnswers(a.noteHomes(api.Mux(a.routes(), api.OwnSocket))), Protocols: p,
 		ReadHeaderTimeout: 30 * time.Second, MaxHeaderBytes: 1 << 20,
 		ConnState: a.unanswered.note, ErrorLog: slog.NewLogLogger(a.c.Log.Handler(), slog.LevelWarn)}
 	a.events.add("agent.started", "info", "the agent started")
 	a.mu.Lock()
 	a.serveOn(a.lis)
 	a.mu.Unlock()
+	homesKept := a.keepHomes()
 	<-a.quit
+	homesKept()
 
 	a.mu.Lock()
 	handed := a.draining

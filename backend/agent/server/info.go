@@ -3,6 +3,7 @@ package server
 import (
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,9 +45,17 @@ func (a *Agent) Info() api.AgentInfo {
 	if n := a.activity.Load(); n > 0 {
 		part.Worked(&i, time.Unix(0, n))
 	}
+	a.homes.mu.Lock()
+	i.Homes = slices.Clone(a.homes.file.Homes)
+	a.homes.mu.Unlock()
 	a.login.Report(&i)
 	for _, p := range a.parts {
 		p.info(&i)
+	}
+	for n := range i.GPUs {
+		if g := &i.GPUs[n]; g.Unified {
+			g.MemoryBytes = f.memory
+		}
 	}
 	return i
 }

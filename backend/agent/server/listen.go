@@ -99,6 +99,9 @@ type counted struct {
 	waits bool // for an answer; of unanswered
 }
 
+// NetConn is the connection itself.
+func (c *counted) NetConn() net.Conn { return c.UnixConn }
+
 // Close implements net.Conn.
 func (c *counted) Close() error {
 	c.once.Do(func() { <-c.slots })

@@ -31,6 +31,9 @@ func (a *Agent) own() []api.Route {
 		{Method: "POST", Path: "/v1/stop", Needs: api.Needs(api.ActionStop),
 			Summary: "End the agent, with or without what it supervises",
 			Request: api.StopRequest{}, Handler: a.handleStop},
+		{Method: "POST", Path: "/v1/leave", Needs: api.Needs(api.ActionStop),
+			Summary: "End what is of one home, where others use the agent, too",
+			Request: api.LeaveRequest{}, Response: api.LeaveAnswer{}, Handler: a.handleLeave},
 		{Method: "POST", Path: "/v1/handover", Needs: api.Needs(api.ActionWrite),
 			Summary: "Make way for a newer agent",
 			Request: version.Version{}, Response: version.Version{}, Handler: a.handleHandover},
@@ -46,7 +49,11 @@ func (a *Agent) routes() []api.Route {
 }
 
 func (a *Agent) handleInfo(w http.ResponseWriter, r *http.Request) {
-	api.WriteJSON(w, http.StatusOK, a.Info())
+	info := a.Info()
+	for i := range info.Homes {
+		info.Homes[i].Own = info.Homes[i].ID == api.HomeOf(r.Header).ID
+	}
+	api.WriteJSON(w, http.StatusOK, info)
 }
 
 func (a *Agent) handleEvents(w http.ResponseWriter, r *http.Request) {

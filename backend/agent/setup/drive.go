@@ -293,6 +293,9 @@ func (e *Engine) reboot(p *plan, i int) error {
 		return api.Errorf(api.CodeFailed,
 			"the machine is not restarted after %s: how far the set-up is can't be written to %s", what(s), p.dir)
 	}
+	if e.o.BeforeReboot != nil {
+		e.o.BeforeReboot(e.ctx)
+	}
 	if err := e.o.Reboot(e.ctx); err != nil {
 		return err
 	}

@@ -104,7 +104,7 @@ func fullDisk(dirs ...string) string {
 			continue
 		}
 		if free := uint64(st.Bavail) * uint64(st.Bsize); free < 1<<20 {
-			return fmt.Sprintf("the disk of %s is full (%s free)", d, humanize.Bytes(free))
+			return fmt.Sprintf("the disk of %s is full (%s free)", d, humanize.IBytes(free))
 		}
 	}
 	return ""

@@ -42,6 +42,8 @@ type Options struct {
 	NoReboot string
 	Boot     string                          // this boot of the machine
 	Reboot   func(ctx context.Context) error // restarts the machine
+	// BeforeReboot sees to it that the set-up goes on after a restart; nil: there is nothing to do.
+	BeforeReboot func(ctx context.Context)
 	// RebootLimit is how long the machine may take to go down.
 	RebootLimit time.Duration
 	Grace       time.Duration         // between SIGTERM and SIGKILL of a step that is ended

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -67,7 +68,8 @@ func (s *service) start(context.Context) error {
 		Runner: func(folder, step, attempt string) []string {
 			return part.Command(h.Exe, "setup-step", folder, step, attempt)
 		},
-		Changed: s.changed,
+		Changed:      s.changed,
+		BeforeReboot: s.comeBack,
 	}
 	if h.AfterReboot != "" { // whoever says so does not come back by itself
 		o.NoReboot = h.AfterReboot
@@ -79,6 +81,15 @@ func (s *service) start(context.Context) error {
 	s.runOnStart()
 	go h.Contain("running set-ups", s.run) // ends with Stop
 	return nil
+}
+
+// comeBack arranges that this agent is started after a reboot. On a machine that was only just made that may not have
+// been done yet.
+func (s *service) comeBack(ctx context.Context) {
+	argv := part.Command(s.h.Exe, append([]string{"start"}, s.h.Args()...)...)
+	if out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput(); err != nil {
+		s.h.Log.Warn("arranging to come back after a reboot", "error", err, "output", string(out))
+	}
 }
 
 // env is what steps run with: the user's like any command, root's with little of the user's.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"berth/backend/agent/agenttest"
 	"berth/backend/agent/process"
 	"berth/backend/agent/root"
 	"berth/backend/api"
@@ -37,6 +38,7 @@ func TestMain(m *testing.M) {
 			engineMain(os.Args[2], os.Args[3])
 		}
 	}
+	agenttest.OnlyTests()
 	os.Exit(m.Run())
 }
 

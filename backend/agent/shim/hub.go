@@ -1,10 +1,12 @@
 package shim
 
 import (
+	"slices"
 	"sync"
 	"time"
 
 	"berth/backend/agent/process"
+	"berth/backend/base/ttymodes"
 	"berth/backend/transport/wire"
 )
 
@@ -41,17 +43,19 @@ func newHub(screen Screen, size wire.Size, setSize func(wire.Size)) *hub {
 // client is one attached client's outgoing side.
 type client struct {
 	pending []byte
-	behind  bool // lost output: gets a snapshot next
+	modes   ttymodes.Modes // of its terminal, after what was sent
+	behind  bool           // lost output: gets a snapshot next
 	closed  bool
 }
 
-// attach adds a client unless it wants to be alone and is not. It begins with a snapshot.
-func (h *hub) attach(exclusive bool) (*client, bool) {
+// attach adds a client of a size, unless it wants to be alone and is not. It begins with a snapshot.
+func (h *hub) attach(exclusive bool, size wire.Size) (*client, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if exclusive && len(h.clients) > 0 {
 		return nil, false
 	}
+	h.resizeLocked(size) // first: what is sent again ends with the margins of this size
 	c := &client{pending: h.screen.Snapshot()}
 	h.clients[c] = struct{}{}
 	return c, true
@@ -113,8 +117,8 @@ func (h *hub) leaveBehind() {
 	h.cond.Broadcast()
 }
 
-// fresh brings a client that fell behind to a clean page before its snapshot.
-const fresh = "\x1b[0m\x1b[2J\x1b[H"
+// fresh brings a client that fell behind, in its usual modes, to a clean page before its snapshot.
+const fresh = "\x1b[2J\x1b[H"
 
 // next waits for output of a client and takes it. spare is reused for what comes next. ok is false
 // when nothing will follow: the client left, or all was sent and the terminal has ended.
@@ -127,9 +131,12 @@ func (h *hub) next(c *client, spare []byte) (p []byte, ok bool) {
 			return nil, false
 		case c.behind:
 			c.behind = false
-			return append([]byte(fresh), h.screen.Snapshot()...), true
+			p = slices.Concat(c.modes.Off(), []byte(fresh), h.screen.Snapshot())
+			c.modes.Scan(p)
+			return p, true
 		case len(c.pending) > 0:
 			p, c.pending = c.pending, spare[:0]
+			c.modes.Scan(p)
 			h.cond.Broadcast()
 			return p, true
 		case h.exit != nil:
@@ -185,13 +192,15 @@ func (h *hub) input(size wire.Size) {
 }
 
 func (h *hub) resize(size wire.Size) {
-	if size.Rows == 0 || size.Cols == 0 {
-		return
-	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if size != h.size {
+	h.resizeLocked(size)
+}
+
+func (h *hub) resizeLocked(size wire.Size) {
+	if size.Rows > 0 && size.Cols > 0 && size != h.size {
 		h.size = size
+		h.screen.Resized()
 		h.setSize(size)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"berth/backend/base/ttymodes"
 	"berth/backend/transport/wire"
 )
 
@@ -18,9 +19,9 @@ func newTestHub(resized *[]wire.Size) *hub {
 func TestASlowClientHoldsUpTheTerminalAndLosesNothing(t *testing.T) {
 	var sizes []wire.Size
 	h := newTestHub(&sizes)
-	c, ok := h.attach(true)
+	c, ok := h.attach(true, wire.Size{})
 	require.True(t, ok)
-	_, ok = h.attach(true)
+	_, ok = h.attach(true, wire.Size{})
 	require.False(t, ok, "somebody is attached")
 	var want bytes.Buffer
 	go func() {
@@ -56,7 +57,7 @@ func TestAClientThatStallsIsLeftBehindAndGetsTheScreen(t *testing.T) {
 	var sizes []wire.Size
 	h := newTestHub(&sizes)
 	h.stall = time.Millisecond
-	c, _ := h.attach(false)
+	c, _ := h.attach(false, wire.Size{})
 	chunk := append(bytes.Repeat([]byte("y"), 1000), '\n')
 	for range 1000 { // returns although nobody reads
 		h.output(chunk)
@@ -64,7 +65,7 @@ func TestAClientThatStallsIsLeftBehindAndGetsTheScreen(t *testing.T) {
 	h.output([]byte("last line\n"))
 	p, ok := h.next(c, nil)
 	require.True(t, ok)
-	require.True(t, strings.HasPrefix(string(p), fresh))
+	require.True(t, strings.HasPrefix(string(p), string((&ttymodes.Modes{}).Off())+fresh))
 	require.True(t, strings.HasSuffix(string(p), "last line\n"))
 	h.output([]byte("live\n"))
 	p, ok = h.next(c, nil)
@@ -74,6 +75,28 @@ func TestAClientThatStallsIsLeftBehindAndGetsTheScreen(t *testing.T) {
 	_, ok = h.next(c, nil)
 	require.False(t, ok)
 	require.False(t, h.info().DetachedAt.IsZero())
+}
+
+// TestAClientThatFellBehindIsBroughtToACleanPage whatever mode its terminal was left in.
+func TestAClientThatFellBehindIsBroughtToACleanPage(t *testing.T) {
+	var sizes []wire.Size
+	h := newTestHub(&sizes)
+	h.stall = time.Millisecond
+	c, _ := h.attach(false, wire.Size{})
+	h.output([]byte("\x1b[?1049h\x1b[?1000h\x1b[3;9r\x1b[?1049l\x1bPcut off"))
+	_, ok := h.next(c, nil)
+	require.True(t, ok)
+	for range 100 {
+		h.output(bytes.Repeat([]byte("y\n"), 4<<10))
+	}
+	h.output([]byte("\x1b[?1000l"))
+	p, ok := h.next(c, nil)
+	require.True(t, ok)
+	page := strings.Index(string(p), fresh)
+	for _, s := range []string{"\x1b\\", "\x1b[r", "\x1b[?1000l"} {
+		at := strings.Index(string(p), s)
+		require.True(t, at >= 0 && at < page, "%q comes before the clean page", s)
+	}
 }
 
 func TestTheSizeIsThatOfWhoTypedLast(t *testing.T) {

@@ -65,7 +65,7 @@ func sequence(p []byte) (n int, asks bool) {
 	switch p[1] {
 	case '[':
 		return csi(p)
-	case ']', 'P', '_', '^', 'X': // OSC, DCS, APC, PM, SOS: up to BEL or ESC \
+	case ']', 'P', '_', '^', 'X': // OSC, DCS, APC, PM, SOS: up to ESC \, or BEL in an OSC
 		return stringSequence(p)
 	case 'Z': // DECID
 		return 2, true
@@ -127,7 +127,7 @@ func stringSequence(p []byte) (int, bool) {
 		if p[i] == 0x05 || c1(p[i:]) {
 			return i, true
 		}
-		if p[i] == 0x07 {
+		if p[i] == 0x07 && p[1] == ']' {
 			end, body = i+1, p[2:i]
 			break
 		}

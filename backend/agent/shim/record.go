@@ -14,6 +14,8 @@ type Spec struct {
 	Socket string `json:"socket"` // where to listen; "": the process gets no terminal
 	Rows   uint16 `json:"rows"`
 	Cols   uint16 `json:"cols"`
+	// LogLimit is how much of a job's log is kept, in bytes; 0: all.
+	LogLimit int64 `json:"log_limit,omitempty"`
 }
 
 // RecordName is the name of a terminal's record in its folder.

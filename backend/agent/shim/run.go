@@ -1,6 +1,8 @@
 package shim
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -9,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"berth/backend/agent/joblog"
 	"berth/backend/agent/process"
 	"berth/backend/agent/tty"
 	"berth/backend/base/atomicfile"
@@ -33,7 +36,7 @@ func Main(args []string) int {
 		return 2
 	}
 	if spec.Socket == "" {
-		return process.Run(spec.Spec, say)
+		return runJob(spec, say)
 	}
 	t, err := open(spec)
 	if err != nil {
@@ -42,6 +45,23 @@ func Main(args []string) int {
 	}
 	say(process.Ready{PID: t.kept.Record.Child.PID})
 	return t.run()
+}
+
+// runJob is the life of a shim without a terminal, which also keeps the log within its limit.
+func runJob(spec Spec, say func(process.Ready)) int {
+	ctx, cancel := context.WithCancel(context.Background())
+	var keeper sync.WaitGroup
+	if spec.LogLimit > 0 {
+		keeper.Go(func() {
+			if err := joblog.Limit(ctx, spec.Dir, spec.LogLimit); err != nil {
+				fmt.Fprintf(os.Stderr, "berth shim %s: %v\n", spec.ID, err)
+			}
+		})
+	}
+	code := process.Run(spec.Spec, say)
+	cancel()
+	keeper.Wait()
+	return code
 }
 
 // term is a running terminal: a process that outlives the agent, and what connects clients to it.
@@ -74,21 +94,40 @@ func open(spec Spec) (_ *term, err error) {
 	if size.Rows == 0 || size.Cols == 0 {
 		size = wire.Size{Rows: 24, Cols: 80}
 	}
+	// A shell that lost its terminal may open that by its name: where the number was given anew, the new device is that
+	// shell's then, and can't be ours.
+	for try := 1; ; try++ {
+		if err = t.begin(size); err == nil {
+			break
+		}
+		if !errors.Is(err, syscall.EPERM) || try == devices {
+			return nil, err
+		}
+	}
+	t.in = flowcontrol.New(t.pty)
+	t.hub = newHub(&Ring{}, size, func(z wire.Size) { tty.Resize(t.pty, z) })
+	return t, nil
+}
+
+// devices is how many terminal devices are tried.
+const devices = 3
+
+// begin starts the process on a terminal device.
+func (t *term) begin(size wire.Size) error {
 	master, slave, err := tty.Open(size)
 	if err != nil {
-		return nil, fmt.Errorf("opening a terminal device: %w", err)
+		return fmt.Errorf("opening a terminal device: %w", err)
 	}
 	defer slave.Close()
-	t.pty = master
-	t.kept, err = process.Keep(spec.Spec, []*os.File{slave, slave, slave}, true, func(r process.Record) error {
-		return atomicfile.Write(RecordPath(spec.Dir), Record{Record: r, Socket: spec.Socket, TTY: slave.Name()})
+	t.kept, err = process.Keep(t.spec.Spec, []*os.File{slave, slave, slave}, true, func(r process.Record) error {
+		return atomicfile.Write(RecordPath(t.spec.Dir), Record{Record: r, Socket: t.spec.Socket, TTY: slave.Name()})
 	})
 	if err != nil {
-		return nil, err
+		_ = master.Close()
+		return err
 	}
-	t.in = flowcontrol.New(master)
-	t.hub = newHub(&Ring{}, size, func(z wire.Size) { tty.Resize(master, z) })
-	return t, nil
+	t.pty = master
+	return nil
 }
 
 // listen makes the socket, again if a cleaner of /tmp took it.

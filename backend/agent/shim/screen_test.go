@@ -2,10 +2,15 @@ package shim
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
+
+	"berth/backend/base/ttymodes"
+	"berth/backend/transport/wire"
 )
 
 func TestRingKeepsTheTail(t *testing.T) {
@@ -29,6 +34,64 @@ func TestRingKeepsTheTail(t *testing.T) {
 	require.Equal(t, "end", string(r.Snapshot()))
 }
 
+// TestModesOutliveTheRing has a program switch modes on, and draw until the ring has forgotten that.
+func TestModesOutliveTheRing(t *testing.T) {
+	const on = "\x1b[?1049h\x1b[?1h\x1b[?25l\x1b[?1002;1006h\x1b[?2004h\x1b[?1004h\x1b=\x1b[>1u\x1b[>4;2m\x1b(0\x0e"
+	draw := func(n int) (out []byte) {
+		for i := range n {
+			out = append(out, fmt.Sprintf("\x1b[%d;1H\x1b[3%dmrow %d é", i%24+1, i%8, i)...)
+		}
+		return out
+	}
+	for _, size := range []int{1, 100, 4096, ringSize - 1, ringSize, 3 * ringSize} {
+		var r Ring
+		whole := append([]byte(on), draw(60000)...)
+		for p := whole; len(p) > 0; {
+			n := min(size, len(p))
+			r.Write(p[:n])
+			p = p[n:]
+			if size == 1 && len(whole)-len(p) > 2*ringSize {
+				break // byte by byte it takes long
+			}
+		}
+		got := r.Snapshot()
+		i := bytes.IndexByte(got, 'H') + 1 // the clean page of the alternate screen
+		for _, mode := range []string{"\x1b[?1049h", "\x1b[?1h", "\x1b[?25l", "\x1b[?1002h", "\x1b[?1006h", "\x1b[?2004h",
+			"\x1b[?1004h", "\x1b=", "\x1b[>1u", "\x1b[>4;2m", "\x1b(0", "\x0e"} {
+			require.True(t, bytes.Contains(got[:1024], []byte(mode)), "%q, written by %d bytes", mode, size)
+		}
+		var m ttymodes.Modes
+		m.Scan(got)
+		require.True(t, m.Alternate())
+		require.Greater(t, len(got), ringSize/2, "a program that ends no line is shown all the same")
+		require.True(t, utf8.Valid(got), "no character is cut")
+		rest := got[i:]
+		require.Regexp(t, `^[^a-z]*(row|\x1b\[[\d;?>]*[a-zA-Z])`, string(rest[:64]))
+	}
+	// What was switched off again is not switched on.
+	var r Ring
+	r.Write([]byte(on + "\x1b[?1049l\x1b[?1l\x1b[?25h\x1b[?1002;1006l\x1b[?2004l\x1b[?1004l\x1b>\x1b[<u\x1b[>4;0m\x1b(B\x0f"))
+	for range 40000 {
+		r.Write([]byte("a line\r\n"))
+	}
+	require.True(t, bytes.HasPrefix(r.Snapshot(), []byte("a line\r\n")))
+}
+
+// TestMarginsOfAnotherSizeAreForgotten has a program set margins, and the terminal resized by who attaches.
+func TestMarginsOfAnotherSizeAreForgotten(t *testing.T) {
+	var sizes []wire.Size
+	h := newTestHub(&sizes)
+	h.output([]byte("\x1b[?1049h\x1b[1;23rtext"))
+	c, _ := h.attach(true, wire.Size{Rows: 40, Cols: 80})
+	p, _ := h.next(c, nil)
+	require.True(t, strings.HasSuffix(string(p), "\x1b[1;23rtext"+ttymodes.NoMargins), "%q", p)
+	h.output([]byte("\x1b[1;39r"))
+	h.detach(c)
+	c, _ = h.attach(true, wire.Size{Rows: 40, Cols: 80})
+	p, _ = h.next(c, nil)
+	require.True(t, strings.HasSuffix(string(p), "\x1b[1;39r"), "those of this size stay")
+}
+
 func TestReplayAsksTheTerminalNothing(t *testing.T) {
 	for in, want := range map[string]string{
 		"a\x1b[31mred\x1b[0m":                        "a\x1b[31mred\x1b[0m",
@@ -43,6 +106,7 @@ func TestReplayAsksTheTerminalNothing(t *testing.T) {
 		"\x05x\x1bZ":                                 "x",
 		"\x1b[?ux\x1b[>1u":                           "x\x1b[>1u",
 		"\x1b]0;title\x07x":                          "\x1b]0;title\x07x",
+		"\x1bPjunk\x07text\x1b[0mx":                  "\x1b[0mx", // a bell ends no DCS
 		"end\x1b[3":                                  "end",
 		"\xc2\x9b6nx\x1b[\x056m":                     "6nx6m",
 		"end\x1b":                                    "end",

@@ -112,14 +112,13 @@ func (t *term) info() Info {
 }
 
 func (t *term) serveAttach(c net.Conn, r *wire.Reader, w *wire.Writer, req Request) {
-	cl, ok := t.hub.attach(req.Exclusive)
+	size := wire.Size{Rows: req.Rows, Cols: req.Cols}
+	cl, ok := t.hub.attach(req.Exclusive, size)
 	if !ok {
 		_ = w.WriteJSON(wire.Error, Failure{CodeBusy, "terminal " + t.spec.ID + " has a client already"})
 		return
 	}
 	defer t.hub.detach(cl)
-	size := wire.Size{Rows: req.Rows, Cols: req.Cols}
-	t.hub.resize(size)
 	if w.WriteJSON(wire.Started, t.info()) != nil {
 		return
 	}

@@ -40,7 +40,7 @@ func newSpec(t testing.TB, parent, id, script string) Spec {
 	run, err := os.MkdirTemp("/tmp", "bt") // short: sockets lie there
 	require.NoError(t, err)
 	spec := Spec{Socket: filepath.Join(run, "t.sock"), Rows: 24, Cols: 80}
-	spec.ID, spec.Dir, spec.Cwd = id, filepath.Join(parent, id), parent
+	spec.ID, spec.Dir, spec.Cwd = id, filepath.Join(parent, id), process.Text(parent)
 	spec.Path, spec.Argv0, spec.Args = "/bin/sh", "sh", []string{"-c", script}
 	spec.Mark = "BERTH_TERMINAL=" + id + "." + filepath.Base(run)
 	spec.Env = []string{"PATH=" + os.Getenv("PATH"), spec.Mark}

@@ -95,6 +95,7 @@ func begin(d Dir, finish bool, log *slog.Logger) (*supervisor, error) {
 	if s.status.Identity, err = proc.Self(); err != nil {
 		return nil, err
 	}
+	s.endRivals()
 	// An earlier supervisor that was killed left its group behind, with processes in it.
 	if s.status.Cgroup, err = process.NewCgroup(groupName(s.conf.ID), s.conf.Group); err != nil {
 		log.Info("processes are found by descent and mark, not by control group", "why", err)

@@ -51,14 +51,14 @@ func (ts *terminals) ask(ctx context.Context, recs []shim.Record) map[string]shi
 	return out
 }
 
-func (ts *terminals) list(ctx context.Context) []api.Terminal {
+func (ts *terminals) list(ctx context.Context, home string) []api.Terminal {
 	recs := ts.records()
 	infos := ts.ask(ctx, recs)
 	out := make([]api.Terminal, 0, len(recs))
 	for _, r := range recs {
 		i := infos[r.ID]
 		out = append(out, api.Terminal{ID: r.ID, PID: r.Child.PID, Command: r.Command, StartedAt: r.StartedAt,
-			LastActivity: i.LastActivity, Attached: i.Attached, Rows: i.Rows, Cols: i.Cols})
+			LastActivity: i.LastActivity, Attached: i.Attached, Rows: i.Rows, Cols: i.Cols, Own: ts.homeOf(r.ID) == home})
 	}
 	return out
 }
@@ -108,12 +108,20 @@ func (ts *terminals) kill(ctx context.Context, id string, grace time.Duration) e
 }
 
 func (ts *terminals) killAll(ctx context.Context, grace time.Duration) error {
+	var ids []string
+	for _, r := range ts.records() {
+		ids = append(ids, r.ID)
+	}
+	return ts.killThese(ctx, ids, grace)
+}
+
+func (ts *terminals) killThese(ctx context.Context, ids []string, grace time.Duration) error {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var errs []error
-	for _, r := range ts.records() {
+	for _, id := range ids {
 		wg.Go(func() {
-			err := ts.kill(ctx, r.ID, grace)
+			err := ts.kill(ctx, id, grace)
 			if err != nil && !errors.Is(err, &api.Error{Code: api.CodeNotFound}) {
 				mu.Lock()
 				errs = append(errs, err)

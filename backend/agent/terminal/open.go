@@ -15,6 +15,7 @@ import (
 
 	"berth/backend/agent/environ"
 	"berth/backend/agent/part"
+	"berth/backend/agent/process"
 	"berth/backend/agent/program"
 	"berth/backend/agent/shim"
 	"berth/backend/api"
@@ -32,13 +33,12 @@ func (ts *terminals) open(ctx context.Context, req api.TerminalRequest) (*termin
 		return nil, part.ErrLeaving()
 	}
 	defer ts.opens.Done()
-	id, dir, err := ts.reserve()
-	if err != nil {
-		return nil, err
+	t, id, err := ts.openIn(ctx, terminalsDir(ts.h.Options), req)
+	if base := ts.h.SpareDir(); base != "" && noRoom(err) {
+		ts.h.Log.Warn("a terminal is kept in memory", "because", err)
+		t, id, err = ts.openIn(ctx, base, req)
 	}
-	t, err := ts.start(ctx, id, dir, req)
 	if err != nil {
-		_ = os.RemoveAll(dir)
 		return nil, err
 	}
 	ts.keep(t)
@@ -46,18 +46,36 @@ func (ts *terminals) open(ctx context.Context, req api.TerminalRequest) (*termin
 	return t, nil
 }
 
-// reserve takes the next number and makes its folder.
-func (ts *terminals) reserve() (id, dir string, err error) {
+// openIn starts a new terminal whose folder lies in base.
+func (ts *terminals) openIn(ctx context.Context, base string, req api.TerminalRequest) (*terminal, string, error) {
+	id, dir, err := ts.reserve(base)
+	if err != nil {
+		return nil, "", err
+	}
+	t, err := ts.start(ctx, id, dir, req)
+	if err != nil {
+		_ = ts.removeDir(dir) // it is in the way of nothing if it stays
+	}
+	return t, id, err
+}
+
+// reserve takes the next number and makes its folder in base.
+func (ts *terminals) reserve(base string) (id, dir string, err error) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if len(ts.live) >= maxTerminals {
 		return "", "", api.Errorf(api.CodeRefused, "this instance has %d terminals already", len(ts.live)).
 			WithHint("end one first: DELETE /v1/terminals/ID")
 	}
+	if base == ts.h.SpareDir() {
+		if err := makeSpare(base); err != nil {
+			return "", "", err
+		}
+	}
 	for {
 		ts.last++
 		id = strconv.Itoa(ts.last)
-		dir = filepath.Join(terminalsDir(ts.h.Options), id)
+		dir = filepath.Join(base, id)
 		err := os.Mkdir(dir, 0o700)
 		if errors.Is(err, os.ErrExist) {
 			continue
@@ -65,6 +83,7 @@ func (ts *terminals) reserve() (id, dir string, err error) {
 		if err != nil {
 			return "", "", api.Errorf(api.CodeFailed, "making the terminal's folder: %w", err)
 		}
+		ts.noteNumber()
 		return id, dir, nil
 	}
 }
@@ -74,30 +93,41 @@ func (ts *terminals) start(ctx context.Context, id, dir string, req api.Terminal
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
 	mark := "BERTH_TERMINAL=" + id + "." + hex.EncodeToString(b[:])
-	spec := shim.Spec{Socket: terminalSocket(h.Options, id), Rows: req.Rows, Cols: req.Cols}
+	spec := shim.Spec{Socket: socketOf(h.Options, id, dir), Rows: req.Rows, Cols: req.Cols}
 	spec.ID, spec.Dir, spec.Mark = id, dir, mark
-	var err error
-	if spec.Cwd, err = h.Dir(req.Dir); err != nil {
+	cwd, err := h.Dir(req.Dir)
+	if err != nil {
 		return nil, err
 	}
+	spec.Cwd = process.Text(cwd)
 	over := append(slices.Clone(req.Env), mark)
 	if len(req.Argv) == 0 {
 		// A login shell reads its own start-up files: no need to wait for those of the captured one.
-		spec.Path, spec.Argv0 = h.Shell, "-"+filepath.Base(h.Shell)
+		spec.Path, spec.Argv0 = process.Text(h.Shell), process.Text("-"+filepath.Base(h.Shell))
 		term := cmp.Or(req.Term, "xterm-256color")
 		spec.Env = environ.Merge(environ.Merge(environ.Merge(h.Base, h.Env()...), "TERM="+term), over...)
+		if err := makeBerth(h); err == nil {
+			spec.Env = withBerth(h.Options, spec.Env)
+		} else { // a full disk
+			h.Log.Warn("a terminal has no berth", "because", err)
+		}
 	} else {
 		spec.Env = h.Environment(ctx, over, true, req.Term)
-		if spec.Path, err = program.Look(req.Argv[0], spec.Cwd, environ.Lookup(spec.Env, "PATH")); err != nil {
+		path, err := program.Look(req.Argv[0], cwd, environ.Lookup(spec.Env, "PATH"))
+		if err != nil {
 			return nil, err
 		}
-		spec.Argv0, spec.Args = req.Argv[0], req.Argv[1:]
+		spec.Path, spec.Argv0, spec.Args = process.Text(path), process.Text(req.Argv[0]), req.Argv[1:]
 	}
 	log, err := os.OpenFile(h.LogPath(), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
+	switch {
+	case err == nil:
+		defer log.Close()
+	case noRoom(err):
+		log = os.Stderr // it was never made: where the agent itself complains
+	default:
 		return nil, api.Errorf(api.CodeFailed, "opening the agent's log: %w", err)
 	}
-	defer log.Close()
 	if err = shim.Start(context.WithoutCancel(ctx), h.ShimCommand(id), environ.Merge(h.Base, h.Env()...), spec,
 		log); err != nil {
 		return nil, api.Errorf(api.CodeFailed, "opening a terminal: %w", err)

@@ -31,6 +31,7 @@ func (ts *terminals) part() part.Part {
 		Drain:     ts.stopWatching,
 		Stop:      ts.stopWatching,
 		End:       ts.killAll,
+		Leave:     ts.leave,
 		Info:      ts.info,
 		Processes: ts.processes,
 	}
@@ -60,7 +61,7 @@ func (ts *terminals) processes() []part.Process {
 }
 
 func (ts *terminals) handleList(w http.ResponseWriter, r *http.Request) {
-	api.WriteJSON(w, http.StatusOK, ts.list(r.Context()))
+	api.WriteJSON(w, http.StatusOK, ts.list(r.Context(), api.HomeOf(r.Header).ID))
 }
 
 func (ts *terminals) handleKill(w http.ResponseWriter, r *http.Request) {

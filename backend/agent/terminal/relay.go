@@ -14,11 +14,13 @@ import (
 func (ts *terminals) handleAttach(w http.ResponseWriter, r *http.Request) {
 	var req api.TerminalRequest
 	ts.h.Stream(w, r, &req, func(s *api.Stream) error {
+		req.Home = api.HomeOf(r.Header).ID
 		t, c, err := ts.attach(ts.h.Context(), req)
 		if err != nil {
 			return err
 		}
 		defer c.Close()
+		ts.used(t, req.Home)
 		again := c.Info.Attached > 1 || !c.Info.DetachedAt.IsZero()
 		if s.Writer.WriteJSON(wire.Started, wire.Start{PID: c.Info.PID, Terminal: t.rec.ID, Again: again}) != nil {
 			return nil // the client has gone
@@ -91,7 +93,7 @@ func (ts *terminals) relay(s *api.Stream, c *shim.Conn, t *terminal) {
 // sayLost tells a client why its terminal's line ended without an exit status.
 func (ts *terminals) sayLost(s *api.Stream, t *terminal) {
 	if ts.h.Context().Err() != nil {
-		s.Fail(api.Errorf(api.CodeUnreachable, "the agent ends; terminal %s goes on", t.rec.ID).WithHint("attach again"))
+		s.Fail(api.Errorf(api.CodeUnreachable, "the agent ends").WithHint("attach again: the terminal outlives its agent"))
 		return
 	}
 	s.Fail(api.Errorf(api.CodeFailed, "terminal %s was lost: its shim was killed", t.rec.ID))

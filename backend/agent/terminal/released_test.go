@@ -38,7 +38,7 @@ func TestTerminalsOfTheReleaseBefore(t *testing.T) {
 	require.NoError(t, later.load())
 	require.Len(t, later.records(), 1)
 	require.Equal(t, 1, later.records()[0].Protocol)
-	list := later.list(t.Context())
+	list := later.list(t.Context(), "")
 	require.Len(t, list, 1)
 	require.Equal(t, p.ID, list[0].ID)
 	require.Equal(t, p.PID, list[0].PID)

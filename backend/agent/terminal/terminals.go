@@ -13,6 +13,7 @@ import (
 
 	"berth/backend/agent/part"
 	"berth/backend/agent/shim"
+	"berth/backend/base/atomicfile"
 	"berth/gpu/procs/proc"
 )
 
@@ -40,6 +41,7 @@ type terminal struct {
 	rec  shim.Record
 	dir  string
 	conn *shim.Conn    // the watching connection
+	home string        // the id of the home that last attached to it; guarded by terminals.mu
 	gone chan struct{} // closed once it has ended
 }
 
@@ -61,27 +63,52 @@ func (ts *terminals) load() error {
 	if err != nil {
 		return fmt.Errorf("reading the records of terminals: %w", err)
 	}
+	var last number
+	if err := atomicfile.Read(ts.numberPath(), &last); err != nil && !errors.Is(err, os.ErrNotExist) {
+		ts.h.Log.Warn("the number of the last terminal can't be read", "err", err)
+	}
+	ts.mu.Lock()
+	ts.last = last.Last
+	ts.mu.Unlock()
 	for _, e := range entries {
 		if n, err := strconv.Atoi(e.Name()); err == nil {
 			ts.mu.Lock()
 			ts.last = max(ts.last, n)
 			ts.mu.Unlock()
-			ts.adopt(e.Name())
+			ts.adopt(e.Name(), filepath.Join(terminalsDir(ts.h.Options), e.Name()))
 		}
 	}
+	ts.loadSpare()
 	return nil
 }
 
-func (ts *terminals) adopt(id string) {
-	dir := filepath.Join(terminalsDir(ts.h.Options), id)
+// number is the highest number that was ever given: who comes back to a terminal that has ended must not find another
+// one of its number.
+type number struct {
+	Version int `json:"version"`
+	Last    int `json:"last"`
+}
+
+func (ts *terminals) numberPath() string {
+	return filepath.Join(terminalsDir(ts.h.Options), "number.json")
+}
+
+// noteNumber keeps the highest number; ts.mu is held. Without room on the disk a terminal opens all the same.
+func (ts *terminals) noteNumber() {
+	if err := atomicfile.Write(ts.numberPath(), number{1, ts.last}); err != nil {
+		ts.h.Log.Warn("the number of the last terminal can't be kept", "err", err)
+	}
+}
+
+func (ts *terminals) adopt(id, dir string) {
 	rec, err := shim.ReadRecord(dir)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		_ = os.RemoveAll(dir) // an agent was killed before the terminal began
+		_ = ts.removeDir(dir) // an agent was killed before the terminal began
 	case err != nil:
 		ts.h.Log.Error("a terminal's record can't be read; it is left as it is", "terminal", id, "err", err)
 	case rec.Shim.Look() != proc.Gone: // one that can't be told answers, or does not: keep asks
-		ts.keep(&terminal{rec: rec, dir: dir, gone: make(chan struct{})})
+		ts.keep(&terminal{rec: rec, dir: dir, home: readHome(dir), gone: make(chan struct{})})
 	default:
 		ts.forget(id, dir, rec)
 	}
@@ -118,7 +145,7 @@ func (ts *terminals) forget(id, dir string, rec shim.Record) {
 	ts.remember(id, how)
 	ts.h.Event("terminal.ended", level, how)
 	_ = os.Remove(rec.Socket)
-	if err := os.RemoveAll(dir); err != nil {
+	if err := ts.removeDir(dir); err != nil {
 		ts.h.Log.Warn("the folder of an ended terminal can't be removed", "terminal", id, "err", err)
 	}
 }

@@ -130,6 +130,21 @@ func TestTerminalsLostToARebootOrAKilledShimAreSaid(t *testing.T) {
 	})
 }
 
+// TestANumberIsNotGivenAgainByALaterAgent has every terminal ended before the agent is: nothing but the note is left.
+func TestANumberIsNotGivenAgainByALaterAgent(t *testing.T) {
+	t.Parallel()
+	o := agenttest.Options(t)
+	a, c := serve(t, o)
+	p := servertest.Attach(t, c, api.TerminalRequest{New: true, Argv: []string{"cat"}})
+	require.NoError(t, c.KillTerminal(t.Context(), p.ID))
+	later := newTerminals(a.h)
+	defer later.stopWatching()
+	require.NoError(t, later.load())
+	id, _, err := later.reserve(terminalsDir(o))
+	require.NoError(t, err)
+	require.Equal(t, "2", id)
+}
+
 // TestTerminalsAreListedWhileTheyAreTakenOver has the list read, as figures do from the first moment, while a
 // new agent finds the terminals of an earlier one. The race detector looks on.
 func TestTerminalsAreListedWhileTheyAreTakenOver(t *testing.T) {

@@ -72,6 +72,11 @@ func OpenWithin(ctx context.Context, path string, limit time.Duration) (*os.File
 	})
 }
 
+// OpenWait is Open that waits for whoever has the lock until ctx ends, whose error it returns then.
+func OpenWait(ctx context.Context, path string) (*os.File, error) {
+	return open(path, func(f *os.File) error { return Wait(ctx, f, nil) })
+}
+
 func open(path string, take func(*os.File) error) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// networkFS names the network file system that dir (or its nearest existing parent) lies on, or
+// NetworkFS names the network file system that dir (or its nearest existing parent) lies on, or
 // returns "".
-func networkFS(dir string) string {
+func NetworkFS(dir string) string {
 	var st unix.Statfs_t
 	for {
 		err := unix.Statfs(dir, &st)

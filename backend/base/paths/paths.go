@@ -76,7 +76,7 @@ func RunBase() string { return filepath.Join("/tmp", "berth-"+strconv.Itoa(os.Ge
 // first of /var/lib/berth/UID and /var/tmp/berth-UID that can be used, and why.
 func LocalState(dir string) (path, why string, err error) {
 	uid := strconv.Itoa(os.Getuid())
-	return localState(dir, networkFS, filepath.Join("/var/lib/berth", uid), "/var/tmp/berth-"+uid)
+	return localState(dir, NetworkFS, filepath.Join("/var/lib/berth", uid), "/var/tmp/berth-"+uid)
 }
 
 // localState is LocalState with what tells network file systems, and the folders to turn to.
@@ -133,6 +133,14 @@ func PrivateDir(dir string) error {
 		}
 	}
 	return nil
+}
+
+// MissingAbove lists the folders above path that are not there, innermost first: who makes them can take note of them.
+func MissingAbove(path string) (out []string) {
+	for d := filepath.Dir(path); d != filepath.Dir(d) && !Exists(d); d = filepath.Dir(d) {
+		out = append(out, d)
+	}
+	return out
 }
 
 // Prepare makes the folders of the home, private to the user.

@@ -101,5 +101,5 @@ func TestStateLeavesNetworkFileSystems(t *testing.T) {
 
 func TestNetworkFSOfWhatDoesNotExistYet(t *testing.T) {
 	dir := t.TempDir()
-	require.Equal(t, networkFS(dir), networkFS(filepath.Join(dir, "not", "yet")))
+	require.Equal(t, NetworkFS(dir), NetworkFS(filepath.Join(dir, "not", "yet")))
 }

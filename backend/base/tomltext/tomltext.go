@@ -23,7 +23,7 @@ func Explain(path string, err error) error {
 		d := missing.Errors[0]
 		row, col := d.Position()
 		return api.Errorf(api.CodeUsage, "%s:%d:%d: there is no key %q", path, row, col, strings.Join(d.Key(), ".")).
-			WithHint("look for a typing mistake; berth config show lists the configuration's keys")
+			WithHint("look for a typing mistake")
 	}
 	var dec *toml.DecodeError
 	if errors.As(err, &dec) {

@@ -150,6 +150,7 @@ func (d *Daemon) prepare() error {
 
 func (d *Daemon) launch() {
 	d.t.Helper()
+	d.dropHalfStarted()
 	program, err := look("libvirtd")
 	if err != nil {
 		d.t.Fatal(err)

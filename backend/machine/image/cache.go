@@ -320,7 +320,7 @@ func (c Cache) roomFor(e Entry, n int64) error {
 	}
 	if have < n+margin {
 		return api.Errorf(api.CodeFailed, "the image %s needs %s more in %s, where %s are free", e.Name,
-			humanize.Bytes(uint64(n+margin)), c.Dir, humanize.Bytes(uint64(max(have, 0)))).
+			humanize.IBytes(uint64(n+margin)), c.Dir, humanize.IBytes(uint64(max(have, 0)))).
 			WithHint("make room there, or remove images that are not used: berth image rm NAME")
 	}
 	return nil

@@ -320,7 +320,7 @@ func TestNoRoom(t *testing.T) {
 	c := newCache(t)
 	c.free = func(string) (int64, error) { return margin + 1<<20 - 1, nil }
 	_, err := c.Fetch(t.Context(), v.entry(), nil)
-	require.ErrorContains(t, err, "needs 68 MB more in "+c.Dir)
+	require.ErrorContains(t, err, "needs 65 MiB more in "+c.Dir)
 	require.Equal(t, api.CodeFailed, api.AsError(err).Code)
 	c.free = func(string) (int64, error) { return margin + 1<<20, nil }
 	_, err = c.Fetch(t.Context(), v.entry(), nil)

@@ -31,7 +31,7 @@ const (
 type Entry struct {
 	Name        string   `toml:"name"`
 	Description string   `toml:"description"`
-	Arch        string   `toml:"arch"` // as Go names it
+	Arch        string   `toml:"arch"` // as Go names it; where a file leaves it out, the host's
 	User        string   `toml:"user"` // the login user
 	URL         string   `toml:"url"`
 	Path        string   `toml:"path"` // on this host, absolute; used where it is
@@ -63,9 +63,9 @@ type catalogue struct {
 
 // Load returns the built-in catalogue with the entries of userFile before it; one of the same name and
 // architecture replaces the built-in one, and a default there is the only one. A file that does not exist
-// is empty.
-func Load(userFile string) ([]Entry, error) {
-	own, err := parse(assets.Images, "the built-in catalogue", OriginCatalogue)
+// is empty. An image that names no architecture is of arch: that of the host that runs it.
+func Load(userFile, arch string) ([]Entry, error) {
+	own, err := parse(assets.Images, "the built-in catalogue", OriginCatalogue, arch)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func Load(userFile string) ([]Entry, error) {
 	} else if err != nil {
 		return nil, api.Errorf(api.CodeFailed, "reading the images of your own: %w", err)
 	}
-	users, err := parse(b, userFile, OriginUser)
+	users, err := parse(b, userFile, OriginUser, arch)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func Load(userFile string) ([]Entry, error) {
 	return out, nil
 }
 
-func parse(b []byte, from, origin string) ([]Entry, error) {
+func parse(b []byte, from, origin, arch string) ([]Entry, error) {
 	var c catalogue
 	dec := toml.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
@@ -122,7 +122,7 @@ func parse(b []byte, from, origin string) ([]Entry, error) {
 	defaults := map[string]string{}
 	for i := range c.Image {
 		e := &c.Image[i]
-		e.Origin = origin
+		e.Origin, e.Arch = origin, cmp.Or(e.Arch, arch)
 		if err := e.check(); err != nil {
 			return nil, api.Errorf(api.CodeUsage, "%s: image %d (%q): %w", at(i), i+1, e.Name, err)
 		}

@@ -145,7 +145,7 @@ func FuzzContentRange(f *testing.F) {
 }
 
 func TestTheBuiltInCatalogue(t *testing.T) {
-	es, err := Load("")
+	es, err := Load("", "amd64")
 	require.NoError(t, err)
 	names := map[string]int{}
 	defaults := 0
@@ -167,7 +167,7 @@ func TestTheBuiltInCatalogue(t *testing.T) {
 func TestTheUsersImages(t *testing.T) {
 	p := filepath.Join(t.TempDir(), "images.toml")
 	write := func(s string) { require.NoError(t, os.WriteFile(p, []byte(s), 0o644)) }
-	es, err := Load(p)
+	es, err := Load(p, "arm64")
 	require.NoError(t, err, "there need not be a file")
 	require.Len(t, es, 8)
 	h := strings.Repeat("a", 64)
@@ -175,7 +175,7 @@ func TestTheUsersImages(t *testing.T) {
 		"\"\nbackends = [\"libvirt\"]\n" +
 		"[[image]]\nname = \"mine\"\narch = \"amd64\"\nuser = \"me\"\nurl = \"https://example.org/m.qcow2\"\nsha256 = \"" +
 		h + "\"\ndefault = true\n")
-	es, err = Load(p)
+	es, err = Load(p, "arm64")
 	require.NoError(t, err)
 	require.Len(t, es, 9)
 	require.Equal(t, "/images/d.qcow2", es[0].Source())
@@ -188,6 +188,11 @@ func TestTheUsersImages(t *testing.T) {
 		}
 	}
 	require.Equal(t, []string{"mine amd64", "debian-12 arm64"}, defaults)
+
+	write("[[image]]\nname = \"here\"\nuser = \"me\"\npath = \"/images/h.qcow2\"\n")
+	es, err = Load(p, "arm64")
+	require.NoError(t, err)
+	require.Equal(t, "arm64", es[0].Arch, "that of the host")
 
 	head := "[[image]]\nname = \"x\"\narch = \"amd64\"\nuser = \"me\"\n"
 	for text, want := range map[string]string{
@@ -211,7 +216,7 @@ func TestTheUsersImages(t *testing.T) {
 			"default = true\npath = \"/x\"": "both the default",
 	} {
 		write(text)
-		_, err := Load(p)
+		_, err := Load(p, "arm64")
 		require.ErrorContains(t, err, want, text)
 		require.Equal(t, api.CodeUsage, api.AsError(err).Code)
 	}
@@ -221,7 +226,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(assets.Images)
 	f.Add([]byte("[[image]]\nname = \"x\"\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		es, err := parse(b, "f", OriginUser)
+		es, err := parse(b, "f", OriginUser, "amd64")
 		if err != nil {
 			return
 		}

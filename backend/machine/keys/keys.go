@@ -18,6 +18,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
+
+	"berth/backend/base/atomicfile"
 )
 
 // Key is the workspace's key.
@@ -85,6 +87,27 @@ func read(path string) (*Key, error) {
 		return nil, err
 	}
 	return &Key{path: path, private: *p, public: pub}, nil
+}
+
+// Copy keeps a copy of another home's key, which must be one that Open made.
+func Copy(from, to string) error {
+	if _, err := read(from); err != nil {
+		return err
+	}
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return fmt.Errorf("reading the key: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return fmt.Errorf("making the folder of the workspace's key: %w", err)
+	}
+	return atomicfile.Replace(to, b, 0o600)
+}
+
+// Exists reports whether there is a key at path.
+func Exists(path string) bool {
+	_, err := read(path)
+	return err == nil
 }
 
 // Path is the file of the private key.

@@ -201,7 +201,11 @@ func (c *Config) sum() string {
 func (c *Config) parse(b []byte, path string) error {
 	dec := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields()
 	if err := dec.Decode(c); err != nil {
-		return tomltext.Explain(path, err)
+		explained := tomltext.Explain(path, err)
+		if errors.As(err, new(*toml.StrictMissingError)) { // a key that is not there
+			return api.AsError(explained).WithHint("look for a typing mistake; berth config keys lists the keys that there are")
+		}
+		return explained
 	}
 	var have map[string]any
 	if err := toml.Unmarshal(b, &have); err != nil {

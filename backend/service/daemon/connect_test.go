@@ -9,7 +9,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -220,6 +223,11 @@ func TestFrozenDaemonIsSaid(t *testing.T) {
 	pid := dialled(t, c)
 	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
 	defer func() { require.NoError(t, syscall.Kill(pid, syscall.SIGCONT)) }()
+	require.Eventually(t, func() bool { // on a busy computer it goes on for a moment
+		state, err := exec.Command("ps", "-o", "state=", "-p", strconv.Itoa(pid)).Output()
+		require.NoError(t, err)
+		return strings.HasPrefix(strings.TrimSpace(string(state)), "T")
+	}, 10*time.Second, 5*time.Millisecond)
 	c.Limit = 100 * time.Millisecond
 	_, err := c.Stop(within(t))
 	require.ErrorIs(t, err, &api.Error{Code: api.CodeUnreachable})

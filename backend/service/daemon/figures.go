@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -53,13 +54,20 @@ func (s *Server) attend(ctx context.Context, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, ok := s.fleet.Finding(rec.ID, q.Finding)
+	found := s.fleet.Finding(rec.ID, q.Finding)
+	f, ok := found[rec.ID]
 	if !ok {
 		return nil, api.Errorf(api.CodeNotFound, "nothing is found of %s that is called %q", rec.Name, q.Finding)
 	}
 	if err := s.ws.Attend(ctx, rec.ID, f, q); err != nil {
 		return nil, err
 	}
+	delete(found, rec.ID)
+	for id, f := range found { // the same finding, of others on the same host
+		if aerr := s.ws.Attend(ctx, id, f, q); aerr != nil && api.AsError(aerr).Code != api.CodeNotFound {
+			err = errors.Join(err, aerr)
+		}
+	}
 	s.fleet.Again(rec.ID)
-	return nil, nil
+	return nil, err
 }

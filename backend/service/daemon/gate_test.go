@@ -36,7 +36,9 @@ func (nowhere) Agent(context.Context, backend.Endpoint) (net.Conn, error) {
 	return nil, api.Errorf(api.CodeUnreachable, "nowhere")
 }
 
-func (nowhere) Forget(context.Context, backend.Endpoint, bool) error { return nil }
+func (nowhere) Forget(context.Context, backend.Endpoint, string) (*backend.Shared, error) {
+	return nil, nil
+}
 
 // door is a service with one instance, whose policy refuses one action.
 type door struct {

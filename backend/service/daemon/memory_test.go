@@ -35,7 +35,9 @@ type manyAgents struct {
 	sent atomic.Int64
 }
 
-func (a *manyAgents) Forget(context.Context, backend.Endpoint, bool) error { return nil }
+func (a *manyAgents) Forget(context.Context, backend.Endpoint, string) (*backend.Shared, error) {
+	return nil, nil
+}
 
 // Agent implements workspace.Lines.
 func (a *manyAgents) Agent(context.Context, backend.Endpoint) (net.Conn, error) {

@@ -117,7 +117,11 @@ func (s *Server) Routes() []api.Route {
 			Summary:  "Checks of the store, the backends and the instances",
 			Response: []api.Check{}, Handler: s.handle(s.doctor)},
 		{Method: "DELETE", Path: "/v1/orphans/{id}", Needs: del, Summary: "Remove a leftover that doctor names",
+			Query:   []string{"force"},
 			Handler: s.handle(s.removeOrphan)},
+		{Method: "POST", Path: "/v1/workspace/join", Needs: create,
+			Summary: "Make this home one of another home's workspace: its machines are taken into the fleet",
+			Request: api.JoinRequest{}, Response: api.Joined{}, Handler: s.handle(s.join)},
 		{Method: "GET", Path: "/v1/questions", Needs: read, Summary: "The questions that the caller's own calls cause",
 			Query: []string{"client", "ends"}, Response: api.Question{}, Stream: "ndjson", Handler: s.questionStream},
 		{Method: "POST", Path: "/v1/questions/{id}", Needs: read, Summary: "Answer a question of one's own",
@@ -174,6 +178,13 @@ func (s *Server) list(ctx context.Context, r *http.Request) (any, error) {
 	if len(list) == 0 && be != "" && s.failed[be] == nil {
 		if err := s.ws.Catalogue.Knows(be); err != nil {
 			return nil, err
+		}
+	}
+	for i := range list {
+		if in := &list[i]; in.Agent != nil && in.Agent.State == "ready" && in.Agent.Jobs != (api.JobCounts{}) {
+			if rec, err := s.ws.Record(in.ID); err == nil {
+				s.fleet.NoteJobs(rec)
+			}
 		}
 	}
 	return list, nil
@@ -288,13 +299,21 @@ func (s *Server) doctor(ctx context.Context, _ *http.Request) (any, error) {
 }
 
 func (s *Server) removeOrphan(ctx context.Context, r *http.Request) (any, error) {
-	return nil, s.ws.Doctor.RemoveOrphan(ctx, r.PathValue("id"))
+	return nil, s.ws.Doctor.RemoveOrphan(ctx, r.PathValue("id"), r.URL.Query().Get("force") == "true")
+}
+
+func (s *Server) join(ctx context.Context, r *http.Request) (any, error) {
+	var q api.JoinRequest
+	if err := api.ReadJSON(r, &q); err != nil {
+		return nil, err
+	}
+	return s.ws.Membership.Join(ctx, q)
 }
 
 func (s *Server) stopDaemon(_ context.Context, r *http.Request) (any, error) {
-	if r.URL.Query().Get("idle") == "true" && (s.active.Load() > 1 || s.ws.Busy() > 0) {
-		return nil, api.Errorf(api.CodeConflict, "the daemon is in use: %d requests and %d operations are under way",
-			s.active.Load()-1, s.ws.Busy())
+	if r.URL.Query().Get("idle") == "true" && (s.active.Load() > 1 || s.needed()) {
+		return nil, api.Errorf(api.CodeConflict, "the daemon is in use: %d requests and %d operations are under way, %d jobs "+
+			"wait for their instances", s.active.Load()-1, s.ws.Busy(), s.ws.Outbox.Waiting())
 	}
 	// After the answer: the client waits for the socket to go.
 	time.AfterFunc(20*time.Millisecond, s.end)

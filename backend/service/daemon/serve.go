@@ -176,7 +176,8 @@ func (s *Server) own() (srv *http.Server, err error) {
 		return nil, err
 	}
 	s.workspace.Store(s.ws)
-	hub := telemetry.Options{Workspace: s.ws, Log: cfg.Log}
+	hub := telemetry.Options{Workspace: s.ws, Log: cfg.Log,
+		Jobs: func(id string, n api.JobCounts) { workspace.JobsAre(s.ws, id, n) }}
 	if cfg.Hook != "" {
 		hub.Hook = telemetry.Hook(cfg.Hook, cfg.Log)
 	}
@@ -269,7 +270,11 @@ func (s *Server) openBackends(homeID string) map[string]backend.Backend {
 	out := map[string]backend.Backend{}
 	for _, name := range backend.Registered() {
 		env := backend.Env{Home: s.cfg.Home, Settings: s.cfg.Settings[name], Log: s.cfg.Log.With("backend", name),
-			HomeID: homeID, Fault: s.cfg.Fault,
+			HomeID: homeID, Fault: s.cfg.Fault, Changed: func(id string) {
+				if ws := s.workspace.Load(); ws != nil {
+					ws.Reconciler.Changed(name, id)
+				}
+			},
 			Executable: func() (string, error) { return s.cfg.Home.Program("berth") }}
 		b, err := s.dialer.OpenBackend(env, name)
 		if err != nil {
@@ -327,6 +332,9 @@ func (s *Server) end() {
 	s.stop()
 }
 
+// needed reports whether something needs this daemon: an operation, or a job that waits for its instance.
+func (s *Server) needed() bool { return s.ws.Busy() > 0 || s.ws.Outbox.Waiting() > 0 }
+
 // endWhenIdle ends the daemon when nobody has asked and nothing was under way for cfg.Idle. It wakes
 // only when that could be so.
 func (s *Server) endWhenIdle(ctx context.Context) {
@@ -335,7 +343,7 @@ func (s *Server) endWhenIdle(ctx context.Context) {
 	}
 	for {
 		quiet := time.Since(time.Unix(0, s.lastAsked.Load()))
-		busy := s.active.Load() > 0 || s.ws.Busy() > 0
+		busy := s.active.Load() > 0 || s.needed()
 		wait := s.cfg.Idle - quiet
 		if busy {
 			wait = s.cfg.Idle

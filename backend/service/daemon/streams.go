@@ -106,6 +106,12 @@ func (s *Server) plain(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	}
 }
 
+// home is how this home names itself to agents.
+func (s *Server) home() api.Home {
+	_, id := s.ws.IDs()
+	return api.NewHome(id, s.person.Name)
+}
+
 // splice hands the client's connection and the agent's to each other. The agent answers the upgrade.
 func (s *Server) splice(w http.ResponseWriter, r *http.Request, agent net.Conn, path string) {
 	client, rw, err := http.NewResponseController(w).Hijack()
@@ -121,7 +127,7 @@ func (s *Server) splice(w http.ResponseWriter, r *http.Request, agent net.Conn, 
 	defer closeBoth()
 	defer context.AfterFunc(s.ctx, closeBoth)()
 	head := fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: berth\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s\r\n",
-		(&url.URL{Path: path}).EscapedPath(), api.StreamProtocol, api.VersionLines(r.Header))
+		(&url.URL{Path: path}).EscapedPath(), api.StreamProtocol, api.VersionLines(r.Header)+api.HomeLine(s.home()))
 	if n := rw.Reader.Buffered(); n > 0 { // what the client sent after its header goes in the same write
 		b, _ := rw.Reader.Peek(n)
 		head = append(head, b...)
@@ -184,6 +190,9 @@ func isRead(err error) bool {
 
 // agent passes any other call on to the instance's agent.
 func (s *Server) agent(w http.ResponseWriter, r *http.Request) {
+	if s.keptJobs(w, r) {
+		return
+	}
 	rec, err := s.reachable(r.PathValue("name"))
 	if err != nil {
 		api.WriteError(w, err)
@@ -208,12 +217,16 @@ func (s *Server) agent(w http.ResponseWriter, r *http.Request) {
 			p.Out.URL.Scheme, p.Out.URL.Host = "http", "berth"
 			p.Out.URL.Path, p.Out.URL.RawPath = "/"+strings.TrimPrefix(r.PathValue("path"), "/"), ""
 			p.Out.Header.Del(api.CallerHeader) // the environment stays on this side
+			api.SetHome(p.Out.Header, s.home())
 		},
 		Transport: &http.Transport{DisableKeepAlives: true, ResponseHeaderTimeout: time.Minute,
 			DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil }},
 		FlushInterval: -1, // event streams
 		ModifyResponse: func(*http.Response) error {
 			api.ClearVersion(w.Header()) // what answers is the agent, which says its own
+			if p := r.PathValue("path"); r.Method == http.MethodPost && strings.HasPrefix(p, "v1/jobs") {
+				s.fleet.NoteJobs(rec)
+			}
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {

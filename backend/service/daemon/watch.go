@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"cmp"
+	"context"
 	"net/http"
 	"slices"
 	"strconv"
@@ -82,6 +84,19 @@ func (s *Server) operation(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// subject is the id of an instance that events are asked of by its name; it may be gone.
+func (s *Server) subject(ctx context.Context, name string) (string, error) {
+	rec, unknown := s.ws.Record(name)
+	if unknown == nil {
+		return rec.ID, nil
+	}
+	last, err := s.ws.Events(ctx, api.EventOptions{Instance: name, Limit: 1})
+	if err != nil || len(last) == 0 {
+		return "", cmp.Or(err, unknown)
+	}
+	return last[0].InstanceID, nil
+}
+
 // events answers with recorded events, or with these and then new ones.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
@@ -104,12 +119,11 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	}
 	id := ""
 	if o.Instance != "" { // from here on it is meant whatever becomes of its name
-		rec, err := s.ws.Record(o.Instance)
-		if err != nil {
+		if id, err = s.subject(r.Context(), o.Instance); err != nil {
 			api.WriteError(w, err)
 			return
 		}
-		id, o.Instance = rec.ID, rec.ID
+		o.Instance = id
 	}
 	sub := s.ws.SubscribeEvents()
 	defer sub.Close()

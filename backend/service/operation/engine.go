@@ -101,7 +101,7 @@ func (e *Engine) Begin(ctx context.Context, op store.Operation,
 	r := e.newRun(op, caller)
 	e.fault(op.Kind + ".begin.before")
 	c := store.Change{Operations: []store.Operation{r.Record()},
-		Events: []*api.Event{e.event("operation.begin", "info", &op, op.Kind+" asked for")}}
+		Events: []*api.Event{e.event("operation.begin", "info", &op, op.Verb()+" asked for")}}
 	shown := func() {
 		r.Stored(c.Operations[0])
 		e.list(r)

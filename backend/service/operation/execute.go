@@ -136,15 +136,15 @@ func (e *Engine) end(op *store.Operation, err error, cancelled bool, sup Superse
 	switch {
 	case err == nil:
 		op.State = api.OpSucceeded
-		return "info", fmt.Sprintf("%s: done in %s", op.Kind, Brief(now.Sub(op.CreatedAt)))
+		return "info", fmt.Sprintf("%s: done in %s", op.Verb(), Brief(now.Sub(op.CreatedAt)))
 	case cancelled:
 		op.State = api.OpCancelled
-		op.Error = &api.Error{Code: api.CodeCancelled, Message: fmt.Sprintf("%s of %s: %s", op.Kind, op.Instance,
+		op.Error = &api.Error{Code: api.CodeCancelled, Message: fmt.Sprintf("%s of %s: %s", op.Verb(), op.Instance,
 			sup.Error())}
 		if background {
-			return "info", op.Kind + ": " + sup.Error()
+			return "info", op.Verb() + ": " + sup.Error()
 		}
-		return "warn", op.Kind + ": " + sup.Error()
+		return "warn", op.Verb() + ": " + sup.Error()
 	}
 	op.State = api.OpFailed
 	op.Error = api.AsError(err)
@@ -154,9 +154,9 @@ func (e *Engine) end(op *store.Operation, err error, cancelled bool, sup Superse
 		}
 	}
 	if background {
-		return "warn", op.Kind + " failed: " + err.Error()
+		return "warn", op.Verb() + " failed: " + err.Error()
 	}
-	return "error", op.Kind + " failed: " + err.Error()
+	return "error", op.Verb() + " failed: " + err.Error()
 }
 
 // Brief formats a duration for people: 240ms, 3.2s, 4m10s.

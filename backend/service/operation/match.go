@@ -40,7 +40,9 @@ func TakeOver(stored []api.Step, plan []Step) (steps []api.Step, said []string) 
 			s.Message += "; it was under way"
 		}
 		s.State = api.OpSkipped
-		said = append(said, fmt.Sprintf("the step %q (%s) is not run: %s", s.Name, s.Title, why))
+		if !slices.ContainsFunc(plan, func(p Step) bool { return p.Early && p.Name == s.Name }) {
+			said = append(said, fmt.Sprintf("the step %q (%s) is not run: %s", s.Name, s.Title, why))
+		}
 	}
 	for i := range steps {
 		s := &steps[i]

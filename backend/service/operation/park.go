@@ -27,7 +27,7 @@ func (e *Engine) park(ctx context.Context, r *Run, i int, needs, said string) er
 		if needs == said {
 			return nil
 		}
-		return []*api.Event{e.event("operation.parked", "warn", op, op.Kind+" waits: it "+needs)}
+		return []*api.Event{e.event("operation.parked", "warn", op, op.Verb()+" waits: it "+needs)}
 	})
 	if err != nil {
 		return err

@@ -14,6 +14,8 @@ type Step struct {
 	Do    func(ctx context.Context, r *Run) error
 	// Called: the step has a fault point between the provider's answer and the step's end.
 	Called bool
+	// Early: it is of use only before what follows. Where an older build's operation is past it, nothing is missed.
+	Early bool
 }
 
 // Plan is how operations of one kind are carried out.

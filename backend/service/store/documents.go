@@ -23,6 +23,10 @@ type Document struct {
 	Doc        json.RawMessage
 }
 
+func (d *Document) what() string {
+	return "the document \"" + d.Kind + "\" of instance " + d.InstanceID
+}
+
 // Features are what features keep of an instance, each in a document of its own. In the JSON of an instance they are
 // not: stores of version 2 and before had their fields there, migration 0003 has moved them.
 type Features struct {
@@ -158,17 +162,17 @@ func (f *Features) take(d *Document) error {
 	return nil
 }
 
-// Load reads all instances with what their features keep.
-func Load(ctx context.Context, s Store) ([]Instance, error) {
+// Load reads all instances with what their features keep, and all documents: some are of no feature of Features.
+func Load(ctx context.Context, s Store) ([]Instance, []Document, error) {
 	ins, err := s.Instances(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	docs, err := s.Documents(ctx, "")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return ins, withFeatures(ins, docs)
+	return ins, docs, withFeatures(ins, docs)
 }
 
 // Read is Load for one instance. It is CodeNotFound where there is none.

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
+	"berth/queue/sqlfile"
 )
 
 func TestFullDiskAndReadOnlyFolder(t *testing.T) {
@@ -68,10 +69,10 @@ func TestNoRoomForTheCopy(t *testing.T) {
 	require.NoError(t, os.Truncate(filler, 400<<10))     // enough for the WAL, not for the copy
 	before := files(t, dir)
 	_, err = Open(t.Context(), path)
-	require.ErrorContains(t, err, "copying, before it is brought from version 1 to 3, the store")
+	require.ErrorContains(t, err, "copying, before it is brought from version 1 to 3: ")
 	require.Contains(t, api.AsError(err).Hint, "the disk is full")
 	require.Equal(t, before, files(t, dir))
 	require.NoError(t, os.Remove(filler))
 	require.NoError(t, open(t, path).Close())
-	require.FileExists(t, copyPath(path, 1))
+	require.FileExists(t, sqlfile.CopyPath(path, 1))
 }

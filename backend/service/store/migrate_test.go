@@ -13,21 +13,24 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
+	"berth/queue/sqlfile"
 )
 
 // moreMigrations are those of this build and two of later ones.
-func moreMigrations(t *testing.T) []migration {
+func moreMigrations(t *testing.T) []sqlfile.Migration {
 	ms, err := migrations()
 	require.NoError(t, err)
 	n := len(ms)
-	return append(ms, migration{n + 1, "more",
-		"ALTER TABLE instances ADD COLUMN owner TEXT NOT NULL DEFAULT ''; UPDATE instances SET owner = 'me'"},
-		migration{n + 2, "moved", "CREATE TABLE moved AS SELECT * FROM instances; DROP TABLE events; CREATE TABLE events (seq INTEGER)"})
+	return append(ms, sqlfile.Migration{Version: n + 1, Name: "more", SQL: "" +
+		"ALTER TABLE instances ADD COLUMN owner TEXT NOT NULL DEFAULT ''; " +
+		"UPDATE instances SET owner = 'me'"},
+		sqlfile.Migration{Version: n + 2, Name: "moved", SQL: "CREATE TABLE moved AS " +
+			"SELECT * FROM instances; DROP TABLE events; CREATE TABLE events (seq INTEGER)"})
 }
 
 // storeOf makes a store with an instance as the build with these migrations does, and leaves it as a daemon that ended,
 // or one that was killed (its last writes are in the WAL).
-func storeOf(t *testing.T, ms []migration, killed bool) (path string) {
+func storeOf(t *testing.T, ms []sqlfile.Migration, killed bool) (path string) {
 	path = filepath.Join(t.TempDir(), "x.db")
 	s, err := openWith(t.Context(), path, ms)
 	require.NoError(t, err)
@@ -96,13 +99,13 @@ func TestMigratesFromEachOlderVersion(t *testing.T) {
 				require.NoError(t, s.db.QueryRow("PRAGMA user_version").Scan(&have))
 				require.Equal(t, len(ms), have)
 				if v == len(ms) {
-					require.NoFileExists(t, copyPath(path, v), "nothing is changed")
+					require.NoFileExists(t, sqlfile.CopyPath(path, v), "nothing is changed")
 					return
 				}
-				fi, err := os.Stat(copyPath(path, v))
+				fi, err := os.Stat(sqlfile.CopyPath(path, v))
 				require.NoError(t, err)
 				require.Equal(t, fs.FileMode(0o600), fi.Mode())
-				old, err := openWith(t.Context(), copyPath(path, v), ms[:v])
+				old, err := openWith(t.Context(), sqlfile.CopyPath(path, v), ms[:v])
 				require.NoError(t, err)
 				defer old.Close()
 				require.Equal(t, "vision", names(t, old))
@@ -119,10 +122,10 @@ func TestAMigrationIsAllOrNothing(t *testing.T) {
 		for fails := have; fails < len(all); fails++ {
 			t.Run(fmt.Sprintf("from %d, fails at %d", have, fails+1), func(t *testing.T) {
 				path := storeOf(t, all[:have], false)
-				broken := append([]migration{}, all...)
-				broken[fails].sql += "; SELECT nonsense"
+				broken := append([]sqlfile.Migration{}, all...)
+				broken[fails].SQL += "; SELECT nonsense"
 				_, err := openWith(t.Context(), path, broken)
-				require.ErrorContains(t, err, "migration "+broken[fails].name)
+				require.ErrorContains(t, err, "migration "+broken[fails].Name)
 				require.Equal(t, api.CodeStore, api.AsError(err).Code)
 				old, err := openWith(t.Context(), path, all[:have])
 				require.NoError(t, err)
@@ -133,14 +136,14 @@ func TestAMigrationIsAllOrNothing(t *testing.T) {
 				next, err := openWith(t.Context(), path, all)
 				require.NoError(t, err)
 				require.NoError(t, next.Close())
-				was, err := openWith(t.Context(), copyPath(path, have), all[:have])
+				was, err := openWith(t.Context(), sqlfile.CopyPath(path, have), all[:have])
 				require.NoError(t, err)
 				defer was.Close()
 				require.Equal(t, "vision second", names(t, was))
 				copies, err := filepath.Glob(path + ".version-*")
 				require.NoError(t, err)
-				require.Subset(t, []string{copyPath(path, have), copyPath(path, have) + "-wal", copyPath(path, have) + "-shm"},
-					copies,
+				copied := sqlfile.CopyPath(path, have)
+				require.Subset(t, []string{copied, copied + "-wal", copied + "-shm"}, copies,
 					"one copy of a version, and no half ones")
 			})
 		}

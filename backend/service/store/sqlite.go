@@ -4,31 +4,31 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"encoding/binary"
+	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/url"
-	"os"
-	"strings"
 	"syscall"
 	"time"
 
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
-
 	"berth/backend/api"
+	"berth/queue/sqlfile"
 )
 
 // SQLite is the store of a personal workspace.
 type SQLite struct {
+	file *sqlfile.File
 	db   *sql.DB // one connection: the daemon is the only writer
-	read *sql.DB // for what clients ask: with a WAL, who reads does not wait for who writes
+	read *sql.DB // for what clients ask
 	path string
 }
 
 var _ Store = (*SQLite)(nil)
+
+//go:embed migrations/*.sql
+var migrationFS embed.FS
+
+func migrations() ([]sqlfile.Migration, error) { return sqlfile.Migrations(migrationFS, "migrations") }
 
 // Open opens or makes the store at path and brings it to the newest version. The folder must exist.
 func Open(ctx context.Context, path string) (*SQLite, error) {
@@ -39,106 +39,17 @@ func Open(ctx context.Context, path string) (*SQLite, error) {
 	return openWith(ctx, path, ms)
 }
 
-func openWith(ctx context.Context, path string, ms []migration) (*SQLite, error) {
-	have, err := peekVersion(ctx, path)
-	if err != nil {
-		return nil, explain(path, "opening", err)
-	}
-	if have > len(ms) {
-		return nil, api.Errorf(api.CodeStore,
-			"the store %s has version %d, this Berth knows up to %d: a newer Berth wrote it", path, have, len(ms)).
+func openWith(ctx context.Context, path string, ms []sqlfile.Migration) (*SQLite, error) {
+	f, err := sqlfile.Open(ctx, path, ms)
+	var newer *sqlfile.NewerError
+	if errors.As(err, &newer) {
+		return nil, api.Errorf(api.CodeStore, "the store %w", newer).
 			WithHint("use that newer version, or set BERTH_HOME to another folder; nothing was changed")
-	}
-	unclean := false
-	if _, err := os.Stat(path + "-wal"); err == nil {
-		unclean = true
-	}
-	q := url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(5000)", "foreign_keys(ON)"},
-		"_txlock": {"immediate"}}
-	db, err := sql.Open("sqlite", fileURL(path, q))
-	if err != nil {
+	} else if err != nil {
 		return nil, explain(path, "opening", err)
 	}
-	db.SetMaxOpenConns(1)
-	s := &SQLite{db: db, path: path}
-	if unclean {
-		err = s.quickCheck(ctx)
-	}
-	if err == nil && have > 0 && have < len(ms) {
-		if err = backup(ctx, db, path, have); err != nil {
-			err = explain(path, fmt.Sprintf("copying, before it is brought from version %d to %d,", have, len(ms)), err)
-		}
-	}
-	if err == nil {
-		err = migrate(ctx, db, have, ms)
-	}
-	if err == nil {
-		err = os.Chmod(path, 0o600)
-	}
-	if err != nil {
-		_ = db.Close()
-		return nil, explain(path, "opening", err)
-	}
-	q = url.Values{"_pragma": {"busy_timeout(5000)", "query_only(ON)"}}
-	if s.read, err = sql.Open("sqlite", fileURL(path, q)); err != nil { // it connects when it is first asked
-		_ = db.Close()
-		return nil, explain(path, "opening", err)
-	}
-	s.read.SetMaxOpenConns(2)
-	s.read.SetConnMaxIdleTime(time.Minute)
-	return s, nil
+	return &SQLite{file: f, db: f.Write, read: f.Read, path: path}, nil
 }
-
-func fileURL(path string, q url.Values) string {
-	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
-}
-
-// peekVersion reads the store's version without writing a byte; 0 where there is no store yet.
-func peekVersion(ctx context.Context, path string) (int, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	if _, err := os.Stat(path + "-wal"); errors.Is(err, os.ErrNotExist) {
-		// Who wrote it ended well, so that its header counts. To ask SQLite would leave files beside it.
-		var header [100]byte
-		n, err := io.ReadFull(f, header[:])
-		switch {
-		case n == 0 && err == io.EOF:
-			return 0, nil
-		case err == nil && string(header[:16]) == "SQLite format 3\x00":
-			return int(binary.BigEndian.Uint32(header[60:])), nil
-		}
-	}
-	// Its last writes are in the WAL. What this may write anew is the WAL's index (-shm), which has no data.
-	db, err := sql.Open("sqlite", fileURL(path, url.Values{"mode": {"ro"}}))
-	if err != nil {
-		return 0, err
-	}
-	defer db.Close()
-	var v int
-	err = db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&v)
-	return v, err
-}
-
-// quickCheck is run where the last daemon did not end cleanly.
-func (s *SQLite) quickCheck(ctx context.Context) error {
-	var res string
-	if err := s.db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&res); err != nil {
-		return err
-	}
-	if res != "ok" {
-		first, _, _ := strings.Cut(strings.TrimPrefix(res, "*** in database main ***\n"), "\n")
-		return fmt.Errorf("%w (%s)", errCorrupt, first)
-	}
-	return nil
-}
-
-var errCorrupt = errors.New("the database is corrupted")
 
 // explain turns an error of SQLite into one that says what to do.
 func explain(path, doing string, err error) error {
@@ -150,27 +61,25 @@ func explain(path, doing string, err error) error {
 		return err
 	}
 	wrapped := api.Errorf(api.CodeStore, "%s the store %s: %w", doing, path, err)
-	var se *sqlite.Error
-	code := 0
-	if errors.As(err, &se) {
-		code = se.Code() & 0xff // the primary result code
+	why := sqlfile.Why(err)
+	if errors.Is(err, syscall.EROFS) {
+		why = sqlfile.Unusable
 	}
-	switch {
-	case code == sqlite3.SQLITE_CORRUPT, code == sqlite3.SQLITE_NOTADB, errors.Is(err, errCorrupt):
+	switch why {
+	case sqlfile.Corrupt:
 		return wrapped.WithHint("the file is kept as it is: to go on with an empty store, move it away (mv %[1]s %[1]s.broken), then berth doctor lists what the backends still have; sqlite3 %[1]s .recover may save the rest", path)
-	case code == sqlite3.SQLITE_FULL:
+	case sqlfile.Full:
 		return wrapped.WithHint("the disk is full: free some space, then try again; nothing was changed")
-	case code == sqlite3.SQLITE_READONLY, code == sqlite3.SQLITE_CANTOPEN, errors.Is(err, os.ErrPermission),
-		errors.Is(err, syscall.EROFS):
+	case sqlfile.Unusable:
 		return wrapped.WithHint("Berth must be able to write there; or set BERTH_HOME to a folder that can be written")
-	case code == sqlite3.SQLITE_IOERR:
+	case sqlfile.Failing:
 		return wrapped.WithHint("the disk is full or failing; nothing was changed")
 	}
 	return wrapped
 }
 
 // Close ends the store; the WAL is folded into the file.
-func (s *SQLite) Close() error { return errors.Join(s.read.Close(), s.db.Close()) }
+func (s *SQLite) Close() error { return s.file.Close() }
 
 // Apply implements Store.
 func (s *SQLite) Apply(ctx context.Context, cs ...*Change) error {
@@ -261,7 +170,7 @@ func (s *SQLite) Unfinished(ctx context.Context) ([]Operation, error) {
 		if err := json.Unmarshal(doc, &op); err != nil || op.ID != id {
 			op = outline(doc)
 			op.ID = id
-			op.Unreadable = fmt.Errorf("%.300q is not what this build writes (%w)", doc, cmp.Or(err, errCorrupt))
+			op.Unreadable = fmt.Errorf("%.300q is not what this build writes (%w)", doc, cmp.Or(err, sqlfile.ErrCorrupt))
 		}
 		op.Revision = revision
 		out = append(out, op)
@@ -309,7 +218,7 @@ func queryDocs[T any](ctx context.Context, path string, db *sql.DB, revision fun
 			return nil, explain(path, "reading", err)
 		}
 		if err := json.Unmarshal(doc, &v); err != nil {
-			return nil, explain(path, "reading", fmt.Errorf("%w: %w in %.80q", errCorrupt, err, doc))
+			return nil, explain(path, "reading", fmt.Errorf("%w: %w in %.80q", sqlfile.ErrCorrupt, err, doc))
 		}
 		out = append(out, v)
 	}
@@ -322,6 +231,10 @@ func (s *SQLite) Events(ctx context.Context, q EventQuery) ([]api.Event, error) 
 	if q.InstanceID != "" {
 		query += " AND instance_id = ?"
 		args = append(args, q.InstanceID)
+	}
+	if q.Called != "" {
+		query += " AND (instance_id = ? OR doc ->> '$.instance' = ? COLLATE NOCASE)"
+		args = append(args, q.Called, q.Called)
 	}
 	limit := q.Limit
 	if limit <= 0 {
@@ -342,7 +255,7 @@ func (s *SQLite) Events(ctx context.Context, q EventQuery) ([]api.Event, error) 
 		}
 		var e api.Event
 		if err := json.Unmarshal(doc, &e); err != nil {
-			return nil, explain(s.path, "reading", fmt.Errorf("%w: event %d: %w", errCorrupt, seq, err))
+			return nil, explain(s.path, "reading", fmt.Errorf("%w: event %d: %w", sqlfile.ErrCorrupt, seq, err))
 		}
 		e.Seq = seq
 		out = append(out, e)

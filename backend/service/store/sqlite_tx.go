@@ -34,6 +34,11 @@ func (t *tx) apply(c *Change) error {
 			return err
 		}
 	}
+	for _, d := range c.RemoveDocuments {
+		if err := t.removeDocument(d); err != nil {
+			return err
+		}
+	}
 	for i := range c.Operations {
 		if err := t.operation(&c.Operations[i]); err != nil {
 			return err
@@ -108,8 +113,14 @@ func (t *tx) document(d *Document) error {
 			ON CONFLICT (instance_id, kind) DO NOTHING`
 		args = []any{string(d.Doc), d.Kind, d.InstanceID}
 	}
-	return t.write("the document \""+d.Kind+"\" of instance "+d.InstanceID, &d.Revision, stmt, args,
-		"SELECT revision FROM documents WHERE instance_id = ? AND kind = ?", d.InstanceID, d.Kind)
+	return t.write(d.what(), &d.Revision, stmt, args, documentRevision, d.InstanceID, d.Kind)
+}
+
+const documentRevision = "SELECT revision FROM documents WHERE instance_id = ? AND kind = ?"
+
+func (t *tx) removeDocument(d Document) error {
+	return t.write(d.what(), new(d.Revision), "DELETE FROM documents WHERE instance_id = ? AND kind = ? AND revision = ?",
+		[]any{d.InstanceID, d.Kind, d.Revision}, documentRevision, d.InstanceID, d.Kind)
 }
 
 func (t *tx) operation(op *Operation) error {

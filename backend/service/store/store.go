@@ -54,7 +54,11 @@ type Operation struct {
 	Create *api.CreateRequest `json:"create,omitempty"`
 	Adopt  *api.AdoptRequest  `json:"adopt,omitempty"`
 	Force  bool               `json:"force,omitempty"`
-	Setup  *api.SetupRequest  `json:"setup,omitempty"`
+	// WhenIdle: it waits until no job runs there.
+	WhenIdle bool `json:"when_idle,omitempty"`
+	// Adopted: the instance was adopted. To delete it is to forget it.
+	Adopted bool              `json:"adopted,omitempty"`
+	Setup   *api.SetupRequest `json:"setup,omitempty"`
 	// Unreadable is why the stored document can't be read, where another build wrote it in another form. Then only
 	// what tells the operation from others is there: id, kind, instance, actor, time.
 	Unreadable error `json:"-"`
@@ -73,6 +77,14 @@ type Operation struct {
 	Withheld  []string          `json:"withheld,omitempty"`
 }
 
+// Verb is what people call an operation of this kind.
+func (op *Operation) Verb() string {
+	if op.Adopted && op.Kind == "delete" {
+		return "forget"
+	}
+	return op.Kind
+}
+
 // Change is one atomic write.
 //
 // Every record has a revision, which grows by one with each write. What is to be written carries the revision that its
@@ -83,6 +95,7 @@ type Change struct {
 	Instances       []Instance // without their Features, which are Documents: see Put
 	RemoveInstances []Removal
 	Documents       []Document
+	RemoveDocuments []Document // each by its revision; Doc is not looked at
 	Operations      []Operation
 	Events          []*api.Event
 	Settings        map[string]string
@@ -90,7 +103,8 @@ type Change struct {
 
 // Empty reports whether there is nothing to write.
 func (c *Change) Empty() bool {
-	return len(c.Instances)+len(c.RemoveInstances)+len(c.Documents)+len(c.Operations)+len(c.Events)+len(c.Settings) == 0
+	return len(c.Instances)+len(c.RemoveInstances)+len(c.Documents)+len(c.RemoveDocuments)+len(c.Operations)+
+		len(c.Events)+len(c.Settings) == 0
 }
 
 // Landed makes c what it is when Apply has returned nil, but for the numbers of its events: for one that was written
@@ -126,10 +140,12 @@ func Conflict(what string, has, saw int64) error {
 		"made for %s", what, of(has), of(saw)).WithHint("nothing was written; look at it again, and try again")
 }
 
-// EventQuery selects events: those after Since, of one instance if InstanceID is set, the newest Limit.
+// EventQuery selects events: those after Since, of one instance if InstanceID is set, of those that had a name, or have
+// it as their id, if Called is; the newest Limit.
 type EventQuery struct {
 	Since      int64
 	InstanceID string
+	Called     string // in any case; no index has names
 	Limit      int
 }
 

@@ -39,7 +39,7 @@ func TestStoreOfVersion2(t *testing.T) {
 	s, err := store.Open(t.Context(), path)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.Close() })
-	ins, err := store.Load(t.Context(), s)
+	ins, _, err := store.Load(t.Context(), s)
 	require.NoError(t, err)
 	require.Len(t, ins, 3)
 	slices.SortFunc(ins, func(a, b store.Instance) int { return cmp.Compare(a.ID, b.ID) })

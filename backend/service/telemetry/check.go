@@ -32,7 +32,14 @@ func (h *Hub) Check(ctx context.Context, see func(id string) bool) []api.Check {
 		if s.GPUsStaleSince != nil || (s.GPUError != "" && s.GPUSource != "") {
 			c.Status = "warn"
 		}
-		if info, err := client.Info(ctx); err == nil && len(info.Warnings) > 0 {
+		info, ahead, err := client.InfoAndClock(ctx)
+		if err != nil {
+			return
+		}
+		if ahead != 0 {
+			info.Warnings = append(info.Warnings, "its clock is "+api.ClockText(ahead))
+		}
+		if len(info.Warnings) > 0 {
 			c.Status, c.Message = "warn", c.Message+"; "+strings.Join(info.Warnings, "; ")
 		}
 	})

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"berth/backend/api"
+	"berth/backend/base/paths"
+	"berth/backend/service/store"
 	"berth/gpu"
 	"berth/gpu/attention"
 )
@@ -22,13 +24,23 @@ const (
 // it, and calls the hook for what is new. h.mu must be held.
 func (h *Hub) find(x *host) {
 	now := h.o.Now().UTC()
+	said, err := h.o.Workspace.Record(x.in.ID)
+	if err != nil {
+		return // deleted meanwhile
+	}
+	x.here = said.Line.Socket != ""
 	var all []gpu.Finding
+	ofHost := 0 // how many of all are about the host
 	if usable(x.in.State) {
 		if x.last != nil && x.silent == nil {
 			all = append(all, x.last.Attention...)
+			ofHost = len(all)
 			if f, ok := idleGPUs(x); ok {
 				all = append(all, f)
 			}
+		}
+		if f, ok := wrongClock(x); ok && x.silent == nil {
+			all = append(all, f)
 		}
 		if x.silent != nil && now.Sub(*x.silent) >= silentLimit {
 			all = append(all, gpu.Finding{ID: "agent-silent", Rule: "agent-silent", Severity: "warning", Subject: "agent",
@@ -37,21 +49,28 @@ func (h *Hub) find(x *host) {
 					" shows the machine's console; berth restart " + x.in.Name + " starts it again."})
 		}
 	}
-	said, err := h.o.Workspace.Record(x.in.ID)
-	if err != nil {
-		return // deleted meanwhile
-	}
 	x.found = nil
-	for _, f := range all {
+	for i, f := range all {
 		a := api.Attention{Finding: f}
 		if a.Advice == "" { // a long line leaves it out
 			a.Advice = attention.Advice(f)
 		}
-		if since, ok := said.Acknowledged[f.ID]; ok && since.Equal(f.Since) {
-			a.Acknowledged = true
+		with := []told{{f, said, x.told}}
+		if x.here && i < ofHost {
+			a.Host = paths.MachineID()
+			with = append(with, h.alike(x, f.ID)...)
 		}
-		if until, ok := said.Muted[f.Rule]; ok && now.Before(until) {
-			a.MutedUntil = &until
+		known := false
+		for _, t := range with {
+			if since, ok := t.said.Acknowledged[t.Finding.ID]; ok && since.Equal(t.Since) {
+				a.Acknowledged = true
+			}
+			if until, ok := t.said.Muted[f.Rule]; ok && now.Before(until) &&
+				(a.MutedUntil == nil || until.After(*a.MutedUntil)) {
+				a.MutedUntil = &until
+			}
+			since, ok := t.hooked[f.ID]
+			known = known || ok && since.Equal(t.Since)
 		}
 		x.found = append(x.found, a)
 		if since, ok := x.told[f.ID]; h.o.Hook != nil && !a.Acknowledged && a.MutedUntil == nil &&
@@ -60,18 +79,51 @@ func (h *Hub) find(x *host) {
 				x.told = map[string]time.Time{}
 			}
 			x.told[f.ID] = f.Since
-			h.callHook(hookCall{host: x, in: x.in, finding: a})
+			h.callHook(hookCall{host: x, in: x.in, finding: a, known: known})
 		}
 	}
 }
 
-// Again looks at an instance's findings again, after somebody said something of them.
+// told is a finding of one instance, with what was said of it and when the hook was called.
+type told struct {
+	gpu.Finding
+	said   store.Instance
+	hooked map[string]time.Time
+}
+
+// alike are the findings of other instances on this very host that are the same one: their agents see one disk each by
+// itself. h.mu must be held.
+func (h *Hub) alike(x *host, id string) (out []told) {
+	for _, o := range h.hosts {
+		if o == x || !o.here || !usable(o.in.State) || o.last == nil || o.silent != nil {
+			continue
+		}
+		for _, f := range o.last.Attention {
+			if f.ID != id {
+				continue
+			}
+			if said, err := h.o.Workspace.Record(o.in.ID); err == nil {
+				out = append(out, told{f, said, o.told})
+			}
+		}
+	}
+	return out
+}
+
+// Again looks at an instance's findings again, after somebody said something of them, and at those of instances that
+// share its host.
 func (h *Hub) Again(id string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if x := h.hosts[id]; x != nil {
-		h.find(x)
-		h.publish(x)
+	x := h.hosts[id]
+	if x == nil {
+		return
+	}
+	for _, o := range h.hosts {
+		if o == x || o.here && x.here {
+			h.find(o)
+			h.publish(o)
+		}
 	}
 }
 

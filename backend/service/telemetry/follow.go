@@ -18,11 +18,13 @@ type host struct {
 	last   *gpu.Summary
 	silent *time.Time
 	why    string
+	here   bool // its agent runs on this very host, as those of other instances may
 	found  []api.Attention
 	told   map[string]time.Time // findings that the hook is called for, with when each began
 	kept   map[string]time.Time // those of them for which it was called
 	stop   context.CancelFunc   // of its following; nil: it is not followed
 	again  coalesce.Signal      // its line has come up
+	clockness
 	idleness
 }
 
@@ -241,11 +243,17 @@ func (h *Hub) stream(ctx context.Context, id string) error {
 	})
 	client := h.o.Workspace.AgentClient(rec)
 	defer client.Close()
-	err = client.WatchSummary(ctx, pace, func(s gpu.Summary) error {
-		quiet.Reset(silence + 3*pace)
-		h.take(ctx, id, &s)
-		return nil
-	})
+	_, ahead, err := client.InfoAndClock(ctx)
+	if err == nil {
+		h.clock(id, ahead)
+	}
+	if err == nil && h.o.Jobs != nil {
+		h.wg.Go(func() { h.followJobs(ctx, id, client, true) })
+	}
+	// One that answers, and does not say what time it is, may have figures; another is not knocked at twice.
+	if err == nil || !futile(err) && api.AsError(err).Code != api.CodeUnreachable {
+		err = h.lines(ctx, id, client, pace, func() { quiet.Reset(silence + 3*pace) })
+	}
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
@@ -258,16 +266,32 @@ func (h *Hub) stream(ctx context.Context, id string) error {
 	return err
 }
 
+// lines takes in the lines of an instance's figures; heard is called for each. A clock that was set meanwhile is
+// measured again.
+func (h *Hub) lines(ctx context.Context, id string, client *api.AgentClient, pace time.Duration, heard func()) error {
+	return client.WatchSummary(ctx, pace, func(s gpu.Summary) error {
+		heard()
+		if !h.take(ctx, id, &s) {
+			return nil
+		}
+		_, ahead, err := client.InfoAndClock(ctx)
+		if err == nil {
+			h.clock(id, ahead)
+		}
+		return err
+	})
+}
+
 // silence is how long an agent may say nothing beyond three intervals before its line is given up.
 const silence = 5 * time.Second
 
 // take merges a summary: what stays as it was (the names of GPUs) an agent says only at first.
-func (h *Hub) take(ctx context.Context, id string, s *gpu.Summary) {
+func (h *Hub) take(ctx context.Context, id string, s *gpu.Summary) (moved bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	x := h.hosts[id]
 	if x == nil || ctx.Err() != nil {
-		return
+		return false
 	}
 	if x.last != nil {
 		s.GPUs = gpu.KeepNames(s.GPUs, x.last.GPUs)
@@ -277,6 +301,7 @@ func (h *Hub) take(ctx context.Context, id string, s *gpu.Summary) {
 	x.last, x.silent, x.why = s, nil, ""
 	h.find(x)
 	h.publish(x)
+	return x.clockMoved(s.At.Sub(h.o.Now()))
 }
 
 // silence notes that an instance's agent can't be heard.

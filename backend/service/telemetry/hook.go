@@ -24,6 +24,7 @@ type hookCall struct {
 	host    *host
 	in      api.Instance // as it was when the finding was new
 	finding api.Attention
+	known   bool // it was called for the same finding of another instance: this only is noted
 }
 
 // callHook has the hook called for a finding. h.mu must be held.
@@ -44,7 +45,9 @@ func (h *Hub) runHooks() {
 		c := h.calls[0]
 		h.calls = h.calls[1:]
 		h.mu.Unlock()
-		h.o.Hook(h.ctx, &c.in, &c.finding)
+		if !c.known {
+			h.o.Hook(h.ctx, &c.in, &c.finding)
+		}
 		h.mu.Lock()
 		if h.ctx.Err() != nil {
 			break // it may have been ended in the middle

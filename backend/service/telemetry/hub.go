@@ -37,6 +37,8 @@ type Options struct {
 	// Hook, if not nil, is called once for each finding that is new and neither acknowledged nor muted, a few at
 	// a time and in the order in which they were found; it must end with ctx.
 	Hook func(ctx context.Context, in *api.Instance, f *api.Attention)
+	// Jobs, if not nil, is told how many jobs of an instance run and wait, at first and when that changes.
+	Jobs func(id string, n api.JobCounts)
 	Now  func() time.Time // nil: time.Now
 }
 
@@ -49,6 +51,7 @@ type Hub struct {
 	mu       sync.Mutex
 	hosts    map[string]*host // by instance id
 	watchers map[*watcher]struct{}
+	noted    map[string]int     // instances whose jobs are followed for themselves, and how often that was asked for
 	stop     context.CancelFunc // of the following; nil: nobody watches
 	followed chan struct{}      // closed when the last following has ended
 	changed  chan struct{}      // closed when the pace is another
@@ -65,8 +68,9 @@ func New(o Options) *Hub {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	h := &Hub{o: o, hosts: map[string]*host{}, watchers: map[*watcher]struct{}{}, changed: make(chan struct{}),
-		today: idle.New(o.Now()), readers: make(chan struct{}, readParallel)}
+	h := &Hub{o: o, hosts: map[string]*host{}, watchers: map[*watcher]struct{}{}, noted: map[string]int{},
+		changed: make(chan struct{}),
+		today:   idle.New(o.Now()), readers: make(chan struct{}, readParallel)}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h
 }
@@ -195,16 +199,26 @@ func (h *Hub) publish(host *host) {
 	}
 }
 
-// Finding returns what is now found of an instance under this id.
-func (h *Hub) Finding(instance, id string) (gpu.Finding, bool) {
+// Finding returns what is now found of an instance under this id, and the same finding of instances that share its
+// host: all of them by the instance's id. It is empty where nothing is found.
+func (h *Hub) Finding(instance, id string) map[string]gpu.Finding {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if host := h.hosts[instance]; host != nil {
-		for _, f := range host.found {
-			if f.ID == id {
-				return f.Finding, true
+	out := map[string]gpu.Finding{}
+	about := ""
+	if x := h.hosts[instance]; x != nil {
+		for i := range x.found {
+			if a := &x.found[i]; a.ID == id {
+				about, out[instance] = a.About(instance), a.Finding
 			}
 		}
 	}
-	return gpu.Finding{}, false
+	for other, o := range h.hosts {
+		for i := range o.found {
+			if a := &o.found[i]; about != "" && a.About(other) == about {
+				out[other] = a.Finding
+			}
+		}
+	}
+	return out
 }

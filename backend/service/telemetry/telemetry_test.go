@@ -63,7 +63,10 @@ func (a *agents) set(f func()) {
 func (a *agents) serve(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/v1/info":
-		api.WriteJSON(w, http.StatusOK, api.AgentInfo{Hostname: "x"})
+		a.mu.Lock()
+		now := a.now()
+		a.mu.Unlock()
+		api.WriteJSON(w, http.StatusOK, api.AgentInfo{Hostname: "x", Now: now})
 	case "/v1/figures":
 		api.WriteJSON(w, http.StatusOK, gpu.Sample{SampledAt: time.Now(), Host: gpu.Host{CPU: ptr(5.0)}})
 	case "/v1/summary":
@@ -74,8 +77,8 @@ func (a *agents) serve(w http.ResponseWriter, r *http.Request) {
 			name := r.Header.Get("X-Instance")
 			s, deaf, gone := a.summary[name], a.deaf[name], a.gone[name]
 			a.calls++
-			a.mu.Unlock()
 			s.At = a.now()
+			a.mu.Unlock()
 			if gone {
 				return
 			}
@@ -117,7 +120,9 @@ func (a *agents) Agent(ctx context.Context, in backend.Endpoint) (net.Conn, erro
 	return &named{Conn: c, name: in.Name}, nil
 }
 
-func (a *agents) Forget(context.Context, backend.Endpoint, bool) error { return nil }
+func (a *agents) Forget(context.Context, backend.Endpoint, string) (*backend.Shared, error) {
+	return nil, nil
+}
 
 // named adds a header to each request that is written to it.
 type named struct {
@@ -341,7 +346,7 @@ func TestAttentionIsAcknowledgedAndMuted(t *testing.T) {
 	require.NoError(t, err)
 	attend := func(q api.AttentionRequest) {
 		t.Helper()
-		f, ok := h.Finding(rec.ID, "disk-full:/")
+		f, ok := h.Finding(rec.ID, "disk-full:/")[rec.ID]
 		require.True(t, ok)
 		require.NoError(t, w.Attend(t.Context(), "vision", f, q))
 		h.Again(rec.ID)
@@ -363,12 +368,73 @@ func TestAttentionIsAcknowledgedAndMuted(t *testing.T) {
 		return f.MutedUntil == nil && !f.Acknowledged
 	})
 	for _, bad := range []float64{-1, 1e12} {
-		f, _ := h.Finding(rec.ID, "disk-full:/")
+		f := h.Finding(rec.ID, "disk-full:/")[rec.ID]
 		require.ErrorIs(t, w.Attend(t.Context(), "vision", f, api.AttentionRequest{MuteSeconds: bad}),
 			&api.Error{Code: api.CodeUsage})
 	}
-	_, ok := h.Finding(rec.ID, "nothing")
-	require.False(t, ok)
+	require.Empty(t, h.Finding(rec.ID, "nothing"))
+}
+
+// A disk of this host is seen by the agent of each instance on it: it is one finding.
+func TestADiskOfThisHostIsOneFinding(t *testing.T) {
+	a := newAgents(t)
+	since := time.Now().Add(-time.Hour).UTC().Truncate(time.Second)
+	full := func(d time.Duration) gpu.Summary { // each agent sees it at another moment
+		return gpu.Summary{Attention: []gpu.Finding{{ID: "disk-full:/", Rule: "disk-full", Severity: "warning", Subject: "/",
+			Text: "91% full", Advice: "free space", Since: since.Add(d)}}}
+	}
+	a.set(func() {
+		a.summary["one"], a.summary["two"], a.summary["three"] = full(0), full(time.Second), gpu.Summary{}
+	})
+	var mu sync.Mutex
+	hooked := 0
+	h, w := open(t, a, func(context.Context, *api.Instance, *api.Attention) {
+		mu.Lock()
+		defer mu.Unlock()
+		hooked++
+	}, "one", "two", "three")
+	calls := func() int { mu.Lock(); defer mu.Unlock(); return hooked }
+	known, _ := watch(t, h, w, time.Second)
+	ids := map[string]string{}
+	about := func(name string) string {
+		rec, err := w.Record(name)
+		require.NoError(t, err)
+		ids[name] = rec.ID
+		if found := known(name).Attention; len(found) > 0 {
+			return found[0].About(rec.ID)
+		}
+		return ""
+	}
+	until(t, "both find it", func() bool { return about("one") != "" && about("one") == about("two") })
+	require.Empty(t, about("three"))
+	found := h.Finding(ids["one"], "disk-full:/")
+	require.Len(t, found, 2)
+	require.Contains(t, found, ids["two"])
+	until(t, "what the hook is called for is noted of both", func() bool {
+		one, err1 := w.Record("one")
+		two, err2 := w.Record("two")
+		return err1 == nil && err2 == nil && len(one.Told) == 1 && len(two.Told) == 1
+	})
+	require.Equal(t, 1, calls(), "the hook is called once")
+
+	// What is said of one counts for the other, and for one that finds it later.
+	require.NoError(t, w.Attend(t.Context(), "one", found[ids["one"]], api.AttentionRequest{Acknowledge: true}))
+	h.Again(ids["one"])
+	until(t, "it is acknowledged", func() bool {
+		return known("one").Attention[0].Acknowledged && known("two").Attention[0].Acknowledged
+	})
+	a.set(func() { a.summary["three"] = full(2 * time.Second) })
+	until(t, "the third finds it", func() bool { return about("three") == about("one") })
+	require.True(t, known("three").Attention[0].Acknowledged)
+	require.NoError(t, w.Attend(t.Context(), "one", found[ids["one"]], api.AttentionRequest{MuteSeconds: 60}))
+	h.Again(ids["one"])
+	until(t, "it is muted", func() bool { return known("three").Attention[0].MutedUntil != nil })
+	require.NoError(t, w.Attend(t.Context(), "one", found[ids["one"]], api.AttentionRequest{}))
+	h.Again(ids["one"])
+	until(t, "it is back", func() bool {
+		f := known("three").Attention[0]
+		return f.MutedUntil == nil && !f.Acknowledged
+	})
 }
 
 func TestWhatOnlyTheWorkspaceFinds(t *testing.T) {

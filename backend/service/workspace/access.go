@@ -67,6 +67,9 @@ func (w *Workspace) lineOf(r *store.Instance, l backend.Line) backend.Line {
 		return l
 	}
 	t := *l.SSH
+	if r.Foreign {
+		return w.foreignLine(r, t)
+	}
 	t.HostKey, t.PinnedBy, t.IdentityFile = r.HostKeys, r.Name, w.opts.KeyPath
 	return backend.Line{SSH: &t}
 }

@@ -29,6 +29,9 @@ func (w *Workspace) Action(ctx context.Context, name, kind string, q api.ActionR
 	if !ok {
 		return api.Operation{}, api.Errorf(api.CodeUsage, "there is no action %q: start, stop, restart, delete", kind)
 	}
+	if q.WhenIdle && (q.Force || kind != opStop && kind != opRestart) {
+		return api.Operation{}, api.Errorf(api.CodeUsage, "only a stop or a restart waits for jobs, and none that is forced")
+	}
 	rec, err := w.Record(name)
 	if err == nil {
 		err = w.accounts.check(ctx, &rec, kind)
@@ -45,6 +48,9 @@ func (w *Workspace) Action(ctx context.Context, name, kind string, q api.ActionR
 				return api.Operation{}, err
 			}
 			switch cur := now.run; {
+			case cur != nil && drains(cur) && (cur.Kind != kind || !q.WhenIdle):
+				ends = cur
+				return api.Operation{}, nil
 			case cur != nil && cur.Kind == kind:
 				return cur.Snapshot(), nil
 			case cur != nil && !w.operations.Supersedes(kind, cur.Kind):
@@ -89,9 +95,12 @@ func (w *Workspace) act(ctx context.Context, rec store.Instance, kind string, du
 	if rec.State == api.StateCreateFailed && kind != opDelete {
 		return api.Operation{}, neverMade(&rec)
 	}
-	w.setState(&rec, during, "")
+	if !q.WhenIdle { // else it goes on running for now
+		w.setState(&rec, during, "")
+	}
 	rec.Unreached = ""
-	return w.begin(ctx, rec, store.Operation{Operation: api.Operation{ID: newID("op-"), Kind: kind}, Force: q.Force})
+	return w.begin(ctx, rec, store.Operation{Operation: api.Operation{ID: newID("op-"), Kind: kind}, Force: q.Force,
+		WhenIdle: q.WhenIdle})
 }
 
 func neverMade(rec *store.Instance) error {

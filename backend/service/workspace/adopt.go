@@ -41,6 +41,10 @@ func (w *Workspace) Adopt(ctx context.Context, q api.AdoptRequest) (api.Operatio
 	if b.Info().Private {
 		rec.AssignedTo = me
 	}
+	if q.Local { // this computer costs nothing that Berth knows of, as what is made on it
+		free := 0.0
+		rec.PriceUSDPerHour, rec.RunningUSDPerHour, rec.StoppedUSDPerHour = &free, &free, &free
+	}
 	w.setState(&rec, api.StateCreating, "")
 	return w.beginNew(ctx, rec, store.Operation{Operation: api.Operation{ID: opID, Kind: opAdopt}, Adopt: &q})
 }
@@ -83,7 +87,10 @@ func doAdopt(ctx context.Context, w *Workspace, r *operation.Run) error {
 		}
 		return err
 	}
-	return w.store(ctx, r, &m)
+	if err := w.store(ctx, r, &m); err != nil {
+		return err
+	}
+	return w.cameBack(ctx, m.ID)
 }
 
 // alreadyHere refuses to take in a machine twice.

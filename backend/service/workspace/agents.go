@@ -16,7 +16,8 @@ import (
 
 // AgentClient returns a client of the instance's agent that uses its line. Close it after use.
 func (w *Workspace) AgentClient(rec store.Instance) *api.AgentClient {
-	return &api.AgentClient{Dial: func(ctx context.Context) (net.Conn, error) { // in a goroutine of the HTTP client
+	// Dial is called in a goroutine of the HTTP client.
+	return &api.AgentClient{Home: w.home(), Dial: func(ctx context.Context) (net.Conn, error) {
 		return guarded(w, "reaching the agent of "+rec.Name, func() (net.Conn, error) {
 			return w.opts.Dialer.Agent(w.inPlaceOf(ctx, rec.Backend, rec.Account), rec.Endpoint())
 		})
@@ -37,7 +38,7 @@ func reachAgent(ctx context.Context, w *Workspace, r *operation.Run) error {
 	var last error
 	wait := 2 * time.Millisecond
 	for {
-		info, err := client.Info(ctx)
+		info, ahead, err := client.InfoAndClock(ctx)
 		if err == nil && r.Record().Boot != "" && info.BootID == r.Record().Boot {
 			err = api.Errorf(api.CodeUnreachable, "%s has not restarted yet", rec.Name)
 			if !forced && time.Since(began) > w.limits.Gentle {
@@ -46,7 +47,7 @@ func reachAgent(ctx context.Context, w *Workspace, r *operation.Run) error {
 			}
 		}
 		if err == nil {
-			return w.agentSeen(ctx, r.InstanceID, &info)
+			return w.agentSeen(ctx, r.InstanceID, &info, ahead)
 		}
 		var un *backend.AgentUnavailable
 		if errors.As(err, &un) {
@@ -115,10 +116,10 @@ func (w *Workspace) lookAtMachine(ctx context.Context, r *operation.Run) (store.
 	return rec, err
 }
 
-// agentSeen merges what an agent says into the record.
-func (w *Workspace) agentSeen(ctx context.Context, id string, info *api.AgentInfo) error {
+// agentSeen merges what an agent says into the record. ahead is by how much its clock is ahead.
+func (w *Workspace) agentSeen(ctx context.Context, id string, info *api.AgentInfo, ahead time.Duration) error {
 	st := &api.AgentStatus{State: "ready", Version: info.Version, Capability: info.Capability,
-		AfterReboot: info.AfterReboot, Environment: info.Environment}
+		AfterReboot: info.AfterReboot, Environment: info.Environment, ClockAhead: ahead.Seconds(), Jobs: info.Jobs}
 	if info.Capability < version.Capability {
 		st.Reason = "an older agent: what it lacks is greyed"
 	}
@@ -181,6 +182,20 @@ func (w *Workspace) mergeAgent(rec *store.Instance, info *api.AgentInfo) {
 	}
 }
 
+// JobsAre keeps in w how many jobs of an instance run and wait, as its agent says.
+func JobsAre(w *Workspace, id string, n api.JobCounts) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := w.entries[id]
+	if e == nil || e.agent == nil || e.agent.Jobs == n {
+		return
+	}
+	st := *e.agent
+	st.Jobs = n
+	e.agent = &st
+	w.publish(e)
+}
+
 func (w *Workspace) agentStatus(id string, st *api.AgentStatus) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -202,11 +217,16 @@ func (w *Workspace) LineState(id string, up bool, st *api.AgentStatus) {
 		return
 	}
 	if up {
+		e.post.stir()
 		delete(w.down, id)
 	} else if _, known := w.down[id]; !known {
 		w.down[id] = 0
 	}
-	if look := up != (e.rec.State == api.StateRunning); look && e.run == nil {
+	look := up != (e.rec.State == api.StateRunning)
+	// Why a machine that exists could not be reached is not what its line says by now: one of them is old.
+	look = look || st != nil && e.rec.Adopted && e.rec.State == api.StateUnknown && st.Reason != e.rec.StateReason &&
+		(e.agent == nil || st.Reason != e.agent.Reason)
+	if look && e.run == nil {
 		w.suspects[id] = true
 		defer w.Reconciler.wake(e.rec.Backend)
 	}
@@ -215,7 +235,9 @@ func (w *Workspace) LineState(id string, up bool, st *api.AgentStatus) {
 		next.Version = orElse(next.Version, e.agent.Version)
 		next.Capability = cmp.Or(next.Capability, e.agent.Capability)
 		next.AfterReboot = orElse(next.AfterReboot, e.agent.AfterReboot)
+		next.Jobs = cmp.Or(next.Jobs, e.agent.Jobs)
 		next.Environment = cmp.Or(next.Environment, e.agent.Environment)
+		next.ClockAhead = cmp.Or(next.ClockAhead, e.agent.ClockAhead)
 		st = &next
 	}
 	w.mu.Unlock()
@@ -275,19 +297,4 @@ func (w *Workspace) takeSuspects(name string) (ids []string) {
 		}
 	}
 	return ids
-}
-
-// letGo closes the line; from an adopted machine it first removes the agent and its folder. A machine
-// that can't be reached is forgotten all the same, and what stays there is said.
-func letGo(ctx context.Context, w *Workspace, r *operation.Run) error {
-	_, rec, err := w.target(r)
-	if err != nil {
-		return err
-	}
-	cctx, cancel := context.WithTimeout(ctx, min(w.limits.Agent, 15*time.Second))
-	defer cancel()
-	if err := w.opts.Dialer.Forget(cctx, rec.Endpoint(), rec.Adopted); err != nil && ctx.Err() == nil {
-		return w.warn(ctx, r, "agent.left", "the agent could not be removed from %s and stays there: %s", rec.Name, err)
-	}
-	return ctx.Err()
 }

@@ -13,7 +13,7 @@ import (
 // begin begins an operation on the instance of rec, its record as it will be while it runs. The instance's turn must be
 // held, or its name be reserved where it is new.
 func (w *Workspace) begin(ctx context.Context, rec store.Instance, op store.Operation) (api.Operation, error) {
-	op.InstanceID, op.Instance = rec.ID, rec.Name
+	op.InstanceID, op.Instance, op.Adopted = rec.ID, rec.Name, rec.Adopted
 	r, err := w.operations.Begin(ctx, op, func(r *operation.Run, c store.Change, shown func()) error {
 		c.Instances = []store.Instance{rec}
 		return w.commit(&c, func() {

@@ -91,7 +91,9 @@ func (w *Workspace) show(c *store.Change, then func()) {
 		w.hub.publish(api.Change{Removed: r.ID})
 	}
 	for i := range c.Instances {
-		w.publish(w.entries[c.Instances[i].ID])
+		e := w.entries[c.Instances[i].ID]
+		e.post.stir()
+		w.publish(e)
 	}
 	for _, ev := range c.Events {
 		if ev.Seq > 0 { // it is known

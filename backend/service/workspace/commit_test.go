@@ -294,7 +294,7 @@ func (l lockLines) Agent(ctx context.Context, in backend.Endpoint) (net.Conn, er
 	return l.testLines.Agent(ctx, in)
 }
 
-func (l lockLines) Forget(ctx context.Context, in backend.Endpoint, uninstall bool) error {
+func (l lockLines) Forget(ctx context.Context, in backend.Endpoint, uninstall string) (*backend.Shared, error) {
 	l.free("the way to an agent")
 	return l.testLines.Forget(ctx, in, uninstall)
 }

@@ -72,7 +72,8 @@ func (w *Workspace) Create(ctx context.Context, q api.CreateRequest) (api.Operat
 	now := w.now().UTC()
 	tags := map[string]string{}
 	maps.Copy(tags, q.Tags)
-	tags[backend.TagWorkspace], tags[backend.TagHome], tags[backend.TagOp] = w.id, w.homeID, opID
+	tags[backend.TagWorkspace], tags[backend.TagHome] = w.IDs()
+	tags[backend.TagOp] = opID
 	tags[backend.TagOwner], tags[backend.TagCreated] = me, now.Format("20060102T150405Z")
 	ssh := q.SSH != nil && *q.SSH
 	rec := store.Instance{
@@ -155,6 +156,10 @@ func (w *Workspace) cloned(ctx context.Context, q *api.CreateRequest) (from *bac
 	if err := w.May(ctx, api.ActionAccess, &src.Instance); err != nil {
 		return nil, nil, err
 	}
+	// What can never be is said before what can be put right.
+	if err := capable(src.Capabilities.Clone && !src.Adopted, &src, "cloned", "clone"); err != nil {
+		return nil, nil, err
+	}
 	switch {
 	case src.Backend != q.Backend:
 		return nil, nil, api.Errorf(api.CodeUsage, "%s is an instance of backend %s: a clone of it can't be made on %s",
@@ -164,9 +169,6 @@ func (w *Workspace) cloned(ctx context.Context, q *api.CreateRequest) (from *bac
 	case src.State != api.StateStopped:
 		return nil, nil, api.Errorf(api.CodeRefused, "%s is %s: its disk can be copied whole only while it is stopped",
 			src.Name, src.State).WithHint("berth stop %s", src.Name)
-	}
-	if err := capable(src.Capabilities.Clone && !src.Adopted, &src, "cloned", "clone"); err != nil {
-		return nil, nil, err
 	}
 	if q.Size == "" {
 		q.Size = src.Size

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
+
 	"berth/backend"
 	"berth/backend/api"
 )
@@ -19,7 +21,8 @@ type Doctor struct{ w *Workspace }
 func (d Doctor) Check(ctx context.Context) []api.Check {
 	w := d.w
 	out := []api.Check{{Area: "workspace", Name: "store", Status: "ok",
-		Message: fmt.Sprintf("%d instances, %d operations under way", w.Len(), w.operations.Len())}}
+		Message: english.Plural(w.Len(), "instance", "") + ", " +
+			english.Plural(w.operations.Len(), "operation", "") + " under way"}}
 	for _, name := range slices.Sorted(maps.Keys(w.opts.Backends)) {
 		b := w.opts.Backends[name]
 		who, err := within(ctx, w, "backend "+name, b.Whoami)
@@ -42,6 +45,7 @@ func (d Doctor) Check(ctx context.Context) []api.Check {
 		out = append(out, d.orphans(ctx, name, b)...)
 		out = append(out, d.leftovers(ctx, name, b)...)
 	}
+	out = append(out, d.left(ctx)...)
 	for _, in := range w.Instances(ctx, api.ListOptions{}) {
 		c := api.Check{Area: "instance", Name: in.Name, Status: "ok", Message: string(in.State)}
 		switch in.State {
@@ -76,16 +80,25 @@ func (d Doctor) orphans(ctx context.Context, name string, b backend.Backend) []a
 	var out []api.Check
 	for i := range ms {
 		m := &ms[i]
-		known := false
+		known := ""
 		for _, e := range w.entries {
-			known = known || (e.rec.Backend == name && (e.rec.ProviderID == m.ID || (m.Token != "" && e.rec.Token == m.Token)))
+			if e.rec.Backend == name && (e.rec.ProviderID == m.ID || (m.Token != "" && e.rec.Token == m.Token)) {
+				known = e.rec.Name
+			}
 		}
-		if known {
+		if known != "" {
+			if id := m.Tags[backend.TagWorkspace]; m.Tags[backend.TagHome] == w.homeID && slices.Contains(w.former, id) {
+				out = append(out, api.Check{Area: "backend", Name: name, Status: "info",
+					Message: fmt.Sprintf("%s still has the tag of the workspace %s: other homes don't see it yet", known, id)})
+			}
 			continue
+		}
+		if w.ours(m) && m.Tags[backend.TagHome] != w.homeID && !b.Info().Private {
+			continue // it comes into the fleet with the next list, or is on its way out
 		}
 		c := api.Check{Area: "leftover", Name: name + "/" + m.Name, Status: "warn",
 			Message: fmt.Sprintf("machine %s belongs to no instance", m.ID)}
-		if m.Tags[backend.TagHome] == w.homeID {
+		if m.Tags[backend.TagHome] == w.homeID || b.Info().Private {
 			c.OrphanID, c.Fix = name+":"+m.ID, "berth doctor --remove "+name+":"+m.ID
 		} else {
 			c.Area, c.Status, c.Message, c.Fix = "backend", "info", fmt.Sprintf("machine %s was made by another home, and is %s",
@@ -126,7 +139,7 @@ func (d Doctor) leftovers(ctx context.Context, name string, b backend.Backend) [
 	var out []api.Check
 	for _, l := range list {
 		c := api.Check{Area: "leftover", Name: name + "/" + l.ID, Status: "warn", Message: l.What + " belongs to no instance"}
-		if l.Home == w.homeID {
+		if l.Home == w.homeID || b.Info().Private {
 			c.OrphanID = name + ":" + leftoverMark + l.ID
 			c.Fix = "berth doctor --remove " + c.OrphanID
 		} else {
@@ -137,9 +150,13 @@ func (d Doctor) leftovers(ctx context.Context, name string, b backend.Backend) [
 	return out
 }
 
-// RemoveOrphan deletes a leftover by the id that Doctor gave it.
-func (d Doctor) RemoveOrphan(ctx context.Context, id string) error {
+// RemoveOrphan deletes a leftover by the id that Doctor gave it. With force what stays on a forgotten machine is no
+// longer kept in mind, and nothing is done there.
+func (d Doctor) RemoveOrphan(ctx context.Context, id string, force bool) error {
 	w := d.w
+	if strings.HasPrefix(id, leftMark) {
+		return d.removeLeft(ctx, id, force)
+	}
 	name, mid, _ := strings.Cut(id, ":")
 	b, err := w.backend(name)
 	if err != nil {

@@ -216,6 +216,7 @@ func (w *Workspace) Resume(ctx context.Context) error {
 	w.operations.Resume(ctx, ops, backend.Selectors(w.opts.Env))
 	for _, id := range ids {
 		w.renewLater(id, nil)
+		w.Outbox.kick(id)
 	}
 	return nil
 }

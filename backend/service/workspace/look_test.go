@@ -198,3 +198,68 @@ func TestStartThatComesToNothing(t *testing.T) {
 	require.Equal(t, api.OpSucceeded, op.State, op.Error)
 	require.EqualValues(t, 2, starts.Load())
 }
+
+// TestAClockThatIsOffIsShown asks an instance whose clock is a day behind.
+func TestAClockThatIsOffIsShown(t *testing.T) {
+	e := newEnv(t)
+	w, _ := e.open()
+	in := e.create(w, "vision")
+	require.Zero(t, in.Agent.ClockAhead)
+	e.lines.mu.Lock()
+	e.lines.behind = 24 * time.Hour
+	e.lines.mu.Unlock()
+	in, err := w.Reconciler.Show(e.ctx(), "vision")
+	require.NoError(t, err)
+	require.InDelta(t, -86400, in.Agent.ClockAhead, 60)
+	w.LineState(in.ID, true, &api.AgentStatus{State: "ready"})
+	in, err = w.Instance(e.ctx(), "vision")
+	require.NoError(t, err)
+	require.InDelta(t, -86400, in.Agent.ClockAhead, 60, "a line that comes up does not measure it")
+}
+
+// TestAReasonIsOneTruth has a machine that could not be reached for another reason by now, which its line has heard.
+func TestAReasonIsOneTruth(t *testing.T) {
+	e := newEnv(t)
+	var mu sync.Mutex
+	why, gets := "nothing listens there", 0
+	w, _ := e.open()
+	in := e.create(w, "vision")
+	w.mu.Lock()
+	w.entries[in.ID].rec.Adopted = true
+	w.mu.Unlock()
+	e.mem.Hook = func(_ context.Context, method string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if method != "Get" {
+			return nil
+		}
+		gets++
+		return api.Errorf(api.CodeUnreachable, "%s", why)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go w.Reconciler.Run(ctx)
+	reason := func() string {
+		now, err := w.Instance(context.Background(), in.ID)
+		require.NoError(t, err)
+		return string(now.State) + " " + now.StateReason
+	}
+	require.NoError(t, w.observe(e.ctx(), in.ID, nil, false))
+	require.Equal(t, "unknown nothing listens there", reason())
+	mu.Lock()
+	why = "its host key has changed"
+	mu.Unlock()
+	w.LineState(in.ID, false, &api.AgentStatus{State: "connecting", Reason: "its host key has changed"})
+	require.Eventually(t, func() bool { return reason() == "unknown its host key has changed" }, 2*time.Minute,
+		5*time.Millisecond)
+	mu.Lock()
+	before := gets
+	mu.Unlock()
+	for range 10 { // it knocks no more often than there is news
+		w.LineState(in.ID, false, &api.AgentStatus{State: "connecting", Reason: "its host key has changed"})
+	}
+	require.NoError(t, w.observe(e.ctx(), in.ID, nil, false))
+	mu.Lock()
+	defer mu.Unlock()
+	require.Equal(t, before+1, gets)
+}

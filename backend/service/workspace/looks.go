@@ -160,7 +160,7 @@ func (w *Workspace) lookAtAgent(ctx context.Context, id string) {
 	defer cancel()
 	client := w.AgentClient(rec)
 	defer client.Close()
-	info, err := client.Info(cctx)
+	info, ahead, err := client.InfoAndClock(cctx)
 	if err != nil {
 		var un *backend.AgentUnavailable
 		if errors.As(err, &un) {
@@ -170,7 +170,7 @@ func (w *Workspace) lookAtAgent(ctx context.Context, id string) {
 		}
 		return
 	}
-	if err := w.agentSeen(ctx, id, &info); err != nil {
+	if err := w.agentSeen(ctx, id, &info, ahead); err != nil {
 		w.log.Warn("writing what an agent says", "instance", rec.Name, "error", err)
 	}
 }
@@ -198,8 +198,8 @@ func (r *Reconciler) Show(ctx context.Context, name string) (api.Instance, error
 		defer cancel()
 		client := w.AgentClient(rec)
 		defer client.Close()
-		if info, err := client.Info(cctx); err == nil {
-			if err := w.agentSeen(ctx, rec.ID, &info); err != nil {
+		if info, ahead, err := client.InfoAndClock(cctx); err == nil {
+			if err := w.agentSeen(ctx, rec.ID, &info, ahead); err != nil {
 				w.log.Warn("writing what an agent says", "instance", rec.Name, "error", err)
 			}
 		}

@@ -508,9 +508,9 @@ func TestLeftoversAreOfferedToTheirHomeOnly(t *testing.T) {
 	require.Len(t, found, 2)
 	require.NotEmpty(t, found[0].OrphanID)
 	require.Empty(t, found[1].OrphanID)
-	require.NoError(t, w.Doctor.RemoveOrphan(e.ctx(), found[0].OrphanID))
-	require.Error(t, w.Doctor.RemoveOrphan(e.ctx(), found[0].OrphanID), "it is gone")
-	require.Error(t, w.Doctor.RemoveOrphan(e.ctx(), "mem:+op-theirs"), "another home's")
+	require.NoError(t, w.Doctor.RemoveOrphan(e.ctx(), found[0].OrphanID, false))
+	require.Error(t, w.Doctor.RemoveOrphan(e.ctx(), found[0].OrphanID, false), "it is gone")
+	require.Error(t, w.Doctor.RemoveOrphan(e.ctx(), "mem:+op-theirs", false), "another home's")
 }
 
 func TestAccessIsPinnedAndHandedIn(t *testing.T) {

@@ -158,7 +158,7 @@ func (w *Workspace) takeIn(c *store.Change, l *list) (arriving []string) {
 		if w.gone[l.name+"/"+m.ID].After(l.began) || (m.Token != "" && w.gone[l.name+"/"+m.Token].After(l.began)) {
 			continue // deleted while the list was on its way
 		}
-		if known[m] || !(l.private || m.Tags[backend.TagWorkspace] == w.id) || m.State == api.StateDeleting {
+		if known[m] || !(l.private || w.ours(m)) || m.State == api.StateDeleting {
 			continue
 		}
 		rec := w.imported(l.name, l.private, m)
@@ -180,8 +180,9 @@ func (w *Workspace) takeIn(c *store.Change, l *list) (arriving []string) {
 
 // imported makes the record of a live machine that the store does not know. w.mu must be held.
 func (w *Workspace) imported(name string, private bool, m *backend.Machine) store.Instance {
-	rec := store.Instance{Instance: api.Instance{ID: newID("i-"), Name: orElse(m.Name, m.ID), Backend: name,
-		CreatedAt: m.CreatedAt}, Token: m.Token}
+	called := orElse(m.Instance, orElse(m.Name, m.ID))
+	rec := store.Instance{Instance: api.Instance{ID: newID("i-"), Name: called, Backend: name,
+		CreatedAt: m.CreatedAt}, Token: m.Token, Foreign: !private && m.Tags[backend.TagHome] != w.homeID}
 	taken := func(n string) bool {
 		for _, e := range w.entries {
 			if e.rec.Backend == name && strings.EqualFold(e.rec.Name, n) {
@@ -198,7 +199,7 @@ func (w *Workspace) imported(name string, private bool, m *backend.Machine) stor
 	// same backend and name: two stores made it
 	for _, more := range []string{"-" + rec.ID[len(rec.ID)-4:], "-" + rec.ID} {
 		if taken(rec.Name) {
-			rec.Name = orElse(m.Name, m.ID) + more
+			rec.Name = called + more
 		}
 	}
 	w.merge(&rec, m)

@@ -62,10 +62,12 @@ var plans = map[string][]step{
 		{"onstart", "running its start script", setupLimit, runOnStart},
 	},
 	opStop: {
+		{"jobs", "seeing to its jobs", jobsLimit, doJobs},
 		{"provider", "asking for the stop", callLimit, doStop},
 		{"machine", "waiting until it has stopped", machineLimit, waitStopped},
 	},
 	opRestart: {
+		{"jobs", "seeing to its jobs", jobsLimit, doJobs},
 		{"provider", "asking for the restart", callLimit, doRestart},
 		{"machine", "waiting for the machine", machineLimit, waitFor(api.StateRunning)},
 		{"agent", "reaching its agent", agentLimit, reachAgent},
@@ -73,7 +75,7 @@ var plans = map[string][]step{
 	},
 	opDelete: {
 		{"line", "letting go of it", agentLimit, letGo},
-		{"provider", "asking for the deletion", callLimit, call(backend.Backend.Delete)},
+		{"provider", "asking for its removal", callLimit, call(backend.Backend.Delete)},
 		{"machine", "waiting until it is gone", machineLimit, waitGone},
 	},
 	opSetup: {
@@ -139,8 +141,8 @@ func (w *Workspace) plans() map[string]operation.Plan {
 		}
 		for _, s := range steps {
 			p.Steps = append(p.Steps, operation.Step{Name: s.name, Title: s.title, Limit: s.limit(limits),
-				Called: s.name == "provider" || s.name == "identify",
-				Do:     func(ctx context.Context, r *operation.Run) error { return w.carryOut(ctx, r, s) }})
+				Called: s.name == "provider" || s.name == "identify", Early: s.name == "jobs",
+				Do: func(ctx context.Context, r *operation.Run) error { return w.carryOut(ctx, r, s) }})
 		}
 		out[kind] = p
 	}

@@ -90,6 +90,42 @@ func (r *Reconciler) wake(name string) {
 	}
 }
 
+// changedPause is how long what a provider tells is gathered before it is asked once for all of it.
+const changedPause = 100 * time.Millisecond
+
+// Changed has the machines of a backend looked at, which says that one of them, or any (""), was changed. What an
+// operation is changing, it looks at itself.
+func (r *Reconciler) Changed(name, id string) {
+	w, l := r.w, r.loops[name]
+	if l == nil || w.underWay(name, id) {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.told {
+		return
+	}
+	l.told = true
+	time.AfterFunc(changedPause, func() {
+		l.mu.Lock()
+		l.told = false
+		l.mu.Unlock()
+		l.wake.Send()
+	})
+}
+
+// underWay reports whether an operation is changing the machine with that id.
+func (w *Workspace) underWay(name, id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, e := range w.entries {
+		if id != "" && e.rec.Backend == name && e.rec.ProviderID == id {
+			return e.run != nil
+		}
+	}
+	return false
+}
+
 // Run reconciles until ctx or the workspace ends. While nobody looks it sleeps.
 func (r *Reconciler) Run(ctx context.Context) {
 	var wg sync.WaitGroup
@@ -183,6 +219,7 @@ type loop struct {
 	underWay chan struct{} // the asking that is under way, closed at its end; nil: none
 	since    time.Time     // when that began
 	last     time.Time     // when the last one ended
+	told     bool          // it is looked soon, because the provider told of a change
 }
 
 // run is the loop.
@@ -332,5 +369,6 @@ func (l *loop) ask(ctx context.Context, most time.Duration, v view) {
 		l.w.listFailed(l.name, account, err)
 	default:
 		l.w.listed(l.name, account, l.info.Private, ms, began)
+		l.w.retag(ctx, l.name, ms)
 	}
 }

@@ -215,3 +215,32 @@ func TestWhatIsInNoListIsAskedFor(t *testing.T) {
 type shortList struct{ *mem.Backend }
 
 func (shortList) List(context.Context) ([]backend.Machine, error) { return nil, nil }
+
+// TestWhatAProviderTellsIsLookedAt changes a machine while nobody watches: the provider tells of it.
+func TestWhatAProviderTellsIsLookedAt(t *testing.T) {
+	e := newEnv(t)
+	w, _ := e.open()
+	in := e.create(w, "vision")
+	go w.Reconciler.Run(t.Context())
+	rec, err := w.Record(in.ID)
+	require.NoError(t, err)
+	state := func() api.State {
+		now, err := w.Instance(context.Background(), in.ID)
+		require.NoError(t, err)
+		return now.State
+	}
+	e.mem.Put(api.StateUnusable)
+	w.Reconciler.Changed("mem", rec.ProviderID)
+	require.Eventually(t, func() bool { return state() == api.StateUnusable }, 2*time.Minute, 5*time.Millisecond)
+	e.mem.Put(api.StateStopped)
+	w.Reconciler.Changed("mem", "") // any of them
+	require.Eventually(t, func() bool { return state() == api.StateStopped }, 2*time.Minute, 5*time.Millisecond)
+	for range 1000 { // a burst is one look, or two
+		w.Reconciler.Changed("mem", "unknown")
+	}
+	w.Reconciler.Changed("none", "x")
+	before := e.mem.Calls()["List"]
+	e.mem.Put(api.StateRunning)
+	require.Eventually(t, func() bool { return state() == api.StateRunning }, 2*time.Minute, 5*time.Millisecond)
+	require.LessOrEqual(t, e.mem.Calls()["List"], before+2)
+}

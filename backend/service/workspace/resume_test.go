@@ -65,6 +65,9 @@ func TestOperationsOfAnOlderBuild(t *testing.T) {
 				require.Equal(t, api.OpSucceeded, op.State, "%s: %v", was.Instance, op.Error)
 				require.Empty(t, op.Warnings, was.Instance)
 				for _, s := range op.Steps {
+					if s.Name == "jobs" && s.State == api.OpSkipped {
+						continue // the older build was past it
+					}
 					require.Equal(t, api.OpSucceeded, s.State, "%s: %s", was.Instance, s.Name)
 				}
 				rec, err := w.Record(was.Instance)
@@ -238,7 +241,7 @@ func checkTakenOver(t fataler, stored []api.Step, op api.Operation) (run []strin
 			}
 		case was[i].State == api.OpSkipped && i < last:
 			before, want = was[i], api.OpSkipped
-			if before.Message == "" {
+			if before.Message == "" && before.Name != "jobs" { // of which nothing is missed
 				unsaid++
 			}
 		default:

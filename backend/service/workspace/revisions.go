@@ -3,6 +3,7 @@ package workspace
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"berth/backend"
 	"berth/backend/service/store"
@@ -61,8 +62,8 @@ func (w *Workspace) reread(c *store.Change) {
 	for _, r := range c.RemoveInstances {
 		ids[r.ID] = true
 	}
-	for i := range c.Documents {
-		ids[c.Documents[i].InstanceID] = true
+	for _, d := range slices.Concat(c.Documents, c.RemoveDocuments) {
+		ids[d.InstanceID] = true
 	}
 	has := &store.Change{}
 	for id := range ids {

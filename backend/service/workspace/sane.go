@@ -14,8 +14,8 @@ import (
 // machine must not keep the answers about all the others from being written. What a field says stays
 // as it is otherwise; it is made harmless where it is shown.
 func sane(m backend.Machine) backend.Machine {
-	for _, s := range []*string{&m.ID, &m.Name, &m.Token, (*string)(&m.State), &m.Reason, &m.Size, &m.Image, &m.Region,
-		&m.Owner, &m.AssignedTo, &m.Address, &m.User, &m.Workdir} {
+	for _, s := range []*string{&m.ID, &m.Name, &m.Instance, &m.Token, (*string)(&m.State), &m.Reason, &m.Size, &m.Image,
+		&m.Region, &m.Owner, &m.AssignedTo, &m.Address, &m.User, &m.Workdir} {
 		*s = valid(*s)
 	}
 	if m.State == "" {

@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"slices"
 	"time"
 
 	"berth/backend"
@@ -13,7 +14,7 @@ func ptr[T any](v T) *T { return &v }
 // public makes the document that clients see, the same for all of them: view completes it for one. w.mu must be held.
 func (w *Workspace) public(e *entry) api.Instance {
 	in := e.rec.Instance
-	in.Agent = e.agent
+	in.Agent, in.JobsKept = e.agent, e.post.waiting()
 	in.CostTodayUSD = costToday(&e.rec, w.now())
 	if e.run != nil {
 		in.Operation = ptr(e.run.Snapshot())
@@ -71,6 +72,9 @@ func (w *Workspace) merge(r *store.Instance, m *backend.Machine) bool {
 		r.Tags = m.Tags
 	}
 	r.Notes, r.Capabilities = m.Notes, m.Capabilities
+	if r.Foreign {
+		r.Notes = append(slices.Clone(m.Notes), foreignNote)
+	}
 	if m.Line != (backend.Line{}) {
 		r.Line = w.lineOf(r, m.Line)
 	}

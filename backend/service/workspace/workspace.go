@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -23,9 +24,9 @@ type Dialer interface {
 	// Agent opens a connection to the instance's agent, putting the agent in place if need be.
 	// Where no agent can run it returns *backend.AgentUnavailable.
 	Agent(ctx context.Context, to backend.Endpoint) (net.Conn, error)
-	// Forget closes what is open to the instance; with uninstall it first removes the agent and its
-	// folder from the instance.
-	Forget(ctx context.Context, to backend.Endpoint, uninstall bool) error
+	// Forget closes what is open to the instance. With uninstall, the id of a home, it first takes from the instance
+	// what is of that home. Where others use the agent, that is returned; else it goes, with its folder.
+	Forget(ctx context.Context, to backend.Endpoint, uninstall string) (*backend.Shared, error)
 }
 
 // Options are what a Workspace is made of. Store, Backends and Dialer must be set.
@@ -99,13 +100,16 @@ type Workspace struct {
 	limits Limits
 	hub    *hub
 	homeID string
-	id     string
+	id     string   // of the workspace; guarded by mu
+	former []string // ids of those that this home belonged to before; guarded by mu
 
 	operations *operation.Engine
 	guards     *operation.Guard
 	writer     *store.Writer
 
+	leaving  sync.Mutex // held while what stays on forgotten machines is noted
 	learning sync.Mutex // held while what the person is called is noted
+	joining  sync.Mutex // held while another workspace is joined
 	adopting sync.Mutex // held from the look whether a machine is in the fleet until it is
 	pollers  *pollers
 	accounts *accounts
@@ -117,6 +121,10 @@ type Workspace struct {
 	Snapshots  Snapshots
 	Images     Images
 	Doctor     Doctor
+	Membership Membership
+	Outbox     Outbox
+
+	couriers sync.WaitGroup // see courier.go
 
 	mu       sync.Mutex          // see commit.go
 	entries  map[string]*entry   // by instance id
@@ -139,6 +147,7 @@ type entry struct {
 	freed  time.Time      // when the one before it ended
 	lastOp *api.Operation // the last one, if it failed
 	agent  *api.AgentStatus
+	post   postbox
 }
 
 // seen are copies of what is in memory of an instance.
@@ -178,23 +187,25 @@ func Open(ctx context.Context, o Options) (*Workspace, error) {
 	w.pollers = newPollers(w.operations.Context(), w.limits.Call, w.guards)
 	w.Reconciler = newReconciler(w)
 	w.Catalogue, w.Setups, w.Snapshots, w.Images, w.Doctor = Catalogue{w}, Setups{w}, Snapshots{w}, Images{w}, Doctor{w}
+	w.Membership, w.Outbox = Membership{w}, Outbox{w}
 	var err error
 	if w.homeID, err = HomeID(ctx, o.Store); err != nil {
 		return nil, err
 	}
-	if w.id, err = setting(ctx, o.Store, "workspace_id"); err != nil {
+	if err := w.Membership.load(ctx); err != nil {
 		return nil, err
 	}
 	if err := w.accounts.load(ctx); err != nil {
 		return nil, err
 	}
-	recs, err := store.Load(ctx, o.Store)
+	recs, docs, err := store.Load(ctx, o.Store)
 	if err != nil {
 		return nil, err
 	}
 	for i := range recs {
 		w.entries[recs[i].ID] = &entry{rec: recs[i]}
 	}
+	w.Outbox.load(docs)
 	if err := w.loadAliases(ctx, recs); err != nil {
 		return nil, err
 	}
@@ -225,6 +236,7 @@ func newID(prefix string) string {
 // for it. The store stays open.
 func (w *Workspace) Close() {
 	w.operations.Close()
+	w.Outbox.close()
 	w.pollers.wg.Wait() // nobody waits any longer
 	w.Reconciler.close()
 	w.accounts.close()
@@ -232,8 +244,15 @@ func (w *Workspace) Close() {
 	w.hub.close()
 }
 
+// home is how this home names itself to agents.
+func (w *Workspace) home() api.Home { return api.NewHome(w.homeID, w.opts.Person.Name) }
+
 // IDs returns the random ids of the workspace and of this home.
-func (w *Workspace) IDs() (workspace, home string) { return w.id, w.homeID }
+func (w *Workspace) IDs() (workspace, home string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.id, w.homeID
+}
 
 // Len counts the instances.
 func (w *Workspace) Len() int {
@@ -317,11 +336,21 @@ func (w *Workspace) event(kind, level string, rec *store.Instance, op *api.Opera
 	return ev
 }
 
-// Events returns recorded events; instance may be a name, or the name of one that is gone.
+// Events returns recorded events; their instance may be gone, as long as events of it are kept. Of several that had its
+// name it is the last one.
 func (w *Workspace) Events(ctx context.Context, o api.EventOptions) ([]api.Event, error) {
 	q := store.EventQuery{Since: o.Since, Limit: o.Limit}
 	if o.Instance != "" {
 		rec, err := w.Record(o.Instance)
+		if errors.Is(err, &api.Error{Code: api.CodeNotFound}) {
+			last, lerr := w.opts.Store.Events(ctx, store.EventQuery{Called: o.Instance, Limit: 1})
+			if lerr != nil {
+				return nil, lerr
+			}
+			if len(last) > 0 {
+				rec.ID, err = last[0].InstanceID, nil
+			}
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -31,6 +31,7 @@ type testLines struct {
 	behind time.Duration // by which its clock is
 	set    []time.Time   // to which its clock was set
 	setup  fakeSetup
+	jobs   fakeJobs
 }
 
 func newLines(t testing.TB) *testLines {
@@ -60,6 +61,7 @@ func newLines(t testing.TB) *testLines {
 		api.WriteJSON(w, 200, struct{}{})
 	})
 	l.setup.routes(mux)
+	l.jobs.routes(mux)
 	srv := &http.Server{Handler: mux}
 	go func() { _ = srv.Serve(ln) }()
 	t.Cleanup(func() { _ = srv.Close() })
@@ -77,11 +79,11 @@ func (l *testLines) Agent(ctx context.Context, _ backend.Endpoint) (net.Conn, er
 	return d.DialContext(ctx, "unix", l.socket)
 }
 
-func (l *testLines) Forget(_ context.Context, in backend.Endpoint, _ bool) error {
+func (l *testLines) Forget(_ context.Context, in backend.Endpoint, _ string) (*backend.Shared, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.forgot = append(l.forgot, in.Name)
-	return nil
+	return nil, nil
 }
 
 type env struct {
@@ -582,8 +584,8 @@ func TestOrphanIsOfferedAndRemoved(t *testing.T) {
 		}
 	}
 	require.Equal(t, "mem:"+m.ID, id)
-	require.ErrorIs(t, w.Doctor.RemoveOrphan(t.Context(), "mem:other"), backend.ErrNotFound)
-	require.NoError(t, w.Doctor.RemoveOrphan(t.Context(), id))
+	require.ErrorIs(t, w.Doctor.RemoveOrphan(t.Context(), "mem:other", false), backend.ErrNotFound)
+	require.NoError(t, w.Doctor.RemoveOrphan(t.Context(), id, false))
 	require.Zero(t, e.mem.Len())
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"syscall"
 	"time"
 
@@ -33,11 +34,16 @@ type Options struct {
 // Dialer reaches agents. It implements workspace.Dialer and daemon.Dialer.
 type Dialer struct {
 	remote *ssh.Manager
+	state  func(id string, up bool, st *api.AgentStatus)
+
+	mu   sync.Mutex
+	away map[string]bool // agents on this host of which it was said that they are away
 }
 
 // New returns a Dialer with nothing open. Close it.
 func New(o Options) *Dialer {
-	return &Dialer{remote: ssh.NewManager(ssh.Options{Home: o.Home, Log: o.Log, AgentBinary: o.AgentBinary,
+	l := &Dialer{state: o.State, away: map[string]bool{}}
+	l.remote = ssh.NewManager(ssh.Options{Home: o.Home, Log: o.Log, AgentBinary: o.AgentBinary,
 		Silence: o.Silence,
 		OnState: func(id string, s ssh.State) {
 			switch s.Phase {
@@ -56,7 +62,8 @@ func New(o Options) *Dialer {
 				st.AfterReboot, st.Environment = info.AfterReboot, info.Environment
 			}
 			o.State(id, true, st)
-		}})}
+		}})
+	return l
 }
 
 // Remote is the manager of the SSH connections.
@@ -72,7 +79,7 @@ func (l *Dialer) Close() { l.remote.Close() }
 func (l *Dialer) Agent(ctx context.Context, to backend.Endpoint) (net.Conn, error) {
 	switch {
 	case to.Line.Socket != "":
-		c, err := dialSocket(ctx, to.Line.Socket, to.State == api.StateRunning)
+		c, err := l.dialSocket(ctx, to)
 		if err != nil {
 			return nil, api.Errorf(api.CodeUnreachable, "the agent of %s does not answer: %w", to.Name, err).
 				WithHint("berth show --console %s; berth restart %s", to.Name, to.Name)
@@ -89,17 +96,21 @@ func (l *Dialer) Agent(ctx context.Context, to backend.Endpoint) (net.Conn, erro
 }
 
 // awayLimit is how long an agent on this host is waited for that was there and is not: it is being replaced by an older
-// protocol's hand-over, or was killed and is started agato. Over SSH, package ssh starts it.
+// protocol's hand-over, or was killed and is started again. Over SSH, package ssh starts it.
 const awayLimit = 5 * time.Second
 
-// dialSocket connects to the agent that listens on a socket. With wait, one that is away for a moment is waited for.
-func dialSocket(ctx context.Context, socket string, wait bool) (net.Conn, error) {
+// dialSocket connects to the agent that listens on a socket of this host. One of a running instance that is away is
+// waited for, and it is told: whoever keeps it looks, and starts it again where all above it is gone too.
+func (l *Dialer) dialSocket(ctx context.Context, to backend.Endpoint) (net.Conn, error) {
 	var d net.Dialer
 	began := time.Now()
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
-		c, err := d.DialContext(ctx, "unix", socket)
+		c, err := d.DialContext(ctx, "unix", to.Line.Socket)
 		away := errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED)
-		if err == nil || !wait || !away || time.Since(began) > awayLimit {
+		if err == nil || away && to.State == api.StateRunning {
+			l.tell(to.ID, away)
+		}
+		if err == nil || to.State != api.StateRunning || !away || time.Since(began) > awayLimit {
 			return c, err
 		}
 		select {
@@ -110,20 +121,34 @@ func dialSocket(ctx context.Context, socket string, wait bool) (net.Conn, error)
 	}
 }
 
+// tell tells that an agent on this host is away, or is back, where that is new.
+func (l *Dialer) tell(id string, away bool) {
+	l.mu.Lock()
+	fresh := l.away[id] != away
+	if away {
+		l.away[id] = true
+	} else {
+		delete(l.away, id)
+	}
+	l.mu.Unlock()
+	if fresh {
+		l.state(id, !away, nil)
+	}
+}
+
 // Forget implements workspace.Dialer.
-func (l *Dialer) Forget(ctx context.Context, to backend.Endpoint, uninstall bool) error {
+func (l *Dialer) Forget(ctx context.Context, to backend.Endpoint, uninstall string) (*backend.Shared, error) {
 	if to.Line.SSH == nil {
-		return nil // what is on this host, its backend removes
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.away, to.ID)
+		return nil, nil // what is on this host, its backend removes
 	}
-	defer l.remote.Drop(to.ID)
-	if !uninstall {
-		return nil
+	if uninstall != "" {
+		return l.remote.Remove(ctx, to.ID, *to.Line.SSH, uninstall)
 	}
-	conn, err := l.remote.Conn(ctx, to.ID, *to.Line.SSH)
-	if err != nil {
-		return err
-	}
-	return conn.RemoveAgent(ctx)
+	l.remote.Drop(to.ID)
+	return nil, nil
 }
 
 // ServePlain implements daemon.Dialer.

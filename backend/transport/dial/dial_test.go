@@ -15,6 +15,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/agent"
+	"berth/backend/agent/agenttest"
 	"berth/backend/api"
 	"berth/backend/base/paths"
 )
@@ -24,6 +25,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "agent" {
 		os.Exit(agent.Main(os.Args[2:], agent.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 	}
+	agenttest.OnlyTests()
 	os.Exit(m.Run())
 }
 
@@ -43,8 +45,9 @@ func TestAnAgentThatIsAwayForAMoment(t *testing.T) {
 		defer c.Close()
 		_ = c.Stop(context.Background(), api.StopRequest{End: true, GraceSeconds: 0.1})
 	})
+	told := make(chan bool, 10)
 	d := New(Options{Home: paths.Home{State: dir, Run: run}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		State: func(string, bool, *api.AgentStatus) {}})
+		State: func(id string, up bool, _ *api.AgentStatus) { told <- up }})
 	defer d.Close()
 	var in backend.Endpoint
 	in.ID, in.Name, in.State, in.Line = "i", "i", api.StateRunning, backend.Line{Socket: o.Socket}
@@ -75,9 +78,12 @@ func TestAnAgentThatIsAwayForAMoment(t *testing.T) {
 		info, err := ask()
 		answered <- answer{info, err}
 	}()
+	require.False(t, <-told, "whoever keeps it hears of it before it is there again")
 	again, err := agent.Start(t.Context(), o, false)
 	require.NoError(t, err)
 	a := <-answered
 	require.NoError(t, a.error)
 	require.Equal(t, again.PID, a.PID)
+	require.True(t, <-told)
+	require.Empty(t, told, "it is told once")
 }

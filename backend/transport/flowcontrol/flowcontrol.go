@@ -16,6 +16,7 @@ type Queue struct {
 	mu     sync.Mutex
 	cond   *sync.Cond
 	chunks []chunk
+	spare  []byte // of a chunk that was written
 	eof    bool
 	closed bool
 	done   chan struct{}
@@ -29,7 +30,10 @@ type chunk struct {
 // Source is one client's way into a Queue.
 type Source struct {
 	q     *Queue
+	limit int // how many bytes it may be owed
+	every int // so many are granted again together, or more
 	owed  int // bytes taken and not yet granted again
+	spent int // of them, those that were written
 	grant func(n int)
 }
 
@@ -43,23 +47,58 @@ func New(w io.WriteCloser) *Queue {
 
 // Source returns a new source; grant is called, from the queue's goroutine, with the number of bytes
 // that the client may send again.
-func (q *Queue) Source(grant func(n int)) *Source { return &Source{q: q, grant: grant} }
+func (q *Queue) Source(grant func(n int)) *Source {
+	return &Source{q: q, limit: wire.InitialWindow, grant: grant}
+}
+
+// Widen lets the client send n bytes more than the first window before it must wait, and tells it so. What is granted
+// again is granted in few large pieces from then on.
+func (s *Source) Widen(n int) {
+	s.q.mu.Lock()
+	s.limit += n
+	s.every = s.limit / 8
+	s.q.mu.Unlock()
+	s.grant(n)
+}
 
 // Put queues a copy of p. It returns false if the client sent more than its window allows.
 func (s *Source) Put(p []byte) bool {
 	q := s.q
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if s.owed+len(p) > wire.InitialWindow {
-		return false
+	if ok, drop := s.owe(len(p)); !ok || drop {
+		return ok
 	}
-	if q.closed || q.eof || len(p) == 0 {
-		return true
-	}
-	s.owed += len(p)
 	q.chunks = append(q.chunks, chunk{append([]byte(nil), p...), s})
 	q.cond.Signal()
 	return true
+}
+
+// Give is Put without a copy: p is the queue's from then on. It returns other memory for it, if there is some.
+func (s *Source) Give(p []byte) (spare []byte, ok bool) {
+	q := s.q
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	ok, drop := s.owe(len(p))
+	if !ok || drop {
+		return p, ok
+	}
+	q.chunks = append(q.chunks, chunk{p, s})
+	q.cond.Signal()
+	spare, q.spare = q.spare, nil
+	return spare, true
+}
+
+// owe notes n bytes that came; drop says that nobody wants them. The lock is held.
+func (s *Source) owe(n int) (ok, drop bool) {
+	if s.owed+n > s.limit {
+		return false, false
+	}
+	if s.q.closed || s.q.eof || n == 0 {
+		return true, true
+	}
+	s.owed += n
+	return true, false
 }
 
 // EOF closes the writer once all that was queued is written.
@@ -115,8 +154,18 @@ func (q *Queue) run() {
 			broken = err != nil
 		}
 		q.mu.Lock()
-		c.src.owed -= len(c.p)
+		if cap(c.p) > cap(q.spare) {
+			q.spare = c.p
+		}
+		s, granted := c.src, 0
+		if s.spent += len(c.p); s.spent >= s.every {
+			granted = s.spent
+			s.owed -= granted
+			s.spent = 0
+		}
 		q.mu.Unlock()
-		c.src.grant(len(c.p))
+		if granted > 0 {
+			s.grant(granted)
+		}
 	}
 }

@@ -75,3 +75,60 @@ func TestQueueGrantsOnWhereNobodyReads(t *testing.T) {
 	}
 	q.Close()
 }
+
+// TestWidened: a client that may send more is told so, and is granted again what was written, in few pieces and whole.
+func TestWidened(t *testing.T) {
+	var w sink
+	q := New(&w)
+	granted := make(chan int, 1000)
+	src := q.Source(func(n int) { granted <- n })
+	src.Widen(wire.CommandWindow)
+	require.Equal(t, wire.CommandWindow, <-granted)
+	const window = wire.InitialWindow + wire.CommandWindow
+	piece := make([]byte, 1000)
+	may, sent, grants := window, 0, 0
+	for sent < 10*window {
+		for may < len(piece) { // a client that waits is granted more
+			may += <-granted
+			grants++
+		}
+		for i := range piece {
+			piece[i] = byte((sent + i) % 251)
+		}
+		require.True(t, src.Put(piece))
+		sent, may = sent+len(piece), may-len(piece)
+	}
+	q.EOF()
+	<-q.done
+	require.Less(t, grants, 100)
+	require.Equal(t, sent, w.Len())
+	for i, b := range w.Bytes() {
+		if b != byte(i%251) {
+			t.Fatalf("byte %d is another one", i)
+		}
+	}
+	q.Close()
+}
+
+// TestGive: what is given is written without a copy, and the memory of what was written comes back.
+func TestGive(t *testing.T) {
+	var w sink
+	q := New(&w)
+	granted := make(chan int, 100)
+	src := q.Source(func(n int) { granted <- n })
+	first := []byte("first ")
+	_, ok := src.Give(first)
+	require.True(t, ok)
+	require.Equal(t, 6, <-granted)
+	spare, ok := src.Give([]byte("second"))
+	require.True(t, ok)
+	require.Same(t, &first[0], &spare[:1][0])
+	<-granted
+	_, ok = src.Give(make([]byte, wire.InitialWindow+1))
+	require.False(t, ok, "more than the window")
+	q.Close()
+	require.Equal(t, "first second", w.String())
+	late, ok := src.Give([]byte("late"))
+	require.True(t, ok)
+	require.Equal(t, "late", string(late), "dropped: it is its caller's still")
+}

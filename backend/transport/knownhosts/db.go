@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 
 	"golang.org/x/crypto/ssh"
@@ -19,6 +20,7 @@ const maxFile = 64 << 20
 // DB holds the lines of some files.
 type DB struct {
 	lines    []Line
+	files    int      // how many of the lines are of files
 	Warnings []string // files that could not be read; missing files are none
 }
 
@@ -30,7 +32,20 @@ func Load(files ...string) *DB {
 			db.Warnings = append(db.Warnings, fmt.Sprintf("reading known host keys: %v", err))
 		}
 	}
+	db.files = len(db.lines)
 	return db
+}
+
+// Read adds lines that come from elsewhere: a command, say, which name names for people.
+func (db *DB) Read(name string, r io.Reader) {
+	if err := db.read(name, r); err != nil {
+		db.Warnings = append(db.Warnings, fmt.Sprintf("reading %s: %v", name, err))
+	}
+}
+
+// Files returns what was loaded from files alone.
+func (db *DB) Files() *DB {
+	return &DB{lines: slices.Clip(db.lines[:db.files]), files: db.files, Warnings: db.Warnings}
 }
 
 func (db *DB) load(name string) error {

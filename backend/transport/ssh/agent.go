@@ -24,6 +24,7 @@ type agentSlot struct {
 	broken  *backend.AgentUnavailable
 	tunnel  *tunnel
 	checked bool // the running agent was compared with ours
+	leaving bool // it is being removed, or was: nobody gets through to it, nor puts it there again
 
 	starting chan struct{} // held by whoever starts the tunnel
 }
@@ -45,6 +46,12 @@ func (a *agentSlot) known() (*placement, *backend.AgentUnavailable) {
 	return a.place, a.broken
 }
 
+func (a *agentSlot) isLeaving() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.leaving
+}
+
 func (a *agentSlot) set(p *placement, info *api.AgentInfo) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -53,6 +60,16 @@ func (a *agentSlot) set(p *placement, info *api.AgentInfo) {
 		a.info, a.checked = info, true
 	}
 }
+
+// leave begins the agent's removal, or takes that back.
+func (a *agentSlot) leave(begin bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.leaving = begin
+}
+
+// errLeaving is for those who want an agent that is being removed.
+var errLeaving = api.Errorf(api.CodeConflict, "the instance is being forgotten")
 
 // lock waits for the turn.
 func (a *agentSlot) lock(ctx context.Context) error {
@@ -74,6 +91,9 @@ func (c *Conn) Agent(ctx context.Context) (net.Conn, error) {
 	if broken != nil {
 		return nil, broken
 	}
+	if c.agent.isLeaving() {
+		return nil, errLeaving
+	}
 	if p != nil {
 		conn, err := c.dialAgent(ctx, p)
 		if err == nil || ctx.Err() != nil || !c.alive() {
@@ -85,13 +105,16 @@ func (c *Conn) Agent(ctx context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	defer c.agent.unlock()
+	if c.agent.isLeaving() {
+		return nil, errLeaving
+	}
 	if now, broken := c.agent.known(); broken != nil {
 		return nil, broken
 	} else if now != nil && now != p {
 		return c.dialAgentNow(ctx, now)
 	}
 	if p == nil {
-		if cached := c.loadPlacement(); cached != nil {
+		if cached := c.m.loadPlacement(c.t); cached != nil {
 			if conn, err := c.dialAgent(ctx, cached); err == nil {
 				c.agent.set(cached, nil)
 				c.m.tellAgent(c)
@@ -112,8 +135,13 @@ func (c *Conn) Agent(ctx context.Context) (net.Conn, error) {
 	return c.dialAgentNow(ctx, p)
 }
 
-// handedLimit is how long an agent that was handed in is waited for: it starts beside sshd.
-const handedLimit = 5 * time.Second
+// handedLimit is how long an agent that was handed in is waited for: it starts beside sshd, on a busy computer a good
+// while after it, and to put another one there meanwhile would only take longer. Each look costs a machine that boots a
+// little of its time.
+const (
+	handedLimit = 30 * time.Second
+	handedPause = 250 * time.Millisecond
+)
 
 // dialHanded connects to the agent that was handed in with the machine's first boot, if one was and
 // answers soon; where the machine has it all is found out afterwards, in the background. The turn is held.
@@ -122,7 +150,8 @@ func (c *Conn) dialHanded(ctx context.Context) net.Conn {
 	if socket == "" {
 		return nil
 	}
-	for deadline := time.Now().Add(handedLimit); ; {
+	wait := 20 * time.Millisecond
+	for deadline := time.Now().Add(handedLimit); ; wait = min(wait*8/5, handedPause) {
 		conn, err := c.tr.dial(ctx, "unix", socket)
 		if err == nil {
 			c.agent.set(&placement{Socket: socket}, nil)
@@ -134,18 +163,18 @@ func (c *Conn) dialHanded(ctx context.Context) net.Conn {
 			return nil
 		}
 		select {
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(wait):
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-// ensureLater does the work of EnsureAgent in the background.
+// ensureLater does the work of EnsureAgent in the background, on a machine that has only just booted.
 func (c *Conn) ensureLater() {
 	c.wg.Go(func() {
-		select { // the caller's own requests go first on a new connection
-		case <-time.After(checkDelay):
+		select { // the first seconds belong to the caller
+		case <-time.After(ensureDelay):
 		case <-c.ctx.Done():
 			return
 		}
@@ -188,6 +217,7 @@ func (c *Conn) EnsureAgent(ctx context.Context) (api.AgentInfo, error) {
 		return api.AgentInfo{}, err
 	}
 	defer c.agent.unlock()
+	c.agent.leave(false)
 	return c.ensure(ctx)
 }
 
@@ -211,10 +241,12 @@ func (c *Conn) ensure(ctx context.Context) (api.AgentInfo, error) {
 	return info, nil
 }
 
-// How long after a connection was made it is settled for streams, and the versions are compared.
+// How long after a connection was made it is settled for streams, the versions are compared, and an agent that was
+// handed in is looked after.
 const (
 	settleDelay = 100 * time.Millisecond
 	checkDelay  = time.Second
+	ensureDelay = 5 * time.Second
 )
 
 // checkLater compares the running agent with ours in the background, and replaces an older one.

@@ -62,11 +62,7 @@ func run(t testing.TB, ctx context.Context, client *api.AgentClient, argv ...str
 
 func TestAgentIsPlacedOnce(t *testing.T) {
 	t.Parallel()
-	s := sshdtest.Start(t, sshdtest.Options{})
-	w := newWorld(t, itself).trust(s)
-	w.hosts(s.Stanza("box", w.known))
-	ctx := w.ctx(nil)
-	c := w.conn(ctx, "box")
+	s, w, ctx, c := box(t, sshdtest.Options{}, itself)
 	client := agentClient(t, c)
 	r := run(t, ctx, client, "printf", "hi")
 	require.NoError(t, r.err)
@@ -125,8 +121,7 @@ func TestNoAgent(t *testing.T) {
 			tries++
 			return "", errors.New("there is no agent in this build")
 		}
-	}).trust(s)
-	w.hosts(s.Stanza("box", w.known))
+	}).reach(s)
 	ctx := w.ctx(nil)
 	c := w.conn(ctx, "box")
 	for range 2 {
@@ -161,8 +156,7 @@ func TestNewerAgentReplacesTheOlder(t *testing.T) {
 			o.AgentBinary = func(context.Context, string, string) (string, error) { return p, nil }
 		}
 	}
-	w := newWorld(t, use(old)).trust(s)
-	w.hosts(s.Stanza("box", w.known))
+	w := newWorld(t, use(old)).reach(s)
 	c := w.conn(w.ctx(nil), "box")
 	client := agentClient(t, c)
 	first, err := client.Info(w.ctx(nil))
@@ -188,11 +182,7 @@ func TestNewerAgentReplacesTheOlder(t *testing.T) {
 
 func TestRemoveAgent(t *testing.T) {
 	t.Parallel()
-	s := sshdtest.Start(t, sshdtest.Options{})
-	w := newWorld(t, itself).trust(s)
-	w.hosts(s.Stanza("box", w.known))
-	ctx := w.ctx(nil)
-	c := w.conn(ctx, "box")
+	s, _, ctx, c := box(t, sshdtest.Options{}, itself)
 	require.NoError(t, c.RemoveAgent(ctx), "there is none")
 	require.NoError(t, os.WriteFile(filepath.Join(s.Home, "mine"), nil, 0o600))
 	info, err := c.EnsureAgent(ctx)
@@ -203,8 +193,13 @@ func TestRemoveAgent(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, left)
 	require.NoDirExists(t, filepath.Join(s.Home, "state", "berth"))
-	require.DirExists(t, filepath.Join(s.Home, "state"))
+	require.NoDirExists(t, filepath.Join(s.Home, "state"), "it was made for it")
 	require.FileExists(t, filepath.Join(s.Home, "mine"))
-	_, err = agentClient(t, c).Info(ctx)
-	require.NoError(t, err, "it can be put there again")
+	_, err = c.Agent(ctx)
+	require.ErrorIs(t, err, errLeaving, "nobody puts it there again in passing")
+	require.NoError(t, os.Mkdir(filepath.Join(s.Home, "state"), 0o755))
+	_, err = c.EnsureAgent(ctx)
+	require.NoError(t, err, "who wants to does")
+	require.NoError(t, c.RemoveAgent(ctx))
+	require.DirExists(t, filepath.Join(s.Home, "state"), "it was there before")
 }

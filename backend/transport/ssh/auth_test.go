@@ -21,8 +21,7 @@ func TestKeyTypes(t *testing.T) {
 	for _, kind := range []string{"ed25519", "rsa", "ecdsa"} {
 		k := sshdtest.NewKey(t, kind, "")
 		s := sshdtest.Start(t, sshdtest.Options{Authorized: []*sshdtest.Key{k}, KeyType: kind})
-		w := newWorld(t).trust(s)
-		w.hosts(s.Stanza("box", w.known))
+		w := newWorld(t).reach(s)
 		w.conn(w.ctx(nil), "box")
 	}
 }
@@ -33,8 +32,7 @@ func TestEncryptedKey(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			k := sshdtest.NewKey(t, kind, "open sesame")
 			s := sshdtest.Start(t, sshdtest.Options{Authorized: []*sshdtest.Key{k}})
-			w := newWorld(t).trust(s)
-			w.hosts(s.Stanza("box", w.known))
+			w := newWorld(t).reach(s)
 
 			_, err := w.m.Conn(w.ctx(nil), "i-box", backend.SSHTarget{Host: "box"})
 			require.Equal(t, api.CodeNoAnswer, code(t, err))
@@ -76,8 +74,7 @@ func TestUserCertificate(t *testing.T) {
 	ca, k := sshdtest.NewKey(t, "ed25519", ""), sshdtest.NewKey(t, "ed25519", "")
 	s := sshdtest.Start(t, sshdtest.Options{UserCA: ca, Authorized: []*sshdtest.Key{}})
 	s.Key = k
-	w := newWorld(t).trust(s)
-	w.hosts(s.Stanza("box", w.known))
+	w := newWorld(t).reach(s)
 	_, err := w.m.Conn(w.ctx(nil), "i-box", backend.SSHTarget{Host: "box"})
 	require.Equal(t, api.CodeAuth, code(t, err))
 	cert := ca.Certify(t, k, gossh.UserCert, s.User)
@@ -158,8 +155,7 @@ func TestTwoFactors(t *testing.T) {
 	require.NoError(t, err, string(out))
 	s := sshdtest.Start(t, sshdtest.Options{User: name, Home: home, Lines: []string{
 		"UsePAM yes", "KbdInteractiveAuthentication yes", "AuthenticationMethods publickey,keyboard-interactive"}})
-	w := newWorld(t).trust(s)
-	w.hosts(s.Stanza("box", w.known))
+	w := newWorld(t).reach(s)
 
 	_, err = w.m.Conn(w.ctx(nil), "i-box", backend.SSHTarget{Host: "box"})
 	require.Equal(t, api.CodeNoAnswer, code(t, err))
@@ -200,8 +196,7 @@ func TestRefusedKeyAndWrongUser(t *testing.T) {
 	s := sshdtest.Start(t, sshdtest.Options{Authorized: []*sshdtest.Key{sshdtest.NewKey(t, "ed25519", "")}})
 	mine := sshdtest.NewKey(t, "ed25519", "")
 	s.Key = mine
-	w := newWorld(t).trust(s)
-	w.hosts(s.Stanza("box", w.known))
+	w := newWorld(t).reach(s)
 	_, err := w.m.Conn(w.ctx(&asked{}), "i", backend.SSHTarget{Host: "box"})
 	require.Equal(t, api.CodeAuth, code(t, err))
 	require.Equal(t, 6, api.ExitCode(err))
@@ -218,8 +213,7 @@ func TestOpenKeyFileIsNotUsed(t *testing.T) {
 	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
 	require.NoError(t, os.Chmod(s.Key.File, 0o644))
-	w := newWorld(t).trust(s)
-	w.hosts(s.Stanza("box", w.known))
+	w := newWorld(t).reach(s)
 	_, err := w.m.Conn(w.ctx(nil), "i", backend.SSHTarget{Host: "box"})
 	require.Equal(t, api.CodeAuth, code(t, err))
 	require.Contains(t, err.Error(), "chmod 600")

@@ -133,7 +133,7 @@ func (b *Binaries) build(ctx context.Context, goos, goarch string) (string, erro
 	}
 	defer os.RemoveAll(tmp)
 	out := filepath.Join(tmp, "berth-agent")
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
 	defer cancel()
 	// The go tool's own cache makes an unchanged build quick.
 	cmd := exec.CommandContext(ctx, gotool, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", out,

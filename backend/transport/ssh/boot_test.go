@@ -29,8 +29,7 @@ func TestAgentComesBackAfterAReboot(t *testing.T) {
 	s := sshdtest.Start(t, sshdtest.Options{User: name, Home: home})
 	w := newWorld(t, func(o *Options) {
 		o.AgentBinary = func(context.Context, string, string) (string, error) { return os.Executable() }
-	}).trust(s)
-	w.hosts(s.Stanza("box", w.known))
+	}).reach(s)
 	ctx := w.ctx(nil)
 	c := w.conn(ctx, "box")
 	for _, gone := range []bool{false, true} {
@@ -58,8 +57,7 @@ func TestAgentOfAnotherHomeStaysOutOfTheCrontab(t *testing.T) {
 	s := sshdtest.Start(t, sshdtest.Options{})
 	w := newWorld(t, func(o *Options) {
 		o.AgentBinary = func(context.Context, string, string) (string, error) { return os.Executable() }
-	}).trust(s)
-	w.hosts(s.Stanza("box", w.known))
+	}).reach(s)
 	c := w.conn(w.ctx(nil), "box")
 	client := agentClient(t, c)
 	info, err := client.Info(w.ctx(nil))

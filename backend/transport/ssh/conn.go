@@ -28,6 +28,7 @@ type Conn struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	agent  agentSlot
+	system atomic.Pointer[look] // what the host is; nil: it was not looked at yet
 }
 
 func newConn(ctx context.Context, m *Manager, t *target, tr transport, via *Conn) *Conn {

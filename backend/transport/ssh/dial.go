@@ -14,9 +14,7 @@ import (
 
 	gossh "golang.org/x/crypto/ssh"
 
-	"berth/backend"
 	"berth/backend/api"
-	"berth/backend/transport/sshconfig"
 )
 
 // errTooSlow means that a host did not answer within its limit.
@@ -79,8 +77,21 @@ func pinnedTypes(t *target) [][]string {
 	}
 }
 
-// signIn makes one attempt; a second one where the server lost its patience while a person answered.
-func (m *Manager) signIn(ctx context.Context, t *target, via *Conn, only []string) (*native, *hostKeys, error) {
+// signIn makes one attempt, and more where the server is too busy to begin.
+func (m *Manager) signIn(ctx context.Context, t *target, via *Conn, only []string) (n *native, keys *hostKeys,
+	err error) {
+	err = m.whenNotBusy(ctx, func() (err error) {
+		n, keys, err = m.signInOnce(ctx, t, via, only)
+		return err
+	})
+	if err == nil {
+		return n, keys, nil
+	}
+	return nil, keys, connectError(ctx, t, t.limit(), err)
+}
+
+// signInOnce makes one attempt; a second one where the server lost its patience while a person answered.
+func (m *Manager) signInOnce(ctx context.Context, t *target, via *Conn, only []string) (*native, *hostKeys, error) {
 	sec := m.secretsOf(t)
 	for attempt := 0; ; attempt++ {
 		place, err := m.hands.acquire(ctx)
@@ -96,7 +107,12 @@ func (m *Manager) signIn(ctx context.Context, t *target, via *Conn, only []strin
 		if asked && attempt == 0 && ctx.Err() == nil && !errors.As(err, &e) {
 			continue
 		}
-		return nil, keys, connectError(ctx, t, t.limit(), err)
+		// Who waits for a machine that Berth made tries again anyway: it may be starting.
+		// What was closed from here, because its time was over, looks the same through a command or a jump host.
+		if keys.seen == "" && !asked && !t.ssh.Made && closedEarly(err) && !errors.Is(err, errTooSlow) {
+			err = fmt.Errorf("%w (%w)", errBusy, err)
+		}
+		return nil, keys, err
 	}
 }
 
@@ -113,6 +129,9 @@ func (m *Manager) handshake(ctx context.Context, t *target, via *Conn, only []st
 	}
 	keys = newHostKeys(ctx, t, pause)
 	keys.only = only
+	if keys.command != nil {
+		return nil, keys, false, keys.command
+	}
 	for _, warning := range keys.db.Warnings {
 		m.o.Log.Warn("known hosts", "problem", warning)
 	}
@@ -186,8 +205,7 @@ func (m *Manager) connect(ctx context.Context, t *target, via *Conn) (net.Conn, 
 		}
 		return conn, err
 	case t.host.ProxyCommand != "":
-		command := sshconfig.NewExpander(t.host, backend.CallerFrom(ctx).Env).Command(t.host.ProxyCommand)
-		return m.proxyCommand(ctx, command)
+		return m.proxyCommand(ctx, t.host.ProxyCommand)
 	}
 	return dial(dctx)
 }

@@ -69,6 +69,10 @@ func connectError(ctx context.Context, t *target, limit time.Duration, err error
 	case strings.Contains(err.Error(), "Too many authentication failures"):
 		return api.Errorf(api.CodeAuth, "signing in to %s was refused: too many keys were offered (%w)", where, err).
 			WithHint("name the right key by IdentityFile in ~/.ssh/config and set IdentitiesOnly yes there")
+	case errors.Is(err, errBusy):
+		return api.Errorf(api.CodeUnreachable, "%s closed the connection before it showed its host key, %d times in a row (%w)",
+			where, busyTries+1, err).
+			WithHint("the server may be starting, overloaded (MaxStartups) or blocking this address; its log says more")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET),
 		errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed):
 		return api.Errorf(api.CodeUnreachable, "%s closed the connection before anyone was signed in (%w)", where, err).

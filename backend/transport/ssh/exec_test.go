@@ -21,8 +21,7 @@ import (
 func TestExecOverPlainSSH(t *testing.T) {
 	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
-	w := newWorld(t).trust(s)
-	w.hosts(s.Stanza("box", w.known))
+	w := newWorld(t).reach(s)
 	ctx := w.ctx(nil)
 	for _, transport := range []string{"own", "openssh"} {
 		t.Run(transport, func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/base/shellquote"
+	"berth/gpu"
 )
 
 // factsScript prints what a host is, one "key value" a line. Each tool may be missing.
@@ -67,8 +68,15 @@ func parseFacts(out string) backend.HostFacts {
 		case "gpu":
 			mib, name, ok := strings.Cut(value, ",")
 			if name = strings.TrimSpace(name); ok && name != "" && len(f.GPUs) < 1024 {
-				f.GPUs = append(f.GPUs, api.GPU{Name: name, MemoryBytes: number(strings.TrimSpace(mib), math.MaxInt64>>20) << 20})
+				mib = strings.TrimSpace(mib)
+				f.GPUs = append(f.GPUs, api.GPU{Name: name, MemoryBytes: number(mib, math.MaxInt64>>20) << 20,
+					Unified: gpu.NoMemory(mib)})
 			}
+		}
+	}
+	for i := range f.GPUs {
+		if g := &f.GPUs[i]; g.Unified {
+			g.MemoryBytes = f.MemoryBytes
 		}
 	}
 	f.OS, f.Arch = goNames(osName, arch)
@@ -97,6 +105,7 @@ func (m *Manager) Probe(ctx context.Context, t backend.SSHTarget) (backend.HostF
 	switch {
 	case err == nil:
 		f = parseFacts(out)
+		c.system.Store(new(parseLook(out)))
 	case errors.Is(err, errNoShell):
 		// It can be reached, and that is all that can be said.
 		f.System = "unknown: " + err.Error()

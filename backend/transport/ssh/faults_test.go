@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -104,8 +106,7 @@ func TestGivingUpWaiting(t *testing.T) {
 func TestServerKilledDuringExec(t *testing.T) {
 	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
-	w := newWorld(t, itself).trust(s)
-	w.hosts(s.Stanza("box", w.known))
+	w := newWorld(t, itself).reach(s)
 	ctx := w.ctx(nil)
 	type step struct {
 		name string
@@ -153,12 +154,34 @@ func TestServerKilledDuringExec(t *testing.T) {
 	}
 }
 
+// A machine that goes down ends the session in the middle of what is looked at there, before it ends the line: that is
+// no host where nothing can be run.
+func TestSessionEndsUnderTheLookAround(t *testing.T) {
+	t.Parallel()
+	tools := t.TempDir()
+	down := filepath.Join(tools, "down")
+	require.NoError(t, os.WriteFile(down, nil, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(tools, "cksum"), fmt.Appendf(nil,
+		"#!/bin/sh\n[ ! -e '%s' ] || kill -9 0\necho 1 2\n", down), 0o755))
+	s := sshdtest.Start(t, sshdtest.Options{
+		ForceCommand: fmt.Sprintf(`PATH='%s':$PATH; export PATH; exec sh -c "$SSH_ORIGINAL_COMMAND"`, tools),
+	})
+	w := newWorld(t, itself).reach(s)
+	c := w.conn(w.ctx(nil), "box")
+	_, err := c.EnsureAgent(w.ctx(nil))
+	require.Equal(t, api.CodeUnreachable, api.AsError(err).Code, err)
+	require.ErrorContains(t, err, "the server ended the session")
+	_, broken := c.agent.known()
+	require.Nil(t, broken)
+	require.NoError(t, os.Remove(down))
+	_, err = c.EnsureAgent(w.ctx(nil))
+	require.NoError(t, err)
+	require.NoError(t, c.RemoveAgent(w.ctx(nil)))
+}
+
 func TestLostLineComesBack(t *testing.T) {
 	t.Parallel()
-	s := sshdtest.Start(t, sshdtest.Options{})
-	w := newWorld(t).trust(s)
-	w.hosts(s.Stanza("box", w.known))
-	c := w.conn(w.ctx(nil), "box")
+	s, w, _, c := box(t, sshdtest.Options{})
 	s.Kill()
 	eventually(t, "the loss is noticed", func() bool {
 		return w.m.State("i-box").Phase == Lost && !w.m.State("i-box").Retry.IsZero()
@@ -186,10 +209,9 @@ func TestSilenceIsShort(t *testing.T) {
 
 func TestSilentLineIsGivenUp(t *testing.T) {
 	t.Parallel()
-	s := sshdtest.Start(t, sshdtest.Options{})
-	w := newWorld(t, func(o *Options) { o.Silence = 250 * time.Millisecond; o.Backoff = time.Hour }).trust(s)
-	w.hosts(s.Stanza("box", w.known))
-	c := w.conn(w.ctx(nil), "box")
+	s, w, _, c := box(t, sshdtest.Options{}, func(o *Options) {
+		o.Silence, o.Backoff = 250*time.Millisecond, time.Hour
+	})
 	thaw := s.Freeze()
 	defer thaw()
 	<-c.Done()

@@ -73,6 +73,11 @@ func (w *world) trust(servers ...*sshdtest.Server) *world {
 	return w
 }
 
+// reach puts a server into the known hosts, and into the ssh configuration as "box".
+func (w *world) reach(s *sshdtest.Server) *world {
+	return w.trust(s).hosts(s.Stanza("box", w.known))
+}
+
 // asked counts questions and answers them.
 type asked struct {
 	mu      sync.Mutex
@@ -117,6 +122,15 @@ func (w *world) conn(ctx context.Context, host string) *Conn {
 	c, err := w.m.Conn(ctx, "i-"+host, backend.SSHTarget{Host: host})
 	require.NoError(w.t, err)
 	return c
+}
+
+// box is a server, a world that reaches it, a context there and a connection to it.
+func box(t *testing.T, o sshdtest.Options, set ...func(*Options)) (*sshdtest.Server, *world, context.Context, *Conn) {
+	t.Helper()
+	s := sshdtest.Start(t, o)
+	w := newWorld(t, set...).reach(s)
+	ctx := w.ctx(nil)
+	return s, w, ctx, w.conn(ctx, "box")
 }
 
 func (w *world) phases() []Phase {

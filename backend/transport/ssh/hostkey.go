@@ -1,10 +1,13 @@
 package ssh
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -13,6 +16,7 @@ import (
 	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/transport/knownhosts"
+	"berth/backend/transport/sshconfig"
 )
 
 // hostKeys judges the host key of one connection.
@@ -27,11 +31,30 @@ type hostKeys struct {
 	wrong bool   // the key was not a pinned one
 	// unkept is why a key that was accepted by its pin could not be added to the known hosts.
 	unkept error
+	// command is why the KnownHostsCommand failed: the connection is not made then.
+	command error
 }
 
 func newHostKeys(ctx context.Context, t *target, pause func() func()) *hostKeys {
 	files := append(slices.Clone(t.host.UserKnown), t.host.GlobalKnown...)
-	return &hostKeys{ctx: ctx, t: t, db: knownhosts.Load(files...), pause: pause}
+	k := &hostKeys{ctx: ctx, t: t, db: knownhosts.Load(files...), pause: pause}
+	k.command = k.askCommand(k.db, sshconfig.AskedKey{Why: sshconfig.ForOrder})
+	return k
+}
+
+// askCommand adds to db what the KnownHostsCommand prints, if there is one.
+func (k *hostKeys) askCommand(db *knownhosts.DB, asked sshconfig.AskedKey) error {
+	if k.t.host.KnownHostsCommand == "" {
+		return nil
+	}
+	asked.Host = k.t.name().String()
+	out, err := k.t.host.KnownHosts(k.ctx, backend.CallerFrom(k.ctx).Env, asked)
+	if err != nil {
+		return api.Errorf(api.CodeRefused, "the host key of %s can't be judged: %w", k.t.where(), err).
+			WithHint("mend KnownHostsCommand in ~/.ssh/config")
+	}
+	db.Read("the output of KnownHostsCommand", bytes.NewReader(out))
+	return nil
 }
 
 func (k *hostKeys) algorithms() []string {
@@ -48,7 +71,13 @@ func (k *hostKeys) check(_ string, _ net.Addr, key gossh.PublicKey) error {
 		plain = c.Key
 	}
 	k.seen = gossh.FingerprintSHA256(plain)
-	err := k.db.Check(k.t.name(), key)
+	known := k.db.Files()
+	err := k.askCommand(known, sshconfig.AskedKey{Why: sshconfig.ForHostname, Type: key.Type(), Fingerprint: k.seen,
+		Base64: base64.StdEncoding.EncodeToString(key.Marshal())})
+	if err != nil {
+		return err
+	}
+	err = known.Check(k.t.name(), key)
 	var unknown *knownhosts.UnknownError
 	var changed *knownhosts.ChangedError
 	var revoked *knownhosts.RevokedError
@@ -76,11 +105,20 @@ func (k *hostKeys) check(_ string, _ net.Addr, key gossh.PublicKey) error {
 		return api.Errorf(api.CodeRefused,
 			"the host key of %s has changed: it is now %s (%s), but %s stands in line %d of %s", k.t.where(), k.seen,
 			plain.Type(), gossh.FingerprintSHA256(old.Key), old.Number, old.File).
-			WithHint("somebody may stand in between. If the machine was really reinstalled, remove the old key: ssh-keygen -R '%s' -f '%s'", k.t.name(), old.File)
+			WithHint("somebody may stand in between. %s", k.mend(old.File))
 	case errors.As(err, &unknown):
 		return k.unknown(plain, unknown)
 	}
 	return err
+}
+
+// mend says how a key that is known no longer counts.
+func (k *hostKeys) mend(file string) string {
+	if !filepath.IsAbs(file) { // a command printed it
+		return "If the machine was really reinstalled, ask whoever runs it why its old key still comes from " + file
+	}
+	return fmt.Sprintf("If the machine was really reinstalled, remove the old key: ssh-keygen -R '%s' -f '%s'", k.t.name(),
+		file)
 }
 
 // pinned reports whether the key that was shown is one of the pinned ones.

@@ -58,6 +58,7 @@ type Manager struct {
 	attempts map[try]*attempt
 	lines    map[string]*line    // by instance
 	secrets  map[string]*secrets // by target
+	gone     map[string]bool     // instances that were removed (Remove)
 
 	handedOver bool // see Keep
 }
@@ -103,7 +104,7 @@ func NewManager(o Options) *Manager {
 		o.Backoff = time.Second
 	}
 	m := &Manager{o: o, hands: make(slots, o.Handshakes), conns: map[string]*Conn{}, attempts: map[try]*attempt{},
-		lines: map[string]*line{}, secrets: map[string]*secrets{}}
+		lines: map[string]*line{}, secrets: map[string]*secrets{}, gone: map[string]bool{}}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	return m
 }
@@ -135,6 +136,10 @@ func (m *Manager) Conn(ctx context.Context, key string, t backend.SSHTarget) (*C
 	if m.closed {
 		m.mu.Unlock()
 		return nil, errClosed
+	}
+	if m.gone[key] {
+		m.mu.Unlock()
+		return nil, errLeaving
 	}
 	l := m.lines[key]
 	if l == nil {
@@ -185,6 +190,7 @@ func (m *Manager) settle(l *line, t backend.SSHTarget, c *Conn, err error) (*Con
 	}
 	m.mu.Unlock()
 	if current {
+		c.agent.leave(false) // another instance was removed that had it, too
 		m.setState(l, State{Phase: Ready})
 		m.tellAgent(c, l.key)
 		if !c.alive() {

@@ -99,14 +99,6 @@ func (n *native) start(ctx context.Context, command string, o sessionOptions) (*
 	})
 }
 
-func (n *native) subsystem(ctx context.Context, name string) (*process, error) {
-	p, err := n.session(ctx, false, func(s *gossh.Session) error { return s.RequestSubsystem(name) })
-	if err != nil && ctx.Err() == nil && n.alive() {
-		return nil, fmt.Errorf("%w (%w)", errNoSFTP, err)
-	}
-	return p, err
-}
-
 func (n *native) alive() bool {
 	select {
 	case <-n.done:

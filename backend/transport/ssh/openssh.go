@@ -2,6 +2,7 @@ package ssh
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -73,8 +74,12 @@ func (m *Manager) openOpenSSH(ctx context.Context, t *target) (transport, error)
 		return nil, api.Errorf(api.CodeUnsupported, "a pinned host key can't be given to the user's own ssh").
 			WithHint("put the key into ~/.ssh/known_hosts, or leave out transport = \"openssh\"")
 	}
-	o := &openssh{ctx: m.ctx, prog: prog, args: args, env: sshconfig.Environ(env), t: t, done: make(chan struct{})}
-	if err := o.ping(ctx); err != nil {
+	var o *openssh
+	err = m.whenNotBusy(ctx, func() error {
+		o = &openssh{ctx: m.ctx, prog: prog, args: args, env: sshconfig.Environ(env), t: t, done: make(chan struct{})}
+		return o.ping(ctx)
+	})
+	if err != nil {
 		return nil, err
 	}
 	return o, nil
@@ -145,15 +150,17 @@ func (o *openssh) ping(ctx context.Context) error {
 	} else if strings.Contains(text, "verification failed") {
 		code = api.CodeRefused
 	}
-	e := api.Errorf(code, "the user's own ssh does not get to %s: %s", o.t.where(), text).
+	why := errors.New(text)
+	if saysBusy(text) {
+		why = fmt.Errorf("%w: %s", errBusy, text)
+	}
+	e := api.Errorf(code, "the user's own ssh does not get to %s: %w", o.t.where(), why).
 		WithHint("try it: ssh -o BatchMode=yes %s true", o.t.ssh.Host)
 	o.fail(e)
 	return e
 }
 
 func (o *openssh) dial(context.Context, string, string) (net.Conn, error) { return nil, errProhibited }
-
-func (o *openssh) subsystem(context.Context, string) (*process, error) { return nil, errNoSFTP }
 
 func (o *openssh) start(ctx context.Context, command string, so sessionOptions) (*process, error) {
 	if err := ctx.Err(); err != nil {

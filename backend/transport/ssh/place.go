@@ -6,49 +6,60 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"berth/backend"
 	"berth/backend/api"
-	"berth/backend/base/shellquote"
 )
 
-// lookScript prints the system, the architecture and the folder for programs: the first that can be
-// written to and runs programs, with why the ones before it do not. Outside the home each home of a
-// user has a folder of its own, as it has a socket of its own.
-const lookScript = `umask 077
-echo "os $(uname -s)"
-echo "arch $(uname -m)"
-u=$(id -u)
+// homeScript says where on a host Berth's things can be: those of this user $u, in the home $s, else in a folder of
+// that home's own, $k. mine tells whether a folder there is this user's, and not what somebody else put there first.
+const homeScript = `u=$(id -u)
 s="${XDG_STATE_HOME:-$HOME/.local/state}/berth"
 k=$(printf %s "$BERTH_HOME:$s" | cksum 2>/dev/null)
 k=home-${k%% *}
+mine() { [ ! -L "$1" ] && [ -n "$(find "$1" -prune -user "$u" 2>/dev/null)" ]; }
+`
+
+// lookScript prints the system, the architecture and the folder for programs: the first that can be written to and runs
+// programs, with why the ones before it do not. It is to be gone on from: the folder is $found, and Berth's in the home
+// $s. What is made above that is noted in it, for who removes it. Outside the home each home of a user has a folder of
+// its own, as it has a socket of its own.
+const lookScript = `umask 077
+found=
+echo "os $(uname -s)"
+echo "arch $(uname -m)"
+` + homeScript + `drop() { rmdir "$d" "${d%/bin}" $made 2>/dev/null; }
 for d in "$s/bin" "/var/tmp/berth-$u/$k/bin" "/tmp/berth-$u/$k/bin" "/dev/shm/berth-$u/$k/bin"; do
 	case $d in /*) ;; *) echo "no $d: it is not an absolute path"; continue ;; esac
+	made=
+	[ "$d" = "$s/bin" ] && p=$s && while p=${p%/*}; [ -n "$p" ] && [ ! -e "$p" ]; do made="$made$p
+"; done
 	if ! mkdir -p "$d" 2>/dev/null; then echo "no $d: it can not be made"; continue; fi
 	own=y
 	p=${d%/bin}
 	case $p in "$s") set -- "$p" ;; *) set -- "$p" "${p%/*}" ;; esac
 	for p in "$@"; do
-		if [ -L "$p" ] || [ -z "$(find "$p" -prune -user "$u" 2>/dev/null)" ]; then own=; fi
+		mine "$p" || own=
 	done
-	if [ -z "$own" ]; then echo "no $d: it belongs to somebody else"; continue; fi
+	if [ -z "$own" ]; then drop; echo "no $d: it belongs to somebody else"; continue; fi
 	t="$d/.probe.$$"
-	if ! { printf '#!/bin/sh\necho runs\n' >"$t" && chmod 700 "$t"; } 2>/dev/null; then rm -f "$t" 2>/dev/null; echo "no $d: it can not be written to"; continue; fi
+	if ! { printf '#!/bin/sh\necho runs\n' >"$t" && chmod 700 "$t"; } 2>/dev/null; then rm -f "$t" 2>/dev/null; drop; echo "no $d: it can not be written to"; continue; fi
 	r=$("$t" 2>/dev/null)
 	rm -f "$t"
-	if [ "$r" != runs ]; then echo "no $d: programs can not be run there (noexec)"; continue; fi
+	if [ "$r" != runs ]; then drop; echo "no $d: programs can not be run there (noexec)"; continue; fi
+	if [ -n "$made" ]; then printf %s "$made" >"$s/.made"; fi
 	echo "dir $d"
+	found=$d
 	break
-done
-exit 0`
+done`
 
 // look is what lookScript found out.
 type look struct {
 	goos, goarch string
 	system       string // as uname says
 	dir          string
-	other        bool // dir is not below the home
 	no           []string
 }
 
@@ -68,7 +79,7 @@ func parseLook(out string) look {
 				l.dir = value
 			}
 		case "no":
-			l.no, l.other = append(l.no, oneLine(value)), true
+			l.no = append(l.no, oneLine(value))
 		}
 	}
 	l.system = oneLine(osName + " " + arch)
@@ -101,78 +112,66 @@ func goNames(osName, arch string) (goos, goarch string) {
 	return goos, goarch
 }
 
-// choose looks around on the host and says which program of the agent belongs there, and where.
-func (c *Conn) choose(ctx context.Context) (*placement, *program, look, error) {
-	unavailable := func(format string, a ...any) (*placement, *program, look, error) {
-		return nil, nil, look{}, &backend.AgentUnavailable{Reason: fmt.Sprintf(format, a...)}
+// unavailable says why there can be no agent.
+func unavailable(format string, a ...any) error {
+	return &backend.AgentUnavailable{Reason: fmt.Sprintf(format, a...)}
+}
+
+// choose says which program of the agent belongs on the host. What the host is, is known where it was looked at before.
+func (c *Conn) choose(ctx context.Context) (*program, error) {
+	l := c.system.Load()
+	if l == nil {
+		out, err := c.script(ctx, `echo "os $(uname -s)"; echo "arch $(uname -m)"`)
+		if errors.Is(err, errNoShell) {
+			return nil, unavailable("%v", err)
+		} else if err != nil {
+			return nil, fmt.Errorf("looking around on %s: %w", c.t.where(), err)
+		}
+		l = new(parseLook(out))
+		c.system.Store(l)
 	}
-	out, err := c.script(ctx, lookScript)
-	if errors.Is(err, errNoShell) {
-		return unavailable("%v", err)
-	} else if err != nil {
-		return nil, nil, look{}, fmt.Errorf("looking around on %s: %w", c.t.where(), err)
-	}
-	l := parseLook(out)
 	if l.goos == "" || l.goarch == "" {
-		return unavailable("there is no agent for its system (%s)", l.system)
-	}
-	if l.dir == "" {
-		return unavailable("there is no folder to put it in: %s", strings.Join(l.no, "; "))
+		return nil, unavailable("there is no agent for its system (%s)", l.system)
 	}
 	b, err := c.m.program(ctx, l.goos, l.goarch)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, nil, l, ctx.Err()
+			return nil, ctx.Err()
 		}
-		return unavailable("%v", err)
+		return nil, unavailable("%v", err)
 	}
-	return &placement{Program: path.Join(l.dir, b.hash, b.name), Hash: b.hash}, b, l, nil
+	return b, nil
 }
 
 // placeAgent puts the agent in place, if it is not there, and starts it, if it does not run.
 func (c *Conn) placeAgent(ctx context.Context) (*placement, api.AgentInfo, error) {
 	none := api.AgentInfo{}
-	unavailable := func(format string, a ...any) error {
-		return &backend.AgentUnavailable{Reason: fmt.Sprintf(format, a...)}
-	}
-	p, b, l, err := c.choose(ctx)
+	b, err := c.choose(ctx)
 	if err != nil {
 		return nil, none, err
 	}
-	start := "start --replace"
-	if l.other {
-		// The state folder of the home can't be used either, or can't be trusted to.
-		base := path.Dir(l.dir)
-		start += " --boot " + shellquote.Word("--state="+base+"/agent") + " " + shellquote.Word("--scratch="+base+"/scratch")
-	}
+	flags := slices.Clone(c.m.o.StartFlags)
 	if share := c.t.ssh.Share; share != "" {
-		start += " " + shellquote.Word("--share="+share)
+		flags = append(flags, "--share="+share)
 	}
-	if flags := c.m.o.StartFlags; len(flags) > 0 {
-		start += " " + shellquote.Line(flags...)
-	}
-	there, out, err := c.startIfThere(ctx, p, b, start)
-	if !there && err == nil {
-		if err = c.upload(ctx, p, b); err != nil {
-			if ctx.Err() != nil || !c.alive() {
-				return nil, none, err
-			}
-			return nil, none, unavailable("copying it there failed: %v", err)
-		}
-		there, out, err = c.startIfThere(ctx, p, b, start)
-		if !there && err == nil {
-			return nil, none, unavailable("it was copied to %s and is not there any more", p.Program)
-		}
-	}
+	p, l, out, err := c.install(ctx, b, startScript(b, flags))
 	var failed *scriptError
-	if errors.As(err, &failed) {
-		return nil, none, unavailable("it does not start: %s", strings.TrimPrefix(lastLine(failed.output+"\n"+failed.stderr),
+	var copied *copyError
+	switch {
+	case errors.Is(err, errNoShell), errors.As(err, &copied):
+		return nil, none, unavailable("%v", err)
+	case errors.As(err, &failed):
+		c.rememberPut(p, l)
+		return nil, none, unavailable("it does not start: %s", strings.TrimPrefix(lastLine(out+"\n"+failed.stderr),
 			"berth: agent start: "))
-	} else if err != nil {
+	case err != nil:
 		return nil, none, err
+	case p == nil:
+		return nil, none, unavailable("there is no folder to put it in: %s", strings.Join(l.no, "; "))
 	}
 	info, err := parseStart(out)
 	if err != nil {
+		c.rememberPut(p, l)
 		return nil, none, unavailable("%v", err)
 	}
 	p.Socket, p.State = info.Socket, info.StateDir
@@ -180,21 +179,6 @@ func (c *Conn) placeAgent(ctx context.Context) (*placement, api.AgentInfo, error
 		p.setViaExec()
 	}
 	return p, info, nil
-}
-
-// startIfThere starts the agent if its program is there, whole; out is what start printed.
-func (c *Conn) startIfThere(ctx context.Context, p *placement, b *program,
-	start string) (there bool, out string, err error) {
-	f := shellquote.Word(p.Program)
-	script := fmt.Sprintf("f=%s\nif [ ! -x \"$f\" ] || [ \"$(wc -c <\"$f\")\" -ne %d ]; then echo absent; exit 0; fi\necho present\n%s </dev/null 2>&1\n",
-		f, b.size, agentCommand(p.Program, start))
-	out, err = c.script(ctx, script)
-	out = strings.TrimLeft(out, "\r\n")
-	if strings.HasPrefix(out, "absent") {
-		return false, "", nil
-	}
-	_, out, _ = strings.Cut(out, "\n")
-	return true, out, err
 }
 
 // parseStart reads the line of JSON that `start` prints.

@@ -22,7 +22,8 @@ type placement struct {
 	Hash    string `json:"hash"`  // SHA-256 of the program
 	ViaExec bool   `json:"via_exec,omitempty"`
 
-	exec atomic.Bool
+	exec  atomic.Bool
+	found bool // it was looked for, and may be another home's
 }
 
 // viaExec reports that the agent is reached by running its program (`dial`), not by its socket.
@@ -40,22 +41,42 @@ func agentCommand(program, sub string) string {
 	return shellquote.Word(program) + " agent " + sub
 }
 
-func (c *Conn) placementFile() string {
-	return filepath.Join(c.m.o.Home.State, "remote", c.t.digest()+".json")
+func (m *Manager) placementFile(t *target) string {
+	return filepath.Join(m.o.Home.State, "remote", t.digest()+".json")
 }
 
 // loadPlacement returns what is remembered, or nil.
-func (c *Conn) loadPlacement() *placement {
-	b, err := os.ReadFile(c.placementFile())
+func (m *Manager) loadPlacement(t *target) *placement {
+	if p := m.loadPut(t); p != nil && path.IsAbs(p.Socket) {
+		return p
+	}
+	return nil
+}
+
+// loadPut is loadPlacement, also of an agent that was put on the host and did not start: it has no socket.
+func (m *Manager) loadPut(t *target) *placement {
+	b, err := os.ReadFile(m.placementFile(t))
 	if err != nil {
 		return nil
 	}
 	p := &placement{}
-	if json.Unmarshal(b, p) != nil || !path.IsAbs(p.Program) || !path.IsAbs(p.Socket) {
+	if json.Unmarshal(b, p) != nil || !path.IsAbs(p.Program) {
 		return nil
 	}
 	p.exec.Store(p.ViaExec)
 	return p
+}
+
+// rememberPut remembers an agent that was put on the host and did not start, for who removes it. One that ran before
+// is what is to be removed.
+func (c *Conn) rememberPut(p *placement, l look) {
+	if p == nil || c.m.loadPlacement(c.t) != nil {
+		return
+	}
+	if outside := path.Dir(l.dir); strings.HasPrefix(path.Base(outside), "home-") {
+		p.State = path.Join(outside, "agent") // as startScript says
+	}
+	c.savePlacement(p)
 }
 
 // savePlacement remembers p; without it the next first call is slower, no more.
@@ -63,8 +84,9 @@ func (c *Conn) savePlacement(p *placement) {
 	doc := placement{Program: p.Program, Socket: p.Socket, State: p.State, Hash: p.Hash, ViaExec: p.viaExec()}
 	b, err := json.Marshal(&doc)
 	if err == nil {
-		if err = os.MkdirAll(filepath.Dir(c.placementFile()), 0o700); err == nil {
-			err = renameio.WriteFile(c.placementFile(), b, 0o600)
+		file := c.m.placementFile(c.t)
+		if err = os.MkdirAll(filepath.Dir(file), 0o700); err == nil {
+			err = renameio.WriteFile(file, b, 0o600)
 		}
 	}
 	if err != nil {
@@ -72,4 +94,4 @@ func (c *Conn) savePlacement(p *placement) {
 	}
 }
 
-func (c *Conn) forgetPlacement() { _ = os.Remove(c.placementFile()) }
+func (c *Conn) forgetPlacement() { _ = os.Remove(c.m.placementFile(c.t)) }

@@ -7,23 +7,21 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	gossh "golang.org/x/crypto/ssh"
 
-	"berth/backend/api"
+	"berth/backend"
 	"berth/backend/transport/ssh/sshdtest"
 )
 
 // A program that somebody removed does not mean that nothing is left.
 func TestRemoveAgentWhoseProgramIsGone(t *testing.T) {
 	t.Parallel()
-	s := sshdtest.Start(t, sshdtest.Options{})
-	w := newWorld(t, itself).trust(s)
-	w.hosts(s.Stanza("box", w.known))
-	ctx := w.ctx(nil)
-	c := w.conn(ctx, "box")
+	s, _, ctx, c := box(t, sshdtest.Options{}, itself)
 	info, err := c.EnsureAgent(ctx)
 	require.NoError(t, err)
 	require.NoError(t, os.RemoveAll(filepath.Join(s.Home, "state", "berth", "bin")))
@@ -55,8 +53,7 @@ func TestRemoveAgentSaysWhatIsLeft(t *testing.T) {
 			}
 			return binary(ctx, goos, goarch)
 		}
-	}).trust(s)
-	w.hosts(s.Stanza("box", w.known))
+	}).reach(s)
 	ctx := w.ctx(nil)
 	c := w.conn(ctx, "box")
 	info, err := c.EnsureAgent(ctx)
@@ -65,7 +62,11 @@ func TestRemoveAgentSaysWhatIsLeft(t *testing.T) {
 	gone = true
 	err = c.RemoveAgent(ctx)
 	require.ErrorContains(t, err, "no agent in this build")
-	require.Contains(t, api.AsError(err).Hint, info.StateDir)
+	var left *backend.Left
+	require.ErrorAs(t, err, &left)
+	require.Equal(t, info.StateDir, left.Path)
+	require.Contains(t, left.Host, "127.0.0.1")
+	require.Contains(t, left.Command, "agent uninstall --end --socket="+info.Socket)
 	eventually(t, "the agent ends", func() bool { return syscall.Kill(info.PID, 0) != nil })
 }
 
@@ -108,11 +109,7 @@ func TestTwoHomesOutsideThemselves(t *testing.T) {
 		dir := t.TempDir()
 		require.NoError(t, os.Chmod(dir, 0o755))
 		mount(t, dir, "mode=755,ro")
-		s := sshdtest.Start(t, sshdtest.Options{Home: dir})
-		w := newWorld(t, itself).trust(s)
-		w.hosts(s.Stanza("box", w.known))
-		ctx := w.ctx(nil)
-		c := w.conn(ctx, "box")
+		_, w, ctx, c := box(t, sshdtest.Options{Home: dir}, itself)
 		client := agentClient(t, c)
 		info, err := client.Info(ctx)
 		require.NoError(t, err)
@@ -124,4 +121,130 @@ func TestTwoHomesOutsideThemselves(t *testing.T) {
 		t.Cleanup(func() { require.NoError(t, c.RemoveAgent(w.ctx(nil))) })
 	}
 	require.Len(t, pids, 2)
+}
+
+// Where the server allows one session and no forwarding, that one is the way to the agent: it makes room for the
+// removal, and who was on it does not put the agent there again.
+func TestRemoveAgentThroughTheOneSession(t *testing.T) {
+	t.Parallel()
+	s, w, ctx, c := box(t, sshdtest.Options{MaxSessions: 1, NoStreamLocal: true}, itself)
+	info, err := c.EnsureAgent(ctx)
+	require.NoError(t, err)
+	held, err := c.Agent(ctx)
+	require.NoError(t, err)
+	defer held.Close()
+	var followers sync.WaitGroup
+	stop := make(chan struct{})
+	for range 4 { // as those who draw figures do
+		followers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if conn, err := w.m.Conn(ctx, "i-box", backend.SSHTarget{Host: "box"}); err == nil {
+					if a, err := conn.Agent(ctx); err == nil {
+						_ = a.Close()
+					}
+				}
+			}
+		})
+	}
+	_, err = w.m.Remove(ctx, "i-box", backend.SSHTarget{Host: "box"}, "")
+	require.NoError(t, err)
+	eventually(t, "the agent ends", func() bool { return syscall.Kill(info.PID, 0) != nil })
+	close(stop)
+	followers.Wait()
+	entries, err := os.ReadDir(s.Home)
+	require.NoError(t, err)
+	require.Empty(t, entries, "folders that were made for it go, too")
+
+	// The same machine, taken in again, has an agent again.
+	again, err := w.m.Conn(ctx, "i-again", backend.SSHTarget{Host: "box"})
+	require.NoError(t, err)
+	held, err = again.Agent(ctx)
+	require.NoError(t, err)
+	require.NoError(t, held.Close())
+	_, err = w.m.Remove(ctx, "i-again", backend.SSHTarget{Host: "box"}, "")
+	require.NoError(t, err)
+}
+
+// A host that can't be reached keeps what is on it, and that is an error which names host, folder and command. So it
+// is where nothing is known of what was put there.
+func TestRemoveFromAHostThatIsAway(t *testing.T) {
+	t.Parallel()
+	s, w, ctx, c := box(t, sshdtest.Options{}, itself)
+	info, err := c.EnsureAgent(ctx)
+	require.NoError(t, err)
+	p, _ := c.agent.known()
+	box := backend.SSHTarget{Host: "box"}
+	w.m.Drop("i-box")
+	s.Kill()
+	_, err = w.m.Remove(ctx, "i-box", box, "")
+	var left *backend.Left
+	require.ErrorAs(t, err, &left)
+	require.ErrorIs(t, err, backend.ErrUnreachable)
+	require.Equal(t, info.StateDir, left.Path)
+	require.Equal(t, p.command("uninstall --end --socket="+p.Socket+" --state="+p.State+" --scratch="+
+		filepath.Join(filepath.Dir(p.State), "scratch")), left.Command)
+
+	// It comes back by another way, of which nothing is remembered: it is looked for there.
+	s.Restart()
+	w.hosts(s.Stanza("box", w.known, "HostKeyAlias "+"127.0.0.1:"+strconv.Itoa(s.Port)))
+	w.trust(s)
+	f, err := os.OpenFile(w.known, os.O_APPEND|os.O_WRONLY, 0)
+	require.NoError(t, err)
+	_, err = f.WriteString("127.0.0.1:" + strconv.Itoa(s.Port) + " " +
+		string(gossh.MarshalAuthorizedKey(s.HostKey.Public)))
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	ctx = w.ctx(nil)
+	_, err = w.m.Remove(ctx, "i-box", box, "0123456789abcdef")
+	require.NoError(t, err, "it is looked for")
+	require.NoError(t, syscall.Kill(info.PID, 0), "but is another's")
+	_, err = w.m.Remove(ctx, "i-box", box, "")
+	require.NoError(t, err)
+	eventually(t, "the agent ends", func() bool { return syscall.Kill(info.PID, 0) != nil })
+	entries, err := os.ReadDir(s.Home)
+	require.NoError(t, err)
+	require.Empty(t, entries)
+}
+
+// A home that another host shares: its agent runs from the program that this one leaves.
+func TestRemoveAgentLeavesAnotherHostsProgram(t *testing.T) {
+	t.Parallel()
+	for name, mark := range map[string]bool{"a build that says so beside the program": true,
+		"a build that says so in its records alone": false} {
+		t.Run(name, func(t *testing.T) {
+			_, _, ctx, c := box(t, sshdtest.Options{}, itself)
+			info, err := c.EnsureAgent(ctx)
+			require.NoError(t, err)
+			p, _ := c.agent.known()
+			theirs := filepath.Join(filepath.Dir(filepath.Dir(info.StateDir)), "0123456789ab", "agent")
+			require.NoError(t, os.MkdirAll(theirs, 0o700))
+			marks, err := filepath.Glob(filepath.Join(filepath.Dir(p.Program), "used-*"))
+			require.NoError(t, err)
+			require.Len(t, marks, 1)
+			other := filepath.Join(filepath.Dir(p.Program), "used-0123456789ab-00000000")
+			if mark {
+				require.NoError(t, os.WriteFile(other, nil, 0o600))
+			} else { // an older build put both there
+				require.NoError(t, os.Remove(marks[0]))
+				record, err := os.ReadFile(filepath.Join(info.StateDir, "agent.json"))
+				require.NoError(t, err)
+				require.NoError(t, os.WriteFile(filepath.Join(theirs, "agent.json"), record, 0o600))
+			}
+			require.NoError(t, c.RemoveAgent(ctx))
+			require.NoDirExists(t, info.StateDir)
+			require.FileExists(t, p.Program)
+			// The last one takes it along.
+			_ = os.Remove(other)
+			require.NoError(t, os.RemoveAll(theirs))
+			_, err = c.EnsureAgent(ctx)
+			require.NoError(t, err)
+			require.NoError(t, c.RemoveAgent(ctx))
+			require.NoFileExists(t, p.Program)
+		})
+	}
 }

@@ -46,10 +46,11 @@ func newMark() string {
 // script runs a POSIX shell script and returns what it printed. What the login shell's start-up
 // files print before and after it is left out. A code other than 0 is a *scriptError.
 func (c *Conn) script(ctx context.Context, script string) (string, error) {
-	return c.scriptInput(ctx, script, nil)
+	return c.scriptInput(ctx, script, "", nil)
 }
 
-func (c *Conn) scriptInput(ctx context.Context, script string, stdin io.Reader) (string, error) {
+// scriptInput is script for one that reads stdin, once it has printed a line with cue.
+func (c *Conn) scriptInput(ctx context.Context, script, cue string, stdin io.Reader) (string, error) {
 	mark := newMark()
 	// The subshell keeps an exit in the script from passing the end mark by.
 	p, err := c.tr.start(ctx, shellLine("echo "+mark+"; (\n"+script+"\n)\nprintf '\\n%s %s\\n' "+mark+" $?"),
@@ -63,14 +64,22 @@ func (c *Conn) scriptInput(ctx context.Context, script string, stdin io.Reader) 
 	var wg sync.WaitGroup
 	var said tail
 	wg.Go(func() { _, _ = io.Copy(&said, p.stderr) })
+	asked, ended := make(chan struct{}), make(chan struct{})
 	wg.Go(func() {
-		if stdin != nil {
-			_, _ = io.Copy(p.stdin, stdin) // a script that stops reading says why itself
+		defer p.stdin.Close()
+		if stdin == nil {
+			return
 		}
-		_ = p.stdin.Close()
+		select {
+		case <-asked:
+			_, _ = io.Copy(p.stdin, stdin) // a script that stops reading says why itself
+		case <-ended:
+		}
 	})
-	out, rerr := io.ReadAll(io.LimitReader(p.stdout, maxOutput))
+	r := &cued{r: io.LimitReader(p.stdout, maxOutput), cue: []byte(cue + "\n"), asked: asked}
+	out, rerr := io.ReadAll(r)
 	_, _ = io.Copy(io.Discard, p.stdout)
+	close(ended)
 	wg.Wait()
 	_, werr := p.wait()
 	if ctx.Err() != nil {
@@ -86,6 +95,9 @@ func (c *Conn) scriptInput(ctx context.Context, script string, stdin io.Reader) 
 		return "", werr
 	case rerr != nil:
 		return "", rerr
+	case began(out, mark):
+		// A machine that goes down ends what runs on it before it ends the line.
+		return "", fmt.Errorf("%w: the session ended before its script did", errLineBroke)
 	}
 	heard := oneLine(string(out[:min(len(out), 300)]) + " " + said.String())
 	heard = strings.ToValidUTF8(heard[:min(len(heard), 300)], "")
@@ -94,6 +106,31 @@ func (c *Conn) scriptInput(ctx context.Context, script string, stdin io.Reader) 
 	}
 	return "", fmt.Errorf("%w (a forced command, or a login shell that allows none?); it said: %s", errNoShell, heard)
 }
+
+// cued is a reader that tells when a line was read that is, or ends with, a cue.
+type cued struct {
+	r     io.Reader
+	cue   []byte
+	asked chan struct{} // closed then
+	tail  []byte
+	told  bool
+}
+
+// Read implements io.Reader.
+func (c *cued) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	if !c.told {
+		c.tail = append(c.tail, p[:n]...)
+		if c.told = bytes.Contains(c.tail, c.cue); c.told {
+			close(c.asked)
+		}
+		c.tail = c.tail[max(0, len(c.tail)-len(c.cue)):]
+	}
+	return n, err
+}
+
+// began reports that the script was begun: what was read has its first mark.
+func began(out []byte, mark string) bool { return bytes.Contains(out, []byte(mark+"\n")) }
 
 // cutMarks returns what stands between the marks, and the code at the second one.
 func cutMarks(out []byte, mark string) (body string, code int, ok bool) {

@@ -22,8 +22,7 @@ import (
 // everything runs what must work on any server with an agent: commands through it, and plain ones.
 func everything(t *testing.T, s *sshdtest.Server, transport string) {
 	t.Helper()
-	w := newWorld(t, itself).trust(s)
-	w.hosts(s.Stanza("box", w.known))
+	w := newWorld(t, itself).reach(s)
 	ctx := w.ctx(nil)
 	c := w.conn(ctx, "box")
 	client := agentClient(t, c)
@@ -80,11 +79,7 @@ func longHome(t *testing.T) string {
 
 func TestMoreCommandsThanSessions(t *testing.T) {
 	t.Parallel()
-	s := sshdtest.Start(t, sshdtest.Options{MaxSessions: 1})
-	w := newWorld(t).trust(s)
-	w.hosts(s.Stanza("box", w.known))
-	ctx := w.ctx(nil)
-	c := w.conn(ctx, "box")
+	s, _, ctx, c := box(t, sshdtest.Options{MaxSessions: 1})
 	in := newInput2()
 	held := stream(t, func(s *api.Stream) { c.ServeExec(ctx, s, api.ExecRequest{Argv: []string{"cat"}}) })
 	out := &screen{}
@@ -132,11 +127,7 @@ func TestHandshakesAreLimited(t *testing.T) {
 
 func TestForcedCommand(t *testing.T) {
 	t.Parallel()
-	s := sshdtest.Start(t, sshdtest.Options{ForceCommand: "echo only this"})
-	w := newWorld(t, itself).trust(s)
-	w.hosts(s.Stanza("box", w.known))
-	ctx := w.ctx(nil)
-	c := w.conn(ctx, "box")
+	_, _, ctx, c := box(t, sshdtest.Options{ForceCommand: "echo only this"}, itself)
 	_, err := c.Agent(ctx)
 	var u *backend.AgentUnavailable
 	require.ErrorAs(t, err, &u)
@@ -176,8 +167,7 @@ func TestLoginShells(t *testing.T) {
 			s := sshdtest.Start(t, sshdtest.Options{User: name, Home: home})
 			everything(t, s, "streamlocal")
 
-			w := newWorld(t).trust(s)
-			w.hosts(s.Stanza("box", w.known))
+			w := newWorld(t).reach(s)
 			ctx := w.ctx(nil)
 			odd := "a'b \\ \\\\ \\' \" $HOME `id` !x ! * ~ #\n\t\x01 é \xff %s %b \\0101"
 			r := plain(t, ctx, w.conn(ctx, "box"), api.ExecRequest{Argv: []string{"printf", "%s", odd},
@@ -214,11 +204,7 @@ func TestHomesWhereNoProgramCanBe(t *testing.T) {
 			dir := t.TempDir()
 			require.NoError(t, os.Chmod(dir, 0o755))
 			mount(t, dir, options)
-			s := sshdtest.Start(t, sshdtest.Options{Home: dir})
-			w := newWorld(t, itself).trust(s)
-			w.hosts(s.Stanza("box", w.known))
-			ctx := w.ctx(nil)
-			c := w.conn(ctx, "box")
+			_, w, ctx, c := box(t, sshdtest.Options{Home: dir}, itself)
 			t.Cleanup(func() { require.NoError(t, c.RemoveAgent(w.ctx(nil))) })
 			client := agentClient(t, c)
 			require.Equal(t, "x", run(t, ctx, client, "printf", "x").out)
@@ -240,10 +226,15 @@ func TestSharedHome(t *testing.T) {
 	client := agentClient(t, c1)
 	_, err := client.Info(ctx)
 	require.NoError(t, err)
+	p, _ := c1.agent.known()
+	first, err := os.Stat(p.Program)
+	require.NoError(t, err)
 	info, err := c2.EnsureAgent(ctx)
 	require.NoError(t, err)
 	require.NotEmpty(t, info.Socket)
-	require.NotContains(t, two.Log(), "subsystem request for sftp")
+	again, err := os.Stat(p.Program)
+	require.NoError(t, err)
+	require.True(t, os.SameFile(first, again))
 	left, err := filepath.Glob(filepath.Join(one.Home, "state", "berth", "bin", ".*"))
 	require.NoError(t, err)
 	require.Empty(t, left, "no temporary file stays")
@@ -283,6 +274,14 @@ func FuzzParseLook(f *testing.F) {
 			t.Fatalf("%q", l.system)
 		}
 	})
+}
+
+// TestUnifiedMemoryOfAnotherMachine is what a machine says whose GPU shares its memory.
+func TestUnifiedMemoryOfAnotherMachine(t *testing.T) {
+	x := parseFacts("memkb 1024\ngpu [N/A], NVIDIA GB10\ngpu WARNING: infoROM is corrupted at gpu 0000000F:01:00.0\n" +
+		"gpu 81559, NVIDIA H100\ngpu [Unknown Error], NVIDIA A100\n")
+	require.Equal(t, []api.GPU{{Name: "NVIDIA GB10", MemoryBytes: 1 << 20, Unified: true},
+		{Name: "NVIDIA H100", MemoryBytes: 81559 << 20}, {Name: "NVIDIA A100"}}, x.GPUs)
 }
 
 func FuzzParseFacts(f *testing.F) {

@@ -49,8 +49,7 @@ func TestWhatIsBeingClosedIsNotHandedOut(t *testing.T) {
 					default: // only the first is looked at
 					}
 				}
-			}).trust(s)
-			w.hosts(s.Stanza("box", w.known))
+			}).reach(s)
 			c := w.conn(w.ctx(nil), "box")
 			ended := make(chan struct{})
 			go func() {
@@ -79,11 +78,7 @@ func TestWhatIsBeingClosedIsNotHandedOut(t *testing.T) {
 // While one host is slow to start its relay, the manager tells what it knows of the agent and of others.
 func TestStateIsToldWhileATunnelStarts(t *testing.T) {
 	t.Parallel()
-	s := sshdtest.Start(t, sshdtest.Options{})
-	w := newWorld(t).trust(s)
-	w.hosts(s.Stanza("box", w.known))
-	ctx := w.ctx(nil)
-	c := w.conn(ctx, "box")
+	s, _, ctx, c := box(t, sshdtest.Options{})
 	p := &placement{Program: "/bin/true", Socket: "/nowhere"}
 	c.agent.set(p, nil)
 	require.NoError(t, c.Ping(ctx)) // the server has all its processes

@@ -23,8 +23,7 @@ func TestASlowLineIsNoDeadOne(t *testing.T) {
 	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
 	s.Port = sshdtest.Slow(t, s.Addr(), 400_000).Port
-	w := newWorld(t, func(o *Options) { o.Silence = time.Second }).trust(s)
-	w.hosts(s.Stanza("box", w.known))
+	w := newWorld(t, func(o *Options) { o.Silence = time.Second }).reach(s)
 	ctx := w.ctx(nil)
 	c := w.conn(ctx, "box")
 	st := stream(t, func(st *api.Stream) {

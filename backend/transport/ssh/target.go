@@ -85,7 +85,8 @@ func (m *Manager) resolveHop(ctx context.Context, s backend.SSHTarget, chain []s
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, api.Errorf(api.CodeUsage, "%w", err).WithHint("give user@host, user@host:port or a Host of ~/.ssh/config")
+		return nil, api.Errorf(api.CodeUsage, "how %s is reached can't be said: %w", s.Host, err).
+			WithHint("give user@host, user@host:port or a Host of ~/.ssh/config, and mend what stands there")
 	}
 	for _, w := range h.Warnings {
 		m.o.Log.Warn("ssh configuration", "host", s.Host, "problem", w)

@@ -15,8 +15,6 @@ var (
 	errProhibited = errors.New("the server forbids forwarding")
 	// errNoSocket means that nothing answered at the other end of a forward.
 	errNoSocket = errors.New("nothing answers there")
-	// errNoSFTP means that the server has no sftp subsystem.
-	errNoSFTP = errors.New("the server has no sftp")
 	// errFull means that all sessions of a connection are in use.
 	errFull = errors.New("all sessions of the connection are in use")
 	// errLineBroke means that the connection ended under a command.
@@ -27,8 +25,6 @@ var (
 type transport interface {
 	// start runs a command line in the login shell, or the login shell itself if it is empty.
 	start(ctx context.Context, command string, o sessionOptions) (*process, error)
-	// subsystem starts a subsystem of the server.
-	subsystem(ctx context.Context, name string) (*process, error)
 	// dial connects to a TCP address or a unix socket as seen from the host: errProhibited, errNoSocket.
 	dial(ctx context.Context, network, address string) (net.Conn, error)
 	// tellsSignals reports whether the status of a process names the signal that ended it.

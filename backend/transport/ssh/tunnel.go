@@ -48,8 +48,11 @@ func (c *Conn) getTunnel(ctx context.Context, p *placement) (*tunnel, error) {
 		return nil, ctx.Err()
 	}
 	c.agent.mu.Lock()
-	t := c.agent.tunnel
+	t, leaving := c.agent.tunnel, c.agent.leaving
 	c.agent.mu.Unlock()
+	if leaving {
+		return nil, errLeaving
+	}
 	if t != nil {
 		if !t.mux.IsClosed() {
 			return t, nil
@@ -61,9 +64,9 @@ func (c *Conn) getTunnel(ctx context.Context, p *placement) (*tunnel, error) {
 		t = nil
 	}
 	c.agent.mu.Lock()
-	c.agent.tunnel = t
+	c.agent.tunnel, leaving = t, c.agent.leaving
 	c.agent.mu.Unlock()
-	if t != nil && c.ctx.Err() != nil { // end may not have seen it
+	if t != nil && (leaving || c.ctx.Err() != nil) { // who closes it then may not have seen it
 		t.close()
 		return nil, errLineBroke
 	}

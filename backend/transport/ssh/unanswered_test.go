@@ -75,8 +75,7 @@ func TestWhoDoesNotAnswerStopsNobodyElse(t *testing.T) {
 	t.Parallel()
 	k := sshdtest.NewKey(t, "ed25519", "open sesame")
 	s := sshdtest.Start(t, sshdtest.Options{Authorized: []*sshdtest.Key{k}})
-	w := newWorld(t).trust(s)
-	w.hosts(s.Stanza("box", w.known))
+	w := newWorld(t).reach(s)
 	at, leave := make(chan struct{}), make(chan struct{})
 	first := make(chan error, 1)
 	go func() {
@@ -106,8 +105,7 @@ func TestACallerWhoGoesEndsTheAttempt(t *testing.T) {
 	t.Parallel()
 	k := sshdtest.NewKey(t, "ed25519", "open sesame")
 	s := sshdtest.Start(t, sshdtest.Options{Authorized: []*sshdtest.Key{k}})
-	w := newWorld(t).trust(s)
-	w.hosts(s.Stanza("box", w.known))
+	w := newWorld(t).reach(s)
 	at := make(chan struct{})
 	ctx, cancel := context.WithCancel(w.asks("c1", func(ctx context.Context, _ api.Question) (string, error) {
 		close(at)

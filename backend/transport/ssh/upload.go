@@ -11,110 +11,90 @@ import (
 	"path"
 	"strings"
 
-	"github.com/pkg/sftp"
-
 	"berth/backend/base/shellquote"
 )
 
-// upload copies a program to the host: to a temporary name first, checked by its hash there, then
-// renamed, so that whoever finds the final name finds it whole.
-func (c *Conn) upload(ctx context.Context, p *placement, b *program) error {
-	dir := path.Dir(p.Program)
-	tmp := path.Join(path.Dir(dir), "."+newMark()+".tmp")
-	// What an upload that was cut off left behind goes with the next one.
-	if _, err := c.script(ctx, fmt.Sprintf("umask 077; find %s -maxdepth 1 -name '.berth-*.tmp' -mtime +0 -exec rm -f {} + 2>/dev/null; mkdir -p %s", shellquote.Word(path.Dir(dir)), shellquote.Word(dir))); err != nil {
-		return fmt.Errorf("making %s: %w", dir, err)
+// installScript goes on from lookScript: it puts a program into the folder unless it is there, whole, and starts it.
+// All is done in one shell, since a login shell may take seconds to start. %[1]s and %[2]s are the program's hash and
+// name, %[3]d its size, %[4]s the name of the copy until it is whole, %[5]s its time, %[6]s what is run then.
+//
+// Where the program is to be sent on standard input it prints a line with %[4]s. The copy is checked by its hash there
+// and then renamed, so that whoever finds the final name finds it whole. Its time is that of the local file: a
+// development build counts as built then. What it says of the copy is a line that begins with `copy`: there, failed and
+// why, or unhashed and where, on a host without any tool for hashes.
+const installScript = `
+[ -n "$found" ] || exit 0
+undo() { rm -f "$t"; rmdir "${f%%/*}" 2>/dev/null; d=$found; [ -z "$made" ] || rm -f "$s/.made"; drop; }
+f="$found"/%[1]s/%[2]s
+if [ ! -x "$f" ] || [ "$(wc -c <"$f")" -ne %[3]d ]; then
+	t="$found/.%[4]s.tmp"
+	find "$found" -maxdepth 1 -name '.berth-*.tmp' -mtime +0 -exec rm -f {} + 2>/dev/null
+	if ! e=$(mkdir -p "${f%%/*}" 2>&1); then echo "copy failed $e"; exit 0; fi
+	echo %[4]s
+	if ! e=$(cat 2>&1 >"$t"); then undo; echo "copy failed" $e; exit 0; fi
+	h=$(sha256sum <"$t" 2>/dev/null || shasum -a 256 <"$t" 2>/dev/null || openssl dgst -sha256 -r <"$t" 2>/dev/null || echo none)
+	h=${h%%%% *}
+	if [ "$h" = none ]; then echo "copy unhashed $t"; exit 0; fi
+	if [ "$h" != %[1]s ]; then undo; echo "copy failed it differs from the original (SHA-256 $h)"; exit 0; fi
+	if ! e=$({ chmod 700 "$t" && { TZ=UTC0 touch -t %[5]s "$t"; mv -f "$t" "$f"; }; } 2>&1); then undo; echo "copy failed" $e; exit 0; fi
+fi
+echo "copy there"
+%[6]s`
+
+// startScript starts the agent at "$f" with what is said of it. Outside the home the state folder of the home can't be
+// used either, or can't be trusted to.
+func startScript(b *program, flags []string) string {
+	sub := ""
+	if b.name == "berth" {
+		sub = "agent " // the whole binary takes it first
 	}
-	err := c.uploadSFTP(ctx, tmp, b)
-	if err == nil {
-		err = c.settleUpload(ctx, tmp, p, b)
-	}
-	if err != nil && ctx.Err() == nil && c.alive() {
-		c.m.o.Log.Debug("no copy by sftp", "host", c.t.where(), "error", err)
-		if err = c.uploadCat(ctx, tmp, b); err == nil {
-			err = c.settleUpload(ctx, tmp, p, b)
+	return `set -- start --replace ` + shellquote.Line(flags...) + `
+case $found in "$s/bin") ;; *) set -- "$@" --boot "--state=${found%/bin}/agent" "--scratch=${found%/bin}/scratch" ;; esac
+"$f" ` + sub + `"$@" </dev/null 2>&1`
+}
+
+// copyError is why a program could not be copied to a host.
+type copyError struct{ why string }
+
+func (e *copyError) Error() string { return "copying it there failed: " + e.why }
+
+// install puts a program in place, and starts it by what start says ("": it is not started). out is what that printed.
+func (c *Conn) install(ctx context.Context, b *program, start string) (p *placement, l look, out string, err error) {
+	for again := true; ; again = false {
+		tmp := newMark()
+		script := lookScript + fmt.Sprintf(installScript, b.hash, b.name, b.size, tmp, b.built.UTC().Format("200601021504.05"), start)
+		said, err := c.scriptFed(ctx, script, tmp, b.path)
+		l = parseLook(said)
+		if l.dir != "" {
+			p = &placement{Program: path.Join(l.dir, b.hash, b.name), Hash: b.hash}
 		}
+		_, copied, ok := strings.Cut("\n"+said, "\ncopy ")
+		if !ok {
+			return p, l, "", err
+		}
+		copied, out, _ = strings.Cut(copied, "\n")
+		how, rest, _ := strings.Cut(copied, " ")
+		switch {
+		case how == "there":
+			return p, l, out, err
+		case how == "unhashed" && again && err == nil:
+			if err := c.settleUnhashed(ctx, rest, p, b); err != nil {
+				return p, l, "", err
+			}
+			continue
+		case err == nil:
+			err = &copyError{oneLine(rest)}
+		}
+		return p, l, "", err
 	}
-	if err != nil && c.alive() {
-		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-		defer cancel()
-		_, _ = c.script(cleanup, "rm -f "+shellquote.Word(tmp)) // the next upload removes it otherwise
-	}
-	return err
 }
 
-func (c *Conn) uploadSFTP(ctx context.Context, tmp string, b *program) error {
-	proc, err := c.tr.subsystem(ctx, "sftp")
-	if err != nil {
-		return err
-	}
-	defer proc.close()
-	stop := context.AfterFunc(ctx, proc.close)
-	defer stop()
-	go func() { _, _ = io.Copy(io.Discard, proc.stderr) }() // ends with the session
-	client, err := sftp.NewClientPipe(proc.stdout, proc.stdin, sftp.UseConcurrentWrites(true))
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	from, err := os.Open(b.path)
-	if err != nil {
-		return err
-	}
-	defer from.Close()
-	to, err := client.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
-	if err != nil {
-		return err
-	}
-	if _, err = to.ReadFrom(from); err != nil {
-		_ = to.Close()
-		return err
-	}
-	return to.Close()
-}
-
-// uploadCat copies without sftp.
-func (c *Conn) uploadCat(ctx context.Context, tmp string, b *program) error {
-	from, err := os.Open(b.path)
-	if err != nil {
-		return err
-	}
-	defer from.Close()
-	_, err = c.scriptInput(ctx, "umask 077; cat >"+shellquote.Word(tmp), from)
-	return err
-}
-
-// settleUpload checks the copy and gives it its name, mode and time. The time is that of the local
-// file: a development build counts as built then.
-func (c *Conn) settleUpload(ctx context.Context, tmp string, p *placement, b *program) error {
-	sum, err := c.remoteHash(ctx, tmp)
-	if err != nil {
-		return err
-	}
-	if sum != b.hash {
-		return fmt.Errorf("the copy differs from the original (SHA-256 %s, want %s)", sum, b.hash)
-	}
-	_, err = c.script(ctx, fmt.Sprintf("chmod 700 %[1]s && { TZ=UTC0 touch -t %[2]s %[1]s; mv -f %[1]s %[3]s; }",
-		shellquote.Word(tmp),
-		b.built.UTC().Format("200601021504.05"), shellquote.Word(p.Program)))
-	return err
-}
-
-// remoteHash hashes a file on the host, by reading it back where the host has no tool for it.
-func (c *Conn) remoteHash(ctx context.Context, file string) (string, error) {
-	f := shellquote.Word(file)
-	out, err := c.script(ctx, fmt.Sprintf("sha256sum <%[1]s 2>/dev/null || shasum -a 256 <%[1]s 2>/dev/null || openssl dgst -sha256 -r <%[1]s 2>/dev/null || echo none", f))
-	if err != nil {
-		return "", err
-	}
-	sum := firstField(out)
-	if len(sum) == 2*sha256.Size {
-		return sum, nil
-	}
+// settleUnhashed does what installScript does after the copy, on a host that can't hash it: it is read back.
+func (c *Conn) settleUnhashed(ctx context.Context, tmp string, p *placement, b *program) error {
 	mark := newMark()
-	proc, err := c.tr.start(ctx, shellLine("echo "+mark+"; exec cat "+f), sessionOptions{})
+	proc, err := c.tr.start(ctx, shellLine("echo "+mark+"; exec cat "+shellquote.Word(tmp)), sessionOptions{})
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer proc.close()
 	stop := context.AfterFunc(ctx, proc.close)
@@ -123,18 +103,27 @@ func (c *Conn) remoteHash(ctx context.Context, file string) (string, error) {
 	go func() { _, _ = io.Copy(io.Discard, proc.stderr) }() // ends with the session
 	content, _, _, err := afterMark(proc.stdout, mark, 256<<10)
 	if err != nil {
-		return "", err
+		return err
 	}
 	h := sha256.New()
 	if _, err := io.Copy(h, content); err != nil && !errors.Is(err, io.EOF) {
-		return "", err
+		return err
 	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	if sum := hex.EncodeToString(h.Sum(nil)); sum != b.hash {
+		_, _ = c.script(ctx, "rm -f "+shellquote.Word(tmp)) // the next copy removes it otherwise
+		return &copyError{"it differs from the original (SHA-256 " + sum + ")"}
+	}
+	_, err = c.script(ctx, fmt.Sprintf("chmod 700 %[1]s && { TZ=UTC0 touch -t %[2]s %[1]s; mv -f %[1]s %[3]s; }",
+		shellquote.Word(tmp), b.built.UTC().Format("200601021504.05"), shellquote.Word(p.Program)))
+	return err
 }
 
-func firstField(s string) string {
-	if f := strings.Fields(s); len(f) > 0 {
-		return f[0]
+// scriptFed is script for one that reads a file on standard input, once it has printed a line with cue.
+func (c *Conn) scriptFed(ctx context.Context, script, cue, file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
 	}
-	return ""
+	defer f.Close()
+	return c.scriptInput(ctx, script, cue, f)
 }

@@ -4,6 +4,5 @@
 // Include and canonical names too. Otherwise it reads the two configuration files itself (file.go),
 // with what the library can't do said in Host.Warnings; a file that can't be read never makes it fail.
 //
-// Paths and commands in Host still hold OpenSSH's tokens (%h, %d …) where ssh -G leaves them; Expand
-// replaces them (tokens.go).
+// OpenSSH's tokens (%h, %d …) are replaced as each keyword accepts them (tokens.go).
 package sshconfig

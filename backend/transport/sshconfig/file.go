@@ -41,7 +41,7 @@ func fromFiles(q Query) Host {
 	}
 	for _, key := range []string{"hostname", "hostkeyalias", "proxycommand", "identityagent", "identitiesonly",
 		"userknownhostsfile",
-		"globalknownhostsfile", "stricthostkeychecking", "hashknownhosts", "connecttimeout", "batchmode",
+		"globalknownhostsfile", "knownhostscommand", "stricthostkeychecking", "hashknownhosts", "connecttimeout", "batchmode",
 		"pubkeyauthentication",
 		"passwordauthentication", "kbdinteractiveauthentication", "ciphers", "macs", "kexalgorithms", "hostkeyalgorithms"} {
 		if v := first(key); v != "" {

@@ -30,17 +30,19 @@ type Host struct {
 	Certificates   []string
 	UserKnown      []string // files of known host keys, the first is written to
 	GlobalKnown    []string
-	Strict         string // StrictHostKeyChecking: yes, accept-new, ask or no
-	HashKnown      bool   // HashKnownHosts
-	ConnectTimeout time.Duration
-	BatchMode      bool // never ask for a password or passphrase
-	Pubkey         bool // PubkeyAuthentication
-	Password       bool // PasswordAuthentication
-	Interactive    bool // KbdInteractiveAuthentication
-	SetEnv         []string
-	Algorithms     Algorithms
-	From           string   // "ssh -G", "ssh_config" or "defaults"
-	Warnings       []string // what could not be read or is not understood, for people
+	// KnownHostsCommand prints further known host keys, see KnownHosts.
+	KnownHostsCommand string
+	Strict            string // StrictHostKeyChecking: yes, accept-new, ask or no
+	HashKnown         bool   // HashKnownHosts
+	ConnectTimeout    time.Duration
+	BatchMode         bool // never ask for a password or passphrase
+	Pubkey            bool // PubkeyAuthentication
+	Password          bool // PasswordAuthentication
+	Interactive       bool // KbdInteractiveAuthentication
+	SetEnv            []string
+	Algorithms        Algorithms
+	From              string   // "ssh -G", "ssh_config" or "defaults"
+	Warnings          []string // what could not be read or is not understood, for people
 }
 
 // Addr is Hostname and Port as they stand in known_hosts: [host]:port unless the port is 22.
@@ -172,6 +174,10 @@ func (h *Host) set(key, value string) {
 		h.UserKnown = paths(value)
 	case "globalknownhostsfile":
 		h.GlobalKnown = paths(value)
+	case "knownhostscommand":
+		if !none {
+			h.KnownHostsCommand = value
+		}
 	case "stricthostkeychecking":
 		h.Strict = strict(value)
 	case "hashknownhosts":

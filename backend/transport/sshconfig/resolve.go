@@ -37,7 +37,7 @@ func Resolve(ctx context.Context, q Query) (Host, error) {
 				err))
 		}
 	}
-	return complete(h, q), nil
+	return complete(h, q)
 }
 
 // bracket puts a bare IPv6 address between brackets, so that it is not taken for host:port.
@@ -95,8 +95,9 @@ func ParseG(q Query, out []byte) Host {
 	return h
 }
 
-// complete fills in what a configuration leaves open.
-func complete(h Host, q Query) Host {
+// complete fills in what a configuration leaves open, and replaces tokens. A setting that can't be expanded is left
+// out, with a warning, as ssh does; it is an error where the host would be reached by another way then.
+func complete(h Host, q Query) (Host, error) {
 	if h.Hostname == "" {
 		h.Hostname = q.Host
 	}
@@ -117,20 +118,55 @@ func complete(h Host, q Query) Host {
 			h.GlobalKnown = []string{"/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"}
 		}
 	}
-	e := NewExpander(h, q.Env)
-	h.Hostname = e.Hostname()
-	e = NewExpander(h, q.Env)
-	for _, list := range [][]string{h.IdentityFiles, h.Certificates, h.UserKnown, h.GlobalKnown} {
-		for i := range list {
-			list[i] = e.Path(list[i])
+	var err error
+	// ssh -G has done that already, and a name that was asked for may hold a %: fe80::1%eth0.
+	if h.From != "ssh -G" && h.Hostname != q.Host {
+		name := h
+		name.Hostname = q.Host // %h in HostName is the name that was asked for
+		if h.Hostname, err = NewExpander(name, q.Env).Expand("HostName", h.Hostname); err != nil {
+			return h, err
 		}
 	}
-	switch h.IdentityAgent {
-	case "", "none", "SSH_AUTH_SOCK":
-	default:
-		h.IdentityAgent = e.Path(h.IdentityAgent)
+	e := NewExpander(h, q.Env)
+	if h.ProxyCommand, err = e.Expand("ProxyCommand", h.ProxyCommand); err != nil {
+		return h, err
 	}
-	return h
+	jumps := h.ProxyJump
+	h.ProxyJump = nil
+	for _, j := range jumps {
+		if j, err = e.Expand("ProxyJump", j); err != nil {
+			return h, err
+		}
+		h.ProxyJump = append(h.ProxyJump, j)
+	}
+	path := func(keyword, p string) (string, bool) {
+		out, err := e.Path(keyword, p)
+		if err != nil && h.From == "ssh -G" && (keyword == "UserKnownHostsFile" || keyword == "IdentityAgent") {
+			return p, true // of these it prints what they come to: it is a % of the file's name
+		}
+		if err != nil {
+			h.Warnings = append(h.Warnings, err.Error()+"; it is left out")
+		}
+		return out, err == nil
+	}
+	for keyword, list := range map[string]*[]string{"IdentityFile": &h.IdentityFiles,
+		"CertificateFile": &h.Certificates, "UserKnownHostsFile": &h.UserKnown, "GlobalKnownHostsFile": &h.GlobalKnown} {
+		all := *list
+		*list = nil
+		for _, p := range all {
+			if p, ok := path(keyword, p); ok {
+				*list = append(*list, p)
+			}
+		}
+	}
+	switch a := h.IdentityAgent; {
+	case a == "", a == "none", a == "SSH_AUTH_SOCK":
+	case strings.HasPrefix(a, "$") && !strings.HasPrefix(a, "${"):
+		h.IdentityAgent, _ = e.getenv(a[1:])
+	default:
+		h.IdentityAgent, _ = path("IdentityAgent", a)
+	}
+	return h, nil
 }
 
 // LookPath finds a program in the PATH of env, or of this process if env has none.

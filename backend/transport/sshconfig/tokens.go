@@ -3,72 +3,112 @@ package sshconfig
 import (
 	"crypto/sha1"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 )
 
+// usual are the tokens of most keywords that have any, as in the section TOKENS of ssh_config(5).
+const usual = "%CdhijkLlnpru"
+
+// tokens are the tokens that each keyword accepts (its name in lower case), as ssh_config(5) has them; a test holds it
+// against that page. A keyword that is not here accepts none.
+var tokens = map[string]string{
+	"certificatefile":    usual,
+	"controlpath":        usual,
+	"hostname":           "%h",
+	"identityagent":      usual,
+	"identityfile":       usual,
+	"include":            usual,
+	"knownhostscommand":  usual + "fHIKt",
+	"localcommand":       usual + "fHIKtT",
+	"localforward":       usual,
+	"match exec":         usual,
+	"proxycommand":       "%hnpr",
+	"proxyjump":          "%hnpr",
+	"remotecommand":      usual,
+	"remoteforward":      usual,
+	"revokedhostkeys":    usual,
+	"userknownhostsfile": usual,
+	"versionaddendum":    usual,
+}
+
+// variables are the keywords whose values hold ${VARIABLES}. A ProxyCommand is none of them: its shell knows them.
+var variables = map[string]bool{
+	"certificatefile": true, "controlpath": true, "identityagent": true, "identityfile": true, "include": true,
+	"knownhostscommand": true, "userknownhostsfile": true,
+}
+
 // Expander replaces OpenSSH's tokens and ${VARIABLES}.
 type Expander struct {
-	h   Host
-	env map[string]string
+	h    Host
+	env  map[string]string
+	more map[byte]string
 }
 
 // NewExpander returns one for h with the caller's environment.
-func NewExpander(h Host, env map[string]string) Expander { return Expander{h, env} }
+func NewExpander(h Host, env map[string]string) Expander { return Expander{h: h, env: env} }
 
-// Hostname is the HostName with %h (the name that was asked for) replaced.
-func (e Expander) Hostname() string {
-	return strings.NewReplacer("%%", "%", "%h", e.h.Alias).Replace(e.h.Hostname)
+// With returns an Expander that knows further tokens: of a host key, say.
+func (e Expander) With(more map[byte]string) Expander {
+	e.more = more
+	return e
 }
 
-// Path expands ~, ~user is left alone, %-tokens and ${VAR}.
-func (e Expander) Path(p string) string {
+// Path expands a value of keyword that names a file: a ~ at its beginning, too.
+func (e Expander) Path(keyword, p string) (string, error) {
 	if p == "~" || strings.HasPrefix(p, "~/") {
 		p = filepath.Join(HomeDir(), p[1:])
 	}
-	if strings.HasPrefix(p, "$") && !strings.HasPrefix(p, "${") {
-		return e.getenv(p[1:]) // IdentityAgent $VAR
-	}
-	return e.Tokens(p)
+	return e.Expand(keyword, p)
 }
 
-// Command expands a ProxyCommand.
-func (e Expander) Command(c string) string { return e.Tokens(c) }
-
-// Tokens replaces %-tokens and ${VAR}; an unknown token is left as it is.
-func (e Expander) Tokens(s string) string {
+// Expand replaces the tokens that keyword accepts, and ${VARIABLES} where it has them. A token that it does not accept
+// and a variable that is not set are errors, as for ssh.
+func (e Expander) Expand(keyword, s string) (string, error) {
+	keyword = strings.ToLower(keyword)
+	accepted, vars := tokens[keyword], variables[keyword]
+	if accepted == "" {
+		return s, nil
+	}
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		switch {
-		case s[i] == '%' && i+1 < len(s):
+		case s[i] == '%':
 			i++
-			if v, ok := e.token(s[i]); ok {
-				b.WriteString(v)
-			} else {
-				b.WriteByte('%')
-				b.WriteByte(s[i])
+			if i == len(s) {
+				return "", fmt.Errorf("%s %q ends in the middle of a token", keyword, s)
 			}
-		case s[i] == '$' && i+1 < len(s) && s[i+1] == '{':
+			v, ok := e.token(s[i])
+			if !ok || strings.IndexByte(accepted, s[i]) < 0 {
+				return "", fmt.Errorf("%s %q holds %%%c, which is no token of that keyword", keyword, s, s[i])
+			}
+			b.WriteString(v)
+		case vars && strings.HasPrefix(s[i:], "${"):
 			end := strings.IndexByte(s[i:], '}')
 			if end < 0 {
-				b.WriteString(s[i:])
-				return b.String()
+				return "", fmt.Errorf("%s %q holds a ${ that is not closed", keyword, s)
 			}
-			b.WriteString(e.getenv(s[i+2 : i+end]))
+			v, ok := e.getenv(s[i+2 : i+end])
+			if !ok {
+				return "", fmt.Errorf("%s %q holds a variable that is not set: %s", keyword, s, s[i+2:i+end])
+			}
+			b.WriteString(v)
 			i += end
 		default:
 			b.WriteByte(s[i])
 		}
 	}
-	return b.String()
+	return b.String(), nil
 }
 
 func (e Expander) token(c byte) (string, bool) {
 	local, _ := os.Hostname()
 	short, _, _ := strings.Cut(local, ".")
 	port := strconv.Itoa(e.h.Port)
+	jump := strings.Join(e.h.ProxyJump, ",")
 	switch c {
 	case '%':
 		return "%", true
@@ -96,17 +136,18 @@ func (e Expander) token(c byte) (string, bool) {
 	case 'L':
 		return short, true
 	case 'j':
-		return strings.Join(e.h.ProxyJump, ","), true
+		return jump, true
 	case 'C':
-		sum := sha1.Sum([]byte(local + e.h.Hostname + port + e.h.User))
+		sum := sha1.Sum([]byte(local + e.h.Hostname + port + e.h.User + jump))
 		return hex.EncodeToString(sum[:]), true
 	}
-	return "", false
+	v, ok := e.more[c]
+	return v, ok
 }
 
-func (e Expander) getenv(k string) string {
+func (e Expander) getenv(k string) (string, bool) {
 	if v, ok := e.env[k]; ok || foreign(k) {
-		return v
+		return v, ok
 	}
-	return os.Getenv(k)
+	return os.LookupEnv(k)
 }

@@ -8,8 +8,8 @@
 //
 // Standard input is under flow control: a client may send InitialWindow bytes of Stdin, and then
 // only what Window frames grant. So the server's reader never blocks on a process that does not
-// read, and a Signal or a hang-up always gets through. Output needs no window: the connection's own
-// back-pressure reaches the process.
+// read, and a Signal or a hang-up always gets through. A command's server grants CommandWindow more
+// at its first. Output needs no window: the connection's own back-pressure reaches the process.
 //
-// The package imports neither net/http nor anything of Berth, so that the shim stays small.
+// The package imports neither net/http nor anything of Berth but package pipe, so that the shim stays small.
 package wire

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"time"
 )
@@ -53,6 +54,9 @@ const (
 	MaxPayload = 1 << 20
 	// InitialWindow is how many bytes of Stdin a client may send before the first Window frame.
 	InitialWindow = 1 << 20
+	// CommandWindow is how many a server grants beside it once a command is sent some: together they are more than twice
+	// what an SSH channel has on its way (2 MiB), so that on a long line it is the channel that decides.
+	CommandWindow = 5 << 20
 	headerLen     = 5
 )
 
@@ -111,6 +115,17 @@ func (l Lingering) String() string {
 	return s
 }
 
+// Keep makes the last payload its caller's own; the reader goes on with other memory, spare, which may be nil.
+func (r *Reader) Keep(spare []byte) { r.buf = spare[:0] }
+
+// Buffered is how many bytes can be read without waiting, as far as that is known.
+func (r *Reader) Buffered() int {
+	if b, ok := r.r.(interface{ Buffered() int }); ok {
+		return b.Buffered()
+	}
+	return 0
+}
+
 // ErrTooLarge is returned for a frame whose payload exceeds MaxPayload.
 var ErrTooLarge = errors.New("wire: frame too large")
 
@@ -153,15 +168,26 @@ func (r *Reader) Next() (Kind, []byte, error) {
 	return Kind(r.hdr[0]), p, nil
 }
 
-// Writer writes frames, each with one Write to the underlying writer. It is safe for concurrent use.
+// Writer writes frames, each with one write to the underlying writer. It is safe for concurrent use.
 type Writer struct {
-	mu  sync.Mutex
-	w   io.Writer
-	buf []byte
+	mu   sync.Mutex
+	w    io.Writer
+	unix *net.UnixConn // w, or what is below it, if that is one
+	buf  []byte
 }
 
+// whole is from how many bytes on a payload is not copied behind its header: the kernel takes both at once.
+const whole = 16 << 10
+
 // NewWriter returns a Writer on w.
-func NewWriter(w io.Writer) *Writer { return &Writer{w: w} }
+func NewWriter(w io.Writer) *Writer {
+	out := &Writer{w: w}
+	if below, ok := w.(interface{ NetConn() net.Conn }); ok {
+		w = below.NetConn()
+	}
+	out.unix, _ = w.(*net.UnixConn)
+	return out
+}
 
 // Write sends one frame; payloads above MaxPayload are refused with ErrTooLarge.
 func (w *Writer) Write(k Kind, p []byte) error {
@@ -170,11 +196,20 @@ func (w *Writer) Write(k Kind, p []byte) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.buf = append(w.buf[:0], byte(k), 0, 0, 0, 0)
-	binary.BigEndian.PutUint32(w.buf[1:], uint32(len(p)))
+	w.header(k, len(p))
+	if w.unix != nil && len(p) >= whole {
+		both := net.Buffers{w.buf, p}
+		_, err := both.WriteTo(w.unix)
+		return err
+	}
 	w.buf = append(w.buf, p...)
 	_, err := w.w.Write(w.buf)
 	return err
+}
+
+// header begins a frame in w.buf, whose payload has n bytes; w.mu is held.
+func (w *Writer) header(k Kind, n int) {
+	w.buf = binary.BigEndian.AppendUint32(append(w.buf[:0], byte(k)), uint32(n))
 }
 
 // WriteJSON sends v as the JSON payload of one frame.

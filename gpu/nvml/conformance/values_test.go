@@ -91,6 +91,28 @@ func TestNotSupported(t *testing.T) {
 	})
 }
 
+// TestUnifiedMemory is of a GPU that shares the host's memory: the driver says "not supported" of it.
+func TestUnifiedMemory(t *testing.T) {
+	each(t, func(t *testing.T, source string) {
+		s := nvmltest.Scenario{GPUs: []nvmltest.GPU{nvmltest.GB10(0), nvmltest.A100(1)}}
+		f := nvmltest.New(t, s)
+		p := start(t, f, source)
+		r := p.until(func(r gpu.Reading) bool { return len(r.GPUs) == 2 })
+		require.True(t, r.GPUs[0].Unified)
+		require.Nil(t, r.GPUs[0].MemoryTotal)
+		require.Nil(t, r.GPUs[0].MemoryUsed)
+		require.NotNil(t, r.GPUs[0].Utilization)
+		require.False(t, r.GPUs[1].Unified)
+		// Memory that can't be asked for is no unified memory.
+		f.Change(func(s *nvmltest.Scenario) {
+			s.Fail = map[string]int{"nvmlDeviceGetMemoryInfo": nvmltest.NoPermission, "nvmlDeviceGetMemoryInfo_v2": nvmltest.NoPermission}
+		})
+		r = p.until(func(r gpu.Reading) bool { return len(r.GPUs) == 2 && r.GPUs[1].MemoryTotal == nil })
+		require.False(t, r.GPUs[0].Unified)
+		require.False(t, r.GPUs[1].Unified)
+	})
+}
+
 func TestDivided(t *testing.T) {
 	each(t, func(t *testing.T, source string) {
 		s := nvmltest.Scenario{GPUs: []nvmltest.GPU{nvmltest.Divided(0)}}

@@ -39,6 +39,9 @@ func (r *Reader) One(pid int) (Stat, error) {
 	return statOf(k), nil
 }
 
+// Opens can't tell here.
+func (r *Reader) Opens(int, func(name string) bool) bool { return false }
+
 // Owner reads who a process runs as, or returns ErrGone.
 func (r *Reader) Owner(pid int) (Owner, error) {
 	k, err := kinfo(pid)

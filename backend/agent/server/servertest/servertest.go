@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"berth/backend/agent/agenttest"
 	"berth/backend/agent/login"
 	"berth/backend/agent/server"
 	"berth/backend/agent/shim"
@@ -42,6 +43,7 @@ func Main(m *testing.M) {
 	}
 	flag.Parse()
 	_ = flag.Set("test.parallel", "4") // they wait more than they work
+	agenttest.OnlyTests()
 	os.Exit(m.Run())
 }
 

@@ -239,6 +239,11 @@ func (s *suite) documents() {
 	of, err := s.Documents(s.Context(), "b")
 	require.NoError(s, err)
 	require.Equal(s, docs.Documents[2:], of)
+	for _, wrong := range []store.Document{document("a", "y", "", 2), document("a", "z", "", 1), document("c", "y", "", 1)} {
+		s.conflicts(&store.Change{RemoveDocuments: []store.Document{wrong}}, "the document")
+	}
+	s.write(&store.Change{RemoveDocuments: docs.Documents[1:2]})
+	require.Equal(s, []string{"a x 2 [1, 2]", "b x 1 1"}, s.state().Documents)
 	s.write(&store.Change{RemoveInstances: []store.Removal{{ID: "a", Revision: 2}}})
 	require.Equal(s, []string{"b x 1 1"}, s.state().Documents)
 	// Who comes after it with the same id has none of them.
@@ -257,7 +262,7 @@ func (s *suite) features() {
 	s.write(c)
 	ins := []store.Instance{in, plain}
 	c.Written(ins)
-	read, err := store.Load(s.Context(), s)
+	read, _, err := store.Load(s.Context(), s)
 	require.NoError(s, err)
 	slices.SortFunc(read, func(a, b store.Instance) int { return cmp.Compare(a.ID, b.ID) })
 	require.Equal(s, ins, read)
@@ -324,11 +329,18 @@ func (s *suite) events() {
 	}
 	require.Equal(s, []int64{18, 19, 20}, seqs(store.EventQuery{Limit: 3}))
 	require.Equal(s, []int64{16, 18, 20}, seqs(store.EventQuery{InstanceID: "i1", Since: 14}))
-	require.NoError(s, s.Trim(s.Context(), 5, epoch))
-	require.Equal(s, []int64{16, 17, 18, 19, 20}, seqs(store.EventQuery{}))
+	require.Equal(s, []int64{18, 20}, seqs(store.EventQuery{Called: "i1", Limit: 2}), "an id")
+	gone := event("i9", "was deleted")
+	gone.Instance = "Gone-1"
+	s.write(&store.Change{Events: []*api.Event{gone}})
+	require.Equal(s, []int64{21}, seqs(store.EventQuery{Called: "gone-1"}), "a name")
+	require.Empty(s, seqs(store.EventQuery{Called: "gone"}))
+	require.Empty(s, seqs(store.EventQuery{Called: "gone-1", Since: 21}))
+	require.NoError(s, s.Trim(s.Context(), 6, epoch))
+	require.Equal(s, []int64{16, 17, 18, 19, 20, 21}, seqs(store.EventQuery{}))
 	e := event("i0", "next")
 	s.write(&store.Change{Events: []*api.Event{e}})
-	require.EqualValues(s, 21, e.Seq, "a number is never used again")
+	require.EqualValues(s, 22, e.Seq, "a number is never used again")
 }
 
 func (s *suite) cancelled() {

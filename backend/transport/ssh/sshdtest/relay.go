@@ -31,41 +31,88 @@ func Slow(t testing.TB, addr string, rate int) *Line {
 	return relay(t, addr, 0, rate)
 }
 
-func relay(t testing.TB, addr string, delay time.Duration, rate int) *Line {
+// Far passes connections on to addr, as if it were oneWay away: each byte arrives so much later, both ways, and any
+// number of them are on their way. It returns its own port.
+func Far(t testing.TB, addr string, oneWay time.Duration) (port int) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	line := &Line{Port: l.Addr().(*net.TCPAddr).Port}
-	var wg sync.WaitGroup
-	stop := make(chan struct{})
-	wg.Go(func() {
+	l := between(t, addr, func(_ *Line, wg *sync.WaitGroup, _ <-chan struct{}, in, out net.Conn) {
+		wg.Go(func() { late(out, in, oneWay) })
+		wg.Go(func() { late(in, out, oneWay) })
+	})
+	return l.Port
+}
+
+// late copies each piece some time after it came, until one side ends, and then ends the other.
+func late(to, from net.Conn, by time.Duration) {
+	type piece struct {
+		b   []byte
+		due time.Time
+	}
+	// What a line of 10 Gbit/s holds in 50 ms, in pieces of 64 KiB.
+	way := make(chan piece, 1000)
+	go func() {
+		defer close(way)
 		for {
-			in, err := l.Accept()
+			b := make([]byte, 64<<10)
+			n, err := from.Read(b)
+			if n > 0 {
+				way <- piece{b[:n], time.Now().Add(by)}
+			}
 			if err != nil {
 				return
 			}
-			out, err := net.Dial("tcp", addr)
-			if err != nil {
-				_ = in.Close()
-				continue
-			}
-			if rate > 0 {
-				_ = out.(*net.TCPConn).SetReadBuffer(64 << 10)
-			}
-			line.mu.Lock()
-			line.conns = append(line.conns, in, out)
-			line.mu.Unlock()
-			wg.Go(func() { line.pass(out, in, 0) })
-			wg.Go(func() {
-				select {
-				case <-time.After(delay):
-				case <-stop:
-				}
-				line.pass(in, out, rate)
-			})
 		}
+	}()
+	for p := range way {
+		time.Sleep(time.Until(p.due))
+		if _, err := to.Write(p.b); err != nil {
+			break
+		}
+	}
+	_ = to.Close()
+	_ = from.Close()
+	for range way { // the reader ends
+	}
+}
+
+func relay(t testing.TB, addr string, delay time.Duration, rate int) *Line {
+	t.Helper()
+	return between(t, addr, func(line *Line, wg *sync.WaitGroup, stop <-chan struct{}, in, out net.Conn) {
+		if rate > 0 {
+			_ = out.(*net.TCPConn).SetReadBuffer(64 << 10)
+		}
+		wg.Go(func() { line.pass(out, in, 0) })
+		wg.Go(func() {
+			select {
+			case <-time.After(delay):
+			case <-stop:
+			}
+			line.pass(in, out, rate)
+		})
 	})
-	t.Cleanup(func() { close(stop); _ = l.Close(); line.cut(); wg.Wait() })
+}
+
+// between connects each connection to addr, and has pass start, in wg, what copies between the two; stop is closed when
+// the test ends.
+func between(t testing.TB, addr string,
+	pass func(line *Line, wg *sync.WaitGroup, stop <-chan struct{}, in, out net.Conn)) *Line {
+	t.Helper()
+	line := &Line{}
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	t.Cleanup(func() { line.cut(); wg.Wait() }) // nothing is accepted any more
+	line.Port = Accept(t, func(in net.Conn) {
+		out, err := net.Dial("tcp", addr)
+		if err != nil {
+			_ = in.Close()
+			return
+		}
+		line.mu.Lock()
+		line.conns = append(line.conns, in, out)
+		line.mu.Unlock()
+		pass(line, &wg, stop, in, out)
+	})
+	t.Cleanup(func() { close(stop) })
 	return line
 }
 
@@ -105,27 +152,32 @@ func (l *Line) Away() (back func()) {
 // Mute listens and accepts, but never says a word: it returns its port.
 func Mute(t testing.TB) int {
 	t.Helper()
+	return Accept(t, func(net.Conn) {})
+}
+
+// Accept listens and hands each connection to each, one after the other; those that are open are closed when the test
+// ends. It returns its port.
+func Accept(t testing.TB, each func(net.Conn)) (port int) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
+	var conns []net.Conn // of the goroutine, and of the cleanup after it
 	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var conns []net.Conn
 	wg.Go(func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			mu.Lock()
 			conns = append(conns, c)
-			mu.Unlock()
+			each(c)
 		}
 	})
 	t.Cleanup(func() {
 		_ = l.Close()
 		wg.Wait()
 		for _, c := range conns {
-			_ = c.Close()
+			_ = c.Close() // again, where each or a cut has done so
 		}
 	})
 	return l.Addr().(*net.TCPAddr).Port

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -149,9 +150,12 @@ func (s *Server) config(o Options) string {
 		"ListenAddress "+s.Host, "Port "+strconv.Itoa(s.Port), "PidFile none", "UsePAM no", "StrictModes no",
 		"HostKey "+s.HostKey.File, "AuthorizedKeysFile "+filepath.Join(s.Dir, "authorized_keys"),
 		"PasswordAuthentication no", "KbdInteractiveAuthentication no", "PermitRootLogin yes", "PrintMotd no",
-		"LogLevel VERBOSE", "MaxStartups 100:30:200", "SetEnv HOME="+s.Home+" XDG_STATE_HOME="+filepath.Join(s.Home,
+		"LogLevel VERBOSE", "SetEnv HOME="+s.Home+" XDG_STATE_HOME="+filepath.Join(s.Home,
 			"state")+race(),
 	)
+	if !slices.ContainsFunc(o.Lines, func(l string) bool { return strings.HasPrefix(l, "MaxStartups ") }) {
+		lines = append(lines, "MaxStartups 100:30:200") // of this one the last value counts
+	}
 	if !o.NoSFTP {
 		lines = append(lines, "Subsystem sftp internal-sftp")
 	}

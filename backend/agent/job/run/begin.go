@@ -1,0 +1,192 @@
+package run
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"berth/backend/agent/environ"
+	"berth/backend/agent/joblog"
+	"berth/backend/agent/process"
+	"berth/backend/agent/program"
+	"berth/backend/agent/shim"
+	"berth/backend/base/atomicfile"
+	"berth/queue"
+)
+
+// refusal is why a run can't be begun, now and at any later time. It becomes the job's end.
+type refusal struct {
+	exit int
+	why  string
+}
+
+func (r *refusal) Error() string { return r.why }
+
+// begin begins the run unless it has begun before. It reports whether it has; else its end was told, or ctx has ended.
+// What keeps it from beginning for now is told, and it is tried again.
+func (x *run) begin(ctx, begin context.Context) bool {
+	said := ""
+	for wait := firstPause; ctx.Err() == nil; wait = min(2*wait, lastPause) {
+		f := process.Look(x.Dir, process.RecordName)
+		if f.Fate == process.Unclear { // it may run
+			said = x.delay(f.Err, said)
+			pause(ctx, wait)
+			continue
+		}
+		if f.Fate == process.Unstarted && !x.Begun {
+			err := x.start(begin)
+			var no *refusal
+			switch f = process.Look(x.Dir, process.RecordName); {
+			case f.Fate != process.Unstarted:
+			case ctx.Err() != nil:
+				return false
+			case begin.Err() != nil:
+				x.tell(queue.Event{Ended: x.endedBefore()})
+				return false
+			case errors.As(err, &no):
+				x.tell(queue.Event{Ended: &queue.Ended{At: time.Now().UTC(), Exit: no.exit, Failed: no.why}})
+				return false
+			case errors.Is(err, process.ErrBegun): // another agent's shim is about to write its record
+				pause(ctx, lineWait)
+				wait = firstPause / 2
+				continue
+			default:
+				said = x.delay(err, said)
+				pause(begin, wait)
+				continue
+			}
+		}
+		if f.Record.Shim.PID != 0 {
+			x.mu.Lock()
+			x.rec = &f.Record
+			x.mu.Unlock()
+		}
+		return true
+	}
+	return false
+}
+
+// delay says, once, why the run can't be begun for now.
+func (x *run) delay(err error, said string) string {
+	why := err.Error()
+	if why != said {
+		x.r.h.Log.Warn("a job can't be begun for now", "job", x.ID.String(), "err", why)
+		x.tell(queue.Event{Delayed: &queue.Delayed{Why: why}})
+	}
+	return why
+}
+
+// endedBefore is the end of a run that was told to end before its program ran.
+func (x *run) endedBefore() *queue.Ended {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	e := &queue.Ended{At: time.Now().UTC(), Exit: -1, Signal: x.ended}
+	if sig, ok := shim.ParseSignal(x.ended); ok {
+		e.Exit = 128 + int(sig)
+	}
+	return e
+}
+
+// name is the program as it was asked for.
+func (x *run) name() string {
+	if x.Spec.Shell || len(x.Spec.Argv) == 0 {
+		return x.r.h.Shell
+	}
+	return x.Spec.Argv[0]
+}
+
+// argv is the command line.
+func (x *run) argv() []string {
+	argv := x.Spec.Argv
+	if !x.Spec.Shell || len(argv) == 0 {
+		return argv
+	}
+	out := []string{x.r.h.Shell, "-c", argv[0]}
+	if len(argv) > 1 {
+		out = append(append(out, filepath.Base(x.r.h.Shell)), argv[1:]...)
+	}
+	return out
+}
+
+// start starts the run's shim. A refusal is for ever. Whether the run has begun, its folder alone tells.
+func (x *run) start(ctx context.Context) error {
+	if err := makeDir(x.Dir); err != nil {
+		return fmt.Errorf("making the job's folder: %w", err)
+	}
+	argv := x.argv()
+	if len(argv) == 0 || argv[0] == "" {
+		return &refusal{program.NotFound, "no command was given"}
+	}
+	h := x.r.h
+	cwd, err := h.Dir(x.Spec.Workdir)
+	if err != nil {
+		return &refusal{program.NotExecutable, err.Error()}
+	}
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	mark := fmt.Sprintf("BERTH_JOB_RUN=%s.%d.%s", x.ID.String(), x.Attempt, hex.EncodeToString(b[:]))
+	env, err := x.environment(ctx, cwd, mark)
+	if err != nil {
+		return err
+	}
+	path, err := program.Look(argv[0], cwd, environ.Lookup(env, "PATH"))
+	if err != nil {
+		return refused(err)
+	}
+	log, err := os.OpenFile(joblog.Path(x.Dir), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("making the job's log: %w", err)
+	}
+	defer log.Close()
+	x.warnings = nil
+	if x.Spec.LogLimit > 0 {
+		if err := joblog.Prepare(x.Dir); err != nil {
+			x.warnings = append(x.warnings, "the log has no limit: "+err.Error())
+		}
+	}
+	spec := shim.Spec{LogLimit: x.Spec.LogLimit}
+	spec.Spec = process.Spec{ID: x.ID.String(), Dir: x.Dir, Argv0: process.Text(argv[0]), Path: process.Text(path),
+		Args: argv[1:], Mark: mark, Cwd: process.Text(cwd), Env: env, Files: 3, Cgroup: "berth-job-" + mark[len("BERTH_JOB_RUN="):]}
+	own, err := os.OpenFile(h.LogPath(), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("opening the agent's log: %w", err)
+	}
+	defer own.Close()
+	if x.r.Before != nil {
+		x.r.Before(ctx, x.Run)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return process.Start(context.WithoutCancel(ctx), h.ShimCommand(spec.ID), environ.Merge(h.Base, h.Env()...), spec,
+		own, nil, log, log)
+}
+
+// refused makes a refusal of what program says of a command.
+func refused(err error) error {
+	var no *program.Error
+	if errors.As(err, &no) {
+		return &refusal{no.Status, no.Error()}
+	}
+	return err
+}
+
+// makeDir makes a run's folder, durably: one that a power loss took would be taken for one that was never made.
+func makeDir(dir string) error {
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = makeDir(filepath.Dir(dir)); err == nil {
+			err = os.Mkdir(dir, 0o700)
+		}
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return atomicfile.SyncDir(filepath.Dir(dir))
+}

@@ -1,0 +1,43 @@
+package run
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"berth/backend/agent/environ"
+)
+
+// environment is what the run's program gets, by execve: the newest environment of the login shell, what the spec says
+// over it, what its conda or virtual environment makes of that, and who it is.
+func (x *run) environment(ctx context.Context, cwd, mark string) ([]string, error) {
+	secrets, err := x.r.secrets.env(x.Spec.UUID, x.Spec.Secrets)
+	if err != nil {
+		return nil, err
+	}
+	env := x.r.h.Environment(ctx, nil, false, "")
+	if x.Spec.Conda != "" || x.Spec.Venv != "" {
+		// Before what was asked for by name, which so comes through; PATH and the like are there for the activation.
+		if env, err = activate(ctx, x.Spec, cwd, environ.Merge(env, x.Spec.Env...)); err != nil {
+			return nil, err
+		}
+		for _, kv := range x.Spec.Env { // but those that an activation puts something before stay as it made them
+			if k, _, _ := strings.Cut(kv, "="); !strings.HasSuffix(k, "PATH") {
+				env = environ.Merge(env, kv)
+			}
+		}
+	} else {
+		env = environ.Merge(env, x.Spec.Env...)
+	}
+	env = environ.Merge(env, secrets...)
+	if environ.Lookup(env, "PYTHONUNBUFFERED") == "" {
+		env = environ.Merge(env, "PYTHONUNBUFFERED=1") // what is printed is in the log at once
+	}
+	own := []string{"BERTH_JOB_ID=" + x.ID.String(), "BERTH_JOB_UUID=" + x.Spec.UUID,
+		"BERTH_ATTEMPT=" + strconv.Itoa(x.Attempt), mark}
+	if x.ID.Element {
+		own = append(own, "BERTH_ARRAY_ID="+strconv.FormatInt(x.ID.Number, 10),
+			"BERTH_ARRAY_INDEX="+strconv.Itoa(x.ID.Index))
+	}
+	return environ.Merge(env, own...), nil
+}

@@ -1,0 +1,104 @@
+package run
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"berth/backend/agent/part"
+	"berth/backend/agent/process"
+	"berth/queue"
+)
+
+// Runner implements queue.Runner. All methods may be called at once.
+type Runner struct {
+	h       *part.Host
+	secrets Secrets
+	emit    func(queue.Event)
+	// Before is called just before a run begins; nil: nothing is. It may hold the run up for a moment.
+	Before func(ctx context.Context, r queue.Run)
+
+	mu   sync.Mutex
+	runs map[key]*run
+	wg   sync.WaitGroup
+}
+
+var _ queue.Runner = (*Runner)(nil)
+
+type key struct {
+	id      queue.ID
+	attempt int
+}
+
+// New makes a runner. emit is told what has become of the runs, by several goroutines at once.
+func New(h *part.Host, secrets Secrets, emit func(queue.Event)) *Runner {
+	return &Runner{h: h, secrets: secrets, emit: emit, runs: map[key]*run{}}
+}
+
+// Start implements queue.Runner. The run is watched until it is over or ctx ends, which ends no process of it.
+func (r *Runner) Start(ctx context.Context, q queue.Run) { r.watch(ctx, q) }
+
+// Adopt implements queue.Runner, as Start does: a run that never began is begun, unless it says that it has.
+func (r *Runner) Adopt(ctx context.Context, q queue.Run) { r.watch(ctx, q) }
+
+func (r *Runner) watch(ctx context.Context, q queue.Run) {
+	k := key{q.ID, q.Attempt}
+	x := &run{Run: q, r: r, began: make(chan struct{})}
+	var begin context.Context
+	begin, x.cancel = context.WithCancel(ctx)
+	r.mu.Lock()
+	known := r.runs[k] != nil
+	if !known {
+		r.runs[k] = x
+	}
+	r.mu.Unlock()
+	if known {
+		x.cancel()
+		return
+	}
+	r.wg.Go(func() {
+		defer func() {
+			x.cancel()
+			r.mu.Lock()
+			delete(r.runs, k)
+			r.mu.Unlock()
+		}()
+		r.h.Contain("job "+q.ID.String(), func() { x.live(ctx, begin) })
+	})
+}
+
+// Wait waits until no run is watched any more.
+func (r *Runner) Wait() { r.wg.Wait() }
+
+// Processes lists those of the runs that are watched.
+func (r *Runner) Processes() (out []part.Process) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for k, x := range r.runs {
+		x.mu.Lock()
+		if rec := x.rec; rec != nil {
+			out = append(out, part.Process{Kind: "job", ID: k.id.String(), PIDs: []int{rec.Shim.PID, rec.Child.PID}, Mark: rec.Mark})
+		}
+		x.mu.Unlock()
+	}
+	return out
+}
+
+// run is a run that is watched.
+type run struct {
+	queue.Run
+	r        *Runner
+	cancel   func()        // ends what comes before the program's start
+	began    chan struct{} // closed once it runs, or never will
+	warnings []string
+
+	mu      sync.Mutex
+	rec     *process.Record // of one that runs; set before began is closed
+	ended   string          // the signal that it was told before it began
+	pending []queue.Signal  // not sent yet; the first is being sent
+}
+
+func (x *run) tell(e queue.Event) {
+	e.ID, e.Attempt, e.At = x.ID, x.Attempt, time.Now().UTC()
+	x.r.emit(e)
+}

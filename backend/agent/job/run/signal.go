@@ -1,0 +1,152 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"berth/backend/agent/process"
+	"berth/backend/agent/shim"
+	"berth/gpu/procs/proc"
+	"berth/queue"
+)
+
+// Signal implements queue.Runner. A run's signals are sent one after the other. One that is told to end before it has
+// begun does not begin.
+func (r *Runner) Signal(ctx context.Context, q queue.Run, s queue.Signal) {
+	r.mu.Lock()
+	x := r.runs[key{q.ID, q.Attempt}]
+	r.mu.Unlock()
+	if x == nil {
+		return // it is over
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.rec == nil && s.Name != "STOP" && s.Name != "CONT" && !strings.HasPrefix(s.Name, "USR") {
+		x.ended = s.Name
+		x.cancel()
+	}
+	x.pending = append(x.pending, s)
+	if len(x.pending) > 1 {
+		return
+	}
+	r.wg.Go(func() {
+		r.h.Contain("the signals of job "+q.ID.String(), func() { x.sendAll(ctx) })
+	})
+}
+
+// sendAll sends what is pending.
+func (x *run) sendAll(ctx context.Context) {
+	select {
+	case <-x.began:
+	case <-ctx.Done():
+	}
+	for {
+		x.mu.Lock()
+		rec, s := x.rec, x.pending[0]
+		x.mu.Unlock()
+		if rec != nil && ctx.Err() == nil {
+			x.awaitChild(ctx, rec)
+			if err := x.send(ctx, *rec, s); err != nil {
+				x.r.h.Log.Warn("a job could not be signalled", "job", x.ID.String(), "signal", s.Name, "err", err)
+			}
+		}
+		x.mu.Lock()
+		x.pending = x.pending[1:]
+		done := len(x.pending) == 0
+		x.mu.Unlock()
+		if done {
+			return
+		}
+	}
+}
+
+// awaitChild waits until the main process is known: the shim may be about to start it.
+func (x *run) awaitChild(ctx context.Context, rec *process.Record) {
+	for rec.Child.PID == 0 && rec.Shim.Alive() && ctx.Err() == nil {
+		if now, err := process.ReadRecord(x.Dir, process.RecordName); err == nil {
+			x.mu.Lock()
+			*rec = now
+			x.mu.Unlock()
+		}
+		pause(ctx, lineWait)
+	}
+}
+
+func (x *run) send(ctx context.Context, rec process.Record, s queue.Signal) error {
+	sig, ok := shim.ParseSignal(s.Name)
+	switch {
+	case !ok:
+		return errors.New("there is no such signal")
+	case s.Scope == queue.Leader:
+		return signalLeader(rec.Child, sig)
+	case sig == syscall.SIGKILL:
+		left, err := rec.Set().End(ctx, 0, nil)
+		if len(left) > 0 {
+			err = errors.Join(err, errors.New("some processes could not be ended: "+proc.CommandOf(left[0].PID)))
+		}
+		return err
+	}
+	// Again, until there are no new ones: what is not stopped yet may fork.
+	var errs []error
+	sent := map[proc.Identity]bool{}
+	for fresh := true; fresh && ctx.Err() == nil; {
+		fresh = false
+		members, err := rec.Set().Members()
+		if err != nil {
+			return err
+		}
+		for _, m := range members {
+			if !sent[m] {
+				sent[m], fresh = true, sig == syscall.SIGSTOP
+				errs = append(errs, signal(m, sig))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// signalLeader signals the main process and, where that is a shell, its children: those work for it, and a shell hands
+// nothing on. No deeper: workers of a program must not die before it has saved its work.
+func signalLeader(leader proc.Identity, sig syscall.Signal) error {
+	targets := []proc.Identity{leader}
+	if isShell(leader.PID) {
+		all, err := proc.All()
+		if err != nil {
+			return err
+		}
+		for _, p := range all {
+			if p.PPID == leader.PID && !p.Zombie() {
+				targets = append(targets, p.Identity())
+			}
+		}
+	}
+	var errs []error
+	for _, t := range targets {
+		errs = append(errs, signal(t, sig))
+	}
+	return errors.Join(errs...)
+}
+
+func signal(id proc.Identity, sig syscall.Signal) error {
+	if err := id.Signal(sig); !errors.Is(err, proc.ErrGone) {
+		return err
+	}
+	return nil
+}
+
+var shells = []string{"sh", "bash", "dash", "ash", "zsh", "ksh", "ksh93", "mksh", "yash", "fish", "tcsh", "csh"}
+
+// isShell reports whether a process is a shell, by its program or, for one of many names, by its first argument.
+func isShell(pid int) bool {
+	exe, _ := proc.Exe(pid)
+	if slices.Contains(shells, filepath.Base(exe)) {
+		return true
+	}
+	args, err := proc.Args(pid)
+	return err == nil && len(args) > 0 && strings.Contains(exe, "box") &&
+		slices.Contains(shells, strings.TrimPrefix(filepath.Base(args[0]), "-"))
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/dustin/go-humanize"
+
+	"berth/backend/api"
+	"berth/backend/transport/filecopy"
+	"berth/backend/transport/filecopy/ignore"
+	"berth/ui/money"
+)
+
+// jobFolder is the folder that a job is submitted with (--sync).
+type jobFolder struct {
+	dir   string // empty: none
+	limit string // bytes, in words
+}
+
+// sendCode sends the folder of --sync, of which only what has changed since the last job travels, and has the instance
+// make the job's own folder from it. What is edited here after that is nothing to the job.
+func (a *app) sendCode(ctx context.Context, c *api.WorkspaceClient, name string, code jobFolder, q *api.JobRequest,
+	start bool) error {
+	if code.dir == "" {
+		return nil
+	}
+	if c.Inside != nil {
+		return api.Errorf(api.CodeUsage, "--sync sends a folder of another computer, and this is the instance").
+			WithHint("the job runs in this folder: leave --sync out")
+	}
+	dir, err := filepath.Abs(code.dir)
+	if err != nil {
+		return err
+	}
+	if err := codeFits(dir, code.limit); err != nil {
+		return err
+	}
+	if err := a.runsForCode(ctx, c, name, start); err != nil {
+		return err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256([]byte(host + "\x00" + a.home.State + "\x00" + dir))
+	y := &syncing{dir: dir, to: side{instance: name}, sent: hex.EncodeToString(sum[:16]), remove: true, m: a.newMeter()}
+	defer y.m.close()
+	err = c.WithQuestions(ctx, func(ctx context.Context) error {
+		if err := y.run(ctx, c, dir, false, a.change(y)); err != nil {
+			return err
+		}
+		if err := y.m.end(); err != nil {
+			return err
+		}
+		_, err := c.Agent(name).Take(ctx, api.TakeRequest{Sent: y.sent, UUID: q.UUID})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("sending %s: %w", dir, err)
+	}
+	q.Taken = true
+	y.m.close()
+	fmt.Fprintf(a.err, "berth: the job has a copy of %s: %d new, %d changed, %d removed since the last one\n", code.dir, y.made,
+		y.replaced+y.other, y.removed)
+	return nil
+}
+
+// codeFits refuses a folder that is larger than somebody means to send with each job.
+func codeFits(dir, limit string) error {
+	most, err := bytesFlag("--sync-limit", limit, "1GB")
+	if err != nil {
+		return err
+	}
+	if fi, err := os.Stat(dir); err != nil {
+		return err
+	} else if !fi.IsDir() {
+		return api.Errorf(api.CodeUsage, "--sync %s: it is no folder", dir)
+	}
+	rules := ignore.New(dir)
+	_, size, err := filecopy.Size(dir, rules.Skip, func(unread error) error { return unread })
+	if err == nil {
+		err = rules.Err()
+	}
+	if err != nil {
+		return err
+	}
+	if size > most {
+		return api.Errorf(api.CodeRefused, "%s has %s, and %s are sent with a job at the most", dir, money.Size(size),
+			money.Size(most)).
+			WithHint("name what the job does not need in .berthignore, or say --sync-limit %s",
+				humanize.IBytes(uint64(size+size/10)))
+	}
+	return nil
+}
+
+// runsForCode has the instance run: a folder is sent to its disk.
+func (a *app) runsForCode(ctx context.Context, c *api.WorkspaceClient, name string, start bool) error {
+	in, err := c.Instance(ctx, name)
+	if err != nil || in.State != api.StateStopped {
+		return err
+	}
+	if !start {
+		if start, err = a.askToStart(ctx, c, name); err != nil {
+			return err
+		}
+	}
+	if !start {
+		return api.Errorf(api.CodeRefused, "%s is stopped, and the folder of --sync goes to its disk at once", in.Name).
+			WithHint("--start starts it first")
+	}
+	op, err := startFor(ctx, c, name)
+	if err == nil {
+		_, err = a.waitAsked(ctx, c, op)
+	}
+	return err
+}

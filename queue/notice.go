@@ -1,0 +1,68 @@
+package queue
+
+import (
+	"slices"
+	"time"
+)
+
+// Owed is somebody who is to be told of a job's end.
+type Owed struct {
+	Name  string    `json:"name"`
+	Next  time.Time `json:"next"`           // when to try, or to try again
+	Tries int       `json:"tries,omitzero"` // that were begun
+	Why   string    `json:"why,omitzero"`   // the last one failed
+}
+
+// Owe has a status that is an end say who is to be told of it.
+func (s *Status) Owe(names []string, at time.Time) {
+	s.Owed = nil
+	for _, n := range names {
+		s.Owed = append(s.Owed, Owed{Name: n, Next: at})
+	}
+}
+
+// Due is when somebody is to be told next; zero: nobody is.
+func (s *Status) Due() (due time.Time) {
+	for _, o := range s.Owed {
+		if due.IsZero() || o.Next.Before(due) {
+			due = o.Next
+		}
+	}
+	return due
+}
+
+// Try notes that a try to tell each who is due begins, and returns their names. Where nothing is heard of it any more,
+// since the agent was killed, the next one comes at again, which gets the number of the try.
+func (s *Status) Try(now time.Time, again func(try int) time.Time) (names []string) {
+	s.Owed = slices.Clone(s.Owed)
+	for i := range s.Owed {
+		if o := &s.Owed[i]; !o.Next.After(now) {
+			o.Tries++
+			o.Next = again(o.Tries)
+			names = append(names, o.Name)
+		}
+	}
+	return names
+}
+
+// Told notes how a try ended: failed is why it was in vain, "": it was not. After so many tries it is given up, and a
+// warning says so; else the next one comes at again.
+func (s *Status) Told(name, failed string, tries int, again func(try int) time.Time) {
+	i := slices.IndexFunc(s.Owed, func(o Owed) bool { return o.Name == name })
+	if i < 0 {
+		return
+	}
+	s.Owed = slices.Clone(s.Owed)
+	o := &s.Owed[i]
+	if failed != "" && o.Tries < tries {
+		o.Why, o.Next = failed, again(o.Tries)
+		return
+	}
+	if failed != "" {
+		s.Warnings = append(slices.Clone(s.Warnings), o.Name+" was not told of its end: "+failed)
+	}
+	s.Owed = slices.Delete(s.Owed, i, i+1)
+	if len(s.Owed) == 0 {
+		s.Owed = nil
+	}
+}

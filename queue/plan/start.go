@@ -1,0 +1,39 @@
+package plan
+
+// start begins what may go, in order. The first that does not fit holds a place.
+func (p *Planner) start() {
+	if p.drain {
+		return
+	}
+	for p.free.slots > 0 && len(p.line) > 0 {
+		s := p.line[0].shapes[0]
+		if !p.needOf(s.request).fits(p.free) {
+			p.fill(s)
+			return
+		}
+		p.startItem(s.items[0])
+	}
+}
+
+// startItem begins a job, or the next element of an array.
+func (p *Planner) startItem(it *item) {
+	if !it.isArray() {
+		p.begin(it)
+		return
+	}
+	st := p.touch(it)
+	if st.StartedAt.IsZero() {
+		st.StartedAt = p.now
+	}
+	p.begin(p.element(it.arr, it.arr.next()))
+	p.tidyArray(it.arr)
+}
+
+// add takes in a job; it is arranged by the caller.
+func (p *Planner) add(it *item, key shapeKey) {
+	p.items[it.id] = it
+	p.join(it, key)
+	if it.id.Element {
+		it.arr.own[it] = struct{}{}
+	}
+}
