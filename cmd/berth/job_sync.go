@@ -7,8 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-
-	"github.com/dustin/go-humanize"
+	"strings"
 
 	"berth/backend/api"
 	"berth/backend/transport/filecopy"
@@ -93,7 +92,7 @@ func codeFits(dir, limit string) error {
 		return api.Errorf(api.CodeRefused, "%s has %s, and %s are sent with a job at the most", dir, money.Size(size),
 			money.Size(most)).
 			WithHint("name what the job does not need in .berthignore, or say --sync-limit %s",
-				humanize.IBytes(uint64(size+size/10)))
+				strings.ReplaceAll(money.Bytes(size+size/10), " ", ""))
 	}
 	return nil
 }
