@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -45,7 +46,7 @@ const interrupted = 130
 
 // run parses and runs one command line and returns its exit code.
 func (a *app) run(ctx context.Context, args []string) int {
-	root := a.root()
+	root := a.root(a.alone(args)...)
 	root.SetArgs(args)
 	a.args = args
 	err := root.ExecuteContext(ctx)
@@ -86,8 +87,8 @@ func (a *app) report(err error) {
 	fmt.Fprintf(a.err, "berth: %s\n", plaintext.Text(e.Message))
 }
 
-// root builds the command tree.
-func (a *app) root() *cobra.Command {
+// root builds the command tree, or as much of it as the named verbs need.
+func (a *app) root(only ...string) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "berth",
 		Short:         "A fleet of GPU workstations in one terminal",
@@ -129,22 +130,16 @@ func (a *app) root() *cobra.Command {
 	groups := []*cobra.Group{{ID: "fleet", Title: "The fleet:"}, {ID: "use", Title: "Using an instance:"},
 		{ID: "know", Title: "Knowing more:"}}
 	root.AddGroup(groups...)
-	add := func(group string, cmds ...*cobra.Command) {
-		for _, c := range cmds {
-			c.GroupID = group
+	for _, v := range a.verbs() {
+		if len(only) == 0 || slices.Contains(only, v.name) {
+			c := v.make()
+			c.GroupID = v.group
 			root.AddCommand(c)
 		}
 	}
-	add("fleet", a.createCmd(), a.adoptCmd(), a.lsCmd(), a.showCmd(), a.actionCmd("start", "Start instances"),
-		a.actionCmd("stop", "Stop instances: the compute charge ends, the disk stays"),
-		a.actionCmd("restart", "Restart instances"), a.rmCmd(), a.setupCmd(), a.snapshotCmd(), a.cloneCmd(), a.inventoryCmd(),
-		a.setCmd(), a.attentionCmd(), a.eventsCmd())
-	add("use", a.sshCmd(), a.execCmd(), a.cpCmd(), a.syncCmd(), a.insideToo(a.submitCmd("run")), a.jobCmd(), a.termCmd(),
-		a.topCmd(), a.historyCmd(), a.metricsCmd())
-	add("know", a.sizesCmd(), a.imagesCmd(), a.imageCmd(), a.profileCmd(), a.configCmd(), a.doctorCmd(), a.workspaceCmd(),
-		a.daemonCmd(), a.apiCmd(), a.completionCmd(), a.versionCmd())
-	root.AddCommand(a.agentCmd())
-	root.AddCommand(a.extra(root)...)
+	if len(only) == 0 {
+		root.AddCommand(a.extra(root)...)
+	}
 	root.SetHelpCommand(a.helpCmd(root))
 	root.SetHelpFunc(a.verbHelp)
 	return root
