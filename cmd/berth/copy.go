@@ -71,8 +71,11 @@ func (a *app) cp(ctx context.Context, from []string, to string) error {
 	for _, arg := range from {
 		src := readSide(arg)
 		if (src.instance == "") == (dst.instance == "") {
-			return api.Errorf(api.CodeUsage, "%s and %s: exactly one side is on an instance, NAME:PATH", arg, to).
-				WithHint("a name here that has a colon in it is said as ./%s", arg)
+			hint := "a side on an instance is NAME:PATH; from one instance to another, copy by way of this computer"
+			if src.instance != "" {
+				hint = "a name here that has a colon in it is said as ./" + arg
+			}
+			return api.Errorf(api.CodeUsage, "%s and %s: exactly one side is on an instance", arg, to).WithHint("%s", hint)
 		}
 		sources = append(sources, src)
 	}
@@ -90,7 +93,13 @@ func (a *app) cp(ctx context.Context, from []string, to string) error {
 			if src, err = jobSide(ctx, c, src); err != nil {
 				return err
 			}
-			if err := a.copyOne(ctx, c, m, src, dst, len(sources) > 1); err != nil {
+			err := a.copyOne(ctx, c, m, src, dst, len(sources) > 1)
+			if err != nil && len(sources) > 1 && ctx.Err() == nil && api.AsError(err).Code == api.CodeFailed {
+				m.problems++ // the others may be there
+				m.problem(api.AsError(err).Message)
+				continue
+			}
+			if err != nil {
 				return err
 			}
 		}

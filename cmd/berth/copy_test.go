@@ -72,7 +72,11 @@ func TestCopyOverSSH(t *testing.T) {
 		code int
 		says string
 	}{
-		{[]string{"cp", "gpu1:none", dir}, 1, "gpu1: stat "},
+		{[]string{"cp", "gpu1:none", dir}, 1, "/none: no such file or folder"},
+		{[]string{"cp", "gpu1:*.csv", dir}, 1, "wildcards are not expanded"},
+		{[]string{"cp", dir + "/none", dir + "/src/sub/big", "gpu1:"}, 1, "one thing was not copied"},
+		{[]string{"sync", "gpu1:none", dir + "/x"}, 2, "berth cp gpu1:none"},
+		{[]string{"sync", "/", "gpu1"}, 2, "no name to go under"},
 		{[]string{"cp", dir + "/none", "gpu1:"}, 1, "no such file"},
 		{[]string{"cp", dir + "/src", "nobody:"}, 3, `no instance "nobody"`},
 		{[]string{"cp", dir + "/src", dir + "/x"}, 2, "exactly one side"},
@@ -85,6 +89,7 @@ func TestCopyOverSSH(t *testing.T) {
 		require.Contains(t, r.err, c.says)
 		require.Empty(t, r.out)
 	}
+	w.ok("exec", "gpu1", "--", "test", "-f", "big") // what could be copied was, beside what could not
 }
 
 // TestCopyFromAJob takes what a job has written into its folder.

@@ -63,6 +63,10 @@ func (a *app) completeSyncSides(cmd *cobra.Command, args []string, typed string)
 }
 
 func (a *app) sync(ctx context.Context, y *syncing, dir, to string) error {
+	if _, err := os.Lstat(dir); err != nil && readSide(dir).instance != "" {
+		return api.Errorf(api.CodeUsage, "sync goes from a folder here to an instance, and %s is none here", dir).
+			WithHint("berth cp %s %s copies from an instance", dir, to)
+	}
 	if !strings.Contains(to, ":") {
 		to += ":"
 	}
@@ -73,6 +77,9 @@ func (a *app) sync(ctx context.Context, y *syncing, dir, to string) error {
 	var err error
 	if y.dir, err = filepath.Abs(dir); err != nil {
 		return err
+	}
+	if y.dir == "/" && y.to.path == "" {
+		return api.Errorf(api.CodeUsage, "the folder / has no name to go under").WithHint("berth sync / %sDIR", to)
 	}
 	c, err := a.client()
 	if err != nil {

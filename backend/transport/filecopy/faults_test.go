@@ -224,7 +224,7 @@ func TestNoSuchSource(t *testing.T) {
 	dir := t.TempDir()
 	e := run(t, Sender{Source: dir + "/none"}, Receiver{Target: dir + "/dst", Common: Common{Peer: "vision"}})
 	require.ErrorContains(t, e.sendErr, dir+"/none: no such file")
-	require.ErrorContains(t, e.receiveErr, "vision: stat "+dir+"/none: no such file")
+	require.ErrorContains(t, e.receiveErr, "vision: "+dir+"/none: no such file")
 	e = run(t, Sender{Source: dir}, Receiver{Target: dir + "/none/dst"})
 	require.ErrorContains(t, e.sendErr, "there is no folder "+dir+"/none to put it into")
 }

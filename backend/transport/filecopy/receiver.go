@@ -362,8 +362,8 @@ func makeFolder(in *folder, name string, replace, dry bool) (*folder, error) {
 		return nil, serr
 	}
 	if !isFolder(&st) {
-		if !replace {
-			return nil, fmt.Errorf("%s is there, and is no folder", in.pathOf(name))
+		if !replace || !isFile(&st) && !isLink(&st) {
+			return nil, fmt.Errorf("%s is there, and is %s", in.pathOf(name), special(&st))
 		}
 		if err := in.remove(name); err != nil {
 			return nil, err
@@ -411,8 +411,8 @@ func (g *receiving) link(f *frame) error {
 
 func makeLink(in *folder, name string, f *frame) error {
 	if st, err := in.stat(name); err == nil {
-		if isFolder(&st) {
-			return fmt.Errorf("%s is there, and is a folder", in.pathOf(name))
+		if !isFile(&st) && !isLink(&st) {
+			return fmt.Errorf("%s is there, and is %s", in.pathOf(name), special(&st))
 		}
 		if was, err := in.readlink(name); err == nil && was == f.target {
 			return in.touch(name, f.meta)
@@ -450,8 +450,8 @@ func (g *receiving) file(f *frame) error {
 	st, err := in.stat(name)
 	there := err == nil
 	switch {
-	case there && isFolder(&st):
-		return g.cannot(f.index, fmt.Errorf("%s is there, and is a folder", in.dir.pathOf(name)))
+	case there && !isFile(&st) && !isLink(&st):
+		return g.cannot(f.index, fmt.Errorf("%s is there, and is %s", in.dir.pathOf(name), special(&st)))
 	case there && isFile(&st) && g.spec.Update && sameTime(metaOf(&st), f.meta) && st.Size == f.meta.size:
 		g.Progress.Bytes.Add(st.Size)
 		g.Progress.Files.Add(1)

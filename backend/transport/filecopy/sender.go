@@ -7,6 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -92,6 +94,7 @@ type sending struct {
 	ready    chan struct{} // closed when that is known
 	said     atomic.Bool   // all there is
 	extra    []Entry       // what the receiver has found
+	unseen   []string      // below the source, by who tells: what could not be read, or is not copied
 	listed   chan struct{} // closed when that is all
 	finished chan struct{} // closed by the receiver's last word
 	heard    chan struct{} // closed when nothing more is heard
@@ -202,7 +205,7 @@ func (g *sending) tellDeletions() error {
 	case <-g.stopped:
 		return g.err
 	}
-	list, err := g.spec.Delete(g.extra)
+	list, err := g.spec.Delete(g.seen(g.extra))
 	if err != nil {
 		return err
 	}
@@ -216,6 +219,35 @@ func (g *sending) tellDeletions() error {
 		}
 	}
 	return nil
+}
+
+// seen is what of the extra things is not in the source for sure: neither what could not be read here, nor what is in
+// it, nor the folders above it.
+func (g *sending) seen(extra []Entry) []Entry {
+	if len(g.unseen) == 0 {
+		return extra
+	}
+	stays := map[string]bool{}
+	for _, path := range g.unseen {
+		for ; path != "" && path != "." && !stays[path]; path = filepath.Dir(path) {
+			stays[path] = true
+		}
+	}
+	whole := map[string]bool{}
+	for _, path := range g.unseen {
+		whole[path] = true
+	}
+	return slices.DeleteFunc(extra, func(e Entry) bool {
+		if whole[""] || stays[e.Path] {
+			return true
+		}
+		for dir := filepath.Dir(e.Path); dir != "."; dir = filepath.Dir(dir) {
+			if whole[dir] {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // slot waits until one more file may be under way.
@@ -431,6 +463,12 @@ func (g *sending) sendBytes(o *offer, f *os.File, m meta, from int64, s *summer,
 			return err
 		}
 		return localError{changedOr(err, f)}
+	}
+	if n, _ := f.ReadAt(buf[:1], m.size); n > 0 && m.size == 0 {
+		return localError{fmt.Errorf("%s has more in it than its size says, as files in /proc have: take what cat prints of it",
+			f.Name())}
+	} else if n > 0 {
+		return localError{changedOr(io.ErrUnexpectedEOF, f)}
 	}
 	st, err := statOf(f)
 	if err != nil {

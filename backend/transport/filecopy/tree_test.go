@@ -204,8 +204,8 @@ func TestWhatIsInTheWay(t *testing.T) {
 	require.Equal(t, 3, e.received.Problems)
 	require.Equal(t, 3, e.sent.Problems)
 	says := strings.Join(e.receiveSay, "\n")
-	for _, what := range []string{"/dst/file is there, and is a folder", "/dst/sub is there, and is no folder",
-		"/dst/tree is there, and is no folder"} {
+	for _, what := range []string{"/dst/file is there, and is a folder", "/dst/sub is there, and is a file",
+		"/dst/tree is there, and is a link"} {
 		require.Contains(t, says, dir+what)
 	}
 }

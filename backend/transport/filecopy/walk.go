@@ -38,10 +38,25 @@ type source struct {
 
 func (s source) close() { s.dir.release() }
 
+// missing is a source that is not there.
+type missing struct{ path string }
+
+func (m missing) Error() string {
+	if strings.ContainsAny(m.path, "*?[") {
+		return m.path + ": no such file or folder (wildcards are not expanded: name the folder, or by DIR/. what is in it)"
+	}
+	return m.path + ": no such file or folder"
+}
+
+func (m missing) Unwrap() error { return fs.ErrNotExist }
+
 func openSource(path string) (s source, err error) {
 	s.name, s.contents = NameOf(path)
 	path = filepath.Clean(path)
 	fi, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = missing{path}
+	}
 	if err != nil {
 		return s, err
 	}
@@ -65,6 +80,12 @@ func openSource(path string) (s source, err error) {
 
 func kindOf(m fs.FileMode) string {
 	switch {
+	case m.IsRegular():
+		return "a file"
+	case m.IsDir():
+		return "a folder"
+	case m&fs.ModeSymlink != 0:
+		return "a link"
 	case m&fs.ModeNamedPipe != 0:
 		return "a named pipe"
 	case m&fs.ModeSocket != 0:
@@ -105,8 +126,9 @@ func (g *sending) walkBelow(dir *folder, name, path string, m meta, depth int) e
 	return g.write(frame{kind: kindUp})
 }
 
-// skipped tells both sides what is not copied.
-func (g *sending) skipped(err error) error {
+// skipped tells both sides what is not copied. Its path is that below the source: an update removes nothing there.
+func (g *sending) skipped(path string, err error) error {
+	g.unseen = append(g.unseen, path)
 	g.problem(err.Error())
 	return g.write(frame{kind: kindSkipped, text: text(err)})
 }
@@ -115,7 +137,7 @@ func (g *sending) skipped(err error) error {
 func (g *sending) walk(dir *folder, path string, depth int) error {
 	names, err := dir.names()
 	if err != nil {
-		if err := g.skipped(err); err != nil {
+		if err := g.skipped(path, err); err != nil {
 			return err
 		}
 	}
@@ -167,11 +189,17 @@ func (g *sending) tellEntry(dir *folder, name, path string, depth int) error {
 		}
 		return g.walkBelow(child, name, path, metaOf(&st), depth+1)
 	}
-	return g.skipped(err)
+	return g.skipped(path, err)
 }
 
 func special(st *unix.Stat_t) string {
 	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return kindOf(0)
+	case unix.S_IFDIR:
+		return kindOf(fs.ModeDir)
+	case unix.S_IFLNK:
+		return kindOf(fs.ModeSymlink)
 	case unix.S_IFIFO:
 		return kindOf(fs.ModeNamedPipe)
 	case unix.S_IFSOCK:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -67,6 +68,9 @@ func TestAgentIsPlacedOnce(t *testing.T) {
 	r := run(t, ctx, client, "printf", "hi")
 	require.NoError(t, r.err)
 	require.Equal(t, "hi", r.out)
+	mask, err := exec.Command("sh", "-c", "umask").Output()
+	require.NoError(t, err)
+	require.Equal(t, string(mask), run(t, ctx, client, "sh", "-c", "umask").out, "the session's, not the script's")
 
 	info, state := c.Info()
 	require.Equal(t, "ready", state.State)

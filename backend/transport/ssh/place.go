@@ -25,8 +25,9 @@ mine() { [ ! -L "$1" ] && [ -n "$(find "$1" -prune -user "$u" 2>/dev/null)" ]; }
 // lookScript prints the system, the architecture and the folder for programs: the first that can be written to and runs
 // programs, with why the ones before it do not. It is to be gone on from: the folder is $found, and Berth's in the home
 // $s. What is made above that is noted in it, for who removes it. Outside the home each home of a user has a folder of
-// its own, as it has a socket of its own.
-const lookScript = `umask 077
+// its own, as it has a socket of its own. What programs of the user make there is not under 077, but under $mask.
+const lookScript = `mask=$(umask)
+umask 077
 found=
 echo "os $(uname -s)"
 echo "arch $(uname -m)"

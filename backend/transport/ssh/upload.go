@@ -50,6 +50,7 @@ func startScript(b *program, flags []string) string {
 	}
 	return `set -- start --replace ` + shellquote.Line(flags...) + `
 case $found in "$s/bin") ;; *) set -- "$@" --boot "--state=${found%/bin}/agent" "--scratch=${found%/bin}/scratch" ;; esac
+umask "$mask"
 "$f" ` + sub + `"$@" </dev/null 2>&1`
 }
 
