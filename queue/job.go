@@ -76,6 +76,8 @@ type Status struct {
 
 	// Owed are those of Spec.Notify who were not told of its end yet. Of elements nobody is told.
 	Owed []Owed `json:"owed,omitzero"`
+	// Ruled are those whom the instance's rules named beside them at its end.
+	Ruled []string `json:"ruled,omitzero"`
 
 	// Seq is the journal's number of the last change: who knows all up to a number asks for what is above it. The
 	// journal gives it.

@@ -13,6 +13,42 @@ type Owed struct {
 	Why   string    `json:"why,omitzero"`   // the last one failed
 }
 
+// ByRule stands among those who are owed for whom the instance's rules name: who that is, is looked up after the end.
+// Nobody can have such a name.
+const ByRule = "*"
+
+// Who is the name in words.
+func (o *Owed) Who() string {
+	if o.Name == ByRule {
+		return "who is to be told by rule"
+	}
+	return o.Name
+}
+
+// Rule puts those whom the rules name in the place of ByRule, but for those whom the job itself named. wrong says what
+// of the rules could not be used.
+func (s *Status) Rule(names, named, wrong []string, at time.Time) {
+	i := slices.IndexFunc(s.Owed, func(o Owed) bool { return o.Name == ByRule })
+	if i < 0 {
+		return
+	}
+	owed := slices.Delete(slices.Clone(s.Owed), i, i+1)
+	s.Ruled = nil
+	for _, n := range names {
+		if !slices.Contains(named, n) && n != ByRule {
+			owed, s.Ruled = append(owed, Owed{Name: n, Next: at}), append(s.Ruled, n)
+		}
+	}
+	if s.Owed = owed; len(owed) == 0 {
+		s.Owed = nil
+	}
+	for _, w := range wrong {
+		if !slices.Contains(s.Warnings, w) {
+			s.Warnings = append(slices.Clone(s.Warnings), w)
+		}
+	}
+}
+
 // Owe has a status that is an end say who is to be told of it.
 func (s *Status) Owe(names []string, at time.Time) {
 	s.Owed = nil
@@ -59,7 +95,7 @@ func (s *Status) Told(name, failed string, tries int, again func(try int) time.T
 		return
 	}
 	if failed != "" {
-		s.Warnings = append(slices.Clone(s.Warnings), o.Name+" was not told of its end: "+failed)
+		s.Warnings = append(slices.Clone(s.Warnings), o.Who()+" was not told of its end: "+failed)
 	}
 	s.Owed = slices.Delete(s.Owed, i, i+1)
 	if len(s.Owed) == 0 {

@@ -40,7 +40,8 @@ func TestAJobsEndIsTold(t *testing.T) {
 	require.Equal(t, 2, r.code, r.err)
 	require.Contains(t, r.err, "[notify.chat]")
 	text := "[notify.chat]\nurl = '" + s.URL + "/TOKEN-OF-URL'\n[notify.file]\ncommand = '''cp /dev/stdin notice; " +
-		"echo \"$BERTH_NOTICE_TEXT\" >>told # TOKEN-OF-COMMAND'''\n[notify.broken]\ncommand = 'exit 3 # TOKEN-OF-COMMAND'\n"
+		"echo \"$BERTH_NOTICE_TEXT\" >>told # TOKEN-OF-COMMAND'''\n[notify.broken]\ncommand = 'exit 3 # TOKEN-OF-COMMAND'\n" +
+		"[[rules]]\nnotify = ['file', 'chat']\nstates = ['failed']\n[[rules]]\nnotify = 'noone'\n"
 	require.NoError(t, os.WriteFile(file, []byte(text), 0o644))
 	r = w.run("run", "vision", "--notify", "chat", "--", "true")
 	require.Equal(t, 2, r.code, r.err)
@@ -76,6 +77,11 @@ func TestAJobsEndIsTold(t *testing.T) {
 	r = w.run("job", "show", "vision", id)
 	require.Contains(t, r.out, "chat, file, broken")
 	require.Empty(t, got, "it is told once")
+
+	ruled := strings.TrimSpace(w.run("run", "vision", "--name", "plain", "--", "false").out)
+	require.Equal(t, 1, w.run("job", "wait", "vision", ruled).code)
+	require.Equal(t, "plain", (<-got)["name"], "the rules say so")
+	require.Contains(t, w.run("job", "show", "vision", ruled).out, "rule 2: notify: there is no [notify.noone]")
 
 	require.NoError(t, os.Remove(file))
 	require.NotContains(t, r.out+w.run("job", "show", "vision", id, "--json").out+w.run("job", "ls", "vision", "--json").out, "TOKEN")

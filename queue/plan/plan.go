@@ -145,7 +145,7 @@ func (p *Planner) step(it *item, t queue.Turn) error {
 	}
 	st := p.touch(it)
 	if st.State.Done() {
-		st.Owed = nil // that end is none any more
+		st.Owed, st.Ruled, st.Warnings = nil, nil, nil // that end is none any more
 	}
 	st.State = to
 	return nil

@@ -19,8 +19,8 @@ func (p *Planner) begin(it *item) {
 
 // fresh forgets what a status says of the last run.
 func fresh(st *queue.Status) {
-	*st = queue.Status{State: st.State, Priority: st.Priority, Order: st.Order, Unmet: st.Unmet, Warnings: st.Warnings,
-		Attempt: st.Attempt, Retried: st.Retried, SubmittedAt: st.SubmittedAt, Code: st.Code, Seq: st.Seq}
+	*st = queue.Status{State: st.State, Priority: st.Priority, Order: st.Order, Unmet: st.Unmet, Attempt: st.Attempt,
+		Retried: st.Retried, SubmittedAt: st.SubmittedAt, Code: st.Code, Seq: st.Seq}
 }
 
 // hold takes what a job needs while it runs.

@@ -41,6 +41,7 @@ type loop struct {
 	log     *slog.Logger
 	now     func() time.Time
 	secrets run.Secrets
+	rules   ruling           // of whom others are told
 	kept    map[int64]string // jobs that have secrets, by number: their UUIDs
 
 	keep   int // jobs that are done, and their logs, are kept up to this number
@@ -111,6 +112,9 @@ func (l *loop) do(ctx context.Context, a *ask) (queue.ID, error) {
 
 // emit takes what a runner has seen.
 func (l *loop) emit(e queue.Event) {
+	if e.Ended != nil {
+		l.rules.look()
+	}
 	l.mu.Lock()
 	l.events = append(l.events, e)
 	l.mu.Unlock()
@@ -360,6 +364,7 @@ func (l *loop) fails(err error, events []queue.Event) {
 
 // commit writes what was decided, and acts.
 func (l *loop) commit(ctx context.Context, out plan.Outcome) error {
+	l.rules.owe(out.Changes, l.now())
 	// Nobody's end keeps a decision from being written.
 	if err := l.journal.Commit(context.WithoutCancel(ctx), out.Changes); err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"berth/backend/agent/job/notify"
 	"berth/backend/agent/job/run"
 	"berth/backend/agent/part"
 	"berth/backend/api"
@@ -134,6 +135,7 @@ func (s *service) queue() (*loop, error) {
 	l := newLoop(j, s.limitsNow(), runs, s.h.Log)
 	l.secrets = run.Secrets{Dir: filepath.Join(s.dir(), "secrets")}
 	l.taken = s.h.TakenDirs()
+	l.rules.lookAt(notify.Path(s.h.Home))
 	runner := run.New(s.h, l.secrets, l.emit)
 	l.runner = runner
 	codes := newCodes(s.h, l)
@@ -284,6 +286,7 @@ func (s *service) handleSubmit(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.h.Active()
+	l.rules.look() // it may end at once
 	id, err := l.submitWith(r.Context(), spec, secrets)
 	if err == nil {
 		s.codes.submitted(id, spec.Workdir)
@@ -352,6 +355,7 @@ func (s *service) handleTell(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.h.Active()
+	l.rules.look() // it may be an end
 	answer(w, r, l, id, l.tell(r.Context(), id, r.PathValue("verb"), r.URL.Query().Get("to"), by(r)))
 }
 

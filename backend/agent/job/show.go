@@ -118,7 +118,7 @@ func document(j *queue.Job) api.Job {
 		v.ArrayID, v.ArrayIndex = &j.ID.Number, &j.ID.Index
 	}
 	v.Code, v.Secrets = codeOf(j), s.Secrets
-	v.Notify, v.Warnings = s.Notify, append(slices.Clip(v.Warnings), untold(j)...)
+	v.Notify, v.Warnings = append(slices.Clip(s.Notify), j.Ruled...), append(slices.Clip(v.Warnings), untold(j)...)
 	for _, d := range s.After {
 		v.After = append(v.After, d.String())
 	}

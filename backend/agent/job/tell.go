@@ -28,6 +28,10 @@ type teller struct {
 	name    string // of the instance
 	environ func(ctx context.Context) []string
 	backoff func(try int) time.Duration
+	event   func(text string)
+
+	mu    sync.Mutex
+	wrong []string // that was said of the rules
 
 	slots chan struct{}
 	wg    sync.WaitGroup
@@ -39,6 +43,7 @@ type teller struct {
 func newTeller(h *part.Host, l *loop) *teller {
 	t := &teller{l: l, path: notify.Path(h.Home), home: h.Home, name: h.Instance, backoff: notify.Backoff,
 		slots: make(chan struct{}, tellsAtOnce)}
+	t.event = func(text string) { h.Event("jobs", "warn", text) }
 	t.environ = func(ctx context.Context) []string { return h.Environment(ctx, nil, false, "") }
 	t.begin(func(f func()) { h.Contain("telling others of jobs", f) })
 	return t
@@ -120,7 +125,13 @@ func (t *teller) hand(ctx, telling context.Context, id queue.ID, contain func(fu
 
 // tell makes a try, and notes how it ended.
 func (t *teller) tell(ctx context.Context, job queue.Job, name string) {
-	err := t.try(ctx, job, name)
+	var ruled, wrong []string
+	var err error
+	if name == queue.ByRule {
+		ruled, wrong, err = t.rule(ctx, job)
+	} else {
+		err = t.try(ctx, job, name)
+	}
 	if ctx.Err() != nil {
 		return // it is made again by the next agent
 	}
@@ -130,7 +141,11 @@ func (t *teller) tell(ctx context.Context, job queue.Job, name string) {
 		t.l.log.Warn("somebody was not told of a job's end", "job", job.ID.String(), "name", name, "error", failed)
 	}
 	note := func(j *queue.Job) {
-		if j.EndedAt.Equal(job.EndedAt) {
+		switch {
+		case !j.EndedAt.Equal(job.EndedAt):
+		case name == queue.ByRule && err == nil:
+			j.Rule(ruled, j.Spec.Notify, wrong, t.l.now())
+		default:
 			j.Told(name, failed, notify.Tries, func(try int) time.Time { return t.l.now().Add(t.backoff(try)) })
 		}
 	}
@@ -210,7 +225,7 @@ func pause(ctx context.Context, d time.Duration) { sleep(ctx, d, nil) }
 func untold(j *queue.Job) (out []string) {
 	for _, o := range j.Owed {
 		if o.Why != "" {
-			out = append(out, fmt.Sprintf("%s was not told of its end yet (try %d of %d): %s", o.Name, o.Tries, notify.Tries, o.Why))
+			out = append(out, fmt.Sprintf("%s was not told of its end yet (try %d of %d): %s", o.Who(), o.Tries, notify.Tries, o.Why))
 		}
 	}
 	return out

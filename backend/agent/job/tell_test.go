@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +24,7 @@ func telling(t *testing.T, l *loop, dir, hooks string) func() {
 	require.NoError(t, os.WriteFile(path, []byte(hooks), 0o600))
 	x := &teller{l: l, path: path, home: dir, name: "vision", backoff: func(int) time.Duration { return 10 * time.Millisecond },
 		slots: make(chan struct{}, tellsAtOnce)}
+	x.event = func(text string) { t.Log(text) }
 	x.environ = func(context.Context) []string { return []string{"PATH=" + os.Getenv("PATH")} }
 	x.begin(contained)
 	stop := sync.OnceFunc(x.stop)
@@ -158,4 +160,84 @@ func TestWhatCannotBeTold(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, v.Warnings, 1)
 	require.Contains(t, v.Warnings[0], `"gone" can be told`)
+}
+
+// The rules are asked at each end whom to tell beside those whom the job names: once each, by whichever agent. One that
+// is wrong is said with the job, and loses nothing else.
+func TestEndsAreToldByRule(t *testing.T) {
+	dir, home := t.TempDir(), t.TempDir()
+	const rules = hooks + `[notify.other]
+command = "echo other $BERTH_JOB_ID $BERTH_JOB_STATE >>told"
+[[rules]]
+notify = ["good", "other"]
+states = ["failed", "cancelled"]
+[[rules]]
+notify = "nobody"
+[[rules]]
+notify = "good"
+group = "big"
+`
+	path := notify.Path(home)
+	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
+	require.NoError(t, os.WriteFile(path, []byte(rules), 0o600))
+	l, r, stop := opened(t, dir)
+	l.rules.lookAt(path)
+	s := spec("true")
+	s.Notify = []string{"good"}
+	both := submitted(t, l, s)
+	r.ends(t, l, both, 1, 3)
+	eventually(t, "it has failed", func() bool { j, err := l.job(t.Context(), both); return err == nil && j.State == queue.Failed })
+	stop() // this agent never came to it
+
+	l, r, _ = opened(t, dir)
+	l.rules.lookAt(path)
+	telling(t, l, home, rules)
+	s.Notify = nil
+	fine, big := submitted(t, l, s), s
+	big.Group = "big"
+	grouped := submitted(t, l, big)
+	s.Hold = true
+	held := submitted(t, l, s)
+	require.NoError(t, l.tell(t.Context(), held, "cancel", "", "me"))
+	r.ends(t, l, fine, 1, 0)
+	r.ends(t, l, grouped, 1, 0)
+	eventually(t, "all is told", func() bool {
+		for _, id := range []queue.ID{both, fine, grouped, held} {
+			if j, err := l.job(t.Context(), id); err != nil || !j.State.Done() || len(j.Owed) > 0 {
+				return false
+			}
+		}
+		return true
+	})
+	require.ElementsMatch(t, []string{"good 1 failed", "other 1 failed", "good 3 succeeded", "good 4 cancelled",
+		"other 4 cancelled"}, told(t, home))
+	v, err := l.one(t.Context(), both)
+	require.NoError(t, err)
+	require.Equal(t, []string{"good", "other"}, v.Notify)
+	require.Equal(t, []string{path + ", rule 2: notify: there is no [notify.nobody] in the file: it is not used"}, v.Warnings)
+
+	// Another run has warnings of its own.
+	require.NoError(t, os.WriteFile(path, []byte(hooks), 0o600))
+	require.NoError(t, l.tell(t.Context(), both, "retry", "", "me"))
+	l.rules.look()
+	r.ends(t, l, both, 2, 0)
+	eventually(t, "it has ended once more", func() bool {
+		v, err = l.one(t.Context(), both)
+		return err == nil && v.State.Done() && slices.Contains(told(t, home), "good 1 succeeded")
+	})
+	require.Empty(t, v.Warnings)
+	require.Equal(t, []string{"good"}, v.Notify)
+
+	// A file that can't be used is tried again: who mends it within the tries loses nothing.
+	require.NoError(t, os.WriteFile(path, []byte("[[rules]"), 0o600))
+	late := submitted(t, l, spec("true"))
+	r.ends(t, l, late, 1, 3)
+	eventually(t, "it is given up", func() bool {
+		j, err := l.job(t.Context(), late)
+		return err == nil && len(j.Owed) == 0 && j.State.Done()
+	})
+	v, err = l.one(t.Context(), late)
+	require.NoError(t, err)
+	require.Len(t, v.Warnings, 1)
+	require.Contains(t, v.Warnings[0], "who is to be told by rule was not told of its end: "+path+":1:")
 }

@@ -3,6 +3,7 @@
 // command line, an error or an answer. Only the names do.
 //
 //	hooks.go    the file
+//	rules.go    its rules: of which ends somebody is told though the job does not say so
 //	notice.go   what is told
 //	command.go  the command; webhook.go the webhook
 package notify

@@ -47,27 +47,41 @@ func (h Hooks) Names() []string {
 	return names
 }
 
-// Read reads the file; one that is not there has no hooks. A file that others can read is refused: it has addresses and
-// commands that may carry tokens. No error has anything that the file says but names and places.
+// File is what the file says.
+type File struct {
+	Hooks Hooks
+	Rules []Rule
+	// Wrong says of each rule that can't be used why. The others count.
+	Wrong []string
+}
+
+// Read reads the hooks of the file.
 func Read(path string) (Hooks, error) {
+	f, err := Load(path)
+	return f.Hooks, err
+}
+
+// Load reads the file; one that is not there says nothing. A file that others can read is refused: it has addresses and
+// commands that may carry tokens. No error has anything that the file says but names and places.
+func Load(path string) (file File, err error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe in its place must not hold anybody up
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return file, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading who can be told of jobs: %w", err)
+		return file, fmt.Errorf("reading who can be told of jobs: %w", err)
 	}
 	defer f.Close()
 	fi, err := f.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("reading who can be told of jobs: %w", err)
+		return file, fmt.Errorf("reading who can be told of jobs: %w", err)
 	}
 	if err := private(path, fi); err != nil {
-		return nil, err
+		return file, err
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
-		return nil, fmt.Errorf("reading who can be told of jobs: %w", err)
+		return file, fmt.Errorf("reading who can be told of jobs: %w", err)
 	}
 	return parse(path, b)
 }
@@ -88,26 +102,29 @@ func private(path string, fi fs.FileInfo) error {
 }
 
 // parse reads the file's text.
-func parse(path string, text []byte) (Hooks, error) {
+func parse(path string, text []byte) (File, error) {
 	if len(text) > maxFile {
-		return nil, api.Errorf(api.CodeUsage, "%s has more than %d bytes", path, maxFile)
+		return File{}, api.Errorf(api.CodeUsage, "%s has more than %d bytes", path, maxFile)
 	}
 	var file struct {
 		Notify Hooks `toml:"notify"`
+		Rules  any   `toml:"rules"` // one that is wrong is told, and loses nothing else
 	}
 	if err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(&file); err != nil {
-		return nil, explain(path, err)
+		return File{}, explain(path, err)
 	}
 	for _, name := range file.Notify.Names() {
 		if !IsName(name) {
-			return nil, api.Errorf(api.CodeUsage, "%s: %.40q is no name for who is told: letters, digits, '-', '_' and '.' go, up to 40",
+			return File{}, api.Errorf(api.CodeUsage, "%s: %.40q is no name for who is told: letters, digits, '-', '_' and '.' go, up to 40",
 				path, name)
 		}
 		if err := file.Notify[name].check(); err != nil {
-			return nil, api.Errorf(api.CodeUsage, "%s: [notify.%s] %w", path, name, err)
+			return File{}, api.Errorf(api.CodeUsage, "%s: [notify.%s] %w", path, name, err)
 		}
 	}
-	return file.Notify, nil
+	out := File{Hooks: file.Notify}
+	out.Rules, out.Wrong = readRules(file.Rules, file.Notify)
+	return out, nil
 }
 
 // explain says where in the file an error is, and nothing of what stands there.
@@ -119,7 +136,8 @@ func explain(path string, err error) error {
 		return tomltext.Explain(path, err) // it names a key
 	case errors.As(err, &wrong):
 		row, col := wrong.Position()
-		return api.Errorf(api.CodeUsage, "%s:%d:%d: this can't be read: [notify.NAME] has command or url, each a text in quotes",
+		return api.Errorf(api.CodeUsage, "%s:%d:%d: this can't be read: [notify.NAME] has command or url, each a text in quotes; "+
+			"rules begin with [[rules]]",
 			path, row, col)
 	}
 	return api.Errorf(api.CodeUsage, "%s can't be read as TOML", path)

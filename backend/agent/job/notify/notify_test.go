@@ -82,11 +82,17 @@ func TestWhatIsWrongWithTheFile(t *testing.T) {
 
 func FuzzTheFile(f *testing.F) {
 	f.Add("[notify.a]\ncommand = 'x'\n")
+	f.Add("[notify.a]\ncommand = 'x'\n[[rules]]\nnotify = ['a']\nlonger_than = '1h'\n[[rules]]\nstates = 3\n")
 	f.Add("[notify.a]\nurl = \"https://example.org\"\n[notify.\"b c\"]\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		hooks, err := parse("file", []byte(text))
+		file, err := parse("file", []byte(text))
 		if err != nil {
 			return
+		}
+		hooks := file.Hooks
+		for _, r := range file.Rules {
+			require.NotEmpty(t, r.Notify)
+			require.NoError(t, hooks.Check("file", r.Notify))
 		}
 		for n, h := range hooks {
 			require.True(t, IsName(n))

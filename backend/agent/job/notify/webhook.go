@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// post sends the notice to a webhook. Nothing of the address is in its errors, which those of net/http have.
-func post(ctx context.Context, url string, n *Notice) error {
+// post sends the notice to a webhook, over the proxy that the login environment names. Nothing of the address is in its
+// errors, which those of net/http have.
+func post(ctx context.Context, url string, n *Notice, env []string) error {
 	body, err := n.json()
 	if err != nil {
 		return err
@@ -28,7 +29,7 @@ func post(ctx context.Context, url string, n *Notice) error {
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "berth")
 	req.Header.Set("Idempotency-Key", n.ID)
-	tr := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
+	tr := &http.Transport{Proxy: proxyOf(env), TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout: Limit / 2, DisableKeepAlives: true, ForceAttemptHTTP2: true, MaxResponseHeaderBytes: 64 << 10}
 	defer tr.CloseIdleConnections()
 	c := http.Client{Transport: tr,
@@ -57,7 +58,12 @@ func why(err error) string {
 	var record tls.RecordHeaderError
 	var alert tls.AlertError
 	var slow interface{ Timeout() bool }
+	var op *net.OpError
 	switch {
+	case errors.Is(err, errProxy):
+		return "can't be reached: the login environment's proxy can't be used"
+	case errors.As(err, &op) && op.Op == "proxyconnect":
+		return "can't be reached over the login environment's proxy"
 	case errors.As(err, &dns):
 		return "names a host that is not found"
 	case errors.As(err, &cert):
