@@ -36,7 +36,8 @@ type Model struct {
 	frame   string
 	tick    time.Time // when the next tick comes
 	lastKey time.Time
-	after   *after   // the shell that opens by itself
+	after   *after // the shell that opens by itself
+	ears    ears
 	failed  *failure // the notice of failed actions, while it is shown
 	// verb: it was opened for one instance alone, by a verb, and ends as that would; interrupted: it was, at a question.
 	verb, interrupted bool
@@ -105,7 +106,7 @@ func NewModel(e *screen.Env, look theme.Options, h Hooks, width, height int) *Mo
 	if h.Exec == nil {
 		h.Exec = tea.Exec
 	}
-	m := &Model{e: e, look: look, hooks: h, w: width, h: height}
+	m := &Model{e: e, look: look, hooks: h, w: width, h: height, ears: ears{}}
 	m.stack, m.names = []screen.Screen{makers["fleet"](e, "")}, []string{"fleet"}
 	return m
 }
@@ -169,7 +170,13 @@ func (m *Model) handle(msg tea.Msg) tea.Cmd {
 		return m.mouse(msg)
 	case data.Delta:
 		fresh := m.e.Store.Apply(msg)
-		return tea.Batch(m.tell(screen.Changed{Fresh: fresh}), m.checkAfter())
+		return tea.Batch(m.tell(screen.Changed{Fresh: fresh}), m.checkAfter(), m.listen(msg.Changed, msg.Removed))
+	case heardMsg:
+		return m.hear(msg)
+	case listenMsg:
+		if msg.of.busy = false; msg.of.again {
+			return m.listenTo(msg.of)
+		}
 	case data.FigureDelta:
 		m.ring(m.e.Store.ApplyFigures(msg, m.e.Now()))
 		return m.tell(screen.Measured{})

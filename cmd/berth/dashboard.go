@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -10,6 +11,7 @@ import (
 	"berth/backend/transport/sshconfig"
 	"berth/gpu"
 	"berth/ui"
+	"berth/ui/jobword"
 )
 
 // dashboard opens the dashboard; without a terminal it prints help and fails.
@@ -39,10 +41,14 @@ func (a *app) dashboardOn(cmd *cobra.Command, top string) error {
 	a.onScreen = true
 	u := a.conf.UI
 	d := a.conf.Defaults
+	var bell func(string, *api.Job, int) string
+	if u.JobBell {
+		bell = func(name string, j *api.Job, more int) string { return jobword.Bell(name, j, more, os.Getenv) }
+	}
 	return ui.Run(cmd.Context(), ui.Options{
 		NewClient: a.newClient,
 		Config: ui.Config{Columns: u.Columns, Sort: u.Sort, MineOnly: u.Mine, Theme: u.Theme, ASCII: u.ASCII, Mouse: u.Mouse,
-			ReadOnly: u.ReadOnly, Escape: u.DetachKey, Notify: u.Notify,
+			ReadOnly: u.ReadOnly, Escape: u.DetachKey, Notify: u.Notify, JobBell: bell,
 			Defaults: ui.Defaults{Backend: d.Backend, Size: d.Size, Image: d.Image}, Commands: commands(cmd.Root())},
 		SSHHosts:  func() []string { return sshconfig.Names("") },
 		LocalGPUs: gpu.Present(),

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
+	"berth/ui/jobword"
 )
 
 // Names and messages of a job can't end the terminal's sequence and begin another.
@@ -25,7 +26,7 @@ func TestTheBellIsSafe(t *testing.T) {
 			return ""
 		}
 	}
-	s := bell("vision", j, env("TERM", "xterm-256color"))
+	s := jobword.Bell("vision", j, 0, env("TERM", "xterm-256color"))
 	require.Equal(t, 3, strings.Count(s, "\a"), "the bell, and the ends of two notices: %q", s)
 	require.Equal(t, 2, strings.Count(s, "\x1b"), "%q", s)
 	require.NotContains(t, s, "\x9c")
@@ -33,10 +34,10 @@ func TestTheBellIsSafe(t *testing.T) {
 	require.Contains(t, s, "\x1b]9;berth: ")
 	require.Contains(t, s, "\x1b]777;notify;")
 	require.Less(t, len(s), 1000)
-	require.NotContains(t, bell("vision", j, env("TERM", "foot")), "777")
-	require.NotContains(t, bell("vision", j, env("TERM", "xterm-256color", "TERM_PROGRAM", "WezTerm")), "777")
-	require.Empty(t, bell("vision", j, env("TERM", "dumb")))
-	require.Empty(t, bell("vision", j, env()))
+	require.NotContains(t, jobword.Bell("vision", j, 0, env("TERM", "foot")), "777")
+	require.NotContains(t, jobword.Bell("vision", j, 0, env("TERM", "xterm-256color", "TERM_PROGRAM", "WezTerm")), "777")
+	require.Empty(t, jobword.Bell("vision", j, 0, env("TERM", "dumb")))
+	require.Empty(t, jobword.Bell("vision", j, 0, env()))
 
 	var out bytes.Buffer // no terminal
 	(&app{err: &out}).ring("vision", j, time.Now().Add(-time.Hour))

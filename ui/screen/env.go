@@ -24,6 +24,8 @@ type Config struct {
 	Theme    string // "auto", "dark", "light" or "none"
 	Escape   string // the second detach key of a shell; empty: "ctrl-] d"
 	Notify   string // how a new critical finding is told: "none", "bell", "osc9" or "osc777"; empty: "none"
+	// JobBell is what is written to the terminal when a job of an instance has ended, and so many more; nil: nothing is.
+	JobBell  func(instance string, j *api.Job, more int) string
 	Defaults Defaults
 	Commands []Command // of the command line: what the palette does not do itself it gives to copy
 }

@@ -53,6 +53,7 @@ type UI struct {
 	Mouse     bool     `toml:"mouse" help:"take the mouse"`
 	ReadOnly  bool     `toml:"read_only" help:"refuse every change from the dashboard"`
 	DetachKey string   `toml:"detach_key" help:"keys that leave a terminal running"`
+	JobBell   bool     `toml:"job_bell" help:"ring, and show a notice of the desktop, when a job ends that the dashboard has seen run"`
 	Notify    string   `toml:"notify" help:"how something newly critical is told: none, bell, osc9 or osc777 (desktop notifications)"`
 }
 
@@ -141,7 +142,7 @@ func (d Duration) String() string {
 func Default() *Config {
 	return &Config{
 		Defaults: Defaults{Backend: "local"},
-		UI:       UI{Sort: "name", Theme: "auto", Mouse: true, DetachKey: "ctrl-] d", Notify: "none"},
+		UI:       UI{Sort: "name", Theme: "auto", Mouse: true, DetachKey: "ctrl-] d", Notify: "none", JobBell: true},
 		Daemon:   Daemon{Idle: Duration(10 * time.Minute)},
 		Limits: Limits{Call: Duration(2 * time.Minute), Prepare: Duration(6 * time.Hour), Machine: Duration(20 * time.Minute),
 			Agent: Duration(5 * time.Minute),
