@@ -91,7 +91,8 @@ func (m *Model) listenTo(f *ear) tea.Cmd {
 	jobs, epoch, seq, ctx := m.e.Jobs(m.e.Store.Ref(r)), f.epoch, f.seq, m.e.Ctx
 	return func() tea.Msg {
 		a := heardMsg{of: f}
-		if a.changes, a.err = jobs.Changes(ctx, epoch, seq); a.err != nil || !a.changes.Anew || a.changes.Epoch == api.NoJobs {
+		a.changes, a.err = jobs.Changes(ctx, epoch, seq)
+		if a.err != nil || !a.changes.Anew || a.changes.Epoch == api.NoJobs {
 			return a
 		}
 		a.runs, a.err = page(ctx, jobs, bellRuns, api.JobPreparing, api.JobRunning, api.JobPaused, api.JobStopping)

@@ -18,7 +18,8 @@ import (
 func TestTheDashboardRingsForJobs(t *testing.T) {
 	list := uitest.Small(uitest.Epoch)
 	rings := func(name string, j *api.Job, more int) string { return fmt.Sprintf("%s %s +%d", name, *j.ID, more) }
-	d := uitest.Drive(uitest.Options{Width: 100, Height: 30, Look: uitest.Plain, Config: ui.Config{JobBell: rings}}, list...)
+	d := uitest.Drive(uitest.Options{Width: 100, Height: 30, Look: uitest.Plain, Config: ui.Config{JobBell: rings}},
+		list...)
 	t.Cleanup(d.Close)
 	jobs := uitest.Work(uitest.Epoch)
 	d.WS.PutJobs("i-0002", jobs...)

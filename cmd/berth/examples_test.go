@@ -79,6 +79,14 @@ func TestExamplesOfHelpPages(t *testing.T) {
 				hooks, err := notify.Read(file)
 				require.NoError(t, err, "%s: %s", topic, text)
 				require.NotEmpty(t, hooks)
+			case strings.HasPrefix(text, "[[rules]]"):
+				kind = "rules"
+				whole := "[notify.chat]\ncommand = 'true'\n[notify.mail]\ncommand = 'true'\n" + text
+				require.NoError(t, os.WriteFile(file, []byte(whole), 0o600))
+				f, err := notify.Load(file)
+				require.NoError(t, err, "%s: %s", topic, text)
+				require.Empty(t, f.Wrong)
+				require.NotEmpty(t, f.Rules)
 			case regexp.MustCompile(`^\[[a-z.]+\]\n`).MatchString(text):
 				kind = "config"
 				_, err := config.Load(file, func(string) string { return "" })
@@ -101,7 +109,7 @@ func TestExamplesOfHelpPages(t *testing.T) {
 			seen["inline"]++
 		}
 	}
-	for _, kind := range []string{"berth", "sizes", "images", "profile", "config", "notify", "json", "palette", "shell", "inline"} {
+	for _, kind := range []string{"berth", "sizes", "images", "profile", "config", "notify", "rules", "json", "palette", "shell", "inline"} {
 		require.NotZero(t, seen[kind], "no example of %s was read", kind)
 	}
 }

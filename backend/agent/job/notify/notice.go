@@ -106,7 +106,8 @@ func (n *Notice) env() []string {
 		"BERTH_JOB_SECONDS=" + strconv.FormatFloat(n.DurationSeconds, 'f', 3, 64), "BERTH_JOB_LAST_LINES=" + n.LastLines}
 }
 
-// Tell tells a hook, once. env is the login environment; a command is run in dir. The error is for people, and has nothing of the hook.
+// Tell tells a hook, once. env is the login environment; a command is run in dir. The error is for people, and has
+// nothing of the hook.
 func (h Hook) Tell(ctx context.Context, n Notice, env []string, dir string) error {
 	if h.URL != "" {
 		return post(ctx, h.URL, &n, env)
