@@ -2,12 +2,12 @@ package notify
 
 import (
 	"errors"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
+
+	"golang.org/x/net/http/httpproxy"
 
 	"berth/backend/agent/environ"
 )
@@ -24,68 +24,28 @@ func proxyOf(env []string) func(*http.Request) (*url.URL, error) {
 		}
 		return environ.Lookup(env, name)
 	}
-	plain, secure, none := get("HTTP_PROXY"), get("HTTPS_PROXY"), get("NO_PROXY")
-	if plain+secure+none == "" {
+	c := httpproxy.Config{HTTPProxy: get("HTTP_PROXY"), HTTPSProxy: get("HTTPS_PROXY"), NoProxy: get("NO_PROXY")}
+	if c == (httpproxy.Config{}) {
 		return http.ProxyFromEnvironment
 	}
+	choose := c.ProxyFunc()
 	return func(r *http.Request) (*url.URL, error) {
-		proxy := plain
+		named := c.HTTPProxy
 		if r.URL.Scheme == "https" {
-			proxy = secure
+			named = c.HTTPSProxy
 		}
-		if proxy == "" || direct(none, r.URL) {
-			return nil, nil
-		}
-		if !strings.Contains(proxy, "://") {
-			proxy = "http://" + proxy
-		}
-		u, err := url.Parse(proxy)
-		if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
+		u, err := choose(r.URL)
+		if err != nil || named != "" && !usable(named) { // the library takes what it can't read for none
 			return nil, errProxy
 		}
 		return u, nil
 	}
 }
 
-// direct reports whether NO_PROXY, or that it is of this very host, says that an address is reached without a proxy.
-func direct(none string, u *url.URL) bool {
-	host, port := strings.ToLower(strings.TrimSuffix(u.Hostname(), ".")), u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+func usable(proxy string) bool {
+	if !strings.Contains(proxy, "://") {
+		proxy = "http://" + proxy
 	}
-	ip, err := netip.ParseAddr(host)
-	isIP := err == nil
-	if host == "localhost" || isIP && ip.Unmap().IsLoopback() {
-		return true
-	}
-	for _, s := range strings.FieldsFunc(none, func(r rune) bool { return r == ',' || r == ' ' }) {
-		if s == "*" {
-			return true
-		}
-		if net4, err := netip.ParsePrefix(s); err == nil {
-			if isIP && net4.Contains(ip.Unmap()) {
-				return true
-			}
-			continue
-		}
-		if h, p, err := net.SplitHostPort(s); err == nil {
-			if p != port {
-				continue
-			}
-			s = h
-		}
-		s = strings.ToLower(strings.Trim(s, "[]"))
-		if other, err := netip.ParseAddr(s); err == nil {
-			if isIP && other.Unmap() == ip.Unmap() {
-				return true
-			}
-			continue
-		}
-		s = strings.TrimPrefix(s, "*") // "*.example.org" is ".example.org"
-		below := strings.HasPrefix(s, ".")
-		if s = strings.Trim(s, "."); s != "" && (host == s && !below || strings.HasSuffix(host, "."+s)) {
-			return true
-		}
-	}
-	return false
+	u, err := url.Parse(proxy)
+	return err == nil && u.Host != "" && slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme)
 }
