@@ -19,6 +19,8 @@ type CopyRequest struct {
 	To []byte `json:"to,omitempty"`
 	// Sent has it put into a folder of the agent's own, which is known by this key: 32 hexadecimal digits.
 	Sent string `json:"sent,omitempty"`
+	// Kept is the UUID of the job that is kept, for KeepFolder.
+	Kept string `json:"kept,omitempty"`
 	// Folder, Contents, Update, List and Dry are those of filecopy.Receiver.
 	Folder   bool `json:"folder,omitempty"`
 	Contents bool `json:"contents,omitempty"`
@@ -31,6 +33,8 @@ type CopyRequest struct {
 type TakeRequest struct {
 	Sent string `json:"sent"` // the key of CopyRequest
 	UUID string `json:"uuid"`
+	// Move has the folder that was sent become the job's own: nothing else is sent under the key.
+	Move bool `json:"move,omitempty"`
 }
 
 // Taken is a job's own folder. Files and Bytes are 0 where it was there already.
@@ -44,6 +48,12 @@ type Taken struct {
 func (c *AgentClient) Take(ctx context.Context, q TakeRequest) (Taken, error) {
 	var v Taken
 	return v, c.call(ctx, http.MethodPost, "/v1/copy/take", q, &v)
+}
+
+// KeepFolder sends a folder, by package filecopy, that the service keeps for the job that is submitted with a UUID and
+// waits for its instance. It is asked of the service, not of the agent.
+func (c *AgentClient) KeepFolder(ctx context.Context, uuid string) (*Stream, error) {
+	return c.transport().openStream(ctx, c.prefix+"/v1/copy/keep", CopyRequest{Kept: uuid}, nil)
 }
 
 // OpenCopy begins a copy, whose bytes are those of package filecopy.

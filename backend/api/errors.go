@@ -15,6 +15,7 @@ const (
 	CodeUsage       Code = "usage"       // the call is wrong; exit 2
 	CodeUnsupported Code = "unsupported" // the backend can't do this; exit 2
 	CodeNotFound    Code = "not_found"   // no such instance, terminal, …; exit 3
+	CodeGone        Code = "gone"        // it was there, and is forgotten: it is not done again; exit 3
 	CodeForbidden   Code = "forbidden"   // not allowed; exit 4
 	CodeRefused     Code = "refused"     // refused to protect something; exit 5
 	CodeUnreachable Code = "unreachable" // backend or instance can't be reached; exit 6
@@ -87,7 +88,7 @@ func ExitCode(err error) int {
 	switch AsError(err).Code {
 	case CodeUsage, CodeUnsupported:
 		return 2
-	case CodeNotFound:
+	case CodeNotFound, CodeGone:
 		return 3
 	case CodeForbidden:
 		return 4
@@ -106,6 +107,8 @@ func (c Code) HTTPStatus() int {
 		return http.StatusBadRequest
 	case CodeNotFound:
 		return http.StatusNotFound
+	case CodeGone:
+		return http.StatusGone
 	case CodeForbidden:
 		return http.StatusForbidden
 	case CodeRefused:

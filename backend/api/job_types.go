@@ -14,8 +14,10 @@ type JobRequest struct {
 	Bytes   *ExecBytes `json:"bytes,omitempty"`   // on the wire only
 	Shell   bool       `json:"shell,omitempty"`   // Argv[0] is a script for the user's shell
 	// Taken has it run in the folder that AgentClient.Take made for its UUID; Workdir is below that.
-	Taken bool   `json:"taken,omitempty"`
-	Conda string `json:"conda,omitempty"`
+	Taken bool `json:"taken,omitempty"`
+	// CopyOf is the UUID of a job with a folder of its own: this one gets a copy of that folder as it is now, and is Taken.
+	CopyOf string `json:"copy_of,omitempty"`
+	Conda  string `json:"conda,omitempty"`
 	Venv  string `json:"venv,omitempty"`
 
 	GPUs         *int      `json:"gpus,omitempty"` // nil: nothing was said

@@ -32,6 +32,9 @@ func (a *app) sendCode(ctx context.Context, c *api.WorkspaceClient, name string,
 		return api.Errorf(api.CodeUsage, "--sync sends a folder of another computer, and this is the instance").
 			WithHint("the job runs in this folder: leave --sync out")
 	}
+	if !q.WithinOwn() {
+		return api.Errorf(api.CodeUsage, "--workdir %s: the directory of a job with --sync is in the folder that is sent", q.Workdir)
+	}
 	dir, err := filepath.Abs(code.dir)
 	if err != nil {
 		return err

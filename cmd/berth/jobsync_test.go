@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/api"
@@ -64,10 +65,38 @@ func TestJobsRunInACopyOfAFolder(t *testing.T) {
 	require.Zero(t, w.run("job", "wait", "gpu1", below).code)
 	require.Equal(t, "other\n", w.ok("job", "logs", "gpu1", below))
 
+	// Submitted once more it has a copy of its own of the folder as it is by then.
+	jobs := w.client().Agent("gpu1").Jobs()
+	q, err := jobs.Request(t.Context(), first)
+	require.NoError(t, err)
+	require.NotEmpty(t, q.CopyOf)
+	q.UUID, q.Argv = uuid.NewString(), []string{"sh", "-c", "cat out version; echo third >out"}
+	third, err := jobs.Submit(t.Context(), q)
+	require.NoError(t, err)
+	require.Zero(t, w.run("job", "wait", "gpu1", *third.ID).code)
+	require.Equal(t, "result\none\n", w.ok("job", "logs", "gpu1", *third.ID))
+	require.NotEqual(t, w.job("gpu1", first).Workdir, third.Workdir)
+	b, err = os.ReadFile(filepath.Join(w.job("gpu1", first).Workdir, "out"))
+	require.NoError(t, err)
+	require.Equal(t, "result\n", string(b))
+
 	w.ok("job", "rm", "gpu1", first)
+	require.DirExists(t, third.Workdir)
+	q.UUID = uuid.NewString()
+	_, err = jobs.Submit(t.Context(), q)
+	require.ErrorIs(t, err, &api.Error{Code: api.CodeNotFound}, "what it is to be a copy of is gone")
+	q.UUID, q.CopyOf = third.UUID, third.UUID
+	again, err := jobs.Submit(t.Context(), q)
+	require.NoError(t, err)
+	require.Equal(t, third.ID, again.ID)
+	w.ok("job", "rm", "gpu1", *third.ID)
+	_, err = jobs.Submit(t.Context(), q)
+	require.ErrorIs(t, err, &api.Error{Code: api.CodeGone}, "it does not run twice, though it is forgotten")
 	require.NoDirExists(t, strings.TrimSpace(string(where)))
 	require.DirExists(t, w.job("gpu1", second).Workdir)
 
+	r = w.run("run", "gpu1", "--sync", dir, "--workdir", "/tmp", "--", "true")
+	require.NotContains(t, r.err, "the job has a copy", "it is refused before the folder is sent")
 	for want, args := range map[int][]string{
 		5: {"--sync", dir, "--sync-limit", "10B"},
 		2: {"--sync", dir, "--workdir", "/tmp"},

@@ -313,9 +313,31 @@ func TestForget(t *testing.T) {
 	_, found, err = j.ByUUID(t.Context(), "u1")
 	require.NoError(t, err)
 	require.False(t, found)
+	id, found, forgotten, err := j.Submitted(t.Context(), "u1")
+	require.NoError(t, err)
+	require.False(t, found)
+	require.True(t, forgotten, "who says it again is told that it was there")
+	require.EqualValues(t, 1, id.Number)
+	ids, err := j.BeginsUUID(t.Context(), "u1")
+	require.NoError(t, err)
+	require.Empty(t, ids)
+	_, _, forgotten, err = j.Submitted(t.Context(), "u99")
+	require.NoError(t, err)
+	require.False(t, forgotten)
 	left, err := j.Changed(t.Context(), 0, 100)
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{"3", "5", "6", "7", "8"}, numbersOf(left), "elements go with their array")
+
+	require.NoError(t, j.Raise(t.Context(), 4+keepUUIDs))
+	require.NoError(t, j.Forget(t.Context(), []int64{5}))
+	for uuid, want := range map[string]bool{"u1": false, "u4": false, "u5": true} {
+		_, _, forgotten, err = j.Submitted(t.Context(), uuid)
+		require.NoError(t, err)
+		require.Equal(t, want, forgotten, "%s: not for ever", uuid)
+	}
+	_, found, err = j.ByUUID(t.Context(), "u3")
+	require.NoError(t, err)
+	require.True(t, found, "those of jobs stay")
 }
 
 // Who is to be told of an end stands in the journal until that is settled, or the job is forgotten.

@@ -29,20 +29,30 @@ func (j *Journal) Job(ctx context.Context, id queue.ID) (job queue.Job, found bo
 
 // ByUUID finds the job of a submit; found is false where there is none, or none any more.
 func (j *Journal) ByUUID(ctx context.Context, uuid string) (id queue.ID, found bool, err error) {
-	err = j.file.Read.QueryRowContext(ctx, "SELECT number FROM uuids WHERE uuid = ?", uuid).Scan(&id.Number)
+	id, found, _, err = j.Submitted(ctx, uuid)
+	return id, found, err
+}
+
+// Submitted is ByUUID, and says whether a job that is forgotten was submitted with the UUID: id is what it was then.
+func (j *Journal) Submitted(ctx context.Context, uuid string) (id queue.ID, found, forgotten bool, err error) {
+	err = j.file.Read.QueryRowContext(ctx, "SELECT number, "+there+" FROM uuids u WHERE uuid = ?", uuid).
+		Scan(&id.Number, &found)
 	if errors.Is(err, sql.ErrNoRows) {
-		return queue.ID{}, false, nil
+		return queue.ID{}, false, false, nil
 	}
 	if err != nil {
-		return queue.ID{}, false, j.explain("reading the journal of jobs", err)
+		return queue.ID{}, false, false, j.explain("reading the journal of jobs", err)
 	}
-	return id, true, nil
+	return id, found, !found, nil
 }
+
+// there says of a UUID that its job is not forgotten.
+const there = "EXISTS (SELECT 1 FROM jobs j WHERE j.number = u.number AND j.idx = -1)"
 
 // BeginsUUID finds the jobs of submits whose UUID begins so: two at the most.
 func (j *Journal) BeginsUUID(ctx context.Context, begin string) (ids []queue.ID, err error) {
-	rows, err := j.file.Read.QueryContext(ctx, "SELECT number FROM uuids WHERE uuid >= ? AND uuid < ? LIMIT 2", begin,
-		begin+"g") // behind each digit
+	rows, err := j.file.Read.QueryContext(ctx, "SELECT number FROM uuids u WHERE uuid >= ? AND uuid < ? AND "+there+
+		" LIMIT 2", begin, begin+"g") // behind each digit
 	if err != nil {
 		return nil, j.explain("reading the journal of jobs", err)
 	}

@@ -162,6 +162,9 @@ func (j *Journal) Old(ctx context.Context, l Limits) (old []int64, err error) {
 	return old, nil
 }
 
+// keepUUIDs is of how many of the newest jobs the UUIDs are kept though the jobs are forgotten.
+const keepUUIDs = 200_000
+
 // Forget removes those of the jobs that are still done, with all elements of arrays.
 func (j *Journal) Forget(ctx context.Context, old []int64) error {
 	if err := j.forget(ctx, old); err != nil {
@@ -184,12 +187,16 @@ func (j *Journal) forget(ctx context.Context, old []int64) error {
 		} else if err != nil {
 			return err
 		}
-		for _, q := range []string{"DELETE FROM jobs WHERE number = ?", "DELETE FROM uuids WHERE number = ?",
-			"DELETE FROM notices WHERE number = ?"} {
+		for _, q := range []string{"DELETE FROM jobs WHERE number = ?", "DELETE FROM notices WHERE number = ?"} {
 			if _, err := tx.ExecContext(ctx, q, n); err != nil {
 				return err
 			}
 		}
+	}
+	// A submit that is said again long after is still known: its job must not run again.
+	_, err = tx.ExecContext(ctx, "DELETE FROM uuids AS u WHERE number <= ? AND NOT "+there, j.Last()-keepUUIDs)
+	if err != nil {
+		return err
 	}
 	for key, n := range map[string]int64{factSeq: j.seq, factNumber: j.Last()} {
 		_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO facts VALUES (?, ?)", key, strconv.FormatInt(n, 10))

@@ -111,6 +111,9 @@ func (a *Again) fill(q api.JobRequest) {
 	set(fCommand, a.line)
 	set(fName, q.Name)
 	set(fDir, q.Workdir)
+	if q.CopyOf != "" {
+		a.f.Fields[fDir].Input.Hint = "in a copy of the job's own folder as it is now"
+	}
 	set(fGroup, q.Group)
 	set(fPriority, strconv.Itoa(q.Priority))
 	if q.TimeoutSeconds > 0 {
@@ -144,7 +147,9 @@ func (a *Again) request() (q api.JobRequest, field int, fault string) {
 		}
 	}
 	if f := a.f.Fields[fDir]; f.Off == "" {
-		q.Workdir = f.Value()
+		if q.Workdir = f.Value(); !q.WithinOwn() {
+			q.CopyOf = "" // it is to run elsewhere
+		}
 	}
 	q.Name, q.Group, q.Hold = v(fName), v(fGroup), a.f.Fields[fHold].On
 	for _, n := range []struct {

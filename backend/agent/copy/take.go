@@ -52,13 +52,23 @@ func (s *service) take(ctx context.Context, q api.TakeRequest) (api.Taken, error
 	defer lock.Close()
 	to := s.h.TakenDir(q.UUID)
 	if _, err := os.Stat(to); err == nil {
-		return api.Taken{Path: to}, nil
+		if q.Move {
+			err = os.RemoveAll(from)
+		}
+		return api.Taken{Path: to}, err
 	}
 	if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
 		return api.Taken{}, api.Errorf(api.CodeNotFound, "nothing was sent under the key %s", q.Sent)
 	}
 	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 		return api.Taken{}, err
+	}
+	if q.Move {
+		if err := os.Rename(from, to); err != nil {
+			return api.Taken{}, err
+		}
+		s.prune()
+		return api.Taken{Path: to}, nil
 	}
 	coming := to + ".coming"
 	if err := os.RemoveAll(coming); err != nil {

@@ -3,6 +3,7 @@ package job
 import (
 	"encoding/csv"
 	"net/http"
+	"path/filepath"
 	"strings"
 
 	"berth/backend/api"
@@ -18,7 +19,7 @@ func (s *service) handleRequest(w http.ResponseWriter, r *http.Request) {
 	job, err := l.job(r.Context(), id)
 	var q api.JobRequest
 	if err == nil {
-		q, err = requestOf(&job)
+		q, err = requestOf(&job, s.h.TakenDir(job.Spec.UUID))
 	}
 	if err != nil {
 		api.WriteError(w, err)
@@ -27,8 +28,9 @@ func (s *service) handleRequest(w http.ResponseWriter, r *http.Request) {
 	api.WriteJSON(w, http.StatusOK, q.Wire())
 }
 
-// requestOf is the request that asks for a job again; of an element, for a job with its parameters.
-func requestOf(job *queue.Job) (api.JobRequest, error) {
+// requestOf is the request that asks for a job again; of an element, for a job with its parameters. A job with a folder
+// of its own, which is taken then, is asked for with a copy of that.
+func requestOf(job *queue.Job, taken string) (api.JobRequest, error) {
 	s := job.Spec.Of(job.ID)
 	if len(s.Secrets) > 0 {
 		return api.JobRequest{}, api.Errorf(api.CodeConflict, "job %s was given secrets, which are not kept: %s", job.ID,
@@ -37,7 +39,13 @@ func requestOf(job *queue.Job) (api.JobRequest, error) {
 	q := api.JobRequest{Name: s.Name, Argv: s.Argv, Workdir: s.Workdir, Env: s.Env, Shell: s.Shell, Conda: s.Conda,
 		Venv: s.Venv, Group: s.Group, Priority: job.Priority, Begin: s.Begin, TimeoutSeconds: s.Timeout.Seconds(),
 		Retries: s.Retries, Signal: s.Notice.Signal, SignalSeconds: s.Notice.Before.Seconds(),
-		KillLeftovers: s.KillLeftovers, LogLimitBytes: s.LogLimit}
+		KillLeftovers: s.KillLeftovers, LogLimitBytes: s.LogLimit, Notify: s.Notify}
+	if rel, err := filepath.Rel(taken, s.Workdir); err == nil && filepath.IsLocal(rel) && queue.IsUUID(s.UUID) {
+		q.CopyOf, q.Workdir = s.UUID, rel
+		if rel == "." {
+			q.Workdir = ""
+		}
+	}
 	if s.Request.GPUs >= 0 {
 		q.GPUs = &s.Request.GPUs
 	}

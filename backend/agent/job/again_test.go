@@ -25,20 +25,26 @@ func TestARequestForTheSame(t *testing.T) {
 		want := specFor(t, q)
 		job := queue.Job{ID: queue.ID{Number: 5}, Spec: want}
 		job.Priority = q.Priority
-		again, err := requestOf(&job)
+		again, err := requestOf(&job, "/taken/none/code")
 		require.NoError(t, err, name)
 		got := specFor(t, again.Wire())
 		require.Equal(t, want, got, name)
 	}
 	job := queue.Job{ID: queue.ID{Number: 5}.At(1), Spec: specFor(t, api.JobRequest{Argv: []string{"a", "{lr}"}, Workdir: "/",
 		Params: []string{"lr=0.1,0.01"}})}
-	q, err := requestOf(&job)
+	q, err := requestOf(&job, "/taken/none/code")
 	require.NoError(t, err)
 	require.Equal(t, []string{"a", "0.01"}, q.Argv, "an element is a job with its parameters")
 	require.Empty(t, q.Params)
 	require.Empty(t, q.Array)
+	job.Spec.UUID = "0193b3a0-1111-4222-8333-444455556666"
+	job.Spec.Workdir = "/taken/" + job.Spec.UUID + "/code/sub"
+	q, err = requestOf(&job, "/taken/"+job.Spec.UUID+"/code")
+	require.NoError(t, err)
+	require.Equal(t, job.Spec.UUID, q.CopyOf)
+	require.Equal(t, "sub", q.Workdir)
 	job.Spec.Secrets = []string{"TOKEN"}
-	_, err = requestOf(&job)
+	_, err = requestOf(&job, "/taken/none/code")
 	require.ErrorIs(t, err, &api.Error{Code: api.CodeConflict})
 	require.ErrorContains(t, err, "TOKEN")
 }

@@ -21,11 +21,13 @@ func (l *loop) submit(ctx context.Context, spec queue.Spec) (queue.ID, error) {
 	var known queue.ID
 	id, err := l.do(ctx, &ask{inputs: func(ctx context.Context) (_ []plan.Input, err error) {
 		if spec.UUID != "" {
-			id, found, err := l.journal.ByUUID(ctx, spec.UUID)
-			if err != nil {
+			id, found, forgotten, err := l.journal.Submitted(ctx, spec.UUID)
+			switch {
+			case err != nil:
 				return nil, err
-			}
-			if found {
+			case forgotten:
+				return nil, errForgotten(id)
+			case found:
 				known = id
 				return nil, nil
 			}
@@ -53,6 +55,11 @@ func (l *loop) submit(ctx context.Context, spec queue.Spec) (queue.ID, error) {
 			WithHint("free some space there, and submit it again")
 	}
 	return id, explain(err)
+}
+
+// errForgotten says of a submit that is said again that its job, which was this one, is forgotten.
+func errForgotten(id queue.ID) error {
+	return api.Errorf(api.CodeGone, "this was job %s, which is forgotten", id)
 }
 
 // verbs are what a job can be told.
@@ -232,6 +239,9 @@ func (l *loop) submitted(ctx context.Context, uuid string) (queue.ID, error) {
 	case err != nil:
 		return queue.ID{}, l.orGone(err)
 	case len(ids) == 0:
+		if id, _, forgotten, err := l.journal.Submitted(ctx, uuid); err == nil && forgotten {
+			return queue.ID{}, errForgotten(id)
+		}
 		return queue.ID{}, api.Errorf(api.CodeNotFound, "there is no job %s on this instance", uuid).
 			WithHint("berth job ls shows those that there are")
 	case len(ids) > 1:

@@ -288,8 +288,11 @@ func (s *service) handleSubmit(w http.ResponseWriter, r *http.Request) {
 	s.h.Active()
 	l.rules.look() // it may end at once
 	id, err := l.submitWith(r.Context(), spec, secrets)
-	if err == nil {
+	switch {
+	case err == nil:
 		s.codes.submitted(id, spec.Workdir)
+	case (q.Taken || q.CopyOf != "") && errors.Is(err, &api.Error{Code: api.CodeGone}):
+		l.removeTaken(q.UUID) // it was made anew, for nobody
 	}
 	answer(w, r, l, id, err)
 }

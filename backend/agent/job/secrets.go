@@ -36,12 +36,14 @@ func (l *loop) submitWith(ctx context.Context, spec queue.Spec, values map[strin
 	if len(values) == 0 {
 		return l.submit(ctx, spec)
 	}
-	if id, found, err := l.journal.ByUUID(ctx, spec.UUID); found || err != nil {
+	id, found, forgotten, err := l.journal.Submitted(ctx, spec.UUID)
+	switch {
+	case forgotten:
+		return id, errForgotten(id)
+	case found || err != nil:
 		return id, explain(l.orGone(err)) // it has them, or is done
 	}
-	err := l.secrets.Keep(spec.UUID, values)
-	var id queue.ID
-	if err == nil {
+	if err = l.secrets.Keep(spec.UUID, values); err == nil {
 		// Whoever hangs up now may have their job all the same.
 		id, err = l.submit(context.WithoutCancel(ctx), spec)
 		if err == nil || api.AsError(err).Code == api.CodeMoved {

@@ -28,12 +28,15 @@ func specOf(ctx context.Context, h *part.Host, q api.JobRequest) (queue.Spec, er
 	if s.Name == "" && len(q.Argv) > 0 {
 		s.Name = nameOf(q.Argv)
 	}
-	if q.Taken {
+	if q.Taken || q.CopyOf != "" {
 		if !queue.IsUUID(q.UUID) {
 			return s, api.Errorf(api.CodeUsage, "%.40q is no UUID, by which the folder of a job is known", q.UUID)
 		}
-		if s.Workdir != "" && (strings.HasPrefix(s.Workdir, "~") || !filepath.IsLocal(s.Workdir)) {
+		if !q.WithinOwn() {
 			return s, api.Errorf(api.CodeUsage, "%s: the directory of a job with a folder of its own is in that", s.Workdir)
+		}
+		if err := copyOf(ctx, h, q); err != nil {
+			return s, err
 		}
 		s.Workdir = filepath.Join(h.TakenDir(q.UUID), s.Workdir)
 	}
