@@ -4,7 +4,8 @@
 // (outlive.go) and, in the end, one checksummed line that says how it ended (exitline.go), for which room is taken
 // before it starts. Start (start.go) begins one, with the descriptors that it is given; the shim's side is Keep
 // for what adds something to it, as terminals do, and Run for what needs nothing more: it also waits for all that its
-// process leaves behind. Find (adopt.go) is for an
+// process leaves behind. Shims (line_linux.go) are those of an agent that starts many: one whose process is gone is
+// given the next one, on the line that it has to its agent (toagent_linux.go). Find (adopt.go) is for an
 // agent that comes later: it says which run, which ended and how, and which are lost, and never guesses.
 //
 // A Set (set.go) is all processes of a terminal, a job or an instance. It finds them by cgroup where one can be

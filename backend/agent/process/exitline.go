@@ -32,7 +32,8 @@ type Exit struct {
 	// in bytes: of all where a control group tells, else of the largest. 0: it isn't known.
 	CPUSeconds float64 `json:"cpu_seconds,omitempty"`
 	PeakMemory int64   `json:"peak_memory_bytes,omitempty"`
-	// Alone says that nothing of it is left: its shim has waited for all that it left behind.
+	// Alone says that nothing of it is left: its shim has waited for all that it left behind. It stands in a line of its
+	// own.
 	Alone bool `json:"-"`
 }
 
@@ -170,23 +171,33 @@ func (f *exitFile) runs(who begun) error {
 	return err
 }
 
-// alone writes, after the exit, that nothing is left.
-func (f *exitFile) alone() {
-	if line, err := formatLine(aloneWord, struct{}{}); err == nil {
-		_, _ = f.WriteAt(line, f.end) // else who looks finds out by looking for processes
+// alone writes, after the exit, that nothing is left. Where it fails, who looks finds out by looking for processes.
+func (f *exitFile) alone() error {
+	line, err := formatLine(aloneWord, struct{}{})
+	if err == nil {
+		_, err = f.WriteAt(line, f.end)
 	}
+	return err
 }
 
-// write writes the line durably. It may be tried again.
+// write writes the line durably, with the one that nothing is left where that is so. It may be tried again.
 func (f *exitFile) write(x Exit) error {
 	line, err := formatExit(x, exitRoom-int(f.at))
 	if err != nil {
 		return err
 	}
+	end := f.at + int64(len(line))
+	if x.Alone {
+		alone, err := formatLine(aloneWord, struct{}{})
+		if err != nil {
+			return err
+		}
+		line = append(line, alone...)
+	}
 	if _, err := f.WriteAt(line, f.at); err != nil {
 		return err
 	}
-	f.end = f.at + int64(len(line))
+	f.end = end
 	return f.Sync() // its name is durable since the record was written
 }
 

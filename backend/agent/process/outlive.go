@@ -35,6 +35,8 @@ type Spec struct {
 	Cgroup string `json:"cgroup,omitempty"`
 	// Files is how many descriptors Start was given for it.
 	Files int `json:"files,omitempty"`
+	// Once says that its shim keeps no other after it: it has secrets, say.
+	Once bool `json:"once,omitempty"`
 }
 
 // Record is what an agent needs to find the process again. Its JSON is read by later builds.
@@ -245,6 +247,17 @@ func (k *Kept) Settle(x Exit) error {
 	}
 	k.leave()
 	return nil
+}
+
+// release frees what belonged to the process, of which nothing is left.
+func (k *Kept) release() {
+	_ = k.cmd.Process.Release()
+	_ = k.exit.Close()
+	for _, f := range k.files {
+		if f != nil {
+			_ = f.Close()
+		}
+	}
 }
 
 // leave removes the control group, which stays where processes are left in it.

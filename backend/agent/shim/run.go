@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"berth/backend/agent/joblog"
 	"berth/backend/agent/process"
@@ -29,6 +31,9 @@ func Main(args []string) int {
 		fmt.Fprintln(os.Stderr, "berth agent shim ID: only the agent starts this")
 		return 2
 	}
+	if line := process.OpenLine(); line != nil {
+		return serve(line, args[0])
+	}
 	var spec Spec
 	say, err := process.Begin(&spec)
 	if err != nil {
@@ -36,7 +41,12 @@ func Main(args []string) int {
 		return 2
 	}
 	if spec.Socket == "" {
-		return runJob(spec, say)
+		code, _ := runJob(spec, spec.Given(), process.CatchSignals(), func(x process.Said) {
+			if x.PID != 0 || x.Error != "" {
+				say(x.Ready)
+			}
+		})
+		return code
 	}
 	t, err := open(spec)
 	if err != nil {
@@ -47,8 +57,42 @@ func Main(args []string) int {
 	return t.run()
 }
 
-// runJob is the life of a shim without a terminal, which also keeps the log within its limit.
-func runJob(spec Spec, say func(process.Ready)) int {
+// serve is the life of a shim that its agent gives one job after the other. name is the argument that shows whose it is.
+func serve(line *process.ToAgent, name string) int {
+	sigs := process.CatchSignals()
+	for began := false; ; began = true {
+		var spec Spec
+		files, err := line.Next(&spec)
+		switch {
+		case err != nil && !errors.Is(err, io.EOF) && !began:
+			fmt.Fprintf(os.Stderr, "berth agent shim ID: %v\n", err)
+			return 2
+		case err != nil || began && process.Told(sigs): // the agent starts another
+			return 0
+		}
+		rename(name, spec.ID)
+		code, again := runJob(spec, files, sigs, line.Say)
+		if !again || process.Told(sigs) {
+			return code
+		}
+		line.Say(process.Said{Free: true})
+	}
+}
+
+// NameRoom is how long the argument of a shim is that may keep several jobs: there its name is changed, for ps.
+const NameRoom = 24
+
+// rename writes a name over an argument of this process, which ends in spaces.
+func rename(arg, name string) {
+	room := unsafe.Slice(unsafe.StringData(arg), len(arg)) // the system's own: who looks at this process reads it there
+	for i := range room {
+		room[i] = ' '
+	}
+	copy(room, name)
+}
+
+// runJob keeps a job, and its log within its limit. It returns as process.Run does.
+func runJob(spec Spec, files []*os.File, sigs <-chan os.Signal, tell func(process.Said)) (code int, again bool) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var keeper sync.WaitGroup
 	if spec.LogLimit > 0 {
@@ -58,10 +102,10 @@ func runJob(spec Spec, say func(process.Ready)) int {
 			}
 		})
 	}
-	code := process.Run(spec.Spec, say)
+	code, again = process.Run(spec.Spec, files, sigs, tell)
 	cancel()
 	keeper.Wait()
-	return code
+	return code, again
 }
 
 // term is a running terminal: a process that outlives the agent, and what connects clients to it.

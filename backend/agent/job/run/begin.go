@@ -41,8 +41,13 @@ func (x *run) begin(ctx, begin context.Context) bool {
 		}
 		if f.Fate == process.Unstarted && !x.Begun {
 			err := x.start(begin)
+			if x.line != nil {
+				f = process.Found{Dir: x.Dir, Record: x.line.Record, Fate: process.Running}
+			} else {
+				f = process.Look(x.Dir, process.RecordName)
+			}
 			var no *refusal
-			switch f = process.Look(x.Dir, process.RecordName); {
+			switch {
 			case f.Fate != process.Unstarted:
 			case ctx.Err() != nil:
 				return false
@@ -152,7 +157,8 @@ func (x *run) start(ctx context.Context) error {
 	}
 	spec := shim.Spec{LogLimit: x.Spec.LogLimit}
 	spec.Spec = process.Spec{ID: x.ID.String(), Dir: x.Dir, Argv0: process.Text(argv[0]), Path: process.Text(path),
-		Args: argv[1:], Mark: mark, Cwd: process.Text(cwd), Env: env, Files: 3, Cgroup: "berth-job-" + mark[len("BERTH_JOB_RUN="):]}
+		Args: argv[1:], Mark: mark, Cwd: process.Text(cwd), Env: env, Files: 3, Cgroup: "berth-job-" + mark[len("BERTH_JOB_RUN="):],
+		Once: len(x.Spec.Secrets) > 0} // its shim's memory goes with it
 	own, err := os.OpenFile(h.LogPath(), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("opening the agent's log: %w", err)
@@ -164,8 +170,10 @@ func (x *run) start(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return process.Start(context.WithoutCancel(ctx), h.ShimCommand(spec.ID), environ.Merge(h.Base, h.Env()...), spec,
+	name := fmt.Sprintf("%-*s", shim.NameRoom, spec.ID)
+	x.line, err = x.r.shims.Start(context.WithoutCancel(ctx), h.ShimCommand(name), environ.Merge(h.Base, h.Env()...), spec,
 		own, nil, log, log)
+	return err
 }
 
 // refused makes a refusal of what program says of a command.

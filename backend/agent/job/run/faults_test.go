@@ -28,7 +28,7 @@ import (
 func (w *world) killed(after time.Duration, runs ...queue.Run) (events []queue.Event) {
 	w.t.Helper()
 	a := w.agent
-	a.Runs = runs
+	a.Runs, a.Slots = runs, rand.IntN(4) // with few, shims are given one run after the other
 	in, err := json.Marshal(a)
 	require.NoError(w.t, err)
 	cmd := exec.Command(agenttest.Program(w.t))

@@ -30,6 +30,7 @@ const (
 // live is the life of a run, from its begin to its end or that of ctx. begin ends earlier where it is told to end
 // before it has begun.
 func (x *run) live(ctx, begin context.Context) {
+	defer x.letGo()
 	ok := x.begin(ctx, begin)
 	close(x.began)
 	if ok {
@@ -41,15 +42,25 @@ func (x *run) live(ctx, begin context.Context) {
 func (x *run) watch(ctx context.Context) {
 	told, supervised := false, false
 	wait, unclear := lineWait, firstPause
-	for ctx.Err() == nil {
-		f := process.Look(x.Dir, process.RecordName)
-		started := func(by bool) {
-			if !told || supervised != by {
-				told, supervised = true, by
-				x.tell(queue.Event{Started: &queue.Started{PID: f.Record.Child.PID, At: f.Record.StartedAt,
-					Supervised: by, Warnings: x.warnings}})
-			}
+	var f process.Found
+	started := func(by bool) {
+		if !told || supervised != by {
+			told, supervised = true, by
+			x.tell(queue.Event{Started: &queue.Started{PID: f.Record.Child.PID, At: f.Record.StartedAt,
+				Supervised: by, Warnings: x.warnings}})
 		}
+	}
+	if x.line != nil {
+		f = process.Found{Dir: x.Dir, Record: x.line.Record, Fate: process.Ended}
+		started(true)
+		var ok bool
+		if f.Exit, ok = x.line.Exit(ctx); ok {
+			x.ends(ctx, f)
+			return
+		}
+	}
+	for ctx.Err() == nil {
+		f = process.Look(x.Dir, process.RecordName)
 		switch f.Fate {
 		case process.Running:
 			if f.Record.Child.PID != 0 {
@@ -66,7 +77,7 @@ func (x *run) watch(ctx context.Context) {
 			if f.Exit.Errno == 0 {
 				started(true)
 			}
-			x.over(ctx, f)
+			x.ends(ctx, f)
 			return
 		case process.Orphaned:
 			started(false)
@@ -98,9 +109,12 @@ func whyLost(f process.Found) string {
 	return why
 }
 
-// over tells the end of the main process, and what it has left until nothing is.
-func (x *run) over(ctx context.Context, f process.Found) {
-	names := x.left(ctx, f.Record, shimWait)
+// ends tells the end of the main process, and what it has left until nothing is.
+func (x *run) ends(ctx context.Context, f process.Found) {
+	var names []string
+	if !f.Exit.Alone || !f.Record.Tree {
+		names = x.left(ctx, f.Record, shimWait)
+	}
 	if ctx.Err() != nil {
 		return // the next agent finds it all again
 	}
@@ -114,6 +128,9 @@ func (x *run) over(ctx context.Context, f process.Found) {
 			e.Exit = say.Status
 		}
 	}
+	if len(names) == 0 {
+		x.letGo()
+	}
 	x.tell(queue.Event{Ended: e})
 	for len(names) > 0 {
 		now := x.left(ctx, f.Record, leftEvery)
@@ -121,11 +138,15 @@ func (x *run) over(ctx context.Context, f process.Found) {
 			return
 		}
 		if !slices.Equal(now, names) {
-			names = now
+			if names = now; len(names) == 0 {
+				x.letGo()
+			}
 			x.tell(queue.Event{Left: &queue.Left{Names: names}})
 		}
 	}
-	_ = f.Record.Cgroup.Remove()
+	if !f.Exit.Alone { // else its shim has
+		_ = f.Record.Cgroup.Remove()
+	}
 }
 
 // left names the processes that live after the main one. It returns early when none is left, else after limit.
@@ -140,7 +161,9 @@ func (x *run) left(ctx context.Context, rec process.Record, limit time.Duration)
 	if rec.Shim.Alive() { // it waits for all that descends from it
 		wait, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
-		_ = process.AwaitEnd(wait, rec.Shim)
+		if x.line == nil || !x.line.Alone(wait) && ctx.Err() == nil && wait.Err() == nil {
+			_ = process.AwaitEnd(wait, rec.Shim)
+		}
 		if alone() {
 			return nil
 		}

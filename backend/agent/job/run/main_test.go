@@ -40,6 +40,7 @@ type agent struct {
 	Shim    string
 	Env     []string // of the login shell
 	Runs    []queue.Run
+	Slots   int // how many run at once; 0: all
 }
 
 func playAgent() {
@@ -49,13 +50,21 @@ func playAgent() {
 	}
 	out := json.NewEncoder(os.Stdout)
 	var mu sync.Mutex
+	if a.Slots == 0 {
+		a.Slots = len(a.Runs)
+	}
+	slots := make(chan struct{}, a.Slots)
 	r := New(a.host(os.Stderr), Secrets{filepath.Join(a.Options.State, "secrets")}, func(e queue.Event) {
 		mu.Lock()
 		defer mu.Unlock()
 		_ = out.Encode(e)
+		if e.Ended != nil {
+			<-slots
+		}
 	})
 	_ = out.Encode(queue.Event{ID: queue.ID{Number: 1}}) // it begins now
 	for _, q := range a.Runs {
+		slots <- struct{}{}
 		r.Start(context.Background(), q)
 	}
 	r.Wait()

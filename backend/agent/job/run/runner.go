@@ -21,6 +21,8 @@ type Runner struct {
 	mu   sync.Mutex
 	runs map[key]*run
 	wg   sync.WaitGroup
+
+	shims process.Shims
 }
 
 var _ queue.Runner = (*Runner)(nil)
@@ -68,7 +70,10 @@ func (r *Runner) watch(ctx context.Context, q queue.Run) {
 }
 
 // Wait waits until no run is watched any more.
-func (r *Runner) Wait() { r.wg.Wait() }
+func (r *Runner) Wait() {
+	r.wg.Wait()
+	r.shims.Close()
+}
 
 // Processes lists those of the runs that are watched.
 func (r *Runner) Processes() (out []part.Process) {
@@ -91,6 +96,12 @@ type run struct {
 	cancel   func()        // ends what comes before the program's start
 	began    chan struct{} // closed once it runs, or never will
 	warnings []string
+	line     *process.Line // to its shim, where this agent has started it and nothing else tells; only live's goroutine has it
+
+	// acting is held by who signals the run's processes, none of which are there once it is over: its shim may have those
+	// of another run then.
+	acting sync.Mutex
+	over   bool
 
 	mu      sync.Mutex
 	rec     *process.Record // of one that runs; set before began is closed

@@ -50,7 +50,7 @@ func (x *run) sendAll(ctx context.Context) {
 		x.mu.Unlock()
 		if rec != nil && ctx.Err() == nil {
 			x.awaitChild(ctx, rec)
-			if err := x.send(ctx, *rec, s); err != nil {
+			if err := x.act(func() error { return x.send(ctx, *rec, s) }); err != nil {
 				x.r.h.Log.Warn("a job could not be signalled", "job", x.ID.String(), "signal", s.Name, "err", err)
 			}
 		}
@@ -62,6 +62,32 @@ func (x *run) sendAll(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// act does something to the run's processes, unless it is over.
+func (x *run) act(do func() error) error {
+	x.acting.Lock()
+	defer x.acting.Unlock()
+	if x.over {
+		return nil
+	}
+	return do()
+}
+
+// letGo leaves the run's shim to other runs, where nothing is left of this one and nobody looks for it.
+func (x *run) letGo() {
+	line := x.line
+	if line == nil {
+		return
+	}
+	x.line = nil
+	if !x.acting.TryLock() {
+		line.Drop()
+		return
+	}
+	x.over = true
+	x.acting.Unlock()
+	line.Release()
 }
 
 // awaitChild waits until the main process is known: the shim may be about to start it.

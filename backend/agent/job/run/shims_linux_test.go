@@ -1,0 +1,199 @@
+package run
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"berth/backend/agent/agenttest"
+	"berth/backend/agent/process"
+	"berth/gpu/procs/proc"
+	"berth/queue"
+)
+
+// shimOf is the shim of a run that has begun.
+func (w *world) shimOf(q queue.Run) proc.Identity {
+	w.t.Helper()
+	rec, err := process.ReadRecord(q.Dir, process.RecordName)
+	require.NoError(w.t, err)
+	return rec.Shim
+}
+
+// inTurn runs a job to its end, and returns its shim.
+func (w *world) inTurn(q queue.Run) proc.Identity {
+	w.t.Helper()
+	w.Start(w.ctx, q)
+	e := w.ended(q)
+	require.Empty(w.t, e.Failed+e.Lost+e.Signal, log(q))
+	require.Empty(w.t, e.Left)
+	return w.shimOf(q)
+}
+
+// idle waits until the shim of the last run is free.
+func (w *world) idle() {
+	w.t.Helper()
+	agenttest.Eventually(w.t, "a shim to be free", func() bool { return w.shims.Free() > 0 })
+}
+
+// TestOneJobAfterTheOther: a shim is given the next job, and nothing of one job comes to another.
+func TestOneJobAfterTheOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	// What a program can see of what it was started with, but for what is its own.
+	const look = `ls -l /proc/self/fd | sed 's/.*-> //' | sed 's#/[0-9]*/1/#/N/1/#; s#[0-9]*/fd#N/fd#; s/:.*//' | sort
+umask; ulimit -a; grep -E '^(Sig[PBIC]|Shd|Groups|NoNew|Threads|Cpus_allowed_list)' /proc/self/status; pwd
+env | grep -vE '^(BERTH_JOB|_=|SHLVL)' | sort
+sed 's/berth-job-.*//' /proc/self/cgroup; ps -o args= -p $PPID`
+	first := w.script(1, look)
+	shim := w.inTurn(first)
+	want := log(first)
+	require.Contains(t, want, "\n0022\n")
+	require.NotContains(t, want, "/exit", "its descriptors are the log and no more")
+
+	// Jobs that change what they can change.
+	dirty := w.script(2, `umask 0777; ulimit -n 20; trap '' TERM HUP INT; export LEAK=1; cd /; exec 9>/dev/null`)
+	dirty.Spec.Env, dirty.Spec.LogLimit = []string{"PRIVATE=hunter2"}, 1<<20
+	large := w.job(30, "dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1")
+	for n := int64(2); n < 40; n++ {
+		q := dirty
+		if n == 30 {
+			q = large
+		}
+		q.ID.Number, q.Dir = n, w.job(n).Dir
+		w.idle()
+		require.Equal(t, shim, w.inTurn(q), "job %d", n)
+	}
+	last := w.script(41, look)
+	w.idle()
+	require.Equal(t, shim, w.inTurn(last))
+	require.Equal(t, strings.Replace(want, " 1   ", " 41  ", 1), log(last), "ps shows whose the shim is, and all else is the same")
+
+	// What it used is its own.
+	require.Greater(t, w.ended(large).PeakMemory, int64(60<<20))
+	require.Less(t, w.ended(last).PeakMemory, int64(30<<20))
+	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", shim.PID))
+	if err == nil { // else it has just ended
+		require.Less(t, len(fds), 12)
+	}
+	agenttest.Eventually(t, "the shim to end, since no other job comes", func() bool { return shim.Look() == proc.Gone })
+}
+
+// TestAShimThatKeepsNoOther: what may be left in it, or of its job, comes to no other job.
+func TestAShimThatKeepsNoOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	q := w.script(1, `test "$TOKEN" = hunter2`)
+	q.Spec.Secrets = []string{"TOKEN"}
+	require.NoError(t, w.secrets.Keep(q.Spec.UUID, map[string]string{"TOKEN": "hunter2"}))
+	shim := w.inTurn(q)
+	require.Zero(t, w.ended(q).Exit)
+	agenttest.Eventually(t, "the shim's end", func() bool { return shim.Look() == proc.Gone })
+
+	left := w.script(2, "sleep 1000 & echo $!")
+	w.Start(w.ctx, left)
+	require.Equal(t, []string{"sleep"}, w.ended(left).Left)
+	shim = w.shimOf(left)
+	other := w.script(3, "exit 3")
+	w.Start(w.ctx, other)
+	require.Equal(t, 3, w.ended(other).Exit)
+	require.NotEqual(t, shim, w.shimOf(other))
+	pid, err := strconv.Atoi(strings.TrimSpace(log(left)))
+	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+	w.left(left)
+
+	// One that was told to end while it was free ends no job.
+	q = w.script(4, "exit 4")
+	w.Start(w.ctx, q)
+	require.Equal(t, 4, w.ended(q).Exit)
+	w.idle()
+	for n := int64(5); n < 15; n++ {
+		_ = w.shimOf(q).Signal(syscall.SIGTERM)
+		q = w.script(n, "exit 5")
+		w.Start(w.ctx, q)
+		require.Equal(t, 5, w.ended(q).Exit)
+	}
+	// One that can't be used any more is not waited for.
+	for n := int64(20); n < 30; n++ {
+		w.idle()
+		_ = w.shimOf(q).Signal(syscall.SIGKILL)
+		q = w.script(n, "exit 6")
+		w.Start(w.ctx, q)
+		require.Equal(t, 6, w.ended(q).Exit)
+	}
+}
+
+// TestSignalsOfAJobThatIsOver reach no other job that its shim keeps by then.
+func TestSignalsOfAJobThatIsOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for n := int64(1); n <= 20; n += 2 {
+		a, b := w.script(n, "exit 1"), w.script(n+1, "sleep 0.02; exit 2")
+		w.Start(w.ctx, a)
+		go func() {
+			time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
+			w.Signal(w.ctx, a, queue.Signal{Name: "KILL", Scope: queue.All})
+		}()
+		w.ended(a)
+		w.Start(w.ctx, b)
+		e := w.ended(b)
+		require.Equal(t, 2, e.Exit, "%+v %+v", e, w.of(b))
+	}
+}
+
+// TestShimsThatAreKilled are killed at random moments while they are given one job after the other: each job runs once
+// at most, and each end is its own.
+func TestShimsThatAreKilled(t *testing.T) {
+	// Not at once with others: it kills all shims.
+	w := newWorld(t)
+	ran := filepath.Join(w.Options.Workdir, "ran")
+	jobs := int64(60)
+	if n, err := strconv.Atoi(os.Getenv("BERTH_CHAOS")); err == nil {
+		jobs = int64(n) * 5
+	}
+	lost := 0
+	for n := int64(1); n <= jobs; n++ {
+		q := w.script(n, fmt.Sprintf("echo %d. >>%s; exit %d", n, ran, n%100))
+		if n%3 == 0 {
+			time.AfterFunc(time.Duration(rand.IntN(12_000))*time.Microsecond, func() {
+				for _, pid := range shims(w.Shim) {
+					_ = syscall.Kill(pid, syscall.SIGKILL)
+				}
+			})
+		}
+		w.Start(w.ctx, q)
+		e := w.ended(q)
+		b, _ := os.ReadFile(ran)
+		count := strings.Count("\n"+string(b), fmt.Sprintf("\n%d.\n", n))
+		if e.Lost != "" {
+			lost++
+			require.LessOrEqual(t, count, 1)
+			continue
+		}
+		require.Equal(t, 1, count)
+		require.EqualValues(t, n%100, e.Exit)
+	}
+	t.Logf("%d jobs, %d of them lost with their shims", jobs, lost)
+}
+
+// shims are the processes of a program that this one has started.
+func shims(program string) (pids []int) {
+	all, err := proc.All()
+	if err != nil {
+		return nil
+	}
+	for _, st := range all {
+		if exe, err := proc.Exe(st.PID); err == nil && exe == program && st.PPID == os.Getpid() {
+			pids = append(pids, st.PID)
+		}
+	}
+	return pids
+}
