@@ -86,7 +86,7 @@ accel = "emulate"
 agent = %q
 gentle = "40s"
 %s
-`, w.virt.URI, w.virt.Pool, cmp.Or(w.agent, "9m"), more)
+`, w.virt.URI, w.virt.Pool, cmp.Or(w.agent, "12m"), more)
 	require.NoError(w.t, os.WriteFile(filepath.Join(w.home, "config.toml"), []byte(text), 0o600))
 }
 
