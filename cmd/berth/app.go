@@ -109,7 +109,12 @@ func (a *app) root(only ...string) *cobra.Command {
 		if cmd == root && len(a.args) > 0 && !strings.HasPrefix(a.args[0], "-") { // the flag is of a verb that is not there
 			return noArgs(cmd, a.args)
 		}
-		return api.Errorf(api.CodeUsage, "%w", err).WithHint("%s --help shows how it is called", cmd.CommandPath())
+		what, _, _ := strings.Cut(err.Error(), ": strconv.") // how it is read is nobody's business
+		e := api.Errorf(api.CodeUsage, "%s", what)
+		if strings.HasSuffix(cmd.Use, "-- CMD…") && !slices.Contains(a.args, "--") {
+			return e.WithHint("-- goes before the command: %s NAME -- CMD…", cmd.CommandPath())
+		}
+		return e.WithHint("%s --help shows how it is called", cmd.CommandPath())
 	})
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { // the library's own errors carry no exit code
 		err := cmd.ValidateRequiredFlags()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -45,7 +46,7 @@ func (a *app) submitCmd(word string) *cobra.Command {
 	var q api.JobRequest
 	var begin, notice, logLimit, paramFile string
 	var gpus int
-	var timeout time.Duration
+	var timeout string
 	var secrets []string
 	var code jobFolder
 	var follow, start bool
@@ -67,7 +68,19 @@ func (a *app) submitCmd(word string) *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			q.UUID, q.Argv, q.TimeoutSeconds = uuid.NewString(), args[1:], timeout.Seconds()
+			q.UUID, q.Argv = uuid.NewString(), args[1:]
+			if timeout != "" {
+				d, err := readSpan(timeout)
+				if err != nil {
+					return api.Errorf(api.CodeUsage, "--timeout %w", err)
+				}
+				q.TimeoutSeconds = d.Seconds()
+			}
+			for _, name := range []string{"array", "begin", "timeout", "signal", "log-limit", "param-file"} {
+				if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" { // a variable that is not set, say
+					return api.Errorf(api.CodeUsage, "--%s is empty", name).WithHint("leave it out, or say what it is to be")
+				}
+			}
 			if cmd.Flags().Changed("gpus") {
 				q.GPUs = &gpus
 			}
@@ -101,9 +114,9 @@ func (a *app) submitCmd(word string) *cobra.Command {
 	f.IntVar(&q.Priority, "priority", 0, "a higher one goes first")
 	f.StringArrayVar(&q.After, "after", nil, "ID[,ID]: begin when these have succeeded; any:ID: have ended")
 	f.StringArrayVar(&q.AfterFailure, "after-failure", nil, "ID[,ID]: begin when these have failed")
-	f.StringVar(&begin, "begin", "", "not before: 2h, 18:30, or a time (2006-01-02T15:04:05Z)")
+	f.StringVar(&begin, "begin", "", "not before: 2h, 3d, 18:30, or a time (2006-01-02 15:04, of here)")
 	f.BoolVar(&q.Hold, "hold", false, "have it wait until it is released")
-	f.DurationVar(&timeout, "timeout", 0, "end it after so long")
+	f.StringVar(&timeout, "timeout", "", "end it after so long: 90m, 12h, 3d")
 	f.IntVar(&q.Retries, "retries", 0, "run it again so often where it fails")
 	f.StringVar(&notice, "signal", "", "NAME@60s: a signal so long before the time-out, for a checkpoint")
 	f.BoolVar(&q.KillLeftovers, "kill-leftovers", false, "end what it leaves running")
@@ -163,17 +176,40 @@ func bytesFlag(flag, s, example string) (int64, error) {
 	return int64(n), nil
 }
 
-// comingMoment reads a time that is to come: "2h", "18:30" (the next one), or a whole time.
+// readSpan reads how long something is: "90s", "2h30m", "3d".
+func readSpan(s string) (time.Duration, error) {
+	const most = 100 * 365 * 24 * time.Hour
+	days, rest, ok := strings.Cut(s, "d")
+	if !ok {
+		days, rest = "0", s
+	} else if rest == "" {
+		rest = "0s"
+	}
+	n, err := strconv.Atoi(days)
+	d, err2 := time.ParseDuration(rest)
+	if err != nil || err2 != nil || n < 0 || d < 0 || n > int(most.Hours()/24) || d > most {
+		return 0, fmt.Errorf("%q is no span of time: say it as 90s, 2h30m or 3d", s)
+	}
+	return time.Duration(n)*24*time.Hour + d, nil
+}
+
+// comingMoment reads a time that is to come: "2h", "18:30" (the next one), or a whole time, of here where it names no
+// zone.
 func comingMoment(s string, now time.Time) (time.Time, error) {
-	if d, err := time.ParseDuration(s); err == nil {
+	if d, err := readSpan(s); err == nil {
 		return now.Add(d), nil
 	}
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
 		return t, nil
 	}
+	for _, form := range []string{"2006-01-02 15:04", time.DateTime, "2006-01-02T15:04", "2006-01-02T15:04:05", time.DateOnly} {
+		if t, err := time.ParseInLocation(form, s, now.Location()); err == nil {
+			return t, nil
+		}
+	}
 	t, err := time.ParseInLocation("15:04", s, now.Location())
 	if err != nil {
-		return t, fmt.Errorf("%q is no time: say it as 2h, 18:30 or 2006-01-02T15:04:05Z", s)
+		return t, fmt.Errorf("%q is no time: say it as 2h, 3d, 18:30, \"2006-01-02 15:04\" or 2006-01-02T15:04:05Z", s)
 	}
 	y, m, d := now.Date()
 	t = time.Date(y, m, d, t.Hour(), t.Minute(), 0, 0, now.Location())
@@ -217,6 +253,9 @@ func (a *app) submit(ctx context.Context, name string, q api.JobRequest, code jo
 	}
 	if follow {
 		fmt.Fprintf(a.err, "berth: job %s on %s; ctrl-C stops watching, not the job\n", jobID(&job), name)
+		if job.ID != nil && (job.State == api.JobQueued || job.State == api.JobHeld) {
+			fmt.Fprintln(a.err, "berth: "+plaintext.Text(standing(&job, time.Now())))
+		}
 		return a.follow(ctx, c, name, &job)
 	}
 	fmt.Fprintln(a.out, jobID(&job))
@@ -232,8 +271,8 @@ func standing(j *api.Job, now time.Time) string {
 		if s == "" {
 			s = "it is about to start"
 		}
-		if at := j.EstimatedStartAt; !at.IsZero() && at.After(now) {
-			s += ", about " + at.Local().Format("15:04")
+		if at := jobword.Moment(j.EstimatedStartAt, now); at != "" {
+			s += ", about " + at
 		}
 		return s
 	case j.State == api.JobPreparing:

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -78,7 +80,9 @@ func codeFits(dir, limit string) error {
 	if err != nil {
 		return err
 	}
-	if fi, err := os.Stat(dir); err != nil {
+	if fi, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return api.Errorf(api.CodeUsage, "--sync %s: there is no such folder", dir)
+	} else if err != nil {
 		return err
 	} else if !fi.IsDir() {
 		return api.Errorf(api.CodeUsage, "--sync %s: it is no folder", dir)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/charmbracelet/x/ansi"
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -85,7 +86,7 @@ func (a *app) jobLs(ctx context.Context, name string, q api.JobQuery, all bool) 
 	if more {
 		fmt.Fprintln(a.err, "berth: there are more; --all prints them")
 	}
-	return table(a.out, rows)
+	return listing(a.out, rows)
 }
 
 // eachPage hands over the newest jobs, or page by page all, and says whether there are more.
@@ -108,6 +109,9 @@ func eachPage(ctx context.Context, c *api.WorkspaceClient, name string, q api.Jo
 	return more, err
 }
 
+// nameWidth is as much of a job's name as a list shows.
+const nameWidth = 40
+
 func jobRow(j *api.Job, now time.Time) []string {
 	since, what := j.SubmittedAt, ""
 	switch {
@@ -115,7 +119,7 @@ func jobRow(j *api.Job, now time.Time) []string {
 		since, what = j.EndedAt, strings.TrimPrefix(jobword.Outcome(j), jobword.State(j.State))
 		what = strings.TrimPrefix(what, ": ")
 	case j.State == api.JobQueued || j.State == api.JobHeld:
-		what = j.Reason
+		what = standing(j, now)
 	default:
 		if !j.StartedAt.IsZero() {
 			since = j.StartedAt
@@ -129,7 +133,7 @@ func jobRow(j *api.Job, now time.Time) []string {
 	if t := j.Elements; t != nil {
 		what = strings.TrimSuffix(fmt.Sprintf("%d of %d done, %d run; %s", t.Succeeded+t.Failed+t.Cancelled, t.All, t.Running, what), "; ")
 	}
-	return []string{jobword.ID(j), plaintext.Text(j.Name), jobword.State(j.State),
+	return []string{jobword.ID(j), ansi.Truncate(plaintext.Text(j.Name), nameWidth, "…"), jobword.State(j.State),
 		humanize.RelTime(since, now, "ago", "from now"), plaintext.Text(what)}
 }
 
@@ -163,7 +167,7 @@ func (a *app) jobShowCmd() *cobra.Command {
 
 func (a *app) printJob(j *api.Job) error {
 	rows := [][]string{{"id", jobID(j)}, {"name", plaintext.Text(j.Name)},
-		{"command", plaintext.Text(shellquote.Line(j.Command...))}, {"state", plaintext.Text(standing(j, time.Now()))}}
+		{"command", plaintext.Text(shellquote.Line(j.Command...))}, {"state", plaintext.Text(stateWords(j, time.Now()))}}
 	if j.Cause != "" {
 		rows = append(rows, []string{"cause", j.Cause})
 	}
@@ -209,6 +213,23 @@ func (a *app) printJob(j *api.Job) error {
 	}
 	_, err := fmt.Fprintf(a.out, "\n%s\n", strings.TrimRight(plaintext.Text(j.LastLines), "\n"))
 	return err
+}
+
+// stateWords is a job's state, with what there is to say of it.
+func stateWords(j *api.Job, now time.Time) string {
+	s := jobword.State(j.State)
+	switch {
+	case j.State.Done():
+		return jobword.Outcome(j)
+	case j.State == api.JobQueued || j.State == api.JobHeld:
+		return s + ": " + standing(j, now)
+	case len(j.Left) > 0:
+		s += fmt.Sprintf(": %d left: %s", len(j.Left), strings.Join(j.Left, ", "))
+	}
+	if !j.Supervised {
+		s += "; nothing watches it any more: how it ends is not known then"
+	}
+	return s
 }
 
 func clock(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }

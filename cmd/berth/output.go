@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/charmbracelet/x/ansi"
 	"golang.org/x/term"
 
 	"berth/backend/api"
@@ -42,16 +43,40 @@ func (j jsonWriter) Write(p []byte) (int, error) {
 
 // table prints rows in aligned columns; the first row is the header.
 func table(w io.Writer, rows [][]string) error {
-	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	var b strings.Builder
+	tw := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
 	for _, r := range rows {
 		for i := range r {
 			r[i] = plaintext.Clean(r[i])
 		}
-		if _, err := fmt.Fprintln(tw, strings.TrimRight(strings.Join(r, "\t"), "\t ")); err != nil {
+		fmt.Fprintln(tw, strings.Join(r, "\t")) // an empty cell at the end keeps the columns of the others
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	for line := range strings.Lines(b.String()) {
+		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil {
 			return err
 		}
 	}
-	return tw.Flush()
+	return nil
+}
+
+// listing is table for rows of which the last cell may be long: on a terminal each stays on its line.
+func listing(w io.Writer, rows [][]string) error {
+	if !terminal(w) {
+		return table(w, rows)
+	}
+	var b strings.Builder
+	if err := table(&b, rows); err != nil {
+		return err
+	}
+	for line := range strings.Lines(b.String()) {
+		if _, err := fmt.Fprintln(w, ansi.Truncate(strings.TrimRight(line, "\n"), columns(w), "…")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // colour says whether to colour what is written to w: a terminal, without NO_COLOR.

@@ -107,7 +107,7 @@ func (p *Planner) aside(it *item) Reason {
 	case it.state() == queue.Held:
 		return Reason{Code: WaitsHeld, Text: "it is held until it is released"}
 	case from.After(p.now):
-		text := "it is not to begin before its time"
+		text := "it waits for its time"
 		if it.st != nil && it.st.EligibleAt.Equal(from) {
 			text = fmt.Sprintf("it is tried again, for the %s time", ordinal(it.st.Attempt))
 		}
@@ -117,11 +117,11 @@ func (p *Planner) aside(it *item) Reason {
 	case p.drain:
 		return Reason{Code: WaitsDrain, Text: "no job is started now: the instance is about to stop"}
 	case g.full():
-		return Reason{Code: WaitsGroup, Text: fmt.Sprintf("%s of group %s at once, and so many run",
-			plural(g.limit, "1 job runs", "%d jobs run"), g.name)}
+		return Reason{Code: WaitsGroup, Text: fmt.Sprintf("it waits for its group %s, of which %s at once", g.name,
+			plural(g.limit, "1 job runs", "%d jobs run"))}
 	case it.arr != nil && it.arr.full():
-		return Reason{Code: WaitsGroup, Text: fmt.Sprintf("%s of array %s at once, and so many run",
-			plural(it.arr.spec.Limit, "1 element runs", "%d elements run"), it.id.Array())}
+		return Reason{Code: WaitsGroup, Text: fmt.Sprintf("it waits for its array %s, of which %s at once", it.id.Array(),
+			plural(it.arr.spec.Limit, "1 element runs", "%d elements run"))}
 	}
 	return Reason{}
 }
@@ -136,14 +136,26 @@ func (p *Planner) lacks(n need) string {
 
 // waitsFor names what a job waits for, at most three of it.
 func waitsFor(unmet []queue.Dependency) string {
-	var names []string
-	for _, d := range unmet[:min(len(unmet), 3)] {
-		names = append(names, d.ID.String())
+	var parts []string
+	named := min(len(unmet), 3)
+	for _, e := range []struct {
+		when queue.Ending
+		to   string
+	}{{queue.Success, "succeed"}, {queue.Any, "end"}, {queue.Failure, "fail"}} {
+		var names []string
+		for _, d := range unmet[:named] {
+			if d.When == e.when {
+				names = append(names, d.ID.String())
+			}
+		}
+		if len(names) > 0 {
+			parts = append(parts, strings.Join(names, ", ")+" to "+e.to)
+		}
 	}
-	if more := len(unmet) - len(names); more > 0 {
-		names = append(names, fmt.Sprintf("%d more", more))
+	if more := len(unmet) - named; more > 0 {
+		parts = append(parts, fmt.Sprintf("%d more", more))
 	}
-	return "it waits for the end of " + strings.Join(names, ", ")
+	return "it waits for " + strings.Join(parts, ", and for ")
 }
 
 func plural(n int, one, more string) string {

@@ -26,15 +26,15 @@ func TestReasonsComeInAFixedOrder(t *testing.T) {
 	w.ok(SetLimits{Limits{Slots: 3, GPUs: 3, Groups: map[string]int{"g": 1}}})
 	require.Equal(t, WaitsHeld, w.reason(all).Code)
 	w.ok(Release{all})
-	require.Equal(t, Reason{Code: WaitsBegin, Text: "it is not to begin before its time", At: epoch.Add(time.Hour),
+	require.Equal(t, Reason{Code: WaitsBegin, Text: "it waits for its time", At: epoch.Add(time.Hour),
 		StartsAt: epoch.Add(time.Hour)}, w.reason(all))
 	w.after(time.Hour).ok(Drain{true})
-	require.Equal(t, Reason{Code: WaitsDependency, Text: "it waits for the end of 1",
+	require.Equal(t, Reason{Code: WaitsDependency, Text: "it waits for 1 to end",
 		WaitsFor: []queue.Dependency{{ID: id(1), When: queue.Any}}}, w.reason(all))
 	other := w.submit(func(s *queue.Spec) { s.Group, s.Request.GPUs = "g", -1 })
 	require.Equal(t, WaitsDrain, w.reason(other).Code)
 	w.ok(Drain{false})
-	require.Equal(t, Reason{Code: WaitsGroup, Text: "1 job runs of group g at once, and so many run"}, w.reason(other))
+	require.Equal(t, Reason{Code: WaitsGroup, Text: "it waits for its group g, of which 1 job runs at once"}, w.reason(other))
 	w.ok(w.exit(id(1), 0))
 	require.Equal(t, "preparing", w.states(all))
 	require.Zero(t, w.reason(all), "it does not wait")
@@ -63,7 +63,7 @@ func TestReasonsOfElements(t *testing.T) {
 	w.ok(Cancel{a, ""})
 	w.ok(w.exit(a.At(0), 0))
 	w.ok(w.exit(b, 0))
-	require.Equal(t, "1 element runs of array 3 at once, and so many run", w.reason(c).Text)
+	require.Equal(t, "it waits for its array 3, of which 1 element runs at once", w.reason(c).Text)
 }
 
 func TestARetrySaysWhichTry(t *testing.T) {
@@ -136,5 +136,20 @@ func TestTheLineIsWalkedInOrder(t *testing.T) {
 		for i, r := range w.p.Reasons(w.now, ids[:most]) {
 			require.Equal(t, i, r.Behind)
 		}
+	}
+}
+
+// TestWhatIsWaitedFor says which end of which jobs it is.
+func TestWhatIsWaitedFor(t *testing.T) {
+	on := func(n int64, when queue.Ending) queue.Dependency { return queue.Dependency{ID: id(n), When: when} }
+	for want, unmet := range map[string][]queue.Dependency{
+		"it waits for 1 to succeed":                   {on(1, queue.Success)},
+		"it waits for 1 to fail":                      {on(1, queue.Failure)},
+		"it waits for 1, 2 to end":                    {on(1, queue.Any), on(2, queue.Any)},
+		"it waits for 2 to succeed, and for 1 to end": {on(1, queue.Any), on(2, queue.Success)},
+		"it waits for 1, 2, 3 to succeed, and for 2 more": {on(1, queue.Success), on(2, queue.Success), on(3, queue.Success),
+			on(4, queue.Any), on(5, queue.Any)},
+	} {
+		require.Equal(t, want, waitsFor(unmet))
 	}
 }

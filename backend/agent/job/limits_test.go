@@ -40,12 +40,12 @@ func TestLimits(t *testing.T) {
 	eventually(t, "a third one starts", r.has(&r.started, ids[2]))
 	one, err := l.one(t.Context(), ids[3])
 	require.NoError(t, err)
-	require.Equal(t, "3 jobs run of group big at once, and so many run", one.Reason)
+	require.Equal(t, "it waits for its group big, of which 3 jobs run at once", one.Reason)
 	other := s
 	other.Group = "other"
 	one, err = l.one(t.Context(), submitted(t, l, other))
 	require.NoError(t, err)
-	require.Contains(t, one.Reason, "of group other")
+	require.Contains(t, one.Reason, "its group other")
 
 	set(api.QueueLimitsRequest{Groups: map[string]*int{"other": nil}})
 	k, err := readLimits(dir)

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"berth/backend/agent/job/notify"
 	"berth/backend/agent/job/run"
 	"berth/backend/agent/part"
@@ -23,6 +25,9 @@ func specOf(ctx context.Context, h *part.Host, q api.JobRequest) (queue.Spec, er
 		Notice:        queue.Notice{Signal: strings.TrimPrefix(q.Signal, "SIG"), Before: seconds(q.SignalSeconds)},
 		KillLeftovers: q.KillLeftovers, LogLimit: q.LogLimitBytes, UUID: q.UUID}
 	if q.GPUs != nil {
+		if *q.GPUs < 0 {
+			return s, api.Errorf(api.CodeUsage, "a job can't have %d GPUs", *q.GPUs)
+		}
 		s.Request.GPUs = *q.GPUs
 	}
 	if s.Name == "" && len(q.Argv) > 0 {
@@ -54,6 +59,9 @@ func specOf(ctx context.Context, h *part.Host, q api.JobRequest) (queue.Spec, er
 	}
 	if err := s.Check(); err != nil {
 		return s, usage(err)
+	}
+	if n := s.Notice.Signal; n != "" && unix.SignalNum("SIG"+n) == 0 {
+		return s, api.Errorf(api.CodeUsage, "there is no signal %s here", n).WithHint("say it as USR1@60s; kill -l lists the names")
 	}
 	if err := run.Check(ctx, h, s); err != nil {
 		return s, usage(err)

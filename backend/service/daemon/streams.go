@@ -28,8 +28,8 @@ func (s *Server) reachable(name string) (store.Instance, error) {
 	case api.StateStopped, api.StateStopping:
 		return rec, api.Errorf(api.CodeUnreachable, "%s is %s", rec.Name, rec.State).WithHint("berth start %s", rec.Name)
 	case api.StateCreateFailed, api.StateDeleting:
-		return rec, api.Errorf(api.CodeUnreachable, "%s is %s: %s", rec.Name, rec.State, rec.StateReason).
-			WithHint("berth show %s", rec.Name)
+		why := strings.TrimSuffix(fmt.Sprintf("%s is %s: %s", rec.Name, rec.State, rec.StateReason), ": ")
+		return rec, api.Errorf(api.CodeUnreachable, "%s", why).WithHint("berth show %s", rec.Name)
 	}
 	if rec.Line == (backend.Line{}) {
 		return rec, api.Errorf(api.CodeUnreachable, "%s has no address yet: it is %s", rec.Name, rec.State).
