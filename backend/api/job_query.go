@@ -21,6 +21,9 @@ func (q JobQuery) values() url.Values {
 			v.Set(key, value)
 		}
 	}
+	if q.Next {
+		v.Set("order", "next")
+	}
 	if q.Limit > 0 {
 		v.Set("limit", strconv.Itoa(q.Limit))
 	}
@@ -34,6 +37,7 @@ func ReadJobQuery(v url.Values) (q JobQuery) {
 	}
 	q.Since, _ = time.Parse(time.RFC3339Nano, v.Get("since"))
 	q.Text, q.Array, q.Page = v.Get("text"), v.Get("array"), v.Get("page")
+	q.Next = v.Get("order") == "next"
 	q.Limit, _ = strconv.Atoi(v.Get("limit"))
 	return q
 }

@@ -15,10 +15,10 @@ type JobRequest struct {
 	Shell   bool       `json:"shell,omitempty"`   // Argv[0] is a script for the user's shell
 	// Taken has it run in the folder that AgentClient.Take made for its UUID; Workdir is below that.
 	Taken bool `json:"taken,omitempty"`
-	// CopyOf is the UUID of a job with a folder of its own: this one gets a copy of that folder as it is now, and is Taken.
+	// CopyOf is the UUID of a job with a folder of its own: this one gets a copy of that as it is now, and is Taken.
 	CopyOf string `json:"copy_of,omitempty"`
 	Conda  string `json:"conda,omitempty"`
-	Venv  string `json:"venv,omitempty"`
+	Venv   string `json:"venv,omitempty"`
 
 	GPUs         *int      `json:"gpus,omitempty"` // nil: nothing was said
 	Group        string    `json:"group,omitempty"`
@@ -108,7 +108,20 @@ type Job struct {
 	// client fills it in: an agent knows no prices.
 	CostUSD *float64 `json:"cost_usd"`
 
+	// Attempts are the runs before the newest one, oldest first, where one job is shown; the last 20 of them.
+	Attempts []JobAttempt `json:"attempts,omitempty"`
+
 	Seq int64 `json:"seq"` // of the last change
+}
+
+// JobAttempt is an earlier run of a job.
+type JobAttempt struct {
+	Attempt   int       `json:"attempt"`
+	StartedAt time.Time `json:"started_at,omitzero"` // zero: it was not begun
+	EndedAt   time.Time `json:"ended_at,omitzero"`   // zero: it is not known
+	ExitCode  *int      `json:"exit_code"`           // null: it has none, or that is not known
+	Signal    string    `json:"signal,omitempty"`
+	LogBytes  int64     `json:"log_bytes"`
 }
 
 // Tally counts the elements of an array.
@@ -168,8 +181,10 @@ type JobQuery struct {
 	Since  time.Time // submitted, or ended, not before
 	Text   string
 	Array  string // its elements; empty: jobs and arrays
-	Page   string // JobPage.Next of the page before
-	Limit  int    // at most; 0: 100
+	// Next asks for those that wait, by their turn: what starts next comes first. Since, Text and Array count for nothing.
+	Next  bool
+	Page  string // JobPage.Next of the page before
+	Limit int    // at most; 0: 100
 }
 
 // JobLogPart comes before each piece of a job's log, as a line of JSON: that many bytes follow it. The last one has

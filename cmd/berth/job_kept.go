@@ -26,7 +26,7 @@ func jobID(j *api.Job) string {
 func (a *app) kept(ctx context.Context, c *api.WorkspaceClient, name string, job api.Job, start bool) (api.Job, error) {
 	if !start {
 		var err error
-		if start, err = a.askToStart(ctx, c, name); err != nil || !start {
+		if start, err = a.askToStart(ctx, c, name, false); err != nil || !start {
 			return job, err
 		}
 	}
@@ -65,8 +65,9 @@ func (a *app) handedOver(ctx context.Context, c *api.WorkspaceClient, name, uuid
 	return a.until(ctx, c, name, uuid, func(j *api.Job) bool { return j.ID != nil || j.State.Done() })
 }
 
-// askToStart asks whether an instance is to be started for a job. Where nobody can be asked it is not.
-func (a *app) askToStart(ctx context.Context, c *api.WorkspaceClient, name string) (bool, error) {
+// askToStart asks whether an instance is to be started for a job, which waits otherwise, unless it has secrets. Where
+// nobody can be asked it is not.
+func (a *app) askToStart(ctx context.Context, c *api.WorkspaceClient, name string, secrets bool) (bool, error) {
 	if a.json || !terminal(a.in) || !terminal(a.err) {
 		return false, nil
 	}
@@ -74,8 +75,10 @@ func (a *app) askToStart(ctx context.Context, c *api.WorkspaceClient, name strin
 	if err != nil || in.State != api.StateStopped || !in.Capabilities.Start {
 		return false, err
 	}
-	ans, err := attach.Ask(ctx, a.in, api.Question{Kind: "confirm",
-		Text: plaintext.Text(in.Name) + " is stopped. The job waits until it is started, and this laptop must be awake then.\n" +
-			"Start it now?"})
+	what := " is stopped. The job waits until it is started, and this laptop must be awake then.\nStart it now?"
+	if secrets {
+		what = " is stopped, and a job with secrets can't wait until it is started.\nStart it now?"
+	}
+	ans, err := attach.Ask(ctx, a.in, api.Question{Kind: "confirm", Text: plaintext.Text(in.Name) + what})
 	return err == nil && ans.Value == "yes", err
 }

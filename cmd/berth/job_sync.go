@@ -35,7 +35,8 @@ func (a *app) sendCode(ctx context.Context, c *api.WorkspaceClient, name string,
 			WithHint("the job runs in this folder: leave --sync out")
 	}
 	if !q.WithinOwn() {
-		return api.Errorf(api.CodeUsage, "--workdir %s: the directory of a job with --sync is in the folder that is sent", q.Workdir)
+		return api.Errorf(api.CodeUsage, "--workdir %s: the directory of a job with --sync is in the folder that is sent",
+			q.Workdir)
 	}
 	dir, err := filepath.Abs(code.dir)
 	if err != nil {
@@ -44,8 +45,12 @@ func (a *app) sendCode(ctx context.Context, c *api.WorkspaceClient, name string,
 	if err := codeFits(dir, code.limit); err != nil {
 		return err
 	}
-	if err := a.runsForCode(ctx, c, name, start); err != nil {
+	runs, err := a.runsForCode(ctx, c, name, start, len(q.Secrets) > 0)
+	if err != nil {
 		return err
+	}
+	if !runs {
+		return a.keepCode(ctx, c, name, dir, code, q)
 	}
 	host, err := os.Hostname()
 	if err != nil {
@@ -71,6 +76,24 @@ func (a *app) sendCode(ctx context.Context, c *api.WorkspaceClient, name string,
 	y.m.close()
 	fmt.Fprintf(a.err, "berth: the job has a copy of %s: %d new, %d changed, %d removed since the last one\n", code.dir, y.made,
 		y.replaced+y.other, y.removed)
+	return nil
+}
+
+// keepCode has the service keep the folder of --sync, as it is now, with the job until the instance runs.
+func (a *app) keepCode(ctx context.Context, c *api.WorkspaceClient, name, dir string, code jobFolder,
+	q *api.JobRequest) error {
+	y := &syncing{dir: dir, to: side{instance: name}, keep: q.UUID, m: a.newMeter()}
+	defer y.m.close()
+	err := y.run(ctx, c, dir, false, a.change(y))
+	if err == nil {
+		err = y.m.end()
+	}
+	if err != nil {
+		return fmt.Errorf("keeping a copy of %s: %w", dir, err)
+	}
+	q.Taken = true
+	y.m.close()
+	fmt.Fprintf(a.err, "berth: a copy of %s waits here with the job: %d files and folders\n", code.dir, y.made)
 	return nil
 }
 
@@ -104,24 +127,35 @@ func codeFits(dir, limit string) error {
 	return nil
 }
 
-// runsForCode has the instance run: a folder is sent to its disk.
-func (a *app) runsForCode(ctx context.Context, c *api.WorkspaceClient, name string, start bool) error {
+// runsForCode has the instance run where it is to be started, and reports whether it does: a folder is sent to its disk
+// then, and else kept here.
+func (a *app) runsForCode(ctx context.Context, c *api.WorkspaceClient, name string, start, secrets bool) (bool, error) {
 	in, err := c.Instance(ctx, name)
-	if err != nil || in.State != api.StateStopped {
-		return err
+	if err != nil {
+		return false, err
+	}
+	switch in.State {
+	case api.StateStopping, api.StateStarting, api.StateRestarting, api.StateCreating:
+		return secrets, nil // what can't wait here is refused there
+	case api.StateStopped:
+	default:
+		return true, nil
 	}
 	if !start {
-		if start, err = a.askToStart(ctx, c, name); err != nil {
-			return err
+		if start, err = a.askToStart(ctx, c, name, secrets); err != nil {
+			return false, err
 		}
 	}
-	if !start {
-		return api.Errorf(api.CodeRefused, "%s is stopped, and the folder of --sync goes to its disk at once", in.Name).
+	switch {
+	case !start && secrets:
+		return false, api.Errorf(api.CodeUsage, "a job with secrets can't wait for its instance: they are kept nowhere but there").
 			WithHint("--start starts it first")
+	case !start:
+		return false, nil
 	}
 	op, err := startFor(ctx, c, name)
 	if err == nil {
 		_, err = a.waitAsked(ctx, c, op)
 	}
-	return err
+	return true, err
 }

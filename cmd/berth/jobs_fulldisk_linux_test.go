@@ -52,3 +52,33 @@ func TestJobsOnAFullDisk(t *testing.T) {
 	require.Equal(t, 7, w.run("job", "wait", "vision", id).code)
 	require.Zero(t, w.run("job", "wait", "vision", w.submit("--", "true")).code)
 }
+
+// TestAFolderThatDoesNotFit: where the disk here has no room for the copy of a job's folder that is to wait for its
+// instance, the submit says so, and nothing of it stays.
+func TestAFolderThatDoesNotFit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ok("create", "vision")
+	w.ok("stop", "vision")
+	box := filepath.Join(w.at().State, "outbox")
+	require.NoError(t, os.MkdirAll(box, 0o700))
+	if err := syscall.Mount("tmpfs", box, "tmpfs", 0, "size=1m,mode=700"); err != nil {
+		t.Skipf("needs root: to mount a small tmpfs: %v", err)
+	}
+	defer syscall.Unmount(box, syscall.MNT_DETACH) //nolint:errcheck // the test ends
+	dir := t.TempDir()
+	large := filepath.Join(dir, "large")
+	require.NoError(t, os.WriteFile(large, []byte(strings.Repeat("x", 3<<20)), 0o600))
+	r := w.run("run", "vision", "--sync", dir, "--", "true")
+	require.Equal(t, 5, r.code, r.err)
+	require.Contains(t, r.err, "the disk is full")
+	require.Empty(t, r.out)
+	left, err := os.ReadDir(box)
+	require.NoError(t, err)
+	require.Empty(t, left)
+	require.NoError(t, os.Truncate(large, 1000))
+	r = w.run("run", "vision", "--sync", dir, "--", "true")
+	require.Zero(t, r.code, r.err)
+	w.ok("start", "vision")
+	require.Zero(t, w.run("job", "wait", "vision", strings.TrimSpace(r.out)).code)
+}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/uuid"
@@ -110,19 +111,44 @@ func TestJobsRunInACopyOfAFolder(t *testing.T) {
 	require.Len(t, page.Jobs, 2, "the second, and the one below it")
 }
 
-// TestAFolderForAStoppedInstance: it goes to the instance's disk, so that must run, or be started.
+// TestAFolderForAStoppedInstance is kept as it was at the submit, until the instance runs: the daemon may be killed
+// meanwhile. --start starts the instance, and sends the folder then.
 func TestAFolderForAStoppedInstance(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.ok("create", "vision")
 	w.ok("stop", "vision")
 	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "f"), []byte("there\n"), 0o600))
-	r := w.run("run", "vision", "--sync", dir, "--", "cat", "f")
+	put := func(name, text string) {
+		t.Helper()
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	put("f", "there\n")
+	put("key", "no\n")
+	put(".berthignore", "key\n")
+	r := w.run("run", "vision", "--sync", dir, "--", "sh", "-c", "cat f; ls")
+	require.Zero(t, r.code, r.err)
+	require.Contains(t, r.err, "a copy of "+dir+" waits here with the job")
+	require.Contains(t, r.err, "waits for vision to start")
+	kept := strings.TrimSpace(r.out)
+	put("f", "changed\n")
+	r = w.run("run", "vision", "--sync", dir, "--sync-limit", "3B", "--", "true")
 	require.Equal(t, 5, r.code, r.err)
-	require.Contains(t, r.err, "--start")
+	w.env = append(w.env, "TOKEN=x")
+	r = w.run("run", "vision", "--sync", dir, "--secret", "TOKEN", "--", "true")
+	require.Equal(t, 2, r.code, r.err)
+	require.Contains(t, r.err, "secrets can't wait")
+	require.NoError(t, syscall.Kill(w.pid(), syscall.SIGKILL))
+	w.ok("start", "vision")
+	require.Zero(t, w.run("job", "wait", "vision", kept).code)
+	require.Equal(t, "there\nf\n", w.ok("job", "logs", "vision", kept))
+	left, err := os.ReadDir(filepath.Join(w.at().State, "outbox"))
+	require.NoError(t, err)
+	require.Empty(t, left)
+
+	w.ok("stop", "vision")
 	id := strings.TrimSpace(w.ok("run", "vision", "--sync", dir, "--start", "--", "cat", "f"))
 	require.Zero(t, w.run("job", "wait", "vision", id).code)
 	require.Equal(t, api.JobSucceeded, w.job("vision", id).State)
-	require.Equal(t, "there\n", w.ok("job", "logs", "vision", id))
+	require.Equal(t, "changed\n", w.ok("job", "logs", "vision", id))
 }

@@ -27,6 +27,7 @@ type syncing struct {
 	dir                            string // absolute
 	to                             side
 	sent                           string // the key of the agent's own folder that it goes to, instead
+	keep                           string // the UUID of the job that it is kept for by the service, instead
 	remove, dry, force, verbose    bool
 	m                              *meter
 	rules                          *ignore.Rules
@@ -165,8 +166,15 @@ func (y *syncing) refuse(ctx context.Context, c *api.WorkspaceClient, why, hint 
 // run does one sync of a folder.
 func (y *syncing) run(ctx context.Context, c *api.WorkspaceClient, dir string, dry bool,
 	changed func(filecopy.Change, string)) error {
-	st, err := c.Agent(y.to.instance).OpenCopy(ctx, api.CopyRequest{To: []byte(y.to.path), Sent: y.sent, Contents: true,
-		Update: true, List: y.remove, Dry: dry})
+	agent := c.Agent(y.to.instance)
+	open := func() (*api.Stream, error) {
+		return agent.OpenCopy(ctx, api.CopyRequest{To: []byte(y.to.path), Sent: y.sent, Contents: true, Update: true,
+			List: y.remove, Dry: dry})
+	}
+	if y.keep != "" {
+		open = func() (*api.Stream, error) { return agent.KeepFolder(ctx, y.keep) }
+	}
+	st, err := open()
 	if err != nil {
 		return err
 	}

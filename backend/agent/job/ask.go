@@ -274,6 +274,10 @@ func (l *loop) submitted(ctx context.Context, uuid string) (queue.ID, error) {
 
 // orGone is why reading the journal fails: it is closed where the next agent has the queue.
 func (l *loop) orGone(err error) error {
+	var e *api.Error
+	if err == nil || errors.As(err, &e) {
+		return err
+	}
 	select {
 	case <-l.gone:
 		return explain(errLeaves)

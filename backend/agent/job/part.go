@@ -56,8 +56,9 @@ func (s *service) routes() []api.Route {
 	return []api.Route{
 		{Method: "POST", Path: "/v1/jobs", Needs: access, Summary: "Submit a job; the answer comes when it is on the disk",
 			Request: api.JobRequest{}, Response: api.Job{}, Handler: s.handleSubmit},
-		{Method: "GET", Path: "/v1/jobs", Needs: access, Summary: "A page of the jobs, newest first",
-			Query:    []string{"state", "since", "text", "array", "page", "limit"},
+		{Method: "GET", Path: "/v1/jobs", Needs: access,
+			Summary:  "A page of the jobs, newest first; with order=next of those that wait, by their turn",
+			Query:    []string{"state", "since", "text", "array", "order", "page", "limit"},
 			Response: api.JobPage{}, Handler: s.handleList},
 		{Method: "GET", Path: "/v1/jobs/changes", Needs: access,
 			Summary: "The jobs that changed after a change number; waits up to 25 s for one",
@@ -270,6 +271,12 @@ func (s *service) handleSubmit(w http.ResponseWriter, r *http.Request) {
 		api.WriteError(w, err)
 		return
 	}
+	if q.Taken || q.CopyOf != "" { // its folder is no more where it was said before, and is not made again
+		if l, id, known, err := s.saidBefore(r.Context(), q.UUID); known || err != nil {
+			answer(w, r, l, id, err)
+			return
+		}
+	}
 	spec, err := specOf(r.Context(), s.h, q)
 	var secrets map[string]string
 	if err == nil {
@@ -295,6 +302,18 @@ func (s *service) handleSubmit(w http.ResponseWriter, r *http.Request) {
 		l.removeTaken(q.UUID) // it was made anew, for nobody
 	}
 	answer(w, r, l, id, err)
+}
+
+// saidBefore is the job of a submit that was said before.
+func (s *service) saidBefore(ctx context.Context, uuid string) (l *loop, id queue.ID, known bool, err error) {
+	if l, err = s.queue(); err != nil {
+		return nil, id, false, err
+	}
+	id, known, forgotten, err := l.journal.Submitted(ctx, uuid)
+	if forgotten {
+		err = errForgotten(id)
+	}
+	return l, id, known, l.orGone(err)
 }
 
 // answer answers with a job.
@@ -375,13 +394,26 @@ func (s *service) handleRemove(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *service) handleList(w http.ResponseWriter, r *http.Request) {
-	q, err := readQuery(r)
+	place, next, err := inTurn(r)
+	var q journal.Query
+	if err == nil {
+		q, err = readQuery(r, next)
+	}
 	var l *loop
 	if err == nil {
 		l, err = s.queue()
 	}
 	if err != nil {
 		api.WriteError(w, err)
+		return
+	}
+	if next {
+		page, err := l.waiting(r.Context(), place, q.States, q.Limit)
+		if err != nil {
+			api.WriteError(w, err)
+			return
+		}
+		api.WriteJSON(w, http.StatusOK, page)
 		return
 	}
 	jobs, more, err := l.journal.Page(r.Context(), q)
@@ -403,7 +435,8 @@ func (s *service) handleList(w http.ResponseWriter, r *http.Request) {
 // maxPage bounds a page.
 const maxPage = 1000
 
-func readQuery(r *http.Request) (q journal.Query, err error) {
+// readQuery reads what a page is asked for; next: it is one of those that wait, in their turn.
+func readQuery(r *http.Request, next bool) (q journal.Query, err error) {
 	v := r.URL.Query()
 	for _, s := range v["state"] {
 		if !slices.Contains(queue.States, queue.State(s)) {
@@ -424,7 +457,7 @@ func readQuery(r *http.Request) (q journal.Query, err error) {
 		}
 		q.Elements = id.Number
 	}
-	if s := v.Get("page"); s != "" {
+	if s := v.Get("page"); s != "" && !next {
 		if q.After, err = queue.ParseID(s); err != nil {
 			return q, usage(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"berth/backend/api"
 )
@@ -27,7 +28,7 @@ func (s *Server) keptJobs(w http.ResponseWriter, r *http.Request) (answered bool
 	var err error
 	switch id, verb, _ := strings.Cut(strings.TrimPrefix(rest, "/"), "/"); {
 	case r.Method == http.MethodPost && id == "":
-		if !keeping || r.URL.Query().Get("keep") != "true" {
+		if !keeping && !s.ws.Outbox.Parcels() || r.URL.Query().Get("keep") != "true" {
 			return false
 		}
 		v, ok, err = s.keepJob(r, name)
@@ -53,6 +54,26 @@ func (s *Server) keptJobs(w http.ResponseWriter, r *http.Request) (answered bool
 	}
 	return true
 }
+
+// keepFolder takes the folder of a job that is to be kept here.
+func (s *Server) keepFolder(w http.ResponseWriter, r *http.Request) {
+	st, err := api.Upgrade(w, r)
+	if err != nil {
+		return // it has answered
+	}
+	defer st.Close()
+	var q api.CopyRequest
+	if err := st.ReadRequest(&q, keepLimit); err != nil {
+		st.Fail(err)
+		return
+	}
+	if err := s.ws.Outbox.TakeParcel(s.asked, r.PathValue("name"), q.Kept, st); err != nil {
+		s.cfg.Log.Info("the folder of a job was not kept", "job", q.Kept, "error", err)
+	}
+}
+
+// keepLimit is how long a client may take for what it says before a folder comes.
+const keepLimit = 30 * time.Second
 
 // maxJob bounds a request for a job, in bytes.
 const maxJob = 16 << 20

@@ -170,7 +170,7 @@ func (s *Server) own() (srv *http.Server, err error) {
 	defer closeBackends(backends)
 	s.ws, err = workspace.Open(s.serving, workspace.Options{Store: s.store, Backends: backends, Dialer: s.dialer,
 		Log: cfg.Log, Fault: cfg.Fault, Defaults: cfg.Defaults, Env: cfg.Env, Failed: s.failed, KeyPath: h.Key(),
-		Policy: cfg.Policy, Person: s.person,
+		Policy: cfg.Policy, Person: s.person, Parcels: filepath.Join(h.State, "outbox"),
 		Profiles: cfg.Profiles, Limits: cfg.Limits})
 	if err != nil {
 		return nil, err

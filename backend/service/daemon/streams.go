@@ -193,6 +193,10 @@ func (s *Server) agent(w http.ResponseWriter, r *http.Request) {
 	if s.keptJobs(w, r) {
 		return
 	}
+	if r.PathValue("path") == "v1/copy/keep" {
+		s.keepFolder(w, r)
+		return
+	}
 	rec, err := s.reachable(r.PathValue("name"))
 	if err != nil {
 		api.WriteError(w, err)

@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"berth/backend"
@@ -27,8 +28,10 @@ const (
 // The fault points of the outbox.
 const (
 	pointSubmit  = "outbox.submit.before"
+	pointParcel  = "outbox.submit.parcel"
 	pointKept    = "outbox.submit.kept"
 	pointBegin   = "outbox.handover.before"
+	pointBrought = "outbox.handover.brought"
 	pointOffered = "outbox.handover.offered"
 	pointTaken   = "outbox.handover.taken"
 	pointDone    = "outbox.handover.done"
@@ -36,7 +39,7 @@ const (
 
 // OutboxFaultPoints lists the points at which Options.Fault is called on a job's way through the outbox, in order.
 func OutboxFaultPoints() []string {
-	return []string{pointSubmit, pointKept, pointBegin, pointOffered, pointTaken, pointDone}
+	return []string{pointParcel, pointSubmit, pointKept, pointBegin, pointBrought, pointOffered, pointTaken, pointDone}
 }
 
 // stir wakes the courier, if there is one. w.mu must be held.
@@ -65,6 +68,7 @@ func (o Outbox) kick(id string) {
 		if err := w.guard("the outbox", func() error { return o.carry(w.operations.Context(), id, wake) }); err != nil {
 			w.log.Info("jobs that wait for an instance are left", "instance", id, "error", err)
 		}
+		o.sweep() // letters go with their instance
 	})
 }
 
@@ -145,6 +149,22 @@ func (o Outbox) hand(ctx context.Context, rec *store.Instance, uuid string) erro
 		if err := w.May(ctx, api.ActionAccess, &rec.Instance); err != nil {
 			return o.fail(rec, l, err)
 		}
+	}
+	gone := false
+	if l.Job.Taken {
+		err := o.bring(ctx, rec, l)
+		switch gone = errors.Is(err, &api.Error{Code: api.CodeGone}); {
+		case gone, err == nil:
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case refused(err):
+			return o.fail(rec, l, err)
+		default:
+			return o.troubled(rec, l, err)
+		}
+		w.opts.Fault(pointBrought)
+	}
+	if !l.Offered {
 		doc := l.letterDoc
 		doc.Offered = true
 		if err := o.write(rec.ID, l, &doc, nil); err != nil {
@@ -152,8 +172,13 @@ func (o Outbox) hand(ctx context.Context, rec *store.Instance, uuid string) erro
 		}
 	}
 	w.opts.Fault(pointOffered)
-	job, err := o.offer(ctx, rec, l)
+	var job api.Job
+	if !gone {
+		job, err = o.offer(ctx, rec, l)
+		gone = errors.Is(err, &api.Error{Code: api.CodeGone})
+	}
 	switch {
+	case gone: // it was handed over, and is forgotten there
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil && refused(err):
@@ -163,7 +188,10 @@ func (o Outbox) hand(ctx context.Context, rec *store.Instance, uuid string) erro
 	}
 	w.opts.Fault(pointTaken)
 	said := "job " + l.Job.UUID + " was handed over to " + rec.Name
-	if job.ID != nil {
+	switch {
+	case gone:
+		said += ", and is forgotten there"
+	case job.ID != nil:
 		said += ": it is job " + *job.ID + " there"
 	}
 	if err := o.write(rec.ID, l, nil, w.event("job.handed_over", "info", rec, nil, who, "%s", said)); err != nil {

@@ -171,11 +171,17 @@ func (o Outbox) Submit(ctx context.Context, name string, q api.JobRequest) (job 
 		return job, false, err
 	}
 	defer release()
+	parcel := false
+	if q.Taken {
+		if parcel, err = o.parcelFor(ctx, q.UUID); err != nil {
+			return job, true, err
+		}
+	}
 	now := w.look(e)
-	if !keeps(now.rec.State) {
+	if !keeps(now.rec.State) && !parcel { // its folder is here, where it has one
 		return job, false, nil
 	}
-	if err := o.check(e, q); err != nil {
+	if err := o.check(e, q, parcel); err != nil {
 		return job, true, err
 	}
 	if job, err := o.Job(now.rec.ID, q.UUID); err == nil {
@@ -191,6 +197,7 @@ func (o Outbox) Submit(ctx context.Context, name string, q api.JobRequest) (job 
 	if err != nil && !errors.Is(err, &api.Error{Code: api.CodeConflict}) { // else it was there, and is in memory now
 		return job, true, err
 	}
+	o.lettered(q.UUID)
 	w.opts.Fault(pointKept)
 	o.kick(now.rec.ID)
 	job, err = o.Job(now.rec.ID, q.UUID)
@@ -198,14 +205,14 @@ func (o Outbox) Submit(ctx context.Context, name string, q api.JobRequest) (job 
 }
 
 // check refuses what can't wait here.
-func (o Outbox) check(e *entry, q api.JobRequest) error {
+func (o Outbox) check(e *entry, q api.JobRequest, parcel bool) error {
 	m := q.Meant()
 	switch {
 	case !queue.IsUUID(q.UUID):
 		return api.Errorf(api.CodeUsage, "%.40q is no UUID, by which a job is known until it has an id", q.UUID)
 	case len(m.Argv) == 0 || m.Argv[0] == "":
 		return api.Errorf(api.CodeUsage, "there is no command to run")
-	case q.Taken:
+	case q.Taken && !parcel:
 		return api.Errorf(api.CodeRefused, "a job with a folder of its own can't wait for its instance: the folder is there").
 			WithHint("start the instance (berth start), then submit the job")
 	case len(q.Secrets) > 0:
@@ -242,6 +249,9 @@ func (o Outbox) write(id string, l *letter, doc *letterDoc, ev *api.Event) error
 		c.Events = []*api.Event{ev}
 	}
 	err := o.w.commit(c, func() { o.put(id, l, doc, l.revision+1) })
+	if doc == nil || doc.State.Done() {
+		defer o.sweep()
+	}
 	if errors.Is(err, &api.Error{Code: api.CodeConflict}) {
 		return o.readBack(id, l, d.Doc, err)
 	}

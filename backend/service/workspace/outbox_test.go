@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -27,6 +28,8 @@ type fakeJobs struct {
 	asked   int              // submits
 	answers func(q api.JobRequest) error
 	lose    int // so many answers are lost
+	brought     // the folders that were sent
+	forgot  map[string]bool
 }
 
 func (f *fakeJobs) routes(mux *http.ServeMux) {
@@ -45,6 +48,14 @@ func (f *fakeJobs) routes(mux *http.ServeMux) {
 				return
 			}
 		}
+		if f.forgot[q.UUID] {
+			api.WriteError(w, api.Errorf(api.CodeGone, "this was a job"))
+			return
+		}
+		if q.Taken && f.folders[q.UUID] == "" {
+			api.WriteError(w, api.Errorf(api.CodeUsage, "there is no folder %s", q.UUID))
+			return
+		}
 		at := 0
 		for i := range f.taken {
 			if f.taken[i].UUID == q.UUID {
@@ -61,6 +72,20 @@ func (f *fakeJobs) routes(mux *http.ServeMux) {
 		}
 		id := strconv.Itoa(at)
 		api.WriteJSON(w, 200, api.Job{ID: &id, UUID: q.UUID, State: api.JobQueued})
+	})
+	f.brought.routes(mux)
+	mux.HandleFunc("GET /v1/jobs/{id}", func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		uuid := r.PathValue("id")
+		switch {
+		case f.forgot[uuid]:
+			api.WriteError(w, api.Errorf(api.CodeGone, "this was a job"))
+		case slices.ContainsFunc(f.taken, func(q api.JobRequest) bool { return q.UUID == uuid }):
+			api.WriteJSON(w, 200, api.Job{UUID: uuid})
+		default:
+			api.WriteError(w, api.Errorf(api.CodeNotFound, "there is no job %s", uuid))
+		}
 	})
 	mux.HandleFunc("POST /v1/jobs/{id}/{verb}", func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
@@ -328,9 +353,11 @@ func TestOutboxAtEveryFaultPoint(t *testing.T) {
 			}
 			w, _ = e.open()
 			id := uuid.NewString()
+			q := api.JobRequest{UUID: id, Argv: []string{"second"}, Taken: true}
 			func() {
 				defer func() { _ = recover() }()
-				_, _, err := w.Outbox.Submit(e.ctx(), "vision", api.JobRequest{UUID: id, Argv: []string{"second"}})
+				e.parcel(w, id, map[string]string{"f": "as it was"})
+				_, _, err := w.Outbox.Submit(e.ctx(), "vision", q)
 				require.NoError(t, err)
 				kept = append(kept, id)
 				_, _ = w.Action(e.ctx(), "vision", "start", api.ActionRequest{})
@@ -342,8 +369,8 @@ func TestOutboxAtEveryFaultPoint(t *testing.T) {
 			}
 			e.opts = nil
 			w, _ = e.open()
-			if point == pointSubmit || point == pointKept { // the client says it again
-				job, _, err := w.Outbox.Submit(e.ctx(), "vision", api.JobRequest{UUID: id, Argv: []string{"second"}})
+			if point == pointParcel || point == pointSubmit || point == pointKept { // the client says it again
+				job, _, err := w.Outbox.Submit(e.ctx(), "vision", q)
 				require.NoError(t, err)
 				require.Equal(t, id, job.UUID)
 				kept = append(kept, id)
@@ -353,6 +380,8 @@ func TestOutboxAtEveryFaultPoint(t *testing.T) {
 			}
 			soon(t, "all are handed over", func() bool { return w.Outbox.Waiting() == 0 })
 			require.Equal(t, kept, e.lines.jobs.uuids(), "each once")
+			require.Equal(t, map[string]string{"f": "as it was"}, e.lines.jobs.has(t, id))
+			e.noParcels()
 		})
 	}
 }

@@ -49,6 +49,8 @@ type Options struct {
 	Person backend.Principal
 	// KeyPath is the file of the workspace's SSH key, made when the first machine needs it.
 	KeyPath string
+	// Parcels is the folder that keeps the folders of jobs that wait for their instances; empty: none are kept.
+	Parcels string
 	// Profiles turns the names of set-up profiles into a plan without an id, for an architecture (as Go names
 	// it; empty: not known yet). It refuses what it does not know.
 	Profiles func(names []string, arch string) (api.SetupPlan, error)
@@ -124,7 +126,8 @@ type Workspace struct {
 	Membership Membership
 	Outbox     Outbox
 
-	couriers sync.WaitGroup // see courier.go
+	couriers sync.WaitGroup     // see courier.go
+	parcels  map[string]*parcel // by UUID; see parcels.go; guarded by mu
 
 	mu       sync.Mutex          // see commit.go
 	entries  map[string]*entry   // by instance id
@@ -206,6 +209,7 @@ func Open(ctx context.Context, o Options) (*Workspace, error) {
 		w.entries[recs[i].ID] = &entry{rec: recs[i]}
 	}
 	w.Outbox.load(docs)
+	w.Outbox.loadParcels()
 	if err := w.loadAliases(ctx, recs); err != nil {
 		return nil, err
 	}

@@ -106,8 +106,8 @@ func (e *env) open() (*Workspace, func()) {
 	st, err := store.Open(e.t.Context(), e.path)
 	require.NoError(e.t, err)
 	o := Options{Store: st, Backends: map[string]backend.Backend{"mem": e.mem}, Dialer: e.lines,
-		Defaults: Defaults{Backend: "mem"},
-		Limits:   Limits{Call: 2 * time.Second, Machine: 5 * time.Second, Agent: 2 * time.Second, Backoff: time.Millisecond}}
+		Defaults: Defaults{Backend: "mem"}, Parcels: e.parcels(),
+		Limits: Limits{Call: 2 * time.Second, Machine: 5 * time.Second, Agent: 2 * time.Second, Backoff: time.Millisecond}}
 	if e.opts != nil {
 		e.opts(&o)
 	}
@@ -121,6 +121,9 @@ func (e *env) open() (*Workspace, func()) {
 	e.t.Cleanup(done)
 	return w, done
 }
+
+// parcels is the folder that has those of jobs that wait.
+func (e *env) parcels() string { return filepath.Join(filepath.Dir(e.path), "outbox") }
 
 func (e *env) ctx() context.Context {
 	return backend.WithCaller(e.t.Context(), &backend.Caller{Principal: backend.Principal{ID: "local:1", Name: "tester"}})
