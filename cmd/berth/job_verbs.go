@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ func (a *app) jobLsCmd() *cobra.Command {
 	var all, asCSV bool
 	cmd := &cobra.Command{
 		Use: "ls NAME", Short: "List the jobs of an instance, newest first", Args: exactArgs("NAME"),
+		Long:              "ls lists the newest jobs first; with --state queued or held those that wait by their turn, the next one first.",
 		Example:           "  berth job ls vision\n  berth job ls vision --state failed --since 24h\n  berth job ls vision --text train.py --all",
 		ValidArgsFunction: a.completeNames(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -37,6 +39,8 @@ func (a *app) jobLsCmd() *cobra.Command {
 			for _, s := range states {
 				q.States = append(q.States, api.JobState(s))
 			}
+			q.Next = len(q.States) > 0 && q.Text == "" && q.Array == "" && since == "" &&
+				!slices.ContainsFunc(q.States, func(s api.JobState) bool { return s != api.JobQueued && s != api.JobHeld })
 			if asCSV && a.json {
 				return api.Errorf(api.CodeUsage, "--csv and --json exclude each other")
 			}
@@ -84,7 +88,11 @@ func (a *app) jobLs(ctx context.Context, name string, q api.JobQuery, all bool) 
 		rows = append(rows, jobRow(&jobs[i], now))
 	}
 	if more {
-		fmt.Fprintln(a.err, "berth: there are more; --all prints them")
+		hint := "berth: there are more; --all prints them"
+		if len(q.States) == 0 && !slices.ContainsFunc(jobs, func(j api.Job) bool { return j.State != api.JobQueued }) {
+			hint += ", --state running what runs, --state queued what starts next"
+		}
+		fmt.Fprintln(a.err, hint)
 	}
 	return listing(a.out, rows)
 }
@@ -183,6 +191,9 @@ func (a *app) printJob(j *api.Job) error {
 	if !j.StartedAt.IsZero() {
 		rows = append(rows, []string{"started", fmt.Sprintf("%s (run %d)", clock(j.StartedAt), j.Attempt)})
 	}
+	for i := range j.Attempts {
+		rows = append(rows, []string{fmt.Sprintf("run %d", j.Attempts[i].Attempt), attemptText(&j.Attempts[i])})
+	}
 	if p := j.Progress(); p.Percent != nil {
 		rows = append(rows, []string{"progress", plaintext.Text(jobword.Progress(&p, time.Now()))})
 	}
@@ -230,6 +241,26 @@ func stateWords(j *api.Job, now time.Time) string {
 		s += "; nothing watches it any more: how it ends is not known then"
 	}
 	return s
+}
+
+// attemptText says how an earlier run of a job ended.
+func attemptText(a *api.JobAttempt) string {
+	end := "how it ended is not known"
+	switch {
+	case a.Signal != "":
+		end = "signal " + a.Signal
+	case a.ExitCode != nil:
+		end = fmt.Sprintf("exit code %d", *a.ExitCode)
+	case a.StartedAt.IsZero():
+		end = "it was not begun"
+	}
+	if !a.StartedAt.IsZero() && a.EndedAt.After(a.StartedAt) {
+		end += ", after " + a.EndedAt.Sub(a.StartedAt).Round(time.Second).String()
+	}
+	if !a.StartedAt.IsZero() {
+		end = clock(a.StartedAt) + ": " + end
+	}
+	return end + fmt.Sprintf(" (--run %d of job logs)", a.Attempt)
 }
 
 func clock(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }

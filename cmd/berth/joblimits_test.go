@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,6 +21,13 @@ func TestLimitsOfAQueue(t *testing.T) {
 	r := w.run("set", "vision", "jobs.slots=1", "jobs.group.big=0")
 	require.Zero(t, r.code, r.err)
 	require.Contains(t, r.err, "vision runs 1 job at once; of group big 0")
+	r = w.run("set", "vision")
+	require.Zero(t, r.code, r.err)
+	require.Equal(t, "jobs.slots=1\njobs.group.big=0\n", r.out)
+	var limits api.QueueLimits
+	require.NoError(t, json.Unmarshal([]byte(w.ok("set", "vision", "--json")), &limits))
+	require.Equal(t, map[string]int{"big": 0}, limits.Groups)
+	require.Equal(t, 1, limits.Slots)
 	for args, code := range map[string]int{
 		"jobs.slots=0": 2, "jobs.slots=many": 2, "jobs.group.=1": 2, "jobs.group.g=-1": 2, "jobs.other=1": 2, "jobs.slots": 2,
 		"jobs.slots=2 owner=me": 2, "jobs.slots=99999": 2,

@@ -69,3 +69,25 @@ func TestJobsAreOrderedAndForgotten(t *testing.T) {
 	require.Equal(t, api.JobHeld, w.job("vision", "3").State)
 	require.Equal(t, "4", strings.TrimSpace(w.run("run", "vision", "--hold", "--", "true").out), "no id is given twice")
 }
+
+// TestEarlierRunsAreShown with a job, and with an element of an array.
+func TestEarlierRunsAreShown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ok("create", "vision")
+	id := w.submit("--array", "0-1", "--", "sh", "-c", "echo $BERTH_ATTEMPT; exit $((BERTH_ARRAY_INDEX * (4 - BERTH_ATTEMPT)))")
+	require.Equal(t, 3, w.run("job", "wait", "vision", id+"_1").code)
+	w.run("job", "wait", "vision", id)
+	require.Empty(t, w.job("vision", id+"_1").Attempts)
+	w.ok("job", "retry", "vision", id+"_1")
+	require.Equal(t, 2, w.run("job", "wait", "vision", id+"_1").code)
+	j := w.job("vision", id+"_1")
+	require.Len(t, j.Attempts, 1)
+	a := j.Attempts[0]
+	require.Equal(t, 1, a.Attempt)
+	require.Equal(t, 3, *a.ExitCode)
+	require.EqualValues(t, 2, a.LogBytes)
+	require.False(t, a.EndedAt.Before(a.StartedAt))
+	require.Regexp(t, `run 1 .*exit code 3.*--run 1`, w.ok("job", "show", "vision", id+"_1"))
+	require.Equal(t, "1\n", w.ok("job", "logs", "vision", id+"_1", "--run", "1"))
+}

@@ -12,21 +12,24 @@ import (
 
 func (a *app) setCmd() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "set NAME KEY=VALUE...",
+		Use:   "set NAME [KEY=VALUE...]",
 		Short: "Change what is said of an instance",
 		Long: "set changes what Berth keeps of an instance. owner=me makes it yours: of an instance that was found at its provider, and that names nobody who is\n" +
 			"known here, the owner is unknown, and nobody may open a shell on it until somebody says that it is theirs.\n\n" +
 			"jobs.slots=N is how many jobs it runs at once (usually two for each core), jobs.group.G=N how many of group G (0: they wait).\n" +
-			"The instance keeps both; without a value it is as usual again.",
+			"The instance keeps both; without a value it is as usual again. Without any KEY=VALUE set prints what is set of the queue.",
 		Example: "  berth set vision owner=me\n  berth set vision jobs.slots=4 jobs.group.big=1",
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) < 2 {
-				return exactArgs("NAME", "KEY=VALUE...")(cmd, args)
+			if len(args) < 1 {
+				return exactArgs("NAME")(cmd, args)
 			}
 			return nil
 		},
 		ValidArgsFunction: a.completeSet,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return a.printLimits(cmd.Context(), args[0])
+			}
 			if n := countJobKeys(args[1:]); n > 0 {
 				if n < len(args)-1 {
 					return api.Errorf(api.CodeUsage, "what is set of the queue (%s…) is set by itself", jobsKeys)

@@ -86,6 +86,30 @@ func (a *app) setLimits(ctx context.Context, name string, q api.QueueLimitsReque
 	return err
 }
 
+// printLimits prints how many jobs of an instance run at once, as set takes it.
+func (a *app) printLimits(ctx context.Context, name string) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	var v api.QueueLimits
+	if err := c.WithQuestions(ctx, func(ctx context.Context) error {
+		v, err = c.Agent(name).Jobs().Limits(ctx)
+		return err
+	}); err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(v)
+	}
+	fmt.Fprintf(a.out, "%sslots=%d\n", jobsKeys, v.Slots)
+	for _, g := range slices.Sorted(maps.Keys(v.Groups)) {
+		fmt.Fprintf(a.out, "%sgroup.%s=%d\n", jobsKeys, plaintext.Text(g), v.Groups[g])
+	}
+	_, err = fmt.Fprintf(a.err, "%s runs %s\n", plaintext.Text(name), plaintext.Text(limitsText(&v)))
+	return err
+}
+
 // limitsText says how many jobs run at once: "4 jobs at once; of group G 2".
 func limitsText(v *api.QueueLimits) string {
 	s := english.Plural(v.Slots, "job", "") + " at once"

@@ -50,7 +50,7 @@ func (s *Queue) more(part section) tea.Cmd {
 		}
 		f.paging = true
 		m := pageMsg{of: s, src: f, gen: f.gen, part: part}
-		q := api.JobQuery{States: states[part], Limit: most, Page: f.next[part]}
+		q := api.JobQuery{States: states[part], Next: part == waits, Limit: most, Page: f.next[part]}
 		cmds = append(cmds, func() tea.Msg {
 			m.page, m.err = m.src.jobs.List(s.ctx, q)
 			return m

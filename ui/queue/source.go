@@ -133,7 +133,7 @@ func (s *Queue) ask(f *source) tea.Cmd {
 			a.read, a.next, a.more, a.err = readAll(ctx, jobs, arrays)
 		case len(a.changes.Jobs) > 0 && reasons: // why the others wait may be another now
 			var p api.JobPage
-			p, a.err = jobs.List(ctx, api.JobQuery{States: waiting, Limit: most})
+			p, a.err = jobs.List(ctx, api.JobQuery{States: waiting, Next: true, Limit: most})
 			a.read = p.Jobs
 		}
 		return a
@@ -143,7 +143,7 @@ func (s *Queue) ask(f *source) tea.Cmd {
 // readAll reads what is shown of a queue.
 func readAll(ctx context.Context, jobs screen.Jobs, arrays []string) (all []api.Job, next [sections]string, more bool,
 	err error) {
-	qs := []api.JobQuery{{States: active, Limit: mostRuns}, {States: waiting, Limit: most}, {States: done, Limit: most}}
+	qs := []api.JobQuery{{States: active, Limit: mostRuns}, {States: waiting, Next: true, Limit: most}, {States: done, Limit: most}}
 	for _, id := range arrays {
 		qs = append(qs, api.JobQuery{Array: id, Limit: most})
 	}

@@ -75,6 +75,7 @@ func (l *loop) one(ctx context.Context, id queue.ID) (api.Job, error) {
 	if job.Attempt == 0 {
 		return v, nil
 	}
+	v.Attempts = l.attempts(id, job.Attempt)
 	dir := l.runDir(id, job.Attempt)
 	log, err := joblog.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) {
