@@ -37,6 +37,7 @@ type Journal struct {
 	numbers *numbers
 	seq     int64 // of the last change that was committed
 	write   statements
+	reads   prepared
 }
 
 // Exists reports whether there is a journal in a folder.
@@ -140,7 +141,7 @@ func (j *Journal) Seq() int64 { return j.seq }
 
 // Close ends the use.
 func (j *Journal) Close() error {
-	return errors.Join(j.write.close(), j.file.Close())
+	return errors.Join(j.write.close(), j.reads.close(), j.file.Close())
 }
 
 // Keys of what is known of the whole.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"sync"
 	"time"
 
 	"berth/queue"
@@ -20,7 +21,7 @@ func (j *Journal) Live(ctx context.Context) iter.Seq2[queue.Job, error] {
 
 // Job reads one; found is false where there is none, or none any more.
 func (j *Journal) Job(ctx context.Context, id queue.ID) (job queue.Job, found bool, err error) {
-	jobs, err := j.jobs(ctx, "job "+id.String(), selectJobs+" WHERE j.number = ? AND j.idx = ?", id.Number, indexOf(id))
+	jobs, err := j.jobs(ctx, "job "+id.String(), selectJob, id.Number, indexOf(id))
 	if err != nil || len(jobs) == 0 {
 		return queue.Job{}, false, err
 	}
@@ -35,8 +36,10 @@ func (j *Journal) ByUUID(ctx context.Context, uuid string) (id queue.ID, found b
 
 // Submitted is ByUUID, and says whether a job that is forgotten was submitted with the UUID: id is what it was then.
 func (j *Journal) Submitted(ctx context.Context, uuid string) (id queue.ID, found, forgotten bool, err error) {
-	err = j.file.Read.QueryRowContext(ctx, "SELECT number, "+there+" FROM uuids u WHERE uuid = ?", uuid).
-		Scan(&id.Number, &found)
+	st, err := j.reads.prepare(ctx, j.file.Read, selectUUID)
+	if err == nil {
+		err = st.QueryRowContext(ctx, uuid).Scan(&id.Number, &found)
+	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return queue.ID{}, false, false, nil
 	}
@@ -129,12 +132,56 @@ var likeEscape = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 // Changed reads what changed after a change number, by that number; at most limit. Of a job that changed twice it has
 // the last.
 func (j *Journal) Changed(ctx context.Context, seq int64, limit int) ([]queue.Job, error) {
-	return j.jobs(ctx, "changes of jobs", selectJobs+" WHERE j.seq > ? ORDER BY j.seq LIMIT ?", seq, limit)
+	return j.jobs(ctx, "changes of jobs", selectChanged, seq, limit)
 }
 
 // selectJobs reads jobs; an element's spec is its array's.
 const selectJobs = "SELECT j.number, j.idx, j.seq, coalesce(j.spec, a.spec), j.status FROM jobs j " +
 	"LEFT JOIN jobs a ON j.idx >= 0 AND a.number = j.number AND a.idx = -1"
+
+// What is asked often: it is prepared once.
+const (
+	selectJob     = selectJobs + " WHERE j.number = ? AND j.idx = ?"
+	selectChanged = selectJobs + " WHERE j.seq > ? ORDER BY j.seq LIMIT ?"
+	selectTook    = selectJobs + " WHERE j.idx < 0 AND j.state = 'succeeded' AND " +
+		"substr(j.words, 1, 200) = substr(?, 1, 200) ORDER BY j.number DESC LIMIT ?"
+	selectUUID = "SELECT number, " + there + " FROM uuids u WHERE uuid = ?"
+)
+
+// prepared are statements for reading.
+type prepared struct {
+	mu  sync.Mutex
+	all map[string]*sql.Stmt
+}
+
+// prepare prepares a query that is one of few.
+func (p *prepared) prepare(ctx context.Context, db *sql.DB, query string) (*sql.Stmt, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if st := p.all[query]; st != nil {
+		return st, nil
+	}
+	st, err := db.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	if p.all == nil {
+		p.all = map[string]*sql.Stmt{}
+	}
+	p.all[query] = st
+	return st, nil
+}
+
+func (p *prepared) close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var errs []error
+	for _, st := range p.all {
+		errs = append(errs, st.Close())
+	}
+	p.all = nil
+	return errors.Join(errs...)
+}
 
 func (j *Journal) jobs(ctx context.Context, what, query string, args ...any) (out []queue.Job, err error) {
 	for job, err := range j.each(ctx, what, query, args...) {
@@ -155,9 +202,22 @@ func (j *Journal) each(ctx context.Context, what, query string, args ...any) ite
 	}
 }
 
+// rows asks a query.
+func (j *Journal) rows(ctx context.Context, query string, args []any) (*sql.Rows, error) {
+	switch query {
+	case selectJob, selectChanged, selectTook:
+		st, err := j.reads.prepare(ctx, j.file.Read, query)
+		if err != nil {
+			return nil, err
+		}
+		return st.QueryContext(ctx, args...)
+	}
+	return j.file.Read.QueryContext(ctx, query, args...)
+}
+
 // query calls each until it returns false.
 func (j *Journal) query(ctx context.Context, query string, args []any, each func(queue.Job) bool) error {
-	rows, err := j.file.Read.QueryContext(ctx, query, args...)
+	rows, err := j.rows(ctx, query, args)
 	if err != nil {
 		return err
 	}

@@ -22,8 +22,7 @@ func (j *Journal) Took(ctx context.Context, s *queue.Spec) (time.Duration, error
 		return 0, nil
 	}
 	var took []time.Duration
-	for job, err := range j.each(ctx, "earlier runs", selectJobs+" WHERE j.idx < 0 AND j.state = 'succeeded' AND "+
-		"substr(j.words, 1, 200) = substr(?, 1, 200) ORDER BY j.number DESC LIMIT ?", words(s), lookedAt) {
+	for job, err := range j.each(ctx, "earlier runs", selectTook, words(s), lookedAt) {
 		if err != nil {
 			return 0, err
 		}

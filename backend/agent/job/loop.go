@@ -380,8 +380,14 @@ func (l *loop) commit(ctx context.Context, out plan.Outcome) error {
 			l.ended++
 		}
 	}
+	fresh := map[queue.ID]*queue.Change{} // jobs that are begun as soon as they are taken: they need not be read again
+	for i := range out.Changes {
+		if c := &out.Changes[i]; c.Spec != nil && len(out.Actions) > 0 {
+			fresh[c.ID] = c
+		}
+	}
 	for _, a := range out.Actions {
-		if err := l.act(ctx, a); err != nil {
+		if err := l.act(ctx, a, fresh[a.ID]); err != nil {
 			// The journal is right: it is taken up anew, with all that is to be done.
 			l.fails(fmt.Errorf("job %s: %s: %w", a.ID, a.Do, err), nil)
 		}
@@ -408,14 +414,21 @@ func (l *loop) owes() {
 	l.mu.Unlock()
 }
 
-// act does one thing with a run.
-func (l *loop) act(ctx context.Context, a plan.Action) error {
-	job, found, err := l.journal.Job(ctx, a.ID)
-	if err == nil && !found {
-		err = errors.New("the journal has no such job")
-	}
-	if err != nil {
-		return err
+// act does one thing with a run. fresh is its job where that was just taken; else it is read.
+func (l *loop) act(ctx context.Context, a plan.Action, fresh *queue.Change) error {
+	var job queue.Job
+	if fresh != nil {
+		job = queue.Job{ID: fresh.ID, Spec: *fresh.Spec, Status: fresh.Status}
+	} else {
+		var found bool
+		var err error
+		job, found, err = l.journal.Job(ctx, a.ID)
+		if err == nil && !found {
+			err = errors.New("the journal has no such job")
+		}
+		if err != nil {
+			return err
+		}
 	}
 	r := l.runOf(&job, a.Attempt)
 	switch a.Do {

@@ -36,30 +36,50 @@ const (
 // NewCgroup makes (or finds again) the control group of that name. It tries version 2, then a
 // version 1 freezer, unless kind names one of them. The error says what was tried; the caller goes
 // on without a group, by tree and mark.
-func NewCgroup(name, kind string) (*Cgroup, error) {
-	if kind == KindTree {
-		return nil, errors.New("no control group was asked for")
+func NewCgroup(name, kind string) (*Cgroup, error) { return new(groups).make(name, kind) }
+
+// groups is what a process knows of the control groups here, once it was looked up.
+type groups struct {
+	mounts []cgroupMount
+	own    map[bool]string // as ownCgroups
+	works  map[string]bool // in which groups groups were made that processes can be put into
+}
+
+func (g *groups) look() error {
+	if g.mounts != nil {
+		return nil
 	}
 	mounts, err := cgroupMounts()
 	if err != nil {
+		return err
+	}
+	g.mounts, g.own, g.works = mounts, ownCgroups(), map[string]bool{}
+	return nil
+}
+
+func (g *groups) make(name, kind string) (*Cgroup, error) {
+	if kind == KindTree {
+		return nil, errors.New("no control group was asked for")
+	}
+	if err := g.look(); err != nil {
 		return nil, err
 	}
-	own := ownCgroups()
 	var tried []error
-	for _, m := range mounts {
+	for _, m := range g.mounts {
 		if (m.v2 && kind == KindFreezer) || (!m.v2 && kind == KindV2) {
 			continue
 		}
-		parents := []string{filepath.Join(m.path, own[m.v2])}
+		parents := []string{filepath.Join(m.path, g.own[m.v2])}
 		if os.Geteuid() == 0 { // at the top it outlives the session scope that the caller may be in
 			parents = append([]string{m.path}, parents...)
 		}
 		for _, parent := range parents {
 			c := &Cgroup{Path: filepath.Join(parent, name), V2: m.v2}
-			if err := c.make(); err != nil {
+			if err := c.make(g); err != nil {
 				tried = append(tried, err)
 				continue
 			}
+			g.works[parent] = true
 			return c, nil
 		}
 	}
@@ -70,9 +90,12 @@ func NewCgroup(name, kind string) (*Cgroup, error) {
 }
 
 // make creates the group and checks that processes can really be put into it.
-func (c *Cgroup) make() error {
+func (c *Cgroup) make(g *groups) error {
 	if err := os.Mkdir(c.Path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
+	}
+	if g.works[filepath.Dir(c.Path)] {
+		return nil
 	}
 	need := []string{"cgroup.procs"}
 	if c.V2 {
@@ -87,7 +110,7 @@ func (c *Cgroup) make() error {
 		}
 	}
 	// Migration also needs the right to take a process from where it is now: try it on ourselves.
-	back, err := c.enter()
+	back, err := c.enter(g)
 	if err == nil {
 		err = back()
 	}
@@ -99,17 +122,15 @@ func (c *Cgroup) make() error {
 
 // enter moves this process into the group, so that what it starts is in there from its first
 // instruction on, and returns the way back.
-func (c *Cgroup) enter() (back func() error, err error) {
+func (c *Cgroup) enter(g *groups) (back func() error, err error) {
 	pid := []byte(strconv.Itoa(os.Getpid()))
-	mounts, err := cgroupMounts()
-	if err != nil {
+	if err := g.look(); err != nil {
 		return nil, err
 	}
-	own := ownCgroups()
 	var home string
-	for _, m := range mounts {
+	for _, m := range g.mounts {
 		if m.v2 == c.V2 && strings.HasPrefix(c.Path, m.path) {
-			home = filepath.Join(m.path, own[c.V2])
+			home = filepath.Join(m.path, g.own[c.V2])
 		}
 	}
 	if err := os.WriteFile(filepath.Join(c.Path, "cgroup.procs"), pid, 0); err != nil {
@@ -124,15 +145,38 @@ func (c *Cgroup) enter() (back func() error, err error) {
 }
 
 // Start runs start with this process inside the group, so that its child begins there.
-func (c *Cgroup) Start(start func() error) error {
+func (c *Cgroup) Start(start func() error) error { return c.startWithin(new(groups), start) }
+
+func (c *Cgroup) startWithin(g *groups, start func() error) error {
 	if c == nil {
 		return start()
 	}
-	back, err := c.enter()
+	back, err := c.enter(g)
 	if err != nil {
 		return err
 	}
 	return errors.Join(start(), back())
+}
+
+// spawn starts a program within the group. Where the system can, its process begins there, and this one stays where it
+// is: to move costs more, and whoever ends the group ends what is in it.
+func (c *Cgroup) spawn(g *groups, name string, argv []string, attr *os.ProcAttr) (p *os.Process, err error) {
+	if c != nil && c.V2 {
+		if dir, err := os.Open(c.Path); err == nil {
+			defer dir.Close()
+			within, sys := *attr, *attr.Sys
+			sys.UseCgroupFD, sys.CgroupFD = true, int(dir.Fd())
+			within.Sys = &sys
+			if p, err := os.StartProcess(name, argv, &within); err == nil {
+				return p, nil
+			} // else the system is old, say; or it is the program that can't be started, which is said below
+		}
+	}
+	err = c.startWithin(g, func() (err error) {
+		p, err = os.StartProcess(name, argv, attr)
+		return err
+	})
+	return p, err
 }
 
 // pids lists the processes of the group and of all groups below it.

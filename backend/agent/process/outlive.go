@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -114,7 +113,7 @@ func (r Record) SignalGroup(sig syscall.Signal) error {
 // Kept is a process that was started by this one, its shim, to outlive the agent.
 type Kept struct {
 	Record Record
-	cmd    *exec.Cmd
+	leader *os.Process
 	exit   exitFile
 	files  []*os.File // held as long as the process: a lock that it closes is not free
 }
@@ -123,7 +122,17 @@ type Kept struct {
 // be made, and with these descriptors as its first ones (/dev/null where there are fewer than three). With tty they
 // are a terminal, which becomes its own. write writes the record under the name that its kind has. An error means
 // that nothing runs.
-func Keep(spec Spec, files []*os.File, tty bool, write func(Record) error) (_ *Kept, err error) {
+func Keep(spec Spec, files []*os.File, tty bool, write func(Record) error) (*Kept, error) {
+	return new(Keeper).keep(spec, files, tty, write)
+}
+
+// Keeper is a shim that may keep several processes, one after the other: what it has found out about itself.
+type Keeper struct {
+	self   proc.Identity
+	groups groups
+}
+
+func (h *Keeper) keep(spec Spec, files []*os.File, tty bool, write func(Record) error) (_ *Kept, err error) {
 	k := &Kept{files: files}
 	if k.exit, err = reserveExit(spec.Dir); err != nil {
 		return nil, err
@@ -134,13 +143,14 @@ func Keep(spec Spec, files []*os.File, tty bool, write func(Record) error) (_ *K
 			_ = k.Record.Cgroup.Remove()
 		}
 	}()
-	self, err := proc.Self()
-	if err != nil {
-		return nil, err
+	if h.self.PID == 0 {
+		if h.self, err = proc.Self(); err != nil {
+			return nil, err
+		}
 	}
-	k.Record = Record{Protocol: Protocol, ID: spec.ID, Shim: self, Command: string(spec.Path), Mark: spec.Mark}
+	k.Record = Record{Protocol: Protocol, ID: spec.ID, Shim: h.self, Command: string(spec.Path), Mark: spec.Mark}
 	if spec.Cgroup != "" {
-		if g, err := NewCgroup(spec.Cgroup, KindAuto); err == nil {
+		if g, err := h.groups.make(spec.Cgroup, KindAuto); err == nil {
 			k.Record.Cgroup = g
 		}
 	}
@@ -152,15 +162,24 @@ func Keep(spec Spec, files []*os.File, tty bool, write func(Record) error) (_ *K
 			return nil, fmt.Errorf("writing the record: %w", err)
 		}
 	}
-	k.cmd = &exec.Cmd{Path: string(spec.Path), Args: append([]string{string(spec.Argv0)}, spec.Args...),
-		Dir: string(spec.Cwd), Env: spec.Env}
-	k.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: tty}
 	given := make([]*os.File, max(3, len(files)))
-	copy(given, files)
-	k.cmd.Stdin, k.cmd.Stdout, k.cmd.Stderr = input(given[0]), output(given[1]), output(given[2])
-	k.cmd.ExtraFiles = given[3:]
+	if copy(given, files); slices.Contains(given, nil) {
+		null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+		if err != nil {
+			return nil, err
+		}
+		defer null.Close()
+		for i, f := range given {
+			if f == nil {
+				given[i] = null
+			}
+		}
+	}
 	k.Record.StartedAt = time.Now().UTC()
-	if err := k.Record.Cgroup.Start(k.cmd.Start); err != nil {
+	k.leader, err = k.Record.Cgroup.spawn(&h.groups, string(spec.Path), append([]string{string(spec.Argv0)}, spec.Args...),
+		&os.ProcAttr{Dir: string(spec.Cwd), Env: append([]string{}, spec.Env...), Files: given,
+			Sys: &syscall.SysProcAttr{Setsid: true, Setctty: tty}})
+	if err != nil {
 		k.abandon()
 		var no syscall.Errno
 		if !tty && errors.As(err, &no) { // whoever finds the record knows that nothing was lost
@@ -169,7 +188,7 @@ func Keep(spec Spec, files []*os.File, tty bool, write func(Record) error) (_ *K
 		}
 		return nil, fmt.Errorf("starting %s: %w", spec.Path, err)
 	}
-	st, err := proc.ReadStat(k.cmd.Process.Pid) // of a zombie, too: nobody else has its number before we wait for it
+	st, err := proc.ReadStat(k.leader.Pid) // of a zombie, too: nobody else has its number before we wait for it
 	if err == nil {
 		k.Record.Child = st.Identity()
 		if tty {
@@ -186,38 +205,22 @@ func Keep(spec Spec, files []*os.File, tty bool, write func(Record) error) (_ *K
 	return k, nil
 }
 
-// input and output are what exec takes; for nil it opens /dev/null, but not for a nil *os.File.
-func input(f *os.File) io.Reader {
-	if f == nil {
-		return nil
-	}
-	return f
-}
-
-func output(f *os.File) io.Writer {
-	if f == nil {
-		return nil
-	}
-	return f
-}
-
 // abandon ends a process that can't be kept.
 func (k *Kept) abandon() {
-	if k.cmd.Process != nil {
-		_ = syscall.Kill(-k.cmd.Process.Pid, syscall.SIGKILL)
-		_ = k.cmd.Wait()
+	if k.leader != nil {
+		_ = syscall.Kill(-k.leader.Pid, syscall.SIGKILL)
+		_, _ = k.leader.Wait()
 	}
 }
 
 // Wait waits until the leader has ended.
 func (k *Kept) Wait() Exit {
-	err := k.cmd.Wait()
+	state, err := k.leader.Wait()
 	x := Exit{EndedAt: time.Now().UTC()}
-	var ee *exec.ExitError
-	if err != nil && !errors.As(err, &ee) {
+	if err != nil {
 		x.ExitStatus = wire.ExitStatus{Code: 255, Reason: err.Error()}
 	} else {
-		x.ExitStatus = StatusOf(k.cmd.ProcessState)
+		x.ExitStatus = StatusOf(state)
 	}
 	return x
 }
@@ -251,7 +254,7 @@ func (k *Kept) Settle(x Exit) error {
 
 // release frees what belonged to the process, of which nothing is left.
 func (k *Kept) release() {
-	_ = k.cmd.Process.Release()
+	_ = k.leader.Release()
 	_ = k.exit.Close()
 	for _, f := range k.files {
 		if f != nil {

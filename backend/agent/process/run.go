@@ -42,8 +42,8 @@ func ends(s os.Signal) bool { return s == syscall.SIGTERM || s == syscall.SIGINT
 // writes how it ended, and waits for what it left behind; tell is told all that. SIGTERM and SIGINT end the process. It
 // returns the exit code of the shim, and whether that may keep another process instead of ending: all of this one is
 // gone, and stands on the disk.
-func Run(spec Spec, files []*os.File, sigs <-chan os.Signal, tell func(Said)) (code int, again bool) {
-	k, err := Keep(spec, files, false, func(r Record) error {
+func (h *Keeper) Run(spec Spec, files []*os.File, sigs <-chan os.Signal, tell func(Said)) (code int, again bool) {
+	k, err := h.keep(spec, files, false, func(r Record) error {
 		return atomicfile.Write(filepath.Join(spec.Dir, RecordName), r)
 	})
 	if err != nil {
@@ -127,7 +127,7 @@ func (k *Kept) reap(ended func(Exit)) {
 		if err != nil { // ECHILD
 			return
 		}
-		if pid != k.cmd.Process.Pid {
+		if pid != k.leader.Pid {
 			continue
 		}
 		x := Exit{ExitStatus: statusOf(ws), EndedAt: time.Now().UTC()}

@@ -41,7 +41,7 @@ func Main(args []string) int {
 		return 2
 	}
 	if spec.Socket == "" {
-		code, _ := runJob(spec, spec.Given(), process.CatchSignals(), func(x process.Said) {
+		code, _ := runJob(new(process.Keeper), spec, spec.Given(), process.CatchSignals(), func(x process.Said) {
 			if x.PID != 0 || x.Error != "" {
 				say(x.Ready)
 			}
@@ -59,6 +59,7 @@ func Main(args []string) int {
 
 // serve is the life of a shim that its agent gives one job after the other. name is the argument that shows whose it is.
 func serve(line *process.ToAgent, name string) int {
+	var keeper process.Keeper
 	sigs := process.CatchSignals()
 	for began := false; ; began = true {
 		var spec Spec
@@ -71,7 +72,7 @@ func serve(line *process.ToAgent, name string) int {
 			return 0
 		}
 		rename(name, spec.ID)
-		code, again := runJob(spec, files, sigs, line.Say)
+		code, again := runJob(&keeper, spec, files, sigs, line.Say)
 		if !again || process.Told(sigs) {
 			return code
 		}
@@ -91,20 +92,20 @@ func rename(arg, name string) {
 	copy(room, name)
 }
 
-// runJob keeps a job, and its log within its limit. It returns as process.Run does.
-func runJob(spec Spec, files []*os.File, sigs <-chan os.Signal, tell func(process.Said)) (code int, again bool) {
+// runJob keeps a job, and its log within its limit. It returns as Run does.
+func runJob(k *process.Keeper, spec Spec, files []*os.File, sigs <-chan os.Signal, tell func(process.Said)) (code int, again bool) {
 	ctx, cancel := context.WithCancel(context.Background())
-	var keeper sync.WaitGroup
+	var log sync.WaitGroup
 	if spec.LogLimit > 0 {
-		keeper.Go(func() {
+		log.Go(func() {
 			if err := joblog.Limit(ctx, spec.Dir, spec.LogLimit); err != nil {
 				fmt.Fprintf(os.Stderr, "berth shim %s: %v\n", spec.ID, err)
 			}
 		})
 	}
-	code, again = process.Run(spec.Spec, files, sigs, tell)
+	code, again = k.Run(spec.Spec, files, sigs, tell)
 	cancel()
-	keeper.Wait()
+	log.Wait()
 	return code, again
 }
 
