@@ -38,7 +38,7 @@ func (j *Journal) ByUUID(ctx context.Context, uuid string) (id queue.ID, found b
 func (j *Journal) Submitted(ctx context.Context, uuid string) (id queue.ID, found, forgotten bool, err error) {
 	st, err := j.reads.prepare(ctx, j.file.Read, selectUUID)
 	if err == nil {
-		err = st.QueryRowContext(ctx, uuid).Scan(&id.Number, &found)
+		err = st.QueryRowContext(context.WithoutCancel(ctx), uuid).Scan(&id.Number, &found)
 	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return queue.ID{}, false, false, nil
@@ -210,7 +210,7 @@ func (j *Journal) rows(ctx context.Context, query string, args []any) (*sql.Rows
 		if err != nil {
 			return nil, err
 		}
-		return st.QueryContext(ctx, args...)
+		return st.QueryContext(context.WithoutCancel(ctx), args...) // to watch for its end would cost more than it does
 	}
 	return j.file.Read.QueryContext(ctx, query, args...)
 }

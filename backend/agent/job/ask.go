@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"berth/backend/api"
 	"berth/queue"
@@ -33,7 +34,7 @@ func (l *loop) submit(ctx context.Context, spec queue.Spec) (queue.ID, error) {
 				return nil, nil
 			}
 		}
-		if spec.Expect, err = l.journal.Took(ctx, &spec); err != nil { // the job is run without it
+		if spec.Expect, err = l.expect(ctx, &spec); err != nil { // the job is run without it
 			l.log.Warn("how long a command took before is not known", "error", err)
 		}
 		in := plan.Submit{Spec: spec, Known: map[queue.ID]queue.State{}}
@@ -61,6 +62,36 @@ func (l *loop) submit(ctx context.Context, spec queue.Spec) (queue.ID, error) {
 // errForgotten says of a submit that is said again that its job, which was this one, is forgotten.
 func errForgotten(id queue.ID) error {
 	return api.Errorf(api.CodeGone, "this was job %s, which is forgotten", id)
+}
+
+// expects is what was said of how long commands take, by what they are; it is kept for a moment, for many that are alike.
+type expects struct {
+	of    map[string]time.Duration
+	since time.Time
+}
+
+const (
+	expectsFor  = 5 * time.Second
+	expectsMost = 100
+)
+
+// expect is how long the same command took before; 0: none is known.
+func (l *loop) expect(ctx context.Context, s *queue.Spec) (time.Duration, error) {
+	if age := l.now().Sub(l.expects.since); age < 0 || age > expectsFor || len(l.expects.of) >= expectsMost {
+		l.expects = expects{map[string]time.Duration{}, l.now()}
+	}
+	key := fmt.Sprintf("%q", append([]string{s.Name, s.Group, s.User, strconv.FormatBool(s.Shell)}, s.Argv...))
+	if s.Array != nil || len(key) > 4<<10 {
+		return l.journal.Took(ctx, s)
+	}
+	if d := l.expects.of[key]; d > 0 {
+		return d, nil
+	}
+	d, err := l.journal.Took(ctx, s)
+	if err == nil {
+		l.expects.of[key] = d
+	}
+	return d, err
 }
 
 // verbs are what a job can be told.

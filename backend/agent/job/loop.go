@@ -49,6 +49,8 @@ type loop struct {
 	sweeps sync.WaitGroup
 	looks  looks // at the logs of what runs
 
+	expects expects
+
 	plan *plan.Planner
 	wake time.Time // of the plan
 	// broken is why the last change could not be written. Until the next try each request is answered with it.
