@@ -64,7 +64,8 @@ func errForgotten(id queue.ID) error {
 	return api.Errorf(api.CodeGone, "this was job %s, which is forgotten", id)
 }
 
-// expects is what was said of how long commands take, by what they are; it is kept for a moment, for many that are alike.
+// expects is what was found of how long commands take, by what they are. It is kept for a moment, for many that are
+// alike.
 type expects struct {
 	of    map[string]time.Duration
 	since time.Time
@@ -88,7 +89,7 @@ func (l *loop) expect(ctx context.Context, s *queue.Spec) (time.Duration, error)
 		return d, nil
 	}
 	d, err := l.journal.Took(ctx, s)
-	if err == nil {
+	if err == nil && d > 0 {
 		l.expects.of[key] = d
 	}
 	return d, err

@@ -49,7 +49,8 @@ var errLine = errors.New("the shim ended before its process ran (its log tells m
 
 // Start starts a process as the function Start does, but that its shim may have kept others before. The line tells of
 // it, and is to be released or dropped.
-func (s *Shims) Start(ctx context.Context, command, env []string, spec any, log *os.File, files ...*os.File) (*Line, error) {
+func (s *Shims) Start(ctx context.Context, command, env []string, spec any, log *os.File, files ...*os.File,
+) (*Line, error) {
 	in, err := json.Marshal(spec)
 	if err != nil {
 		return nil, err

@@ -14,7 +14,8 @@ type Shims struct{}
 type Line struct{ Record Record }
 
 // Start is the function Start.
-func (*Shims) Start(ctx context.Context, command, env []string, spec any, log *os.File, files ...*os.File) (*Line, error) {
+func (*Shims) Start(ctx context.Context, command, env []string, spec any, log *os.File, files ...*os.File,
+) (*Line, error) {
 	return nil, Start(ctx, command, env, spec, log, files...)
 }
 

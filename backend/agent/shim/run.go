@@ -57,7 +57,7 @@ func Main(args []string) int {
 	return t.run()
 }
 
-// serve is the life of a shim that its agent gives one job after the other. name is the argument that shows whose it is.
+// serve is the life of a shim that its agent gives one job after the other. name is its argument, which ps shows.
 func serve(line *process.ToAgent, name string) int {
 	var keeper process.Keeper
 	sigs := process.CatchSignals()
@@ -93,7 +93,8 @@ func rename(arg, name string) {
 }
 
 // runJob keeps a job, and its log within its limit. It returns as Run does.
-func runJob(k *process.Keeper, spec Spec, files []*os.File, sigs <-chan os.Signal, tell func(process.Said)) (code int, again bool) {
+func runJob(k *process.Keeper, spec Spec, files []*os.File, sigs <-chan os.Signal, tell func(process.Said),
+) (code int, again bool) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var log sync.WaitGroup
 	if spec.LogLimit > 0 {
