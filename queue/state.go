@@ -109,7 +109,12 @@ type StepError struct {
 	Turn  Turn
 }
 
-func (e *StepError) Error() string { return fmt.Sprintf("a job that is %s can't %s", e.State, e.Turn) }
+func (e *StepError) Error() string {
+	if e.Turn == ToRetry && e.State == Succeeded {
+		return "a job that " + WhyNot(e.State, string(e.Turn)) + " (submit it anew)"
+	}
+	return fmt.Sprintf("a job that is %s can't %s", e.State, e.Turn)
+}
 
 // End is the turn by which a run ends of which no process is left: its cause says it.
 func (s Status) End() Turn {

@@ -53,6 +53,9 @@ func TestStep(t *testing.T) {
 	}
 	_, err := Step(Succeeded, ToPause)
 	require.EqualError(t, err, "a job that is succeeded can't pause")
+	require.Equal(t, "is timed out: only what waits is held", WhyNot(TimedOut, "hold"))
+	require.Equal(t, "has failed: only what is paused goes on", WhyNot(Failed, "resume"))
+	require.Equal(t, "is held: only what is done, and did not succeed, is run again", WhyNot(Held, "retry"))
 }
 
 func TestStatesAreOfOneKind(t *testing.T) {

@@ -66,7 +66,7 @@ func TestTheQueueFollowsWhatChanges(t *testing.T) {
 func TestJobsAreTold(t *testing.T) {
 	d := works(t)
 	d.Press("h")
-	require.Contains(t, d.Screen(), "job 13 is running: it can't be told to hold")
+	require.Contains(t, d.Screen(), "job 13 is running: only what waits is held")
 	d.Press("p")
 	require.Equal(t, 1, logged(d, "job pause notebook 13"))
 	require.Contains(t, d.Screen(), "$ berth job pause notebook 13")
@@ -84,7 +84,7 @@ func TestJobsAreTold(t *testing.T) {
 	require.Zero(t, logged(d, "job retry notebook 13"), "it runs")
 	d.WS.Fail = func(verb, id string) error { return api.Errorf(api.CodeConflict, "no %s of %s", verb, id) }
 	d.Press("a")
-	require.Contains(t, d.Screen(), "4 of 4 could not be told to retry")
+	require.Contains(t, d.Screen(), "3 of 3 could not be told to retry")
 	d.WS.Fail = nil
 	d.Press("L", "x")
 	require.Contains(t, d.Screen(), "read-only")

@@ -167,7 +167,7 @@ func (m *meter) problem(text string) {
 		return
 	}
 	m.clear()
-	fmt.Fprintf(m.w, "berth: %s\n", plaintext.Text(text))
+	fmt.Fprintf(m.w, "berth: %s\n", plaintext.Clean(text))
 }
 
 // end is the error of a copy that was done but for its problems.

@@ -29,7 +29,7 @@ func (a *app) jobCmd() *cobra.Command {
 	}
 	cmd.AddCommand(a.submitCmd("submit"), a.jobLsCmd(), a.jobShowCmd(), a.jobLogsCmd(), a.jobWaitCmd(),
 		a.jobTellCmd("cancel", "End jobs: those that wait at once, those that run after asking them to", jobsLive...),
-		a.jobTellCmd("retry", "Run jobs again that are done", jobsDone...),
+		a.jobTellCmd("retry", "Run jobs again that are done and did not succeed", jobsAgain...),
 		a.jobTellCmd("hold", "Have jobs wait until they are released", api.JobQueued),
 		a.jobTellCmd("release", "End a hold", api.JobHeld),
 		a.jobTellCmd("pause", "Stop the processes of jobs that run, until they are resumed", api.JobRunning),

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 
@@ -16,6 +17,7 @@ var (
 	jobsWaiting = []api.JobState{api.JobQueued, api.JobHeld}
 	jobsActive  = []api.JobState{api.JobPreparing, api.JobRunning, api.JobPaused, api.JobStopping}
 	jobsLive    = slices.Concat(jobsWaiting, jobsActive)
+	jobsAgain   = []api.JobState{api.JobFailed, api.JobCancelled, api.JobTimedOut, api.JobLost}
 	jobsDone    = []api.JobState{api.JobSucceeded, api.JobFailed, api.JobCancelled, api.JobTimedOut, api.JobLost}
 )
 
@@ -40,7 +42,8 @@ func (a *app) jobTellCmd(verb, short string, states ...api.JobState) *cobra.Comm
 	}
 }
 
-// eachJob does something with jobs, one after another, up to the first that it can't be done with.
+// eachJob does something with jobs, one after another; of those that it can't be done with, the first one's error is the
+// code.
 func (a *app) eachJob(ctx context.Context, name string, ids []string,
 	do func(ctx context.Context, c api.JobsClient, id string) error) error {
 	c, err := a.client()
@@ -48,12 +51,20 @@ func (a *app) eachJob(ctx context.Context, name string, ids []string,
 		return err
 	}
 	return c.WithQuestions(ctx, func(ctx context.Context) error {
+		var first error
 		for _, id := range ids {
-			if err := do(ctx, c.Agent(name).Jobs(), id); err != nil {
+			err := do(ctx, c.Agent(name).Jobs(), id)
+			switch {
+			case err == nil:
+			case ctx.Err() != nil || api.AsError(err).Code == api.CodeUnreachable:
 				return err
+			case first == nil:
+				first = err
+			case err.Error() != first.Error(): // there is no such instance, say
+				fmt.Fprintf(a.err, "berth: %s\n", plaintext.Text(err.Error()))
 			}
 		}
-		return nil
+		return first
 	})
 }
 

@@ -139,7 +139,14 @@ func jobRow(j *api.Job, now time.Time) []string {
 		}
 	}
 	if t := j.Elements; t != nil {
-		what = strings.TrimSuffix(fmt.Sprintf("%d of %d done, %d run; %s", t.Succeeded+t.Failed+t.Cancelled, t.All, t.Running, what), "; ")
+		s := fmt.Sprintf("%d of %d done", t.Succeeded+t.Failed+t.Cancelled, t.All)
+		if t.Failed > 0 {
+			s += fmt.Sprintf(", %d failed", t.Failed)
+		}
+		if t.Running > 0 {
+			s += fmt.Sprintf(", %d run", t.Running)
+		}
+		what = strings.TrimSuffix(s+"; "+what, "; ")
 	}
 	return []string{jobword.ID(j), ansi.Truncate(plaintext.Text(j.Name), nameWidth, "…"), jobword.State(j.State),
 		humanize.RelTime(since, now, "ago", "from now"), plaintext.Text(what)}
@@ -189,7 +196,11 @@ func (a *app) printJob(j *api.Job) error {
 	rows = append(rows, codeRows(j.Code)...)
 	rows = append(rows, []string{"directory", plaintext.Text(j.Workdir)}, []string{"submitted", clock(j.SubmittedAt)})
 	if !j.StartedAt.IsZero() {
-		rows = append(rows, []string{"started", fmt.Sprintf("%s (run %d)", clock(j.StartedAt), j.Attempt)})
+		at := clock(j.StartedAt)
+		if j.Attempt > 0 { // an array has none of its own
+			at += fmt.Sprintf(" (run %d)", j.Attempt)
+		}
+		rows = append(rows, []string{"started", at})
 	}
 	for i := range j.Attempts {
 		rows = append(rows, []string{fmt.Sprintf("run %d", j.Attempts[i].Attempt), attemptText(&j.Attempts[i])})

@@ -89,5 +89,15 @@ func TestWrongCallsOfRun(t *testing.T) {
 	require.Equal(t, 1, r.code)
 	require.Contains(t, r.err, "job 3 has succeeded: only what waits has an order")
 	require.Contains(t, w.ok("job", "show", "vision", "1"), "held: it is held until it is released")
-	w.ok("job", "cancel", "vision", "1", "2")
+	r = w.run("job", "cancel", "vision", "98", "1", "99", "2")
+	require.Equal(t, 3, r.code, "the others are told all the same")
+	require.Equal(t, 2, strings.Count(r.err, "there is no job 9"), r.err)
+	require.Equal(t, 130, w.run("job", "wait", "vision", "1", "2").code)
+	require.Contains(t, w.run("job", "retry", "vision", "3").err, "a job that has succeeded: only what is done, and did not succeed, is run again (submit it anew)")
+	require.Equal(t, 3, w.run("job", "hold", "nobody", "1", "2").code)
+
+	w.ok("run", "vision", "--array", "0-3", "--", "sh", "-c", "exit $BERTH_ARRAY_INDEX")
+	require.NotZero(t, w.run("job", "wait", "vision", "4").code)
+	require.Contains(t, w.ok("job", "ls", "vision"), "4 of 4 done, 3 failed\n")
+	require.NotContains(t, w.ok("job", "show", "vision", "4"), "(run")
 }

@@ -242,7 +242,7 @@ func (a *app) change(y *syncing) func(filecopy.Change, string) {
 		if folder {
 			path += "/"
 		}
-		if plaintext.Text(path) != path {
+		if plaintext.Clean(path) != path || strings.HasPrefix(path, `"`) {
 			path = strconv.Quote(path)
 		}
 		y.m.print(a.out, fmt.Sprintf("%c %s\n", what, path))

@@ -65,6 +65,17 @@ func TestSyncOverSSH(t *testing.T) {
 	require.Equal(t, 1, w.run("sync", dir+".was/train.py", "gpu1").code)
 }
 
+// TestNamesOfASyncAreLines: a name with a line end in it is no second line.
+func TestNamesOfASyncAreLines(t *testing.T) {
+	var b strings.Builder
+	y := &syncing{verbose: true, m: &meter{w: &b}}
+	tell := (&app{out: &b}).change(y)
+	for _, name := range []string{"a\n- b", `"q"`, "tab\t", "plain name"} {
+		tell(filecopy.Made, name)
+	}
+	require.Equal(t, "+ \"a\\n- b\"\n+ \"\\\"q\\\"\"\n+ \"tab\\t\"\n+ plain name\n", b.String())
+}
+
 // TestUnprotected keeps what is left out, and the folders that it is in.
 func TestUnprotected(t *testing.T) {
 	skip := func(path string, _ bool) bool { return strings.HasSuffix(path, ".log") }

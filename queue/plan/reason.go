@@ -120,8 +120,8 @@ func (p *Planner) aside(it *item) Reason {
 		return Reason{Code: WaitsGroup, Text: fmt.Sprintf("it waits for its group %s, of which %s at once", g.name,
 			plural(g.limit, "1 job runs", "%d jobs run"))}
 	case it.arr != nil && it.arr.full():
-		return Reason{Code: WaitsGroup, Text: fmt.Sprintf("it waits for its array %s, of which %s at once", it.id.Array(),
-			plural(it.arr.spec.Limit, "1 element runs", "%d elements run"))}
+		return Reason{Code: WaitsGroup, Text: fmt.Sprintf("%s at once, and so many run",
+			plural(it.arr.spec.Limit, "1 element", "%d elements"))}
 	}
 	return Reason{}
 }

@@ -63,7 +63,7 @@ func TestReasonsOfElements(t *testing.T) {
 	w.ok(Cancel{a, ""})
 	w.ok(w.exit(a.At(0), 0))
 	w.ok(w.exit(b, 0))
-	require.Equal(t, "it waits for its array 3, of which 1 element runs at once", w.reason(c).Text)
+	require.Equal(t, "1 element at once, and so many run", w.reason(c).Text)
 }
 
 func TestARetrySaysWhichTry(t *testing.T) {

@@ -8,10 +8,10 @@ import (
 
 	"berth/backend/api"
 	"berth/backend/base/shellquote"
+	"berth/queue"
 	"berth/ui/action"
 	"berth/ui/data"
 	"berth/ui/dialog"
-	"berth/ui/jobword"
 	"berth/ui/key"
 	"berth/ui/screen"
 )
@@ -49,12 +49,12 @@ func (o *One) can(verb string) string {
 	case "cancel":
 		ok = !s.Done()
 	case "retry":
-		ok = s.Done()
+		ok = s.Done() && s != api.JobSucceeded
 	}
 	if ok {
 		return ""
 	}
-	return fmt.Sprintf("job %s is %s: it can't be told to %s", o.ID(), jobword.State(s), verb)
+	return fmt.Sprintf("job %s %s", o.ID(), queue.WhyNot(queue.State(s), verb))
 }
 
 // fit are those of jobs that can be told a verb; why says why none can.
@@ -94,7 +94,7 @@ func Keys(e *screen.Env, at *One, jobs []One) []key.Binding {
 	return []key.Binding{bind("cancel", "cancel", "End jobs; asks first.", "x", "delete"),
 		bind(hold, hold, "Have what waits stay where it is, or release it.", "h"),
 		bind(pause, pause, "Stop the processes of what runs, or have them go on.", "p"),
-		bind("retry", "retry", "Run again what has ended.", "a")}
+		bind("retry", "retry", "Run again what did not succeed.", "a")}
 }
 
 // Commands is the binding that lists command lines about a job.

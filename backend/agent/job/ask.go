@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"berth/backend/api"
@@ -158,27 +157,7 @@ func (l *loop) tell(ctx context.Context, id queue.ID, verb, to, by string) error
 	if verb == "cancel" {
 		return nil
 	}
-	return api.Errorf(api.CodeConflict, "job %s %s", id, tooLate(job.State, verb))
-}
-
-// tooLate says why a verb changes nothing of a job in a state: "is running: only what waits is held".
-func tooLate(s queue.State, verb string) string {
-	is := "is " + strings.ReplaceAll(string(s), "_", " ")
-	switch s {
-	case queue.Succeeded, queue.Failed:
-		is = "has " + string(s)
-	}
-	switch verb {
-	case "hold":
-		return is + ": only what waits is held"
-	case "release":
-		return is + ": only what is held is released"
-	case "pause":
-		return is + ": only what runs is paused"
-	case "resume":
-		return is + ": only what is paused goes on"
-	}
-	return is + ": only what waits has an order"
+	return api.Errorf(api.CodeConflict, "job %s %s", id, queue.WhyNot(job.State, verb))
 }
 
 // remove forgets a job that is done, with its logs. They are put aside first, since they may be large.

@@ -213,6 +213,9 @@ func text(err error) string {
 
 // full reports whether an error is that of a disk on which there is no more room, and makes one of it that says so.
 func full(err error) (error, bool) {
+	if e := new(api.Error); errors.As(err, &e) && e.Code == api.CodeRefused {
+		return err, true // it was said already
+	}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		what := "the disk is full"
 		if errors.Is(err, syscall.EDQUOT) {
