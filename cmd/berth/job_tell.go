@@ -42,7 +42,7 @@ func (a *app) jobTellCmd(verb, short string, states ...api.JobState) *cobra.Comm
 	}
 }
 
-// eachJob does something with jobs, one after another; of those that it can't be done with, the first one's error is the
+// eachJob does something with jobs, one after another. Where it can't be done with some, the first one's error is the
 // code.
 func (a *app) eachJob(ctx context.Context, name string, ids []string,
 	do func(ctx context.Context, c api.JobsClient, id string) error) error {
