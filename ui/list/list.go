@@ -86,6 +86,9 @@ func (l *List) fit(h int) int {
 	l.View = max(1, h)
 	n := l.clamp()
 	l.top = Scroll(l.top, l.At, l.View, n)
+	for l.top > 0 && l.At < l.top+l.View-1 && l.skip(l.top-1) { // its heading is seen, too
+		l.top--
+	}
 	return n
 }
 

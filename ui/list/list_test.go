@@ -232,3 +232,30 @@ func TestAText(t *testing.T) {
 	g.Mouse(tea.MouseMsg{Button: tea.MouseButtonWheelUp})
 	require.Contains(t, show()[4], "row-026")
 }
+
+// TestAHeadingIsSeenWithItsFirstRow, also where the cursor comes back to that from below.
+func TestAHeadingIsSeenWithItsFirstRow(t *testing.T) {
+	words := []string{"HEADING", "a", "b", "c", "OTHER", "d", "e", "f"}
+	l := &List{}
+	l.Begin(Of{Len: func() int { return len(words) }, ID: func(i int) string { return words[i] },
+		Skip: func(i int) bool { return words[i] == strings.ToUpper(words[i]) },
+		Now:  func() time.Time { return time.Unix(0, 0) }, Lay: func() {}}, "")
+	drawn(l, &words, 30, 4)
+	require.Equal(t, 1, l.At)
+	for range 5 {
+		press(l, "j")
+		drawn(l, &words, 30, 4)
+	}
+	require.Equal(t, 7, l.At)
+	require.Equal(t, 4, l.Top())
+	for range 2 {
+		press(l, "k")
+		drawn(l, &words, 30, 4)
+	}
+	require.Equal(t, 5, l.At)
+	require.Equal(t, 4, l.Top(), "its heading is in sight")
+	press(l, "g")
+	drawn(l, &words, 30, 4)
+	require.Equal(t, 1, l.At)
+	require.Zero(t, l.Top())
+}
