@@ -10,7 +10,6 @@ import (
 	"github.com/charmbracelet/x/ansi"
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"berth/backend/api"
 	"berth/backend/base/plaintext"
@@ -331,7 +330,7 @@ func (a *app) waitFor(ctx context.Context, c *api.WorkspaceClient, name string, 
 		}
 		fmt.Fprintf(a.err, "berth: job %s on %s: %s\n", id, name, plaintext.Text(jobword.Outcome(&j)))
 		if a.exit == 0 {
-			a.exit = jobCode(&j)
+			a.exit = j.WaitCode()
 		}
 	}
 	return nil
@@ -369,25 +368,4 @@ func (a *app) until(ctx context.Context, c *api.WorkspaceClient, name, id string
 			return j, ctx.Err()
 		}
 	}
-}
-
-// jobCode is the exit code of who waited for a job that is done.
-func jobCode(j *api.Job) int {
-	switch j.State {
-	case api.JobSucceeded:
-		return 0
-	case api.JobCancelled:
-		return 130
-	case api.JobTimedOut:
-		return 124
-	case api.JobLost:
-		return 125
-	}
-	if j.Signal != "" {
-		return 128 + int(unix.SignalNum("SIG"+j.Signal))
-	}
-	if j.ExitCode != nil && *j.ExitCode > 0 {
-		return *j.ExitCode
-	}
-	return 1
 }

@@ -143,7 +143,8 @@ func (s *Queue) ask(f *source) tea.Cmd {
 // readAll reads what is shown of a queue.
 func readAll(ctx context.Context, jobs screen.Jobs, arrays []string) (all []api.Job, next [sections]string, more bool,
 	err error) {
-	qs := []api.JobQuery{{States: active, Limit: mostRuns}, {States: waiting, Next: true, Limit: most}, {States: done, Limit: most}}
+	qs := []api.JobQuery{{States: active, Limit: mostRuns}, {States: waiting, Next: true, Limit: most},
+		{States: done, Limit: most}}
 	for _, id := range arrays {
 		qs = append(qs, api.JobQuery{Array: id, Limit: most})
 	}

@@ -48,6 +48,35 @@ func TestRun(t *testing.T) {
 		id := "7"
 		api.WriteJSON(w, 200, api.Job{ID: &id, Reason: "behind 2 jobs"})
 	})
+	told := ""
+	mux.HandleFunc("GET /v1/jobs", func(w http.ResponseWriter, r *http.Request) {
+		id, next := "9", "9"
+		if r.URL.Query().Get("page") != "" {
+			id, next = "8", ""
+		}
+		code := 4
+		api.WriteJSON(w, 200, api.JobPage{Next: next, Jobs: []api.Job{{ID: &id, Name: "train\x1b[2J", State: api.JobFailed,
+			ExitCode: &code}}})
+	})
+	mux.HandleFunc("GET /v1/jobs/{id}", func(w http.ResponseWriter, r *http.Request) {
+		id := r.PathValue("id")
+		code := len(id)
+		job := api.Job{ID: &id, State: api.JobFailed, ExitCode: &code, Seq: 2}
+		switch {
+		case id == "none":
+			api.WriteError(w, api.Errorf(api.CodeNotFound, "there is no job none"))
+			return
+		case id == "1":
+			job.State = api.JobSucceeded
+		case r.URL.Query().Get("after") == "-1":
+			job.State, job.Seq = api.JobRunning, 1
+		}
+		api.WriteJSON(w, 200, job)
+	})
+	mux.HandleFunc("POST /v1/jobs/{id}/{verb}", func(w http.ResponseWriter, r *http.Request) {
+		told += r.PathValue("verb") + " " + r.PathValue("id") + ";"
+		api.WriteJSON(w, 200, api.Job{})
+	})
 	srv := &http.Server{Handler: mux}
 	go func() { _ = srv.Serve(l) }()
 	defer srv.Close()
@@ -86,6 +115,34 @@ func TestRun(t *testing.T) {
 		require.Equal(t, 2, code, args)
 		require.Contains(t, said, "berth: ", args)
 	}
+	out, said, code = call("job", "ls")
+	require.Zero(t, code, said)
+	require.Contains(t, out, "9   train")
+	require.Contains(t, out, "exit code 4")
+	require.NotContains(t, out, "\x1b")
+	require.Contains(t, said, "--all")
+	out, _, _ = call("job", "--all", "ls")
+	require.Contains(t, out, "\n8 ")
+	out, _, code = call("job", "show", "--json", "333")
+	require.Zero(t, code)
+	require.Contains(t, out, `"id": "333"`)
+	_, said, code = call("job", "wait", "1", "333", "22")
+	require.Equal(t, 3, code, said)
+	require.Contains(t, said, "job 22: failed exit code 2")
+	_, said, code = call("job", "cancel", "4", "5")
+	require.Zero(t, code, said)
+	require.Equal(t, "cancel 4;cancel 5;", told)
+	_, _, code = call("job", "show", "none")
+	require.Equal(t, 3, code)
+	for _, args := range []string{"", "retry 3", "ls 3", "show", "show 1 2", "wait", "logs", "logs 1 --nonsense",
+		"logs 1 --tail -3"} {
+		_, said, code = call(append([]string{"job"}, strings.Fields(args)...)...)
+		require.Equal(t, 2, code, args)
+		require.Contains(t, said, "berth: ", args)
+	}
+	_, said, code = call("job", "--help")
+	require.Zero(t, code)
+	require.Contains(t, said, "usage: berth job ls")
 	_, said, code = call("run", "--help")
 	require.Zero(t, code)
 	require.Contains(t, said, "usage: berth run")

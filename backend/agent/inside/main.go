@@ -17,8 +17,8 @@ import (
 const usage = `usage: berth run [flags] -- CMD…
 
 Submits a command as a job to this instance: it runs when there is room, in this folder and with the
-conda or virtual environment that is active. It prints the job's id. The other verbs are on your own
-computer (berth job ls NAME, berth job logs NAME ID …).
+conda or virtual environment that is active. It prints the job's id. berth job ls, show, logs, wait and
+cancel are for this instance's jobs (berth job --help); the other verbs are on your own computer.
 
 `
 
@@ -36,9 +36,17 @@ func (l *list) Set(s string) error {
 
 // Main is the `berth` of an instance on which nobody has installed Berth. It returns the exit code.
 func Main(args []string, out, stderr io.Writer) int {
-	err := run(args, out, stderr)
+	var err error
+	code := 0
+	if len(args) > 0 && args[0] == "job" {
+		code, err = job(context.Background(), args[1:], out, stderr) // ctrl-C ends this program
+	} else {
+		err = run(args, out, stderr)
+	}
 	switch {
-	case err == nil, errors.Is(err, flag.ErrHelp):
+	case err == nil:
+		return code
+	case errors.Is(err, flag.ErrHelp):
 		return 0
 	}
 	e := api.AsError(err)
@@ -74,7 +82,7 @@ func run(args []string, out, stderr io.Writer) error {
 	fs.StringVar(&q.Array, "array", "", "0-9%4: one job for each index, at most 4 at once")
 	if len(args) == 0 || args[0] != "run" {
 		fs.Usage()
-		return api.Errorf(api.CodeUsage, "the berth of an instance has one verb: run")
+		return api.Errorf(api.CodeUsage, "the berth of an instance has two verbs: run and job")
 	}
 	if err := fs.Parse(args[1:]); errors.Is(err, flag.ErrHelp) {
 		return err
@@ -85,7 +93,7 @@ func run(args []string, out, stderr io.Writer) error {
 		return api.Errorf(api.CodeUsage, "run takes a command").WithHint("berth run -- CMD…")
 	}
 	if !Is() {
-		return api.Errorf(api.CodeUsage, "this is no terminal of an instance: %s is not set", api.AgentVariable)
+		return errNotInside()
 	}
 	if *gpus >= 0 {
 		q.GPUs = gpus
@@ -95,6 +103,10 @@ func run(args []string, out, stderr io.Writer) error {
 		return err
 	}
 	return submit(q, out, stderr)
+}
+
+func errNotInside() error {
+	return api.Errorf(api.CodeUsage, "this is no terminal of an instance: %s is not set", api.AgentVariable)
 }
 
 func submit(q api.JobRequest, out, stderr io.Writer) error {

@@ -48,7 +48,8 @@ func formatPlace(p plan.Place) string {
 }
 
 // waiting is a page of the jobs that wait in some states, those that start next first.
-func (l *loop) waiting(ctx context.Context, after plan.Place, states []queue.State, most int) (page api.JobPage, err error) {
+func (l *loop) waiting(ctx context.Context, after plan.Place, states []queue.State, most int) (page api.JobPage,
+	err error) {
 	if most == 0 {
 		most = 100
 	}
