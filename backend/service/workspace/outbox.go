@@ -60,6 +60,7 @@ type letter struct {
 	revision int64
 	trouble  string        // why it could not be handed over yet
 	busy     chan struct{} // closed when who decides about it is done; nil: nobody does
+	cut      func()        // ends the sending of its folder; nil: that is not under way
 }
 
 // postbox are the letters for an instance, oldest first. It is guarded by Workspace.mu.
@@ -339,6 +340,7 @@ func (o Outbox) take(ctx context.Context, name, uuid string) (e *entry, l *lette
 // Cancel cancels a job that is kept. One that may have been handed over already is cancelled there, once the instance
 // can be asked. It is CodeNotFound where it has been handed over.
 func (o Outbox) Cancel(ctx context.Context, name, uuid string) (api.Job, error) {
+	o.interrupt(name, uuid)
 	return o.decide(ctx, name, uuid, func(rec *store.Instance, l *letterDoc) *api.Event {
 		if l.State.Done() {
 			return nil
@@ -349,6 +351,15 @@ func (o Outbox) Cancel(ctx context.Context, name, uuid string) (api.Job, error) 
 		}
 		return o.w.event("job.cancelled", "info", rec, nil, who, "job %s was cancelled", l.Job.UUID)
 	})
+}
+
+// interrupt ends the sending of a letter's folder, which may take long: who decides about the letter waits for nothing.
+func (o Outbox) interrupt(name, uuid string) {
+	o.w.mu.Lock()
+	defer o.w.mu.Unlock()
+	if _, l, err := o.find(name, uuid); err == nil && l.cut != nil {
+		l.cut()
+	}
 }
 
 // decide stores what change makes of a letter; nothing where it returns no event.

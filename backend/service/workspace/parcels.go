@@ -209,6 +209,11 @@ func (o Outbox) bring(ctx context.Context, rec *store.Instance, l *letter) error
 	}
 	sum := sha256.Sum256([]byte("outbox\x00" + o.w.homeID + "\x00" + uuid))
 	key := hex.EncodeToString(sum[:16])
+	whole := ctx
+	ctx, cut := context.WithCancel(ctx)
+	defer cut()
+	o.cuts(l, cut)
+	defer o.cuts(l, nil)
 	st, err := client.OpenCopy(ctx, api.CopyRequest{Sent: key, Contents: true, Update: true})
 	if err != nil {
 		return err
@@ -223,10 +228,17 @@ func (o Outbox) bring(ctx context.Context, rec *store.Instance, l *letter) error
 	case r.Problems > 0:
 		return errors.New("sending its folder: " + problem)
 	}
-	ctx, cancel := context.WithTimeout(ctx, handLimit)
+	ctx, cancel := context.WithTimeout(whole, handLimit)
 	defer cancel()
 	_, err = client.Take(ctx, api.TakeRequest{Sent: key, UUID: uuid, Move: true})
 	return err
+}
+
+// cuts notes how the sending of a letter's folder is ended.
+func (o Outbox) cuts(l *letter, cut func()) {
+	o.w.mu.Lock()
+	defer o.w.mu.Unlock()
+	l.cut = cut
 }
 
 // known returns nil where the agent has the job of a UUID.

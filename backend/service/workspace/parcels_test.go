@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"bufio"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -19,6 +20,7 @@ import (
 
 // brought are the folders that an agent was sent.
 type brought struct {
+	stuck    chan struct{} // it takes no folder; closed when one was to come
 	folderMu sync.Mutex
 	dir      string
 	sends    int
@@ -38,6 +40,12 @@ func (b *brought) routes(mux *http.ServeMux) {
 		}
 		b.folderMu.Lock()
 		defer b.folderMu.Unlock()
+		if b.stuck != nil {
+			close(b.stuck)
+			b.stuck = nil
+			_, _ = io.Copy(io.Discard, st.Conn) // until the other side hangs up
+			return
+		}
 		if b.dir == "" {
 			b.dir, _ = os.MkdirTemp("", "bf")
 		}
@@ -221,5 +229,23 @@ func TestAJobThatIsForgottenThere(t *testing.T) {
 	require.Empty(t, e.lines.jobs.uuids())
 	_, err = w.Outbox.Job("vision", plain)
 	require.ErrorIs(t, err, &api.Error{Code: api.CodeNotFound})
+	e.noParcels()
+}
+
+// TestAFolderThatTakesLong is no reason to wait for who cancels its job.
+func TestAFolderThatTakesLong(t *testing.T) {
+	e, w, _ := stopped(t)
+	id := uuid.NewString()
+	e.parcel(w, id, map[string]string{"f": ""})
+	_, _, err := w.Outbox.Submit(e.ctx(), "vision", api.JobRequest{UUID: id, Argv: []string{"true"}, Taken: true})
+	require.NoError(t, err)
+	stuck := make(chan struct{})
+	e.lines.jobs.stuck = stuck
+	e.action(w, "start")
+	<-stuck
+	job, err := w.Outbox.Cancel(e.ctx(), "vision", id)
+	require.NoError(t, err)
+	require.Equal(t, api.JobCancelled, job.State)
+	require.Empty(t, e.lines.jobs.uuids())
 	e.noParcels()
 }
