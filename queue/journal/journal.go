@@ -36,6 +36,7 @@ type Journal struct {
 
 	numbers *numbers
 	seq     int64 // of the last change that was committed
+	swept   int64 // up to this number UUIDs are those of jobs that are there
 	write   statements
 	reads   prepared
 }
@@ -99,6 +100,9 @@ func (j *Journal) begin(ctx context.Context) error {
 		return err
 	}
 	j.seq = max(last.Int64, forgotten)
+	if j.swept, err = j.number(ctx, factSwept); err != nil {
+		return err
+	}
 	if j.epoch, err = j.fact(ctx, factEpoch); err != nil {
 		return err
 	}
@@ -149,6 +153,7 @@ const (
 	factEpoch   = "epoch"   // a random name of this journal
 	factSeq     = "seq"     // at least the change number of every job that was forgotten
 	factNumber  = "number"  // at least the number of every job that was forgotten, or given elsewhere
+	factSwept   = "swept"   // see Journal.swept
 	factCeiling = "ceiling" // what the file of numbers says, as far as this journal knows
 )
 

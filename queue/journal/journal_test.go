@@ -338,6 +338,11 @@ func TestForget(t *testing.T) {
 	_, found, err = j.ByUUID(t.Context(), "u3")
 	require.NoError(t, err)
 	require.True(t, found, "those of jobs stay")
+	commit(t, j, later(3, queue.Succeeded))
+	require.NoError(t, j.Forget(t.Context(), []int64{3}))
+	_, _, forgotten, err = j.Submitted(t.Context(), "u3")
+	require.NoError(t, err)
+	require.False(t, forgotten, "that of an old job goes with it")
 }
 
 // Who is to be told of an end stands in the journal until that is settled, or the job is forgotten.

@@ -162,8 +162,12 @@ func (j *Journal) Old(ctx context.Context, l Limits) (old []int64, err error) {
 	return old, nil
 }
 
-// keepUUIDs is of how many of the newest jobs the UUIDs are kept though the jobs are forgotten.
-const keepUUIDs = 200_000
+// keepUUIDs is of how many of the newest jobs the UUIDs are kept though the jobs are forgotten. At most sweepUUIDs of
+// older ones are looked at a time.
+const (
+	keepUUIDs  = 200_000
+	sweepUUIDs = 5000
+)
 
 // Forget removes those of the jobs that are still done, with all elements of arrays.
 func (j *Journal) Forget(ctx context.Context, old []int64) error {
@@ -187,24 +191,35 @@ func (j *Journal) forget(ctx context.Context, old []int64) error {
 		} else if err != nil {
 			return err
 		}
-		for _, q := range []string{"DELETE FROM jobs WHERE number = ?", "DELETE FROM notices WHERE number = ?"} {
+		qs := []string{"DELETE FROM jobs WHERE number = ?", "DELETE FROM notices WHERE number = ?"}
+		if n <= j.swept {
+			qs = append(qs, "DELETE FROM uuids WHERE number = ?")
+		}
+		for _, q := range qs {
 			if _, err := tx.ExecContext(ctx, q, n); err != nil {
 				return err
 			}
 		}
 	}
 	// A submit that is said again long after is still known: its job must not run again.
-	_, err = tx.ExecContext(ctx, "DELETE FROM uuids AS u WHERE number <= ? AND NOT "+there, j.Last()-keepUUIDs)
-	if err != nil {
-		return err
+	swept := max(min(j.Last()-keepUUIDs, j.swept+sweepUUIDs), j.swept)
+	if swept > j.swept {
+		_, err = tx.ExecContext(ctx, "DELETE FROM uuids AS u WHERE number > ? AND number <= ? AND NOT "+there, j.swept, swept)
+		if err != nil {
+			return err
+		}
 	}
-	for key, n := range map[string]int64{factSeq: j.seq, factNumber: j.Last()} {
+	for key, n := range map[string]int64{factSeq: j.seq, factNumber: j.Last(), factSwept: swept} {
 		_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO facts VALUES (?, ?)", key, strconv.FormatInt(n, 10))
 		if err != nil {
 			return err
 		}
 	}
-	return tx.Commit()
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	j.swept = swept
+	return nil
 }
 
 // explain wraps an error of the file.

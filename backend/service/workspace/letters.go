@@ -73,7 +73,7 @@ func (o Outbox) Await(ctx context.Context, name, uuid string, seq int64) (api.Jo
 	}
 }
 
-// Jobs are the jobs that are kept for an instance, newest first, and the number of the last change of them.
+// Jobs are the jobs that are kept for an instance, newest first unless by their turn, and the number of the last change of them.
 func (o Outbox) Jobs(name string, q api.JobQuery) (jobs []api.Job, seq int64, err error) {
 	o.w.mu.Lock()
 	defer o.w.mu.Unlock()
@@ -81,7 +81,11 @@ func (o Outbox) Jobs(name string, q api.JobQuery) (jobs []api.Job, seq int64, er
 	if err != nil {
 		return nil, 0, err
 	}
-	for _, l := range slices.Backward(e.post.letters) {
+	letters := slices.Clone(e.post.letters)
+	if !q.Next { // they are handed over in their order
+		slices.Reverse(letters)
+	}
+	for _, l := range letters {
 		if j := l.shown(e); q.Fits(&j) {
 			jobs = append(jobs, j)
 		}
