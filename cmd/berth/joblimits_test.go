@@ -44,7 +44,7 @@ func TestLimitsOfAQueue(t *testing.T) {
 		return p != nil && *p == 25
 	})
 	require.Contains(t, w.job("vision", next).Reason, "it is the next, and waits for a slot")
-	require.Contains(t, w.job("vision", big).Reason, "0 jobs run of group big at once")
+	require.Contains(t, w.job("vision", big).Reason, "it waits for its group big, of which 0 jobs run at once")
 	require.Contains(t, w.ok("job", "ls", "vision"), "25%")
 	eventually(t, "the list has the counts", func() bool { return strings.Contains(w.ok("ls"), "1 run 2 wait") })
 
