@@ -70,6 +70,7 @@ func drained(t *testing.T, c api.JobsClient, n int) time.Duration {
 		require.NoError(t, err)
 		last = j
 	}
+	waited(t, c, *last.ID) // as the other spooler waits for its last
 	for {
 		page, err := c.List(t.Context(), api.JobQuery{States: []api.JobState{api.JobQueued, api.JobPreparing, api.JobRunning,
 			api.JobStopping}, Limit: 1})

@@ -34,6 +34,9 @@ type Spec struct {
 	Cgroup string `json:"cgroup,omitempty"`
 	// Files is how many descriptors Start was given for it.
 	Files int `json:"files,omitempty"`
+	// Names are folders whose names are made durable before it begins: those on the way to Dir that were made for it. One
+	// that a power loss took would be taken for one that was never made.
+	Names []string `json:"names,omitempty"`
 	// Once says that its shim keeps no other after it: it has secrets, say.
 	Once bool `json:"once,omitempty"`
 }

@@ -44,7 +44,11 @@ func ends(s os.Signal) bool { return s == syscall.SIGTERM || s == syscall.SIGINT
 // gone, and stands on the disk.
 func (h *Keeper) Run(spec Spec, files []*os.File, sigs <-chan os.Signal, tell func(Said)) (code int, again bool) {
 	k, err := h.keep(spec, files, false, func(r Record) error {
-		return atomicfile.Write(filepath.Join(spec.Dir, RecordName), r)
+		err := atomicfile.Write(filepath.Join(spec.Dir, RecordName), r)
+		for _, dir := range spec.Names { // after the record, which brings most of it to the disk
+			err = errors.Join(err, atomicfile.SyncDir(dir))
+		}
+		return err
 	})
 	if err != nil {
 		tell(Said{Ready: Ready{Error: err.Error(), Begun: errors.Is(err, ErrBegun)}})

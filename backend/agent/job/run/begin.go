@@ -121,7 +121,7 @@ func (x *run) argv() []string {
 
 // start starts the run's shim. A refusal is for ever. Whether the run has begun, its folder alone tells.
 func (x *run) start(ctx context.Context) error {
-	if err := makeDir(x.Dir); err != nil {
+	if err := os.MkdirAll(x.Dir, 0o700); err != nil {
 		return fmt.Errorf("making the job's folder: %w", err)
 	}
 	argv := x.argv()
@@ -158,7 +158,8 @@ func (x *run) start(ctx context.Context) error {
 	spec := shim.Spec{LogLimit: x.Spec.LogLimit}
 	spec.Spec = process.Spec{ID: x.ID.String(), Dir: x.Dir, Argv0: process.Text(argv[0]), Path: process.Text(path),
 		Args: argv[1:], Mark: mark, Cwd: process.Text(cwd), Env: env, Files: 3, Cgroup: "berth-job-" + mark[len("BERTH_JOB_RUN="):],
-		Once: len(x.Spec.Secrets) > 0} // its shim's memory goes with it
+		Names: []string{filepath.Dir(x.Dir), filepath.Dir(filepath.Dir(x.Dir))},
+		Once:  len(x.Spec.Secrets) > 0} // its shim's memory goes with it
 	own, err := os.OpenFile(h.LogPath(), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("opening the agent's log: %w", err)
@@ -185,7 +186,7 @@ func refused(err error) error {
 	return err
 }
 
-// makeDir makes a run's folder, durably: one that a power loss took would be taken for one that was never made.
+// makeDir makes a folder, durably.
 func makeDir(dir string) error {
 	err := os.Mkdir(dir, 0o700)
 	if errors.Is(err, fs.ErrNotExist) {
