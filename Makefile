@@ -76,7 +76,7 @@ bench: build ## benchmarks, side by side with what a user would pick instead
 
 CHAOS ?= 200
 chaos: ## the faults of jobs in their long forms: CHAOS kills, five times as many jobs, 10,000 submits at once, 10 GB of log
-	BERTH_CHAOS=$(CHAOS) $(GO) test -count=1 -v -timeout 60m -run 'AreKilled|PowerLoss|AtOnce|ALimit' ./queue/journal ./backend/agent/job/...
+	BERTH_CHAOS=$(CHAOS) $(GO) test -count=1 -v -timeout 60m -run 'AreKilled|PowerLoss|AtOnce|ALimit' ./queue/journal ./backend/agent/job/... ./backend/agent/joblog
 	BERTH_CHAOS=$(CHAOS) $(GO) test -count=1 -v -timeout 60m -run 'JobsUnderKills' ./cmd/berth
 	BERTH_CHAOS=$(CHAOS) $(GO) test -count=1 -v -timeout 60m -run 'BinariesBuild' ./backend/transport/ssh
 

@@ -124,14 +124,27 @@ func TestJobsUnderKills(t *testing.T) {
 	})
 }
 
-// killShim kills the shim of a job that runs, and returns the job's id; "": there was none.
+// killShim kills the shim of a job that runs, and returns the job's id; "": there was none. It is stopped before its id
+// is read: it may be given the next job at any time.
 func (w *world) killShim() string {
+	of := func(p string) (pid int, id string) {
+		before, id, _ := strings.Cut(p, " agent shim ")
+		word, _, _ := strings.Cut(before, " ")
+		pid, _ = strconv.Atoi(word)
+		return pid, strings.Trim(id, ` "`)
+	}
 	for _, p := range processes(w.t, w.home) {
-		before, id, ok := strings.Cut(p, " agent shim ")
-		pid, _, _ := strings.Cut(before, " ")
-		n, err := strconv.Atoi(pid)
-		if ok && err == nil && syscall.Kill(n, syscall.SIGKILL) == nil {
-			return strings.Trim(id, ` "`)
+		pid, id := of(p)
+		if id == "" || pid == 0 || syscall.Kill(pid, syscall.SIGSTOP) != nil {
+			continue
+		}
+		for _, p := range processes(w.t, w.home) {
+			if now, name := of(p); now == pid {
+				id = name
+			}
+		}
+		if syscall.Kill(pid, syscall.SIGKILL) == nil {
+			return id
 		}
 	}
 	return ""
