@@ -73,7 +73,8 @@ func (o Outbox) Await(ctx context.Context, name, uuid string, seq int64) (api.Jo
 	}
 }
 
-// Jobs are the jobs that are kept for an instance, newest first unless by their turn, and the number of the last change of them.
+// Jobs are the jobs that are kept for an instance, newest first unless by their turn, and the number of the last change
+// of them.
 func (o Outbox) Jobs(name string, q api.JobQuery) (jobs []api.Job, seq int64, err error) {
 	o.w.mu.Lock()
 	defer o.w.mu.Unlock()
