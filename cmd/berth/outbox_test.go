@@ -129,10 +129,13 @@ func TestDaemonKilledOverTheOutbox(t *testing.T) {
 			w.ok("daemon", "stop")
 			struck := filepath.Join(t.TempDir(), "struck")
 			began := filepath.Join(t.TempDir(), "began")
+			code := t.TempDir()
+			require.NoError(t, os.WriteFile(filepath.Join(code, "here"), []byte("it is\n"), 0o600))
 			w.env = []string{"BERTH_TEST_FAULT=" + point + " " + struck}
+			args := []string{"run", "vision", "--sync", code, "--", "sh", "-c"}
 			var ids []string
 			for i := range 3 {
-				r := w.run("run", "vision", "--", "sh", "-c", fmt.Sprintf("echo %d >>%s", i, began))
+				r := w.run(append(args, fmt.Sprintf("cat here && echo %d >>%s", i, began))...)
 				require.Zero(t, r.code, r.err)
 				ids = append(ids, strings.TrimSpace(r.out))
 			}
