@@ -198,12 +198,24 @@ func (o *taker) Write(p []byte) (int, error) {
 }
 
 // giveUp ends this program some time after a signal if nobody has taken its output since (`| less`, say): the signal
-// has gone to the command, too, but its end could not be seen. A write that waits can't be ended otherwise.
+// has gone to the command, too, but its end could not be seen. A write that waits can't be ended otherwise. One that
+// has begun just after the signal counts, too: what is written comes in pieces, and the signal between two of them.
 func (o *taker) giveUp(s syscall.Signal) {
-	waits := o.since.Load()
-	if waits == nil || s == syscall.SIGUSR1 || s == syscall.SIGUSR2 {
+	if s == syscall.SIGUSR1 || s == syscall.SIGUSR2 {
 		return
 	}
+	if waits := o.since.Load(); waits != nil {
+		o.endIfStill(waits, s)
+		return
+	}
+	time.AfterFunc(takeLimit, func() {
+		if waits := o.since.Load(); waits != nil {
+			o.endIfStill(waits, s)
+		}
+	})
+}
+
+func (o *taker) endIfStill(waits *time.Time, s syscall.Signal) {
 	time.AfterFunc(takeLimit, func() {
 		if o.since.Load() == waits {
 			os.Exit(128 + int(s))

@@ -120,18 +120,22 @@ func TestExecSaysOnATerminalWhatHoldsIt(t *testing.T) {
 	require.Equal(t, 130, cmd.ProcessState.ExitCode())
 }
 
-// TestExecInterruptedWhileNobodyReads interrupts an exec whose output waits for a reader that does not read.
+// TestExecInterruptedWhileNobodyReads interrupts an exec whose output waits for a reader that does not read, also where
+// that begins only after the signal.
 func TestExecInterruptedWhileNobodyReads(t *testing.T) {
 	w := newWorld(t)
 	w.ok("create", "box")
-	cmd := w.cmd(t.Context(), "exec", "box", "--", "head", "-c", "3000000", "/dev/zero")
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	_, err = io.ReadFull(out, make([]byte, 1))
-	require.NoError(t, err)
-	require.NoError(t, cmd.Process.Signal(os.Interrupt))
-	st, err := cmd.Process.Wait() // cmd.Wait would close the pipe
-	require.NoError(t, err)
-	require.Equal(t, 130, st.ExitCode())
+	for _, script := range []string{"exec head -c 3000000 /dev/zero",
+		"trap '' INT; echo begun; sleep 0.3; exec head -c 3000000 /dev/zero"} {
+		cmd := w.cmd(t.Context(), "exec", "box", "--", "sh", "-c", script)
+		out, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		_, err = io.ReadFull(out, make([]byte, 1))
+		require.NoError(t, err)
+		require.NoError(t, cmd.Process.Signal(os.Interrupt))
+		st, err := cmd.Process.Wait() // cmd.Wait would close the pipe
+		require.NoError(t, err)
+		require.Equal(t, 130, st.ExitCode(), script)
+	}
 }
