@@ -24,8 +24,8 @@ type gate struct {
 func newGate() *gate { return &gate{limit: sessionLimit, freed: make(chan struct{})} }
 
 // open opens a session, waiting for room unless noWait is set. The session counts until release is
-// called.
-func (g *gate) open(ctx context.Context, client *gossh.Client,
+// called. line is closed when the line is gone.
+func (g *gate) open(ctx context.Context, client *gossh.Client, line <-chan struct{},
 	noWait bool) (s *gossh.Session, release func(), err error) {
 	for attempt := 0; ; attempt++ {
 		if noWait && g.full() {
@@ -34,7 +34,7 @@ func (g *gate) open(ctx context.Context, client *gossh.Client,
 		if err := g.enter(ctx); err != nil {
 			return nil, nil, err
 		}
-		s, err := client.NewSession()
+		s, err := opened(ctx, line, client.NewSession)
 		if err == nil {
 			return s, g.leave, nil
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -62,7 +63,7 @@ func (n *native) ping(ctx context.Context) error {
 }
 
 func (n *native) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := n.client.DialContext(ctx, network, address)
+	conn, err := opened(ctx, n.done, func() (net.Conn, error) { return n.client.Dial(network, address) })
 	var open *gossh.OpenChannelError
 	if errors.As(err, &open) {
 		switch open.Reason {
@@ -73,6 +74,36 @@ func (n *native) dial(ctx context.Context, network, address string) (net.Conn, e
 		}
 	}
 	return conn, err
+}
+
+// opened opens a channel. The library waits for ever for the answer where the line breaks just before it is asked: its
+// mux (x/crypto/ssh/mux.go, loop) lets go of the channels that it knows then, and takes note of a new one after that.
+func opened[T io.Closer](ctx context.Context, line <-chan struct{}, open func() (T, error)) (T, error) {
+	type answer struct {
+		what T
+		err  error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		what, err := open()
+		answered <- answer{what, err}
+	}()
+	var none T
+	var err error
+	select {
+	case a := <-answered:
+		return a.what, a.err
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-line:
+		err = errLineBroke
+	}
+	go func() { // it ends at the latest with the line, but for the case above
+		if a := <-answered; a.err == nil {
+			_ = a.what.Close()
+		}
+	}()
+	return none, err
 }
 
 func (n *native) start(ctx context.Context, command string, o sessionOptions) (*process, error) {
@@ -111,7 +142,7 @@ func (n *native) alive() bool {
 // session opens a session and starts in it what begin asks for. With noWait it returns errFull where
 // all the sessions that the server allows are in use.
 func (n *native) session(ctx context.Context, noWait bool, begin func(*gossh.Session) error) (*process, error) {
-	s, release, err := n.gate.open(ctx, n.client, noWait)
+	s, release, err := n.gate.open(ctx, n.client, n.done, noWait)
 	if err != nil {
 		if !n.alive() {
 			return nil, fmt.Errorf("%w (%w)", errLineBroke, err)
