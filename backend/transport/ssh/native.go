@@ -77,7 +77,7 @@ func (n *native) dial(ctx context.Context, network, address string) (net.Conn, e
 }
 
 // opened opens a channel. The library waits for ever for the answer where the line breaks just before it is asked: its
-// mux (x/crypto/ssh/mux.go, loop) lets go of the channels that it knows then, and takes note of a new one after that.
+// mux (x/crypto/ssh/mux.go, loop) closes the channels that it knows then, and takes note of a new one after that.
 func opened[T io.Closer](ctx context.Context, line <-chan struct{}, open func() (T, error)) (T, error) {
 	type answer struct {
 		what T
