@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"berth/backend/api"
@@ -64,7 +65,7 @@ func (l *loop) waiting(ctx context.Context, after plan.Place, states []queue.Sta
 		if err != nil {
 			return page, l.orGone(err)
 		}
-		if found && stateIn(j.State, states) { // else it has begun, or is gone by now
+		if found && (len(states) == 0 || slices.Contains(states, j.State)) { // else it has begun, or is gone by now
 			jobs = append(jobs, j)
 		}
 	}
@@ -73,13 +74,4 @@ func (l *loop) waiting(ctx context.Context, after plan.Place, states []queue.Sta
 	}
 	page.Jobs, err = l.shown(ctx, jobs)
 	return page, err
-}
-
-func stateIn(s queue.State, states []queue.State) bool {
-	for _, x := range states {
-		if x == s {
-			return true
-		}
-	}
-	return len(states) == 0
 }

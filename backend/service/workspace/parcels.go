@@ -167,6 +167,10 @@ func (o Outbox) lettered(uuid string) {
 func (o Outbox) sweep() {
 	w := o.w
 	w.mu.Lock()
+	if len(w.parcels) == 0 { // as at the end of most letters
+		w.mu.Unlock()
+		return
+	}
 	waits := map[string]bool{}
 	for _, e := range w.entries {
 		for _, l := range e.post.letters {
