@@ -20,11 +20,18 @@ help: ## list the targets
 # Static, as releases are: it starts faster and runs on other hosts. It carries the agents, as releases do: what is put
 # on other machines is small then. They are made anew only after something of theirs has changed.
 build: $(BIN)/agents.made ## build bin/berth for this machine, agents inside
-	CGO_ENABLED=0 $(GO) build -tags embedagents,embedprobe -o $(BIN)/berth ./cmd/berth
+	@$(call program,$(shell $(GO) env GOOS),$(shell $(GO) env GOARCH),$(BIN)/berth)
+
+# program makes the program for an OS ($(1)) and an architecture ($(2)): a short one that has the verbs which are used
+# most, and in it, compressed, the whole one (cmd/berth/front.go says why).
+program = set -e; export CGO_ENABLED=0 GOOS=$(1) GOARCH=$(2); w=$(BIN)/whole-$(1)-$(2); mkdir -p assets/whole; \
+  $(GO) build -tags embedagents,embedprobe $(STRIP) -o $$w ./cmd/berth; \
+  GOOS= GOARCH= $(GO) run ./assets/compress $$w assets/whole/berth.zst assets/whole/berth.sum; \
+  $(GO) build -tags front $(STRIP) -o $(3) ./cmd/berth
 
 # What may be in an agent: all but the dashboard, the verbs and the daemon.
 $(BIN)/agents.made: Makefile go.mod go.sum $(shell find assets backend gpu queue cmd/berth-agent cmd/berth-shim \
-  cmd/berth-probe -type f ! -name '*.zst' ! -name '*_test.go' ! -path 'assets/help/*' ! -path '*/testdata/*' \
+  cmd/berth-probe -type f ! -name '*.zst' ! -name '*_test.go' ! -path 'assets/help/*' ! -path 'assets/whole/*' ! -path '*/testdata/*' \
   ! -path 'backend/service/*' ! -path 'backend/libvirt/*' 2>/dev/null)
 	@$(MAKE) --no-print-directory -s agents
 	@touch $@
@@ -44,41 +51,51 @@ vet: ## go vet
 test: export GORACE ?= atexit_sleep_ms=0
 test: vet test-parts test-programs ## run the tests, with the race detector where it works (what CI and the README run)
 
-parts    = $(eval parts := $(filter-out berth/cmd/%,$(shell $(GO) list $(PKGS))))$(parts)
-programs = $(filter berth/cmd/%,$(shell $(GO) list $(PKGS)))
+# What is not under the race detector is compiled as releases are, and so are the programs that tests build: once, then.
+static := CGO_ENABLED=0 GOFLAGS='$(strip $(GOFLAGS) -trimpath)'
+
+# Only where something runs beside something else can there be a race: the detector watches those packages. What the
+# tests of cmd do is start programs, whose parts have tests of their own.
+all    = $(eval all := $(shell $(GO) list $(PKGS)))$(all)
+starts := ^[[:space:]]*go (func|[[:alnum:]_.]+)\(|\.Go\(
+beside = $(eval beside := $(shell grep -lErs --include='*.go' '$(starts)' assets backend gpu queue ui | xargs -r dirname | sort -u))$(beside)
+raced  = $(filter $(beside:%=berth/%),$(all))
+others = $(filter-out $(beside:%=berth/%),$(all))
 
 test-parts:
-	@echo "$(GO) test $(race), $(words $(parts)) packages$(if $(race),,: without the race detector)"
-	@$(if $(parts),$(GO) test $(race) $(TESTFLAGS) -timeout 10m $(parts))
+	@echo "$(GO) test $(race), $(words $(raced)) packages$(if $(race),,: without the race detector)"
+	@$(if $(raced),$(GO) test $(race) -vet=off $(TESTFLAGS) -timeout 10m $(raced))
 
-# What the tests of cmd do is start programs, whose parts have tests of their own: watching them would only cost.
 test-programs:
-	$(if $(programs),$(GO) test $(TESTFLAGS) -timeout 10m $(programs))
+	@echo "$(GO) test, $(words $(others)) packages"
+	@$(if $(others),$(static) $(GO) test -vet=off $(TESTFLAGS) -timeout 10m $(others))
 
 # tagged are the tests of the packages in $(2) that the build tag $(1) adds: make test runs the others.
 tagged = -tags $(1) -run '^($(shell grep -hoE '^func Test\w+' $$(grep -l '^//go:build.*\<$(1)\>' $(2:%=%/*_test.go)) | sed 's/func //' | paste -sd '|' -))$$' $(2)
 
 e2e: ## drive the built program end to end: daemon, real sshd, tmux
-	$(GO) test $(TESTFLAGS) -count=1 -timeout 15m $(call tagged,e2e,./cmd/berth)
+	$(static) $(GO) test $(TESTFLAGS) -count=1 -timeout 15m $(call tagged,e2e,./cmd/berth)
 
 # In parts, so that with make -k one's failure keeps none of the others from running.
 e2e-vm: e2e-vm-programs e2e-vm-libvirt e2e-vm-profiles ## make, use and delete real machines: libvirtd and qemu, without KVM
+VMLIMIT ?= 25m
 e2e-vm-programs:
-	$(GO) test $(TESTFLAGS) -count=1 -timeout 25m -p 1 -tags vm -run '^TestVM' ./cmd/berth
+	$(static) $(GO) test $(TESTFLAGS) -count=1 -timeout $(VMLIMIT) -p 1 -tags vm -run '^TestVM' ./cmd/berth
 e2e-vm-libvirt:
-	$(GO) test $(TESTFLAGS) -count=1 -timeout 15m -p 1 $(call tagged,vm,./backend/libvirt ./backend/libvirt/libvirttest)
+	$(static) $(GO) test $(TESTFLAGS) -count=1 -timeout $(VMLIMIT) -p 1 $(call tagged,vm,./backend/libvirt ./backend/libvirt/libvirttest)
 e2e-vm-profiles:
-	$(GO) test $(TESTFLAGS) -count=1 -timeout 10m -tags vm -run FreshDebian ./backend/machine/profile
+	$(static) $(GO) test $(TESTFLAGS) -count=1 -timeout 10m -tags vm -run FreshDebian ./backend/machine/profile
 
 bench: build ## benchmarks, side by side with what a user would pick instead
 	$(GO) test -run '^$$' -bench . -benchtime 300ms -timeout 20m ./backend/... ./ui/... ./gpu/...
 	$(GO) test -count=1 -v -timeout 20m -tags bench -run '^TestBench' ./cmd/berth
 
 CHAOS ?= 200
-chaos: ## the faults of jobs in their long forms: CHAOS kills, five times as many jobs, 10,000 submits at once, 10 GB of log
+chaos: ## the long forms: CHAOS kills of the queue, 10,000 submits at once, 10 GB of log; every machine test (an hour)
 	BERTH_CHAOS=$(CHAOS) $(GO) test -count=1 -v -timeout 60m -run 'AreKilled|PowerLoss|AtOnce|ALimit' ./queue/journal ./backend/agent/job/... ./backend/agent/joblog
 	BERTH_CHAOS=$(CHAOS) $(GO) test -count=1 -v -timeout 60m -run 'JobsUnderKills' ./cmd/berth
-	BERTH_CHAOS=$(CHAOS) $(GO) test -count=1 -v -timeout 60m -run 'BinariesBuild' ./backend/transport/ssh
+	BERTH_CHAOS=$(CHAOS) $(GO) test -count=1 -v -timeout 60m -run 'BinariesBuild|LivingHeap|TwoShells' ./backend/transport/ssh ./backend/service/...
+	BERTH_CHAOS=$(CHAOS) $(MAKE) -k e2e-vm VMLIMIT=90m TESTFLAGS=-v
 
 FUZZTIME ?= 10s
 fuzz: ## fuzz every parser of outside data for FUZZTIME each
@@ -86,8 +103,9 @@ fuzz: ## fuzz every parser of outside data for FUZZTIME each
 	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 	    echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; done; done
 
+GUESTS ?= tiny deaf fast cloud
 guests: ## build the guests of the tests with real machines (from Debian packages; kept in a cache)
-	sh backend/libvirt/libvirttest/guests/build.sh tiny deaf fast cloud
+	sh backend/libvirt/libvirttest/guests/build.sh $(GUESTS)
 
 lint: ## vet, gofmt and staticcheck
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "run gofmt -w on these"; exit 1; }
@@ -140,10 +158,9 @@ agents: probes ## the small static agents that release builds carry, compressed
 
 dist: agents ## release builds for every platform, agents inside
 	@mkdir -p dist
-	@set -e; for p in $(PLATFORMS); do os=$${p%/*}; arch=$${p#*/}; \
-	  echo "dist/berth-$$os-$$arch"; \
-	  CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) build -tags embedagents $(STRIP) -o dist/berth-$$os-$$arch ./cmd/berth; done
+	@for p in $(PLATFORMS); do os=$${p%/*}; arch=$${p#*/}; echo "dist/berth-$$os-$$arch"; \
+	  ($(call program,$$os,$$arch,dist/berth-$$os-$$arch)) || exit 1; done
 	@ls -l dist
 
 clean: ## remove what was built
-	rm -rf $(BIN) dist shots $(AGENTS) backend/agent/embedded/*.zst $(PROBES)/*.zst
+	rm -rf $(BIN) dist shots $(AGENTS) assets/whole/berth.* backend/agent/embedded/*.zst $(PROBES)/*.zst

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 )
 
@@ -58,7 +59,9 @@ func selector(name, value string) (kept string, ok bool) {
 var proxySchemes = []string{"http", "https", "socks4", "socks5", "socks5h"}
 
 // hostOnly is a host with or without a port.
-var hostOnly = regexp.MustCompile(`^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?$`)
+var hostOnly = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?$`)
+})
 
 // proxy is the URL of a proxy without user and password. What can't be read is not kept.
 func proxy(value string) (string, bool) {
@@ -72,7 +75,7 @@ func proxy(value string) (string, bool) {
 	if i := strings.LastIndex(value, "@"); i >= 0 && !strings.HasPrefix(value[i+1:], u.Host) {
 		return "", false
 	}
-	if !hostOnly.MatchString(u.Host) || !slices.Contains(proxySchemes, u.Scheme) {
+	if !hostOnly().MatchString(u.Host) || !slices.Contains(proxySchemes, u.Scheme) {
 		return "", false
 	}
 	return u.Scheme + "://" + u.Host, true

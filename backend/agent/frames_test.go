@@ -67,32 +67,35 @@ func TestGarbageFrames(t *testing.T) {
 		cases[fmt.Sprintf("noise %d", i)] = noise(1 << (3 * i))
 		cases[fmt.Sprintf("noise %d after a start", i)] = append(start[:len(start):len(start)], noise(1<<(2*i))...)
 	}
-	for _, path := range []string{"/v1/exec", "/v1/terminal"} {
-		for name, b := range cases {
-			t.Run(path[4:]+"/"+name, func(t *testing.T) {
-				conn, err := net.Dial("unix", o.Socket)
-				require.NoError(t, err)
-				defer conn.Close()
-				require.NoError(t, conn.SetDeadline(time.Now().Add(2*time.Minute)))
-				_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: berth\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", path,
-					api.StreamProtocol)
-				require.NoError(t, err)
-				written := make(chan struct{})
-				go func() {
-					defer close(written)
-					_, _ = conn.Write(b) // the agent may hang up before it has read all
-					_ = conn.(*net.UnixConn).CloseWrite()
-				}()
-				_, err = io.Copy(io.Discard, conn) // the agent answers what it likes, and ends
-				var timeout net.Error
-				if err != nil {
-					require.False(t, errors.As(err, &timeout) && timeout.Timeout(), "the stream does not end")
-				}
-				_ = conn.Close()
-				<-written
-			})
+	t.Run("streams", func(t *testing.T) {
+		for _, path := range []string{"/v1/exec", "/v1/terminal"} {
+			for name, b := range cases {
+				t.Run(path[4:]+"/"+name, func(t *testing.T) {
+					t.Parallel()
+					conn, err := net.Dial("unix", o.Socket)
+					require.NoError(t, err)
+					defer conn.Close()
+					require.NoError(t, conn.SetDeadline(time.Now().Add(2*time.Minute)))
+					_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: berth\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", path,
+						api.StreamProtocol)
+					require.NoError(t, err)
+					written := make(chan struct{})
+					go func() {
+						defer close(written)
+						_, _ = conn.Write(b) // the agent may hang up before it has read all
+						_ = conn.(*net.UnixConn).CloseWrite()
+					}()
+					_, err = io.Copy(io.Discard, conn) // the agent answers what it likes, and ends
+					var timeout net.Error
+					if err != nil {
+						require.False(t, errors.As(err, &timeout) && timeout.Timeout(), "the stream does not end")
+					}
+					_ = conn.Close()
+					<-written
+				})
+			}
 		}
-	}
+	})
 	eventually(t, "no command is left", func() bool { return a.Info().Execs == 0 })
 	ts, err := c.Terminals(t.Context())
 	require.NoError(t, err)

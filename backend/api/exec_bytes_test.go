@@ -55,7 +55,7 @@ func TestLongExecRequestsGoInParts(t *testing.T) {
 		got = q
 		_ = s.Writer.WriteJSON(wire.Exit, wire.ExitStatus{})
 	})
-	for _, n := range []int{1000, wire.MaxPayload/6 - 100, wire.MaxPayload - 100, wire.MaxPayload, 2_000_000, 6 << 20} {
+	for _, n := range []int{1000, wire.MaxPayload/6 - 100, wire.MaxPayload - 100, wire.MaxPayload, 2_000_000} {
 		for _, fill := range []string{"a", "\x01", "\xff"} {
 			q := ExecRequest{Argv: []string{"x", strings.Repeat(fill, n)}}
 			_, needs := q.carried()
@@ -107,7 +107,7 @@ func TestOlderServicesAreNotAskedForBytes(t *testing.T) {
 		x, err := s.Run(t.Context(), StreamIO{})
 		require.NoError(t, err)
 		require.Equal(t, 7, x.Code)
-		for _, arg := range []string{"\xff", strings.Repeat("a", 8<<20)} {
+		for _, arg := range []string{"\xff", strings.Repeat("a", 2*wire.MaxPayload)} {
 			_, err = client.OpenExec(t.Context(), ExecRequest{Argv: []string{arg}})
 			require.ErrorIs(t, err, &Error{Code: CodeVersion})
 			require.ErrorContains(t, err, "no UTF-8")

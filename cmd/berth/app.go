@@ -20,7 +20,7 @@ import (
 	"berth/backend/base/paths"
 	"berth/backend/base/plaintext"
 	"berth/backend/service/config"
-	"berth/backend/service/daemon"
+	"berth/backend/service/daemon/connect"
 )
 
 // app is what the verbs share.
@@ -262,8 +262,8 @@ func (a *app) warn(text string) bool {
 
 // newClient returns a client whose questions go to answer, which may be nil. setup must have succeeded.
 func (a *app) newClient(answer func(context.Context, api.Question) (api.Answer, error)) *api.WorkspaceClient {
-	connector := &daemon.Connector{Home: a.home, Args: []string{"daemon", "run"}, Service: a.conf.Service(),
-		Warn: a.warn}
+	connector := &connect.Connector{Home: a.home, Program: a.program, Args: []string{"daemon", "run"},
+		Service: a.conf.Service(), Warn: a.warn}
 	return &api.WorkspaceClient{Dial: connector.Dial, Env: callerEnv(os.Environ()), Answer: answer,
 		Silent: connector.Silent}
 }
@@ -273,7 +273,7 @@ func (a *app) existing() (*api.WorkspaceClient, error) {
 	if err := a.findHome(); err != nil {
 		return nil, err
 	}
-	connector := &daemon.Connector{Home: a.home, Existing: true}
+	connector := &connect.Connector{Home: a.home, Existing: true}
 	return &api.WorkspaceClient{Dial: func(ctx context.Context) (net.Conn, error) { return connector.Dial(ctx) },
 		Silent: connector.Silent}, nil
 }

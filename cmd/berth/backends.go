@@ -1,3 +1,5 @@
+//go:build !front
+
 package main
 
 // The backends of this program; each registers itself.

@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"berth/backend/agent/inside"
 	"berth/backend/api"
 )
 
@@ -87,6 +88,26 @@ func drained(t *testing.T, c api.JobsClient, n int) time.Duration {
 	return took
 }
 
+// durable submits 500 jobs that are held, and cancels them.
+func durable(t *testing.T, where string, c api.JobsClient) {
+	t.Helper()
+	var submits []time.Duration
+	var ids []string
+	for range 500 {
+		began := time.Now()
+		j, err := c.Submit(t.Context(), api.JobRequest{UUID: uuid.NewString(), Argv: []string{"true"}, Hold: true})
+		require.NoError(t, err)
+		submits = append(submits, time.Since(began))
+		ids = append(ids, *j.ID)
+	}
+	slices.Sort(submits)
+	fmt.Printf("durable submit, %s: p50 %s, p99 %s\n", where, ms(submits[250]), ms(submits[495]))
+	for _, id := range ids {
+		_, err := c.Do(t.Context(), id, "cancel")
+		require.NoError(t, err)
+	}
+}
+
 // TestBenchJobs measures the queue beside task-spooler and nq, in pairs.
 func TestBenchJobs(t *testing.T) {
 	b := newBenchWorld(t)
@@ -97,19 +118,13 @@ func TestBenchJobs(t *testing.T) {
 		pairs = n
 	}
 
-	var submits []time.Duration
-	for range 500 {
-		began := time.Now()
-		_, err := c.Submit(t.Context(), api.JobRequest{UUID: uuid.NewString(), Argv: []string{"true"}, Hold: true})
-		require.NoError(t, err)
-		submits = append(submits, time.Since(began))
-	}
-	slices.Sort(submits)
-	fmt.Printf("durable submit, through the daemon: p50 %s, p99 %s (target 2 and 8 ms)\n", ms(submits[250]), ms(submits[495]))
-	for id := 1; id <= 500; id++ {
-		_, err := c.Do(t.Context(), strconv.Itoa(id), "cancel")
-		require.NoError(t, err)
-	}
+	socket, err := b.command("run", "vision", "--follow", "--", "sh", "-c", "printf %s \"$"+api.AgentVariable+"\"").Output()
+	require.NoError(t, err)
+	t.Setenv(api.AgentVariable, string(socket))
+	direct := inside.Client()
+	t.Cleanup(direct.Close)
+	durable(t, "at the agent's socket (target 2 and 8 ms)", direct.Jobs())
+	durable(t, "through the daemon and sshd", c)
 
 	one := func(name string, p *peer) {
 		if p == nil {
@@ -137,6 +152,7 @@ func TestBenchJobs(t *testing.T) {
 		})
 		fmt.Printf("%d jobs of true to their end: %.0f a second (target 200); tsp %.0f: %.2f x as many (target 2 x)\n", jobs,
 			jobs/ours.Seconds(), jobs/theirs.Seconds(), 1/r)
+		fmt.Printf("the same at the agent's socket: %.0f a second\n", jobs/drained(t, direct.Jobs(), jobs).Seconds())
 	}
 
 	// How long a slot stays free while a job waits for it: two jobs, one slot's worth of resources at a time.

@@ -27,21 +27,14 @@ import (
 // The benchmarks of whole programs: what a user waits for, beside what they would use instead. They
 // print figures and assert nothing about time. `make bench` runs them with the built program.
 
-// program is the built berth: not the test binary, which is larger and starts slower.
+// program is the program that the README's own command builds: not the test binary, which is larger and starts slower.
 func program(t *testing.T) string {
 	t.Helper()
-	out := filepath.Join(t.TempDir(), "berth")
-	args := []string{"build", "-o", out}
-	if found, _ := filepath.Glob("../../assets/agents/*.zst"); len(found) > 0 { // as `make build` has it
-		args = append(args, "-tags", "embedagents,embedprobe")
-	} else {
-		fmt.Println("make build was not run: what is put on other hosts is this whole program")
-	}
-	cmd := exec.Command("go", append(args, ".")...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as `make build` does
-	cmd.Stderr = os.Stderr
-	require.NoError(t, cmd.Run())
-	return out
+	out, err := exec.Command("make", "-C", "../..", "build").CombinedOutput()
+	require.NoError(t, err, string(out))
+	exe, err := filepath.Abs("../../bin/berth")
+	require.NoError(t, err)
+	return exe
 }
 
 // benchWorld is a world that runs the built program.

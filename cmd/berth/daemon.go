@@ -1,3 +1,5 @@
+//go:build !front
+
 package main
 
 import (
@@ -15,6 +17,7 @@ import (
 
 	"berth/backend/api"
 	"berth/backend/service/daemon"
+	"berth/backend/service/daemon/connect"
 	"berth/backend/service/workspace"
 	"berth/backend/transport/dial"
 )
@@ -74,7 +77,7 @@ func (a *app) daemonStop(ctx context.Context) error {
 	if err := a.findHome(); err != nil {
 		return err
 	}
-	ran, err := (&daemon.Connector{Home: a.home, Existing: true}).Stop(ctx)
+	ran, err := (&connect.Connector{Home: a.home, Existing: true}).Stop(ctx)
 	if err == nil && !ran {
 		fmt.Fprintln(a.err, "no daemon of this home runs")
 	}
@@ -84,9 +87,9 @@ func (a *app) daemonStop(ctx context.Context) error {
 // daemonRun is the daemon. Started by a client, it reports on the descriptor named by ReadyEnv.
 func (a *app) daemonRun(ctx context.Context) error {
 	report := func(string) {}
-	if fd, err := strconv.Atoi(os.Getenv(daemon.ReadyEnv)); err == nil {
+	if fd, err := strconv.Atoi(os.Getenv(connect.ReadyEnv)); err == nil {
 		f := os.NewFile(uintptr(fd), "ready")
-		_ = os.Unsetenv(daemon.ReadyEnv) // not for its children
+		_ = os.Unsetenv(connect.ReadyEnv) // not for its children
 		report = func(s string) {
 			_, _ = io.WriteString(f, s) // the client may have gone
 			_ = f.Close()

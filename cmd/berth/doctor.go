@@ -1,3 +1,5 @@
+//go:build !front
+
 package main
 
 import (
@@ -16,7 +18,7 @@ import (
 	"berth/backend/base/plaintext"
 	"berth/backend/base/version"
 	"berth/backend/machine/profile"
-	"berth/backend/service/daemon"
+	"berth/backend/service/daemon/connect"
 	"berth/gpu"
 )
 
@@ -80,7 +82,7 @@ func (a *app) doctor(ctx context.Context) error {
 		var info api.Info
 		if info, err = c.Daemon().Info(ctx); err == nil {
 			checks = append(checks, daemonCheck(&info))
-			for _, d := range daemon.FindDraining(a.home) {
+			for _, d := range connect.FindDraining(a.home) {
 				checks = append(checks, api.Check{Area: "daemon", Name: "older daemon", Status: "info",
 					Message: fmt.Sprintf("pid %d, version %s, has made way at %s; it carries what ran then to its end (byte streams: %d)",
 						d.PID, d.Number, d.Since.Local().Format("2006-01-02 15:04:05"), d.Streams)})

@@ -219,6 +219,12 @@ func comingMoment(s string, now time.Time) (time.Time, error) {
 	return t, nil
 }
 
+// jobFolder is the folder that a job is submitted with (--sync).
+type jobFolder struct {
+	dir   string // empty: none
+	limit string // bytes, in words
+}
+
 // submit hands a job over and says what becomes of it.
 func (a *app) submit(ctx context.Context, name string, q api.JobRequest, code jobFolder, start, follow bool) error {
 	c, err := a.client()

@@ -1,3 +1,5 @@
+//go:build !front
+
 package main
 
 import (
@@ -16,12 +18,6 @@ import (
 	"berth/backend/transport/filecopy/ignore"
 	"berth/ui/money"
 )
-
-// jobFolder is the folder that a job is submitted with (--sync).
-type jobFolder struct {
-	dir   string // empty: none
-	limit string // bytes, in words
-}
 
 // sendCode sends the folder of --sync, of which only what has changed since the last job travels, and has the instance
 // make the job's own folder from it. What is edited here after that is nothing to the job.

@@ -5,8 +5,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-
-	_ "berth/ui/noquery" // before bubbletea, so that no verb waits for a terminal's answer
 )
 
 func main() { os.Exit(run()) }
@@ -15,5 +13,5 @@ func main() { os.Exit(run()) }
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return newApp().run(ctx, os.Args[1:])
+	return newApp().main(ctx, os.Args[1:])
 }

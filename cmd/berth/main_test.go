@@ -21,7 +21,7 @@ import (
 
 	"berth/backend/api"
 	"berth/backend/base/paths"
-	"berth/backend/service/daemon"
+	"berth/backend/service/daemon/connect"
 )
 
 // TestMain makes the test binary play berth when it is called by that name: by a script, by a test, as
@@ -168,7 +168,7 @@ func (w *world) at() paths.Home {
 
 // client returns a client of the daemon that runs.
 func (w *world) client() *api.WorkspaceClient {
-	c := &daemon.Connector{Home: w.at(), Existing: true}
+	c := &connect.Connector{Home: w.at(), Existing: true}
 	client := &api.WorkspaceClient{Dial: c.Dial}
 	w.t.Cleanup(client.Close)
 	return client

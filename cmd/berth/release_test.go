@@ -48,7 +48,7 @@ func TestReleaseBuildsKnowTheirVersion(t *testing.T) {
 	}
 	dir := t.TempDir()
 	for _, program := range []string{"berth", "berth-agent"} { // the others say no version
-		build := exec.Command("go", "build", "-ldflags", flags[program], "-o", dir, "./cmd/"+program)
+		build := exec.Command("go", "build", "-trimpath", "-ldflags", flags[program], "-o", dir, "./cmd/"+program)
 		build.Dir = "../.."
 		b, err := build.CombinedOutput()
 		require.NoError(t, err, string(b))

@@ -43,13 +43,12 @@ func cannot(t *testing.T, why string) {
 	t.Skip(why)
 }
 
-// goBuild builds packages of the module in dir, as releases are built (but with its paths, so that what the other tests
-// have compiled of the modules that it needs is not compiled again).
+// goBuild builds packages of the module in dir, as releases are built.
 func goBuild(t *testing.T, dir, version, tags, out string, packages ...string) {
 	t.Helper()
 	stamp := "-X berth/backend/base/version.number=" + version +
 		" -X berth/backend/base/version.built=2026-01-01T00:00:00Z"
-	args := append([]string{"build", "-buildvcs=false", "-tags", tags, "-ldflags", "-s -w " + stamp, "-o", out},
+	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-tags", tags, "-ldflags", "-s -w " + stamp, "-o", out},
 		packages...)
 	cmd := exec.Command("go", args...)
 	cmd.Dir = dir
@@ -93,8 +92,8 @@ func oldBuild(t *testing.T) string {
 	b, err := exec.Command("tar", "-xf", archive, "-C", src).CombinedOutput()
 	require.NoError(t, err, string(b))
 	pack := func(program, to string) {
-		cmd := exec.Command("go", "run", "./assets/compress", program, to)
-		cmd.Dir = src
+		cmd := exec.Command("go", "run", "-trimpath", "./assets/compress", program, to)
+		cmd.Dir, cmd.Env = src, append(os.Environ(), "CGO_ENABLED=0")
 		b, err := cmd.CombinedOutput()
 		require.NoError(t, err, string(b))
 	}
@@ -409,7 +408,8 @@ func userVersion(t *testing.T, path string, to int) (have int) {
 }
 
 // hashes reads all files of a state but those that a refused start may write: the log, the program's own copy, locks,
-// and what SQLite lays beside a database that is only looked at (an index of the log, and a log that is empty).
+// what SQLite lays beside a database that is only looked at (an index of the log, and a log that is empty), and the
+// figures that the instance's agent, which lives on, writes all the time.
 func hashes(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
@@ -422,7 +422,7 @@ func hashes(t *testing.T, dir string) map[string]string {
 			return filepath.SkipDir
 		}
 		if !d.Type().IsRegular() || strings.Contains(name, ".log") || strings.Contains(name, "lock") ||
-			strings.HasSuffix(name, "-shm") {
+			strings.HasSuffix(name, "-shm") || name == "history" {
 			return nil
 		}
 		b, err := os.ReadFile(path)

@@ -34,7 +34,7 @@ func TestBenchVMCreate(t *testing.T) {
 	if g := os.Getenv("BERTH_BENCH_GUEST"); g != "" {
 		guests = []string{g}
 	}
-	exe := readmesBuild(t)
+	exe := program(t)
 	for _, guest := range guests {
 		t.Run(guest, func(t *testing.T) { benchCreate(t, exe, guest, pairs) })
 	}
@@ -78,16 +78,6 @@ func benchCreate(t *testing.T, exe, guest string, pairs int) {
 	}
 	t.Logf("create until a command has run, guest %s: %.2f s; by hand to the banner %.2f s; median of the ratios of %d pairs: %.2f (target 1.3); before qemu runs: %.0f ms (target 1 s)",
 		guest, middle(with), middle(without), pairs, middle(ratios), 1000*middle(own))
-}
-
-// readmesBuild is the program that the README's own command builds.
-func readmesBuild(t *testing.T) string {
-	t.Helper()
-	out, err := exec.Command("make", "-C", "../..", "build").CombinedOutput()
-	require.NoError(t, err, string(out))
-	exe, err := filepath.Abs("../../bin/berth")
-	require.NoError(t, err)
-	return exe
 }
 
 func middle(v []float64) float64 {

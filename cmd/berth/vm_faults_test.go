@@ -90,6 +90,7 @@ func TestVMImagesThatAreNotWhatTheySay(t *testing.T) {
 
 // TestVMSetupThatFails runs set-up scripts that fail, hang, restart the machine and fill its disk.
 func TestVMSetupThatFails(t *testing.T) {
+	long(t)
 	t.Parallel()
 	w := newVMWorld(t, libvirttest.Fast)
 	w.does("create", "vision")
@@ -165,6 +166,7 @@ func TestVMProviderComesAndGoes(t *testing.T) {
 
 // TestVMRebootWithNobodyThere restarts a machine while no daemon runs: its agent comes back by itself.
 func TestVMRebootWithNobodyThere(t *testing.T) {
+	long(t)
 	t.Parallel()
 	w := newVMWorld(t, libvirttest.Fast)
 	w.does("create", "vision")

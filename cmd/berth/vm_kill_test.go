@@ -49,22 +49,24 @@ func (w *vmWorld) struck(point string, args ...string) {
 	})
 }
 
-// TestVMDaemonKilled kills the daemon at each point of making and of deleting a real machine, those inside
-// the backend's calls included. Between the end of a step and the beginning of the next one nothing is done to the
-// machine, so only the long form (BERTH_CHAOS) kills at both.
+// TestVMDaemonKilled kills the daemon while a real machine is made and deleted: at four points, in the long form
+// (BERTH_CHAOS) at each one, those inside the backend's calls included. The workspace's tests and libvirt's own go
+// through all of theirs.
 func TestVMDaemonKilled(t *testing.T) {
 	t.Parallel()
 	base := newVMWorld(t, libvirttest.Tiny, libvirttest.Fast)
-	var points []string
-	for _, p := range append(workspace.FaultPoints(), workspace.MachineFaultPoints()...) {
-		if os.Getenv("BERTH_CHAOS") == "" && strings.HasSuffix(p, ".before") && !strings.Contains(p, ".begin.") {
-			continue
-		}
-		if strings.HasPrefix(p, "create.") || strings.HasPrefix(p, "delete.") || strings.HasPrefix(p, "hostkey.hostkey.") {
-			points = append(points, p)
+	points := []string{"libvirt.create.defined", "libvirt.create.started", "libvirt.delete.undefined",
+		"hostkey.hostkey.changed"}
+	if os.Getenv("BERTH_CHAOS") != "" {
+		points = libvirt.FaultPoints()
+		for _, p := range append(workspace.FaultPoints(), workspace.MachineFaultPoints()...) {
+			if strings.HasPrefix(p, "create.") || strings.HasPrefix(p, "delete.") ||
+				strings.HasPrefix(p, "hostkey.hostkey.") {
+				points = append(points, p)
+			}
 		}
 	}
-	for _, point := range append(points, libvirt.FaultPoints()...) {
+	for _, point := range points {
 		t.Run(point, func(t *testing.T) {
 			w := base.beside(t)
 			if !strings.Contains(point, "delete") {
@@ -100,6 +102,7 @@ func TestVMDaemonKilled(t *testing.T) {
 // TestVMDaemonKilledOnDisks kills the daemon at each point of what is done with the disk of a stopped
 // machine.
 func TestVMDaemonKilledOnDisks(t *testing.T) {
+	long(t)
 	t.Parallel()
 	w := newVMWorld(t, libvirttest.Tiny)
 	w.does("create", "vision")
@@ -169,6 +172,7 @@ func TestVMStartKilled(t *testing.T) {
 
 // TestVMPlanHolds edits the files of images and sizes while no daemon runs, in the middle of a create.
 func TestVMPlanHolds(t *testing.T) {
+	long(t)
 	t.Parallel()
 	base := newVMWorld(t, libvirttest.Tiny)
 	for _, point := range []string{"create.prepare.before", "create.prepare.after"} {
@@ -195,6 +199,7 @@ func TestVMPlanHolds(t *testing.T) {
 
 // TestVMClientKilled kills clients while a machine is made and deleted: both go on.
 func TestVMClientKilled(t *testing.T) {
+	long(t)
 	t.Parallel()
 	w := newVMWorld(t, libvirttest.Fast)
 	kill := func(args ...string) {

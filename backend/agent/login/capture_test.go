@@ -105,6 +105,7 @@ func TestCaptureSurvivesStartFiles(t *testing.T) {
 			"sleep 1000 & (sleep 1000 &) ; coproc cat; disown -a\n" + found, ""},
 		"with job control":       {"bash", ".bashrc", "set -m; sleep 0.01 | cat; fg; jobs; wait\n" + found, ""},
 		"that run a pager":       {"bash", ".bashrc", "less /etc/passwd\n" + found, "less"},
+		"that run a deaf pager":  {"bash", ".bashrc", "(trap '' HUP; exec less /etc/passwd)\n" + found, "less"},
 		"that run another shell": {"bash", ".bashrc", "zsh -f\n" + found, "zsh"},
 		"that run tmux": {"bash", ".bashrc",
 			`[ -z "$TMUX" ] && exec tmux -L $BERTH_INSTANCE_ID new -A -s main` + "\n" + found, "tmux"},

@@ -49,6 +49,7 @@ type watched struct {
 	master, slave *os.File
 	pid           int
 	raw           time.Time // since when somebody waits for single keys
+	asked         int       // how often such a one was told to end
 }
 
 // wait returns once the environment was printed, the shell has ended, or nothing good can come any more.
@@ -107,14 +108,20 @@ func (w *watched) look() (*follow, error) {
 		return nil, fmt.Errorf("its start-up files replaced it by %q", argv[0])
 	default:
 		w.raw = time.Time{}
+		sig := asking[min(w.asked, len(asking)-1)]
+		w.asked++
 		for _, p := range members {
 			if g, err := syscall.Getpgid(p.PID); err == nil && g == front && p.PID != w.pid {
-				_ = p.Signal(syscall.SIGHUP) // as if its terminal was closed; the files then go on
+				_ = p.Signal(sig)
 			}
 		}
 	}
 	return nil, nil
 }
+
+// asking are the signals for who waits for keys: first as if its terminal was closed, after which the start-up files go
+// on. Under nohup that one is ignored.
+var asking = []syscall.Signal{syscall.SIGHUP, syscall.SIGTERM, syscall.SIGKILL}
 
 // replaced reports whether the shell's process has become another program, by which the command is lost.
 func (w *watched) replaced() (argv []string, replaced bool) {

@@ -1,3 +1,5 @@
+//go:build vm
+
 package libvirttest
 
 import (
@@ -277,8 +279,4 @@ func (v *vm) reboot(c *ssh.Client, limit time.Duration) *ssh.Client {
 		require.True(v, time.Now().Before(end), "the guest does not restart")
 		time.Sleep(100 * time.Millisecond)
 	}
-}
-
-func TestTiny(t *testing.T) {
-	throughLife(t, Tiny, 4*time.Minute)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+func TestTiny(t *testing.T)  { throughLife(t, Tiny, 4*time.Minute) }
 func TestDeaf(t *testing.T)  { throughLife(t, Deaf, 4*time.Minute) }
 func TestFast(t *testing.T)  { long(t); throughLife(t, Fast, 4*time.Minute) }
 func TestCloud(t *testing.T) { long(t); throughLife(t, Cloud, 6*time.Minute) }

@@ -23,6 +23,7 @@ import (
 	"berth/backend/base/flock"
 	"berth/backend/base/paths"
 	"berth/backend/base/version"
+	"berth/backend/service/daemon/connect"
 	"berth/backend/transport/dial"
 )
 
@@ -55,17 +56,18 @@ func playDaemon(home string) int {
 }
 
 // connector returns a connector of an empty home whose daemons end with the test.
-func connector(t *testing.T) *Connector {
+func connector(t *testing.T) *connect.Connector {
 	t.Helper()
 	home := filepath.Join(t.TempDir(), "home")
 	h, err := paths.At(home)
 	require.NoError(t, err)
 	require.NoError(t, h.Prepare())
 	t.Cleanup(func() {
-		_, err := (&Connector{Home: h}).Stop(context.Background())
+		_, err := (&connect.Connector{Home: h}).Stop(context.Background())
 		require.NoError(t, err)
 	})
-	return &Connector{Home: h, Args: []string{"play-daemon", home}, Limit: 10 * time.Second}
+	return &connect.Connector{Home: h, Program: func() (string, error) { return h.Program("berth") },
+		Args: []string{"play-daemon", home}, Limit: 10 * time.Second}
 }
 
 // within bounds what hung once, so that it fails.
@@ -77,7 +79,7 @@ func within(t *testing.T) context.Context {
 }
 
 // dialled connects and returns the process id of the daemon that answers.
-func dialled(t *testing.T, c *Connector) int {
+func dialled(t *testing.T, c *connect.Connector) int {
 	t.Helper()
 	client := &api.WorkspaceClient{Dial: c.Dial}
 	defer client.Close()
@@ -125,9 +127,9 @@ func serveOlder(t *testing.T, h paths.Home, capability int, then func(*older)) *
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.Serve(l) }()
 	t.Cleanup(func() { _ = srv.Close(); <-done })
-	b, err := json.Marshal(Note{Version: version.Version{Number: "0.0.1"}, Capability: capability, PID: olderPID})
+	b, err := json.Marshal(connect.Note{Version: version.Version{Number: "0.0.1"}, Capability: capability, PID: olderPID})
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(notePath(h), b, 0o600))
+	require.NoError(t, os.WriteFile(connect.NotePath(h), b, 0o600))
 	return o
 }
 
@@ -148,8 +150,8 @@ func TestAnotherClientThatIsFasterHoldsNobodyUp(t *testing.T) {
 	serveOlder(t, c.Home, 2, func(o *older) {
 		// One moment between the two: the socket is replaced, as by a rename.
 		_ = o.l.Close()
-		_ = os.Remove(notePath(o.h))
-		next <- dialled(t, &Connector{Home: c.Home, Args: c.Args})
+		_ = os.Remove(connect.NotePath(o.h))
+		next <- dialled(t, &connect.Connector{Home: c.Home, Program: c.Program, Args: c.Args})
 	})
 	require.Equal(t, dialled(t, c), <-next)
 }
@@ -175,7 +177,7 @@ func TestOlderDaemonInUseServesOn(t *testing.T) {
 	o := serveOlder(t, c.Home, 1, func(o *older) { _ = o.l.Close() })
 	o.busy = true
 	for range 3 { // three calls: the first where nothing can be shown
-		require.Equal(t, olderPID, dialled(t, &Connector{Home: c.Home, Args: c.Args, Warn: warn}))
+		require.Equal(t, olderPID, dialled(t, &connect.Connector{Home: c.Home, Program: c.Program, Args: c.Args, Warn: warn}))
 		require.Equal(t, "stop idle=true", <-o.asked)
 		shown = true
 	}
@@ -183,7 +185,8 @@ func TestOlderDaemonInUseServesOn(t *testing.T) {
 	require.Contains(t, told[1], "0.0.1")
 	require.Contains(t, told[1], "berth daemon stop")
 	o.busy = false
-	require.NotEqual(t, olderPID, dialled(t, &Connector{Home: c.Home, Args: c.Args, Warn: warn}))
+	next := &connect.Connector{Home: c.Home, Program: c.Program, Args: c.Args, Warn: warn}
+	require.NotEqual(t, olderPID, dialled(t, next))
 	require.Len(t, told, 2)
 }
 
@@ -213,7 +216,7 @@ func TestLeftNoteOfADrainingDaemonIsRemoved(t *testing.T) {
 	require.NoError(t, c.Home.PrepareRun())
 	left := filepath.Join(c.Home.Run, "draining-1.json")
 	require.NoError(t, os.WriteFile(left, []byte(`{"pid":4194304}`), 0o600))
-	require.Empty(t, FindDraining(c.Home))
+	require.Empty(t, connect.FindDraining(c.Home))
 	require.NoFileExists(t, left)
 }
 
@@ -232,7 +235,8 @@ func TestFrozenDaemonIsSaid(t *testing.T) {
 	_, err := c.Stop(within(t))
 	require.ErrorIs(t, err, &api.Error{Code: api.CodeUnreachable})
 	require.Contains(t, api.AsError(err).Hint, fmt.Sprint("kill -9 ", pid))
-	other := &Connector{Home: c.Home, Args: c.Args, Limit: c.Limit, Service: "another configuration"}
+	other := &connect.Connector{Home: c.Home, Program: c.Program, Args: c.Args, Limit: c.Limit,
+		Service: "another configuration"}
 	_, err = other.Dial(within(t))
 	require.ErrorIs(t, err, &api.Error{Code: api.CodeUnreachable})
 }
@@ -248,8 +252,8 @@ func TestARemovedSocketIsMadeAgain(t *testing.T) {
 			c := connector(t)
 			pid := dialled(t, c)
 			require.NoError(t, remove(c.Home))
-			require.Equal(t, pid, dialled(t, &Connector{Home: c.Home, Args: c.Args, Limit: c.Limit}))
-			_, err := os.Stat(notePath(c.Home))
+			require.Equal(t, pid, dialled(t, &connect.Connector{Home: c.Home, Program: c.Program, Args: c.Args, Limit: c.Limit}))
+			_, err := os.Stat(connect.NotePath(c.Home))
 			require.NoError(t, err)
 		})
 	}

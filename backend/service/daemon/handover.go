@@ -1,19 +1,17 @@
 package daemon
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"berth/backend/api"
 	"berth/backend/base/flock"
-	"berth/backend/base/paths"
 	"berth/backend/base/version"
+	"berth/backend/service/daemon/connect"
 )
 
 // makeWay takes away how clients find this daemon, and lets nothing begin any more. From here on they start the next
@@ -21,7 +19,7 @@ import (
 func (s *Server) makeWay() {
 	s.leaving.Do(func() { // once: later they may be the next daemon's
 		_ = os.Remove(s.cfg.Home.DaemonSocket())
-		_ = os.Remove(notePath(s.cfg.Home))
+		_ = os.Remove(connect.NotePath(s.cfg.Home))
 		s.streams.close()
 		s.yield()
 	})
@@ -60,9 +58,6 @@ func (s *Server) handOver(w http.ResponseWriter, r *http.Request) {
 	s.makeWay()
 }
 
-// endLimit is how long streams that are ended may take.
-const endLimit = 5 * time.Second
-
 // endStreams waits until no stream is left. After a hand-over they go on to their end, however long that takes, and
 // only the connections that they need stay; else, or when the process is to end, they are ended.
 func (s *Server) endStreams() {
@@ -83,7 +78,7 @@ func (s *Server) endStreams() {
 		select {
 		case <-s.streams.ended:
 		case <-ending:
-			ending, late = nil, time.After(endLimit)
+			ending, late = nil, time.After(connect.EndLimit)
 		case <-late:
 			s.cfg.Log.Warn("byte streams do not end; they end with this process", "streams", s.streams.count())
 			return
@@ -91,19 +86,10 @@ func (s *Server) endStreams() {
 	}
 }
 
-// Draining describes a daemon that has handed over and carries its last byte streams.
-type Draining struct {
-	version.Version
-	PID     int       `json:"pid"`
-	Since   time.Time `json:"since"`
-	Streams int       `json:"streams"` // at the hand-over
-	path    string
-}
-
 // noteDraining writes the note of a draining daemon, which is locked as long as it lives, and returns what removes it.
 func (s *Server) noteDraining(streams int) (remove func()) {
 	path := filepath.Join(s.cfg.Home.Run, fmt.Sprintf("draining-%d.json", os.Getpid()))
-	d := Draining{Version: version.Current(), PID: os.Getpid(), Since: time.Now().UTC(), Streams: streams}
+	d := connect.Draining{Version: version.Current(), PID: os.Getpid(), Since: time.Now().UTC(), Streams: streams}
 	b, err := json.Marshal(d)
 	if err == nil {
 		err = os.MkdirAll(s.cfg.Home.Run, 0o700)
@@ -127,45 +113,4 @@ func (s *Server) noteDraining(streams int) (remove func()) {
 		_ = f.Close()
 		_ = os.Remove(s.cfg.Home.Run) // stays while something is in it
 	}
-}
-
-// FindDraining returns the daemons of a home that have handed over and carry their last byte streams.
-func FindDraining(h paths.Home) []Draining {
-	names, _ := filepath.Glob(filepath.Join(h.Run, "draining-*.json")) // fails for bad patterns only
-	var out []Draining
-	for _, name := range names {
-		f, err := os.Open(name)
-		if err != nil {
-			continue // it has just ended
-		}
-		d := Draining{path: name}
-		dead := flock.Free(f)
-		err = json.NewDecoder(f).Decode(&d)
-		_ = f.Close()
-		switch {
-		case dead:
-			_ = os.Remove(name) // it was killed
-		case err == nil && d.PID > 1:
-			out = append(out, d)
-		}
-	}
-	return out
-}
-
-// End ends a draining daemon and its byte streams.
-func (d Draining) End(ctx context.Context) error {
-	if err := syscall.Kill(d.PID, syscall.SIGTERM); err != nil {
-		return fmt.Errorf("ending the daemon that has handed over (pid %d): %w", d.PID, err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, 2*endLimit)
-	defer cancel()
-	for paths.Exists(d.path) {
-		select {
-		case <-ctx.Done():
-			return api.Errorf(api.CodeFailed, "the daemon that has handed over (pid %d) does not end: %w", d.PID, ctx.Err()).
-				WithHint("kill -9 %d ends it, and the commands that go through it", d.PID)
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
-	return nil
 }

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"syscall"
 	"time"
 
 	"berth/backend/api"
 	"berth/backend/base/flock"
 	"berth/backend/base/paths"
 	"berth/backend/base/peercred"
+	"berth/backend/service/daemon/connect"
 )
 
 // maxSocketPath is the shortest limit of the systems that Berth runs on (macOS: 104 with the NUL).
@@ -29,7 +29,7 @@ const soonUp = time.Second
 func lock(ctx context.Context, h paths.Home) (*os.File, error) {
 	f, err := os.OpenFile(h.DaemonLock(), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, storeError(err, h)
+		return nil, connect.StoreError(err, h)
 	}
 	ctx, cancel := context.WithTimeout(ctx, lockLimit)
 	defer cancel()
@@ -67,16 +67,6 @@ func lock(ctx context.Context, h paths.Home) (*os.File, error) {
 
 // errRunning says that the home has a daemon already.
 var errRunning = api.Errorf(api.CodeConflict, "a daemon of this home is running already")
-
-func storeError(err error, h paths.Home) error {
-	e := api.Errorf(api.CodeStore, "Berth can't write its state under %s: %w", h.State, err)
-	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return e.WithHint("the disk is full: free some space, or set BERTH_HOME to a folder on another disk")
-	default:
-		return e.WithHint("make it writable, or set BERTH_HOME to a folder that is")
-	}
-}
 
 // listen opens the home's socket, 0600 in a 0700 folder. The lock must be held: a socket that is
 // there is a leftover.

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"berth/backend/base/paths"
+	"berth/backend/service/daemon/connect"
 )
 
 // A cleaner of temporary files may remove the socket of a daemon that serves. Whoever would then start another finds
@@ -49,7 +50,7 @@ func askForSocket(f *os.File) {
 func hasSocket(h paths.Home) bool {
 	c, err := net.Dial("unix", h.DaemonSocket())
 	if err != nil {
-		return !absent(err)
+		return !connect.Absent(err)
 	}
 	_ = c.Close()
 	return true

@@ -22,6 +22,7 @@ import (
 	"berth/backend/base/atomicfile"
 	"berth/backend/base/paths"
 	"berth/backend/base/version"
+	"berth/backend/service/daemon/connect"
 	"berth/backend/service/store"
 	"berth/backend/service/telemetry"
 	"berth/backend/service/workspace"
@@ -63,22 +64,9 @@ type Dialer interface {
 	Close()
 }
 
-// Note is what the daemon writes beside its socket, for clients to see which version runs without
-// asking it.
-type Note struct {
-	version.Version
-	Capability int    `json:"capability"` // 0: 1
-	Program    string `json:"program"`
-	PID        int    `json:"pid"`
-	Service    string `json:"service,omitempty"` // Config.Service
-}
-
 // restAfter is how long after the start, or after a stream, memory that is no longer needed is given back:
 // loading the store and carrying bytes take much more of it than resting does.
 const restAfter = 3 * time.Second
-
-// notePath is where the note stands.
-func notePath(h paths.Home) string { return filepath.Join(h.Run, "daemon.json") }
 
 // Server is a running daemon.
 type Server struct {
@@ -113,7 +101,7 @@ type Server struct {
 func Serve(ctx context.Context, cfg Config) error {
 	h := cfg.Home
 	if err := h.Prepare(); err != nil {
-		return storeError(err, h)
+		return connect.StoreError(err, h)
 	}
 	socketGone := onSignal()
 	lk, err := lock(ctx, h)
@@ -257,12 +245,12 @@ func (s *Server) writeNote() error {
 	if err != nil {
 		return err
 	}
-	b, err := json.Marshal(Note{Version: version.Current(), Capability: version.Capability, Program: exe,
+	b, err := json.Marshal(connect.Note{Version: version.Current(), Capability: version.Capability, Program: exe,
 		PID: os.Getpid(), Service: s.cfg.Service})
 	if err != nil {
 		return err
 	}
-	return atomicfile.Replace(notePath(s.cfg.Home), b, 0o600)
+	return atomicfile.Replace(connect.NotePath(s.cfg.Home), b, 0o600)
 }
 
 // openBackends opens every registered backend; one that can't be used is shown with its error.

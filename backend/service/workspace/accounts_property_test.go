@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -216,11 +218,23 @@ func (w *world) isThere(when string, in *api.Instance) {
 	}
 }
 
+// fewChecks has a test of many slow checks make n of them, unless the long form is asked for.
+func fewChecks(t *testing.T, n int) {
+	t.Helper()
+	f := flag.Lookup("rapid.checks")
+	if f == nil || f.Value.String() != f.DefValue || os.Getenv("BERTH_CHAOS") != "" {
+		return
+	}
+	require.NoError(t, flag.Set(f.Name, strconv.Itoa(n)))
+	t.Cleanup(func() { require.NoError(t, flag.Set(f.Name, f.DefValue)) })
+}
+
 // TestTwoShellsKeepToThemselves lets two shells, each with an account, credentials and an ssh-agent of its own, do
 // anything for an hour with one daemon, which is ended now and then, while the background looks at everything. Neither
 // ever sees the other's machines as gone, changes them, or fails by the other's environment; what reaches the provider
 // or a line is one's own environment, or what may be kept of it, and no secret is kept.
 func TestTwoShellsKeepToThemselves(t *testing.T) {
+	fewChecks(t, 25)
 	lines := newLines(t)
 	kinds := []string{"create", "create", "ls", "ls", "show", "refresh", "exec", "start", "stop", "restart", "delete"}
 	type awaited struct {

@@ -71,6 +71,7 @@ type deed struct {
 // and every instance can be deleted, after which the provider has nothing left.
 func TestAnyLifeEndsWell(t *testing.T) {
 	names := []string{"aaa", "bbb", "ccc"}
+	fewChecks(t, 30)
 	rapid.Check(t, func(rt *rapid.T) {
 		draw := func(label string) [][]deed {
 			one := rapid.Custom(func(rt *rapid.T) deed {

@@ -40,7 +40,7 @@ func build() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "berth-shim")
-	cmd := exec.Command("go", "build", "-o", path, "berth/cmd/berth-shim")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", path, "berth/cmd/berth-shim")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the small shim: %w: %s", err, out)

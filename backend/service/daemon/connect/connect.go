@@ -1,4 +1,4 @@
-package daemon
+package connect
 
 import (
 	"cmp"
@@ -31,8 +31,10 @@ const startLimit = 20 * time.Second
 // Connector is how a client finds the daemon of its home. Its Dial is the Dial of an api.WorkspaceClient.
 type Connector struct {
 	Home paths.Home
-	// Args start the daemon when given to a copy of this program: "daemon", "run".
-	Args []string
+	// Program returns the program that starts the daemon with Args, "daemon", "run". It is asked when one is started, and
+	// when the one that runs is compared with it.
+	Program func() (string, error)
+	Args    []string
 	// Existing makes Dial fail where no daemon runs instead of starting one.
 	Existing bool
 	// Service is Config.Service of the configuration as it is now. A running daemon of this very program that was
@@ -69,7 +71,7 @@ func (c *Connector) Dial(ctx context.Context) (net.Conn, error) {
 	if err == nil || ctx.Err() != nil {
 		return conn, err
 	}
-	if c.Existing || !absent(err) {
+	if c.Existing || !Absent(err) {
 		return nil, api.Errorf(api.CodeUnreachable, "no daemon of this home answers at %s: %w", c.Home.DaemonSocket(), err)
 	}
 	return c.start(ctx)
@@ -80,25 +82,19 @@ func (c *Connector) dial(ctx context.Context) (net.Conn, error) {
 	return d.DialContext(ctx, "unix", c.Home.DaemonSocket())
 }
 
-// absent reports whether a dial failed because no daemon runs, not for want of a right.
-func absent(err error) bool {
+// Absent reports whether a dial failed because no daemon runs, not for want of a right.
+func Absent(err error) bool {
 	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
-}
-
-// readNote reads the note of the daemon that serves; ok is false where there is none.
-func readNote(h paths.Home) (n Note, ok bool) {
-	b, err := os.ReadFile(notePath(h))
-	return n, err == nil && json.Unmarshal(b, &n) == nil
 }
 
 // replaceOlder has a running daemon make way that is of an older version, or works by an older configuration. Its
 // operations go on in the next. It reports whether the daemon has gone.
 func (c *Connector) replaceOlder(ctx context.Context) (bool, error) {
-	n, ok := readNote(c.Home)
+	n, ok := ReadNote(c.Home)
 	if !ok {
 		return false, nil
 	}
-	mine, err := c.Home.Program("berth")
+	mine, err := c.Program()
 	same := err == nil && mine == n.Program // another program may know other settings
 	client := &api.WorkspaceClient{Dial: c.dial}
 	defer client.Close()
@@ -137,7 +133,7 @@ func (c *Connector) replaceOlder(ctx context.Context) (bool, error) {
 
 // Silent is the error of a call to a daemon that does not answer.
 func (c *Connector) Silent() error {
-	n, _ := readNote(c.Home)
+	n, _ := ReadNote(c.Home)
 	return noAnswer(n.PID)
 }
 
@@ -168,7 +164,7 @@ func (c *Connector) awaitGone(ctx context.Context, pid int) error {
 		if err == nil {
 			_ = conn.Close()
 		}
-		if n, ok := readNote(c.Home); absent(err) || ok && n.PID != pid {
+		if n, ok := ReadNote(c.Home); Absent(err) || ok && n.PID != pid {
 			return nil
 		}
 		select {
@@ -196,7 +192,7 @@ func (c *Connector) Stop(ctx context.Context) (bool, error) {
 		err = nil
 	}
 	if asked.Err() != nil && ctx.Err() == nil {
-		n, _ := readNote(c.Home)
+		n, _ := ReadNote(c.Home)
 		return true, noAnswer(n.PID)
 	}
 	for _, d := range FindDraining(c.Home) {
@@ -212,11 +208,11 @@ func (c *Connector) Stop(ctx context.Context) (bool, error) {
 // start starts the daemon, unless another client is doing so.
 func (c *Connector) start(ctx context.Context) (net.Conn, error) {
 	if err := c.Home.Prepare(); err != nil {
-		return nil, storeError(err, c.Home)
+		return nil, StoreError(err, c.Home)
 	}
 	f, err := os.OpenFile(c.Home.StartLock(), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, storeError(err, c.Home)
+		return nil, StoreError(err, c.Home)
 	}
 	defer f.Close() // and with it the lock
 	// The lock only keeps clients from starting many daemons at once, of which all but one would end. A client that was
@@ -260,9 +256,9 @@ var errRunningCode = &api.Error{Code: api.CodeConflict}
 
 // spawn starts the daemon in its own session and waits until it is ready.
 func (c *Connector) spawn(ctx context.Context) error {
-	program, err := c.Home.Program("berth")
+	program, err := c.Program()
 	if err != nil {
-		return storeError(err, c.Home)
+		return StoreError(err, c.Home)
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -272,7 +268,7 @@ func (c *Connector) spawn(ctx context.Context) error {
 	log, err := os.OpenFile(c.Home.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		_ = w.Close()
-		return storeError(err, c.Home)
+		return StoreError(err, c.Home)
 	}
 	defer log.Close()
 	cmd := exec.Command(program, c.Args...)

@@ -1,0 +1,2 @@
+// Package whole carries the whole program, compressed, in builds of the short one (the tag front).
+package whole
