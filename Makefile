@@ -66,9 +66,10 @@ test-parts:
 	@echo "$(GO) test $(race), $(words $(raced)) packages$(if $(race),,: without the race detector)"
 	@$(if $(raced),$(GO) test $(race) -vet=off $(TESTFLAGS) -timeout 10m $(raced))
 
+# The tag has NVML read without cgo: tests have a fake of it.
 test-programs:
 	@echo "$(GO) test, $(words $(others)) packages"
-	@$(if $(others),$(static) $(GO) test -vet=off $(TESTFLAGS) -timeout 10m $(others))
+	@$(if $(others),$(static) $(GO) test -vet=off -tags nvml $(TESTFLAGS) -timeout 10m $(others))
 
 # tagged are the tests of the packages in $(2) that the build tag $(1) adds: make test runs the others.
 tagged = -tags $(1) -run '^($(shell grep -hoE '^func Test\w+' $$(grep -l '^//go:build.*\<$(1)\>' $(2:%=%/*_test.go)) | sed 's/func //' | paste -sd '|' -))$$' $(2)
