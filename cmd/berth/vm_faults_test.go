@@ -54,7 +54,7 @@ func (w *vmWorld) addImage(name, from string, change func(entry map[string]any))
 func TestVMThatDoesNotComeUp(t *testing.T) {
 	t.Parallel()
 	w := newVMWorld(t, libvirttest.Tiny)
-	w.agent = "20s"
+	w.agent = "45s" // on a busy computer the guest has said something by then
 	w.configure("")
 	for _, fault := range []string{"panic", "hang", "nonet", "nossh"} {
 		w.addImage(fault, libvirttest.Tiny, func(e map[string]any) {
