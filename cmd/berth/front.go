@@ -20,6 +20,8 @@ import (
 
 	"berth/assets/whole"
 	"berth/backend/api"
+	"berth/backend/base/paths"
+	"berth/backend/base/version"
 )
 
 // verbs are those that scripts and hands run again and again. All else is the whole program's, which stands compressed
@@ -119,26 +121,7 @@ func (a *app) program() (string, error) {
 	if fi, err := os.Stat(path); err == nil && fi.Size() == size {
 		return path, nil
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return "", err
-	}
-	// Not synced: a copy that a power cut shortened is seen by its size and made again.
-	f, err := os.CreateTemp(filepath.Dir(path), ".copy-")
-	if err != nil {
-		return "", err
-	}
-	defer os.Remove(f.Name()) // fails after the rename, as it should
-	err = unpackWhole(f)
-	if err == nil {
-		err = f.Chmod(0o755)
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
+	if err := paths.WriteProgram(path, version.Current().Built, unpackWhole); err != nil {
 		return "", fmt.Errorf("unpacking the rest of this program into %s: %w", path, err)
 	}
 	return path, nil
