@@ -31,7 +31,8 @@ program = set -e; export CGO_ENABLED=0 GOOS=$(1) GOARCH=$(2); w=$(BIN)/whole-$(1
 
 # What may be in an agent: all but the dashboard, the verbs and the daemon.
 $(BIN)/agents.made: Makefile go.mod go.sum $(shell find assets backend gpu queue cmd/berth-agent cmd/berth-shim \
-  cmd/berth-probe -type f ! -name '*.zst' ! -name '*_test.go' ! -path 'assets/help/*' ! -path 'assets/whole/*' ! -path '*/testdata/*' \
+  cmd/berth-probe -type f ! -name '*.zst' ! -name '*_test.go' ! -path 'assets/help/*' ! -path 'assets/whole/*' \
+  ! -path '*/testdata/*' \
   ! -path 'backend/service/*' ! -path 'backend/libvirt/*' 2>/dev/null)
 	@$(MAKE) --no-print-directory -s agents
 	@touch $@
@@ -96,7 +97,7 @@ CHAOS ?= 200
 chaos: ## the long forms: CHAOS kills of the queue, 10,000 submits at once, 10 GB of log; every machine test (an hour)
 	BERTH_CHAOS=$(CHAOS) $(GO) test -count=1 -v -timeout 60m -run 'AreKilled|PowerLoss|AtOnce|ALimit' ./queue/journal ./backend/agent/job/... ./backend/agent/joblog
 	BERTH_CHAOS=$(CHAOS) $(GO) test -count=1 -v -timeout 60m -run 'JobsUnderKills' ./cmd/berth
-	BERTH_CHAOS=$(CHAOS) $(GO) test -count=1 -v -timeout 60m -run 'BinariesBuild|LivingHeap|TwoShells' ./backend/transport/ssh ./backend/service/...
+	BERTH_CHAOS=$(CHAOS) $(GO) test -count=1 -v -timeout 60m -run 'BinariesBuild|LivingHeap|TwoShells|AnyLife' ./backend/transport/ssh ./backend/service/...
 	BERTH_CHAOS=$(CHAOS) $(MAKE) -k e2e-vm VMLIMIT=90m TESTFLAGS=-v
 
 FUZZTIME ?= 10s

@@ -22,11 +22,6 @@ func Unpack(r io.Reader, bin, name string) (string, error) {
 	failed := func(err error) (string, error) {
 		return "", fmt.Errorf("unpacking %s into %s: %w", name, bin, err)
 	}
-	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
-	if err != nil {
-		return failed(err)
-	}
-	defer z.Close()
 	if err := os.MkdirAll(bin, 0o700); err != nil {
 		return failed(err)
 	}
@@ -36,10 +31,7 @@ func Unpack(r io.Reader, bin, name string) (string, error) {
 	}
 	defer os.Remove(tmp.Name())
 	h := sha256.New()
-	n, err := io.Copy(io.MultiWriter(tmp, h), io.LimitReader(z, maxProgram))
-	if err == nil && n == maxProgram {
-		err = errors.New("it is too large")
-	}
+	n, err := Write(io.MultiWriter(tmp, h), r)
 	if err == nil {
 		err = errors.Join(tmp.Chmod(0o700), tmp.Sync())
 	}
@@ -58,4 +50,18 @@ func Unpack(r io.Reader, bin, name string) (string, error) {
 		return failed(err)
 	}
 	return path, nil
+}
+
+// Write writes a zstd-compressed program to w, and returns its size in bytes.
+func Write(w io.Writer, r io.Reader) (int64, error) {
+	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+	if err != nil {
+		return 0, err
+	}
+	defer z.Close()
+	n, err := io.Copy(w, io.LimitReader(z, maxProgram))
+	if err == nil && n == maxProgram {
+		err = errors.New("it is too large")
+	}
+	return n, err
 }

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,13 +14,11 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/spf13/cobra"
 
+	"berth/assets/packed"
 	"berth/assets/whole"
 	"berth/backend/api"
-	"berth/backend/base/paths"
-	"berth/backend/base/version"
 )
 
 // verbs are those that scripts and hands run again and again. All else is the whole program's, which stands compressed
@@ -98,7 +95,7 @@ func (a *app) unpacked() (string, error) {
 	}
 	f, merr := memoryFile()
 	if merr == nil {
-		merr = unpackWhole(f)
+		_, merr = packed.Write(f, bytes.NewReader(whole.Packed))
 	}
 	if merr == nil {
 		return fmt.Sprintf("/proc/self/fd/%d", f.Fd()), nil
@@ -121,19 +118,5 @@ func (a *app) program() (string, error) {
 	if fi, err := os.Stat(path); err == nil && fi.Size() == size {
 		return path, nil
 	}
-	if err := paths.WriteProgram(path, version.Current().Built, unpackWhole); err != nil {
-		return "", fmt.Errorf("unpacking the rest of this program into %s: %w", path, err)
-	}
-	return path, nil
-}
-
-// unpackWhole writes the whole program to w.
-func unpackWhole(w io.Writer) error {
-	dec, err := zstd.NewReader(bytes.NewReader(whole.Packed))
-	if err != nil {
-		return err
-	}
-	defer dec.Close()
-	_, err = dec.WriteTo(w)
-	return err
+	return packed.Unpack(bytes.NewReader(whole.Packed), a.home.Bin(), "berth")
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -25,10 +24,7 @@ func frontBuild(t *testing.T) (front, entire string) {
 	entire, front = filepath.Join(dir, "whole"), filepath.Join(dir, "berth")
 	goBuild(t, root, newVersion, "", entire, "./cmd/berth")
 	packed, sum := filepath.Join(dir, "packed"), filepath.Join(dir, "sum")
-	pack := exec.Command("go", "run", "-trimpath", "./assets/compress", entire, packed, sum)
-	pack.Dir, pack.Env = root, append(os.Environ(), "CGO_ENABLED=0")
-	b, err := pack.CombinedOutput()
-	require.NoError(t, err, string(b))
+	pack(t, root, entire, packed, sum)
 	// In the tree these files are those of `make build`.
 	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{
 		filepath.Join(root, "assets/whole/berth.zst"): packed, filepath.Join(root, "assets/whole/berth.sum"): sum}})

@@ -57,6 +57,15 @@ func goBuild(t *testing.T, dir, version, tags, out string, packages ...string) {
 	require.NoError(t, err, "building %v: %s", packages, b)
 }
 
+// pack compresses a program with the module in dir, as builds carry it.
+func pack(t *testing.T, dir string, args ...string) {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"run", "-trimpath", "./assets/compress"}, args...)...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=0")
+	b, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(b))
+}
+
 // oldBuild returns the program of oldCommit: a release build, which carries its small agent, which carries its shim.
 func oldBuild(t *testing.T) string {
 	t.Helper()
@@ -91,19 +100,13 @@ func oldBuild(t *testing.T) string {
 	require.NoError(t, err)
 	b, err := exec.Command("tar", "-xf", archive, "-C", src).CombinedOutput()
 	require.NoError(t, err, string(b))
-	pack := func(program, to string) {
-		cmd := exec.Command("go", "run", "-trimpath", "./assets/compress", program, to)
-		cmd.Dir, cmd.Env = src, append(os.Environ(), "CGO_ENABLED=0")
-		b, err := cmd.CombinedOutput()
-		require.NoError(t, err, string(b))
-	}
 	goos, goarch := goEnv(t, "GOOS"), goEnv(t, "GOARCH")
 	small := filepath.Join(src, "small")
 	goBuild(t, src, oldVersion, "", small+"/berth-shim", "./cmd/berth-shim")
-	pack(small+"/berth-shim", "backend/agent/embedded/berth-shim-"+goos+"-"+goarch+".zst")
+	pack(t, src, small+"/berth-shim", "backend/agent/embedded/berth-shim-"+goos+"-"+goarch+".zst")
 	goBuild(t, src, oldVersion, "embedshim", small+"/berth-agent", "./cmd/berth-agent")
 	require.NoError(t, os.MkdirAll(filepath.Join(src, "assets", "agents"), 0o755))
-	pack(small+"/berth-agent", "assets/agents/berth-agent-"+goos+"-"+goarch+".zst")
+	pack(t, src, small+"/berth-agent", "assets/agents/berth-agent-"+goos+"-"+goarch+".zst")
 	// Whole or not at all: the tests of two clones may build it at once.
 	require.NoError(t, os.MkdirAll(dir, 0o755))
 	part := fmt.Sprintf("%s.%d", program, os.Getpid())

@@ -90,7 +90,7 @@ func TestVMImagesThatAreNotWhatTheySay(t *testing.T) {
 
 // TestVMSetupThatFails runs set-up scripts that fail, hang, restart the machine and fill its disk.
 func TestVMSetupThatFails(t *testing.T) {
-	long(t)
+	libvirttest.Long(t)
 	t.Parallel()
 	w := newVMWorld(t, libvirttest.Fast)
 	w.does("create", "vision")
@@ -166,7 +166,7 @@ func TestVMProviderComesAndGoes(t *testing.T) {
 
 // TestVMRebootWithNobodyThere restarts a machine while no daemon runs: its agent comes back by itself.
 func TestVMRebootWithNobodyThere(t *testing.T) {
-	long(t)
+	libvirttest.Long(t)
 	t.Parallel()
 	w := newVMWorld(t, libvirttest.Fast)
 	w.does("create", "vision")

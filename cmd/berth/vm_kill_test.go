@@ -102,7 +102,7 @@ func TestVMDaemonKilled(t *testing.T) {
 // TestVMDaemonKilledOnDisks kills the daemon at each point of what is done with the disk of a stopped
 // machine.
 func TestVMDaemonKilledOnDisks(t *testing.T) {
-	long(t)
+	libvirttest.Long(t)
 	t.Parallel()
 	w := newVMWorld(t, libvirttest.Tiny)
 	w.does("create", "vision")
@@ -172,7 +172,7 @@ func TestVMStartKilled(t *testing.T) {
 
 // TestVMPlanHolds edits the files of images and sizes while no daemon runs, in the middle of a create.
 func TestVMPlanHolds(t *testing.T) {
-	long(t)
+	libvirttest.Long(t)
 	t.Parallel()
 	base := newVMWorld(t, libvirttest.Tiny)
 	for _, point := range []string{"create.prepare.before", "create.prepare.after"} {
@@ -199,7 +199,7 @@ func TestVMPlanHolds(t *testing.T) {
 
 // TestVMClientKilled kills clients while a machine is made and deleted: both go on.
 func TestVMClientKilled(t *testing.T) {
-	long(t)
+	libvirttest.Long(t)
 	t.Parallel()
 	w := newVMWorld(t, libvirttest.Fast)
 	kill := func(args ...string) {

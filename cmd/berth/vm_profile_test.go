@@ -18,7 +18,7 @@ import (
 // TestVMProfileThatRestartsTheMachine applies a profile with a restart in the middle: the machine is
 // restarted once, by its agent, and the steps after that are run.
 func TestVMProfileThatRestartsTheMachine(t *testing.T) {
-	long(t)
+	libvirttest.Long(t)
 	w := newVMWorld(t, libvirttest.Fast)
 	b, err := os.ReadFile("../../backend/machine/profile/testdata/restart.toml")
 	require.NoError(t, err)

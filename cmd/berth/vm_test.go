@@ -203,7 +203,7 @@ component = "nginx"
 
 // TestVMOnAnotherHost makes a machine on a libvirtd that is reached over SSH only, as is the machine.
 func TestVMOnAnotherHost(t *testing.T) {
-	long(t)
+	libvirttest.Long(t)
 	t.Parallel()
 	w := newVMWorld(t, libvirttest.Tiny)
 	s := sshdtest.Start(t, sshdtest.Options{})
@@ -234,7 +234,7 @@ func TestVMOnAnotherHost(t *testing.T) {
 // TestVMCloudInit goes the road of a usual cloud image, with systemd and the real cloud-init, and restarts the
 // machine while nobody is there: systemd brings the agent back.
 func TestVMCloudInit(t *testing.T) {
-	long(t)
+	libvirttest.Long(t)
 	t.Parallel()
 	w := newVMWorld(t, libvirttest.Cloud)
 	r := w.patient("create", "vision", "--size", "large")

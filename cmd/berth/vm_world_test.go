@@ -66,15 +66,6 @@ disk = "5GB"
 	return w
 }
 
-// long leaves a test to the long form: what it tries is tried by others as well, with a backend that is not real or
-// with fewer machines, and each real machine costs CI half a minute.
-func long(t *testing.T) {
-	t.Helper()
-	if os.Getenv("BERTH_CHAOS") == "" {
-		t.Skip("only in the long form: BERTH_CHAOS=1 make e2e-vm")
-	}
-}
-
 // sizes replaces the home's sizes.
 func (w *vmWorld) sizes(text string) {
 	w.t.Helper()

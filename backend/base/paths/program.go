@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
 )
 
 // Program returns the path of a copy of the running executable that no upgrade and no `go run`
@@ -87,43 +86,34 @@ func CopyProgram(exe, bin, name string) (string, error) {
 	if c, err := os.Stat(to); err == nil && c.Size() == fi.Size() {
 		return to, nil
 	}
-	err = WriteProgram(to, fi.ModTime(), func(w io.Writer) error {
-		if _, err := src.Seek(0, io.SeekStart); err != nil {
-			return err
-		}
-		_, err := io.Copy(w, src)
-		return err
-	})
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return failed(err)
+	}
+	// Not synced: a copy that a power cut shortened is seen by its size and made again.
+	tmp, err := os.CreateTemp(filepath.Dir(to), ".copy-")
 	if err != nil {
 		return failed(err)
 	}
-	return to, nil
-}
-
-// WriteProgram makes a file that can be run, whole or not at all, of what write writes; written is its time.
-func WriteProgram(path string, written time.Time, write func(io.Writer) error) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	// Not synced: a copy that a power cut shortened is seen by its size and made again.
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".copy-")
-	if err != nil {
-		return err
-	}
 	defer os.Remove(tmp.Name()) // fails after the rename, as it should
-	if err = write(tmp); err == nil {
+	if _, err = src.Seek(0, io.SeekStart); err == nil {
+		_, err = io.Copy(tmp, src)
+	}
+	if err == nil {
 		err = tmp.Chmod(0o755)
 	}
 	if cerr := tmp.Close(); err == nil {
 		err = cerr
 	}
 	if err == nil {
-		err = os.Chtimes(tmp.Name(), written, written)
+		err = os.Chtimes(tmp.Name(), fi.ModTime(), fi.ModTime())
 	}
 	if err == nil {
-		err = os.Rename(tmp.Name(), path)
+		err = os.Rename(tmp.Name(), to)
 	}
-	return err
+	if err != nil {
+		return failed(err)
+	}
+	return to, nil
 }
 
 // ContentHash returns the SHA-256 in the path of a copy that CopyProgram made, or "".

@@ -3,7 +3,6 @@
 package libvirttest
 
 import (
-	"os"
 	"testing"
 	"time"
 
@@ -12,20 +11,12 @@ import (
 
 func TestTiny(t *testing.T)  { throughLife(t, Tiny, 4*time.Minute) }
 func TestDeaf(t *testing.T)  { throughLife(t, Deaf, 4*time.Minute) }
-func TestFast(t *testing.T)  { long(t); throughLife(t, Fast, 4*time.Minute) }
-func TestCloud(t *testing.T) { long(t); throughLife(t, Cloud, 6*time.Minute) }
-
-// long leaves out what the tests of Berth with these guests meet anyway, unless the long form is asked for.
-func long(t *testing.T) {
-	t.Helper()
-	if os.Getenv("BERTH_CHAOS") == "" {
-		t.Skip("only in the long form: BERTH_CHAOS=1 make e2e-vm-libvirt")
-	}
-}
+func TestFast(t *testing.T)  { Long(t); throughLife(t, Fast, 4*time.Minute) }
+func TestCloud(t *testing.T) { Long(t); throughLife(t, Cloud, 6*time.Minute) }
 
 // TestCron sees that a line for reboots in the user's crontab is run, as the agent installs one.
 func TestCron(t *testing.T) {
-	long(t)
+	Long(t)
 	for _, name := range []string{Tiny, Fast} {
 		t.Run(name, func(t *testing.T) {
 			d := Start(t)
