@@ -181,8 +181,13 @@ func (a *app) lingers(l wire.Lingering) {
 	}
 }
 
-// takeLimit is how long whoever reads our output has to take some of it after a signal that ends us.
-const takeLimit = time.Second
+// takeLimit is how long whoever reads our output has to take some of it after a signal that ends us; takeWindow is how
+// long after the signal a write may begin that counts for it. What is written comes in pieces, and the signal may be
+// between two of them; but a command that goes on after it is not cut off by a pause an hour later.
+const (
+	takeLimit  = time.Second
+	takeWindow = 5 * time.Second
+)
 
 // taker knows whether somebody takes what is written.
 type taker struct {
@@ -198,27 +203,23 @@ func (o *taker) Write(p []byte) (int, error) {
 }
 
 // giveUp ends this program some time after a signal if nobody has taken its output since (`| less`, say): the signal
-// has gone to the command, too, but its end could not be seen. A write that waits can't be ended otherwise. One that
-// has begun just after the signal counts, too: what is written comes in pieces, and the signal between two of them.
+// has gone to the command, too, but its end could not be seen. A write that waits can't be ended otherwise.
 func (o *taker) giveUp(s syscall.Signal) {
-	if s == syscall.SIGUSR1 || s == syscall.SIGUSR2 {
-		return
+	if s != syscall.SIGUSR1 && s != syscall.SIGUSR2 {
+		o.endIfHeld(s, time.Now().Add(takeWindow))
 	}
-	if waits := o.since.Load(); waits != nil {
-		o.endIfStill(waits, s)
-		return
-	}
-	time.AfterFunc(takeLimit, func() {
-		if waits := o.since.Load(); waits != nil {
-			o.endIfStill(waits, s)
-		}
-	})
 }
 
-func (o *taker) endIfStill(waits *time.Time, s syscall.Signal) {
+// endIfHeld looks every takeLimit whether one write has waited for all of it, as long as one that began before until
+// may.
+func (o *taker) endIfHeld(s syscall.Signal, until time.Time) {
 	time.AfterFunc(takeLimit, func() {
-		if o.since.Load() == waits {
+		began := o.since.Load()
+		if began != nil && began.Before(until) && time.Since(*began) >= takeLimit {
 			os.Exit(128 + int(s))
+		}
+		if began != nil && began.Before(until) || time.Now().Before(until) {
+			o.endIfHeld(s, until)
 		}
 	})
 }
@@ -240,10 +241,10 @@ func passSignals(passed func(syscall.Signal)) (<-chan string, func()) {
 				if !ok {
 					continue
 				}
+				passed(s)
 				name := unix.SignalName(s)
 				select {
 				case names <- name[len("SIG"):]:
-					passed(s)
 				case <-done:
 					return
 				}
