@@ -62,6 +62,8 @@ func (s Spec) Check() error {
 		return errors.New("a job has either a conda environment or a venv")
 	case s.Request.Slots < 0 || s.Request.GPUs < -1:
 		return errors.New("a job can't take less than nothing")
+	case s.Request.GPUMemory < 0 || s.Request.GPUs == 0 && s.Request.GPUMemory > 0:
+		return errors.New("a job without a GPU gets no memory of one")
 	case s.Priority < -MaxPriority || s.Priority > MaxPriority:
 		return fmt.Errorf("a priority is from %d to %d", -MaxPriority, MaxPriority)
 	case len(s.After) > MaxAfter:

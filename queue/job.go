@@ -1,6 +1,9 @@
 package queue
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // Job is a job, an array or an element of one.
 type Job struct {
@@ -49,6 +52,7 @@ type Status struct {
 
 	Attempt    int      `json:"attempt,omitzero"`    // 1 for the first run; 0: none yet
 	Retried    int      `json:"retried,omitzero"`    // runs by itself, after those that failed, since somebody asked for a run
+	GPUs       []GPU    `json:"gpus,omitzero"`       // that its newest run has
 	Supervised bool     `json:"supervised,omitzero"` // false while it runs: its shim is gone
 	Left       []string `json:"left,omitzero"`       // what the main process left running
 
@@ -82,6 +86,21 @@ type Status struct {
 	// Seq is the journal's number of the last change: who knows all up to a number asks for what is above it. The
 	// journal gives it.
 	Seq int64 `json:"seq,omitzero"`
+}
+
+// GPU is one that a run has.
+type GPU struct {
+	UUID  string `json:"uuid"`
+	Index int    `json:"index"`        // by the order of the PCI bus; of a MIG instance, that of the GPU it is of
+	MIG   bool   `json:"mig,omitzero"` // it is a MIG instance
+}
+
+// Name is what people call it: "GPU 2".
+func (g GPU) Name() string {
+	if g.MIG {
+		return "MIG instance " + g.UUID + " of GPU " + strconv.Itoa(g.Index)
+	}
+	return "GPU " + strconv.Itoa(g.Index)
 }
 
 // Tally counts elements by their end.

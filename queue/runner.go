@@ -21,6 +21,7 @@ type Run struct {
 	Attempt int
 	Spec    Spec   // with the parameters of its element filled in
 	Dir     string // its own folder
+	GPUs    []GPU  // that it has
 	// Begun says that it was seen to run: it is never begun again, also if nothing of it is left.
 	Begun bool
 }

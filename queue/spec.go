@@ -23,6 +23,7 @@ type Spec struct {
 
 	Timeout       time.Duration `json:"timeout,omitzero"`        // of one run, without what it was paused; 0: none
 	Retries       int           `json:"retries,omitzero"`        // runs more, after one that failed or was lost
+	GPUsByUUID    bool          `json:"gpus_by_uuid,omitzero"`   // its program sees the UUIDs of its GPUs, not their indices
 	Grace         time.Duration `json:"grace,omitzero"`          // between the request to end and the kill; 0: DefaultGrace
 	Notice        Notice        `json:"notice,omitzero"`         // a signal before the time-out
 	KillLeftovers bool          `json:"kill_leftovers,omitzero"` // what the main process leaves running is killed
@@ -44,8 +45,11 @@ const DefaultGrace = time.Minute
 // Request is what a job takes while it runs. Jobs with equal requests, groups, users and time-outs are planned alike.
 type Request struct {
 	Slots int `json:"slots,omitzero"` // 0: one
-	// GPUs is how many it holds; -1: nothing was said; 0: it wants none. Now one that wants any holds all that there are.
+	// GPUs is how many it holds; 0: it wants none; -1: nothing was said, and it gets one where there are any.
 	GPUs int `json:"gpus,omitzero"`
+	// GPUMemory is how many bytes of each of its GPUs it gets; it shares them. 0: it has them for itself.
+	GPUMemory int64 `json:"gpu_memory,omitzero"`
+	Exclusive bool  `json:"exclusive,omitzero"` // no other job runs beside it
 }
 
 // Notice is a signal that is sent a while before the time-out, for a checkpoint.

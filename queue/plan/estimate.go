@@ -40,33 +40,38 @@ func (p *Planner) play(most int) (starts []time.Time) {
 	type end struct {
 		at   time.Time
 		need need
+		gpus []int
 	}
 	var ends []end
 	for _, it := range p.active {
 		if at := it.likely(p.now); !at.IsZero() {
-			ends = append(ends, end{at, it.run.need})
+			ends = append(ends, end{at, it.run.need, it.run.gpus})
 		}
 	}
 	byTime := func(a, b end) int { return a.at.Compare(b.at) }
 	slices.SortFunc(ends, byTime)
-	free, at := p.free, p.now
+	if p.limits.GPUsUnknown != "" {
+		return nil
+	}
+	free, at := p.room.clone(), p.now
 	for it := range p.inOrder() {
 		n := p.needOf(it.shape.request)
 		for range it.jobs() {
-			for !n.fits(free) {
+			for !free.fits(n) {
 				if len(ends) == 0 {
 					return starts
 				}
 				at = ends[0].at
-				free = need{free.slots + ends[0].need.slots, free.gpus + ends[0].need.gpus}
+				free.give(ends[0].need, ends[0].gpus)
 				ends = ends[1:]
 			}
 			if starts = append(starts, at); len(starts) == most {
 				return starts
 			}
-			free = need{free.slots - n.slots, free.gpus - n.gpus}
+			gpus := free.choose(n)
+			free.take(n, gpus)
 			if d := it.takes(); d > 0 {
-				e := end{at.Add(d), n}
+				e := end{at.Add(d), n, gpus}
 				i, _ := slices.BinarySearchFunc(ends, e, byTime)
 				ends = slices.Insert(ends, i, e)
 			}

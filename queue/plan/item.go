@@ -7,9 +7,6 @@ import (
 	"berth/queue"
 )
 
-// need is what a job takes while it runs.
-type need struct{ slots, gpus int }
-
 // ask is what the plan must know of a spec. An array shares it with its elements.
 type ask struct {
 	timeout, grace time.Duration
@@ -61,6 +58,7 @@ type item struct {
 // caller's has one.
 type run struct {
 	need     need
+	gpus     []int         // that it has, by their places in the limits
 	at       int           // in Planner.active
 	deadline time.Time     // zero: none, or not yet
 	left     time.Duration // until the deadline, of a job that is paused

@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	stdheap "container/heap"
+	"fmt"
 	"maps"
 	"time"
 
@@ -178,39 +179,68 @@ func (p *Planner) arrangeGroup(g *group) {
 	}
 }
 
-// needOf is what a request takes here: on an instance with GPUs a job has all of them, unless it wants none.
-func (p *Planner) needOf(r queue.Request) need {
-	n := need{slots: max(r.Slots, 1)}
-	if r.GPUs != 0 {
-		n.gpus = p.limits.GPUs
+// needOf is what a request takes here.
+func (p *Planner) needOf(r queue.Request) need { return p.limits.need(r) }
+
+func (l *Limits) need(r queue.Request) need {
+	n := need{slots: max(r.Slots, 1), gpus: max(r.GPUs, 0), memory: r.GPUMemory}
+	if r.Exclusive {
+		n.slots = l.Slots // each other job needs one
+	}
+	if r.GPUs < 0 && (len(l.GPUs) > 0 || l.GPUsUnknown != "") {
+		n.gpus = 1
+		if r.Exclusive && n.memory == 0 { // nobody else could use the others
+			n.gpus = max(n.gpus, most(l.GPUs, need{gpus: 2}))
+		}
+	}
+	if n.gpus == 0 {
+		n.memory = 0
 	}
 	return n
 }
 
 // impossible reports a request that this instance can't ever meet.
-func (p *Planner) impossible(r queue.Request) bool {
-	return max(r.Slots, 1) > p.limits.Slots || r.GPUs > p.limits.GPUs
+func (p *Planner) impossible(r queue.Request) bool { return p.limits.never(r) != "" }
+
+// never says why an instance can't ever meet a request; "": it can.
+func (l *Limits) never(r queue.Request) string {
+	if slots := max(r.Slots, 1); slots > l.Slots {
+		return fmt.Sprintf("it needs %s, and this instance has %d", plural(slots, "1 slot", "%d slots"), l.Slots)
+	}
+	n := l.need(r)
+	if n.gpus == 0 || l.GPUsUnknown != "" || most(l.GPUs, n) >= n.gpus {
+		return ""
+	}
+	has := most(l.GPUs, need{gpus: n.gpus})
+	if n.memory > 0 && has >= n.gpus {
+		return fmt.Sprintf("it needs %s with more memory than this instance's have", plural(n.gpus, "a GPU", "%d GPUs"))
+	}
+	if has == 0 && len(l.GPUs) > 0 {
+		return fmt.Sprintf("it needs %d GPUs, and a process can use one MIG instance only", n.gpus)
+	}
+	return fmt.Sprintf("it needs %s, and this instance has %d", plural(n.gpus, "1 GPU", "%d GPUs"), has)
 }
+
+// Never says why an instance with such limits can't ever run a job that asks for something; "": it can.
+func (l Limits) Never(r queue.Request) string { return l.never(r) }
 
 // setLimits changes the limits, and arranges everything anew.
 func (p *Planner) setLimits(l Limits) {
 	l.Groups = maps.Clone(l.Groups)
 	p.limits = l
-	p.free = need{l.Slots, l.GPUs}
-	for _, it := range p.active {
-		it.run.need = p.needOf(it.shape.request)
-		p.take(it.run.need)
-	}
+	p.recount()
 	for _, s := range p.shapes {
 		s.group.limit = p.groupLimit(s.group.name)
 		p.arrangeShape(s)
 	}
 }
 
-func (p *Planner) take(n need) { p.free = need{p.free.slots - n.slots, p.free.gpus - n.gpus} }
-func (p *Planner) give(n need) { p.free = need{p.free.slots + n.slots, p.free.gpus + n.gpus} }
-
-// fits reports whether a need can be met from what is free: that is below 0 where limits were lowered.
-func (n need) fits(free need) bool {
-	return n.slots <= free.slots && (n.gpus == 0 || n.gpus <= free.gpus)
+// recount finds what the jobs that run leave of the limits.
+func (p *Planner) recount() {
+	p.room = newRoom(p.limits)
+	for _, it := range p.active {
+		it.run.need = p.needOf(it.shape.request)
+		it.run.gpus = p.room.places(it.st.GPUs)
+		p.room.take(it.run.need, it.run.gpus)
+	}
 }

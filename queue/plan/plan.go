@@ -8,9 +8,11 @@ import (
 
 // Limits are what jobs can have together.
 type Limits struct {
-	Slots  int            // jobs of one slot that run at once
-	GPUs   int            // of the instance
-	Groups map[string]int // jobs of a group that run at once; a group that is not in it has no limit
+	Slots int   // jobs of one slot that run at once
+	GPUs  []GPU // of the instance, in the order of their indices
+	// GPUsUnknown is why nobody knows which GPUs there are: jobs that may need one wait. "": it is known.
+	GPUsUnknown string
+	Groups      map[string]int // jobs of a group that run at once; a group that is not in it has no limit
 }
 
 // Planner has all jobs that are not done.
@@ -22,7 +24,7 @@ type Planner struct {
 
 	items   map[queue.ID]*item
 	active  []*item // jobs that hold slots
-	free    need    // of the limits; below 0 where these were lowered
+	room    room    // what they leave
 	shapes  map[shapeKey]*shape
 	groups  map[string]*group
 	line    heap[*group] // those with a job that may start

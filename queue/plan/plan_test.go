@@ -239,19 +239,6 @@ func TestGroupsHaveLimits(t *testing.T) {
 	require.Equal(t, "preparing", w.states(none), "the limit is gone")
 }
 
-func TestAJobHoldsAllGPUs(t *testing.T) {
-	w := newWorld(t, Limits{Slots: 8, GPUs: 2})
-	gpus := func(n int) func(*queue.Spec) { return func(s *queue.Spec) { s.Request.GPUs = n } }
-	a, b, none, many := w.submit(gpus(-1)), w.submit(gpus(1)), w.submit(gpus(0)), w.submit(gpus(3))
-	require.Equal(t, "preparing queued preparing queued", w.states(a, b, none, many))
-	w.ok(w.exit(a, 0))
-	require.Equal(t, "preparing queued", w.states(b, many))
-	w.ok(w.exit(b, 0))
-	require.Equal(t, "queued", w.states(many), "there are not so many")
-	plain := newWorld(t, Limits{Slots: 8})
-	require.Equal(t, "preparing preparing", plain.states(plain.submit(gpus(-1)), plain.submit(gpus(-1))))
-}
-
 func TestHoldAndRelease(t *testing.T) {
 	w := newWorld(t, Limits{Slots: 1})
 	a := w.submit(func(s *queue.Spec) { s.Hold = true })

@@ -98,12 +98,8 @@ func (p *Planner) waits(id queue.ID) (it *item, ahead int) {
 func (p *Planner) aside(it *item) Reason {
 	r, g := it.shape.request, it.shape.group
 	switch from := it.from(); {
-	case max(r.Slots, 1) > p.limits.Slots:
-		return Reason{Code: WaitsImpossible, Text: fmt.Sprintf("it needs %s, and this instance has %d",
-			plural(max(r.Slots, 1), "1 slot", "%d slots"), p.limits.Slots)}
-	case r.GPUs > p.limits.GPUs:
-		return Reason{Code: WaitsImpossible, Text: fmt.Sprintf("it needs %s, and this instance has %d",
-			plural(r.GPUs, "1 GPU", "%d GPUs"), p.limits.GPUs)}
+	case p.impossible(r):
+		return Reason{Code: WaitsImpossible, Text: p.limits.never(r)}
 	case it.state() == queue.Held:
 		return Reason{Code: WaitsHeld, Text: "it is held until it is released"}
 	case from.After(p.now):
@@ -128,8 +124,8 @@ func (p *Planner) aside(it *item) Reason {
 
 // lacks says what the next job waits for.
 func (p *Planner) lacks(n need) string {
-	if n.gpus > p.free.gpus {
-		return fmt.Sprintf("it is the next, and waits for %s", plural(n.gpus, "the GPU", "all %d GPUs"))
+	if n.gpus > 0 && (p.limits.GPUsUnknown != "" || !p.room.fitsGPUs(n)) {
+		return p.lacksGPUs(n)
 	}
 	return fmt.Sprintf("it is the next, and waits for %s", plural(n.slots, "a slot", "%d slots"))
 }

@@ -14,16 +14,16 @@ import (
 func (w *world) reason(id queue.ID) Reason { return w.p.Reasons(w.now, []queue.ID{id})[0] }
 
 func TestReasonsComeInAFixedOrder(t *testing.T) {
-	w := newWorld(t, Limits{Slots: 2, GPUs: 2, Groups: map[string]int{"g": 1}})
+	w := newWorld(t, Limits{Slots: 2, GPUs: someGPUs(2), Groups: map[string]int{"g": 1}})
 	w.submit(func(s *queue.Spec) { s.Group = "g"; s.Request.GPUs = 0 })
 	all := w.submit(func(s *queue.Spec) {
 		s.Request.Slots, s.Request.GPUs, s.Hold, s.Begin, s.Group = 3, 3, true, epoch.Add(time.Hour), "g"
 		s.After = []queue.Dependency{{ID: id(1), When: queue.Any}}
 	})
 	require.Equal(t, Reason{Code: WaitsImpossible, Text: "it needs 3 slots, and this instance has 2"}, w.reason(all))
-	w.ok(SetLimits{Limits{Slots: 3, GPUs: 2, Groups: map[string]int{"g": 1}}})
+	w.ok(SetLimits{Limits{Slots: 3, GPUs: someGPUs(2), Groups: map[string]int{"g": 1}}})
 	require.Equal(t, Reason{Code: WaitsImpossible, Text: "it needs 3 GPUs, and this instance has 2"}, w.reason(all))
-	w.ok(SetLimits{Limits{Slots: 3, GPUs: 3, Groups: map[string]int{"g": 1}}})
+	w.ok(SetLimits{Limits{Slots: 3, GPUs: someGPUs(3), Groups: map[string]int{"g": 1}}})
 	require.Equal(t, WaitsHeld, w.reason(all).Code)
 	w.ok(Release{all})
 	require.Equal(t, Reason{Code: WaitsBegin, Text: "it waits for its time", At: epoch.Add(time.Hour),
@@ -39,8 +39,9 @@ func TestReasonsComeInAFixedOrder(t *testing.T) {
 	require.Equal(t, "preparing", w.states(all))
 	require.Zero(t, w.reason(all), "it does not wait")
 	require.Zero(t, w.reason(id(99)))
-	w.ok(SetLimits{Limits{Slots: 3, GPUs: 3}})
-	require.Equal(t, Reason{Code: WaitsSlots, Text: "it is the next, and waits for all 3 GPUs"}, w.reason(other))
+	w.ok(SetLimits{Limits{Slots: 3, GPUs: someGPUs(3)}})
+	require.Equal(t, Reason{Code: WaitsSlots, Text: "it is the next, and waits for a GPU (GPU 0: job 2; GPU 1: job 2; GPU 2: job 2)"},
+		w.reason(other))
 	next := w.submit()
 	require.Equal(t, Reason{Code: WaitsBehind, Behind: 1, Text: "it waits for one job before it"}, w.reason(next))
 	require.Equal(t, Reason{Code: WaitsBehind, Behind: 2, Text: "it waits for 2 jobs before it"}, w.reason(w.submit()))

@@ -19,11 +19,11 @@ const maxShapes = 256
 func (p *Planner) fill(first *shape) {
 	r := p.reserve(p.needOf(first.request))
 	var aside []*shape
-	for n := 0; n < maxShapes && p.free.slots > 0 && len(p.line) > 0; n++ {
+	for n := 0; n < maxShapes && p.room.slots > 0 && len(p.line) > 0; n++ {
 		s := p.line[0].shapes[0]
 		it := s.items[0]
 		need := p.needOf(s.request)
-		if s != first && need.fits(p.free) && r.allows(need, s.latest(p.now)) {
+		if s != first && p.fits(need) && r.allows(need, p.room.choose(need), s.latest(p.now)) {
 			p.startItem(it)
 			continue
 		}
@@ -38,35 +38,39 @@ func (p *Planner) fill(first *shape) {
 
 // reservation is the place of the first that does not fit.
 type reservation struct {
-	at   time.Time // when it can start at the latest; zero: not known
-	over need      // what it leaves over then
+	first need
+	at    time.Time // when it can start at the latest; zero: not known
+	room  room      // what is free then; where that time is not known, what is free once those have ended that must
 }
 
-// allows reports whether a job that takes n until a time, at the latest, can't delay the first. What it takes of what
-// is over is gone then.
-func (r *reservation) allows(n need, until time.Time) bool {
+// allows reports whether a job that takes n, and these GPUs, until a time at the latest can't delay the first: that
+// still gets as much of all that is taken. What it takes is gone then.
+func (r *reservation) allows(n need, gpus []int, until time.Time) bool {
 	if !r.at.IsZero() && !until.IsZero() && !until.After(r.at) {
 		return true
 	}
-	if !n.fits(r.over) {
+	left := r.room.clone()
+	left.take(n, gpus)
+	if left.slots < r.first.slots || n.gpus > 0 && !left.fitsGPUs(r.first) {
 		return false
 	}
-	r.over = need{r.over.slots - n.slots, r.over.gpus - n.gpus}
+	r.room = left
 	return true
 }
 
 // reserve is the place of a job that does not fit now.
 func (p *Planner) reserve(first need) reservation {
 	type end struct {
-		at   time.Time // zero: not known
-		need need
+		at  time.Time // zero: not known
+		run *run
 	}
 	ends := make([]end, len(p.active))
-	sure := p.free // with what must be given back in any case
+	sure := p.room.clone() // with what must be given back in any case
+	all := first.gpus > 0 && first.memory == 0 && first.gpus == most(p.limits.GPUs, first)
 	for i, it := range p.active {
-		ends[i] = end{it.ends(p.now), it.run.need}
-		if first.gpus > p.free.gpus && it.run.need.gpus > 0 { // one job has all of them
-			sure = need{sure.slots + it.run.need.slots, sure.gpus + it.run.need.gpus}
+		ends[i] = end{it.ends(p.now), it.run}
+		if all && len(it.run.gpus) > 0 { // it needs all of them
+			sure.give(it.run.need, it.run.gpus)
 		}
 	}
 	slices.SortStableFunc(ends, func(a, b end) int {
@@ -77,17 +81,17 @@ func (p *Planner) reserve(first need) reservation {
 			return a.at.Compare(b.at)
 		}
 	})
-	free := p.free
+	free := p.room.clone()
 	for i, e := range ends {
 		if e.at.IsZero() {
 			break
 		}
-		free = need{free.slots + e.need.slots, free.gpus + e.need.gpus}
-		if more := i+1 < len(ends) && ends[i+1].at.Equal(e.at); !more && first.fits(free) {
-			return reservation{at: e.at, over: need{free.slots - first.slots, free.gpus - first.gpus}}
+		free.give(e.run.need, e.run.gpus)
+		if more := i+1 < len(ends) && ends[i+1].at.Equal(e.at); !more && free.fits(first) {
+			return reservation{first, e.at, free}
 		}
 	}
-	return reservation{over: need{sure.slots - first.slots, sure.gpus - first.gpus}}
+	return reservation{first: first, room: sure}
 }
 
 func boolInt(b bool) int {

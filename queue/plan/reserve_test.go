@@ -52,7 +52,7 @@ func TestWithoutATimeOutNothingOvertakes(t *testing.T) {
 }
 
 func TestJobsWithoutGPUsPassTheOneThatWaitsForThem(t *testing.T) {
-	w := newWorld(t, Limits{Slots: 3, GPUs: 1})
+	w := newWorld(t, Limits{Slots: 3, GPUs: someGPUs(1)})
 	gpu := func(s *queue.Spec) { s.Request.GPUs = -1 }
 	first := w.submit(gpu)
 	w.ok(w.started(first))

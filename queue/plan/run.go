@@ -12,6 +12,9 @@ func (p *Planner) begin(it *item) {
 	st := it.st
 	fresh(st)
 	st.Attempt++
+	for _, i := range p.room.choose(p.needOf(it.shape.request)) {
+		st.GPUs = append(st.GPUs, p.limits.GPUs[i].GPU)
+	}
 	p.hold(it)
 	p.arrange(it)
 	p.actions = append(p.actions, Action{ID: it.id, Attempt: st.Attempt, Do: DoStart})
@@ -25,9 +28,9 @@ func fresh(st *queue.Status) {
 
 // hold takes what a job needs while it runs.
 func (p *Planner) hold(it *item) {
-	it.run = &run{need: p.needOf(it.shape.request), at: len(p.active)}
+	it.run = &run{need: p.needOf(it.shape.request), gpus: p.room.places(it.st.GPUs), at: len(p.active)}
 	p.active = append(p.active, it)
-	p.take(it.run.need)
+	p.room.take(it.run.need, it.run.gpus)
 	it.shape.group.active++
 	p.arrangeGroup(it.shape.group)
 	if it.arr != nil {
@@ -42,7 +45,7 @@ func (p *Planner) release(it *item) {
 	p.active[it.run.at], last.run.at = last, it.run.at
 	p.active[len(p.active)-1] = nil
 	p.active = p.active[:len(p.active)-1]
-	p.give(it.run.need)
+	p.room.give(it.run.need, it.run.gpus)
 	it.run = nil
 	it.shape.group.active--
 	p.arrangeGroup(it.shape.group)

@@ -5,14 +5,19 @@ func (p *Planner) start() {
 	if p.drain {
 		return
 	}
-	for p.free.slots > 0 && len(p.line) > 0 {
+	for p.room.slots > 0 && len(p.line) > 0 {
 		s := p.line[0].shapes[0]
-		if !p.needOf(s.request).fits(p.free) {
+		if !p.fits(p.needOf(s.request)) {
 			p.fill(s)
 			return
 		}
 		p.startItem(s.items[0])
 	}
+}
+
+// fits reports whether a job can start now.
+func (p *Planner) fits(n need) bool {
+	return p.room.fits(n) && (n.gpus == 0 || p.limits.GPUsUnknown == "")
 }
 
 // startItem begins a job, or the next element of an array.

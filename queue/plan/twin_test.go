@@ -50,22 +50,65 @@ func newTwin(w *world, before map[queue.ID]queue.Job, started map[queue.ID]bool)
 	return tw
 }
 
-func (tw *twin) need(j queue.Job) need {
-	n := need{slots: max(j.Spec.Request.Slots, 1)}
-	if j.Spec.Request.GPUs != 0 {
-		n.gpus = tw.limits.GPUs
+// amount is so much of an instance. GPUs that are taken are nobody's.
+type amount struct{ slots, gpus int }
+
+func (a amount) plus(b amount) amount  { return amount{a.slots + b.slots, a.gpus + b.gpus} }
+func (a amount) minus(b amount) amount { return amount{a.slots - b.slots, a.gpus - b.gpus} }
+
+// in reports whether a is there, of what b has. Where no GPU is wanted, it doesn't matter how many there are.
+func (a amount) in(b amount) bool { return a.slots <= b.slots && (a.gpus == 0 || a.gpus <= b.gpus) }
+
+// need is what a job that waits wants.
+func (tw *twin) need(j queue.Job) amount {
+	r := j.Spec.Request
+	n := amount{max(r.Slots, 1), r.GPUs}
+	if r.GPUs < 0 {
+		n.gpus = min(len(tw.limits.GPUs), 1)
+	}
+	if r.Exclusive {
+		n.slots = tw.limits.Slots
+		if r.GPUs < 0 {
+			n.gpus = len(tw.limits.GPUs)
+		}
 	}
 	return n
 }
 
+// has is what a job that runs has.
+func (tw *twin) has(j queue.Job) amount {
+	n := amount{slots: tw.need(j).slots}
+	for _, g := range tw.limits.GPUs {
+		if g.Taken.Why == "" && slices.Contains(j.GPUs, g.GPU) {
+			n.gpus++
+		}
+	}
+	return n
+}
+
+// begin begins a job.
+func (tw *twin) begin(j *queue.Job) {
+	j.State, j.StartedAt, j.GPUs = queue.Preparing, tw.now, nil
+	active, _ := tw.active()
+	for _, g := range tw.limits.GPUs {
+		held := slices.ContainsFunc(active, func(a queue.Job) bool { return slices.Contains(a.GPUs, g.GPU) })
+		if g.Taken.Why == "" && !held && len(j.GPUs) < tw.need(*j).gpus {
+			j.GPUs = append(j.GPUs, g.GPU)
+		}
+	}
+	tw.jobs[j.ID] = *j
+}
+
 // active are the jobs that hold slots, and free what they leave.
-func (tw *twin) active() (active []queue.Job, free need) {
-	free = need{tw.limits.Slots, tw.limits.GPUs}
+func (tw *twin) active() (active []queue.Job, free amount) {
+	free.slots = tw.limits.Slots
+	for _, g := range tw.limits.GPUs {
+		free.gpus += boolInt(g.Taken.Why == "")
+	}
 	for _, id := range slices.SortedFunc(maps.Keys(tw.jobs), compareIDs) {
 		if j := tw.jobs[id]; j.State.Active() {
 			active = append(active, j)
-			n := tw.need(j)
-			free = need{free.slots - n.slots, free.gpus - n.gpus}
+			free = free.minus(tw.has(j))
 		}
 	}
 	return active, free
@@ -91,7 +134,7 @@ func (tw *twin) line() (line []queue.Job) {
 		limit, limited := tw.limits.Groups[j.Spec.Group]
 		switch {
 		case j.State != queue.Queued, len(j.Unmet) > 0, j.Spec.Begin.After(tw.now), j.EligibleAt.After(tw.now),
-			max(j.Spec.Request.Slots, 1) > tw.limits.Slots, j.Spec.Request.GPUs > tw.limits.GPUs,
+			max(j.Spec.Request.Slots, 1) > tw.limits.Slots, tw.need(j).gpus > len(tw.limits.GPUs),
 			limited && group >= limit, j.Spec.Array != nil && j.Spec.Array.Limit > 0 && elements >= j.Spec.Array.Limit:
 			continue
 		}
@@ -116,7 +159,7 @@ func (tw *twin) start() (started []queue.ID) {
 			if held != nil && j.ID == held.ID || passed[keyOf(&j.Spec)] {
 				continue
 			}
-			if !tw.need(j).fits(free) {
+			if !tw.need(j).in(free) {
 				if held == nil {
 					held = &j
 				}
@@ -127,8 +170,7 @@ func (tw *twin) start() (started []queue.ID) {
 				passed[keyOf(&j.Spec)] = true
 				continue
 			}
-			j.State, j.StartedAt = queue.Preparing, tw.now
-			tw.jobs[j.ID] = j
+			tw.begin(&j)
 			started = append(started, j.ID)
 			again = true
 			break
@@ -143,8 +185,7 @@ func (tw *twin) start() (started []queue.ID) {
 // run lasts as long as it may, and of those that may last for ever all others end at some time after, in any order.
 func (tw *twin) delays(held, j queue.Job) bool {
 	with := &twin{limits: tw.limits, now: tw.now, jobs: maps.Clone(tw.jobs), rest: tw.rest}
-	j.State = queue.Preparing
-	with.jobs[j.ID] = j
+	with.begin(&j)
 	without, forever := tw.atLatest(held)
 	then, never := with.atLatest(held)
 	if !forever {
@@ -153,32 +194,38 @@ func (tw *twin) delays(held, j queue.Job) bool {
 	// Nobody knows when it starts: it must fit beside the job as soon as those have ended that must.
 	active, free := tw.active()
 	for _, a := range active {
-		if n := tw.need(a); n.gpus > 0 && tw.need(held).gpus > free.gpus {
-			free = need{free.slots + n.slots, free.gpus + n.gpus}
-			break
+		if m := tw.need(held).gpus; m > 0 && m == len(tw.limits.GPUs) && len(a.GPUs) > 0 && tw.listed(a) {
+			free = free.plus(tw.has(a))
 		}
 	}
 	n, m := tw.need(j), tw.need(held)
-	return !(need{n.slots + m.slots, n.gpus + m.gpus}).fits(free)
+	if n.gpus == 0 {
+		m.gpus = 0 // it takes none of them
+	}
+	return !n.plus(m).in(free)
 }
 
 // atLatest is when a job fits, if all others last as long as they may.
 func (tw *twin) atLatest(held queue.Job) (at time.Time, never bool) {
 	active, free := tw.active()
-	times := map[time.Time]need{}
+	times := map[time.Time]amount{}
 	for _, a := range active {
 		if end, known := tw.end(a); known {
-			n := tw.need(a)
-			times[end] = need{times[end].slots + n.slots, times[end].gpus + n.gpus}
+			times[end] = times[end].plus(tw.has(a))
 		}
 	}
 	for _, at := range slices.SortedFunc(maps.Keys(times), time.Time.Compare) {
-		free = need{free.slots + times[at].slots, free.gpus + times[at].gpus}
-		if tw.need(held).fits(free) {
+		free = free.plus(times[at])
+		if tw.need(held).in(free) {
 			return at, false
 		}
 	}
 	return time.Time{}, true
+}
+
+// listed reports whether the instance has one of a job's GPUs.
+func (tw *twin) listed(j queue.Job) bool {
+	return slices.ContainsFunc(tw.limits.GPUs, func(g GPU) bool { return slices.Contains(j.GPUs, g.GPU) })
 }
 
 // end is when a run has ended at the latest.
@@ -214,6 +261,17 @@ func (d draws) job(w *world) queue.ID {
 	return id
 }
 
+// gpus are up to 4 GPUs, some of them taken.
+func (d draws) gpus() []GPU {
+	gpus := someGPUs(d.n("all GPUs", 0, 4))
+	for i := range gpus {
+		if d.n("taken", 0, 4) == 0 {
+			gpus[i].Taken.Why = "python of bob"
+		}
+	}
+	return gpus
+}
+
 // run is a job that holds slots.
 func (d draws) run(w *world, of func(queue.Job) bool) queue.Job {
 	var jobs []queue.Job
@@ -231,7 +289,8 @@ func (d draws) run(w *world, of func(queue.Job) bool) queue.Job {
 func (d draws) spec(w *world) queue.Spec {
 	s := spec()
 	s.Request.Slots = d.n("slots", 0, 4)
-	s.Request.GPUs = []int{0, 0, -1, 1, 3}[d.n("gpus", 0, 4)]
+	s.Request.GPUs = []int{0, 0, -1, 1, 2, 4}[d.n("gpus", 0, 5)]
+	s.Request.Exclusive = d.n("exclusive", 0, 15) == 0
 	s.Group = []string{"", "", "a", "b"}[d.n("group", 0, 3)]
 	s.Priority = d.n("priority", -1, 1)
 	s.Hold = d.n("hold", 0, 9) == 0
@@ -266,7 +325,7 @@ func TestThePlanIsThatOfItsTwin(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		d := draws{rt}
 		w := &world{t: rt, now: epoch, journal: map[queue.ID]queue.Job{},
-			limits: Limits{Slots: d.n("all slots", 1, 5), GPUs: d.n("all GPUs", 0, 2), Groups: map[string]int{"a": d.n("limit of a", 0, 2)}}}
+			limits: Limits{Slots: d.n("all slots", 1, 5), GPUs: d.gpus(), Groups: map[string]int{"a": d.n("limit of a", 0, 2)}}}
 		w.p = New(w.limits, 0)
 		attempts := map[string]bool{}
 		do := func(in ...Input) {
@@ -311,8 +370,12 @@ func TestThePlanIsThatOfItsTwin(t *testing.T) {
 				do(Move{draws{rt}.job(w), []Way{Up, Down, Top, End}[draws{rt}.n("way", 0, 3)]})
 			},
 			"limits": func(rt *rapid.T) {
-				w.limits.Slots, w.limits.GPUs = draws{rt}.n("all slots", 1, 5), draws{rt}.n("all GPUs", 0, 2)
+				w.limits.Slots = draws{rt}.n("all slots", 1, 5)
 				do(SetLimits{w.limits})
+			},
+			"GPUs": func(rt *rapid.T) {
+				w.limits.GPUs = draws{rt}.gpus()
+				do(SetGPUs{GPUs: w.limits.GPUs})
 			},
 			"retry": func(rt *rapid.T) {
 				id := draws{rt}.job(w)
@@ -354,10 +417,21 @@ func (w *world) check(t require.TestingT, before map[queue.ID]queue.Job, attempt
 	tw := newTwin(w, before, started)
 	require.Equal(t, tw.start(), order, "what is started")
 
-	_, free := newTwin(w, w.journal, nil).active()
+	active, free := newTwin(w, w.journal, nil).active()
 	_, had := newTwin(w, w.journal, started).active()
-	require.False(t, free.slots < min(had.slots, 0) || free.gpus < min(had.gpus, 0),
-		"more was started than there is: %v, before %v", free, had)
+	require.False(t, free.slots < min(had.slots, 0), "more was started than there is: %v, before %v", free, had)
+	holder := map[queue.GPU]queue.ID{}
+	for _, j := range active {
+		for _, g := range j.GPUs {
+			require.NotContains(t, holder, g, "%s has it already", holder[g])
+			holder[g] = j.ID
+			taken := slices.ContainsFunc(w.limits.GPUs, func(o GPU) bool { return o.GPU == g && o.Taken.Why != "" })
+			require.False(t, taken && started[j.ID], "%s got %s, which is taken", j.ID, g.Name())
+		}
+		if started[j.ID] {
+			require.Len(t, j.GPUs, tw.need(j).gpus)
+		}
+	}
 	w.checkArrays(t)
 	holds, waits := 0, 0
 	for _, j := range newTwin(w, w.journal, nil).jobs {
@@ -367,8 +441,8 @@ func (w *world) check(t require.TestingT, before map[queue.ID]queue.Job, attempt
 			waits++
 		}
 	}
-	active, waiting := w.p.Counts()
-	require.Equal(t, []int{holds, waits}, []int{active, waiting})
+	running, waiting := w.p.Counts()
+	require.Equal(t, []int{holds, waits}, []int{running, waiting})
 
 	other := New(w.limits, 0)
 	out, err := other.Load(w.now, w.alive())
