@@ -20,10 +20,12 @@ type Sample struct {
 	GPUSource string `json:"gpu_source,omitempty"`
 	// GPUsStaleSince is when the figures of the GPUs were last read, where newer ones can't be had; GPUError says why.
 	GPUsStaleSince *time.Time `json:"gpus_stale_since,omitempty"`
-	DriverVersion  string     `json:"driver_version,omitempty"`
-	CUDAVersion    string     `json:"cuda_version,omitempty"` // the newest that the driver supports
-	Topology       []Link     `json:"topology,omitempty"`     // between pairs of GPUs, where there are several
-	Processes      []Process  `json:"processes"`              // those on GPUs first; never nil
+	// GPUsReadAt is when the figures of the GPUs were read.
+	GPUsReadAt    time.Time `json:"-"`
+	DriverVersion string    `json:"driver_version,omitempty"`
+	CUDAVersion   string    `json:"cuda_version,omitempty"` // the newest that the driver supports
+	Topology      []Link    `json:"topology,omitempty"`     // between pairs of GPUs, where there are several
+	Processes     []Process `json:"processes"`              // those on GPUs first; never nil
 	// ProcessCount is how many processes the host has; Processes lists those that use something.
 	ProcessCount int `json:"process_count,omitempty"`
 	Host

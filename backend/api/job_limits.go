@@ -18,12 +18,16 @@ type QueueLimits struct {
 	Slots      int            `json:"slots"`
 	UsualSlots int            `json:"usual_slots"` // where nothing was set: two for each core
 	Groups     map[string]int `json:"groups,omitempty"`
+	// DefaultGPUs is how many GPUs a job gets that says nothing of them, on an instance that has any.
+	DefaultGPUs int `json:"default_gpus"`
 }
 
 // QueueLimitsRequest changes them. What is not said stays.
 type QueueLimitsRequest struct {
 	Slots  *int            `json:"slots,omitempty"`  // 0: the usual ones
 	Groups map[string]*int `json:"groups,omitempty"` // null: no limit any more
+	// DefaultGPUs is how many GPUs a job gets that says nothing of them; -1: the usual one.
+	DefaultGPUs *int `json:"default_gpus,omitempty"`
 }
 
 // String is the counts as a request for others says them.

@@ -20,7 +20,12 @@ type JobRequest struct {
 	Conda  string `json:"conda,omitempty"`
 	Venv   string `json:"venv,omitempty"`
 
-	GPUs         *int      `json:"gpus,omitempty"` // nil: nothing was said
+	GPUs *int `json:"gpus,omitempty"` // nil: nothing was said
+	// GPUMemoryBytes is how much of each GPU's memory it gets, which it shares; 0: it has them for itself.
+	GPUMemoryBytes int64 `json:"gpu_memory_bytes,omitempty"`
+	// GPUIDs is how its program sees its GPUs: "index" (or nothing) or "uuid".
+	GPUIDs       string    `json:"gpu_ids,omitempty"`
+	Exclusive    bool      `json:"exclusive,omitempty"` // nothing runs beside it
 	Group        string    `json:"group,omitempty"`
 	Priority     int       `json:"priority,omitempty"`
 	After        []string  `json:"after,omitempty"` // "12,13_2", "any:12"
@@ -102,6 +107,10 @@ type Job struct {
 	// LastLines is the end of the log of one that failed.
 	LastLines string `json:"last_lines,omitempty"`
 
+	// GPUs are the indices of those that its newest run has or had, by the order of the PCI bus.
+	GPUs     []int    `json:"gpus,omitempty"`
+	GPUUUIDs []string `json:"gpu_uuids,omitempty"`
+
 	CPUSeconds      float64 `json:"cpu_seconds"`
 	PeakMemoryBytes int64   `json:"peak_memory_bytes"`
 	// CostUSD is the instance's price for the time of the newest run, whatever else ran then; null: it is not known. The
@@ -137,6 +146,9 @@ type Tally struct {
 // JobRequested is what a job was asked to get.
 type JobRequested struct {
 	GPUs           *int    `json:"gpus,omitempty"`
+	GPUMemoryBytes int64   `json:"gpu_memory_bytes,omitempty"`
+	GPUIDs         string  `json:"gpu_ids,omitempty"`
+	Exclusive      bool    `json:"exclusive,omitempty"`
 	TimeoutSeconds float64 `json:"timeout_seconds,omitempty"`
 	Retries        int     `json:"retries,omitempty"`
 }

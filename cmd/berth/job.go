@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
@@ -46,7 +47,7 @@ func (a *app) submitCmd(word string) *cobra.Command {
 	var q api.JobRequest
 	var begin, notice, logLimit, paramFile string
 	var gpus int
-	var timeout string
+	var timeout, gpuMemory string
 	var secrets []string
 	var code jobFolder
 	var follow, start bool
@@ -55,8 +56,8 @@ func (a *app) submitCmd(word string) *cobra.Command {
 		Short: "Submit a command as a job: it runs when there is room, whoever is connected then",
 		Long: "A job is a command in the instance's queue. It is on the instance's disk once this prints its id, and runs on though this\n" +
 			"computer sleeps. The command is run exactly as given, without a shell, with the environment of a login shell there. What it\n" +
-			"prints is its log (berth job logs). Two jobs per core run at once; on an instance with GPUs a job holds all of them, unless it\n" +
-			"says --gpus 0.",
+			"prints is its log (berth job logs). Two jobs per core run at once; on an instance with GPUs a job that says nothing of them gets\n" +
+			"one (--gpus).",
 		Example: "  berth run vision -- python train.py\n  berth run vision --gpus 0 --after 14 -- python evaluate.py\n" +
 			"  berth run vision --param lr=0.1,0.01 -- python train.py --lr '{lr}'",
 		ValidArgsFunction: a.completeNames(1),
@@ -68,6 +69,7 @@ func (a *app) submitCmd(word string) *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			var err error
 			q.UUID, q.Argv = uuid.NewString(), args[1:]
 			if timeout != "" {
 				d, err := readSpan(timeout)
@@ -76,7 +78,7 @@ func (a *app) submitCmd(word string) *cobra.Command {
 				}
 				q.TimeoutSeconds = d.Seconds()
 			}
-			for _, name := range []string{"array", "begin", "timeout", "signal", "log-limit", "param-file"} {
+			for _, name := range []string{"array", "begin", "timeout", "signal", "log-limit", "param-file", "gpu-mem"} {
 				if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" { // a variable that is not set, say
 					return api.Errorf(api.CodeUsage, "--%s is empty", name).WithHint("leave it out, or say what it is to be")
 				}
@@ -84,14 +86,18 @@ func (a *app) submitCmd(word string) *cobra.Command {
 			if cmd.Flags().Changed("gpus") {
 				q.GPUs = &gpus
 			}
+			if gpuMemory != "" {
+				if q.GPUMemoryBytes, err = bytesFlag("--gpu-mem", gpuMemory, "12GB"); err != nil {
+					return err
+				}
+			}
 			if err := readJobFlags(&q, begin, notice, logLimit, paramFile); err != nil {
 				return err
 			}
 			if follow && a.json {
 				return api.Errorf(api.CodeUsage, "--follow prints the job's log, and --json one document: choose one")
 			}
-			err := a.asHere(&q)
-			if err != nil {
+			if err = a.asHere(&q); err != nil {
 				return err
 			}
 			if q.Secrets, err = a.readSecrets(cmd.Context(), secrets); err != nil {
@@ -109,7 +115,10 @@ func (a *app) submitCmd(word string) *cobra.Command {
 	f.BoolVar(&q.Shell, "shell", false, "CMD is one argument, a script for your shell there")
 	f.StringVar(&q.Conda, "conda", "", "conda environment to activate before")
 	f.StringVar(&q.Venv, "venv", "", "virtual environment to activate before: its directory")
-	f.IntVar(&gpus, "gpus", 0, "how many GPUs it holds; not said: all that there are")
+	f.IntVar(&gpus, "gpus", 0, "how many GPUs it gets, for itself; not said: one, where there are any; 0: it sees none")
+	f.StringVar(&gpuMemory, "gpu-mem", "", "share a GPU: so much of its memory is kept for it: 12GB")
+	f.StringVar(&q.GPUIDs, "gpu-ids", "index", "how its program sees its GPUs: index (by the order of the PCI bus) or uuid")
+	f.BoolVar(&q.Exclusive, "exclusive", false, "no other job runs beside it; it gets all GPUs unless it says how many")
 	f.StringVar(&q.Group, "group", "", "group that it belongs to")
 	f.IntVar(&q.Priority, "priority", 0, "a higher one goes first")
 	f.StringArrayVar(&q.After, "after", nil, "ID[,ID]: begin when these have succeeded; any:ID: have ended")
@@ -265,8 +274,20 @@ func (a *app) submit(ctx context.Context, name string, q api.JobRequest, code jo
 		return a.follow(ctx, c, name, &job)
 	}
 	fmt.Fprintln(a.out, jobID(&job))
-	fmt.Fprintln(a.err, "berth: "+plaintext.Text(standing(&job, time.Now())))
+	fmt.Fprintln(a.err, "berth: "+plaintext.Text(standing(&job, time.Now())+unsaidGPUs(&q, &job)))
 	return nil
+}
+
+// unsaidGPUs says what a job gets that said nothing of GPUs; "" where there are none.
+func unsaidGPUs(q *api.JobRequest, job *api.Job) string {
+	n := job.Requested.GPUs
+	switch {
+	case q.GPUs != nil || n == nil:
+		return ""
+	case *n == 0:
+		return "; it gets no GPU (--gpus N)"
+	}
+	return fmt.Sprintf("; it gets %s (--gpus 0: none)", english.Plural(*n, "GPU", ""))
 }
 
 // standing says in a line where a job stands.

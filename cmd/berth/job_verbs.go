@@ -201,6 +201,9 @@ func (a *app) printJob(j *api.Job) error {
 		}
 		rows = append(rows, []string{"started", at})
 	}
+	if g := jobword.GPUs(j); g != "" {
+		rows = append(rows, []string{"GPUs", g})
+	}
 	for i := range j.Attempts {
 		rows = append(rows, []string{fmt.Sprintf("run %d", j.Attempts[i].Attempt), attemptText(&j.Attempts[i])})
 	}

@@ -23,7 +23,7 @@ func TestLimitsOfAQueue(t *testing.T) {
 	require.Contains(t, r.err, "vision runs 1 job at once; of group big 0")
 	r = w.run("set", "vision")
 	require.Zero(t, r.code, r.err)
-	require.Equal(t, "jobs.slots=1\njobs.group.big=0\n", r.out)
+	require.Equal(t, "jobs.slots=1\njobs.default_gpus=1\njobs.group.big=0\n", r.out)
 	var limits api.QueueLimits
 	require.NoError(t, json.Unmarshal([]byte(w.ok("set", "vision", "--json")), &limits))
 	require.Equal(t, map[string]int{"big": 0}, limits.Groups)

@@ -16,8 +16,9 @@ func (a *app) setCmd() *cobra.Command {
 		Short: "Change what is said of an instance",
 		Long: "set changes what Berth keeps of an instance. owner=me makes it yours: of an instance that was found at its provider, and that names nobody who is\n" +
 			"known here, the owner is unknown, and nobody may open a shell on it until somebody says that it is theirs.\n\n" +
-			"jobs.slots=N is how many jobs it runs at once (usually two for each core), jobs.group.G=N how many of group G (0: they wait).\n" +
-			"The instance keeps both; without a value it is as usual again. Without any KEY=VALUE set prints what is set of the queue.",
+			"jobs.slots=N is how many jobs it runs at once (usually two for each core), jobs.group.G=N how many of group G (0: they wait),\n" +
+			"jobs.default_gpus=N how many GPUs a job gets that says nothing of them (usually one, where there are any).\n" +
+			"The instance keeps these; without a value it is as usual again. Without any KEY=VALUE set prints what is set of the queue.",
 		Example: "  berth set vision owner=me\n  berth set vision jobs.slots=4 jobs.group.big=1",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) < 1 {
@@ -73,7 +74,7 @@ func setRequest(args []string) (q api.SetRequest, err error) {
 		case key == "owner":
 			q.Owner = value
 		default:
-			return q, api.Errorf(api.CodeUsage, "%q can't be set: what can is owner, jobs.slots and jobs.group.G", key).
+			return q, api.Errorf(api.CodeUsage, "%q can't be set: what can is owner, jobs.slots, jobs.group.G and jobs.default_gpus", key).
 				WithHint("berth set NAME owner=me")
 		}
 	}
@@ -85,5 +86,5 @@ func (a *app) completeSet(cmd *cobra.Command, args []string, word string) ([]str
 	if len(args) == 0 {
 		return a.completeNames(1)(cmd, args, word)
 	}
-	return []string{"owner=me", "jobs.slots=", "jobs.group."}, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+	return []string{"owner=me", "jobs.slots=", "jobs.group.", "jobs.default_gpus="}, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
 }

@@ -29,7 +29,7 @@ func countJobKeys(args []string) (n int) {
 
 // limitsRequest reads those KEY=VALUE arguments that are of an instance's queue.
 func limitsRequest(args []string) (q api.QueueLimitsRequest, err error) {
-	const hint = "berth set NAME jobs.slots=4 jobs.group.G=2; without a value it is as usual again"
+	const hint = "berth set NAME jobs.slots=4 jobs.group.G=2 jobs.default_gpus=0; without a value it is as usual again"
 	for _, arg := range args {
 		key, value, ok := strings.Cut(arg, "=")
 		if !ok {
@@ -37,11 +37,13 @@ func limitsRequest(args []string) (q api.QueueLimitsRequest, err error) {
 		}
 		group, isGroup := strings.CutPrefix(key, jobsKeys+"group.")
 		least := 0 // a group of 0 waits
+		gpus := key == jobsKeys+"default_gpus"
 		switch {
+		case gpus:
 		case key == jobsKeys+"slots":
 			least = 1
 		case !isGroup || group == "":
-			return q, api.Errorf(api.CodeUsage, "%q can't be set: what can is jobs.slots and jobs.group.G", key).WithHint(hint)
+			return q, api.Errorf(api.CodeUsage, "%q can't be set: what can is jobs.slots, jobs.group.G and jobs.default_gpus", key).WithHint(hint)
 		}
 		var n *int
 		if value != "" {
@@ -53,6 +55,11 @@ func limitsRequest(args []string) (q api.QueueLimitsRequest, err error) {
 			n = &v
 		}
 		switch {
+		case gpus && n == nil:
+			q.DefaultGPUs = new(int)
+			*q.DefaultGPUs = -1
+		case gpus:
+			q.DefaultGPUs = n
 		case isGroup && q.Groups == nil:
 			q.Groups = map[string]*int{group: n}
 		case isGroup:
@@ -103,6 +110,7 @@ func (a *app) printLimits(ctx context.Context, name string) error {
 		return a.printJSON(v)
 	}
 	fmt.Fprintf(a.out, "%sslots=%d\n", jobsKeys, v.Slots)
+	fmt.Fprintf(a.out, "%sdefault_gpus=%d\n", jobsKeys, v.DefaultGPUs)
 	for _, g := range slices.Sorted(maps.Keys(v.Groups)) {
 		fmt.Fprintf(a.out, "%sgroup.%s=%d\n", jobsKeys, plaintext.Text(g), v.Groups[g])
 	}

@@ -293,6 +293,7 @@ func (m *Monitor) gpus(s *gpu.Sample) []gpu.GPUProcess {
 		s.GPUs = r.GPUs
 	}
 	s.GPUSource, s.DriverVersion, s.CUDAVersion, s.Topology = r.Source, r.DriverVersion, r.CUDAVersion, r.Topology
+	s.GPUsReadAt = r.At
 	if st.Stale && len(r.GPUs) > 0 {
 		since := m.o.Now().Add(-st.Age).Round(0)
 		s.GPUsStaleSince = &since

@@ -102,7 +102,7 @@ func New(o Options) *Probe {
 		o.Every = 10 * time.Second
 	}
 	if o.Present == nil {
-		o.Present = present
+		o.Present = Present
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -118,7 +118,8 @@ func New(o Options) *Probe {
 	return p
 }
 
-func present() bool {
+// Present reports, at no cost, whether there may be a driver: gpu.Present, or a library named in the environment.
+func Present() bool {
 	// The names are those of gpu/nvml and gpu/smi, which this package does not link.
 	return gpu.Present() || os.Getenv("BERTH_NVML_LIBRARY") != "" || os.Getenv("BERTH_NVIDIA_SMI") != ""
 }

@@ -16,14 +16,14 @@ type GPU struct {
 	Memory int64 // bytes; 0: not known, and it can't be shared then
 	Used   int64 // bytes that are really used now
 	// Near is the number of its set: those of one number are joined by NVLink or a PCIe switch.
-	Near int
-	// Taken is why it is given to nobody: another process uses it, say. The zero value: it may be given.
-	Taken Taken
+	Near  int
+	Users []User
 }
 
-// Taken is why a GPU is given to nobody.
-type Taken struct {
-	Why   string    // in words: "python of bob (process 4242)"; "": it is not taken
+// User is a process that uses a GPU, or something else for which it is given to nobody.
+type User struct {
+	Job   queue.ID  // that it is of; zero: of none
+	Text  string    // in words: "python of bob (process 4242)"
 	Since time.Time // zero: not known
 }
 
@@ -46,6 +46,7 @@ type holding struct {
 	jobs     int
 	whole    bool  // one job has it for itself
 	reserved int64 // bytes, by those that share it
+	taken    *User // for which it is given to nobody; nil: it may be given
 }
 
 func newRoom(l Limits) room { return room{l.Slots, l.GPUs, make([]holding, len(l.GPUs))} }
@@ -99,7 +100,7 @@ func (r *room) fitsGPUs(n need) bool {
 // has reports whether a GPU can be given now for a need.
 func (r *room) has(i int, n need) bool {
 	g, h := &r.of[i], &r.held[i]
-	if g.Taken.Why != "" || !suits(r.of, g, n) {
+	if h.taken != nil || !suits(r.of, g, n) {
 		return false
 	}
 	if n.memory == 0 {
@@ -197,13 +198,42 @@ type SetGPUs struct {
 func (s SetGPUs) take(p *Planner) Answer {
 	was := p.limits.GPUs
 	p.limits.GPUs, p.limits.GPUsUnknown = slices.Clone(s.GPUs), s.Unknown
-	if !slices.EqualFunc(was, s.GPUs, func(a, b GPU) bool { return a.GPU == b.GPU && a.Memory == b.Memory }) {
+	if !slices.EqualFunc(was, p.limits.GPUs, func(a, b GPU) bool { return a.GPU == b.GPU && a.Memory == b.Memory }) {
 		p.setLimits(p.limits) // what could never run may run now
 	} else {
 		p.recount()
 	}
 	return Answer{}
 }
+
+// retake finds the GPUs that are given to nobody. A process of a job that has the GPU is none to keep off for, and one
+// of a job that is over is gone.
+func (p *Planner) retake() {
+	for i := range p.room.of {
+		h := &p.room.held[i]
+		h.taken = nil
+		for j := range p.room.of[i].Users {
+			u := &p.room.of[i].Users[j]
+			if it := p.items[u.Job]; u.Job == (queue.ID{}) || it != nil && it.run != nil && !slices.Contains(it.run.gpus, i) {
+				h.taken = u
+				break
+			}
+		}
+	}
+}
+
+// strays reports whether a job uses a GPU that it has not.
+func (p *Planner) strays(it *item) bool {
+	for i := range p.room.held {
+		if u := p.room.held[i].taken; u != nil && u.Job == it.id {
+			return true
+		}
+	}
+	return false
+}
+
+// WantsGPUs reports whether somebody has, or waits for, a GPU: how they are matters then.
+func (p *Planner) WantsGPUs() bool { return p.wanting > 0 }
 
 // lacksGPUs says which GPUs the next job waits for: by whom those are used that it could have.
 func (p *Planner) lacksGPUs(n need) string {
@@ -213,13 +243,13 @@ func (p *Planner) lacksGPUs(n need) string {
 	}
 	var by []string
 	for i := range p.room.of {
-		g := &p.room.of[i]
+		g, u := &p.room.of[i], p.room.held[i].taken
 		switch {
 		case !suits(p.room.of, g, n) || p.room.has(i, n):
-		case g.Taken.Why != "":
-			why := g.Name() + ": " + g.Taken.Why
-			if !g.Taken.Since.IsZero() {
-				why += ", " + span(p.now.Sub(g.Taken.Since))
+		case u != nil:
+			why := g.Name() + ": " + u.Text
+			if !u.Since.IsZero() {
+				why += ", " + span(p.now.Sub(u.Since))
 			}
 			by = append(by, why)
 		default:

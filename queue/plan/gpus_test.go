@@ -40,9 +40,11 @@ func (w *world) indices(id queue.ID) []int {
 
 func TestAJobGetsTheGPUsItAskedFor(t *testing.T) {
 	w := newWorld(t, Limits{Slots: 8, GPUs: someGPUs(3)})
-	one, two, third, none, many := w.submit(gpus(-1)), w.submit(gpus(2)), w.submit(gpus(1)), w.submit(gpus(0)), w.submit(gpus(4))
+	one, two, third := w.submit(gpus(-1)), w.submit(gpus(2)), w.submit(gpus(1))
+	none, many := w.submit(gpus(0)), w.submit(gpus(4))
 	require.Equal(t, "preparing preparing queued preparing queued", w.states(one, two, third, none, many))
-	require.Equal(t, [][]int{{0}, {1, 2}, nil, nil}, [][]int{w.indices(one), w.indices(two), w.indices(third), w.indices(none)})
+	require.Equal(t, [][]int{{0}, {1, 2}, nil, nil},
+		[][]int{w.indices(one), w.indices(two), w.indices(third), w.indices(none)})
 	w.restart()
 	require.Equal(t, "queued", w.states(third), "they are held after a restart, too")
 	w.ok(w.exit(one, 0))
@@ -116,7 +118,7 @@ func TestGPUsThatAreTaken(t *testing.T) {
 	require.Equal(t, "it waits for a GPU: the driver does not answer", w.reason(one).Text)
 	taken := someGPUs(2)
 	for i := range taken {
-		taken[i].Taken = Taken{"python of bob (process 4242)", epoch.Add(-3 * time.Hour)}
+		taken[i].Users = []User{{Text: "python of bob (process 4242)", Since: epoch.Add(-3 * time.Hour)}}
 	}
 	w.ok(SetGPUs{GPUs: taken})
 	require.Equal(t, "it is the next, and waits for a GPU (GPU 0: python of bob (process 4242), 3 h; "+
@@ -127,6 +129,25 @@ func TestGPUsThatAreTaken(t *testing.T) {
 	require.Equal(t, "running", w.states(one), "what runs goes on")
 	w.ok(SetGPUs{})
 	require.Equal(t, "running queued", w.states(one, w.submit(gpus(1))))
+}
+
+func TestAJobThatUsesAnothersGPU(t *testing.T) {
+	w := newWorld(t, Limits{Slots: 9, GPUs: someGPUs(2)})
+	a := w.submit(gpus(1))
+	w.ok(w.started(a))
+	seen := someGPUs(2)
+	for i := range seen {
+		seen[i].Users = []User{{Job: a, Text: "job 1"}}
+	}
+	w.ok(SetGPUs{GPUs: seen})
+	b := w.submit(gpus(1))
+	require.Equal(t, "it is the next, and waits for a GPU (GPU 0: job 1; GPU 1: job 1)", w.reason(b).Text)
+	w.limits.GPUs = seen
+	w.restart()
+	require.Equal(t, "queued", w.states(b))
+	w.do(SetGPUs{GPUs: seen}, w.started(a))
+	w.ok(w.exit(a, 0))
+	require.Equal(t, []int{0}, w.indices(b), "the process is gone, though nobody has looked since")
 }
 
 // TestNoGPUIsGivenTwice starts and ends jobs of all kinds: no GPU ever has two that want it whole, one of these beside

@@ -82,6 +82,7 @@ type shape struct {
 	items heap[*item] // what may start
 	all   int         // items that have the shape
 	place int         // in its group's heap
+	wants bool        // it is in Planner.wanting
 }
 
 func (s *shape) before(o *shape) bool { return s.items[0].before(o.items[0]) }
@@ -163,6 +164,10 @@ func (p *Planner) may(it *item) bool {
 // arrangeShape puts a shape where it belongs.
 func (p *Planner) arrangeShape(s *shape) {
 	g := s.group
+	if wants := s.request.GPUs != 0 && len(s.items) > 0; wants != s.wants {
+		s.wants = wants
+		p.wanting += 2*boolInt(wants) - 1
+	}
 	if len(s.items) > 0 && !p.impossible(s.request) {
 		g.shapes.put(s)
 	} else {
@@ -221,6 +226,9 @@ func (l *Limits) never(r queue.Request) string {
 	return fmt.Sprintf("it needs %s, and this instance has %d", plural(n.gpus, "1 GPU", "%d GPUs"), has)
 }
 
+// Needs is how many GPUs an instance with such limits gives to a job that asks for something.
+func (l Limits) Needs(r queue.Request) int { return l.need(r).gpus }
+
 // Never says why an instance with such limits can't ever run a job that asks for something; "": it can.
 func (l Limits) Never(r queue.Request) string { return l.never(r) }
 
@@ -243,4 +251,5 @@ func (p *Planner) recount() {
 		it.run.gpus = p.room.places(it.st.GPUs)
 		p.room.take(it.run.need, it.run.gpus)
 	}
+	p.retake()
 }

@@ -23,6 +23,7 @@ func (p *Planner) Load(now time.Time, jobs iter.Seq2[queue.Job, error]) (Outcome
 		}
 		loaded = append(loaded, it)
 	}
+	p.retake()
 	for _, it := range loaded {
 		p.count(it)
 		switch {

@@ -31,6 +31,7 @@ type Planner struct {
 	later   heap[*later] // what waits for a time
 	waiters map[int64][]*item
 	waiting int // jobs that wait
+	wanting int // jobs that hold slots, and shapes in the line, that may need GPUs
 
 	// Of the Do under way.
 	now     time.Time

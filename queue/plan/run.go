@@ -30,6 +30,7 @@ func fresh(st *queue.Status) {
 func (p *Planner) hold(it *item) {
 	it.run = &run{need: p.needOf(it.shape.request), gpus: p.room.places(it.st.GPUs), at: len(p.active)}
 	p.active = append(p.active, it)
+	p.wanting += boolInt(it.shape.request.GPUs != 0)
 	p.room.take(it.run.need, it.run.gpus)
 	it.shape.group.active++
 	p.arrangeGroup(it.shape.group)
@@ -46,7 +47,12 @@ func (p *Planner) release(it *item) {
 	p.active[len(p.active)-1] = nil
 	p.active = p.active[:len(p.active)-1]
 	p.room.give(it.run.need, it.run.gpus)
+	p.wanting -= boolInt(it.shape.request.GPUs != 0)
+	stray := p.strays(it)
 	it.run = nil
+	if stray {
+		p.retake()
+	}
 	it.shape.group.active--
 	p.arrangeGroup(it.shape.group)
 	if it.arr != nil {

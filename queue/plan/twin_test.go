@@ -79,7 +79,7 @@ func (tw *twin) need(j queue.Job) amount {
 func (tw *twin) has(j queue.Job) amount {
 	n := amount{slots: tw.need(j).slots}
 	for _, g := range tw.limits.GPUs {
-		if g.Taken.Why == "" && slices.Contains(j.GPUs, g.GPU) {
+		if len(g.Users) == 0 && slices.Contains(j.GPUs, g.GPU) {
 			n.gpus++
 		}
 	}
@@ -92,7 +92,7 @@ func (tw *twin) begin(j *queue.Job) {
 	active, _ := tw.active()
 	for _, g := range tw.limits.GPUs {
 		held := slices.ContainsFunc(active, func(a queue.Job) bool { return slices.Contains(a.GPUs, g.GPU) })
-		if g.Taken.Why == "" && !held && len(j.GPUs) < tw.need(*j).gpus {
+		if len(g.Users) == 0 && !held && len(j.GPUs) < tw.need(*j).gpus {
 			j.GPUs = append(j.GPUs, g.GPU)
 		}
 	}
@@ -103,7 +103,7 @@ func (tw *twin) begin(j *queue.Job) {
 func (tw *twin) active() (active []queue.Job, free amount) {
 	free.slots = tw.limits.Slots
 	for _, g := range tw.limits.GPUs {
-		free.gpus += boolInt(g.Taken.Why == "")
+		free.gpus += boolInt(len(g.Users) == 0)
 	}
 	for _, id := range slices.SortedFunc(maps.Keys(tw.jobs), compareIDs) {
 		if j := tw.jobs[id]; j.State.Active() {
@@ -266,7 +266,7 @@ func (d draws) gpus() []GPU {
 	gpus := someGPUs(d.n("all GPUs", 0, 4))
 	for i := range gpus {
 		if d.n("taken", 0, 4) == 0 {
-			gpus[i].Taken.Why = "python of bob"
+			gpus[i].Users = []User{{Text: "python of bob"}}
 		}
 	}
 	return gpus
@@ -425,7 +425,7 @@ func (w *world) check(t require.TestingT, before map[queue.ID]queue.Job, attempt
 		for _, g := range j.GPUs {
 			require.NotContains(t, holder, g, "%s has it already", holder[g])
 			holder[g] = j.ID
-			taken := slices.ContainsFunc(w.limits.GPUs, func(o GPU) bool { return o.GPU == g && o.Taken.Why != "" })
+			taken := slices.ContainsFunc(w.limits.GPUs, func(o GPU) bool { return o.GPU == g && len(o.Users) > 0 })
 			require.False(t, taken && started[j.ID], "%s got %s, which is taken", j.ID, g.Name())
 		}
 		if started[j.ID] {
@@ -443,6 +443,11 @@ func (w *world) check(t require.TestingT, before map[queue.ID]queue.Job, attempt
 	}
 	running, waiting := w.p.Counts()
 	require.Equal(t, []int{holds, waits}, []int{running, waiting})
+	wants := slices.ContainsFunc(active, func(j queue.Job) bool { return j.Spec.Request.GPUs != 0 })
+	for _, s := range w.p.shapes {
+		wants = wants || s.request.GPUs != 0 && len(s.items) > 0
+	}
+	require.Equal(t, wants, w.p.WantsGPUs())
 
 	other := New(w.limits, 0)
 	out, err := other.Load(w.now, w.alive())

@@ -68,12 +68,7 @@ func (s *Job) details(p *draw.Page) {
 	if j.Priority != 0 {
 		put("priority", fmt.Sprint(j.Priority))
 	}
-	switch g := j.Requested.GPUs; {
-	case g != nil:
-		put("GPUs", fmt.Sprint(*g))
-	default:
-		put("GPUs", "all that there are")
-	}
+	put("GPUs", jobword.GPUs(j))
 	if d := j.Requested.TimeoutSeconds; d > 0 {
 		put("time limit", (time.Duration(d * float64(time.Second))).String())
 	}

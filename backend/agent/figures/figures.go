@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"berth/backend/agent/part"
 	"berth/backend/api"
@@ -23,6 +24,7 @@ type service struct {
 	probe *probe.Probe
 	stop  context.CancelFunc
 	done  chan struct{}
+	began chan struct{} // closed when it measures
 
 	mu      sync.Mutex
 	gpus    []api.GPU
@@ -32,7 +34,7 @@ type service struct {
 // New makes the part that measures.
 func New(h *part.Host) part.Part { return newService(h).part() }
 
-func newService(h *part.Host) *service { return &service{h: h} }
+func newService(h *part.Host) *service { return &service{h: h, began: make(chan struct{})} }
 
 func (f *service) part() part.Part {
 	return part.Part{
@@ -42,6 +44,24 @@ func (f *service) part() part.Part {
 		Drain:  f.end,
 		Stop:   f.end,
 		Info:   f.info,
+		Watch:  f.watch,
+	}
+}
+
+// watch implements part.Part's Watch. Parts that start before this one wait for it.
+func (f *service) watch(ctx context.Context, every time.Duration) (<-chan *gpu.Sample, func()) {
+	select {
+	case <-f.began:
+	case <-ctx.Done():
+		none := make(chan *gpu.Sample)
+		close(none)
+		return none, func() {}
+	}
+	samples, cancel := f.Watch(every)
+	stop := context.AfterFunc(ctx, cancel)
+	return samples, func() {
+		stop()
+		cancel()
 	}
 }
 
@@ -60,6 +80,7 @@ func (f *service) start(ctx context.Context) error {
 	f.Monitor = monitor.New(o)
 	ctx, f.stop = context.WithCancel(ctx)
 	f.done = make(chan struct{})
+	close(f.began)
 	go func() {
 		defer close(f.done)
 		h.Contain("measuring", func() { f.Run(ctx) })

@@ -13,6 +13,7 @@
 //	drain.go  before a stop
 //	progress.go  how far what runs is, for who looks
 //	limits.go    what was set of the queue; counts.go how much is in it
+//	ledger.go    who uses the GPUs
 //	watch.go  what has changed, for who watches the queue
 //	tell.go   telling others of ends, by package notify
 //	code.go   which code jobs' folders have, by package code

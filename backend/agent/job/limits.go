@@ -28,6 +28,16 @@ type keptLimits struct {
 	Version int            `json:"version"`
 	Slots   int            `json:"slots,omitempty"` // 0: not set
 	Groups  map[string]int `json:"groups,omitempty"`
+	// GPUs is how many a job gets that says nothing of them; nil: one.
+	GPUs *int `json:"default_gpus,omitempty"`
+}
+
+// usualGPUs is how many GPUs a job gets that says nothing of them, where there are any.
+func (k keptLimits) usualGPUs() int {
+	if k.GPUs == nil {
+		return 1
+	}
+	return *k.GPUs
 }
 
 // readLimits reads what was set; where nothing was, that is nothing.
@@ -56,6 +66,9 @@ func parseLimits(b []byte) (k keptLimits, err error) {
 	if k.Slots < 0 || k.Slots > api.MostSlots {
 		return k, fmt.Errorf("%d slots", k.Slots)
 	}
+	if n := k.usualGPUs(); n < 0 || n > api.MostSlots {
+		return k, fmt.Errorf("%d GPUs for a job", n)
+	}
 	for g, n := range k.Groups {
 		if n < 0 || n > api.MostSlots || queue.CheckGroup(g) != nil {
 			return k, fmt.Errorf("group %.60q has limit %d", g, n)
@@ -79,6 +92,15 @@ func (k keptLimits) changed(q api.QueueLimitsRequest) (keptLimits, error) {
 	if q.Slots != nil {
 		if k.Slots = *q.Slots; k.Slots < 0 || k.Slots > api.MostSlots {
 			return k, api.Errorf(api.CodeUsage, "a queue has from 1 to %d slots, or 0 for the usual ones", api.MostSlots)
+		}
+	}
+	if q.DefaultGPUs != nil {
+		n := *q.DefaultGPUs
+		if n < -1 || n > api.MostSlots {
+			return k, api.Errorf(api.CodeUsage, "a job that says nothing gets from 0 to %d GPUs", api.MostSlots)
+		}
+		if k.GPUs = q.DefaultGPUs; n < 0 {
+			k.GPUs = nil
 		}
 	}
 	for g, n := range q.Groups {
@@ -105,7 +127,7 @@ func (k keptLimits) changed(q api.QueueLimitsRequest) (keptLimits, error) {
 // document are the limits as the API has them.
 func (k keptLimits) document(usual plan.Limits) api.QueueLimits {
 	now := k.with(usual)
-	return api.QueueLimits{Slots: now.Slots, UsualSlots: usual.Slots, Groups: now.Groups}
+	return api.QueueLimits{Slots: now.Slots, UsualSlots: usual.Slots, Groups: now.Groups, DefaultGPUs: k.usualGPUs()}
 }
 
 // setLimits changes what the queue keeps to. It is on the disk before it counts.
@@ -123,7 +145,9 @@ func (l *loop) setLimits(ctx context.Context, dir string, usual plan.Limits, q a
 		if err := atomicfile.Write(filepath.Join(dir, limitsName), now); err != nil {
 			return nil, fmt.Errorf("keeping the limits of the queue: %w", err)
 		}
-		l.limits = now.with(usual)
+		next := now.with(usual)
+		next.GPUs, next.GPUsUnknown = l.limits.GPUs, l.limits.GPUsUnknown
+		l.limits = next
 		return []plan.Input{plan.SetLimits{Limits: l.limits}}, nil
 	}})
 	return now.document(usual), explain(err)

@@ -36,7 +36,8 @@ func TestLimits(t *testing.T) {
 	require.False(t, r.has(&r.started, ids[2])())
 
 	v := set(api.QueueLimitsRequest{Slots: number(10), Groups: map[string]*int{"big": number(3), "other": number(0)}})
-	require.Equal(t, api.QueueLimits{Slots: 10, UsualSlots: 2, Groups: map[string]int{"big": 3, "other": 0}}, v)
+	require.Equal(t, api.QueueLimits{Slots: 10, UsualSlots: 2, Groups: map[string]int{"big": 3, "other": 0},
+		DefaultGPUs: 1}, v)
 	eventually(t, "a third one starts", r.has(&r.started, ids[2]))
 	one, err := l.one(t.Context(), ids[3])
 	require.NoError(t, err)
@@ -53,7 +54,11 @@ func TestLimits(t *testing.T) {
 	require.Equal(t, plan.Limits{Slots: 10, Groups: map[string]int{"big": 3}}, k.with(usual), "what the next agent keeps to")
 	require.Equal(t, 2, set(api.QueueLimitsRequest{Slots: number(0)}).Slots, "as usual again")
 
-	for _, q := range []api.QueueLimitsRequest{{Slots: number(-1)}, {Slots: number(api.MostSlots + 1)},
+	require.Equal(t, 0, set(api.QueueLimitsRequest{DefaultGPUs: number(0)}).DefaultGPUs)
+	require.Equal(t, 0, set(api.QueueLimitsRequest{Slots: number(0)}).DefaultGPUs, "it stays")
+	require.Equal(t, 1, set(api.QueueLimitsRequest{DefaultGPUs: number(-1)}).DefaultGPUs, "as usual again")
+
+	for _, q := range []api.QueueLimitsRequest{{Slots: number(-1)}, {DefaultGPUs: number(-2)}, {Slots: number(api.MostSlots + 1)},
 		{Groups: map[string]*int{"": number(1)}}, {Groups: map[string]*int{"a": number(-1)}}, {Groups: map[string]*int{"\xff": nil}}} {
 		_, err := l.setLimits(t.Context(), dir, usual, q)
 		require.ErrorIs(t, err, &api.Error{Code: api.CodeUsage})

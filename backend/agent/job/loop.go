@@ -41,6 +41,7 @@ type loop struct {
 	log     *slog.Logger
 	now     func() time.Time
 	secrets run.Secrets
+	gpus    *ledger
 	rules   ruling           // of whom others are told
 	kept    map[int64]string // jobs that have secrets, by number: their UUIDs
 
@@ -61,7 +62,8 @@ type loop struct {
 	mu      sync.Mutex
 	asked   []*ask
 	events  []queue.Event
-	cleared []int64 // old jobs whose runs' folders are gone
+	devices *plan.SetGPUs // how the GPUs are, where it was not taken in yet
+	cleared []int64       // old jobs whose runs' folders are gone
 	closed  bool
 	poke    chan struct{} // there is something; capacity 1
 	changed chan struct{} // closed and made anew at each commit
@@ -85,9 +87,11 @@ type answered struct {
 }
 
 func newLoop(j *journal.Journal, limits plan.Limits, runs string, log *slog.Logger) *loop {
-	return &loop{journal: j, keep: keepJobs, ended: trimAfter, limits: limits, runs: runs, log: log,
+	l := &loop{journal: j, keep: keepJobs, ended: trimAfter, limits: limits, runs: runs, log: log,
 		now: func() time.Time { return time.Now().UTC() }, poke: make(chan struct{}, 1),
 		changed: make(chan struct{}), owed: make(chan struct{}), gone: make(chan struct{})}
+	l.gpus = newLedger(nil, l.see)
+	return l
 }
 
 // errLeaves is the answer to who asks when the loop has ended.
@@ -119,6 +123,14 @@ func (l *loop) emit(e queue.Event) {
 	}
 	l.mu.Lock()
 	l.events = append(l.events, e)
+	l.mu.Unlock()
+	l.nudge()
+}
+
+// see takes how the GPUs are.
+func (l *loop) see(now plan.SetGPUs) {
+	l.mu.Lock()
+	l.devices = &now
 	l.mu.Unlock()
 	l.nudge()
 }
@@ -222,14 +234,17 @@ func (l *loop) close() {
 // turn takes all that came in, decides, writes, and acts.
 func (l *loop) turn(ctx context.Context) {
 	l.mu.Lock()
-	asked := l.asked
-	l.asked = nil
+	asked, devices := l.asked, l.devices
+	l.asked, l.devices = nil, nil
 	waits := l.broken != nil && l.now().Before(l.retryAt)
 	var events []queue.Event
 	if !waits {
 		events, l.events = l.events, nil
 	}
 	l.mu.Unlock()
+	if devices != nil {
+		l.limits.GPUs, l.limits.GPUsUnknown = devices.GPUs, devices.Unknown
+	}
 	defer func() { // who asked what makes it panic is answered like the others
 		if p := recover(); p != nil {
 			l.answer(asked, unwritten{errPanic})
@@ -256,6 +271,9 @@ func (l *loop) turn(ctx context.Context) {
 		}
 	}
 	inputs := l.lapse()
+	if devices != nil {
+		inputs = append(inputs, *devices)
+	}
 	for _, e := range events {
 		inputs = append(inputs, plan.Happened{Event: e})
 	}
@@ -372,6 +390,7 @@ func (l *loop) commit(ctx context.Context, out plan.Outcome) error {
 		return err
 	}
 	l.wake = out.Wake
+	l.gpus.want(l.plan.WantsGPUs())
 	l.tellChanged(len(out.Changes) > 0)
 	l.settleSecrets(out.Changes)
 	for _, c := range out.Changes {
@@ -447,7 +466,7 @@ func (l *loop) act(ctx context.Context, a plan.Action, fresh *queue.Change) erro
 // runOf is a run of a job as the runner gets it.
 func (l *loop) runOf(job *queue.Job, attempt int) queue.Run {
 	return queue.Run{ID: job.ID, Attempt: attempt, Spec: job.Spec.Of(job.ID), Dir: l.runDir(job.ID, attempt),
-		Begun: !job.StartedAt.IsZero()}
+		GPUs: job.GPUs, Begun: !job.StartedAt.IsZero()}
 }
 
 // runDir is a run's folder: all of a job, and of an array, are below one.

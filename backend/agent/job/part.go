@@ -134,6 +134,9 @@ func (s *service) queue() (*loop, error) {
 		return nil, err
 	}
 	l := newLoop(j, s.limitsNow(), runs, s.h.Log)
+	l.gpus.watch = s.h.Watch
+	first := l.gpus.first()
+	l.limits.GPUs, l.limits.GPUsUnknown = first.GPUs, first.Unknown
 	l.secrets = run.Secrets{Dir: filepath.Join(s.dir(), "secrets")}
 	l.taken = s.h.TakenDirs()
 	l.rules.lookAt(notify.Path(s.h.Home))
@@ -141,6 +144,7 @@ func (s *service) queue() (*loop, error) {
 	l.runner = runner
 	codes := newCodes(s.h, l)
 	runner.Before = codes.beginning
+	runner.HasGPUs = l.gpus.present
 	if err := l.load(ctx); err != nil {
 		cancel()
 		runner.Wait()
@@ -152,6 +156,7 @@ func (s *service) queue() (*loop, error) {
 	s.loop, s.runner, s.codes, s.cancel = l, runner, codes, cancel
 	s.teller = newTeller(s.h, l)
 	close(s.began)
+	s.wg.Go(func() { s.h.Contain("looking after the GPUs", func() { l.gpus.run(ctx) }) })
 	s.wg.Go(func() { l.keepOn(ctx, func(f func()) { s.h.Contain("the queue of jobs", f) }) })
 	return l, nil
 }
@@ -293,6 +298,10 @@ func (s *service) handleSubmit(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.h.Active()
+	if err := s.settleGPUs(r.Context(), l, &spec); err != nil {
+		api.WriteError(w, err)
+		return
+	}
 	l.rules.look() // it may end at once
 	id, err := l.submitWith(r.Context(), spec, secrets)
 	switch {

@@ -114,6 +114,11 @@ func document(j *queue.Job) api.Job {
 	if s.Request.GPUs >= 0 {
 		v.Requested.GPUs = &s.Request.GPUs
 	}
+	v.Requested.GPUMemoryBytes, v.Requested.Exclusive = s.Request.GPUMemory, s.Request.Exclusive
+	v.Requested.GPUIDs = gpuIDs(&s)
+	for _, g := range j.GPUs {
+		v.GPUs, v.GPUUUIDs = append(v.GPUs, g.Index), append(v.GPUUUIDs, g.UUID)
+	}
 	if j.ID.Element {
 		v.UUID = "" // the array's
 		v.ArrayID, v.ArrayIndex = &j.ID.Number, &j.ID.Index

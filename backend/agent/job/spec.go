@@ -30,6 +30,14 @@ func specOf(ctx context.Context, h *part.Host, q api.JobRequest) (queue.Spec, er
 		}
 		s.Request.GPUs = *q.GPUs
 	}
+	s.Request.GPUMemory, s.Request.Exclusive = q.GPUMemoryBytes, q.Exclusive
+	switch q.GPUIDs {
+	case "", "index":
+	case byUUID:
+		s.GPUsByUUID = true
+	default:
+		return s, api.Errorf(api.CodeUsage, "a program sees its GPUs by index or by uuid, not by %.20q", q.GPUIDs)
+	}
 	if s.Name == "" && len(q.Argv) > 0 {
 		s.Name = nameOf(q.Argv)
 	}
@@ -67,6 +75,17 @@ func specOf(ctx context.Context, h *part.Host, q api.JobRequest) (queue.Spec, er
 		return s, usage(err)
 	}
 	return s, nil
+}
+
+// byUUID has a program see the UUIDs of its GPUs.
+const byUUID = "uuid"
+
+// gpuIDs is how a job's program sees its GPUs, as it was asked for.
+func gpuIDs(s *queue.Spec) string {
+	if s.GPUsByUUID {
+		return byUUID
+	}
+	return ""
 }
 
 // nameOf names a job after its program.

@@ -12,6 +12,7 @@ import (
 	"berth/backend/agent/environ"
 	"berth/backend/agent/root"
 	"berth/backend/api"
+	"berth/gpu"
 )
 
 // Host is what the agent gives to each of its parts.
@@ -42,6 +43,9 @@ type Agent interface {
 	Grace() time.Duration
 	// Processes lists those of all parts.
 	Processes() []Process
+	// Watch gives what the host shows, now and then every so often, until the function that it returns is called or ctx
+	// ends; the channel is closed then. The samples may not be changed.
+	Watch(ctx context.Context, every time.Duration) (<-chan *gpu.Sample, func())
 	// ShimCommand is the command line of the shim that holds a process with an id.
 	ShimCommand(id string) []string
 	// Contain runs f, a loop of the part say: a panic in it is logged, and shown as the part's failure.

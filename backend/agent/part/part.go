@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"berth/backend/api"
+	"berth/gpu"
 )
 
 // Part is one feature of the agent. Every function may be nil. A panic in one of them, or in a handler, is logged and
@@ -38,6 +39,9 @@ type Part struct {
 	Info func(*api.AgentInfo)
 	// Processes lists those that the part has started outside the agent, with all that descends from them.
 	Processes func() []Process
+	// Watch gives what the host shows, now and then every so often, until the function that it returns is called or ctx
+	// ends; the channel is closed then. One part has it.
+	Watch func(ctx context.Context, every time.Duration) (<-chan *gpu.Sample, func())
 }
 
 // Process is what a part has started outside the agent, a shim and its shell, say.

@@ -7,6 +7,7 @@ import (
 
 	"berth/backend/agent/embedded"
 	"berth/backend/agent/part"
+	"berth/gpu"
 )
 
 // What an agent does for its parts: part.Agent, but for Contain, which each part has of its own.
@@ -49,6 +50,18 @@ func (a *Agent) Processes() []part.Process {
 		}
 	}
 	return out
+}
+
+// Watch implements part.Agent.
+func (a *Agent) Watch(ctx context.Context, every time.Duration) (<-chan *gpu.Sample, func()) {
+	for _, p := range a.parts {
+		if p.Watch != nil {
+			return p.Watch(ctx, every)
+		}
+	}
+	none := make(chan *gpu.Sample)
+	close(none)
+	return none, func() {}
 }
 
 // ShimCommand implements part.Agent: the small program where this build has it, else this program in that role.

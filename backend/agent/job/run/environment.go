@@ -39,5 +39,27 @@ func (x *run) environment(ctx context.Context, cwd, mark string) ([]string, erro
 		own = append(own, "BERTH_ARRAY_ID="+strconv.FormatInt(x.ID.Number, 10),
 			"BERTH_ARRAY_INDEX="+strconv.Itoa(x.ID.Index))
 	}
-	return environ.Merge(env, own...), nil
+	return environ.Merge(env, append(own, x.visible()...)...), nil
+}
+
+// visible is which GPUs the program sees: its own. The numbers are those of the PCI bus, since CUDA's own order is by
+// speed; a MIG instance has no number. Without a GPU it sees none, whatever a profile says.
+func (x *run) visible() []string {
+	if len(x.GPUs) == 0 {
+		if x.r.HasGPUs == nil || !x.r.HasGPUs() {
+			return nil
+		}
+		return []string{"CUDA_VISIBLE_DEVICES=-1", "BERTH_GPU_UUIDS="}
+	}
+	var ids, uuids []string
+	for _, g := range x.GPUs {
+		uuids = append(uuids, g.UUID)
+		if g.MIG || x.Spec.GPUsByUUID {
+			ids = append(ids, g.UUID)
+		} else {
+			ids = append(ids, strconv.Itoa(g.Index))
+		}
+	}
+	return []string{"CUDA_DEVICE_ORDER=PCI_BUS_ID", "CUDA_VISIBLE_DEVICES=" + strings.Join(ids, ","),
+		"BERTH_GPU_UUIDS=" + strings.Join(uuids, ",")}
 }

@@ -20,6 +20,7 @@ import (
 	"berth/backend/agent/part"
 	"berth/backend/agent/process"
 	"berth/backend/agent/process/processtest"
+	"berth/gpu"
 	"berth/queue"
 )
 
@@ -88,6 +89,9 @@ func (h agentHost) Active()                                   { panic("not for r
 func (h agentHost) Event(_, _, _ string)                      { panic("not for runs") }
 func (h agentHost) Grace() time.Duration                      { panic("not for runs") }
 func (h agentHost) Processes() []part.Process                 { panic("not for runs") }
+func (h agentHost) Watch(context.Context, time.Duration) (<-chan *gpu.Sample, func()) {
+	panic("not for runs")
+}
 
 // world is an instance on which jobs run.
 type world struct {

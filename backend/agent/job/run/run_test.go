@@ -270,3 +270,25 @@ func TestALogWithALimit(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "the end\n", string(tail))
 }
+
+func TestWhichGPUsAProgramSees(t *testing.T) {
+	gpus := []queue.GPU{{UUID: "GPU-a", Index: 3}, {UUID: "GPU-b", Index: 0}}
+	for _, c := range []struct {
+		has    bool
+		gpus   []queue.GPU
+		byUUID bool
+		want   []string
+	}{
+		{},
+		{has: true, want: []string{"CUDA_VISIBLE_DEVICES=-1", "BERTH_GPU_UUIDS="}},
+		{has: true, gpus: gpus, want: []string{"CUDA_DEVICE_ORDER=PCI_BUS_ID", "CUDA_VISIBLE_DEVICES=3,0", "BERTH_GPU_UUIDS=GPU-a,GPU-b"}},
+		{has: true, gpus: gpus[:1], byUUID: true,
+			want: []string{"CUDA_DEVICE_ORDER=PCI_BUS_ID", "CUDA_VISIBLE_DEVICES=GPU-a", "BERTH_GPU_UUIDS=GPU-a"}},
+		{has: true, gpus: []queue.GPU{{UUID: "MIG-x", Index: 3, MIG: true}},
+			want: []string{"CUDA_DEVICE_ORDER=PCI_BUS_ID", "CUDA_VISIBLE_DEVICES=MIG-x", "BERTH_GPU_UUIDS=MIG-x"}},
+	} {
+		x := &run{r: &Runner{HasGPUs: func() bool { return c.has }}}
+		x.GPUs, x.Spec.GPUsByUUID = c.gpus, c.byUUID
+		require.Equal(t, c.want, x.visible())
+	}
+}

@@ -17,6 +17,8 @@ type Runner struct {
 	emit    func(queue.Event)
 	// Before is called just before a run begins; nil: nothing is. It may hold the run up for a moment.
 	Before func(ctx context.Context, r queue.Run)
+	// HasGPUs reports whether the instance may have GPUs; nil: it has none. Runs without one see none then.
+	HasGPUs func() bool
 
 	mu   sync.Mutex
 	runs map[key]*run

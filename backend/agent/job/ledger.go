@@ -1,0 +1,332 @@
+package job
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"berth/backend/api"
+	"berth/gpu"
+	"berth/gpu/probe"
+	"berth/queue"
+	"berth/queue/plan"
+)
+
+const (
+	// ledgerFirst is how often the GPUs are looked at until there is an answer, and ledgerEvery after that: one that
+	// becomes free is given away within 3 s.
+	ledgerFirst, ledgerEvery = 250 * time.Millisecond, 2 * time.Second
+	// ledgerLinger is how long they are looked at after the last job that may need one.
+	ledgerLinger = 10 * time.Second
+	// ledgerWait is how long a submit waits for the first answer: a driver may take seconds for it.
+	ledgerWait = 5 * time.Second
+	// usedStep is from how many bytes on it matters that more or less of a GPU's memory is used.
+	usedStep = 64 << 20
+)
+
+// lookedAt is what is said of the GPUs while nobody has looked.
+const lookedAt = "it is being looked at who uses them"
+
+// ledger looks who uses the instance's GPUs while jobs have or want some, and tells the loop. Else it keeps quiet.
+type ledger struct {
+	watch   func(ctx context.Context, every time.Duration) (<-chan *gpu.Sample, func())
+	present func() bool
+	tell    func(plan.SetGPUs)
+
+	mu     sync.Mutex
+	wanted bool
+	asking int           // submits that wait for an answer
+	poke   chan struct{} // wanted has changed; capacity 1
+	said   *plan.SetGPUs // what was told last; nil: nothing yet
+	seen   chan struct{} // closed at the first answer
+	known  []plan.GPU
+}
+
+func newLedger(watch func(context.Context, time.Duration) (<-chan *gpu.Sample, func()),
+	tell func(plan.SetGPUs)) *ledger {
+	return &ledger{watch: watch, present: probe.Present, tell: tell, poke: make(chan struct{}, 1),
+		seen: make(chan struct{})}
+}
+
+// first is what is known before anybody has looked.
+func (g *ledger) first() plan.SetGPUs {
+	if g.present() {
+		return plan.SetGPUs{Unknown: lookedAt}
+	}
+	return plan.SetGPUs{}
+}
+
+// want says whether jobs have or want GPUs.
+func (g *ledger) want(wanted bool) {
+	g.mu.Lock()
+	changed := g.wanted != wanted
+	g.wanted = wanted
+	g.mu.Unlock()
+	if changed {
+		g.wake()
+	}
+}
+
+func (g *ledger) wake() {
+	select {
+	case g.poke <- struct{}{}:
+	default:
+	}
+}
+
+// ask says that a submit waits for an answer, or not any more.
+func (g *ledger) ask(n int) {
+	g.mu.Lock()
+	g.asking += n
+	g.mu.Unlock()
+	g.wake()
+}
+
+func (g *ledger) isWanted() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.wanted || g.asking > 0
+}
+
+// run looks until ctx ends.
+func (g *ledger) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		if g.isWanted() && g.present() {
+			g.look(ctx)
+		}
+		select {
+		case <-g.poke:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// look looks as long as it is wanted, and a while longer.
+func (g *ledger) look(ctx context.Context) {
+	var old time.Time // when that was read which was known before
+	every := ledgerFirst
+	samples, cancel := g.watch(ctx, every)
+	defer func() { cancel() }()
+	defer func() { g.say(plan.SetGPUs{GPUs: g.latest(), Unknown: lookedAt}) }() // nobody knows who comes meanwhile
+	var linger <-chan time.Time
+	for {
+		select {
+		case s, ok := <-samples:
+			if !ok {
+				return
+			}
+			if old.IsZero() {
+				old = s.GPUsReadAt
+			}
+			if every == ledgerFirst && s.GPUError == "" && s.GPUsReadAt.Equal(old) {
+				continue // somebody may have come since
+			}
+			g.take(s)
+			if every == ledgerFirst {
+				every = ledgerEvery
+				cancel()
+				samples, cancel = g.watch(ctx, every)
+			}
+		case <-g.poke:
+			if linger = nil; !g.isWanted() {
+				linger = time.After(ledgerLinger)
+			}
+		case <-linger:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// take takes what a sample says. Where the driver does not answer, what is known is kept, and nothing is given away.
+func (g *ledger) take(s *gpu.Sample) {
+	if s.GPUError != "" || s.GPUsStaleSince != nil {
+		if !g.present() {
+			g.say(plan.SetGPUs{})
+			return
+		}
+		g.say(plan.SetGPUs{GPUs: g.latest(), Unknown: "their state is not known now: " + s.GPUError})
+		return
+	}
+	g.say(plan.SetGPUs{GPUs: gpusOf(s)})
+}
+
+// say tells the loop what it does not know yet.
+func (g *ledger) say(now plan.SetGPUs) {
+	g.mu.Lock()
+	same := g.said != nil && g.said.Unknown == now.Unknown && slices.EqualFunc(g.said.GPUs, now.GPUs, alike)
+	if !same {
+		g.said = &now
+	}
+	if now.Unknown == "" {
+		g.known = now.GPUs
+		select {
+		case <-g.seen:
+		default:
+			close(g.seen)
+		}
+	}
+	g.mu.Unlock()
+	if !same {
+		g.tell(now)
+	}
+}
+
+// alike reports whether two looks at a GPU are the same for the plan.
+func alike(a, b plan.GPU) bool {
+	used := a.Used - b.Used
+	return a.GPU == b.GPU && a.Memory == b.Memory && a.Near == b.Near && max(used, -used) < usedStep &&
+		slices.Equal(a.Users, b.Users)
+}
+
+func (g *ledger) latest() []plan.GPU {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.known
+}
+
+// settle finds what a job gets that said nothing of GPUs, and refuses what this instance can never give. Its errors are
+// usage.
+func (g *ledger) settle(ctx context.Context, s *queue.Spec, usual int) error {
+	r := &s.Request
+	var limits plan.Limits
+	if g.present() {
+		g.ask(1)
+		defer g.ask(-1)
+		wait, cancel := context.WithTimeout(ctx, ledgerWait)
+		defer cancel()
+		select {
+		case <-g.seen:
+			limits.GPUs = g.latest()
+		case <-wait.Done():
+			limits.GPUsUnknown = lookedAt // the job waits until they can be
+		}
+		for _, kv := range s.Env {
+			if k, _, _ := strings.Cut(kv, "="); k == "CUDA_VISIBLE_DEVICES" || k == "CUDA_DEVICE_ORDER" {
+				return api.Errorf(api.CodeUsage, "%s is set by the queue, which knows which GPUs are free", k).
+					WithHint("say how many GPUs the job needs: --gpus N; its program finds them, whatever their numbers are")
+			}
+		}
+	}
+	if r.GPUs < 0 && len(limits.GPUs) > 0 {
+		if r.GPUs = usual; r.GPUMemory > 0 || r.Exclusive {
+			r.GPUs = -1
+			r.GPUs = limits.Needs(*r)
+		}
+	}
+	limits.Slots = api.MostSlots // how many run at once can be changed
+	switch why := limits.Never(*r); {
+	case r.GPUs < 0 && r.GPUMemory > 0 && limits.GPUsUnknown == "":
+		return api.Errorf(api.CodeUsage, "the job needs a GPU, and this instance has none")
+	case why != "":
+		return api.Errorf(api.CodeUsage, "the job can never start here: %s", why).WithHint("berth top NAME --once shows the GPUs")
+	}
+	return nil
+}
+
+// settleGPUs is settle with what is set of this queue.
+func (s *service) settleGPUs(ctx context.Context, l *loop, spec *queue.Spec) error {
+	k, err := readLimits(s.dir())
+	if err != nil {
+		return err
+	}
+	return l.gpus.settle(ctx, spec, k.usualGPUs())
+}
+
+// gpusOf are the GPUs of a sample as the plan wants them.
+func gpusOf(s *gpu.Sample) (out []plan.GPU) {
+	sets := setsOf(s)
+	for i := range s.GPUs {
+		d := &s.GPUs[i]
+		unit := plan.GPU{GPU: queue.GPU{UUID: d.UUID, Index: d.Index}, Memory: bytesOf(d.MemoryTotal),
+			Used: bytesOf(d.MemoryUsed), Near: sets[d.Index]}
+		if d.MIGEnabled == nil || !*d.MIGEnabled {
+			unit.Users = usersOf(s, d, nil)
+			out = append(out, unit)
+			continue
+		}
+		unit.MIG = true
+		for j := range d.MIG {
+			m := &d.MIG[j]
+			unit.UUID, unit.Memory, unit.Used = m.UUID, bytesOf(m.MemoryTotal), bytesOf(m.MemoryUsed)
+			unit.Users = usersOf(s, d, m)
+			out = append(out, unit)
+		}
+	}
+	return out
+}
+
+func bytesOf(n *int64) int64 {
+	if n == nil {
+		return 0
+	}
+	return *n
+}
+
+// usersOf are the processes that use a GPU, or a MIG instance of it, and what else it is not given away for. What only
+// draws on it, as a desktop does, is not counted.
+func usersOf(s *gpu.Sample, d *gpu.GPU, mig *gpu.MIG) (users []plan.User) {
+	if d.Error != "" {
+		users = append(users, plan.User{Text: "it gives no figures (" + d.Error + ")"})
+	}
+	if d.ComputeMode == "prohibited" {
+		users = append(users, plan.User{Text: "its compute mode allows no program"})
+	}
+	for i := range s.Processes {
+		p := &s.Processes[i]
+		if p.GPUIndex == nil || *p.GPUIndex != d.Index || p.GPUKind == "graphics" || p.Owner.Kind == "agent" ||
+			mig != nil && p.MIG != nil && *p.MIG != mig.Index {
+			continue
+		}
+		u := plan.User{Text: fmt.Sprintf("%s of %s (process %d)", shortCommand(p.Command), p.User, p.PID), Since: p.StartedAt}
+		if p.Command == "" { // of another PID namespace, or it is about to end
+			u.Text = fmt.Sprintf("process %d, of which no more is known", p.PID)
+		}
+		if p.Owner.Kind == "job" {
+			if id, err := queue.ParseID(p.Owner.ID); err == nil {
+				u.Job, u.Text = id, "job "+id.String()+", which it was not given to"
+			}
+		}
+		users = append(users, u)
+	}
+	slices.SortStableFunc(users, func(a, b plan.User) int { return strings.Compare(a.Text, b.Text) })
+	return users
+}
+
+// shortCommand is the beginning of a command line, its program without the folder.
+func shortCommand(command string) string {
+	const most = 40
+	program, rest, _ := strings.Cut(command, " ")
+	short := []rune(program[strings.LastIndexByte(program, '/')+1:])
+	if rest != "" {
+		short = append(append(short, ' '), []rune(rest)...)
+	}
+	if len(short) > most {
+		short = append(short[:most-1], '…')
+	}
+	return string(short)
+}
+
+// setsOf are the numbers of the sets of GPUs that NVLink or PCIe switches join, by the indices of the GPUs.
+func setsOf(s *gpu.Sample) map[int]int {
+	set := map[int]int{}
+	for _, d := range s.GPUs {
+		set[d.Index] = d.Index
+	}
+	for _, l := range s.Topology {
+		if l.Kind != "PIX" && l.Kind != "PXB" && !strings.HasPrefix(l.Kind, "NV") {
+			continue
+		}
+		from, to := max(set[l.A], set[l.B]), min(set[l.A], set[l.B])
+		for i, n := range set {
+			if n == from {
+				set[i] = to
+			}
+		}
+	}
+	return set
+}
