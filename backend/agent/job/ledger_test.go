@@ -31,8 +31,8 @@ func TestWhatASampleSaysOfTheGPUs(t *testing.T) {
 		},
 		Topology: []gpu.Link{{A: 0, B: 1, Kind: "NV4"}, {A: 1, B: 4, Kind: "PIX"}, {A: 0, B: 2, Kind: "SYS"}},
 		Processes: []gpu.Process{
-			on(0, gpu.Process{PID: 7, User: "bob", Command: "/usr/bin/python train.py --with a very long list of arguments", StartedAt: at,
-				GPUKind: "compute"}),
+			on(0, gpu.Process{PID: 7, User: "bob", Command: "/usr/bin/python train.py --with a very long list of arguments",
+				StartedAt: at, GPUKind: "compute"}),
 			on(0, gpu.Process{PID: 8, User: "ann", Command: "Xorg", GPUKind: "graphics"}),
 			on(0, gpu.Process{PID: 9, User: "ann", Command: "probe", Owner: gpu.Owner{Kind: "agent"}}),
 			on(2, gpu.Process{PID: 10, MIG: &one}),
