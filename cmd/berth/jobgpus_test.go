@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,7 +24,7 @@ func TestJobsOnGPUs(t *testing.T) {
 	}
 	fake := nvmltest.New(t, nvmltest.Scenario{GPUs: cards})
 	w := newWorld(t)
-	w.env = fake.Env()
+	w.env = append(fake.Env(), "BERTH_LEASES="+filepath.Join(t.TempDir(), "leases"))
 	w.ok("create", "vision")
 	const show = `env | grep -E "^(CUDA|BERTH_GPU)" | sort; `
 	until := func(file string) string { return show + "while ! [ -e " + file + " ]; do sleep 0.05; done" }
@@ -100,4 +101,16 @@ func TestJobsOnGPUs(t *testing.T) {
 		eventually(t, "they share one", func() bool { return w.job("vision", id).State == api.JobRunning })
 		require.Equal(t, []int{0}, w.job("vision", id).GPUs)
 	}
+
+	// Another queue of this host has agents of its own, and sees by the lease what the driver does not show.
+	w.ok("create", "other")
+	r = w.run("run", "other", "--gpus", "2", "--", "true")
+	require.Zero(t, r.code, r.err)
+	waits := strings.TrimSpace(r.out)
+	eventually(t, "it waits for the other queue's jobs", func() bool {
+		return strings.Contains(w.job("other", waits).Reason, "waits for 2 GPUs (GPU 0: job "+b+" of ")
+	})
+	w.ok("job", "cancel", "vision", a)
+	w.ok("job", "cancel", "vision", b)
+	eventually(t, "and has its turn", func() bool { return w.job("other", waits).State == api.JobSucceeded })
 }

@@ -3,12 +3,15 @@ package job
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"berth/backend/agent/lease"
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
 	"berth/gpu"
 	"berth/gpu/probe"
 	"berth/queue"
@@ -35,6 +38,8 @@ type ledger struct {
 	watch   func(ctx context.Context, every time.Duration) (<-chan *gpu.Sample, func())
 	present func() bool
 	tell    func(plan.SetGPUs)
+	leases  func() (*lease.Folder, error) // of all users of this host
+	home    string                        // of this queue, as it stands in leases
 
 	mu     sync.Mutex
 	wanted bool
@@ -48,7 +53,9 @@ type ledger struct {
 func newLedger(watch func(context.Context, time.Duration) (<-chan *gpu.Sample, func()),
 	tell func(plan.SetGPUs)) *ledger {
 	return &ledger{watch: watch, present: probe.Present, tell: tell, poke: make(chan struct{}, 1),
-		seen: make(chan struct{})}
+		seen: make(chan struct{}), leases: sync.OnceValues(func() (*lease.Folder, error) {
+			return lease.Open(lease.Candidates(os.Getenv))
+		})}
 }
 
 // first is what is known before anybody has looked.
@@ -152,7 +159,36 @@ func (g *ledger) take(s *gpu.Sample) {
 		g.say(plan.SetGPUs{GPUs: g.latest(), Unknown: "their state is not known now: " + s.GPUError})
 		return
 	}
-	g.say(plan.SetGPUs{GPUs: gpusOf(s)})
+	now := gpusOf(s)
+	g.addHolders(now)
+	g.say(plan.SetGPUs{GPUs: now})
+}
+
+// addHolders adds who holds GPUs by leases, also where no process of theirs is seen on the GPU yet.
+func (g *ledger) addHolders(gpus []plan.GPU) {
+	folder, err := g.leases()
+	if err != nil {
+		return // each job with a GPU says so
+	}
+	uuids := make([]string, len(gpus))
+	for i := range gpus {
+		uuids[i] = gpus[i].UUID
+	}
+	holders := folder.Holders(uuids)
+	for i := range gpus {
+		h, held := holders[gpus[i].UUID]
+		if !held {
+			continue
+		}
+		u := plan.User{Text: "somebody has a lease of it"}
+		if h.Job != "" {
+			u = plan.User{Text: plaintext.Text(fmt.Sprintf("job %s of %s", h.Job, h.User)), Since: h.Since}
+		}
+		if id, err := queue.ParseID(h.Job); err == nil && h.UID == os.Getuid() && h.Home == g.home {
+			u.Job = id
+		}
+		gpus[i].Users = append(gpus[i].Users, u)
+	}
 }
 
 // say tells the loop what it does not know yet.

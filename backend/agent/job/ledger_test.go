@@ -2,11 +2,13 @@ package job
 
 import (
 	"context"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"berth/backend/agent/lease"
 	"berth/backend/api"
 	"berth/gpu"
 	"berth/queue"
@@ -70,6 +72,7 @@ func ledgerWith(t *testing.T) (*ledger, *looker, <-chan plan.SetGPUs) {
 	told := make(chan plan.SetGPUs, 9)
 	g := newLedger(k.watch, func(s plan.SetGPUs) { told <- s })
 	g.present = func() bool { return true }
+	g.leases = func() (*lease.Folder, error) { return lease.Open([]string{filepath.Join(t.TempDir(), "leases")}) }
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); g.run(ctx) }()

@@ -58,8 +58,9 @@ func TestLimits(t *testing.T) {
 	require.Equal(t, 0, set(api.QueueLimitsRequest{Slots: number(0)}).DefaultGPUs, "it stays")
 	require.Equal(t, 1, set(api.QueueLimitsRequest{DefaultGPUs: number(-1)}).DefaultGPUs, "as usual again")
 
-	for _, q := range []api.QueueLimitsRequest{{Slots: number(-1)}, {DefaultGPUs: number(-2)}, {Slots: number(api.MostSlots + 1)},
-		{Groups: map[string]*int{"": number(1)}}, {Groups: map[string]*int{"a": number(-1)}}, {Groups: map[string]*int{"\xff": nil}}} {
+	for _, q := range []api.QueueLimitsRequest{{Slots: number(-1)}, {Slots: number(api.MostSlots + 1)},
+		{DefaultGPUs: number(-2)}, {Groups: map[string]*int{"": number(1)}}, {Groups: map[string]*int{"a": number(-1)}},
+		{Groups: map[string]*int{"\xff": nil}}} {
 		_, err := l.setLimits(t.Context(), dir, usual, q)
 		require.ErrorIs(t, err, &api.Error{Code: api.CodeUsage})
 	}

@@ -134,7 +134,7 @@ func (s *service) queue() (*loop, error) {
 		return nil, err
 	}
 	l := newLoop(j, s.limitsNow(), runs, s.h.Log)
-	l.gpus.watch = s.h.Watch
+	l.gpus.watch, l.gpus.home = s.h.Watch, s.h.State
 	first := l.gpus.first()
 	l.limits.GPUs, l.limits.GPUsUnknown = first.GPUs, first.Unknown
 	l.secrets = run.Secrets{Dir: filepath.Join(s.dir(), "secrets")}
@@ -144,7 +144,7 @@ func (s *service) queue() (*loop, error) {
 	l.runner = runner
 	codes := newCodes(s.h, l)
 	runner.Before = codes.beginning
-	runner.HasGPUs = l.gpus.present
+	runner.HasGPUs, runner.Leases = l.gpus.present, l.gpus.leases
 	if err := l.load(ctx); err != nil {
 		cancel()
 		runner.Wait()

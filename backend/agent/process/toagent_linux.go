@@ -15,6 +15,9 @@ import (
 // a process runs: an agent that is gone is noticed when the line is used again.
 type ToAgent struct{ taken int }
 
+// maxGiven is how many descriptors come with a process at most: its log, its standard ones, those of its GPUs.
+const maxGiven = 36
+
 // OpenLine opens the line that this shim was started with; nil: it was started by Start.
 func OpenLine() *ToAgent {
 	if _, err := unix.GetsockoptInt(readyFD, unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
@@ -38,7 +41,7 @@ func (a *ToAgent) Next(spec any) ([]*os.File, error) {
 	}
 	var line []byte
 	var files []*os.File
-	buf, oob := make([]byte, 8<<10), make([]byte, unix.CmsgSpace(16*4))
+	buf, oob := make([]byte, 8<<10), make([]byte, unix.CmsgSpace(maxGiven*4))
 	for !bytes.HasSuffix(line, []byte{'\n'}) {
 		n, oobn, flags, _, err := unix.Recvmsg(readyFD, buf, oob, unix.MSG_CMSG_CLOEXEC)
 		switch {

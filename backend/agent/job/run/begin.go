@@ -13,9 +13,11 @@ import (
 
 	"berth/backend/agent/environ"
 	"berth/backend/agent/joblog"
+	"berth/backend/agent/lease"
 	"berth/backend/agent/process"
 	"berth/backend/agent/program"
 	"berth/backend/agent/shim"
+	"berth/backend/agent/user"
 	"berth/backend/base/atomicfile"
 	"berth/queue"
 )
@@ -63,6 +65,9 @@ func (x *run) begin(ctx, begin context.Context) bool {
 				continue
 			default:
 				said = x.delay(err, said)
+				if errors.As(err, new(*lease.HeldError)) {
+					wait = firstPause // it may be free at any time
+				}
 				pause(begin, wait)
 				continue
 			}
@@ -171,10 +176,39 @@ func (x *run) start(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	files := []*os.File{nil, log, log}
+	held, err := x.lease()
+	if err != nil {
+		return err
+	}
+	if held != nil {
+		defer held.Close() // the program holds it from now on
+		files = append(files, held.Files()...)
+		spec.Files = len(files)
+	}
 	name := fmt.Sprintf("%-*s", shim.NameRoom, spec.ID)
 	x.line, err = x.r.shims.Start(context.WithoutCancel(ctx), h.ShimCommand(name), environ.Merge(h.Base, h.Env()...), spec,
-		own, nil, log, log)
+		own, files...)
 	return err
+}
+
+// lease holds the run's GPUs where the other users of this host see it; nil: it has none, or there is no such place.
+func (x *run) lease() (*lease.Lease, error) {
+	if len(x.GPUs) == 0 || x.r.Leases == nil {
+		return nil, nil
+	}
+	folder, err := x.r.Leases()
+	if err != nil {
+		x.warnings = append(x.warnings, "other users of this host can't see that it has its GPUs: "+err.Error())
+		return nil, nil
+	}
+	h := lease.Holder{User: user.Name(), UID: os.Getuid(), Home: x.r.h.State, Job: x.ID.String(), Attempt: x.Attempt,
+		Command: x.Spec.Name, Reserved: x.Spec.Request.GPUMemory, Since: time.Now().UTC()}
+	var uuids []string
+	for _, g := range x.GPUs {
+		uuids = append(uuids, g.UUID)
+	}
+	return folder.Take(uuids, h)
 }
 
 // refused makes a refusal of what program says of a command.

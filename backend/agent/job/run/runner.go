@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"berth/backend/agent/lease"
 	"berth/backend/agent/part"
 	"berth/backend/agent/process"
 	"berth/queue"
@@ -19,6 +20,9 @@ type Runner struct {
 	Before func(ctx context.Context, r queue.Run)
 	// HasGPUs reports whether the instance may have GPUs; nil: it has none. Runs without one see none then.
 	HasGPUs func() bool
+	// Leases is where runs hold their GPUs, for other users of this host to see; nil: nowhere. Its error is a warning of
+	// the job.
+	Leases func() (*lease.Folder, error)
 
 	mu   sync.Mutex
 	runs map[key]*run

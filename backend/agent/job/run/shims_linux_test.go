@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/agent/agenttest"
+	"berth/backend/agent/lease"
 	"berth/backend/agent/process"
 	"berth/gpu/procs/proc"
 	"berth/queue"
@@ -197,4 +198,30 @@ func shims(program string) (pids []int) {
 		}
 	}
 	return pids
+}
+
+// TestAKilledShimFreesNoGPU: the program has the lease of its GPU, whoever else dies; another job waits for it, and
+// begins when it is free.
+func TestAKilledShimFreesNoGPU(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	folder, err := lease.Open([]string{filepath.Join(t.TempDir(), "leases")})
+	require.NoError(t, err)
+	w.Leases = func() (*lease.Folder, error) { return folder, nil }
+	gpus := []queue.GPU{{UUID: "GPU-a"}, {UUID: "GPU-b", Index: 1}}
+	first, next := w.script(1, "echo begun; while ! [ -e end ]; do sleep 0.01; done"), w.job(2, "true")
+	first.GPUs, next.GPUs = gpus, gpus[1:]
+	w.Start(w.ctx, first)
+	w.says(first, "begun\n")
+	require.NoError(t, syscall.Kill(w.shimOf(first).PID, syscall.SIGKILL))
+	w.await(first, "that its shim is gone", func(e queue.Event) bool { return e.Started != nil && !e.Started.Supervised })
+	held := folder.Holders([]string{"GPU-a", "GPU-b"})
+	require.Len(t, held, 2)
+	require.Equal(t, []string{"1", w.Options.State}, []string{held["GPU-b"].Job, held["GPU-b"].Home})
+	w.Start(w.ctx, next)
+	e := w.await(next, "why it waits", func(e queue.Event) bool { return e.Delayed != nil })
+	require.Regexp(t, "^job 1 of .+ has the GPU GPU-b$", e.Delayed.Why)
+	require.NoError(t, os.WriteFile(filepath.Join(first.Spec.Workdir, "end"), nil, 0o600))
+	require.Zero(t, w.ended(next).Exit)
+	agenttest.Eventually(t, "nothing is held", func() bool { return len(folder.Holders([]string{"GPU-a", "GPU-b"})) == 0 })
 }

@@ -1,0 +1,164 @@
+package lease
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Holder says in words who holds a GPU. It was written by anybody: show it as plain text, and believe nothing.
+type Holder struct {
+	Version  int       `json:"version"`
+	User     string    `json:"user,omitzero"`
+	UID      int       `json:"uid"`
+	Home     string    `json:"home,omitzero"` // of the queue's state folder
+	Job      string    `json:"job,omitzero"`
+	Attempt  int       `json:"attempt,omitzero"`
+	Command  string    `json:"command,omitzero"`
+	Reserved int64     `json:"reserved_bytes,omitzero"` // of its memory, by one that shares it; 0: all
+	Since    time.Time `json:"since,omitzero"`
+}
+
+// version is that of the format of Holder.
+const version = 1
+
+// most is how many bytes of a file are read.
+const most = 4 << 10
+
+// HeldError says that somebody else holds a GPU.
+type HeldError struct {
+	UUID string
+	By   Holder // the zero value where nobody knows
+}
+
+func (e *HeldError) Error() string {
+	if e.By.User == "" && e.By.Job == "" {
+		return "somebody else has the GPU " + e.UUID
+	}
+	return fmt.Sprintf("job %s of %s has the GPU %s", e.By.Job, e.By.User, e.UUID)
+}
+
+// Lease are GPUs that are held. They are free once it is closed here, and in all processes that got its files.
+type Lease struct{ files []*os.File }
+
+// Files are what the program inherits that uses the GPUs.
+func (l *Lease) Files() []*os.File { return l.files }
+
+// Close gives up this process's hold.
+func (l *Lease) Close() {
+	for _, f := range l.files {
+		_ = f.Close()
+	}
+}
+
+const (
+	// tries and tryAgain are for those who only look whether a GPU is held, for a moment (Holders).
+	tries    = 5
+	tryAgain = 2 * time.Millisecond
+)
+
+// Take holds GPUs, all or none: exclusively, or together with others that share them where h.Reserved is set. A GPU
+// that somebody else holds gives a HeldError.
+func (f *Folder) Take(uuids []string, h Holder) (_ *Lease, err error) {
+	l := &Lease{}
+	defer func() {
+		if err != nil {
+			l.Close()
+		}
+	}()
+	how := unix.LOCK_EX
+	if h.Reserved > 0 {
+		how = unix.LOCK_SH
+	}
+	h.Version = version
+	b, err := json.Marshal(h)
+	if err != nil {
+		return nil, err
+	}
+	for _, uuid := range slices.Sorted(slices.Values(uuids)) { // two that want the same ones don't take half of them each
+		file, err := f.open(uuid, true)
+		if err != nil {
+			return nil, err
+		}
+		l.files = append(l.files, file)
+		held := true
+		for try := 0; held && try < tries; try++ {
+			if try > 0 {
+				time.Sleep(tryAgain)
+			}
+			if held, err = lock(file, how); err != nil {
+				return nil, err
+			}
+		}
+		if held {
+			return nil, &HeldError{uuid, read(file)}
+		}
+		if len(b) < most {
+			// What is written only says who it is: the lock counts, also on a full disk.
+			_ = file.Truncate(0)
+			_, _ = file.WriteAt(append(b, '\n'), 0)
+		}
+	}
+	return l, nil
+}
+
+// lock tries to lock a file; held says that somebody else has.
+func lock(file *os.File, how int) (held bool, err error) {
+	for {
+		switch err := unix.Flock(int(file.Fd()), how|unix.LOCK_NB); {
+		case err == nil:
+			return false, nil
+		case err == unix.EWOULDBLOCK:
+			return true, nil
+		case !errors.Is(err, unix.EINTR):
+			return false, &os.PathError{Op: "flock", Path: file.Name(), Err: err}
+		}
+	}
+}
+
+// Holders says who holds some of the GPUs now. One whose file can't be used is left out: Take says why.
+func (f *Folder) Holders(uuids []string) map[string]Holder {
+	// /proc/locks would tell without a lock of our own, but not in a container, which does not see the others' locks.
+	out := map[string]Holder{}
+	for _, uuid := range uuids {
+		file, err := f.open(uuid, false)
+		if err != nil {
+			continue
+		}
+		if held, err := lock(file, unix.LOCK_EX); err == nil && held {
+			out[uuid] = read(file)
+		}
+		_ = file.Close() // and with it the lock
+	}
+	return out
+}
+
+// read reads who holds a file, as far as it says so.
+func read(file *os.File) Holder {
+	b, err := io.ReadAll(io.NewSectionReader(file, 0, most))
+	if err != nil {
+		return Holder{}
+	}
+	return parse(b)
+}
+
+// parse reads a file's contents, which anybody may have written.
+func parse(b []byte) (h Holder) {
+	if err := json.Unmarshal(b, &h); err != nil || h.Version < 1 {
+		return Holder{}
+	}
+	h.User, h.Home, h.Job, h.Command = short(h.User), short(h.Home), short(h.Job), short(h.Command)
+	return h
+}
+
+func short(s string) string {
+	const longest = 200
+	return strings.ToValidUTF8(s[:min(len(s), longest)], "")
+}
