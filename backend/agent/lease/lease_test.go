@@ -243,7 +243,8 @@ func TestThreeUsers(t *testing.T) {
 	for i := range 3 {
 		cmd := exec.Command(exe)
 		cmd.Env = append(os.Environ(), "BERTH_TEST_LEASES="+leases, "BERTH_TEST_MARKS="+marks)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(60001 + i), Gid: uint32(60001 + i)}}
+		uid := uint32(60001 + i)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 		cmd.Stdin = strings.NewReader(strconv.Itoa(all/3 + 1))
 		cmd.Dir = "/"
 		users.Go(func() error {
