@@ -6,6 +6,7 @@ import (
 	"math"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -17,6 +18,7 @@ const (
 	MaxRetries   = 1000
 	MaxNotify    = 20
 	MaxPriority  = 1 << 30
+	MaxCPUs      = 1 << 16
 )
 
 // Compiled when they are first needed: the agent starts often, and few instances have jobs.
@@ -72,6 +74,10 @@ func (s Spec) Check() error {
 		return fmt.Errorf("at most %d are told of a job", MaxNotify)
 	case s.Retries < 0 || s.Retries > MaxRetries:
 		return fmt.Errorf("retries are from 0 to %d", MaxRetries)
+	case s.CPUs < 0 || s.CPUs > MaxCPUs || s.Memory < 0:
+		return errors.New("a limit of CPUs or of memory is below 0, or too large")
+	case len(s.RetryOn) > 0 && s.Retries == 0:
+		return errors.New("causes to retry on need a number of retries")
 	case s.Timeout < 0 || s.Grace < 0 || s.Notice.Before < 0 || s.LogLimit < 0 || s.Expect < 0:
 		return errors.New("a time or a limit is below 0")
 	case s.Timeout > math.MaxInt64/4 || s.Grace > math.MaxInt64/4:
@@ -82,10 +88,23 @@ func (s Spec) Check() error {
 			return fmt.Errorf("%q is nothing to wait for", d)
 		}
 	}
+	for _, c := range s.RetryOn {
+		if !slices.Contains(RetryCauses, c) {
+			return fmt.Errorf("%.40q is no cause to retry on: there are %s", c, joined(RetryCauses))
+		}
+	}
 	if err := s.checkNotice(); err != nil {
 		return err
 	}
 	return s.checkElements()
+}
+
+func joined(causes []Cause) string {
+	words := make([]string, len(causes))
+	for i, c := range causes {
+		words[i] = string(c)
+	}
+	return strings.Join(words, ", ")
 }
 
 func (s Spec) checkNotice() error {

@@ -32,6 +32,16 @@ const (
 	ByDependency Cause = "dependency"   // one that it waits for can't be met any more
 	ByStart      Cause = "start_failed" // the program could not be run: 127 there is none, 126 it can't be executed
 	ByLoss       Cause = "lost"
+	ByOOM        Cause = "oom"      // the system killed processes of it for want of memory
+	ByXID        Cause = "xid"      // an error of a GPU
+	ByGPULoss    Cause = "gpu_lost" // a GPU of it is there no more
+)
+
+// RetryCauses are those for which a job can be run again by itself, UsualRetries those for which it is where nothing is
+// said.
+var (
+	RetryCauses  = []Cause{ByExit, BySignal, ByOOM, ByXID, ByGPULoss, ByLoss, ByTimeout}
+	UsualRetries = []Cause{ByExit, BySignal, ByOOM, ByXID, ByGPULoss, ByLoss}
 )
 
 // Status is what changes of a job.

@@ -35,6 +35,10 @@ type Spec struct {
 	User   string   `json:"user,omitzero"`   // who asked, in words
 	UUID   string   `json:"uuid,omitzero"`   // the caller's; a submit that is said again has the same
 
+	CPUs    int     `json:"cpus,omitzero"`     // that it may use at once; 0: all. It takes no more slots for that
+	Memory  int64   `json:"memory,omitzero"`   // bytes that it may use; 0: all
+	RetryOn []Cause `json:"retry_on,omitzero"` // the causes for which Retries count; none: the UsualRetries
+
 	// Expect is how long a run takes by the history of the same command; 0: not known.
 	Expect time.Duration `json:"expect,omitzero"`
 }

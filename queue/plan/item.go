@@ -17,11 +17,15 @@ type ask struct {
 	killLeftovers  bool
 	after          []queue.Dependency
 	notify         []string
+	retryOn        []queue.Cause
 }
 
 func newAsk(s *queue.Spec) *ask {
 	a := &ask{timeout: s.Timeout, grace: s.Grace, notice: s.Notice, retries: s.Retries, begin: s.Begin, expect: s.Expect,
-		killLeftovers: s.KillLeftovers, after: s.After, notify: s.Notify}
+		killLeftovers: s.KillLeftovers, after: s.After, notify: s.Notify, retryOn: s.RetryOn}
+	if len(a.retryOn) == 0 {
+		a.retryOn = queue.UsualRetries
+	}
 	if a.grace == 0 {
 		a.grace = queue.DefaultGrace
 	}

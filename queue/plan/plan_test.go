@@ -198,6 +198,9 @@ func TestCausesAreRead(t *testing.T) {
 		{queue.Ended{Exit: 127, Failed: "no such file"}, "failed start_failed 127 no such file"},
 		{queue.Ended{Exit: -1, Lost: "the machine was restarted"}, "lost lost the machine was restarted"},
 		{queue.Ended{Exit: -1}, "lost lost"},
+		{queue.Ended{Exit: 137, Signal: "KILL", OOM: "all of it"}, "failed oom 137 KILLall of it"},
+		{queue.Ended{Exit: 1, OOM: "all of it"}, "failed oom 1 all of it"},
+		{queue.Ended{Exit: 0, OOM: "all of it"}, "succeeded exit 0"},
 	} {
 		a := w.submit()
 		c.ended.At = w.now
@@ -209,6 +212,9 @@ func TestCausesAreRead(t *testing.T) {
 		}
 		got = append(got, j.Signal+j.Message)
 		require.Equal(t, c.want, strings.TrimSpace(strings.Join(got, " ")))
+		if c.ended.Exit == 0 {
+			require.Equal(t, []string{"all of it"}, j.Warnings)
+		}
 	}
 }
 
@@ -423,6 +429,42 @@ func TestRetries(t *testing.T) {
 	w.ok(w.exit(a, 1))
 	require.Equal(t, "queued", w.states(a), "who asks for a run gets its retries, too")
 	require.Error(t, w.do(Retry{Job: w.journal[a]})[0].Err)
+}
+
+func TestRetriesByCause(t *testing.T) {
+	w := newWorld(t, Limits{Slots: 1})
+	on := func(causes ...queue.Cause) queue.ID {
+		return w.submit(func(s *queue.Spec) { s.Retries, s.RetryOn, s.Timeout = 1, causes, time.Hour })
+	}
+	oom := queue.Ended{Exit: 137, Signal: "KILL", OOM: "all of it"}
+	for _, c := range []struct {
+		on    []queue.Cause
+		ended queue.Ended
+		want  string
+	}{
+		{nil, oom, "queued"},
+		{[]queue.Cause{"oom"}, oom, "queued"},
+		{[]queue.Cause{"exit", "xid"}, oom, "failed"},
+		{[]queue.Cause{"oom"}, queue.Ended{Exit: 1}, "failed"},
+		{[]queue.Cause{"oom", "exit"}, queue.Ended{Exit: 1}, "queued"},
+		{[]queue.Cause{"exit"}, queue.Ended{Exit: 0, OOM: "of a child"}, "succeeded"},
+		{[]queue.Cause{"exit"}, queue.Ended{Exit: -1, Lost: "restarted"}, "lost"},
+	} {
+		a := on(c.on...)
+		c.ended.At = w.now
+		w.ok(w.event(a, queue.Event{Ended: &c.ended}))
+		require.Equal(t, c.want, w.states(a), "%v %v", c.on, c.ended)
+		w.do(Cancel{a, ""})
+	}
+	for want, causes := range map[string][]queue.Cause{"queued": {"timeout"}, "timed_out": nil} {
+		a := on(causes...)
+		w.ok(w.started(a))
+		w.after(time.Hour).do()
+		require.Equal(t, "stopping", w.states(a))
+		w.ok(w.event(a, queue.Event{Ended: &queue.Ended{At: w.now, Exit: 143, Signal: "TERM"}}))
+		require.Equal(t, want, w.states(a))
+		w.do(Cancel{a, ""})
+	}
 }
 
 func TestAProgramThatIsNotThereIsNotRetried(t *testing.T) {

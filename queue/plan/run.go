@@ -153,6 +153,13 @@ func (p *Planner) finished(it *item, e queue.Ended) {
 		st.By, st.Again = "", false
 		st.Cause = causeOf(e)
 	}
+	switch {
+	case e.OOM == "":
+	case st.Cause == queue.ByOOM:
+		st.Message = e.OOM
+	default:
+		st.Warnings = append(st.Warnings, e.OOM)
+	}
 	if len(e.Left) == 0 {
 		p.gone(it)
 		return
@@ -172,6 +179,8 @@ func causeOf(e queue.Ended) queue.Cause {
 		return queue.ByLoss
 	case e.Failed != "":
 		return queue.ByStart
+	case e.OOM != "" && (e.Signal != "" || e.Exit > 0): // its own program, or the one that waited for the one that was killed
+		return queue.ByOOM
 	case e.Signal != "":
 		return queue.BySignal
 	case e.Exit < 0:
@@ -201,8 +210,7 @@ func (p *Planner) gone(it *item) {
 		p.must(it, queue.ToAgain)
 		st.Again, st.Cause, st.By = false, "", ""
 		p.arrange(it)
-	case st.Retried < it.ask.retries && (st.Cause == queue.ByExit && end == queue.ToFail ||
-		st.Cause == queue.BySignal || st.Cause == queue.ByLoss):
+	case st.Retried < it.ask.retries && end != queue.ToSucceed && slices.Contains(it.ask.retryOn, st.Cause):
 		p.must(it, queue.ToAgain)
 		st.Retried++
 		st.EligibleAt = p.now.Add(queue.Backoff(st.Retried))

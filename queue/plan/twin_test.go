@@ -294,7 +294,11 @@ func (d draws) spec(w *world) queue.Spec {
 	s.Group = []string{"", "", "a", "b"}[d.n("group", 0, 3)]
 	s.Priority = d.n("priority", -1, 1)
 	s.Hold = d.n("hold", 0, 9) == 0
-	s.Retries = max(d.n("retries", -2, 2), 0)
+	if s.Retries = max(d.n("retries", -2, 2), 0); s.Retries > 0 {
+		for range d.n("retry on", 0, 2) {
+			s.RetryOn = append(s.RetryOn, queue.RetryCauses[d.n("cause", 0, len(queue.RetryCauses)-1)])
+		}
+	}
 	s.Grace = time.Duration(d.n("grace", 0, 2)) * 20 * time.Second
 	s.KillLeftovers = d.n("kill leftovers", 0, 1) == 1
 	if d.n("limited", 0, 1) == 1 {
@@ -347,11 +351,13 @@ func TestThePlanIsThatOfItsTwin(t *testing.T) {
 				d := draws{rt}
 				j := d.run(w, func(j queue.Job) bool { return j.EndedAt.IsZero() })
 				e := queue.Ended{At: w.now, Exit: d.n("exit", -1, 1)}
-				switch d.n("how", 0, 3) {
+				switch d.n("how", 0, 4) {
 				case 0:
 					e.Left = []string{"sleep"}
 				case 1:
 					e.Exit, e.Lost = -1, "restarted"
+				case 2:
+					e.OOM = "it used all of its memory"
 				}
 				do(w.event(j.ID, queue.Event{Ended: &e}))
 			},
@@ -402,6 +408,27 @@ func TestThePlanIsThatOfItsTwin(t *testing.T) {
 	})
 }
 
+// checkRetries looks at what became of runs that are over: those run again whose cause is one to retry on.
+func (w *world) checkRetries(t require.TestingT, before map[queue.ID]queue.Job) {
+	for id, j := range w.journal {
+		was := before[id]
+		if !was.State.Active() || !id.Element && j.Spec.Array != nil || j.Attempt != was.Attempt || j.State.Active() {
+			continue
+		}
+		if j.State == queue.Queued && j.Retried == was.Retried {
+			require.True(t, was.Again, "%s was not put back", id)
+			continue
+		}
+		on := j.Spec.RetryOn
+		if len(on) == 0 {
+			on = []queue.Cause{"exit", "signal", "oom", "xid", "gpu_lost", "lost"}
+		}
+		well := j.ExitCode != nil && *j.ExitCode == 0 && j.Cause == "exit"
+		again := !well && was.Retried < j.Spec.Retries && slices.Contains(on, j.Cause)
+		require.Equal(t, again, j.State == queue.Queued, "%s ended by %s, retries %d on %v", id, j.Cause, j.Spec.Retries, on)
+	}
+}
+
 // check looks at what one Do decided.
 func (w *world) check(t require.TestingT, before map[queue.ID]queue.Job, attempts map[string]bool) {
 	started := map[queue.ID]bool{}
@@ -433,6 +460,7 @@ func (w *world) check(t require.TestingT, before map[queue.ID]queue.Job, attempt
 		}
 	}
 	w.checkArrays(t)
+	w.checkRetries(t, before)
 	holds, waits := 0, 0
 	for _, j := range newTwin(w, w.journal, nil).jobs {
 		if j.State.Active() {
