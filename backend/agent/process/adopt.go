@@ -108,5 +108,5 @@ func (f Found) Remove() error {
 	if f.Fate != Ended && f.Fate != Lost && f.Fate != Unstarted {
 		return fmt.Errorf("process %s is not done: %s", f.Record.ID, f.Fate)
 	}
-	return errors.Join(f.Record.Cgroup.Remove(), os.RemoveAll(f.Dir))
+	return errors.Join(f.Record.Cgroup.Remove(), f.Record.Limit.Remove(), os.RemoveAll(f.Dir))
 }

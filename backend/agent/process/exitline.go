@@ -32,6 +32,8 @@ type Exit struct {
 	// in bytes: of all where a control group tells, else of the largest. 0: it isn't known.
 	CPUSeconds float64 `json:"cpu_seconds,omitempty"`
 	PeakMemory int64   `json:"peak_memory_bytes,omitempty"`
+	// Killed is how many of its processes the system had killed for want of memory by then.
+	Killed int `json:"killed,omitempty"`
 	// Alone says that nothing of it is left: its shim has waited for all that it left behind. It stands in a line of its
 	// own.
 	Alone bool `json:"-"`

@@ -32,6 +32,8 @@ type Spec struct {
 	Env   Texts  `json:"env"`
 	// Cgroup names a control group that is made for it where the host allows; "": none is.
 	Cgroup string `json:"cgroup,omitempty"`
+	// Limit is what it may use; it needs a Cgroup. What can't be set is said in the record, and the process begins.
+	Limit Limit `json:"limit,omitzero"`
 	// Files is how many descriptors Start was given for it.
 	Files int `json:"files,omitempty"`
 	// Names are folders whose names are made durable before it begins: those on the way to Dir that were made for it. One
@@ -50,6 +52,7 @@ type Record struct {
 	Command   string        `json:"command"`
 	Mark      string        `json:"mark"`
 	Cgroup    *Cgroup       `json:"cgroup,omitempty"`
+	Limit     *Limited      `json:"limit,omitempty"`
 	Tree      bool          `json:"tree,omitempty"` // all that descends from the shim is the process's
 	StartedAt time.Time     `json:"started_at"`
 }
@@ -85,7 +88,8 @@ func (r Record) Set() Set {
 	if r.Shim.OfOtherBoot() {
 		return Set{}
 	}
-	s := Set{Cgroup: r.Cgroup, Session: r.Child.PID, SessionStart: r.Child.Start, Mark: r.Mark, Except: r.Shim.PID}
+	s := Set{Cgroup: r.Cgroup, Session: r.Child.PID, SessionStart: r.Child.Start, Mark: r.Mark, Except: r.Shim.PID,
+		Limit: r.Limit}
 	if r.Tree && r.Shim.Alive() { // else its number is nobody's, or another's
 		s.Root = r.Shim.PID
 	}
@@ -144,6 +148,7 @@ func (h *Keeper) keep(spec Spec, files []*os.File, tty bool, write func(Record) 
 		if err != nil {
 			_ = k.exit.Close()
 			_ = k.Record.Cgroup.Remove()
+			_ = k.Record.Limit.Remove()
 		}
 	}()
 	if h.self.PID == 0 {
@@ -152,7 +157,13 @@ func (h *Keeper) keep(spec Spec, files []*os.File, tty bool, write func(Record) 
 		}
 	}
 	k.Record = Record{Protocol: Protocol, ID: spec.ID, Shim: h.self, Command: string(spec.Path), Mark: spec.Mark}
-	if spec.Cgroup != "" {
+	if spec.Cgroup != "" && spec.Limit != (Limit{}) {
+		k.Record.Limit = h.groups.limit(spec.Cgroup, spec.Limit)
+		if dirs := k.Record.Limit.folders(); k.Record.Limit.V2 {
+			k.Record.Cgroup = &Cgroup{Path: dirs[0], V2: true}
+		}
+	}
+	if spec.Cgroup != "" && k.Record.Cgroup == nil {
 		if g, err := h.groups.make(spec.Cgroup, KindAuto); err == nil {
 			k.Record.Cgroup = g
 		}
@@ -179,9 +190,11 @@ func (h *Keeper) keep(spec Spec, files []*os.File, tty bool, write func(Record) 
 		}
 	}
 	k.Record.StartedAt = time.Now().UTC()
-	k.leader, err = k.Record.Cgroup.spawn(&h.groups, string(spec.Path), append([]string{string(spec.Argv0)}, spec.Args...),
-		&os.ProcAttr{Dir: string(spec.Cwd), Env: append([]string{}, spec.Env...), Files: given,
-			Sys: &syscall.SysProcAttr{Setsid: true, Setctty: tty}})
+	k.leader, err = k.Record.Limit.start(func() (*os.Process, error) {
+		return k.Record.Cgroup.spawn(&h.groups, string(spec.Path), append([]string{string(spec.Argv0)}, spec.Args...),
+			&os.ProcAttr{Dir: string(spec.Cwd), Env: append([]string{}, spec.Env...), Files: given,
+				Sys: &syscall.SysProcAttr{Setsid: true, Setctty: tty}})
+	})
 	if err != nil {
 		k.abandon()
 		var no syscall.Errno
@@ -266,8 +279,11 @@ func (k *Kept) release() {
 	}
 }
 
-// leave removes the control group, which stays where processes are left in it.
+// leave removes the control groups, which stay where processes are left in them.
 func (k *Kept) leave() {
+	for _, group := range k.Record.Limit.folders() {
+		_ = os.Remove(group)
+	}
 	if k.Record.Cgroup != nil {
 		_ = os.Remove(k.Record.Cgroup.Path)
 	}

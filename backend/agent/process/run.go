@@ -140,6 +140,7 @@ func (k *Kept) reap(ended func(Exit)) {
 		}
 		x.Alone = err != nil
 		x.CPUSeconds, x.PeakMemory = k.used(cpu, memory)
+		x.Killed = max(k.Record.Limit.Killed(), k.Record.Cgroup.killed())
 		ended(x)
 		if x.Alone {
 			return
@@ -150,5 +151,8 @@ func (k *Kept) reap(ended func(Exit)) {
 // used is what the processes that have ended used: CPU in seconds, and memory in bytes. The control group knows of all.
 func (k *Kept) used(cpu time.Duration, memory int64) (float64, int64) {
 	c, m := k.Record.Cgroup.used()
+	if p := k.Record.Limit.peak(); p > 0 {
+		return max(cpu.Seconds(), c), p // not more: what a process shares with others is not counted against its limit
+	}
 	return max(cpu.Seconds(), c), max(memory, m)
 }

@@ -21,6 +21,8 @@ type Set struct {
 	SessionStart uint64
 	Mark         string // KEY=VALUE in the environment that the process was started with
 	Except       int    // a process that is spared
+
+	Limit *Limited // everything in its groups
 }
 
 const (
@@ -71,6 +73,9 @@ func (s Set) scan() ([]proc.Stat, error) {
 		for _, p := range pids {
 			in[p] = true
 		}
+	}
+	for _, p := range s.Limit.pids() {
+		in[p] = true
 	}
 	if s.Root > 0 {
 		kids := map[int][]int{}
