@@ -45,7 +45,7 @@ func (c Caller) Command(verb string, args ...string) []string {
 // names a program that anybody but root can change: the user's own copy could be another program by then.
 func (c Caller) ByHand(verb string, args ...string) (line string, installed bool) {
 	words := []string{"sudo"}
-	if verb == "setup-step" { // whose step it is
+	if verb == "setup-step" || verb == "cgroup-make" { // whose it is
 		words = append(words, "env", fmt.Sprintf("SUDO_UID=%d", os.Getuid()))
 	}
 	program, installed := c.rootsCopy()

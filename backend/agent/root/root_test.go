@@ -19,8 +19,41 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"berth/backend/agent/process"
 	"berth/backend/api"
 )
+
+// limited is what a limit of a user's came to.
+type limited struct {
+	Why    string // why there is none
+	Exit   process.Exit
+	Groups string // of the one who set it, afterwards
+}
+
+// playLimit plays a user's shim, which keeps a program that takes more memory than it may.
+func playLimit(dir string) {
+	l := process.Limit{Memory: 64 << 20, CPUs: 1}
+	var out limited
+	if err := process.CanLimit("t", l); err != nil {
+		out.Why = err.Error()
+	} else {
+		exe, _ := os.Executable()
+		spec := process.Spec{ID: "t", Dir: dir, Argv0: "t", Path: process.Text(exe), Args: process.Texts{"eat"}, Mark: "T=t", Cwd: "/",
+			Env: process.Texts{"T=t"}, Cgroup: "berth-job-t", Limit: l}
+		_, _ = new(process.Keeper).Run(spec, nil, nil, func(s process.Said) {
+			if s.Record != nil && s.Record.Limit != nil {
+				out.Why = s.Record.Limit.Why
+			}
+			if s.Exit != nil {
+				out.Exit = *s.Exit
+			}
+			out.Why += s.Error
+		})
+		b, _ := os.ReadFile("/proc/self/cgroup")
+		out.Groups = string(b)
+	}
+	_ = json.NewEncoder(os.Stdout).Encode(out)
+}
 
 // The test binary plays the program that sudo runs, and the user who calls it.
 func TestMain(m *testing.M) {
@@ -32,6 +65,15 @@ func TestMain(m *testing.M) {
 			exe, _ := os.Executable()
 			out, err := New([]string{exe, "root"}).Run(context.Background(), "the test", os.Args[2], os.Args[3:]...)
 			_ = json.NewEncoder(os.Stdout).Encode(called{string(out), api.AsError(err)})
+			os.Exit(0)
+		case "limit":
+			playLimit(os.Args[2])
+			os.Exit(0)
+		case "eat":
+			b := make([]byte, 200<<20)
+			for i := 0; i < len(b); i += 4096 {
+				b[i] = 1
+			}
 			os.Exit(0)
 		}
 	}
@@ -50,6 +92,7 @@ const good = "2026-01-02T03:04:05.25Z"
 var hostile = [][]string{
 	{""}, {"sh"}, {"sh", "-c", "id"}, {"CHECK"}, {"check", "x"}, {"check "}, {"../check"}, {"-c"}, {"--", "check"},
 	{"clock"}, {"clock", ""}, {"clock", "now"}, {"clock", "1700000000"}, {"clock", good, good}, {"clock", "@0"},
+	{"cgroup-make", "0"}, {"cgroup-make", ""}, {"cgroup-make", "/"},
 	{"restart", "now"}, {"restart", ""}, {"restart", "-f"},
 	{"hostkey"}, {"hostkey", "drop"}, {"hostkey", "new", "use"}, {"hostkey", "new; id"}, {"hostkey", ""},
 	{"hostkey", "NEW"}, {"hostkey", "-f", "/etc/shadow"},
@@ -120,7 +163,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("signal\nKILL\n42\n" + good)
 	f.Add("setup-step\n/home/u/.local/state/berth/setup/op-1\n3\n2\nrun")
 	f.Add("clock\n" + good)
-	form := regexp.MustCompile(`\A(check|restart|clock\n[0-9TZ:.,+-]+|hostkey\n(new|use)|signal\n(TERM|INT|KILL|HUP|QUIT|STOP|CONT|USR1|USR2)(\n([2-9]|[1-9][0-9]{1,9})\n[0-9TZ:.,+-]+)+|setup-step\n(?s:/.+)\n(0|[1-9][0-9]{0,2})\n[1-9][0-9]{0,9}\n(check|run))\z`)
+	form := regexp.MustCompile(`\A(check|restart|cgroup-make|clock\n[0-9TZ:.,+-]+|hostkey\n(new|use)|signal\n(TERM|INT|KILL|HUP|QUIT|STOP|CONT|USR1|USR2)(\n([2-9]|[1-9][0-9]{1,9})\n[0-9TZ:.,+-]+)+|setup-step\n(?s:/.+)\n(0|[1-9][0-9]{0,2})\n[1-9][0-9]{0,9}\n(check|run))\z`)
 	f.Fuzz(func(t *testing.T, s string) {
 		args := strings.Split(s, "\n")
 		act, err := parse(args)
@@ -318,6 +361,43 @@ func TestRealSudoRunsAStep(t *testing.T) {
 	require.Equal(t, api.CodeForbidden, c.Err.Code)
 	require.Contains(t, c.Err.Message, "symbolic link")
 	require.NoFileExists(t, filepath.Join(base, "evil"))
+}
+
+// A user whom root has handed over groups to limits what is its own.
+func TestRealSudoHandsOverControlGroups(t *testing.T) {
+	base, call := nobody(t)
+	dir := filepath.Join(base, "run")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	require.NoError(t, os.Chown(dir, 65534, 65534))
+	limit := func() (l limited) {
+		cmd := exec.Command(filepath.Join(base, "test"), "limit", dir)
+		cmd.Dir = "/"
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		out, err := cmd.Output()
+		require.NoError(t, err, "%s", out)
+		require.NoError(t, json.Unmarshal(out, &l), "%s", out)
+		return l
+	}
+	require.NotEmpty(t, limit().Why)
+	if c := call("cgroup-make"); c.Err != nil {
+		require.Contains(t, c.Err.Message, "version 2 only")
+		t.Skip("memory can't be limited here: " + c.Err.Message)
+	}
+	groups, err := filepath.Glob("/sys/fs/cgroup/*/" + process.HandedOver(65534))
+	require.NoError(t, err)
+	require.NotEmpty(t, groups)
+	t.Cleanup(func() {
+		for _, g := range groups {
+			require.NoError(t, os.Remove(g), "nothing is left in it")
+		}
+	})
+	l := limit()
+	require.Empty(t, l.Why)
+	require.Equal(t, "KILL", l.Exit.Signal)
+	require.Equal(t, 1, l.Exit.Killed)
+	require.InDelta(t, 64<<20, l.Exit.PeakMemory, 4096)
+	require.NotContains(t, l.Groups, "berth-job-t")
+	require.Nil(t, call("cgroup-make").Err, "again")
 }
 
 func TestRealSudoSignalsTheProcessThatWasMeant(t *testing.T) {

@@ -23,6 +23,7 @@ type verb struct {
 // verbs is the closed list, by name.
 func verbs() []verb {
 	return []verb{
+		{"cgroup-make", "", "make control groups below which the calling user can limit what is its own", parseCgroupMake},
 		{"check", "", "do nothing; its success tells that root can be had", parseCheck},
 		{"clock", "TIME", "put the clock forward to TIME (RFC 3339)", parseClock},
 		{"hostkey", "new|use", "make another host key for sshd and print its public half; take it into use", parseHostKey},
