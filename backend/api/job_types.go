@@ -30,14 +30,19 @@ type JobRequest struct {
 	Priority     int       `json:"priority,omitempty"`
 	After        []string  `json:"after,omitempty"` // "12,13_2", "any:12"
 	AfterFailure []string  `json:"after_failure,omitempty"`
+	CPUs         int       `json:"cpus,omitempty"`         // that it may use at once; 0: all
+	MemoryBytes  int64     `json:"memory_bytes,omitempty"` // that it may use; 0: all
 	Begin        time.Time `json:"begin,omitzero"`
 	Hold         bool      `json:"hold,omitempty"`
 
 	TimeoutSeconds float64 `json:"timeout_seconds,omitempty"`
 	Retries        int     `json:"retries,omitempty"`
-	Signal         string  `json:"signal,omitempty"` // before the time-out: USR1
-	SignalSeconds  float64 `json:"signal_seconds,omitempty"`
-	KillLeftovers  bool    `json:"kill_leftovers,omitempty"`
+	// RetryOn are the causes for which it is run again: exit, signal, oom, xid, gpu_lost, lost, timeout. Empty: all of
+	// these but timeout.
+	RetryOn       []string `json:"retry_on,omitempty"`
+	Signal        string   `json:"signal,omitempty"` // before the time-out: USR1
+	SignalSeconds float64  `json:"signal_seconds,omitempty"`
+	KillLeftovers bool     `json:"kill_leftovers,omitempty"`
 	// Secrets are variables by their names, whose values are kept apart until the job has ended, and shown nowhere.
 	Secrets map[string][]byte `json:"secrets,omitempty"`
 	// Notify are names of the instance's own file who are told of its end, once.
@@ -145,12 +150,15 @@ type Tally struct {
 
 // JobRequested is what a job was asked to get.
 type JobRequested struct {
-	GPUs           *int    `json:"gpus,omitempty"`
-	GPUMemoryBytes int64   `json:"gpu_memory_bytes,omitempty"`
-	GPUIDs         string  `json:"gpu_ids,omitempty"`
-	Exclusive      bool    `json:"exclusive,omitempty"`
-	TimeoutSeconds float64 `json:"timeout_seconds,omitempty"`
-	Retries        int     `json:"retries,omitempty"`
+	GPUs           *int     `json:"gpus,omitempty"`
+	GPUMemoryBytes int64    `json:"gpu_memory_bytes,omitempty"`
+	GPUIDs         string   `json:"gpu_ids,omitempty"`
+	Exclusive      bool     `json:"exclusive,omitempty"`
+	CPUs           int      `json:"cpus,omitempty"`
+	MemoryBytes    int64    `json:"memory_bytes,omitempty"`
+	TimeoutSeconds float64  `json:"timeout_seconds,omitempty"`
+	Retries        int      `json:"retries,omitempty"`
+	RetryOn        []string `json:"retry_on,omitempty"`
 }
 
 // JobState is where a job stands.

@@ -45,7 +45,7 @@ func (a *app) jobCmd() *cobra.Command {
 // submitCmd is `berth run` and `berth job submit`.
 func (a *app) submitCmd(word string) *cobra.Command {
 	var q api.JobRequest
-	var begin, notice, logLimit, paramFile string
+	var begin, notice, logLimit, paramFile, memory string
 	var gpus int
 	var timeout, gpuMemory string
 	var secrets []string
@@ -78,7 +78,7 @@ func (a *app) submitCmd(word string) *cobra.Command {
 				}
 				q.TimeoutSeconds = d.Seconds()
 			}
-			for _, name := range []string{"array", "begin", "timeout", "signal", "log-limit", "param-file", "gpu-mem"} {
+			for _, name := range []string{"array", "begin", "timeout", "signal", "log-limit", "param-file", "gpu-mem", "mem"} {
 				if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" { // a variable that is not set, say
 					return api.Errorf(api.CodeUsage, "--%s is empty", name).WithHint("leave it out, or say what it is to be")
 				}
@@ -92,6 +92,9 @@ func (a *app) submitCmd(word string) *cobra.Command {
 				}
 			}
 			if err := readJobFlags(&q, begin, notice, logLimit, paramFile); err != nil {
+				return err
+			}
+			if err := readCaps(&q, memory, cmd.Flags().Changed("cpus")); err != nil {
 				return err
 			}
 			if follow && a.json {
@@ -119,6 +122,8 @@ func (a *app) submitCmd(word string) *cobra.Command {
 	f.StringVar(&gpuMemory, "gpu-mem", "", "share a GPU: so much of its memory is kept for it: 12GB")
 	f.StringVar(&q.GPUIDs, "gpu-ids", "index", "how its program sees its GPUs: index (by the order of the PCI bus) or uuid")
 	f.BoolVar(&q.Exclusive, "exclusive", false, "no other job runs beside it; it gets all GPUs unless it says how many")
+	f.IntVar(&q.CPUs, "cpus", 0, "how many CPUs' time it may use, and threads numerical libraries start; it takes no more places in the queue")
+	f.StringVar(&memory, "mem", "", "how much memory it may use: 8GB; what uses more is ended, with the cause oom")
 	f.StringVar(&q.Group, "group", "", "group that it belongs to")
 	f.IntVar(&q.Priority, "priority", 0, "a higher one goes first")
 	f.StringArrayVar(&q.After, "after", nil, "ID[,ID]: begin when these have succeeded; any:ID: have ended")
@@ -127,6 +132,8 @@ func (a *app) submitCmd(word string) *cobra.Command {
 	f.BoolVar(&q.Hold, "hold", false, "have it wait until it is released")
 	f.StringVar(&timeout, "timeout", "", "end it after so long: 90m, 12h, 3d")
 	f.IntVar(&q.Retries, "retries", 0, "run it again so often where it fails")
+	f.StringSliceVar(&q.RetryOn, "retry-on", nil,
+		"with --retries: for which causes, of exit, signal, oom, xid, gpu_lost, lost, timeout; not said: all but timeout")
 	f.StringVar(&notice, "signal", "", "NAME@60s: a signal so long before the time-out, for a checkpoint")
 	f.BoolVar(&q.KillLeftovers, "kill-leftovers", false, "end what it leaves running")
 	f.StringVar(&logLimit, "log-limit", "", "keep the first MiB and the last so many bytes of its log: 100MB")
@@ -271,10 +278,12 @@ func (a *app) submit(ctx context.Context, name string, q api.JobRequest, code jo
 		if job.ID != nil && (job.State == api.JobQueued || job.State == api.JobHeld) {
 			fmt.Fprintln(a.err, "berth: "+plaintext.Text(standing(&job, time.Now())))
 		}
+		a.warnOf(&job)
 		return a.follow(ctx, c, name, &job)
 	}
 	fmt.Fprintln(a.out, jobID(&job))
 	fmt.Fprintln(a.err, "berth: "+plaintext.Text(standing(&job, time.Now())+unsaidGPUs(&q, &job)))
+	a.warnOf(&job)
 	return nil
 }
 

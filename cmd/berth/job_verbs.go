@@ -229,6 +229,9 @@ func (a *app) printJob(j *api.Job) error {
 	if j.LogPath != "" {
 		rows = append(rows, []string{"log", fmt.Sprintf("%s (%s)", plaintext.Text(j.LogPath), money.Bytes(j.LogBytes))})
 	}
+	if j.Hint != "" {
+		rows = append(rows, []string{"hint", plaintext.Text(j.Hint)})
+	}
 	for _, w := range j.Warnings {
 		rows = append(rows, []string{"warning", plaintext.Text(w)})
 	}

@@ -73,7 +73,14 @@ func (s *Job) details(p *draw.Page) {
 		put("time limit", (time.Duration(d * float64(time.Second))).String())
 	}
 	if j.Requested.Retries > 0 {
-		put("retries", fmt.Sprint(j.Requested.Retries))
+		put("retries", strings.TrimSuffix(fmt.Sprintf("%d on %s", j.Requested.Retries,
+			strings.Join(j.Requested.RetryOn, ", ")), " on "))
+	}
+	if n := j.Requested.CPUs; n > 0 {
+		put("CPUs", fmt.Sprintf("at most %d", n))
+	}
+	if n := j.Requested.MemoryBytes; n > 0 {
+		put("memory", "at most "+money.Bytes(n))
 	}
 	if j.State.Done() && j.CPUSeconds > 0 {
 		put("CPU time", (time.Duration(j.CPUSeconds * float64(time.Second))).Round(time.Millisecond).String())

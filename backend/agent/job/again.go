@@ -39,7 +39,8 @@ func requestOf(job *queue.Job, taken string) (api.JobRequest, error) {
 	q := api.JobRequest{Name: s.Name, Argv: s.Argv, Workdir: s.Workdir, Env: s.Env, Shell: s.Shell, Conda: s.Conda,
 		Venv: s.Venv, Group: s.Group, Priority: job.Priority, Begin: s.Begin, TimeoutSeconds: s.Timeout.Seconds(),
 		Retries: s.Retries, Signal: s.Notice.Signal, SignalSeconds: s.Notice.Before.Seconds(),
-		KillLeftovers: s.KillLeftovers, LogLimitBytes: s.LogLimit, Notify: s.Notify}
+		KillLeftovers: s.KillLeftovers, LogLimitBytes: s.LogLimit, Notify: s.Notify,
+		CPUs: s.CPUs, MemoryBytes: s.Memory, RetryOn: words(s.RetryOn)}
 	if rel, err := filepath.Rel(taken, s.Workdir); err == nil && filepath.IsLocal(rel) && queue.IsUUID(s.UUID) {
 		q.CopyOf, q.Workdir = s.UUID, rel
 		if rel == "." {

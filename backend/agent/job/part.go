@@ -310,7 +310,7 @@ func (s *service) handleSubmit(w http.ResponseWriter, r *http.Request) {
 	case (q.Taken || q.CopyOf != "") && errors.Is(err, &api.Error{Code: api.CodeGone}):
 		l.removeTaken(q.UUID) // it was made anew, for nobody
 	}
-	answer(w, r, l, id, err)
+	answer(w, r, l, id, err, uncapped(r.Context(), s.h, &spec)...)
 }
 
 // saidBefore is the job of a submit that was said before.
@@ -325,11 +325,16 @@ func (s *service) saidBefore(ctx context.Context, uuid string) (l *loop, id queu
 	return l, id, known, l.orGone(err)
 }
 
-// answer answers with a job.
-func answer(w http.ResponseWriter, r *http.Request, l *loop, id queue.ID, err error) {
+// answer answers with a job, and with warnings that are for who asks.
+func answer(w http.ResponseWriter, r *http.Request, l *loop, id queue.ID, err error, warnings ...string) {
 	var v api.Job
 	if err == nil {
 		v, err = l.one(r.Context(), id)
+	}
+	for _, t := range warnings {
+		if !slices.Contains(v.Warnings, t) {
+			v.Warnings = append(v.Warnings, t)
+		}
 	}
 	if err != nil {
 		api.WriteError(w, err)

@@ -75,6 +75,7 @@ func (l *loop) one(ctx context.Context, id queue.ID) (api.Job, error) {
 	if job.Attempt == 0 {
 		return v, nil
 	}
+	v.Hint = hintOf(job.Cause, nil)
 	v.Attempts = l.attempts(id, job.Attempt)
 	dir := l.runDir(id, job.Attempt)
 	log, err := joblog.Open(dir)
@@ -96,6 +97,9 @@ func (l *loop) one(ctx context.Context, id queue.ID) (api.Job, error) {
 			return v, err
 		}
 		v.LastLines = plaintext.Text(string(b))
+		if b, err = log.Last(hintLines, hintBytes); err == nil {
+			v.Hint = hintOf(job.Cause, b)
+		}
 	}
 	return v, nil
 }
@@ -107,8 +111,9 @@ func document(j *queue.Job) api.Job {
 	v := api.Job{ID: &id, UUID: s.UUID, Name: s.Name, Command: s.Argv, State: api.JobState(j.State),
 		ExitCode: j.ExitCode, Signal: j.Signal, Cause: string(j.Cause), By: j.By, Message: j.Message, Warnings: j.Warnings,
 		Attempt: j.Attempt, Supervised: j.Supervised || !j.State.Active(), Left: j.Left, Priority: j.Priority, Order: j.Order,
-		Group:       s.Group,
-		Requested:   api.JobRequested{TimeoutSeconds: s.Timeout.Seconds(), Retries: s.Retries},
+		Group: s.Group,
+		Requested: api.JobRequested{TimeoutSeconds: s.Timeout.Seconds(), Retries: s.Retries,
+			CPUs: s.CPUs, MemoryBytes: s.Memory, RetryOn: words(s.RetryOn)},
 		SubmittedBy: s.User, SubmittedAt: j.SubmittedAt, StartedAt: j.StartedAt, EndedAt: j.EndedAt, Workdir: s.Workdir,
 		CPUSeconds: j.CPU.Seconds(), PeakMemoryBytes: j.PeakMemory, Seq: j.Seq}
 	if s.Request.GPUs >= 0 {

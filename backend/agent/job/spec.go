@@ -38,6 +38,13 @@ func specOf(ctx context.Context, h *part.Host, q api.JobRequest) (queue.Spec, er
 	default:
 		return s, api.Errorf(api.CodeUsage, "a program sees its GPUs by index or by uuid, not by %.20q", q.GPUIDs)
 	}
+	s.CPUs, s.Memory = q.CPUs, q.MemoryBytes
+	for _, c := range q.RetryOn {
+		s.RetryOn = append(s.RetryOn, queue.Cause(c))
+	}
+	if err := tooMuch(&s); err != nil {
+		return s, err
+	}
 	if s.Name == "" && len(q.Argv) > 0 {
 		s.Name = nameOf(q.Argv)
 	}

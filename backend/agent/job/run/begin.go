@@ -160,9 +160,13 @@ func (x *run) start(ctx context.Context) error {
 			x.warnings = append(x.warnings, "the log has no limit: "+err.Error())
 		}
 	}
+	if why := Uncapped(ctx, h, &x.Spec); why != "" {
+		x.warnings, x.uncapped = append(x.warnings, why), true
+	}
 	spec := shim.Spec{LogLimit: x.Spec.LogLimit}
 	spec.Spec = process.Spec{ID: x.ID.String(), Dir: x.Dir, Argv0: process.Text(argv[0]), Path: process.Text(path),
 		Args: argv[1:], Mark: mark, Cwd: process.Text(cwd), Env: env, Files: 3, Cgroup: "berth-job-" + mark[len("BERTH_JOB_RUN="):],
+		Limit: limitOf(&x.Spec),
 		Names: []string{filepath.Dir(x.Dir), filepath.Dir(filepath.Dir(x.Dir))},
 		Once:  len(x.Spec.Secrets) > 0} // its shim's memory goes with it
 	own, err := os.OpenFile(h.LogPath(), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)

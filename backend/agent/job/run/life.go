@@ -44,10 +44,14 @@ func (x *run) watch(ctx context.Context) {
 	wait, unclear := lineWait, firstPause
 	var f process.Found
 	started := func(by bool) {
+		warnings := x.warnings
+		if !x.uncapped {
+			warnings = slices.Concat(warnings, uncapped(f.Record.Limit))
+		}
 		if !told || supervised != by {
 			told, supervised = true, by
 			x.tell(queue.Event{Started: &queue.Started{PID: f.Record.Child.PID, At: f.Record.StartedAt,
-				Supervised: by, Warnings: x.warnings}})
+				Supervised: by, Warnings: warnings}})
 		}
 	}
 	if x.line != nil {
@@ -83,8 +87,9 @@ func (x *run) watch(ctx context.Context) {
 			started(false)
 			pause(ctx, lookEvery)
 		case process.Lost:
-			_ = f.Record.Cgroup.Remove()
-			x.tell(queue.Event{Ended: &queue.Ended{At: time.Now().UTC(), Exit: -1, Lost: whyLost(f)}})
+			why := whyLost(f)
+			_, _ = f.Record.Cgroup.Remove(), f.Record.Limit.Remove()
+			x.tell(queue.Event{Ended: &queue.Ended{At: time.Now().UTC(), Exit: -1, Lost: why}})
 			return
 		case process.Unstarted:
 			x.tell(queue.Event{Ended: &queue.Ended{At: time.Now().UTC(), Exit: -1,
@@ -103,6 +108,11 @@ func whyLost(f process.Found) string {
 	if f.Record.Shim.OfOtherBoot() {
 		why = "the machine was restarted while it ran"
 	}
+	if l := f.Record.Limit; l != nil && !f.Record.Shim.OfOtherBoot() {
+		if oom := oomText(l.Killed(), l.Memory, l.Memory); oom != "" {
+			why += "; " + oom
+		}
+	}
 	if f.Err != nil {
 		why += "; " + f.Err.Error()
 	}
@@ -120,6 +130,11 @@ func (x *run) ends(ctx context.Context, f process.Found) {
 	}
 	e := &queue.Ended{At: f.Exit.EndedAt, Exit: f.Exit.Code, Signal: f.Exit.Signal, PeakMemory: f.Exit.PeakMemory,
 		CPU: time.Duration(f.Exit.CPUSeconds * float64(time.Second)), Left: names}
+	var memory int64
+	if l := f.Record.Limit; l != nil {
+		memory = l.Memory
+	}
+	e.OOM = oomText(f.Exit.Killed, memory, f.Exit.PeakMemory)
 	if no := syscall.Errno(f.Exit.Errno); no != 0 {
 		err := program.Explain(no, x.name(), f.Record.Command)
 		e.Exit, e.Failed = program.NotExecutable, err.Error()
@@ -145,7 +160,7 @@ func (x *run) ends(ctx context.Context, f process.Found) {
 		}
 	}
 	if !f.Exit.Alone { // else its shim has
-		_ = f.Record.Cgroup.Remove()
+		_, _ = f.Record.Cgroup.Remove(), f.Record.Limit.Remove()
 	}
 }
 

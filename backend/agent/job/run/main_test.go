@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -30,9 +31,26 @@ func TestMain(m *testing.M) {
 		playAgent()
 		return
 	}
+	if n := os.Getenv("BERTH_TEST_EAT"); n != "" {
+		eat(n)
+		return
+	}
 	code := m.Run()
 	processtest.Remove()
 	os.Exit(code)
+}
+
+// eat takes so many MiB of memory, and says so.
+func eat(mib string) {
+	n, err := strconv.Atoi(mib)
+	if err != nil {
+		panic(err)
+	}
+	b := make([]byte, n<<20)
+	for i := 0; i < len(b); i += 4096 {
+		b[i] = 1
+	}
+	fmt.Println("ate", len(b)>>20)
 }
 
 // agent is what a played agent is told.
@@ -124,7 +142,7 @@ func newWorld(t testing.TB) *world {
 			}
 			_, _ = f.Record.Set().End(context.Background(), 0, nil)
 			_ = f.Record.Shim.Signal(syscall.SIGKILL)
-			_ = f.Record.Cgroup.Remove()
+			_, _ = f.Record.Cgroup.Remove(), f.Record.Limit.Remove()
 		}
 	})
 	return w

@@ -102,6 +102,7 @@ type run struct {
 	cancel   func()        // ends what comes before the program's start
 	began    chan struct{} // closed once it runs, or never will
 	warnings []string
+	uncapped bool          // they say already that its limits can't be set
 	line     *process.Line // to its shim, where this agent has begun the run; only live's goroutine has it
 
 	// acting is held by who signals the run's processes, none of which are there once it is over: its shim may have those
