@@ -15,6 +15,7 @@ const (
 // Hints for failures of which the log says the reason in words that programs are known to use.
 const (
 	hintOOM     = "give it more with --mem, or have it need less: fewer workers that load data, a smaller batch"
+	hintFull    = "--mem keeps jobs from taking each other's memory; fewer at once (berth set NAME jobs.slots=1) leave more for each"
 	hintGPUMem  = "a GPU had no memory left for it: a smaller batch needs less, and a job without --gpu-mem has its GPUs for itself"
 	hintGPUIDs  = "it takes what CUDA_VISIBLE_DEVICES has for numbers: submit it with --gpu-ids index"
 	hintTorch   = "another process has the port 29500: torchrun --rdzv-endpoint=localhost:0, or --env MASTER_PORT=29501"
@@ -30,7 +31,7 @@ var outOfGPU = []string{"CUDA out of memory", "torch.OutOfMemoryError", "torch.c
 var inUse = []string{"Address already in use", "EADDRINUSE", "errno: 98"}
 
 // hintOf is what may help a job that failed: by its cause, or by the end of its log. "": nothing is known.
-func hintOf(cause queue.Cause, tail []byte) string {
+func hintOf(cause queue.Cause, memory int64, tail []byte) string {
 	has := func(words ...string) bool {
 		for _, w := range words {
 			if bytes.Contains(tail, []byte(w)) {
@@ -40,6 +41,8 @@ func hintOf(cause queue.Cause, tail []byte) string {
 		return false
 	}
 	switch {
+	case cause == queue.ByOOM && memory == 0:
+		return hintFull
 	case cause == queue.ByOOM:
 		return hintOOM
 	case cause != queue.ByExit && cause != queue.BySignal:

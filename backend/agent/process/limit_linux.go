@@ -104,7 +104,7 @@ func (g *groups) limit(name string, l Limit) *Limited {
 	}
 	if h, ok := all[""]; ok && !slices.ContainsFunc(l.wanted(), func(c string) bool { return all[c] != hierarchy{} }) {
 		if err := out.makeV2(h, name); err != nil {
-			out.Why = err.Error()
+			out.Why = whyNot(err)
 		}
 		return out
 	}
@@ -122,10 +122,23 @@ func (g *groups) limit(name string, l Limit) *Limited {
 			out.CPUGroup = path
 		}
 	}
-	if err := errors.Join(why...); err != nil {
-		out.Why = strings.ReplaceAll(err.Error(), "\n", "; ")
-	}
+	out.Why = whyNot(why...)
 	return out
+}
+
+// whyNot says in a line why limits can't be set.
+func whyNot(errs ...error) string {
+	var out []string
+	for _, err := range errs {
+		text := err.Error()
+		if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
+			text = "this user may not make control groups"
+		}
+		if !slices.Contains(out, text) {
+			out = append(out, text)
+		}
+	}
+	return strings.Join(out, "; ")
 }
 
 // makeV1 makes the group of a controller: below this process's own, whose limits so hold, too, or below the one that

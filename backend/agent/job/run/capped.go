@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -39,13 +38,17 @@ func Uncapped(ctx context.Context, h *part.Host, s *queue.Spec) string {
 			err = process.CanLimit(name, l)
 		} else {
 			e := api.AsError(no)
-			err = fmt.Errorf("%w; %s (%s)", err, e.Message, e.Hint)
+			say := e.Message
+			if e.Code == api.CodeForbidden && e.Hint != "" {
+				say = e.Hint // who can, and how
+			}
+			err = fmt.Errorf("%w; %s", err, say)
 		}
 	}
 	if err == nil {
 		return ""
 	}
-	return notSet(l, strings.TrimSuffix(err.Error(), " ()"))
+	return notSet(l, err.Error())
 }
 
 // notSet says that a limit does not hold.
