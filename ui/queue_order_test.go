@@ -129,6 +129,15 @@ func TestAJobIsSubmittedAgain(t *testing.T) {
 	d.Press("ctrl+s")
 	require.Contains(t, d.Screen(), "a ' has no other one behind it")
 	d.Type("'")
+	for range 7 {
+		d.Press("tab")
+	}
+	d.Type("lots")
+	d.Press("ctrl+s")
+	require.Contains(t, d.Screen(), "an amount is needed: 8GB")
+	for range 4 {
+		d.Press("backspace")
+	}
 	d.Press("ctrl+s")
 	d.Pass(time.Second)
 	require.Equal(t, 1, logged(d, `job submit notebook ["python" "train.py" "--lr" "0.5" "--seed" "a b"]`))

@@ -22,6 +22,7 @@ import (
 	"berth/ui/form"
 	"berth/ui/job"
 	"berth/ui/key"
+	"berth/ui/money"
 	"berth/ui/screen"
 	"berth/ui/text"
 	"berth/ui/theme"
@@ -35,6 +36,7 @@ const (
 	fPriority
 	fTimeout
 	fRetries
+	fMemory
 	fHold
 )
 
@@ -73,10 +75,11 @@ func New(e *screen.Env, arg string) screen.Screen {
 	a.ctx, a.cancel = context.WithCancel(e.Ctx)
 	a.f.Button = "Submit"
 	a.f.Fields = []*form.Field{{Name: "command"}, {Name: "name"}, {Name: "directory"}, {Name: "group"}, {Name: "priority"},
-		{Name: "time limit"}, {Name: "retries"},
+		{Name: "time limit"}, {Name: "retries"}, {Name: "memory"},
 		{Name: "hold", Switch: true, OnText: "it waits until it is released", OffText: "it begins when there is room"}}
 	a.f.Fields[fTimeout].Input.Hint = "90m, 12h; empty: none"
 	a.f.Fields[fGroup].Input.Hint = "empty: none"
+	a.f.Fields[fMemory].Input.Hint = "at most, 8GB; empty: all"
 	return a
 }
 
@@ -120,6 +123,9 @@ func (a *Again) fill(q api.JobRequest) {
 		set(fTimeout, time.Duration(q.TimeoutSeconds*float64(time.Second)).String())
 	}
 	set(fRetries, strconv.Itoa(q.Retries))
+	if q.MemoryBytes > 0 {
+		set(fMemory, money.Bytes(q.MemoryBytes))
+	}
 	for _, f := range a.f.Fields {
 		if f.Off == "" {
 			return
@@ -159,6 +165,18 @@ func (a *Again) request() (q api.JobRequest, field int, fault string) {
 		var err error
 		if *n.to, err = strconv.Atoi(cmp.Or(v(n.field), "0")); err != nil {
 			return q, n.field, "a number is needed"
+		}
+	}
+	if q.Retries == 0 {
+		q.RetryOn = nil
+	}
+	switch s := v(fMemory); {
+	case s == "":
+		q.MemoryBytes = 0
+	case q.MemoryBytes == 0 || s != money.Bytes(q.MemoryBytes): // else it is what it was, to the byte
+		var ok bool
+		if q.MemoryBytes, ok = money.ReadBytes(s); !ok {
+			return q, fMemory, "an amount is needed: 8GB"
 		}
 	}
 	q.TimeoutSeconds = 0

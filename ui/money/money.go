@@ -58,6 +58,12 @@ func Sum(v float64, more bool) string {
 // Bytes writes a number of bytes in binary units, in at most eight characters: "0 B", "1.5 KiB", "24 GiB".
 func Bytes(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
 
+// ReadBytes reads an amount of bytes that is not 0: "8GB", "512 MiB".
+func ReadBytes(s string) (n int64, ok bool) {
+	v, err := humanize.ParseBytes(s)
+	return int64(v), err == nil && v > 0 && v <= 1<<60
+}
+
 // Of writes a part of a whole in one unit: "31/80 GiB". That is the whole's, unless too little would be left of the
 // part: "472/1152 GiB".
 func Of(part, whole int64) string {

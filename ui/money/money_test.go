@@ -36,6 +36,16 @@ func TestBytes(t *testing.T) {
 	require.Equal(t, []string{"-", "24 GiB"}, []string{Size(0), Size(24 << 30)})
 }
 
+func TestReadBytes(t *testing.T) {
+	for s, want := range map[string]int64{"8GB": 8e9, "1.5 GiB": 3 << 29, "7": 7, "0": 0, "": 0, "GB": 0, "-1GB": 0, "NaN": 0, "9e9EB": 0} {
+		n, ok := ReadBytes(s)
+		require.Equal(t, want > 0, ok, s)
+		if ok {
+			require.Equal(t, want, n, s)
+		}
+	}
+}
+
 // What cmd and ui say of money and of bytes, they say in this package's words.
 func TestNobodyElseWordsThem(t *testing.T) {
 	own := regexp.MustCompile(`humanize\.I?Bytes\(|"\$%|%[.0-9]*[df][KMGT]i?B?"|"free"`)

@@ -18,7 +18,7 @@ func TestARequestForTheSame(t *testing.T) {
 		"all": {Name: "n", Argv: []string{"a", "\xff", ""}, Env: []string{"K=v"}, Workdir: "/", GPUs: &two,
 			Group: "g", Priority: 3, After: []string{"12", "any:13"}, AfterFailure: []string{"14"},
 			Begin: time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC), TimeoutSeconds: 60, Retries: 2, Signal: "USR1", SignalSeconds: 5,
-			KillLeftovers: true, LogLimitBytes: 100},
+			KillLeftovers: true, LogLimitBytes: 100, CPUs: 1, MemoryBytes: 64e6, RetryOn: []string{"oom", "xid"}},
 		"array": {Argv: []string{"a"}, Workdir: "/", Array: "0-9:3,17%2"},
 		"sweep": {Argv: []string{"a", "{lr}", "{x}"}, Workdir: "/", Params: []string{"lr=0.1,0.01"}, ParamFile: "x,y\n\"1,2\",b\n3,\n"},
 	} {
