@@ -21,6 +21,7 @@ import (
 	"berth/backend/agent/boot"
 	"berth/backend/agent/inside"
 	"berth/backend/agent/login"
+	"berth/backend/agent/process"
 	"berth/backend/agent/root"
 	"berth/backend/agent/server"
 	"berth/backend/agent/setup"
@@ -124,6 +125,9 @@ func runCommand(ctx context.Context, args []string, stdio Stdio) error {
 	signal.Notify(sigs, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
 	defer signal.Stop(sigs)
 	log := slog.New(slog.NewTextHandler(stdio.Err, nil))
+	if err := process.StepAside(boot.ServicePrefix); err != nil { // before anything is started, which would be left where it is
+		log.Info("jobs have no limits by this agent's own control group", "err", err)
+	}
 	a, err := server.New(ctx, server.Config{Options: o, Parts: parts, Takeover: takeover, Log: log})
 	if err != nil {
 		return err

@@ -119,15 +119,18 @@ func lingers(ctx context.Context) (bool, error) {
 	return yes, errors.Join(eerr, err)
 }
 
+// ServicePrefix begins the names of services that StartService starts.
+const ServicePrefix = "berth-agent-"
+
 // StartService starts a command line as a service of the user's service manager, with its output appended to log. An
 // error means that there is no such manager, or that it is too old for the properties that are needed, or refuses.
 func StartService(ctx context.Context, argv []string, log string) error {
 	if err := systemdUser(ctx); err != nil {
 		return err
 	}
-	unit := fmt.Sprintf("berth-agent-%d-%d", os.Getpid(), time.Now().Unix())
+	unit := fmt.Sprintf(ServicePrefix+"%d-%d", os.Getpid(), time.Now().Unix())
 	args := append([]string{"--user", "--quiet", "--collect", "--unit=" + unit,
-		"--property=Type=exec", "--property=KillMode=process",
+		"--property=Type=exec", "--property=KillMode=process", "--property=Delegate=yes", // for groups of jobs with limits
 		"--property=StandardOutput=append:" + log, "--property=StandardError=append:" + log, "--"}, argv...)
 	_, err := tool(ctx, nil, "systemd-run", args...)
 	return err

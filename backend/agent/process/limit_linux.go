@@ -204,6 +204,28 @@ func (l *Limited) makeV2(h hierarchy, name string) error {
 	return tried
 }
 
+// StepAside moves this process, a service that was handed its group of version 2, into a group below that: beside it
+// there may be groups with limits then, of which the service manager knows nothing. The service's name begins with
+// prefix; anywhere else nothing is done.
+func StepAside(prefix string) error {
+	all, err := hierarchies()
+	if err != nil {
+		return err
+	}
+	return stepAside(all[""], prefix)
+}
+
+func stepAside(h hierarchy, prefix string) error {
+	if name := filepath.Base(h.own); h.own == h.point || !strings.HasPrefix(name, prefix) || filepath.Ext(name) != ".service" {
+		return nil
+	}
+	group := filepath.Join(h.own, "agent")
+	if err := makeGroup(group); err != nil {
+		return err
+	}
+	return write(filepath.Join(group, "cgroup.procs"), strconv.Itoa(os.Getpid()))
+}
+
 // handOn has the groups below one have controllers.
 func handOn(parent string, controllers []string) error {
 	file := filepath.Join(parent, "cgroup.subtree_control")

@@ -71,6 +71,25 @@ func TestALimitOfVersion2(t *testing.T) {
 	require.Empty(t, l.folders())
 }
 
+// Only what is a service of that name steps aside.
+func TestStepAside(t *testing.T) {
+	top := t.TempDir()
+	for name, steps := range map[string]bool{"berth-agent-1.service": true, "session-2.scope": false, "sshd.service": false} {
+		group := filepath.Join(top, name, "agent")
+		require.NoError(t, os.MkdirAll(group, 0o700))
+		procs := filepath.Join(group, "cgroup.procs")
+		require.NoError(t, os.WriteFile(procs, nil, 0o600))
+		require.NoError(t, stepAside(hierarchy{top, filepath.Join(top, name)}, "berth-agent-"))
+		b, err := os.ReadFile(procs)
+		require.NoError(t, err)
+		require.Equal(t, steps, len(b) > 0, name)
+	}
+	require.NoError(t, stepAside(hierarchy{}, "berth-agent-"))
+	if all, err := hierarchies(); err == nil && all[""].own != all[""].point { // this test's process stays where it is
+		require.NoError(t, StepAside("berth-agent-of-nobody"))
+	}
+}
+
 func TestMachine(t *testing.T) {
 	memory, cpus := Machine()
 	require.Greater(t, memory, int64(LeastMemory))

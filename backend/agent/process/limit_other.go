@@ -14,6 +14,9 @@ func CanLimit(string, Limit) error { return errors.New("there are no control gro
 // Machine is how much there is here: memory in bytes, 0 where that isn't known, and processors.
 func Machine() (memory int64, cpus int) { return 0, runtime.NumCPU() }
 
+// StepAside does nothing.
+func StepAside(string) error { return nil }
+
 // HandOver fails: there are no control groups outside Linux.
 func HandOver(uint32) error { return CanLimit("", Limit{}) }
 
