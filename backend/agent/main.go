@@ -125,7 +125,7 @@ func runCommand(ctx context.Context, args []string, stdio Stdio) error {
 	signal.Notify(sigs, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
 	defer signal.Stop(sigs)
 	log := slog.New(slog.NewTextHandler(stdio.Err, nil))
-	if err := process.StepAside(boot.ServicePrefix); err != nil { // before anything is started, which would be left where it is
+	if err := process.StepAside(boot.ServicePrefix); err != nil { // before anything is started
 		log.Info("jobs have no limits by this agent's own control group", "err", err)
 	}
 	a, err := server.New(ctx, server.Config{Options: o, Parts: parts, Takeover: takeover, Log: log})
