@@ -67,7 +67,8 @@ func TestALeaseIsHeldByWhoInheritsIt(t *testing.T) {
 	require.Len(t, f.Holders([]string{"GPU-a", "GPU-b"}), 2)
 	_ = r.Close()
 	require.NoError(t, w.Close())
-	require.Eventually(t, func() bool { return len(f.Holders([]string{"GPU-a", "GPU-b"})) == 0 }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { return len(f.Holders([]string{"GPU-a", "GPU-b"})) == 0 }, time.Minute,
+		time.Millisecond)
 	l, err = f.Take([]string{"GPU-a"}, Holder{})
 	require.NoError(t, err)
 	l.Close()
