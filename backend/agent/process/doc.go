@@ -12,9 +12,10 @@
 // made, by descent from a subreaper, by session, and by a mark in their environment, and ends them gently and then
 // by force. What tells one process from the next with its number is in berth/gpu/procs/proc.
 //
-// A Limit (limit.go, limit_linux.go) is how much memory and how many processors a process may use with all that comes of
-// it, by control groups of its own: of version 2, or of version 1 where the system has the controllers there. The shim
-// makes them, reads in the end who was killed for want of memory, and removes them; a later agent finds them in the record.
+// A Limit (limit.go, limit_linux.go) is how much memory and how many processors a process may use, with all that comes
+// of it: by control groups of its own, of version 2, or of version 1 where the system has the controllers there. The
+// shim makes them, reads in the end whether anything was killed for want of memory, and removes them; a later agent
+// finds them in the record.
 //
 // It imports no net/http: the shim uses it.
 package process
