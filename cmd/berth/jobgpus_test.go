@@ -113,4 +113,21 @@ func TestJobsOnGPUs(t *testing.T) {
 	w.ok("job", "cancel", "vision", a)
 	w.ok("job", "cancel", "vision", b)
 	eventually(t, "and has its turn", func() bool { return w.job("other", waits).State == api.JobSucceeded })
+
+	// A GPU that is lost is the cause of its job's failure, and given to nobody.
+	doomed := w.submit("--", "sh", "-c", "while ! [ -e doom ]; do sleep 0.05; done; exit 3")
+	eventually(t, "it runs", func() bool { return w.job("vision", doomed).State == api.JobRunning })
+	require.Equal(t, []int{0}, w.job("vision", doomed).GPUs)
+	fake.Change(func(s *nvmltest.Scenario) { s.Fail = map[string]int{"0:*": nvmltest.GPUIsLost} })
+	eventually(t, "the driver says it", func() bool {
+		return strings.Contains(w.ok("top", "vision", "--once"), "critical: GPU 0")
+	})
+	w.ok("exec", "vision", "--", "touch", "doom")
+	eventually(t, "it has ended", func() bool { return w.job("vision", doomed).State == api.JobFailed })
+	j := w.job("vision", doomed)
+	require.Equal(t, "gpu_lost", j.Cause)
+	require.Contains(t, j.Message, "GPU 0: ")
+	last := w.submit("--", "true")
+	eventually(t, "the next gets the other one", func() bool { return w.job("vision", last).State == api.JobSucceeded })
+	require.Equal(t, []int{1}, w.job("vision", last).GPUs)
 }

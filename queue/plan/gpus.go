@@ -18,6 +18,14 @@ type GPU struct {
 	// Near is the number of its set: those of one number are joined by NVLink or a PCIe switch.
 	Near  int
 	Users []User
+	Fault Fault
+}
+
+// Fault is what a GPU had last that was its own, and no program's.
+type Fault struct {
+	Text string    // in words: "XID 79: the GPU has fallen off the bus"; "": none
+	Lost bool      // it is not there any more
+	At   time.Time // when it was told; of one that is lost it does not count
 }
 
 // User is a process that uses a GPU, or something else for which it is given to nobody.
@@ -220,6 +228,24 @@ func (p *Planner) retake() {
 			}
 		}
 	}
+}
+
+// faultOf is what a GPU of a run had while it ran, and the cause that it is of the run's failure; "": none had anything.
+// One that is lost is the cause, whatever else there was.
+func (p *Planner) faultOf(it *item) (cause queue.Cause, text string) {
+	if p.limits.GPUsUnknown == "" && len(it.run.gpus) < len(it.st.GPUs) {
+		return queue.ByGPULoss, "a GPU of it is there no more"
+	}
+	for _, i := range it.run.gpus {
+		g := &p.limits.GPUs[i]
+		switch f := g.Fault; {
+		case f.Text != "" && f.Lost:
+			return queue.ByGPULoss, g.Name() + ": " + f.Text
+		case f.Text != "" && f.At.After(it.st.StartedAt):
+			cause, text = queue.ByXID, g.Name()+": "+f.Text
+		}
+	}
+	return cause, text
 }
 
 // strays reports whether a job uses a GPU that it has not.

@@ -150,6 +150,33 @@ func TestAJobThatUsesAnothersGPU(t *testing.T) {
 	require.Equal(t, []int{0}, w.indices(b), "the process is gone, though nobody has looked since")
 }
 
+func TestWhatAGPUHadIsTheCause(t *testing.T) {
+	w := newWorld(t, Limits{Slots: 9, GPUs: someGPUs(2)})
+	with := func(f Fault) SetGPUs {
+		now := someGPUs(2)
+		now[0].Fault = f
+		return SetGPUs{GPUs: now}
+	}
+	run := func(f Fault, code int) queue.Job {
+		id := w.submit(gpus(1))
+		w.ok(w.started(id))
+		w.after(time.Minute)
+		f.At = w.now.Add(f.At.Sub(time.Time{}))
+		w.do(with(f), w.exit(id, code))
+		return w.journal[id]
+	}
+	xid := Fault{Text: "XID 79: gone"}
+	j := run(xid, 1)
+	require.Equal(t, []string{"xid", "GPU 0: XID 79: gone"}, []string{string(j.Cause), j.Message})
+	require.Equal(t, queue.ByExit, run(xid, 0).Cause, "it succeeded")
+	xid.At = time.Time{}.Add(-time.Hour)
+	require.Equal(t, queue.ByExit, run(xid, 1).Cause, "that was before")
+	require.Equal(t, queue.ByGPULoss, run(Fault{Text: "lost", Lost: true}, 1).Cause)
+	id := w.submit(gpus(2))
+	w.do(SetGPUs{GPUs: someGPUs(1)}, w.exit(id, 1))
+	require.Equal(t, queue.ByGPULoss, w.journal[id].Cause)
+}
+
 // TestNoGPUIsGivenTwice starts and ends jobs of all kinds: no GPU ever has two that want it whole, one of these beside
 // one that shares, or more reserved than it has.
 func TestNoGPUIsGivenTwice(t *testing.T) {

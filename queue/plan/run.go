@@ -152,6 +152,11 @@ func (p *Planner) finished(it *item, e queue.Ended) {
 	if !asked {
 		st.By, st.Again = "", false
 		st.Cause = causeOf(e)
+		if st.Cause == queue.ByExit && e.Exit > 0 || st.Cause == queue.BySignal {
+			if cause, text := p.faultOf(it); cause != "" {
+				st.Cause, st.Message = cause, text
+			}
+		}
 	}
 	switch {
 	case e.OOM == "":

@@ -30,6 +30,10 @@ const (
 	usedStep = 64 << 20
 )
 
+// faultFor is how long a GPU is given to nobody after a critical error of its own, where it gives figures: one that
+// gives none is kept out for as long as that is so.
+const faultFor = 10 * time.Minute
+
 // lookedAt is what is said of the GPUs while nobody has looked.
 const lookedAt = "it is being looked at who uses them"
 
@@ -43,7 +47,9 @@ type ledger struct {
 
 	mu     sync.Mutex
 	wanted bool
-	asking int           // submits that wait for an answer
+	asking int           // submits and ends that wait for an answer
+	next   chan struct{} // closed, and made anew, at each answer that was wanted at once
+	again  bool          // one is wanted at once
 	poke   chan struct{} // wanted has changed; capacity 1
 	said   *plan.SetGPUs // what was told last; nil: nothing yet
 	seen   chan struct{} // closed at the first answer
@@ -53,7 +59,7 @@ type ledger struct {
 func newLedger(watch func(context.Context, time.Duration) (<-chan *gpu.Sample, func()),
 	tell func(plan.SetGPUs)) *ledger {
 	return &ledger{watch: watch, present: probe.Present, tell: tell, poke: make(chan struct{}, 1),
-		seen: make(chan struct{}), leases: sync.OnceValues(func() (*lease.Folder, error) {
+		seen: make(chan struct{}), next: make(chan struct{}), leases: sync.OnceValues(func() (*lease.Folder, error) {
 			return lease.Open(lease.Candidates(os.Getenv))
 		})}
 }
@@ -133,6 +139,7 @@ func (g *ledger) look(ctx context.Context) {
 			}
 			g.take(s)
 			if every == ledgerFirst {
+				g.answered()
 				every = ledgerEvery
 				cancel()
 				samples, cancel = g.watch(ctx, every)
@@ -140,6 +147,11 @@ func (g *ledger) look(ctx context.Context) {
 		case <-g.poke:
 			if linger = nil; !g.isWanted() {
 				linger = time.After(ledgerLinger)
+			}
+			if g.atOnce() {
+				every, old = ledgerFirst, time.Time{}
+				cancel()
+				samples, cancel = g.watch(ctx, every)
 			}
 		case <-linger:
 			return
@@ -212,11 +224,44 @@ func (g *ledger) say(now plan.SetGPUs) {
 	}
 }
 
+// answered says to those who wait for it that the loop has how the GPUs are just now.
+func (g *ledger) answered() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	close(g.next)
+	g.next = make(chan struct{})
+}
+
+// atOnce reports, once, whether an answer is wanted at once.
+func (g *ledger) atOnce() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	again := g.again
+	g.again = false
+	return again
+}
+
+// examine waits until somebody has looked at the GPUs anew, for a while at most.
+func (g *ledger) examine(ctx context.Context) {
+	g.mu.Lock()
+	next := g.next
+	g.again = true
+	g.mu.Unlock()
+	g.ask(1)
+	defer g.ask(-1)
+	ctx, cancel := context.WithTimeout(ctx, ledgerWait)
+	defer cancel()
+	select {
+	case <-next:
+	case <-ctx.Done():
+	}
+}
+
 // alike reports whether two looks at a GPU are the same for the plan.
 func alike(a, b plan.GPU) bool {
 	used := a.Used - b.Used
-	return a.GPU == b.GPU && a.Memory == b.Memory && a.Near == b.Near && max(used, -used) < usedStep &&
-		slices.Equal(a.Users, b.Users)
+	return a.GPU == b.GPU && a.Memory == b.Memory && a.Near == b.Near && a.Fault == b.Fault &&
+		max(used, -used) < usedStep && slices.Equal(a.Users, b.Users)
 }
 
 func (g *ledger) latest() []plan.GPU {
@@ -279,7 +324,7 @@ func gpusOf(s *gpu.Sample) (out []plan.GPU) {
 	for i := range s.GPUs {
 		d := &s.GPUs[i]
 		unit := plan.GPU{GPU: queue.GPU{UUID: d.UUID, Index: d.Index}, Memory: bytesOf(d.MemoryTotal),
-			Used: bytesOf(d.MemoryUsed), Near: sets[d.Index]}
+			Used: bytesOf(d.MemoryUsed), Near: sets[d.Index], Fault: faultOf(d)}
 		if d.MIGEnabled == nil || !*d.MIGEnabled {
 			unit.Users = usersOf(s, d, nil)
 			out = append(out, unit)
@@ -303,11 +348,28 @@ func bytesOf(n *int64) int64 {
 	return *n
 }
 
+// faultOf is what a GPU had last that was its own.
+func faultOf(d *gpu.GPU) plan.Fault {
+	switch x := d.LastXID; {
+	case d.Error != "":
+		return plan.Fault{Text: d.Error, Lost: true}
+	case x != nil && !x.Application:
+		return plan.Fault{Text: fmt.Sprintf("XID %d: %s", x.Code, x.Meaning), At: x.At}
+	}
+	return plan.Fault{}
+}
+
 // usersOf are the processes that use a GPU, or a MIG instance of it, and what else it is not given away for. What only
 // draws on it, as a desktop does, is not counted.
 func usersOf(s *gpu.Sample, d *gpu.GPU, mig *gpu.MIG) (users []plan.User) {
 	if d.Error != "" {
 		users = append(users, plan.User{Text: "it gives no figures (" + d.Error + ")"})
+	}
+	if x := d.LastXID; d.Error == "" && x != nil && !x.Application && x.Severity == "critical" {
+		if age := s.SampledAt.Sub(x.At); age >= 0 && age < faultFor {
+			users = append(users, plan.User{Text: fmt.Sprintf("it had XID %d (%s), and is kept out until %s", x.Code, x.Meaning,
+				x.At.Add(faultFor).UTC().Format("15:04 UTC"))})
+		}
 	}
 	if d.ComputeMode == "prohibited" {
 		users = append(users, plan.User{Text: "its compute mode allows no program"})

@@ -22,14 +22,18 @@ func TestWhatASampleSaysOfTheGPUs(t *testing.T) {
 		return p
 	}
 	one := 1
-	s := &gpu.Sample{
+	noon := time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
+	s := &gpu.Sample{SampledAt: noon,
 		GPUs: []gpu.GPU{
 			{Index: 0, UUID: "GPU-a", MemoryTotal: new(int64(80)), MemoryUsed: new(int64(5))},
-			{Index: 1, UUID: "GPU-b", Error: "GPU is lost"},
+			{Index: 1, UUID: "GPU-b", Error: "GPU is lost", LastXID: &gpu.XID{Code: 79}},
 			{Index: 2, UUID: "GPU-c", MIGEnabled: new(true), MIG: []gpu.MIG{
 				{Index: 0, UUID: "MIG-x", MemoryTotal: new(int64(10))}, {Index: 1, UUID: "MIG-y", MemoryTotal: new(int64(20))}}},
 			{Index: 3, UUID: "GPU-d", MIGEnabled: new(true)}, // divided into nothing: no program can use it
 			{Index: 4, UUID: "GPU-e", ComputeMode: "prohibited"},
+			{Index: 5, UUID: "GPU-f", LastXID: &gpu.XID{Code: 48, At: noon.Add(-time.Minute), Meaning: "double bit", Severity: "critical"}},
+			{Index: 6, UUID: "GPU-g", LastXID: &gpu.XID{Code: 63, At: noon.Add(-time.Hour), Meaning: "remapped", Severity: "critical"}},
+			{Index: 7, UUID: "GPU-h", LastXID: &gpu.XID{Code: 13, At: noon, Application: true}},
 		},
 		Topology: []gpu.Link{{A: 0, B: 1, Kind: "NV4"}, {A: 1, B: 4, Kind: "PIX"}, {A: 0, B: 2, Kind: "SYS"}},
 		Processes: []gpu.Process{
@@ -45,12 +49,17 @@ func TestWhatASampleSaysOfTheGPUs(t *testing.T) {
 	require.Equal(t, []plan.GPU{
 		{GPU: queue.GPU{UUID: "GPU-a", Index: 0}, Memory: 80, Used: 5,
 			Users: []plan.User{{Text: "python train.py --with a very long list… of bob (process 7)", Since: at}}},
-		{GPU: queue.GPU{UUID: "GPU-b", Index: 1}, Users: []plan.User{{Text: "it gives no figures (GPU is lost)"}}},
+		{GPU: queue.GPU{UUID: "GPU-b", Index: 1}, Fault: plan.Fault{Text: "GPU is lost", Lost: true},
+			Users: []plan.User{{Text: "it gives no figures (GPU is lost)"}}},
 		{GPU: queue.GPU{UUID: "MIG-x", Index: 2, MIG: true}, Memory: 10, Near: 2},
 		{GPU: queue.GPU{UUID: "MIG-y", Index: 2, MIG: true}, Memory: 20, Near: 2, Users: []plan.User{
 			{Job: queue.ID{Number: 12, Index: 3, Element: true}, Text: "job 12_3, which it was not given to"},
 			{Text: "process 10, of which no more is known"}}},
 		{GPU: queue.GPU{UUID: "GPU-e", Index: 4}, Users: []plan.User{{Text: "its compute mode allows no program"}}},
+		{GPU: queue.GPU{UUID: "GPU-f", Index: 5}, Near: 5, Fault: plan.Fault{Text: "XID 48: double bit", At: noon.Add(-time.Minute)},
+			Users: []plan.User{{Text: "it had XID 48 (double bit), and is kept out until 12:09 UTC"}}},
+		{GPU: queue.GPU{UUID: "GPU-g", Index: 6}, Near: 6, Fault: plan.Fault{Text: "XID 63: remapped", At: noon.Add(-time.Hour)}},
+		{GPU: queue.GPU{UUID: "GPU-h", Index: 7}, Near: 7},
 	}, gpusOf(s))
 }
 

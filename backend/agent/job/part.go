@@ -144,6 +144,7 @@ func (s *service) queue() (*loop, error) {
 	l.runner = runner
 	codes := newCodes(s.h, l)
 	runner.Before = codes.beginning
+	runner.Examine = l.gpus.examine
 	runner.HasGPUs, runner.Leases = l.gpus.present, l.gpus.leases
 	if err := l.load(ctx); err != nil {
 		cancel()

@@ -146,6 +146,9 @@ func (x *run) ends(ctx context.Context, f process.Found) {
 	if len(names) == 0 {
 		x.letGo()
 	}
+	if failed := e.Exit != 0 && e.Failed == ""; failed && len(x.GPUs) > 0 && x.r.Examine != nil {
+		x.r.Examine(ctx) // they may be why
+	}
 	x.tell(queue.Event{Ended: e})
 	for len(names) > 0 {
 		now := x.left(ctx, f.Record, leftEvery)

@@ -20,6 +20,9 @@ type Runner struct {
 	Before func(ctx context.Context, r queue.Run)
 	// HasGPUs reports whether the instance may have GPUs; nil: it has none. Runs without one see none then.
 	HasGPUs func() bool
+	// Examine has somebody look at a run's GPUs, before its end is told where it failed on them; nil: nobody does. It may
+	// take a moment.
+	Examine func(ctx context.Context)
 	// Leases is where runs hold their GPUs, for other users of this host to see; nil: nowhere. Its error is a warning of
 	// the job.
 	Leases func() (*lease.Folder, error)
