@@ -34,6 +34,7 @@ func (x *run) environment(ctx context.Context, cwd, mark string) ([]string, erro
 		env = environ.Merge(env, "PYTHONUNBUFFERED=1") // what is printed is in the log at once
 	}
 	env = withThreads(env, x.Spec.CPUs)
+	env = x.rendezvous(env)
 	own := []string{"BERTH_JOB_ID=" + x.ID.String(), "BERTH_JOB_UUID=" + x.Spec.UUID,
 		"BERTH_ATTEMPT=" + strconv.Itoa(x.Attempt), mark}
 	if x.ID.Element {

@@ -2,6 +2,7 @@ package run
 
 import (
 	"bytes"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/agent/agenttest"
+	"berth/backend/agent/environ"
 	"berth/backend/agent/joblog"
 	"berth/backend/agent/process"
 	"berth/gpu/procs/proc"
@@ -291,4 +293,26 @@ func TestWhichGPUsAProgramSees(t *testing.T) {
 		x.GPUs, x.Spec.GPUsByUUID = c.gpus, c.byUUID
 		require.Equal(t, c.want, x.visible())
 	}
+}
+
+// TestDistributedJobsDoNotClash: each has a port of its own, also where somebody else listens on the first that is tried.
+func TestDistributedJobsDoNotClash(t *testing.T) {
+	r := &Runner{}
+	of := func(n int64, env ...string) []string {
+		x := &run{r: r}
+		x.ID, x.GPUs = queue.ID{Number: n}, []queue.GPU{{}}
+		return x.rendezvous(env)
+	}
+	a := of(12, "A=b")
+	port := environ.Lookup(a, "MASTER_PORT")
+	require.Equal(t, []string{"127.0.0.1", port},
+		[]string{environ.Lookup(a, "MASTER_ADDR"), environ.Lookup(a, "PET_MASTER_PORT")})
+	require.NotEqual(t, port, environ.Lookup(of(12), "MASTER_PORT"), "nobody listens on it yet")
+	l, err := net.Listen("tcp4", "127.0.0.1:"+port)
+	require.NoError(t, err)
+	defer l.Close()
+	r.ports = nil
+	require.NotEqual(t, port, environ.Lookup(of(12), "MASTER_PORT"))
+	require.Equal(t, []string{"MASTER_PORT=1"}, of(1, "MASTER_PORT=1"), "what is set stays")
+	require.Empty(t, (&run{r: r}).rendezvous(nil), "it has no GPU")
 }

@@ -27,9 +27,10 @@ type Runner struct {
 	// the job.
 	Leases func() (*lease.Folder, error)
 
-	mu   sync.Mutex
-	runs map[key]*run
-	wg   sync.WaitGroup
+	mu    sync.Mutex
+	runs  map[key]*run
+	ports map[int]bool // of rendezvous, that runs have
+	wg    sync.WaitGroup
 
 	shims process.Shims
 }
@@ -72,6 +73,7 @@ func (r *Runner) watch(ctx context.Context, q queue.Run) {
 			x.cancel()
 			r.mu.Lock()
 			delete(r.runs, k)
+			delete(r.ports, x.port)
 			r.mu.Unlock()
 		}()
 		r.h.Contain("job "+q.ID.String(), func() { x.live(ctx, begin) })
@@ -106,6 +108,7 @@ type run struct {
 	began    chan struct{} // closed once it runs, or never will
 	warnings []string
 	uncapped bool          // they say already that its limits can't be set
+	port     int           // of its rendezvous; 0: none. Only live's goroutine has it
 	line     *process.Line // to its shim, where this agent has begun the run; only live's goroutine has it
 
 	// acting is held by who signals the run's processes, none of which are there once it is over: its shim may have those
