@@ -230,7 +230,7 @@ func (p *Planner) retake() {
 	}
 }
 
-// faultOf is what a GPU of a run had while it ran, and the cause that it is of the run's failure; "": none had anything.
+// faultOf is what a GPU of a run had while it ran, and the cause that it is of the run's failure; "": none had any.
 // One that is lost is the cause, whatever else there was.
 func (p *Planner) faultOf(it *item) (cause queue.Cause, text string) {
 	if p.limits.GPUsUnknown == "" && len(it.run.gpus) < len(it.st.GPUs) {

@@ -37,8 +37,8 @@ func (x *run) rendezvous(env []string) []string {
 	return env
 }
 
-// freePort takes a port that no other run has, and on which nobody listens; 0: there is none. The run has it until it is
-// over.
+// freePort takes a port that no other run has, and on which nobody listens; 0: there is none. The run has it until it
+// is over.
 func (r *Runner) freePort(first int) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

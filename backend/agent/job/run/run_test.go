@@ -295,7 +295,8 @@ func TestWhichGPUsAProgramSees(t *testing.T) {
 	}
 }
 
-// TestDistributedJobsDoNotClash: each has a port of its own, also where somebody else listens on the first that is tried.
+// TestDistributedJobsDoNotClash: each has a port of its own, also where somebody else listens on the first that is
+// tried.
 func TestDistributedJobsDoNotClash(t *testing.T) {
 	r := &Runner{}
 	of := func(n int64, env ...string) []string {
