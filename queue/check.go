@@ -18,6 +18,7 @@ const (
 	MaxRetries   = 1000
 	MaxNotify    = 20
 	MaxPriority  = 1 << 30
+	MaxRanks     = 1024
 	MaxCPUs      = 1 << 16
 )
 
@@ -66,6 +67,10 @@ func (s Spec) Check() error {
 		return errors.New("a job can't take less than nothing")
 	case s.Request.GPUMemory < 0 || s.Request.GPUs == 0 && s.Request.GPUMemory > 0:
 		return errors.New("a job without a GPU gets no memory of one")
+	case s.Ranks < 0 || s.Ranks > MaxRanks:
+		return fmt.Errorf("a job has up to %d processes of its own", MaxRanks)
+	case s.Ranks > 0 && s.Request.GPUs > 0 && s.Request.GPUs != s.Ranks:
+		return fmt.Errorf("%d processes, one a GPU, can't have %d GPUs", s.Ranks, s.Request.GPUs)
 	case s.Priority < -MaxPriority || s.Priority > MaxPriority:
 		return fmt.Errorf("a priority is from %d to %d", -MaxPriority, MaxPriority)
 	case len(s.After) > MaxAfter:

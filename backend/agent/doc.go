@@ -15,7 +15,7 @@
 // Package part says what a part is and what it gets; server runs the parts. Shared below them: login (the environment
 // of the user's login shell), root (what needs root), process (what outlives the agent, and sets of processes), shim
 // (what holds a terminal on such a process), joblog (the log of a job), lease (GPUs that several users of a host
-// share), embedded (programs that a release carries).
+// share), ranks (jobs of several processes), embedded (programs that a release carries).
 // inside is what `berth` is in a terminal of an instance. supervise keeps the agent of a local instance up and ends
 // all of its processes.
 //

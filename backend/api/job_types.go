@@ -26,6 +26,7 @@ type JobRequest struct {
 	// GPUIDs is how its program sees its GPUs: "index" (or nothing) or "uuid".
 	GPUIDs       string    `json:"gpu_ids,omitempty"`
 	Exclusive    bool      `json:"exclusive,omitempty"` // nothing runs beside it
+	Ranks        int       `json:"ranks,omitempty"`     // processes, one a GPU; 0: it is one program
 	Group        string    `json:"group,omitempty"`
 	Priority     int       `json:"priority,omitempty"`
 	After        []string  `json:"after,omitempty"` // "12,13_2", "any:12"
@@ -153,6 +154,7 @@ type JobRequested struct {
 	GPUs           *int     `json:"gpus,omitempty"`
 	GPUMemoryBytes int64    `json:"gpu_memory_bytes,omitempty"`
 	GPUIDs         string   `json:"gpu_ids,omitempty"`
+	Ranks          int      `json:"ranks,omitempty"`
 	Exclusive      bool     `json:"exclusive,omitempty"`
 	CPUs           int      `json:"cpus,omitempty"`
 	MemoryBytes    int64    `json:"memory_bytes,omitempty"`

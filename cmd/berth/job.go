@@ -86,6 +86,9 @@ func (a *app) submitCmd(word string) *cobra.Command {
 			if cmd.Flags().Changed("gpus") {
 				q.GPUs = &gpus
 			}
+			if q.GPUIDs == "index" {
+				q.GPUIDs = "" // what is usual is not said: an older agent would not know it
+			}
 			if gpuMemory != "" {
 				if q.GPUMemoryBytes, err = bytesFlag("--gpu-mem", gpuMemory, "12GB"); err != nil {
 					return err
@@ -124,6 +127,7 @@ func (a *app) submitCmd(word string) *cobra.Command {
 	f.BoolVar(&q.Exclusive, "exclusive", false, "no other job runs beside it; it gets all GPUs unless it says how many")
 	f.IntVar(&q.CPUs, "cpus", 0, "how many CPUs' time it may use, and threads numerical libraries start; it takes no more places in the queue")
 	f.StringVar(&memory, "mem", "", "how much memory it may use: 8GB; what uses more is ended, with the cause oom")
+	f.IntVar(&q.Ranks, "ranks", 0, "run it so often at once, one process a GPU, with RANK, WORLD_SIZE and MASTER_PORT")
 	f.StringVar(&q.Group, "group", "", "group that it belongs to")
 	f.IntVar(&q.Priority, "priority", 0, "a higher one goes first")
 	f.StringArrayVar(&q.After, "after", nil, "ID[,ID]: begin when these have succeeded; any:ID: have ended")

@@ -204,9 +204,10 @@ type SetGPUs struct {
 }
 
 func (s SetGPUs) take(p *Planner) Answer {
-	was := p.limits.GPUs
+	was, known := p.limits.GPUs, p.limits.GPUsUnknown == ""
 	p.limits.GPUs, p.limits.GPUsUnknown = slices.Clone(s.GPUs), s.Unknown
-	if !slices.EqualFunc(was, p.limits.GPUs, func(a, b GPU) bool { return a.GPU == b.GPU && a.Memory == b.Memory }) {
+	same := slices.EqualFunc(was, p.limits.GPUs, func(a, b GPU) bool { return a.GPU == b.GPU && a.Memory == b.Memory })
+	if !same || known != (s.Unknown == "") {
 		p.setLimits(p.limits) // what could never run may run now
 	} else {
 		p.recount()

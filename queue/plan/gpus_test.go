@@ -127,6 +127,11 @@ func TestGPUsThatAreTaken(t *testing.T) {
 	require.Equal(t, []int{1}, w.indices(one))
 	w.do(w.started(one), SetGPUs{GPUs: taken[:1], Unknown: "the driver does not answer"})
 	require.Equal(t, "running", w.states(one), "what runs goes on")
+	many := w.submit(gpus(2))
+	require.Equal(t, "it waits for 2 GPUs: the driver does not answer", w.reason(many).Text)
+	w.ok(SetGPUs{GPUs: taken[:1]})
+	require.Equal(t, WaitsImpossible, w.reason(many).Code)
+	require.Equal(t, "preparing", w.states(w.submit(gpus(0))), "what can never run is in nobody's way")
 	w.ok(SetGPUs{})
 	require.Equal(t, "running queued", w.states(one, w.submit(gpus(1))))
 }

@@ -59,9 +59,21 @@ type ledger struct {
 func newLedger(watch func(context.Context, time.Duration) (<-chan *gpu.Sample, func()),
 	tell func(plan.SetGPUs)) *ledger {
 	return &ledger{watch: watch, present: probe.Present, tell: tell, poke: make(chan struct{}, 1),
-		seen: make(chan struct{}), next: make(chan struct{}), leases: sync.OnceValues(func() (*lease.Folder, error) {
-			return lease.Open(lease.Candidates(os.Getenv))
-		})}
+		seen: make(chan struct{}), next: make(chan struct{}), leases: openLeases()}
+}
+
+// openLeases opens the folder of leases when it is needed, and keeps it.
+func openLeases() func() (*lease.Folder, error) {
+	var mu sync.Mutex
+	var folder *lease.Folder
+	return func() (_ *lease.Folder, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if folder == nil {
+			folder, err = lease.Open(lease.Candidates(os.Getenv))
+		}
+		return folder, err
+	}
 }
 
 // first is what is known before anybody has looked.
@@ -292,6 +304,9 @@ func (g *ledger) settle(ctx context.Context, s *queue.Spec, usual int) error {
 					WithHint("say how many GPUs the job needs: --gpus N; its program finds them, whatever their numbers are")
 			}
 		}
+	}
+	if r.GPUs < 0 && s.Ranks > 0 && g.present() {
+		r.GPUs = s.Ranks
 	}
 	if r.GPUs < 0 && len(limits.GPUs) > 0 {
 		if r.GPUs = usual; r.GPUMemory > 0 || r.Exclusive {

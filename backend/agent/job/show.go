@@ -120,7 +120,7 @@ func document(j *queue.Job) api.Job {
 		v.Requested.GPUs = &s.Request.GPUs
 	}
 	v.Requested.GPUMemoryBytes, v.Requested.Exclusive = s.Request.GPUMemory, s.Request.Exclusive
-	v.Requested.GPUIDs = gpuIDs(&s)
+	v.Requested.GPUIDs, v.Requested.Ranks = gpuIDs(&s), s.Ranks
 	for _, g := range j.GPUs {
 		v.GPUs, v.GPUUUIDs = append(v.GPUs, g.Index), append(v.GPUUUIDs, g.UUID)
 	}

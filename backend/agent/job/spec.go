@@ -30,7 +30,7 @@ func specOf(ctx context.Context, h *part.Host, q api.JobRequest) (queue.Spec, er
 		}
 		s.Request.GPUs = *q.GPUs
 	}
-	s.Request.GPUMemory, s.Request.Exclusive = q.GPUMemoryBytes, q.Exclusive
+	s.Request.GPUMemory, s.Request.Exclusive, s.Ranks = q.GPUMemoryBytes, q.Exclusive, q.Ranks
 	switch q.GPUIDs {
 	case "", "index":
 	case byUUID:

@@ -26,15 +26,22 @@ func Candidates(getenv func(string) string) []string {
 // Folder is the folder of leases of a host. All methods may be called at once.
 type Folder struct{ dir string }
 
-// Open finds or makes the folder. Its error names each candidate, and why it can't be used.
+// Open finds or makes the folder. One that is there and can't be used is an error, which says what to do: with another
+// one instead, users would not see each other. The next candidate counts only where one can't be made.
 func Open(candidates []string) (*Folder, error) {
 	var failed []error
 	for _, dir := range candidates {
-		err := usable(dir)
+		made, err := ensure(dir)
+		if err == nil && !made {
+			err = usable(dir)
+		}
 		if err == nil {
 			return &Folder{dir}, nil
 		}
-		if dir != Made || !errors.Is(err, fs.ErrNotExist) {
+		if _, there := os.Lstat(dir); there == nil {
+			return nil, fmt.Errorf("users of this host can't share its GPUs: %w", err)
+		}
+		if dir != Made {
 			failed = append(failed, err)
 		}
 	}
@@ -44,34 +51,48 @@ func Open(candidates []string) (*Folder, error) {
 // Dir is where it is.
 func (f *Folder) Dir() string { return f.dir }
 
-// usable makes a folder where it is missing, and looks whether everybody can use it and nobody can take another's files
-// away.
+// mode is that of the folder: all can put files there, and nobody can take another's away.
+const mode = fs.ModeSticky | 0o777
+
+// ensure makes a folder where there is none.
+func ensure(dir string) (made bool, err error) {
+	if dir == Made {
+		return false, nil // an administrator makes it
+	}
+	switch err := os.Mkdir(dir, 0o700); {
+	case err == nil:
+		return true, os.Chmod(dir, mode) // the umask counts not
+	case errors.Is(err, fs.ErrExist):
+		return false, nil
+	default:
+		return false, err
+	}
+}
+
+// usable looks whether all can use a folder, and nobody can take another's files away.
 func usable(dir string) error {
-	if dir != Made {
-		switch err := os.Mkdir(dir, 0o700); {
-		case err == nil:
-			if err := os.Chmod(dir, 0o1777|fs.ModeSticky); err != nil { // the umask counts not
-				return err
-			}
-		case !errors.Is(err, fs.ErrExist):
+	var fi fs.FileInfo
+	for try := 0; ; try++ {
+		var err error
+		if fi, err = os.Lstat(dir); err != nil {
 			return err
 		}
+		st, ok := fi.Sys().(*syscall.Stat_t)
+		switch {
+		case !fi.IsDir():
+			return fmt.Errorf("%s is no folder (%s): an administrator has to remove it", dir, fi.Mode())
+		case fi.Mode()&mode == mode:
+			return nil
+		case ok && int(st.Uid) == os.Getuid(): // whoever made it was ended before it was done
+			if err := os.Chmod(dir, mode); err != nil {
+				return err
+			}
+		case try == 50:
+			return fmt.Errorf("%s can't be used by all (%s): chmod 1777 %s", dir, fi.Mode(), dir)
+		default:
+			time.Sleep(tryAgain) // whoever has just made it is about to open it to all
+		}
 	}
-	fi, err := os.Lstat(dir)
-	if err != nil {
-		return err
-	}
-	st, ok := fi.Sys().(*syscall.Stat_t)
-	switch {
-	case !fi.IsDir():
-		return fmt.Errorf("%s is no folder (%s): an administrator has to remove it", dir, fi.Mode())
-	case ok && int(st.Uid) != os.Getuid() && st.Uid != 0 && fi.Mode()&fs.ModeSticky == 0:
-		return fmt.Errorf("%s is of user %d, who can remove what others put there: chmod 1777 %s", dir, st.Uid, dir)
-	}
-	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
-		return fmt.Errorf("%s can't be written to: %w; chmod 1777 %s", dir, err, dir)
-	}
-	return nil
 }
 
 // open opens a GPU's file, which is made where there is none.

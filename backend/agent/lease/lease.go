@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -78,35 +79,69 @@ func (f *Folder) Take(uuids []string, h Holder) (_ *Lease, err error) {
 		how = unix.LOCK_SH
 	}
 	h.Version = version
+	h.User, h.Home, h.Job, h.Command = short(h.User), short(h.Home), short(h.Job), short(h.Command)
 	b, err := json.Marshal(h)
 	if err != nil {
 		return nil, err
 	}
 	for _, uuid := range slices.Sorted(slices.Values(uuids)) { // two that want the same ones don't take half of them each
-		file, err := f.open(uuid, true)
+		file, err := f.hold(uuid, how)
 		if err != nil {
 			return nil, err
 		}
 		l.files = append(l.files, file)
-		held := true
-		for try := 0; held && try < tries; try++ {
-			if try > 0 {
-				time.Sleep(tryAgain)
-			}
-			if held, err = lock(file, how); err != nil {
-				return nil, err
-			}
-		}
-		if held {
-			return nil, &HeldError{uuid, read(file)}
-		}
-		if len(b) < most {
-			// What is written only says who it is: the lock counts, also on a full disk.
-			_ = file.Truncate(0)
-			_, _ = file.WriteAt(append(b, '\n'), 0)
-		}
+		// What is written only says who it is: the lock counts, also on a full disk.
+		_ = file.Truncate(0)
+		_, _ = file.WriteAt(append(b, '\n'), 0)
 	}
 	return l, nil
+}
+
+// hold opens a GPU's file and locks it.
+func (f *Folder) hold(uuid string, how int) (*os.File, error) {
+	for range 2 * tries {
+		file, err := f.open(uuid, true)
+		if err != nil {
+			return nil, err
+		}
+		held, err := lockFor(file, how)
+		switch {
+		case err != nil:
+			_ = file.Close()
+			return nil, err
+		case held:
+			by := read(file)
+			_ = file.Close()
+			return nil, &HeldError{uuid, by}
+		case f.is(uuid, file):
+			return file, nil
+		}
+		_ = file.Close() // somebody has removed it: others lock another one
+	}
+	return nil, fmt.Errorf("the lease of the GPU %s can't be used: somebody removes it all the time", uuid)
+}
+
+// is reports whether a file is still the GPU's.
+func (f *Folder) is(uuid string, file *os.File) bool {
+	now, err := os.Lstat(filepath.Join(f.dir, uuid))
+	if err != nil {
+		return false
+	}
+	fi, err := file.Stat()
+	return err == nil && os.SameFile(now, fi)
+}
+
+// lockFor tries to lock a file, a few times: somebody may only be looking (Holders).
+func lockFor(file *os.File, how int) (held bool, err error) {
+	for try := range tries {
+		if try > 0 {
+			time.Sleep(tryAgain)
+		}
+		if held, err = lock(file, how); !held {
+			break
+		}
+	}
+	return held, err
 }
 
 // lock tries to lock a file; held says that somebody else has.
@@ -132,7 +167,7 @@ func (f *Folder) Holders(uuids []string) map[string]Holder {
 		if err != nil {
 			continue
 		}
-		if held, err := lock(file, unix.LOCK_EX); err == nil && held {
+		if held, err := lockFor(file, unix.LOCK_EX); err == nil && held {
 			out[uuid] = read(file)
 		}
 		_ = file.Close() // and with it the lock

@@ -129,9 +129,32 @@ func TestWhatOthersPutThere(t *testing.T) {
 		_, err := Open([]string{dir})
 		require.ErrorContains(t, err, dir)
 	}
-	other, err := Open([]string{file, f.Dir()})
+	_, err = Open([]string{file, f.Dir()})
+	require.ErrorContains(t, err, file, "others may use it: nobody would see them elsewhere")
+	other, err := Open([]string{filepath.Join(file, "below"), f.Dir()})
 	require.NoError(t, err)
-	require.Equal(t, f.Dir(), other.Dir(), "the first that can be used")
+	require.Equal(t, f.Dir(), other.Dir(), "the first that can be made")
+	require.NoError(t, os.Chmod(f.Dir(), 0o700)) // its maker was ended before it was done
+	_, err = Open([]string{f.Dir()})
+	require.NoError(t, err)
+	fi, err := os.Stat(f.Dir())
+	require.NoError(t, err)
+	require.Equal(t, fs.ModeDir|mode, fi.Mode())
+}
+
+// TestALeaseWhoseFileIsRemoved: whoever locks a file that is no more under its name has nothing.
+func TestALeaseWhoseFileIsRemoved(t *testing.T) {
+	f := folder(t)
+	old, err := f.open("GPU-a", true)
+	require.NoError(t, err)
+	defer old.Close()
+	require.NoError(t, os.Remove(old.Name()))
+	require.False(t, f.is("GPU-a", old))
+	l, err := f.Take([]string{"GPU-a"}, Holder{Job: strings.Repeat("7", 9999)})
+	require.NoError(t, err)
+	defer l.Close()
+	require.True(t, f.is("GPU-a", l.Files()[0]))
+	require.Len(t, f.Holders([]string{"GPU-a"})["GPU-a"].Job, 200, "what is long is cut, and not left as it was")
 }
 
 func FuzzHolder(f *testing.F) {
@@ -196,6 +219,7 @@ func play(dir, marks string) error {
 			l.Close() // the program alone has it
 			l = &Lease{}
 		}
+		time.Sleep(time.Duration(rand.IntN(2000)) * time.Microsecond) // it uses them
 		for _, uuid := range want {
 			if err := os.Remove(filepath.Join(marks, uuid)); err != nil {
 				return err

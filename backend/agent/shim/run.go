@@ -15,6 +15,7 @@ import (
 
 	"berth/backend/agent/joblog"
 	"berth/backend/agent/process"
+	"berth/backend/agent/ranks"
 	"berth/backend/agent/tty"
 	"berth/backend/base/atomicfile"
 	"berth/backend/transport/flowcontrol"
@@ -27,6 +28,9 @@ import (
 func Main(args []string) int {
 	// There may be hundreds of shims: memory before speed.
 	debug.SetGCPercent(30)
+	if len(args) > 0 && args[0] == ranks.Word {
+		return ranks.Main(args[1:])
+	}
 	if len(args) != 1 {
 		fmt.Fprintln(os.Stderr, "berth agent shim ID: only the agent starts this")
 		return 2

@@ -16,6 +16,7 @@ import (
 	"berth/backend/agent/lease"
 	"berth/backend/agent/process"
 	"berth/backend/agent/program"
+	"berth/backend/agent/ranks"
 	"berth/backend/agent/shim"
 	"berth/backend/agent/user"
 	"berth/backend/base/atomicfile"
@@ -191,6 +192,11 @@ func (x *run) start(ctx context.Context) error {
 		defer held.Close() // the program holds it from now on
 		files = append(files, held.Files()...)
 		spec.Files = len(files)
+	}
+	if n := x.Spec.Ranks; n > 0 { // the shim's program is their main process
+		play := h.ShimCommand(ranks.Word)
+		spec.Path, spec.Argv0 = process.Text(play[0]), process.Text(play[0])
+		spec.Args = append(play[1:len(play)-1:len(play)-1], ranks.Args(n, len(files)-3, path, argv)...)
 	}
 	name := fmt.Sprintf("%-*s", shim.NameRoom, spec.ID)
 	x.line, err = x.r.shims.Start(context.WithoutCancel(ctx), h.ShimCommand(name), environ.Merge(h.Base, h.Env()...), spec,

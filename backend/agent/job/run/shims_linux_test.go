@@ -225,3 +225,37 @@ func TestAKilledShimFreesNoGPU(t *testing.T) {
 	require.Zero(t, w.ended(next).Exit)
 	agenttest.Eventually(t, "nothing is held", func() bool { return len(folder.Holders([]string{"GPU-a", "GPU-b"})) == 0 })
 }
+
+// TestRanks: the shim's program starts several processes, which have the leases of the job's GPUs and the port where
+// they meet.
+func TestRanks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	folder, err := lease.Open([]string{filepath.Join(t.TempDir(), "leases")})
+	require.NoError(t, err)
+	w.Leases = func() (*lease.Folder, error) { return folder, nil }
+	q := w.script(1, `echo $RANK of $WORLD_SIZE at $MASTER_ADDR; touch $RANK; while ! [ -e end ]; do sleep 0.01; done; exit $RANK`)
+	q.Spec.Ranks, q.GPUs = 2, []queue.GPU{{UUID: "GPU-a"}, {UUID: "GPU-b", Index: 1}}
+	w.Start(w.ctx, q)
+	agenttest.Eventually(t, "both run", func() bool {
+		_, err := os.Stat(filepath.Join(q.Spec.Workdir, "0"))
+		_, err2 := os.Stat(filepath.Join(q.Spec.Workdir, "1"))
+		return err == nil && err2 == nil
+	})
+	rec, err := process.ReadRecord(q.Dir, process.RecordName)
+	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(rec.Shim.PID, syscall.SIGKILL))
+	require.Len(t, folder.Holders([]string{"GPU-a", "GPU-b"}), 2)
+	require.NoError(t, os.WriteFile(filepath.Join(q.Spec.Workdir, "end"), nil, 0o600))
+	w.ended(q)
+	said := strings.Split(log(q), "\n")
+	for _, want := range []string{"[0] 0 of 2 at 127.0.0.1", "[1] 1 of 2 at 127.0.0.1"} {
+		require.Contains(t, said, want)
+	}
+	agenttest.Eventually(t, "nothing is held", func() bool { return len(folder.Holders([]string{"GPU-a", "GPU-b"})) == 0 })
+
+	fails := w.script(2, `exit $((RANK * 4))`)
+	fails.Spec.Ranks = 2
+	w.Start(w.ctx, fails)
+	require.Equal(t, 4, w.ended(fails).Exit)
+}
