@@ -15,8 +15,8 @@ const (
 )
 
 // rendezvous is where the processes of a distributed job find each other, for a job that has GPUs or ranks: a port of
-// its own, since the usual one (29500 of torch) can be had by one job only. torchrun takes PET_MASTER_PORT for its usual
-// one. What is set already stays.
+// its own, since the usual one (29500 of torch) can be had by one job only. torchrun takes PET_MASTER_PORT for it.
+// What is set already stays.
 func (x *run) rendezvous(env []string) []string {
 	if len(x.GPUs) == 0 && x.Spec.Ranks == 0 || environ.Lookup(env, "MASTER_PORT") != "" {
 		return env
