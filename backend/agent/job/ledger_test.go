@@ -81,7 +81,8 @@ func ledgerWith(t *testing.T) (*ledger, *looker, <-chan plan.SetGPUs) {
 	told := make(chan plan.SetGPUs, 9)
 	g := newLedger(k.watch, func(s plan.SetGPUs) { told <- s })
 	g.present = func() bool { return true }
-	g.leases = func() (*lease.Folder, error) { return lease.Open([]string{filepath.Join(t.TempDir(), "leases")}) }
+	dir := filepath.Join(t.TempDir(), "leases") // removed after the ledger has ended
+	g.leases = func() (*lease.Folder, error) { return lease.Open([]string{dir}) }
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); g.run(ctx) }()
