@@ -60,7 +60,7 @@ func TestALeaseIsHeldByWhoInheritsIt(t *testing.T) {
 	// A program that inherits the files has the GPUs, though whoever started it is gone.
 	r, w, err := os.Pipe()
 	require.NoError(t, err)
-	child := exec.Command("sh", "-c", "(read x <&5; exec sleep 0.01) 5<&0 & exec sleep 0")
+	child := exec.Command("sh", "-c", "exec 5<&0; (read x <&5) & exit 0") // its input would be /dev/null
 	child.Stdin, child.ExtraFiles = r, l.Files()
 	require.NoError(t, child.Run()) // its own child lives on
 	l.Close()
