@@ -116,6 +116,8 @@ type Job struct {
 	// GPUs are the indices of those that its newest run has or had, by the order of the PCI bus.
 	GPUs     []int    `json:"gpus,omitempty"`
 	GPUUUIDs []string `json:"gpu_uuids,omitempty"`
+	// GPUSeconds is how long its newest run has or had its GPUs, times their number; a share of one counts whole.
+	GPUSeconds float64 `json:"gpu_seconds"`
 
 	CPUSeconds      float64 `json:"cpu_seconds"`
 	PeakMemoryBytes int64   `json:"peak_memory_bytes"`

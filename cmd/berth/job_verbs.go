@@ -214,8 +214,11 @@ func (a *app) printJob(j *api.Job) error {
 		rows = append(rows, []string{"ended", clock(j.EndedAt)})
 	}
 	if j.State.Done() && j.Attempt > 0 {
-		rows = append(rows, []string{"used", fmt.Sprintf("%.1f s of CPU, at most %s of memory", j.CPUSeconds,
-			money.Bytes(j.PeakMemoryBytes))})
+		used := fmt.Sprintf("%.1f s of CPU, at most %s of memory", j.CPUSeconds, money.Bytes(j.PeakMemoryBytes))
+		if j.GPUSeconds > 0 {
+			used += fmt.Sprintf(", %.1f s of GPUs", j.GPUSeconds)
+		}
+		rows = append(rows, []string{"used", used})
 	}
 	if j.CostUSD != nil && *j.CostUSD > 0 {
 		rows = append(rows, []string{"cost", money.USD(*j.CostUSD)})

@@ -86,6 +86,9 @@ func TestJobsOnGPUs(t *testing.T) {
 	require.Equal(t, "BERTH_GPU_UUIDS="+fake.Scenario().GPUs[1].UUID+"\nCUDA_DEVICE_ORDER=PCI_BUS_ID\nCUDA_VISIBLE_DEVICES="+
 		fake.Scenario().GPUs[1].UUID+"\n", w.ok("job", "logs", "vision", second))
 	require.Equal(t, []int{0, 1}, w.job("vision", both).GPUs)
+	j := w.job("vision", both)
+	require.InDelta(t, 2*j.EndedAt.Sub(j.StartedAt).Seconds(), j.GPUSeconds, 1e-3)
+	require.Regexp(t, `used +.* s of GPUs\n`, w.ok("job", "show", "vision", second))
 
 	for _, args := range []string{"--gpus 3", "--gpu-mem 500GB", "--gpu-ids name", "--gpus 0 --gpu-mem 1GB", "--gpu-mem many",
 		"--env CUDA_VISIBLE_DEVICES=1", "--gpus -1"} {
@@ -124,7 +127,7 @@ func TestJobsOnGPUs(t *testing.T) {
 	})
 	w.ok("exec", "vision", "--", "touch", "doom")
 	eventually(t, "it has ended", func() bool { return w.job("vision", doomed).State == api.JobFailed })
-	j := w.job("vision", doomed)
+	j = w.job("vision", doomed)
 	require.Equal(t, "gpu_lost", j.Cause)
 	require.Contains(t, j.Message, "GPU 0: ")
 	last := w.submit("--", "true")

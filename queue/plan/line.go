@@ -223,6 +223,9 @@ func (l *Limits) never(r queue.Request) string {
 	if has == 0 && len(l.GPUs) > 0 {
 		return fmt.Sprintf("it needs %d GPUs, and a process can use one MIG instance only", n.gpus)
 	}
+	if has == 0 {
+		return fmt.Sprintf("it needs %s, and this instance has none", plural(n.gpus, "a GPU", "%d GPUs"))
+	}
 	return fmt.Sprintf("it needs %s, and this instance has %d", plural(n.gpus, "1 GPU", "%d GPUs"), has)
 }
 

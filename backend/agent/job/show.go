@@ -121,6 +121,7 @@ func document(j *queue.Job) api.Job {
 	}
 	v.Requested.GPUMemoryBytes, v.Requested.Exclusive = s.Request.GPUMemory, s.Request.Exclusive
 	v.Requested.GPUIDs, v.Requested.Ranks = gpuIDs(&s), s.Ranks
+	v.GPUSeconds = gpuSeconds(j, time.Now())
 	for _, g := range j.GPUs {
 		v.GPUs, v.GPUUUIDs = append(v.GPUs, g.Index), append(v.GPUUUIDs, g.UUID)
 	}
@@ -137,6 +138,18 @@ func document(j *queue.Job) api.Job {
 		v.Array, v.Elements = s.Array.String(), tally(j)
 	}
 	return v
+}
+
+// gpuSeconds is how long a job's newest run had its GPUs, times their number. It has them while it is paused, too.
+func gpuSeconds(j *queue.Job, now time.Time) float64 {
+	until := now
+	if j.State.Done() || !j.EndedAt.IsZero() {
+		until = j.EndedAt
+	}
+	if j.StartedAt.IsZero() || len(j.GPUs) == 0 {
+		return 0
+	}
+	return max(until.Sub(j.StartedAt).Seconds(), 0) * float64(len(j.GPUs))
 }
 
 // tally counts an array's elements.
