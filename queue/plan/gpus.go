@@ -52,8 +52,7 @@ type room struct {
 // holding is how jobs hold a GPU.
 type holding struct {
 	jobs     int
-	whole    bool  // one job has it for itself
-	reserved int64 // bytes, by those that share it
+	reserved int64 // bytes, by those that share it; 0: one job has it for itself
 	taken    *User // for which it is given to nobody; nil: it may be given
 }
 
@@ -72,7 +71,6 @@ func (r *room) take(n need, gpus []int) {
 		h := &r.held[i]
 		h.jobs++
 		h.reserved += n.memory
-		h.whole = h.whole || n.memory == 0
 	}
 }
 
@@ -83,9 +81,6 @@ func (r *room) give(n need, gpus []int) {
 		h := &r.held[i]
 		h.jobs--
 		h.reserved -= n.memory
-		if n.memory == 0 || h.jobs == 0 {
-			h.whole = false
-		}
 	}
 }
 
@@ -114,7 +109,7 @@ func (r *room) has(i int, n need) bool {
 	if n.memory == 0 {
 		return h.jobs == 0
 	}
-	return !h.whole && r.left(i) >= n.memory
+	return (h.jobs == 0 || h.reserved > 0) && r.left(i) >= n.memory
 }
 
 // left is how much of a GPU's memory can be reserved. What is really used counts where it is more than what was
@@ -304,14 +299,17 @@ func (p *Planner) holders(gpu int) string {
 			ids = append(ids, it.id)
 		}
 	}
-	slices.SortFunc(ids, func(a, b queue.ID) int {
-		return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Index, b.Index))
-	})
+	slices.SortFunc(ids, compareIDs)
 	var names []string
 	for _, id := range ids[:min(len(ids), maxNamed)] {
 		names = append(names, id.String())
 	}
 	return plural(len(ids), "job ", "jobs ") + strings.Join(names, ", ")
+}
+
+// compareIDs is the order of jobs by their numbers, and of an array's elements by their indices.
+func compareIDs(a, b queue.ID) int {
+	return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Index, b.Index))
 }
 
 // span is a duration in words, of its largest unit: "3 h".

@@ -168,7 +168,7 @@ func (p *Planner) arrangeShape(s *shape) {
 		s.wants = wants
 		p.wanting += 2*boolInt(wants) - 1
 	}
-	if len(s.items) > 0 && !p.impossible(s.request) {
+	if len(s.items) > 0 && p.limits.Never(s.request) == "" {
 		g.shapes.put(s)
 	} else {
 		g.shapes.drop(s)
@@ -204,11 +204,8 @@ func (l *Limits) need(r queue.Request) need {
 	return n
 }
 
-// impossible reports a request that this instance can't ever meet.
-func (p *Planner) impossible(r queue.Request) bool { return p.limits.never(r) != "" }
-
-// never says why an instance can't ever meet a request; "": it can.
-func (l *Limits) never(r queue.Request) string {
+// Never says why an instance with such limits can't ever run a job that asks for something; "": it can.
+func (l *Limits) Never(r queue.Request) string {
 	if slots := max(r.Slots, 1); slots > l.Slots {
 		return fmt.Sprintf("it needs %s, and this instance has %d", plural(slots, "1 slot", "%d slots"), l.Slots)
 	}
@@ -230,10 +227,7 @@ func (l *Limits) never(r queue.Request) string {
 }
 
 // Needs is how many GPUs an instance with such limits gives to a job that asks for something.
-func (l Limits) Needs(r queue.Request) int { return l.need(r).gpus }
-
-// Never says why an instance with such limits can't ever run a job that asks for something; "": it can.
-func (l Limits) Never(r queue.Request) string { return l.never(r) }
+func (l *Limits) Needs(r queue.Request) int { return l.need(r).gpus }
 
 // setLimits changes the limits, and arranges everything anew.
 func (p *Planner) setLimits(l Limits) {

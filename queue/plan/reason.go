@@ -96,10 +96,11 @@ func (p *Planner) waits(id queue.ID) (it *item, ahead int) {
 
 // aside is why a job stands in no line; no Code: it stands in it.
 func (p *Planner) aside(it *item) Reason {
-	r, g := it.shape.request, it.shape.group
+	g := it.shape.group
+	if why := p.limits.Never(it.shape.request); why != "" {
+		return Reason{Code: WaitsImpossible, Text: why}
+	}
 	switch from := it.from(); {
-	case p.impossible(r):
-		return Reason{Code: WaitsImpossible, Text: p.limits.never(r)}
 	case it.state() == queue.Held:
 		return Reason{Code: WaitsHeld, Text: "it is held until it is released"}
 	case from.After(p.now):

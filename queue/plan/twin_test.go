@@ -114,10 +114,6 @@ func (tw *twin) active() (active []queue.Job, free amount) {
 	return active, free
 }
 
-func compareIDs(a, b queue.ID) int {
-	return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Index, b.Index))
-}
-
 // line is what may start, in order.
 func (tw *twin) line() (line []queue.Job) {
 	active, _ := tw.active()

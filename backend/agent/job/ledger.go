@@ -282,12 +282,13 @@ func (g *ledger) latest() []plan.GPU {
 	return g.known
 }
 
-// settle finds what a job gets that said nothing of GPUs, and refuses what this instance can never give. Its errors are
-// usage.
-func (g *ledger) settle(ctx context.Context, s *queue.Spec, usual int) error {
+// settle finds what a job gets that said nothing of GPUs, and refuses what this instance can never give. usual is asked
+// where there are some.
+func (g *ledger) settle(ctx context.Context, s *queue.Spec, usual func() (int, error)) error {
 	r := &s.Request
 	var limits plan.Limits
-	if g.present() {
+	present := g.present()
+	if present {
 		g.ask(1)
 		defer g.ask(-1)
 		wait, cancel := context.WithTimeout(ctx, ledgerWait)
@@ -305,14 +306,19 @@ func (g *ledger) settle(ctx context.Context, s *queue.Spec, usual int) error {
 			}
 		}
 	}
-	if r.GPUs < 0 && s.Ranks > 0 && g.present() {
+	switch {
+	case r.GPUs >= 0:
+	case s.Ranks > 0 && present:
 		r.GPUs = s.Ranks
-	}
-	if r.GPUs < 0 && len(limits.GPUs) > 0 {
-		if r.GPUs = usual; r.GPUMemory > 0 || r.Exclusive {
-			r.GPUs = -1
-			r.GPUs = limits.Needs(*r)
+	case len(limits.GPUs) == 0:
+	case r.GPUMemory > 0 || r.Exclusive:
+		r.GPUs = limits.Needs(*r)
+	default:
+		n, err := usual()
+		if err != nil {
+			return err
 		}
+		r.GPUs = n
 	}
 	limits.Slots = api.MostSlots // how many run at once can be changed
 	switch why := limits.Never(*r); {
@@ -326,11 +332,10 @@ func (g *ledger) settle(ctx context.Context, s *queue.Spec, usual int) error {
 
 // settleGPUs is settle with what is set of this queue.
 func (s *service) settleGPUs(ctx context.Context, l *loop, spec *queue.Spec) error {
-	k, err := readLimits(s.dir())
-	if err != nil {
-		return err
-	}
-	return l.gpus.settle(ctx, spec, k.usualGPUs())
+	return l.gpus.settle(ctx, spec, func() (int, error) {
+		k, err := readLimits(s.dir())
+		return k.usualGPUs(), err
+	})
 }
 
 // gpusOf are the GPUs of a sample as the plan wants them.

@@ -127,6 +127,9 @@ func TestTheLedgerLooksOnlyWhileItMatters(t *testing.T) {
 	<-k.ends
 }
 
+// usually is how many GPUs a job gets that says nothing.
+func usually(n int) func() (int, error) { return func() (int, error) { return n, nil } }
+
 func TestWhatASubmitGets(t *testing.T) {
 	g, k, _ := ledgerWith(t)
 	go func() {
@@ -149,7 +152,7 @@ func TestWhatASubmitGets(t *testing.T) {
 		{queue.Request{GPUs: 1, Exclusive: true}, 0, 1}, {queue.Request{GPUs: -1, GPUMemory: 1}, 0, -2},
 	} {
 		s := queue.Spec{Request: c.asked}
-		err := g.settle(t.Context(), &s, c.usual)
+		err := g.settle(t.Context(), &s, usually(c.usual))
 		if c.got == -2 {
 			require.ErrorIs(t, err, &api.Error{Code: api.CodeUsage}, "%+v", c.asked)
 			continue
@@ -158,14 +161,14 @@ func TestWhatASubmitGets(t *testing.T) {
 		require.Equal(t, c.got, s.Request.GPUs, "%+v", c.asked)
 	}
 	for _, v := range []string{"CUDA_VISIBLE_DEVICES=1", "CUDA_DEVICE_ORDER=PCI_BUS_ID"} {
-		require.ErrorContains(t, g.settle(t.Context(), &queue.Spec{Env: []string{v}}, 1), "set by the queue")
+		require.ErrorContains(t, g.settle(t.Context(), &queue.Spec{Env: []string{v}}, usually(1)), "set by the queue")
 	}
 	g.present = func() bool { return false }
 	s := queue.Spec{Request: queue.Request{GPUs: -1}, Env: []string{"CUDA_VISIBLE_DEVICES=1"}}
-	require.NoError(t, g.settle(t.Context(), &s, 1))
+	require.NoError(t, g.settle(t.Context(), &s, usually(1)))
 	require.Equal(t, -1, s.Request.GPUs, "nothing is set where there are none")
 	for _, r := range []queue.Request{{GPUs: 1}, {GPUs: -1, GPUMemory: 1}} {
-		require.ErrorIs(t, g.settle(t.Context(), &queue.Spec{Request: r}, 1), &api.Error{Code: api.CodeUsage})
+		require.ErrorIs(t, g.settle(t.Context(), &queue.Spec{Request: r}, usually(1)), &api.Error{Code: api.CodeUsage})
 	}
 	require.False(t, g.isWanted())
 }

@@ -332,14 +332,14 @@ func answer(w http.ResponseWriter, r *http.Request, l *loop, id queue.ID, err er
 	if err == nil {
 		v, err = l.one(r.Context(), id)
 	}
+	if err != nil {
+		api.WriteError(w, err)
+		return
+	}
 	for _, t := range warnings {
 		if !slices.Contains(v.Warnings, t) {
 			v.Warnings = append(v.Warnings, t)
 		}
-	}
-	if err != nil {
-		api.WriteError(w, err)
-		return
 	}
 	api.WriteJSON(w, http.StatusOK, v)
 }

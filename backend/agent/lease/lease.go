@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"berth/backend/base/flock"
 )
 
 // Holder says in words who holds a GPU. It was written by anybody: show it as plain text, and believe nothing.
@@ -74,9 +74,9 @@ func (f *Folder) Take(uuids []string, h Holder) (_ *Lease, err error) {
 			l.Close()
 		}
 	}()
-	how := unix.LOCK_EX
+	lock := flock.Try
 	if h.Reserved > 0 {
-		how = unix.LOCK_SH
+		lock = flock.TryShared
 	}
 	h.Version = version
 	h.User, h.Home, h.Job, h.Command = short(h.User), short(h.Home), short(h.Job), short(h.Command)
@@ -85,7 +85,7 @@ func (f *Folder) Take(uuids []string, h Holder) (_ *Lease, err error) {
 		return nil, err
 	}
 	for _, uuid := range slices.Sorted(slices.Values(uuids)) { // two that want the same ones don't take half of them each
-		file, err := f.hold(uuid, how)
+		file, err := f.hold(uuid, lock)
 		if err != nil {
 			return nil, err
 		}
@@ -98,25 +98,23 @@ func (f *Folder) Take(uuids []string, h Holder) (_ *Lease, err error) {
 }
 
 // hold opens a GPU's file and locks it.
-func (f *Folder) hold(uuid string, how int) (*os.File, error) {
+func (f *Folder) hold(uuid string, lock func(*os.File) error) (*os.File, error) {
 	for range 2 * tries {
 		file, err := f.open(uuid, true)
 		if err != nil {
 			return nil, err
 		}
-		held, err := lockFor(file, how)
+		err = lockFor(file, lock)
 		switch {
-		case err != nil:
-			_ = file.Close()
-			return nil, err
-		case held:
-			by := read(file)
-			_ = file.Close()
-			return nil, &HeldError{uuid, by}
-		case f.is(uuid, file):
+		case errors.Is(err, flock.ErrHeld):
+			err = &HeldError{uuid, read(file)}
+		case err == nil && f.is(uuid, file):
 			return file, nil
 		}
-		_ = file.Close() // somebody has removed it: others lock another one
+		_ = file.Close()
+		if err != nil {
+			return nil, err
+		} // else somebody has removed it: others lock another one
 	}
 	return nil, fmt.Errorf("the lease of the GPU %s can't be used: somebody removes it all the time", uuid)
 }
@@ -132,30 +130,16 @@ func (f *Folder) is(uuid string, file *os.File) bool {
 }
 
 // lockFor tries to lock a file, a few times: somebody may only be looking (Holders).
-func lockFor(file *os.File, how int) (held bool, err error) {
+func lockFor(file *os.File, lock func(*os.File) error) (err error) {
 	for try := range tries {
 		if try > 0 {
 			time.Sleep(tryAgain)
 		}
-		if held, err = lock(file, how); !held {
+		if err = lock(file); !errors.Is(err, flock.ErrHeld) {
 			break
 		}
 	}
-	return held, err
-}
-
-// lock tries to lock a file; held says that somebody else has.
-func lock(file *os.File, how int) (held bool, err error) {
-	for {
-		switch err := unix.Flock(int(file.Fd()), how|unix.LOCK_NB); {
-		case err == nil:
-			return false, nil
-		case err == unix.EWOULDBLOCK:
-			return true, nil
-		case !errors.Is(err, unix.EINTR):
-			return false, &os.PathError{Op: "flock", Path: file.Name(), Err: err}
-		}
-	}
+	return err
 }
 
 // Holders says who holds some of the GPUs now. One whose file can't be used is left out: Take says why.
@@ -167,7 +151,7 @@ func (f *Folder) Holders(uuids []string) map[string]Holder {
 		if err != nil {
 			continue
 		}
-		if held, err := lockFor(file, unix.LOCK_EX); err == nil && held {
+		if errors.Is(lockFor(file, flock.Try), flock.ErrHeld) {
 			out[uuid] = read(file)
 		}
 		_ = file.Close() // and with it the lock

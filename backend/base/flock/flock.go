@@ -16,8 +16,11 @@ var ErrHeld = errors.New("another process holds the lock")
 // Try takes the exclusive lock of f at once, or returns ErrHeld. Closing f lets go, and so does the end of the process.
 func Try(f *os.File) error { return try(f, unix.LOCK_EX) }
 
+// TryShared is Try for a lock that others may have at the same time, who share it, too.
+func TryShared(f *os.File) error { return try(f, unix.LOCK_SH) }
+
 // Free reports whether nobody has the exclusive lock of f.
-func Free(f *os.File) bool { return try(f, unix.LOCK_SH) == nil }
+func Free(f *os.File) bool { return TryShared(f) == nil }
 
 func try(f *os.File, how int) error {
 	for {

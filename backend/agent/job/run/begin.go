@@ -216,11 +216,7 @@ func (x *run) lease() (*lease.Lease, error) {
 	}
 	h := lease.Holder{User: user.Name(), UID: os.Getuid(), Home: x.r.h.State, Job: x.ID.String(), Attempt: x.Attempt,
 		Command: x.Spec.Name, Reserved: x.Spec.Request.GPUMemory, Since: time.Now().UTC()}
-	var uuids []string
-	for _, g := range x.GPUs {
-		uuids = append(uuids, g.UUID)
-	}
-	return folder.Take(uuids, h)
+	return folder.Take(x.uuids(), h)
 }
 
 // refused makes a refusal of what program says of a command.

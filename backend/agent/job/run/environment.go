@@ -53,9 +53,8 @@ func (x *run) visible() []string {
 		}
 		return []string{"CUDA_VISIBLE_DEVICES=-1", "BERTH_GPU_UUIDS="}
 	}
-	var ids, uuids []string
+	var ids []string
 	for _, g := range x.GPUs {
-		uuids = append(uuids, g.UUID)
 		if g.MIG || x.Spec.GPUsByUUID {
 			ids = append(ids, g.UUID)
 		} else {
@@ -63,5 +62,14 @@ func (x *run) visible() []string {
 		}
 	}
 	return []string{"CUDA_DEVICE_ORDER=PCI_BUS_ID", "CUDA_VISIBLE_DEVICES=" + strings.Join(ids, ","),
-		"BERTH_GPU_UUIDS=" + strings.Join(uuids, ",")}
+		"BERTH_GPU_UUIDS=" + strings.Join(x.uuids(), ",")}
+}
+
+// uuids are those of the run's GPUs.
+func (x *run) uuids() []string {
+	uuids := make([]string, len(x.GPUs))
+	for i, g := range x.GPUs {
+		uuids[i] = g.UUID
+	}
+	return uuids
 }

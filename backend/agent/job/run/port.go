@@ -22,7 +22,7 @@ func (x *run) rendezvous(env []string) []string {
 		return env
 	}
 	if x.port == 0 {
-		x.port = x.r.freePort(firstPort + int(x.ID.Number%ports))
+		x.port = x.r.freePort(int(x.ID.Number % ports))
 	}
 	if x.port == 0 {
 		return env
@@ -37,13 +37,13 @@ func (x *run) rendezvous(env []string) []string {
 	return env
 }
 
-// freePort takes a port that no other run has, and on which nobody listens; 0: there is none. The run has it until it
-// is over.
-func (r *Runner) freePort(first int) int {
+// freePort takes a port that no other run has, and on which nobody listens; 0: there is none. from is the one that is
+// tried first. The run has it until it is over.
+func (r *Runner) freePort(from int) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range portTries {
-		port := firstPort + (first-firstPort+i)%ports
+		port := firstPort + (from+i)%ports
 		if r.ports[port] {
 			continue
 		}
