@@ -63,7 +63,7 @@ func (s Spec) Check() error {
 		return fmt.Errorf("the folder to run in, %q, is not absolute", s.Workdir)
 	case s.Conda != "" && s.Venv != "":
 		return errors.New("a job has either a conda environment or a venv")
-	case s.Request.Slots < 0 || s.Request.GPUs < -1:
+	case s.Request.Slots < -1 || s.Request.GPUs < -1:
 		return errors.New("a job can't take less than nothing")
 	case s.Request.GPUMemory < 0 || s.Request.GPUs == 0 && s.Request.GPUMemory > 0:
 		return errors.New("a job without a GPU gets no memory of one")
@@ -97,6 +97,9 @@ func (s Spec) Check() error {
 		if !slices.Contains(RetryCauses, c) {
 			return fmt.Errorf("%.40q is no cause to retry on: there are %s", c, joined(RetryCauses))
 		}
+	}
+	if err := s.checkService(); err != nil {
+		return err
 	}
 	if err := s.checkNotice(); err != nil {
 		return err

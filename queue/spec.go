@@ -40,6 +40,9 @@ type Spec struct {
 	Memory  int64   `json:"memory,omitzero"`   // bytes that it may use; 0: all
 	RetryOn []Cause `json:"retry_on,omitzero"` // the causes for which Retries count; none: the UsualRetries
 
+	// Service has it kept up until somebody ends it; nil: it is a job, which ends.
+	Service *Service `json:"service,omitzero"`
+
 	// Expect is how long a run takes by the history of the same command; 0: not known.
 	Expect time.Duration `json:"expect,omitzero"`
 }
@@ -49,7 +52,7 @@ const DefaultGrace = time.Minute
 
 // Request is what a job takes while it runs. Jobs with equal requests, groups, users and time-outs are planned alike.
 type Request struct {
-	Slots int `json:"slots,omitzero"` // 0: one
+	Slots int `json:"slots,omitzero"` // 0: one; -1: none, of a service
 	// GPUs is how many it holds; 0: it wants none; -1: nothing was said, and it gets one where there are any.
 	GPUs int `json:"gpus,omitzero"`
 	// GPUMemory is how many bytes of each of its GPUs it gets; it shares them. 0: it has them for itself.

@@ -23,6 +23,26 @@ func works(t *testing.T) *uitest.Driver {
 	return d
 }
 
+// Services stand apart from jobs, with their health, which changes though nothing else does.
+func TestServicesInTheQueue(t *testing.T) {
+	d := works(t)
+	list := uitest.Serving(uitest.Epoch)
+	d.WS.PutJobs("i-0002", list...)
+	d.Pass(time.Second)
+	require.Contains(t, d.Screen(), "SERVICES 2")
+	require.Contains(t, d.Screen(), "ok, port 8000")
+	require.Contains(t, d.Screen(), "failing, port 7860: connection refused, run 4")
+	require.Contains(t, d.Screen(), "3 run, 3 wait, 4 ended, 2 services")
+	list[1].Health, list[1].Reason = api.HealthOK, ""
+	d.WS.Progress("i-0002", list[1])
+	d.Pass(time.Second)
+	require.Contains(t, d.Screen(), "ok, port 7860")
+	list[0].State, list[0].EndedAt, list[0].Health = api.JobCancelled, d.Now(), ""
+	d.WS.PutJobs("i-0002", list[0])
+	d.Pass(time.Second)
+	require.Contains(t, d.Screen(), "3 run, 3 wait, 5 ended, 1 service")
+}
+
 // asked counts how often the queue of notebook was asked for changes.
 func asked(d *uitest.Driver) int {
 	n := 0

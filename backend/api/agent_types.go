@@ -32,6 +32,7 @@ type AgentInfo struct {
 	Execs        int       `json:"execs"`
 	Terminals    int       `json:"terminals"`
 	Jobs         JobCounts `json:"jobs,omitzero"`
+	Services     int       `json:"services,omitempty"` // that run: they are no work by themselves
 	Warnings     []string  `json:"warnings,omitempty"`
 	Homes        []HomeUse `json:"homes,omitempty"` // that use the agent, as far as they say so
 

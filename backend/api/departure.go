@@ -12,6 +12,7 @@ type Departure struct {
 	// Commands is how many run through the agent. Those of the home that asks end; whose they are is not known.
 	Commands int
 	Jobs     JobCounts // that end with the agent: none where it stays
+	Services int       // the same
 }
 
 // Departure says what would end. An agent of a build from before knows of no others, and all of its terminals end.
@@ -29,7 +30,7 @@ func (c *AgentClient) Departure(ctx context.Context) (Departure, error) {
 	if len(d.Others) > 0 {
 		d.Ends = slices.DeleteFunc(d.Ends, func(t Terminal) bool { return !t.Own })
 	} else {
-		d.Jobs = info.Jobs
+		d.Jobs, d.Services = info.Jobs, info.Services
 	}
 	return d, nil
 }

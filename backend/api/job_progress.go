@@ -19,6 +19,9 @@ type JobProgress struct {
 	Rate  float64   `json:"progress_rate,omitempty"`
 	Unit  string    `json:"progress_unit,omitempty"` // "it", "step"
 	EndAt time.Time `json:"estimated_end_at,omitzero"`
+	// Health is how a service is, which has no end to be far from, and Reason why it is not well.
+	Health Health `json:"health,omitempty"`
+	Reason string `json:"reason,omitempty"`
 }
 
 // ProgressFrom is what a progress is read from.
@@ -35,6 +38,9 @@ const (
 func (j *Job) Progress() JobProgress {
 	p := JobProgress{Percent: j.ProgressPercent, Of: j.ProgressOf, From: j.ProgressFrom, Rate: j.ProgressRate,
 		Unit: j.ProgressUnit, EndAt: j.EstimatedEndAt}
+	if j.Health != "" {
+		p.Health, p.Reason = j.Health, j.Reason
+	}
 	if j.ID != nil {
 		p.ID = *j.ID
 	}
@@ -45,6 +51,9 @@ func (j *Job) Progress() JobProgress {
 func (j *Job) SetProgress(p JobProgress) {
 	j.ProgressPercent, j.ProgressOf, j.ProgressFrom = p.Percent, p.Of, p.From
 	j.ProgressRate, j.ProgressUnit, j.EstimatedEndAt = p.Rate, p.Unit, p.EndAt
+	if p.Health != "" {
+		j.Health, j.Reason = p.Health, p.Reason
+	}
 }
 
 // JobsProgress is how far jobs are.

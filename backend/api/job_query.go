@@ -24,6 +24,9 @@ func (q JobQuery) values() url.Values {
 	if q.Next {
 		v.Set("order", "next")
 	}
+	if q.Services {
+		v.Set("services", "true")
+	}
 	if q.Limit > 0 {
 		v.Set("limit", strconv.Itoa(q.Limit))
 	}
@@ -37,7 +40,7 @@ func ReadJobQuery(v url.Values) (q JobQuery) {
 	}
 	q.Since, _ = time.Parse(time.RFC3339Nano, v.Get("since"))
 	q.Text, q.Array, q.Page = v.Get("text"), v.Get("array"), v.Get("page")
-	q.Next = v.Get("order") == "next"
+	q.Next, q.Services = v.Get("order") == "next", v.Get("services") == "true"
 	q.Limit, _ = strconv.Atoi(v.Get("limit"))
 	return q
 }
@@ -45,7 +48,8 @@ func ReadJobQuery(v url.Values) (q JobQuery) {
 // Fits reports whether a job that is no element is on the first page of what is asked for, but for Limit.
 func (q JobQuery) Fits(j *Job) bool {
 	words := strings.ToLower(strings.Join(append(slices.Clone(j.Command), j.Name, j.Group, j.SubmittedBy), "\n"))
-	return q.Array == "" && q.Page == "" && (len(q.States) == 0 || slices.Contains(q.States, j.State)) &&
+	return q.Array == "" && q.Services == (j.Service != nil) && q.Page == "" &&
+		(len(q.States) == 0 || slices.Contains(q.States, j.State)) &&
 		(q.Since.IsZero() || !j.SubmittedAt.Before(q.Since) || !j.EndedAt.Before(q.Since)) &&
 		strings.Contains(words, strings.ToLower(q.Text))
 }

@@ -35,6 +35,8 @@ type JobRequest struct {
 	MemoryBytes  int64     `json:"memory_bytes,omitempty"` // that it may use; 0: all
 	Begin        time.Time `json:"begin,omitzero"`
 	Hold         bool      `json:"hold,omitempty"`
+	// Service has it kept up until it is cancelled; nil: it is a job, which ends.
+	Service *JobService `json:"service,omitempty"`
 
 	TimeoutSeconds float64 `json:"timeout_seconds,omitempty"`
 	Retries        int     `json:"retries,omitempty"`
@@ -55,6 +57,22 @@ type JobRequest struct {
 	ParamFile string   `json:"param_file,omitempty"` // the file itself: CSV
 }
 
+// JobService is what there is to say of a service.
+type JobService struct {
+	Port   int    `json:"port"`                  // of TCP, on which it listens on the instance
+	Health string `json:"health_path,omitempty"` // that is asked by HTTP; empty: that it listens is enough
+}
+
+// Health is how a service is.
+type Health string
+
+// What there is. One whose program does not run is failing.
+const (
+	HealthStarting Health = "starting" // it has not answered yet
+	HealthOK       Health = "ok"
+	HealthFailing  Health = "failing" // it has answered before, and does not now; or it has ended
+)
+
 // Job is a job, an array, or an element of one.
 type Job struct {
 	ID      *string  `json:"id"` // null while it waits for a stopped instance
@@ -71,7 +89,10 @@ type Job struct {
 	Message  string   `json:"message,omitempty"` // of a failure
 	Warnings []string `json:"warnings,omitempty"`
 
-	Reason           string    `json:"reason,omitempty"` // why it waits
+	Service *JobService `json:"service,omitempty"` // nil: it is none
+	Health  Health      `json:"health,omitempty"`  // of a service that is not done
+
+	Reason           string    `json:"reason,omitempty"` // why it waits, or why a service that runs is not well
 	WaitingFor       []string  `json:"waiting_for,omitempty"`
 	EstimatedStartAt time.Time `json:"estimated_start_at,omitzero"`
 
@@ -206,9 +227,11 @@ type JobQuery struct {
 	Text   string
 	Array  string // its elements; empty: jobs and arrays
 	// Next asks for those that wait, by their turn: what starts next comes first. Since, Text and Array count for nothing.
-	Next  bool
-	Page  string // JobPage.Next of the page before
-	Limit int    // at most; 0: 100
+	Next bool
+	// Services asks for services, which else are left out.
+	Services bool
+	Page     string // JobPage.Next of the page before
+	Limit    int    // at most; 0: 100
 }
 
 // JobLogPart comes before each piece of a job's log, as a line of JSON: that many bytes follow it. The last one has

@@ -49,6 +49,7 @@ func (a *app) submitCmd(word string) *cobra.Command {
 	var gpus int
 	var timeout, gpuMemory string
 	var secrets []string
+	var service serviceFlags
 	var code jobFolder
 	var follow, start bool
 	cmd := &cobra.Command{
@@ -95,6 +96,9 @@ func (a *app) submitCmd(word string) *cobra.Command {
 				}
 			}
 			if err := readJobFlags(&q, begin, notice, logLimit, paramFile); err != nil {
+				return err
+			}
+			if err := service.read(&q, cmd.Flags()); err != nil {
 				return err
 			}
 			if err := readCaps(&q, memory, cmd.Flags().Changed("cpus")); err != nil {
@@ -146,6 +150,7 @@ func (a *app) submitCmd(word string) *cobra.Command {
 	f.StringVar(&paramFile, "param-file", "", "CSV file: a line of names, then one for each job")
 	f.StringArrayVar(&secrets, "secret", nil, "NAME: a variable of yours, or asked for, whose value is kept nowhere but with the job; may be repeated")
 	f.StringArrayVar(&q.Notify, "notify", nil, "NAME: tell it of the job's end; set up on the instance (berth help jobs); may be repeated")
+	service.add(f)
 	f.BoolVar(&start, "start", false, "start the instance if it is stopped")
 	f.BoolVar(&follow, "follow", false, "print its log and exit with its code; ctrl-C leaves it running")
 	a.completeAfter(cmd)
@@ -295,7 +300,7 @@ func (a *app) submit(ctx context.Context, name string, q api.JobRequest, code jo
 func unsaidGPUs(q *api.JobRequest, job *api.Job) string {
 	n := job.Requested.GPUs
 	switch {
-	case q.GPUs != nil || n == nil:
+	case q.GPUs != nil || n == nil || q.Service != nil:
 		return ""
 	case *n == 0:
 		return "; it gets no GPU (--gpus N)"

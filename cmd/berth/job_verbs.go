@@ -25,7 +25,8 @@ func (a *app) jobLsCmd() *cobra.Command {
 	var all, asCSV bool
 	cmd := &cobra.Command{
 		Use: "ls NAME", Short: "List the jobs of an instance, newest first", Args: exactArgs("NAME"),
-		Long:              "ls lists the newest jobs first; with --state queued or held those that wait by their turn, the next one first.",
+		Long: "ls lists the newest jobs first; with --state queued or held those that wait by their turn, the next one first.\n" +
+			"Services are listed with --services only.",
 		Example:           "  berth job ls vision\n  berth job ls vision --state failed --since 24h\n  berth job ls vision --text train.py --all",
 		ValidArgsFunction: a.completeNames(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -38,7 +39,7 @@ func (a *app) jobLsCmd() *cobra.Command {
 			for _, s := range states {
 				q.States = append(q.States, api.JobState(s))
 			}
-			q.Next = len(q.States) > 0 && q.Text == "" && q.Array == "" && since == "" &&
+			q.Next = len(q.States) > 0 && q.Text == "" && q.Array == "" && since == "" && !q.Services &&
 				!slices.ContainsFunc(q.States, func(s api.JobState) bool { return s != api.JobQueued && s != api.JobHeld })
 			if asCSV && a.json {
 				return api.Errorf(api.CodeUsage, "--csv and --json exclude each other")
@@ -53,6 +54,7 @@ func (a *app) jobLsCmd() *cobra.Command {
 	f.StringSliceVar(&states, "state", nil, "only those in these states")
 	f.StringVar(&since, "since", "", "only what was submitted, or has ended, since: 90m, 24h, or a time")
 	f.StringVar(&q.Text, "text", "", "only those with this in name, command, group or user")
+	f.BoolVar(&q.Services, "services", false, "the services, which else are left out")
 	f.StringVar(&q.Array, "array", "", "the elements of this array")
 	f.BoolVar(&all, "all", false, "all there are, not only the newest 100")
 	f.BoolVar(&asCSV, "csv", false, "print them as CSV, with a line of names")
@@ -78,7 +80,11 @@ func (a *app) jobLs(ctx context.Context, name string, q api.JobQuery, all bool) 
 		return a.printJSON(jobs)
 	}
 	if len(jobs) == 0 {
-		fmt.Fprintln(a.err, "berth: no jobs")
+		what := "jobs"
+		if q.Services {
+			what = "services"
+		}
+		fmt.Fprintln(a.err, "berth: no "+what)
 		return nil
 	}
 	rows := [][]string{{"ID", "NAME", "STATE", "SINCE", "WHAT"}}
@@ -133,6 +139,9 @@ func jobRow(j *api.Job, now time.Time) []string {
 		}
 		p := j.Progress()
 		what = jobword.Progress(&p, now)
+		if s := jobword.Service(j); s != "" {
+			what = s
+		}
 		if len(j.Left) > 0 {
 			what = fmt.Sprintf("%d left: %s", len(j.Left), strings.Join(j.Left, ", "))
 		}
@@ -182,6 +191,9 @@ func (a *app) jobShowCmd() *cobra.Command {
 func (a *app) printJob(j *api.Job) error {
 	rows := [][]string{{"id", jobID(j)}, {"name", plaintext.Text(j.Name)},
 		{"command", plaintext.Text(shellquote.Line(j.Command...))}, {"state", plaintext.Text(stateWords(j, time.Now()))}}
+	if s := jobword.Service(j); s != "" {
+		rows = append(rows, []string{"service", s})
+	}
 	if j.Cause != "" {
 		rows = append(rows, []string{"cause", j.Cause})
 	}

@@ -146,8 +146,10 @@ func TestPages(t *testing.T) {
 		cs = append(cs, queue.Change{ID: queue.ID{Number: 7}.At(i), Status: queue.Status{State: queue.Running}})
 	}
 	cs[1].Spec.Argv = []string{"100%_sure", `a\b`}
-	commit(t, j, cs...)
-	commit(t, j, later(3, queue.Failed), later(4, queue.Succeeded))
+	service := job(10, "serve")
+	service.Spec.Service = &queue.Service{Port: 8000}
+	commit(t, j, append(cs, service)...)
+	commit(t, j, later(3, queue.Failed), later(4, queue.Succeeded), later(10, queue.Running))
 	page := func(q Query) (all []string, more bool) {
 		jobs, more, err := j.Page(t.Context(), q)
 		require.NoError(t, err)
@@ -170,6 +172,7 @@ func TestPages(t *testing.T) {
 		"since":          {Query{Since: day.Add(8 * time.Second)}, "9 8 4 3", false},
 		"elements":       {Query{Elements: 7, Limit: 4}, "7_0 7_1 7_2 7_3", true},
 		"more elements":  {Query{Elements: 7, After: queue.ID{Number: 7}.At(7)}, "7_8 7_9", false},
+		"services":       {Query{Services: true, States: []queue.State{queue.Running}}, "10", false},
 		"of no array":    {Query{Elements: 6}, "", false},
 	} {
 		t.Run(name, func(t *testing.T) {

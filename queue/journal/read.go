@@ -80,6 +80,7 @@ type Query struct {
 	Text   string    // in the name, the command, the group or the user, in any case
 	// Elements is an array whose elements are asked for, by their index from the lowest up; 0: jobs and arrays are.
 	Elements int64
+	Services bool // services are asked for, and else jobs
 	// After is the last one of the page before: the page goes on behind it.
 	After queue.ID
 	Limit int // at most; 0: 100
@@ -101,6 +102,11 @@ func (j *Journal) Page(ctx context.Context, q Query) (jobs []queue.Job, more boo
 		and("j.idx < 0 AND j.number < ?", q.After.Number)
 	default:
 		and("j.idx < 0")
+	}
+	if q.Services {
+		and("j.service = 1")
+	} else if q.Elements == 0 {
+		and("j.service = 0")
 	}
 	if len(q.States) > 0 {
 		marks := make([]any, len(q.States))

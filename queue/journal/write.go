@@ -22,8 +22,8 @@ func (s *statements) prepare(ctx context.Context, db *sql.DB) (err error) {
 		to  **sql.Stmt
 		sql string
 	}{
-		{&s.insert, "INSERT INTO jobs (number, idx, seq, state, done, submitted, ended, words, spec, status) " +
-			"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"},
+		{&s.insert, "INSERT INTO jobs (number, idx, seq, state, done, submitted, ended, words, spec, status, service) " +
+			"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"},
 		{&s.update, "INSERT INTO jobs (number, idx, seq, state, done, submitted, ended, words, status) " +
 			"VALUES (?, ?, ?, ?, ?, ?, ?, '', ?) ON CONFLICT (number, idx) DO UPDATE SET seq = excluded.seq, " +
 			"state = excluded.state, done = excluded.done, ended = excluded.ended, status = excluded.status"},
@@ -105,7 +105,7 @@ func (j *Journal) put(ctx context.Context, tx *sql.Tx, insert, update *sql.Stmt,
 		return err
 	}
 	_, err = insert.ExecContext(ctx, c.ID.Number, index, s.Seq, s.State, s.State.Done(), millis(s.SubmittedAt),
-		millis(s.EndedAt), words(c.Spec), spec, status)
+		millis(s.EndedAt), words(c.Spec), spec, status, c.Spec.Service != nil)
 	if err == nil && c.Spec.UUID != "" {
 		_, err = tx.StmtContext(ctx, j.write.uuid).ExecContext(ctx, c.Spec.UUID, c.ID.Number)
 	}

@@ -85,7 +85,9 @@ func (r *room) give(n need, gpus []int) {
 }
 
 // fits reports whether a need can be met.
-func (r *room) fits(n need) bool { return n.slots <= r.slots && r.fitsGPUs(n) }
+func (r *room) fits(n need) bool { return r.fitsSlots(n) && r.fitsGPUs(n) }
+
+func (r *room) fitsSlots(n need) bool { return n.slots == 0 || n.slots <= r.slots }
 
 func (r *room) fitsGPUs(n need) bool {
 	free := 0

@@ -79,6 +79,8 @@ func (s Submit) unmet(p *Planner) (unmet []queue.Dependency, message string, err
 		switch {
 		case !found:
 			return nil, "", fmt.Errorf("there is no job %s to wait for", d.ID)
+		case p.items[d.ID] != nil && p.items[d.ID].service():
+			return nil, "", fmt.Errorf("job %s is a service: it is kept up, and has no end to wait for", d.ID)
 		case d.When.Met(state):
 		case state.Done():
 			message = neverMet(d, state)

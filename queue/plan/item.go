@@ -18,14 +18,13 @@ type ask struct {
 	after          []queue.Dependency
 	notify         []string
 	retryOn        []queue.Cause
+	service        bool // it is kept up
 }
 
 func newAsk(s *queue.Spec) *ask {
-	a := &ask{timeout: s.Timeout, grace: s.Grace, notice: s.Notice, retries: s.Retries, begin: s.Begin, expect: s.Expect,
-		killLeftovers: s.KillLeftovers, after: s.After, notify: s.Notify, retryOn: s.RetryOn}
-	if len(a.retryOn) == 0 {
-		a.retryOn = queue.UsualRetries
-	}
+	a := &ask{timeout: s.Timeout, grace: s.Grace, notice: s.Notice, begin: s.Begin, expect: s.Expect,
+		killLeftovers: s.KillLeftovers || s.Service != nil, after: s.After, notify: s.Notify, service: s.Service != nil}
+	a.retries, a.retryOn = s.Retrying()
 	if a.grace == 0 {
 		a.grace = queue.DefaultGrace
 	}
@@ -127,8 +126,14 @@ func (it *item) from() time.Time {
 	return it.ask.begin
 }
 
-// before is the order in which jobs start.
+// service reports that it is kept up, and takes no slot.
+func (it *item) service() bool { return it.ask != nil && it.ask.service }
+
+// before is the order in which jobs start: services first, since they take no slot.
 func (it *item) before(o *item) bool {
+	if s := it.service(); s != o.service() {
+		return s
+	}
 	if c := cmp.Or(cmp.Compare(o.priority, it.priority), cmp.Compare(it.order, o.order),
 		cmp.Compare(it.id.Number, o.id.Number)); c != 0 {
 		return c < 0

@@ -188,7 +188,7 @@ func (p *Planner) arrangeGroup(g *group) {
 func (p *Planner) needOf(r queue.Request) need { return p.limits.need(r) }
 
 func (l *Limits) need(r queue.Request) need {
-	n := need{slots: max(r.Slots, 1), gpus: max(r.GPUs, 0), memory: r.GPUMemory}
+	n := need{slots: slotsOf(r), gpus: max(r.GPUs, 0), memory: r.GPUMemory}
 	if r.Exclusive {
 		n.slots = l.Slots // each other job needs one
 	}
@@ -206,7 +206,7 @@ func (l *Limits) need(r queue.Request) need {
 
 // Never says why an instance with such limits can't ever run a job that asks for something; "": it can.
 func (l *Limits) Never(r queue.Request) string {
-	if slots := max(r.Slots, 1); slots > l.Slots {
+	if slots := slotsOf(r); slots > l.Slots {
 		return fmt.Sprintf("it needs %s, and this instance has %d", plural(slots, "1 slot", "%d slots"), l.Slots)
 	}
 	n := l.need(r)
@@ -224,6 +224,14 @@ func (l *Limits) Never(r queue.Request) string {
 		return fmt.Sprintf("it needs %s, and this instance has none", plural(n.gpus, "a GPU", "%d GPUs"))
 	}
 	return fmt.Sprintf("it needs %s, and this instance has %d", plural(n.gpus, "1 GPU", "%d GPUs"), has)
+}
+
+// slotsOf is how many slots a request takes.
+func slotsOf(r queue.Request) int {
+	if r.Slots == 0 {
+		return 1
+	}
+	return max(r.Slots, 0)
 }
 
 // Needs is how many GPUs an instance with such limits gives to a job that asks for something.

@@ -31,6 +31,7 @@ type Planner struct {
 	later   heap[*later] // what waits for a time
 	waiters map[int64][]*item
 	waiting int // jobs that wait
+	up      int // services in active
 	wanting int // jobs that hold slots, and shapes in the line, that may need GPUs
 
 	// Of the Do under way.
@@ -56,6 +57,8 @@ type Outcome struct {
 	Actions []Action
 	Answers []Answer  // one for each input
 	Wake    time.Time // when to call Do again, though nothing has come in; zero: never
+	// Services says that a service is among what has changed.
+	Services bool
 }
 
 // Action is something to do with a run.
@@ -107,6 +110,7 @@ func (p *Planner) decide() Outcome {
 		out.Changes = append(out.Changes, queue.Change{ID: it.id, Spec: it.spec, Status: *it.st})
 	}
 	for _, it := range p.touched {
+		out.Services = out.Services || it.service()
 		p.count(it)
 		it.spec, it.touched = nil, false
 		if it.st.State.Done() {
@@ -173,17 +177,31 @@ func (p *Planner) Last() int64 { return p.last }
 // count keeps the number of jobs that wait.
 func (p *Planner) count(it *item) {
 	n := 0
-	if it.state().Waiting() {
+	if it.state().Waiting() && !it.service() {
 		n = it.jobs()
 	}
 	p.waiting += n - it.counted
 	it.counted = n
 }
 
-// Counts are how many jobs hold slots, and how many wait; each element of an array is one.
-func (p *Planner) Counts() (active, waiting int) { return len(p.active), p.waiting }
+// Counts are how many jobs hold slots, and how many wait; each element of an array is one. A service is no work by
+// itself, and counts for nothing.
+func (p *Planner) Counts() (active, waiting int) { return len(p.active) - p.up, p.waiting }
 
-// Active are the jobs that hold slots.
+// Services are those that run.
+func (p *Planner) Services() (ids []queue.ID) {
+	if p.up == 0 {
+		return nil
+	}
+	for _, it := range p.active {
+		if it.service() && it.state() == queue.Running {
+			ids = append(ids, it.id)
+		}
+	}
+	return ids
+}
+
+// Active are the jobs that hold slots, and the services.
 func (p *Planner) Active() []queue.ID {
 	ids := make([]queue.ID, len(p.active))
 	for i, it := range p.active {

@@ -105,7 +105,11 @@ func (p *Planner) aside(it *item) Reason {
 		return Reason{Code: WaitsHeld, Text: "it is held until it is released"}
 	case from.After(p.now):
 		text := "it waits for its time"
-		if it.st != nil && it.st.EligibleAt.Equal(from) {
+		switch {
+		case it.st == nil || !it.st.EligibleAt.Equal(from):
+		case it.service():
+			text = "it has ended (" + endedBy(it.st) + "), and is started again"
+		default:
 			text = fmt.Sprintf("it is tried again, for the %s time", ordinal(it.st.Attempt))
 		}
 		return Reason{Code: WaitsBegin, Text: text, At: from, StartsAt: from}
@@ -121,6 +125,19 @@ func (p *Planner) aside(it *item) Reason {
 			plural(it.arr.spec.Limit, "1 element", "%d elements"))}
 	}
 	return Reason{}
+}
+
+// endedBy says how a run ended that was not told to.
+func endedBy(st *queue.Status) string {
+	switch {
+	case st.Message != "":
+		return st.Message
+	case st.Signal != "":
+		return "signal " + st.Signal
+	case st.ExitCode != nil:
+		return fmt.Sprintf("exit code %d", *st.ExitCode)
+	}
+	return string(st.Cause)
 }
 
 // lacks says what the next job waits for.

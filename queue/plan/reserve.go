@@ -19,7 +19,7 @@ const maxShapes = 256
 func (p *Planner) fill(first *shape) {
 	r := p.reserve(p.needOf(first.request))
 	var aside []*shape
-	for n := 0; n < maxShapes && p.room.slots > 0 && len(p.line) > 0; n++ {
+	for n := 0; n < maxShapes && len(p.line) > 0 && p.mayFit(); n++ {
 		s := p.line[0].shapes[0]
 		it := s.items[0]
 		need := p.needOf(s.request)
@@ -51,7 +51,7 @@ func (r *reservation) allows(n need, gpus []int, until time.Time) bool {
 	}
 	left := r.room.clone()
 	left.take(n, gpus)
-	if left.slots < r.first.slots || n.gpus > 0 && !left.fitsGPUs(r.first) {
+	if !left.fitsSlots(r.first) || n.gpus > 0 && !left.fitsGPUs(r.first) {
 		return false
 	}
 	r.room = left

@@ -30,6 +30,7 @@ func fresh(st *queue.Status) {
 func (p *Planner) hold(it *item) {
 	it.run = &run{need: p.needOf(it.shape.request), gpus: p.room.places(it.st.GPUs), at: len(p.active)}
 	p.active = append(p.active, it)
+	p.up += boolInt(it.service())
 	p.wanting += boolInt(it.shape.request.GPUs != 0)
 	p.room.take(it.run.need, it.run.gpus)
 	it.shape.group.active++
@@ -46,6 +47,7 @@ func (p *Planner) release(it *item) {
 	p.active[it.run.at], last.run.at = last, it.run.at
 	p.active[len(p.active)-1] = nil
 	p.active = p.active[:len(p.active)-1]
+	p.up -= boolInt(it.service())
 	p.room.give(it.run.need, it.run.gpus)
 	p.wanting -= boolInt(it.shape.request.GPUs != 0)
 	stray := p.strays(it)
@@ -215,8 +217,11 @@ func (p *Planner) gone(it *item) {
 		p.must(it, queue.ToAgain)
 		st.Again, st.Cause, st.By = false, "", ""
 		p.arrange(it)
-	case st.Retried < it.ask.retries && end != queue.ToSucceed && slices.Contains(it.ask.retryOn, st.Cause):
+	case it.again(end):
 		p.must(it, queue.ToAgain)
+		if it.service() && !st.StartedAt.IsZero() && st.EndedAt.Sub(st.StartedAt) >= queue.ServiceWell {
+			st.Retried = 0
+		}
 		st.Retried++
 		st.EligibleAt = p.now.Add(queue.Backoff(st.Retried))
 		p.arrange(it)
@@ -224,6 +229,19 @@ func (p *Planner) gone(it *item) {
 		p.must(it, end)
 		p.done(it)
 	}
+}
+
+// again reports whether a job whose run has ended so is run again by itself. A service is, however it ended, but for
+// one of which the first run could not be begun: nobody knows yet whether it ever can.
+func (it *item) again(end queue.Turn) bool {
+	st := it.st
+	switch {
+	case st.Retried >= it.ask.retries || !slices.Contains(it.ask.retryOn, st.Cause):
+		return false
+	case it.service():
+		return st.Cause != queue.ByStart || st.Attempt > 1
+	}
+	return end != queue.ToSucceed
 }
 
 // done says that a job is done, to its array and to those that wait for it.

@@ -5,7 +5,7 @@ func (p *Planner) start() {
 	if p.drain {
 		return
 	}
-	for p.room.slots > 0 && len(p.line) > 0 {
+	for len(p.line) > 0 && p.mayFit() {
 		s := p.line[0].shapes[0]
 		if !p.fits(p.needOf(s.request)) {
 			p.fill(s)
@@ -14,6 +14,9 @@ func (p *Planner) start() {
 		p.startItem(s.items[0])
 	}
 }
+
+// mayFit reports whether something in the line may fit: services come first there, and take no slot.
+func (p *Planner) mayFit() bool { return p.room.slots > 0 || p.line[0].shapes[0].items[0].service() }
 
 // fits reports whether a job can start now.
 func (p *Planner) fits(n need) bool {

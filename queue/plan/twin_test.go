@@ -57,12 +57,14 @@ func (a amount) plus(b amount) amount  { return amount{a.slots + b.slots, a.gpus
 func (a amount) minus(b amount) amount { return amount{a.slots - b.slots, a.gpus - b.gpus} }
 
 // in reports whether a is there, of what b has. Where no GPU is wanted, it doesn't matter how many there are.
-func (a amount) in(b amount) bool { return a.slots <= b.slots && (a.gpus == 0 || a.gpus <= b.gpus) }
+func (a amount) in(b amount) bool {
+	return (a.slots == 0 || a.slots <= b.slots) && (a.gpus == 0 || a.gpus <= b.gpus)
+}
 
 // need is what a job that waits wants.
 func (tw *twin) need(j queue.Job) amount {
 	r := j.Spec.Request
-	n := amount{max(r.Slots, 1), r.GPUs}
+	n := amount{wanted(j), r.GPUs}
 	if r.GPUs < 0 {
 		n.gpus = min(len(tw.limits.GPUs), 1)
 	}
@@ -73,6 +75,14 @@ func (tw *twin) need(j queue.Job) amount {
 		}
 	}
 	return n
+}
+
+// wanted is how many slots a job says that it takes.
+func wanted(j queue.Job) int {
+	if j.Spec.Service != nil {
+		return 0
+	}
+	return max(j.Spec.Request.Slots, 1)
 }
 
 // has is what a job that runs has.
@@ -130,14 +140,15 @@ func (tw *twin) line() (line []queue.Job) {
 		limit, limited := tw.limits.Groups[j.Spec.Group]
 		switch {
 		case j.State != queue.Queued, len(j.Unmet) > 0, j.Spec.Begin.After(tw.now), j.EligibleAt.After(tw.now),
-			max(j.Spec.Request.Slots, 1) > tw.limits.Slots, tw.need(j).gpus > len(tw.limits.GPUs),
+			wanted(j) > tw.limits.Slots, tw.need(j).gpus > len(tw.limits.GPUs),
 			limited && group >= limit, j.Spec.Array != nil && j.Spec.Array.Limit > 0 && elements >= j.Spec.Array.Limit:
 			continue
 		}
 		line = append(line, j)
 	}
 	slices.SortFunc(line, func(a, b queue.Job) int {
-		return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.Order, b.Order),
+		return cmp.Or(boolInt(b.Spec.Service != nil)-boolInt(a.Spec.Service != nil),
+			cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.Order, b.Order),
 			cmp.Compare(a.ID.Number, b.ID.Number), boolInt(tw.rest[a.ID])-boolInt(tw.rest[b.ID]),
 			cmp.Compare(a.ID.Index, b.ID.Index))
 	})
@@ -312,6 +323,12 @@ func (d draws) spec(w *world) queue.Spec {
 			s.After = append(s.After, queue.Dependency{ID: d.job(w), When: when})
 		}
 	}
+	if d.n("service", 0, 9) == 0 {
+		s.Service = &queue.Service{Port: 8000}
+		s.Request = queue.Request{Slots: -1, GPUs: max(s.Request.GPUs, 0)}
+		s.Timeout, s.Notice, s.Retries, s.RetryOn = 0, queue.Notice{}, 0, nil
+		return s
+	}
 	if d.n("array", 0, 3) == 0 {
 		s.Array = &queue.Array{Ranges: []queue.Range{{First: 1, Last: 1 + 2*d.n("elements", 0, 6), Step: 2}},
 			Limit: max(d.n("limit", -2, 2), 0)}
@@ -411,8 +428,13 @@ func (w *world) checkRetries(t require.TestingT, before map[queue.ID]queue.Job) 
 		if !was.State.Active() || !id.Element && j.Spec.Array != nil || j.Attempt != was.Attempt || j.State.Active() {
 			continue
 		}
-		if j.State == queue.Queued && j.Retried == was.Retried {
+		if j.State == queue.Queued && j.Retried == was.Retried && j.Spec.Service == nil {
 			require.True(t, was.Again, "%s was not put back", id)
+			continue
+		}
+		if j.Spec.Service != nil {
+			told := was.By != "" && !was.Again || was.Retried == queue.AlwaysAgain
+			require.Equal(t, told || j.Cause == queue.ByCancel, j.State != queue.Queued, "%s ended by %s of %q", id, j.Cause, j.By)
 			continue
 		}
 		on := j.Spec.RetryOn
@@ -459,6 +481,9 @@ func (w *world) check(t require.TestingT, before map[queue.ID]queue.Job, attempt
 	w.checkRetries(t, before)
 	holds, waits := 0, 0
 	for _, j := range newTwin(w, w.journal, nil).jobs {
+		if j.Spec.Service != nil {
+			continue
+		}
 		if j.State.Active() {
 			holds++
 		} else if j.State.Waiting() {

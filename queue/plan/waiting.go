@@ -16,14 +16,14 @@ type Place struct {
 	Number   int64
 }
 
-// Waiting are jobs and arrays that wait, behind a place, up to a number: of those the first ones. What is left of an
-// array is one; an element with a job of its own is in its array. next is where the last one stands.
+// Waiting are jobs and arrays, no services, that wait, behind a place, up to a number: of those the first ones. What is
+// left of an array is one; an element with a job of its own is in its array. next is where the last one stands.
 func (p *Planner) Waiting(after Place, most int) (ids []queue.ID, next Place, more bool) {
 	next = after
 	if !after.Blocked {
 		from := &item{id: queue.ID{Number: after.Number}, priority: after.Priority, order: after.Order}
 		for it := range p.inOrder() {
-			if it.id.Element || after != (Place{}) && !from.before(it) {
+			if it.id.Element || it.service() || after != (Place{}) && !from.before(it) {
 				continue
 			}
 			if len(ids) == most {
@@ -39,7 +39,7 @@ func (p *Planner) Waiting(after Place, most int) (ids []queue.ID, next Place, mo
 	}
 	var rest []*item
 	for _, it := range p.items {
-		if it.state().Waiting() && !it.id.Element && it.place == 0 && it.id.Number > least {
+		if it.state().Waiting() && !it.id.Element && it.place == 0 && !it.service() && it.id.Number > least {
 			rest = append(rest, it)
 		}
 	}

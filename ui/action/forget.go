@@ -28,6 +28,9 @@ func Ends(d api.Departure) string {
 	if n := d.Jobs.Running + d.Jobs.Waiting; n > 0 {
 		said += " " + english.Plural(n, "job ends", "jobs end") + ": " + Jobs(d.Jobs) + "."
 	}
+	if d.Services > 0 {
+		said += " " + english.Plural(d.Services, "service ends", "services end") + "."
+	}
 	switch {
 	case d.Commands == 0:
 		return said

@@ -47,7 +47,10 @@ func (s *Job) details(p *draw.Page) {
 	put("message", j.Message)
 	put("hint", j.Hint)
 	put("warnings", strings.Join(j.Warnings, "\n"))
-	put("waits", j.Reason)
+	if j.State != api.JobRunning { // of a service it is why it is not well
+		put("waits", j.Reason)
+	}
+	put("service", jobword.Service(j))
 	if x := j.Progress(); !j.State.Done() {
 		put("progress", jobword.Progress(&x, s.e.Clock()))
 		put("read from", progressFrom[x.From])

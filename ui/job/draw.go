@@ -35,6 +35,9 @@ func Glyph(t *theme.Theme, j *api.Job) (string, theme.Style) {
 		if !j.Supervised {
 			return t.Running, t.Busy
 		}
+		if j.Service != nil && j.Health != api.HealthOK {
+			return t.Running, t.Busy
+		}
 		return t.Running, t.Good
 	case api.JobPaused, api.JobStopping:
 		return t.Leaving, t.Busy
@@ -65,6 +68,7 @@ func What(j *api.Job) string {
 		}
 		add(j.Reason)
 	default:
+		add(jobword.Service(j))
 		if j.State != api.JobRunning {
 			add(jobword.State(j.State))
 		}

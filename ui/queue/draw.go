@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
+
 	"berth/backend/api"
 	"berth/backend/base/plaintext"
 	"berth/ui/chart"
@@ -259,6 +261,9 @@ func (s *Queue) Status(l *draw.Line) {
 		return
 	}
 	l.Text(t.Dim, fmt.Sprintf("%d run, %d wait, %d ended", s.counts[running], s.counts[waits], s.counts[ended]))
+	if n := s.counts[services]; n > 0 {
+		l.Text(t.Dim, ", "+english.Plural(n, "service", ""))
+	}
 	if s.onlyLive {
 		l.Text(t.Accent, "  only what runs or waits")
 	}

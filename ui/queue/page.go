@@ -11,7 +11,7 @@ import (
 )
 
 // states are those of the jobs of each section.
-var states = [sections][]api.JobState{active, waiting, done}
+var states = [sections][]api.JobState{active, kept, waiting, done}
 
 // pageMsg is another page of a section of an instance's jobs.
 type pageMsg struct {
@@ -50,7 +50,8 @@ func (s *Queue) more(part section) tea.Cmd {
 		}
 		f.paging = true
 		m := pageMsg{of: s, src: f, gen: f.gen, part: part}
-		q := api.JobQuery{States: states[part], Next: part == waits, Limit: most, Page: f.next[part]}
+		q := query(part)
+		q.Page = f.next[part]
 		cmds = append(cmds, func() tea.Msg {
 			m.page, m.err = m.src.jobs.List(s.ctx, q)
 			return m

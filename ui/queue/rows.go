@@ -19,12 +19,13 @@ type section int
 
 const (
 	running section = iota
+	services
 	waits
 	ended
 	sections
 )
 
-var headings = [sections]string{"RUNNING", "WAITING", "FINISHED"}
+var headings = [sections]string{"RUNNING", "SERVICES", "WAITING", "FINISHED"}
 
 // row is a job, or a heading where job is nil.
 type row struct {
@@ -43,11 +44,13 @@ func (r *row) id() string {
 	return r.src.id + " " + *r.job.ID
 }
 
-// partOf is where a job stands. An array runs while one of its elements does.
+// partOf is where a job stands. An array runs while one of its elements does. A service is one until it has ended.
 func partOf(j *api.Job) section {
 	switch {
 	case j.State.Done():
 		return ended
+	case j.Service != nil:
+		return services
 	case (j.State == api.JobQueued || j.State == api.JobHeld) && (j.Elements == nil || j.Elements.Running == 0):
 		return waits
 	}
@@ -118,7 +121,7 @@ func order(p section) func(a, b row) int {
 		x, y := a.job, b.job
 		c := 0
 		switch p {
-		case running:
+		case running, services:
 			c = x.StartedAt.Compare(y.StartedAt)
 		case waits:
 			c = data.UnknownLast(known(x.EstimatedStartAt), known(y.EstimatedStartAt), time.Time.Compare)

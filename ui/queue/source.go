@@ -30,6 +30,7 @@ const (
 var (
 	active  = []api.JobState{api.JobPreparing, api.JobRunning, api.JobPaused, api.JobStopping}
 	waiting = []api.JobState{api.JobQueued, api.JobHeld}
+	kept    = slices.Concat(active, waiting)
 	done    = []api.JobState{api.JobSucceeded, api.JobFailed, api.JobCancelled, api.JobTimedOut, api.JobLost}
 )
 
@@ -143,8 +144,10 @@ func (s *Queue) ask(f *source) tea.Cmd {
 // readAll reads what is shown of a queue.
 func readAll(ctx context.Context, jobs screen.Jobs, arrays []string) (all []api.Job, next [sections]string, more bool,
 	err error) {
-	qs := []api.JobQuery{{States: active, Limit: mostRuns}, {States: waiting, Next: true, Limit: most},
-		{States: done, Limit: most}}
+	var qs []api.JobQuery
+	for part := range sections {
+		qs = append(qs, query(part))
+	}
 	for _, id := range arrays {
 		qs = append(qs, api.JobQuery{Array: id, Limit: most})
 	}
@@ -161,6 +164,15 @@ func readAll(ctx context.Context, jobs screen.Jobs, arrays []string) (all []api.
 		}
 	}
 	return all, next, more, nil
+}
+
+// query asks for the first page of a section.
+func query(part section) api.JobQuery {
+	q := api.JobQuery{States: states[part], Next: part == waits, Services: part == services, Limit: most}
+	if part == running {
+		q.Limit = mostRuns
+	}
+	return q
 }
 
 // got takes an answer, and asks again after a while.

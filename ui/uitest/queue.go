@@ -174,7 +174,7 @@ func (o queueOf) List(ctx context.Context, q api.JobQuery) (p api.JobPage, err e
 				continue
 			}
 			array, _ := parent(*y.ID)
-			if array != q.Array || len(q.States) > 0 && !slices.Contains(q.States, y.State) {
+			if array != q.Array || q.Services != (y.Service != nil) || len(q.States) > 0 && !slices.Contains(q.States, y.State) {
 				continue
 			}
 			if len(p.Jobs) == q.Limit {
@@ -355,6 +355,21 @@ func Work(now time.Time) []api.Job {
 	held := job("18", "report", api.JobHeld, "make", "report")
 	held.Attempt, held.Reason = 0, "held until it is released"
 	return append(list, next, night, held)
+}
+
+// Serving are two services: one that is well, and one that was and is not now.
+func Serving(now time.Time) []api.Job {
+	service := func(id, name string, port int, argv ...string) api.Job {
+		return api.Job{ID: &id, UUID: "u-" + id, Name: name, Command: argv, State: api.JobRunning, Supervised: true,
+			SubmittedBy: "ada@tower", SubmittedAt: now.Add(-30 * time.Hour), StartedAt: now.Add(-26 * time.Hour),
+			Service: &api.JobService{Port: port}, Health: api.HealthOK, Workdir: "/share/ada"}
+	}
+	llm := service("7", "llm", 8000, "vllm", "serve", "mistral-7b", "--port", "8000")
+	llm.Attempt, llm.Service.Health = 1, "/health"
+	demo := service("8", "demo", 7860, "python", "demo.py")
+	demo.Attempt, demo.Health, demo.StartedAt = 4, api.HealthFailing, now.Add(-3*time.Minute)
+	demo.Reason = "connection refused"
+	return []api.Job{llm, demo}
 }
 
 // WorkLog is what job 13 of Work has printed: with a progress bar that was drawn many times.

@@ -87,7 +87,7 @@ func keeping(list []api.Snapshot, keys ...string) func(Options) *Driver {
 func working(keys ...string) func(Options) *Driver {
 	return func(o Options) *Driver {
 		d := small(o)
-		d.WS.PutJobs("i-0002", Work(Epoch)...)
+		d.WS.PutJobs("i-0002", append(Work(Epoch), Serving(Epoch)...)...)
 		d.WS.Print("i-0002", "13", WorkLog)
 		d.To("notebook")
 		d.Press(keys...)

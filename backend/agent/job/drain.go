@@ -79,7 +79,7 @@ func (l *loop) ending(ctx context.Context) (in []plan.Input, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if job.Spec.Retries > 0 && job.State != queue.Stopping {
+		if again, _ := job.Spec.Retrying(); again > 0 && job.State != queue.Stopping {
 			in = append(in, plan.PutBack{ID: id, By: byStop})
 		} else {
 			in = append(in, plan.Cancel{ID: id, By: byStop})

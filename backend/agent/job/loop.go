@@ -51,6 +51,7 @@ type loop struct {
 	looks  looks // at the logs of what runs
 
 	expects expects
+	healths healths // of services
 
 	plan *plan.Planner
 	wake time.Time // of the plan
@@ -91,6 +92,7 @@ func newLoop(j *journal.Journal, limits plan.Limits, runs string, log *slog.Logg
 		now: func() time.Time { return time.Now().UTC() }, poke: make(chan struct{}, 1),
 		changed: make(chan struct{}), owed: make(chan struct{}), gone: make(chan struct{})}
 	l.gpus = newLedger(nil, l.see)
+	l.healths.poke = make(chan struct{}, 1)
 	return l
 }
 
@@ -392,6 +394,9 @@ func (l *loop) commit(ctx context.Context, out plan.Outcome) error {
 	l.wake = out.Wake
 	l.gpus.want(l.plan.WantsGPUs())
 	l.tellChanged(len(out.Changes) > 0)
+	if out.Services {
+		l.healths.look()
+	}
 	l.settleSecrets(out.Changes)
 	for _, c := range out.Changes {
 		if len(c.Status.Owed) > 0 {
@@ -454,6 +459,9 @@ func (l *loop) act(ctx context.Context, a plan.Action, fresh *queue.Change) erro
 	r := l.runOf(&job, a.Attempt)
 	switch a.Do {
 	case plan.DoStart:
+		if job.Spec.Service != nil {
+			l.dropRun(a.ID, a.Attempt-keepRuns)
+		}
 		l.runner.Start(ctx, r)
 	case plan.DoAdopt:
 		l.runner.Adopt(ctx, r)

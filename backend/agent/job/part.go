@@ -58,7 +58,7 @@ func (s *service) routes() []api.Route {
 			Request: api.JobRequest{}, Response: api.Job{}, Handler: s.handleSubmit},
 		{Method: "GET", Path: "/v1/jobs", Needs: access,
 			Summary:  "A page of the jobs, newest first; with order=next of those that wait, by their turn",
-			Query:    []string{"state", "since", "text", "array", "order", "page", "limit"},
+			Query:    []string{"state", "since", "text", "array", "order", "services", "page", "limit"},
 			Response: api.JobPage{}, Handler: s.handleList},
 		{Method: "GET", Path: "/v1/jobs/changes", Needs: access,
 			Summary: "The jobs that changed after a change number; waits up to 25 s for one",
@@ -158,6 +158,7 @@ func (s *service) queue() (*loop, error) {
 	s.teller = newTeller(s.h, l)
 	close(s.began)
 	s.wg.Go(func() { s.h.Contain("looking after the GPUs", func() { l.gpus.run(ctx) }) })
+	s.wg.Go(func() { s.h.Contain("asking services for their health", func() { l.healths.run(ctx, l) }) })
 	s.wg.Go(func() { l.keepOn(ctx, func(f func()) { s.h.Contain("the queue of jobs", f) }) })
 	return l, nil
 }
@@ -258,6 +259,7 @@ func (s *service) info(i *api.AgentInfo) {
 		return // it is not known
 	}
 	i.Jobs = n
+	i.Services = l.healths.count()
 	if n.Running > 0 {
 		part.Worked(i, i.Now)
 	}
@@ -303,6 +305,7 @@ func (s *service) handleSubmit(w http.ResponseWriter, r *http.Request) {
 		api.WriteError(w, err)
 		return
 	}
+	used := portUsed(r.Context(), spec.Service)
 	l.rules.look() // it may end at once
 	id, err := l.submitWith(r.Context(), spec, secrets)
 	switch {
@@ -311,7 +314,7 @@ func (s *service) handleSubmit(w http.ResponseWriter, r *http.Request) {
 	case (q.Taken || q.CopyOf != "") && errors.Is(err, &api.Error{Code: api.CodeGone}):
 		l.removeTaken(q.UUID) // it was made anew, for nobody
 	}
-	answer(w, r, l, id, err, uncapped(r.Context(), s.h, &spec)...)
+	answer(w, r, l, id, err, append(uncapped(r.Context(), s.h, &spec), used...)...)
 }
 
 // saidBefore is the job of a submit that was said before.
@@ -477,6 +480,7 @@ func readQuery(r *http.Request, next bool) (q journal.Query, err error) {
 			return q, usage(err)
 		}
 	}
+	q.Services = v.Get("services") == "true"
 	if s := v.Get("limit"); s != "" {
 		if q.Limit, err = strconv.Atoi(s); err != nil || q.Limit < 1 || q.Limit > maxPage {
 			return q, api.Errorf(api.CodeUsage, "limit=%.30q is no number from 1 to %d", s, maxPage)

@@ -124,6 +124,10 @@ func (x *look) take(f progress.Found, seen progress.Seen) {
 // limit.
 func (l *loop) progress(job *queue.Job) api.JobProgress {
 	p := api.JobProgress{ID: job.ID.String()}
+	if job.Spec.Service != nil {
+		p.Health, p.Reason = l.healths.of(job)
+		return p
+	}
 	if (job.State != queue.Running && job.State != queue.Paused) || job.StartedAt.IsZero() {
 		return p
 	}
@@ -275,7 +279,7 @@ func (l *loop) allProgress(jobs []queue.Job) api.JobsProgress {
 			step := math.Exp2(math.Floor(math.Log2(max(left.Seconds()/10, 1))))
 			end = int64(float64(p.EndAt.Unix()) / step)
 		}
-		fmt.Fprintln(sum, p.ID, percent, p.Of, p.From, end)
+		fmt.Fprintln(sum, p.ID, percent, p.Of, p.From, end, p.Health, p.Reason)
 	}
 	out.Mark = hex.EncodeToString(sum.Sum(nil))
 	return out

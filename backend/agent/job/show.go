@@ -47,7 +47,9 @@ func (l *loop) shown(ctx context.Context, jobs []queue.Job) ([]api.Job, error) {
 	out, looked := make([]api.Job, len(jobs)), 0
 	for i := range jobs {
 		out[i] = document(&jobs[i])
-		if jobs[i].State.Active() && looked < api.MostProgress {
+		if jobs[i].Spec.Service != nil {
+			out[i].Health, out[i].Reason = l.healths.of(&jobs[i])
+		} else if jobs[i].State.Active() && looked < api.MostProgress {
 			looked++
 			out[i].SetProgress(l.progress(&jobs[i]))
 		}
@@ -121,6 +123,7 @@ func document(j *queue.Job) api.Job {
 	}
 	v.Requested.GPUMemoryBytes, v.Requested.Exclusive = s.Request.GPUMemory, s.Request.Exclusive
 	v.Requested.GPUIDs, v.Requested.Ranks = gpuIDs(&s), s.Ranks
+	v.Service = serviceOf(&s)
 	v.GPUSeconds = gpuSeconds(j, time.Now())
 	for _, g := range j.GPUs {
 		v.GPUs, v.GPUUUIDs = append(v.GPUs, g.Index), append(v.GPUUUIDs, g.UUID)

@@ -31,6 +31,9 @@ func specOf(ctx context.Context, h *part.Host, q api.JobRequest) (queue.Spec, er
 		s.Request.GPUs = *q.GPUs
 	}
 	s.Request.GPUMemory, s.Request.Exclusive, s.Ranks = q.GPUMemoryBytes, q.Exclusive, q.Ranks
+	if q.Service != nil {
+		asService(&s, q.Service)
+	}
 	switch q.GPUIDs {
 	case "", "index":
 	case byUUID:

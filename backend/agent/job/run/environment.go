@@ -37,6 +37,9 @@ func (x *run) environment(ctx context.Context, cwd, mark string) ([]string, erro
 	env = x.rendezvous(env)
 	own := []string{"BERTH_JOB_ID=" + x.ID.String(), "BERTH_JOB_UUID=" + x.Spec.UUID,
 		"BERTH_ATTEMPT=" + strconv.Itoa(x.Attempt), mark}
+	if s := x.Spec.Service; s != nil && environ.Lookup(x.Spec.Env, "PORT") == "" {
+		own = append(own, "PORT="+strconv.Itoa(s.Port))
+	}
 	if x.ID.Element {
 		own = append(own, "BERTH_ARRAY_ID="+strconv.FormatInt(x.ID.Number, 10),
 			"BERTH_ARRAY_INDEX="+strconv.Itoa(x.ID.Index))
