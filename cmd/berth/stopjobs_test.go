@@ -72,11 +72,16 @@ func TestAStopWhenIdle(t *testing.T) {
 	w := newWorld(t)
 	w.ok("create", "vision")
 	first := w.runs("vision")
-	w.ok("stop", "--when-idle", "--no-wait", "vision")
+	stop := func() { // it takes a moment until the queue knows
+		w.ok("stop", "--when-idle", "--no-wait", "vision")
+		eventually(t, "the queue starts nothing", func() bool {
+			id := strings.TrimSpace(w.run("run", "vision", "--", "true").out)
+			return strings.Contains(w.job("vision", id).Reason, "about to stop")
+		})
+	}
+	stop()
 	next := strings.TrimSpace(w.run("run", "vision", "--", "sleep", "600").out)
-	eventually(t, "it is not started", func() bool {
-		return strings.Contains(w.job("vision", next).Reason, "about to stop")
-	})
+	require.Contains(t, w.job("vision", next).Reason, "about to stop")
 	state := func() api.State {
 		var in api.Instance
 		require.NoError(t, json.Unmarshal([]byte(w.run("show", "vision", "--json").out), &in))
@@ -86,7 +91,7 @@ func TestAStopWhenIdle(t *testing.T) {
 	w.ok("start", "vision")
 	eventually(t, "the queue goes on", func() bool { return w.job("vision", next).State == api.JobRunning })
 
-	w.ok("stop", "--when-idle", "--no-wait", "vision")
+	stop()
 	last := strings.TrimSpace(w.run("run", "vision", "--", "sleep", "600").out)
 	require.NoError(t, syscall.Kill(w.pid(), syscall.SIGKILL))
 	require.Equal(t, api.StateRunning, state(), "the next daemon waits on")

@@ -32,14 +32,20 @@ func (c Cut) Bytes() int64 { return c.To - c.From }
 
 // Prepare makes ready that the log in dir can be cut, before anything writes to it. An error says why it can't be.
 func Prepare(dir string) error {
-	f, err := os.OpenFile(filepath.Join(dir, cutName), os.O_RDWR|os.O_CREATE, 0o600)
+	path := filepath.Join(dir, cutName)
+	if f, err := openCut(dir, os.O_RDONLY); err == nil && f != nil {
+		_, err = readCut(f)
+		_ = f.Close()
+		if err == nil {
+			return nil // prepared before
+		}
+	}
+	// Under another name, since somebody may look at the log already.
+	f, err := os.OpenFile(path+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("making the place for what is cut of it: %w", err)
 	}
 	defer f.Close()
-	if _, err := readCut(f); err == nil {
-		return nil // prepared before
-	}
 	if _, err := f.WriteAt(make([]byte, 2*cutSize), 0); err != nil {
 		return fmt.Errorf("taking room for what is cut of it: %w", err)
 	}
@@ -47,7 +53,14 @@ func Prepare(dir string) error {
 		_ = f.Close()
 		return errors.Join(fmt.Errorf("the file system of %s takes no holes: %w", dir, err), os.Remove(f.Name()))
 	}
-	if err := errors.Join(writeCut(f, Cut{}), atomicfile.SyncDir(dir)); err != nil {
+	err = writeCut(f, Cut{})
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err == nil {
+		err = atomicfile.SyncDir(dir)
+	}
+	if err != nil {
 		return fmt.Errorf("writing what is cut of it: %w", err)
 	}
 	return nil
