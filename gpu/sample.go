@@ -87,6 +87,7 @@ type GPU struct {
 	MIG         []MIG  `json:"mig,omitempty"`
 	MIGEnabled  *bool  `json:"mig_enabled,omitempty"`
 	LastXID     *XID   `json:"last_xid,omitempty"`
+	Use                // of one that is not divided
 }
 
 // ECC counts memory errors: Corrected and Uncorrected since the driver was loaded, the rest over the GPU's life.
@@ -110,6 +111,31 @@ type MIG struct {
 	ComputeInstance int    `json:"compute_instance"`
 	MemoryUsed      *int64 `json:"memory_used_bytes,omitempty"`
 	MemoryTotal     *int64 `json:"memory_total_bytes,omitempty"`
+	Use
+}
+
+// Use is who has a GPU, or a MIG instance, and who gets it next, as far as a queue of this host knows.
+type Use struct {
+	Held []Holder `json:"held_by,omitempty"`
+	Next *Holder  `json:"next_in_line,omitempty"`
+}
+
+// Holder is who has a GPU, or waits for it.
+type Holder struct {
+	Kind string `json:"kind"` // "job", "service"
+	ID   string `json:"id"`
+	Name string `json:"name,omitempty"`
+	// Reserved is how much of its memory is kept for it, in bytes: it shares the GPU. 0: it has it for itself.
+	Reserved int64 `json:"reserved_bytes,omitempty"`
+}
+
+// String is the holder for people: "job 13 (train)".
+func (h Holder) String() string {
+	s := h.Kind + " " + h.ID
+	if h.Name != "" {
+		s += " (" + h.Name + ")"
+	}
+	return s
 }
 
 // XID is an error that the driver reported of a GPU.
@@ -309,6 +335,8 @@ type GPUSummary struct {
 	Error       string   `json:"e,omitempty"`
 	XID         int      `json:"x,omitempty"`  // the last one of the last hour that is the GPU's own fault
 	User        string   `json:"us,omitempty"` // of its biggest process
+	Held        string   `json:"h,omitempty"`  // who has it by a queue, or whose its biggest process is: "job 13 (train)"
+	Next        string   `json:"nx,omitempty"` // who gets it next
 }
 
 // IdleRule is the rule of the finding that an instance's GPUs are billed and have done nothing for long.

@@ -79,6 +79,9 @@ type Status struct {
 	CPU        time.Duration `json:"cpu,omitzero"`         // of all its processes
 	PeakMemory int64         `json:"peak_memory,omitzero"` // bytes
 
+	PeakGPUMemory int64   `json:"peak_gpu_memory,omitzero"` // bytes, of all its processes on all its GPUs; 0: not known
+	GPUEnergy     float64 `json:"gpu_energy,omitzero"`      // joules, of the GPUs that it had for itself
+
 	// Begun are the places of an array's elements that have jobs of their own, with steps of 1. The others are Queued
 	// or Held where the array is, and Cancelled otherwise.
 	Begun []Range `json:"begun,omitzero"`

@@ -77,6 +77,9 @@ type Ended struct {
 	Lost       string
 	CPU        time.Duration
 	PeakMemory int64 // bytes
+	// PeakGPUMemory and GPUEnergy are as in Status.
+	PeakGPUMemory int64
+	GPUEnergy     float64
 	// OOM says in words that processes of it were killed for want of memory; "": none was.
 	OOM string
 	// Left are names of processes of the run that live on. The run is over when there is none; Left events come until

@@ -250,7 +250,7 @@ func TestTheFilterSearchesAllProcesses(t *testing.T) {
 func TestSignals(t *testing.T) {
 	d := topOf(t, "train-1", 120, 40)
 	d.Press("x")
-	require.Contains(t, d.Screen(), "put the cursor on a process")
+	require.Contains(t, d.Screen(), "GPU 0: job 17 (resnet50) has it; end it in the queue (Q)")
 	signals := func() []string {
 		var out []string
 		for _, c := range d.WS.Log() {
@@ -291,6 +291,21 @@ func TestSignals(t *testing.T) {
 	d.Press("esc", "G", "L", "x")
 	require.Contains(t, d.Screen(), "read-only")
 	require.Len(t, signals(), 2)
+}
+
+// A GPU that an idle kernel keeps, or a program of one's own, is freed after a question; nobody else's is touched.
+func TestFreeingAGPU(t *testing.T) {
+	d := topOf(t, "notebook", 120, 40)
+	log := len(d.WS.Log())
+	d.Press("g", "x")
+	require.Contains(t, d.Screen(), "Free GPU 0?")
+	require.Contains(t, d.Screen(), "9021 python -m ipykernel_launcher")
+	require.Contains(t, d.Screen(), "410 MiB of its memory")
+	d.Press("enter") // the default is no
+	require.Len(t, d.WS.Log(), log)
+	d.Press("x", "y")
+	require.Equal(t, "signal notebook 9021 TERM other=false", d.WS.Log()[log])
+	require.Contains(t, d.Screen(), "1 process on GPU 0 was asked to end")
 }
 
 func TestHistory(t *testing.T) {

@@ -139,6 +139,10 @@ type Job struct {
 	GPUUUIDs []string `json:"gpu_uuids,omitempty"`
 	// GPUSeconds is how long its newest run has or had its GPUs, times their number; a share of one counts whole.
 	GPUSeconds float64 `json:"gpu_seconds"`
+	// PeakGPUMemoryBytes is the most memory that its processes had on all its GPUs together, as far as it was seen: they
+	// are looked at every 2 s. GPUEnergyJoules is what those GPUs took that it had for itself.
+	PeakGPUMemoryBytes int64   `json:"peak_gpu_memory_bytes,omitempty"`
+	GPUEnergyJoules    float64 `json:"gpu_energy_joules,omitempty"`
 
 	CPUSeconds      float64 `json:"cpu_seconds"`
 	PeakMemoryBytes int64   `json:"peak_memory_bytes"`

@@ -20,7 +20,7 @@ func (a *app) jobCSV(ctx context.Context, name string, q api.JobQuery, all bool)
 	w := csv.NewWriter(a.out)
 	if err := w.Write([]string{"id", "name", "state", "exit_code", "signal", "cause", "reason", "priority", "group", "attempt",
 		"submitted_at", "started_at", "ended_at", "cpu_seconds", "peak_memory_bytes", "workdir", "command",
-		"cost_usd"}); err != nil {
+		"cost_usd", "gpu_seconds", "peak_gpu_memory_bytes", "gpu_energy_joules"}); err != nil {
 		return err
 	}
 	price := priceOf(ctx, c, name)
@@ -49,9 +49,10 @@ func jobRecord(j *api.Job) []string {
 		}
 		return t.UTC().Format(time.RFC3339Nano)
 	}
+	number := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 	id, code, cost := "", "", ""
 	if j.CostUSD != nil {
-		cost = strconv.FormatFloat(*j.CostUSD, 'f', -1, 64)
+		cost = number(*j.CostUSD)
 	}
 	if j.ID != nil {
 		id = *j.ID
@@ -61,6 +62,7 @@ func jobRecord(j *api.Job) []string {
 	}
 	return []string{id, plaintext.Text(j.Name), string(j.State), code, j.Signal, j.Cause, plaintext.Text(j.Reason),
 		strconv.Itoa(j.Priority), plaintext.Text(j.Group), strconv.Itoa(j.Attempt), at(j.SubmittedAt), at(j.StartedAt),
-		at(j.EndedAt), strconv.FormatFloat(j.CPUSeconds, 'f', -1, 64), strconv.FormatInt(j.PeakMemoryBytes, 10),
-		plaintext.Text(j.Workdir), plaintext.Text(shellquote.Line(j.Command...)), cost}
+		at(j.EndedAt), number(j.CPUSeconds), strconv.FormatInt(j.PeakMemoryBytes, 10),
+		plaintext.Text(j.Workdir), plaintext.Text(shellquote.Line(j.Command...)), cost,
+		number(j.GPUSeconds), strconv.FormatInt(j.PeakGPUMemoryBytes, 10), number(j.GPUEnergyJoules)}
 }

@@ -227,8 +227,8 @@ func (a *app) printJob(j *api.Job) error {
 	}
 	if j.State.Done() && j.Attempt > 0 {
 		used := fmt.Sprintf("%.1f s of CPU, at most %s of memory", j.CPUSeconds, money.Bytes(j.PeakMemoryBytes))
-		if j.GPUSeconds > 0 {
-			used += fmt.Sprintf(", %.1f s of GPUs", j.GPUSeconds)
+		if g := jobword.GPUUsed(j); g != "" {
+			used += ", " + g
 		}
 		rows = append(rows, []string{"used", used})
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -40,6 +41,20 @@ func TestJobsOnGPUs(t *testing.T) {
 		return w.ok("job", "logs", "vision", first) == "BERTH_GPU_UUIDS="+uuid+"\nCUDA_DEVICE_ORDER=PCI_BUS_ID\nCUDA_VISIBLE_DEVICES=0\n"
 	})
 
+	// What it uses of its GPU is seen, and whose the GPU is.
+	pid, err := strconv.Atoi(strings.TrimSpace(w.ok("exec", "vision", "--", "pgrep", "-nf", "[w]hile ! . -e first")))
+	require.NoError(t, err)
+	fake.Change(func(s *nvmltest.Scenario) {
+		s.GPUs[0].Processes = []nvmltest.Process{{PID: pid, Memory: 3 << 30}}
+		s.GPUs[0].Figures[nvmltest.Energy] += 10_000_000
+	})
+	eventually(t, "its memory is counted", func() bool {
+		j := w.job("vision", first)
+		return j.PeakGPUMemoryBytes == 3<<30 && j.GPUEnergyJoules >= 10_000
+	})
+	require.Contains(t, w.ok("top", "vision", "--once", "--json"), `"held_by":[{"kind":"job","id":"`+first+`","name":"sh"}]`)
+	fake.Change(func(s *nvmltest.Scenario) { s.GPUs[0].Processes = nil })
+
 	// Somebody else's program on the other one.
 	stranger := exec.Command("sleep", "1000")
 	require.NoError(t, stranger.Start())
@@ -70,6 +85,7 @@ func TestJobsOnGPUs(t *testing.T) {
 	w.killAgent(syscall.SIGKILL)
 	w.ok("exec", "vision", "--", "touch", "first")
 	eventually(t, "the first has ended", func() bool { return w.job("vision", first).State == api.JobSucceeded })
+	require.EqualValues(t, 3<<30, w.job("vision", first).PeakGPUMemoryBytes, "though its agent was killed")
 	third := w.submit("--", "true")
 	eventually(t, "it says why it waits", func() bool {
 		return strings.Contains(w.job("vision", both).Reason, "it waits for 2 GPUs: ")

@@ -35,6 +35,8 @@ type Options struct {
 	History string
 	// Attributor says whose a process is; nil: only containers are known.
 	Attributor procs.Attributor
+	// Uses says who has the GPUs, by their UUIDs; nil: nobody knows.
+	Uses func() map[string]gpu.Use
 	// Keep gives processes that each sample shows, with all below them: see procs.Options.
 	Keep func() []int
 	// Findings says what wants attention in a sample; it is called with each, in order. nil: nothing does.
@@ -248,6 +250,11 @@ func (m *Monitor) measure(ctx context.Context, watched bool) *gpu.Sample {
 		s.Host = m.host.Host()
 		s.GPUs = unified(s.GPUs, &s.Host)
 	})
+	m.guard("who has the GPUs", func() {
+		if m.o.Uses != nil && len(s.GPUs) > 0 {
+			s.GPUs = used(s.GPUs, m.o.Uses())
+		}
+	})
 	m.guard("disks", func() {
 		disks, err := m.host.Disks(ctx)
 		m.problem("disks", err)
@@ -272,6 +279,23 @@ func unified(gpus []gpu.GPU, h *gpu.Host) []gpu.GPU {
 		if g := &out[i]; g.Unified {
 			g.MemoryTotal, g.MemoryUsed, g.MemoryReserved = h.MemoryTotal, h.MemoryUsed, nil
 			g.PCIeRx, g.PCIeTx, g.PCIeGeneration, g.PCIeWidth = nil, nil, nil, nil
+		}
+	}
+	return out
+}
+
+// used says of GPUs who has them. What is given is not changed.
+func used(gpus []gpu.GPU, by map[string]gpu.Use) []gpu.GPU {
+	if len(by) == 0 {
+		return gpus
+	}
+	out := slices.Clone(gpus)
+	for i := range out {
+		g := &out[i]
+		g.Use = by[g.UUID]
+		g.MIG = slices.Clone(g.MIG)
+		for j := range g.MIG {
+			g.MIG[j].Use = by[g.MIG[j].UUID]
 		}
 	}
 	return out

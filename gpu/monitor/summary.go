@@ -1,9 +1,12 @@
 package monitor
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -17,6 +20,8 @@ const (
 	xidAge = time.Hour
 	// errorLimit is how much of a GPU's error is in a summary, in bytes: a finding says it in full.
 	errorLimit = 48
+	// holderLimit is the same of who has a GPU.
+	holderLimit = 32
 )
 
 // Summary makes a sample small. Names of GPUs are always in it; Shorten leaves them out where they are known. What
@@ -78,7 +83,24 @@ func summaryOf(g *gpu.GPU, s *gpu.Sample) gpu.GPUSummary {
 		}
 		if v > most && p.User != "" {
 			most, out.User = v, p.User
+			if out.Held = ""; p.Owner.Kind != "" {
+				out.Held = strings.TrimSpace(p.Owner.Kind + " " + cmp.Or(p.Owner.Name, p.Owner.ID))
+			}
 		}
+	}
+	use := g.Use
+	for i := range g.MIG {
+		use.Held = append(slices.Clip(use.Held), g.MIG[i].Held...)
+		use.Next = cmp.Or(use.Next, g.MIG[i].Next)
+	}
+	switch n := len(use.Held); {
+	case n == 1:
+		out.Held = cut(use.Held[0].String(), holderLimit)
+	case n > 1:
+		out.Held = fmt.Sprintf("%s and %d more", cut(use.Held[0].Kind+" "+use.Held[0].ID, holderLimit), n-1)
+	}
+	if use.Next != nil {
+		out.Next = cut(use.Next.String(), holderLimit)
 	}
 	return out
 }

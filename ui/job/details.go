@@ -89,6 +89,7 @@ func (s *Job) details(p *draw.Page) {
 		put("CPU time", (time.Duration(j.CPUSeconds * float64(time.Second))).Round(time.Millisecond).String())
 		put("peak memory", money.Bytes(j.PeakMemoryBytes))
 	}
+	put("used", jobword.GPUUsed(j))
 	put("log", j.LogPath)
 	if j.LogBytes > 0 {
 		put("log size", money.Bytes(j.LogBytes))

@@ -37,3 +37,17 @@ func FigureOf(v, most *float64, unit string) string {
 	}
 	return Figure(v, "") + "/" + Figure(most, unit)
 }
+
+// Energy is one in joules, in watt hours as meters have it: "0.34 Wh", "1.2 kWh".
+func Energy(joules float64) string {
+	switch wh := joules / 3600; {
+	case wh >= 1000:
+		return fmt.Sprintf("%.1f kWh", wh/1000)
+	case wh >= 10:
+		return fmt.Sprintf("%.0f Wh", wh)
+	case wh >= 1:
+		return fmt.Sprintf("%.1f Wh", wh)
+	default:
+		return fmt.Sprintf("%.2f Wh", wh)
+	}
+}

@@ -66,3 +66,9 @@ func TestUnitsAreWordedHere(t *testing.T) {
 	}
 	require.Empty(t, found)
 }
+
+func TestEnergy(t *testing.T) {
+	for joules, want := range map[float64]string{36: "0.01 Wh", 3600: "1.0 Wh", 36e3: "10 Wh", 3.6e6: "1.0 kWh", 0: "0.00 Wh"} {
+		require.Equal(t, want, Energy(joules))
+	}
+}

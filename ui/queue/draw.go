@@ -133,7 +133,10 @@ func (s *Queue) below(p *draw.Page) []string {
 }
 
 // widths are those of columns whose width depends on what stands in them.
-type widths struct{ id, instance, name int }
+type widths struct {
+	id, instance, name int
+	gpus               bool // those of jobs that run are shown
+}
 
 func (s *Queue) widths(p *draw.Page) widths {
 	w := widths{id: 2, name: 8}
@@ -142,6 +145,7 @@ func (s *Queue) widths(p *draw.Page) widths {
 		if r.job == nil {
 			continue
 		}
+		w.gpus = w.gpus || p.Width() >= gpusFrom && onGPUs(r.job)
 		w.id = max(w.id, text.Width(*r.job.ID)+map[bool]int{true: 2}[r.in])
 		w.name = max(w.name, text.Width(plaintext.Clean(r.job.Name)))
 		if s.id == "" {
@@ -187,6 +191,9 @@ func (s *Queue) row(l *draw.Line, r *row, w widths) {
 		when = s.e.Elapsed(j.StartedAt)
 	}
 	l.Cell(t.Dim, when, 7, true).Space(2)
+	if w.gpus && (r.part == running || r.part == services) {
+		s.gpus(l, r)
+	}
 	if j.Elements != nil {
 		s.array(l, j)
 		return

@@ -29,6 +29,7 @@ type Queue struct {
 	left     int // instances that are not asked: there are too many
 	rows     []row
 	counts   [sections]int
+	trends   trends
 	news     int             // rows that have ended since the queue was seen last
 	unfolded map[string]bool // arrays
 	onlyLive bool
@@ -143,6 +144,8 @@ func (s *Queue) update(msg tea.Msg) tea.Cmd {
 		s.Keep(s.lay)
 	case screen.Changed:
 		return s.attend()
+	case screen.Measured:
+		s.measured()
 	case tea.KeyMsg:
 		return s.Type(m)
 	}

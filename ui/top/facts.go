@@ -189,6 +189,7 @@ func (s *Top) gpuFacts(f *factList, g *gpu.GPU) {
 	if g.Error != "" {
 		f.bad("error", g.Error)
 	}
+	s.useFacts(f, "", &g.Use)
 	if x := g.LastXID; x != nil {
 		what := fmt.Sprintf("%d: %s", x.Code, x.Meaning)
 		if !x.At.IsZero() {
@@ -276,6 +277,7 @@ func (s *Top) gpuFacts(f *factList, g *gpu.GPU) {
 			share := chart.Share(m.MemoryUsed, m.MemoryTotal)
 			s.bar(f, fmt.Sprintf("  %d %s", m.Index, m.Profile), share, t.Good,
 				of(m.MemoryUsed, m.MemoryTotal)+fmt.Sprintf(", %d/%d", m.GPUInstance, m.ComputeInstance))
+			s.useFacts(f, "  ", &m.Use)
 		}
 	}
 	f.head("Identity")

@@ -76,8 +76,7 @@ func (s *Top) Keys() []key.Binding {
 			Saying("Everything that is known of the thing under the cursor."),
 		{Keys: []string{"h"}, Label: "history", Group: look, Desc: "Its history: 15 minutes, 6 hours, 30 days.", Why: noHistory,
 			Do: func() tea.Cmd { return s.open(graph) }},
-		{Keys: []string{"x"}, Label: "signal", Group: procs, Desc: "Send a signal to the process; asks first.", Why: noProc,
-			Do: s.signal},
+		s.endKey(k, noProc),
 		{Keys: []string{"T"}, Label: "tree", Group: procs, Desc: "Show processes below their parents, or not.", Why: noTree,
 			Do: do(func() { s.tree = !s.tree; s.Keep(s.build) })},
 		{Keys: []string{"v"}, Group: look, Desc: "Another metric of the same thing in the graph.", Why: cmp.Or(noPast, noGraph),
@@ -131,7 +130,7 @@ func (s *Top) Keys() []key.Binding {
 					bs[i].Label = ""
 				}
 			case "x":
-				if s.of.kind != procItem {
+				if s.of.kind != procItem && s.of.kind != gpuItem {
 					bs[i].Label = ""
 				}
 			}

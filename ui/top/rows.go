@@ -189,6 +189,12 @@ func (s *Top) gpuNote(g *gpu.GPU, w int) (string, theme.Style) {
 			st = t.Busy
 		}
 	}
+	for _, h := range g.Held {
+		out = append(out, h.String())
+	}
+	if g.Next != nil {
+		out = append(out, "next: "+g.Next.String())
+	}
 	if n := len(g.MIG); n > 0 {
 		out = append(out, fmt.Sprintf("%d MIG", n))
 	}

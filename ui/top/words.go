@@ -77,15 +77,12 @@ func span(seconds float64) string {
 	return s
 }
 
-// energy writes joules as kilowatt hours.
+// energy writes joules in watt hours.
 func energy(j *float64) string {
 	if j == nil {
 		return unsupported
 	}
-	if *j < 3.6e6 {
-		return fmt.Sprintf("%.1f Wh", *j/3600)
-	}
-	return fmt.Sprintf("%.1f kWh", *j/3.6e6)
+	return money.Energy(*j)
 }
 
 // throttle writes why clocks are held back.

@@ -1,6 +1,7 @@
 package uitest
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strings"
@@ -105,6 +106,12 @@ func simulate(in api.Instance, now time.Time) gpu.Sample {
 		}
 		if u == 0 {
 			x.Throttle = []string{"idle"}
+		}
+		if busy {
+			x.Held = []gpu.Holder{{Kind: "job", ID: "17", Name: "resnet50"}}
+			if i == 0 {
+				x.Next = &gpu.Holder{Kind: "job", ID: "21", Name: "evaluate"}
+			}
 		}
 		s.GPUs = append(s.GPUs, x)
 	}
@@ -257,9 +264,16 @@ func summary(s gpu.Sample, in api.Instance, now time.Time) *gpu.Summary {
 		for _, p := range s.Processes {
 			if p.GPUIndex != nil && *p.GPUIndex == g.Index {
 				x.User = p.User
+				x.Held = strings.TrimSpace(p.Owner.Kind + " " + cmp.Or(p.Owner.Name, p.Owner.ID))
 				out.GPUProcesses++
 				break
 			}
+		}
+		if len(g.Held) > 0 {
+			x.Held = g.Held[0].String()
+		}
+		if g.Next != nil {
+			x.Next = g.Next.String()
 		}
 		out.GPUs = append(out.GPUs, x)
 	}

@@ -331,6 +331,7 @@ func Work(now time.Time) []api.Job {
 	train.StartedAt = at(52 * time.Minute)
 	part := 37.4
 	train.ProgressPercent, train.ProgressFrom, train.ProgressRate, train.ProgressUnit = &part, api.FromOutput, 4.2, "it"
+	train.GPUs, train.GPUUUIDs = []int{0}, []string{"GPU-0"}
 	train.EstimatedEndAt = now.Add(87 * time.Minute)
 	stopping := job("14", "export", api.JobStopping, "./export.sh")
 	stopping.StartedAt, stopping.Left = at(7*time.Minute), []string{"sleep"}

@@ -1,12 +1,14 @@
 package wall
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 
 	"github.com/dustin/go-humanize/english"
 
 	"berth/backend/base/plaintext"
+	"berth/gpu"
 	"berth/ui/chart"
 	"berth/ui/draw"
 	"berth/ui/list"
@@ -23,6 +25,8 @@ const (
 	// figures are percent, memory, temperature.
 	figures = 18
 	head    = 1 // lines above the tiles
+	// byWidth is what a wide tile has for who has the GPU, and leastBar how long its bar is then at least.
+	byWidth, leastBar = 20, 8
 )
 
 // classWords name the classes, for the filter and the line above.
@@ -54,8 +58,12 @@ func (s *Wall) Draw(p *draw.Page) {
 	need := max(least, name+around)
 	s.cols = max(1, min(p.Width()/need, (len(s.tiles)+s.per-1)/s.per))
 	s.name = min(name, max(8, p.Width()/s.cols-around))
-	if p.Width()/s.cols > max(most, need) { // few GPUs need not be far apart
-		s.wide = max(most, need)
+	wide := max(most, need)
+	if s.held {
+		wide += byWidth
+	}
+	if p.Width()/s.cols > wide { // few GPUs need not be far apart
+		s.wide = wide
 	} else {
 		s.wide = p.Width() / s.cols
 	}
@@ -164,6 +172,12 @@ func (s *Wall) tile(l *draw.Line, x tile, on bool, end int) {
 	w := end - l.Col() - 1
 	name := max(s.name, min(18, (w-figures)/2))
 	bar := w - figures - name - 1
+	by := holder(g)
+	if bar-byWidth < leastBar {
+		by = ""
+	} else if s.held {
+		bar -= byWidth
+	}
 	index := fmt.Sprintf(":%d", x.index)
 	after := l.Col() + name
 	n := min(text.Width(plaintext.Clean(x.name)), name-len(index))
@@ -185,11 +199,17 @@ func (s *Wall) tile(l *draw.Line, x tile, on bool, end int) {
 			hs = t.Busy
 		}
 		l.Cell(hs, money.Figure(g.Temperature, money.Celsius), 7, true)
+		if by != "" {
+			l.Space(2).Cell(dim, by, byWidth-2, false)
+		}
 	}
 	l.To(end - 1)
 	l.Back(theme.Ground)
 	l.To(end)
 }
+
+// holder is who has a GPU, in a few cells: a job, a kernel, a user.
+func holder(g *gpu.GPUSummary) string { return cmp.Or(g.Held, g.User) }
 
 func percent(share float64) string {
 	if math.IsNaN(share) {
@@ -227,8 +247,16 @@ func (s *Wall) Status(l *draw.Line) {
 			if g.Power != nil {
 				l.Text(t.Dim, "  "+money.Figure(g.Power, money.Watt))
 			}
-			if g.User != "" {
+			switch {
+			case g.Held != "" && g.User != "":
+				l.Text(t.Text, "  "+g.Held).Text(t.Dim, " of "+g.User)
+			case g.Held != "":
+				l.Text(t.Text, "  "+g.Held)
+			case g.User != "":
 				l.Text(t.Dim, "  used by "+g.User)
+			}
+			if g.Next != "" {
+				l.Text(t.Dim, "  next: "+g.Next)
 			}
 			if g.XID != 0 {
 				l.Text(t.Bad, fmt.Sprintf("  XID %d", g.XID))

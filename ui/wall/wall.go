@@ -49,11 +49,12 @@ type Wall struct {
 	e *screen.Env
 	list.List
 	tiles    []tile
-	top      int // the first column in view
-	per      int // tiles in a column, of the last frame
-	cols     int // columns in view
-	wide     int // the width of a tile
-	name     int // of that, of the name
+	top      int  // the first column in view
+	per      int  // tiles in a column, of the last frame
+	cols     int  // columns in view
+	wide     int  // the width of a tile
+	name     int  // of that, of the name
+	held     bool // it is known of some GPU who has it
 	sortedAt time.Time
 }
 
@@ -129,7 +130,7 @@ func (s *Wall) build() {
 	now := s.e.Now()
 	s.sortedAt = now
 	match := list.Match(s.Words())
-	s.tiles = s.tiles[:0]
+	s.tiles, s.held = s.tiles[:0], false
 	owner := map[string]string{} // of GPUs that instances on one host share: the first by name has them here
 	s.e.Store.Each(func(r *data.Row) {
 		if f := s.e.Store.Figures(r.ID); f != nil && f.Known {
@@ -154,7 +155,8 @@ func (s *Wall) build() {
 			if g.Utilization != nil {
 				t.load = *g.Utilization
 			}
-			if match != nil && !match(r.Name, r.Haystack()+g.Name+" "+g.User+" "+classWords[t.class]) {
+			s.held = s.held || holder(g) != ""
+			if match != nil && !match(r.Name, r.Haystack()+g.Name+" "+g.User+" "+g.Held+" "+g.Next+" "+classWords[t.class]) {
 				continue
 			}
 			s.tiles = append(s.tiles, t)

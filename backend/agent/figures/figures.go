@@ -71,7 +71,7 @@ func (f *service) start(ctx context.Context) error {
 	find := func() ([][]string, error) { return probe.Commands(part.Command(h.Exe, "probe"), h.Exe, h.BinDir()) }
 	f.probe = probe.New(probe.Options{Find: find, Every: monitor.Idle, Log: h.Log})
 	o := monitor.Options{GPU: newXIDs(f.probe, filepath.Join(h.State, "xids.json"), h.Log),
-		History: filepath.Join(h.State, "history"), Attributor: owners{f}, Keep: f.ownProcesses, Log: h.Log}
+		History: filepath.Join(h.State, "history"), Attributor: owners{f}, Uses: h.GPUs, Keep: f.ownProcesses, Log: h.Log}
 	if rules, err := attention.Builtin(); err != nil {
 		h.Log.Error("nothing is looked after", "err", err) // a build whose rules no test has read
 	} else {

@@ -42,8 +42,10 @@ type ledger struct {
 	watch   func(ctx context.Context, every time.Duration) (<-chan *gpu.Sample, func())
 	present func() bool
 	tell    func(plan.SetGPUs)
-	leases  func() (*lease.Folder, error) // of all users of this host
-	home    string                        // of this queue, as it stands in leases
+	used    func(context.Context, *gpu.Sample) // gets what was looked at
+	quiet   func()                             // is told that nobody looks any more
+	leases  func() (*lease.Folder, error)      // of all users of this host
+	home    string                             // of this queue, as it stands in leases
 
 	mu     sync.Mutex
 	wanted bool
@@ -59,6 +61,7 @@ type ledger struct {
 func newLedger(watch func(context.Context, time.Duration) (<-chan *gpu.Sample, func()),
 	tell func(plan.SetGPUs)) *ledger {
 	return &ledger{watch: watch, present: probe.Present, tell: tell, poke: make(chan struct{}, 1),
+		used: func(context.Context, *gpu.Sample) {}, quiet: func() {},
 		seen: make(chan struct{}), next: make(chan struct{}), leases: openLeases()}
 }
 
@@ -135,6 +138,7 @@ func (g *ledger) look(ctx context.Context) {
 	every := ledgerFirst
 	samples, cancel := g.watch(ctx, every)
 	defer func() { cancel() }()
+	defer g.quiet()
 	defer func() { g.say(plan.SetGPUs{GPUs: g.latest(), Unknown: lookedAt}) }() // nobody knows who comes meanwhile
 	var linger <-chan time.Time
 	for {
@@ -150,6 +154,7 @@ func (g *ledger) look(ctx context.Context) {
 				continue // somebody may have come since
 			}
 			g.take(s)
+			g.used(ctx, s)
 			if every == ledgerFirst {
 				g.answered()
 				every = ledgerEvery

@@ -52,6 +52,7 @@ type loop struct {
 
 	expects expects
 	healths healths // of services
+	usages  usages  // of GPUs
 
 	plan *plan.Planner
 	wake time.Time // of the plan
@@ -92,6 +93,7 @@ func newLoop(j *journal.Journal, limits plan.Limits, runs string, log *slog.Logg
 		now: func() time.Time { return time.Now().UTC() }, poke: make(chan struct{}, 1),
 		changed: make(chan struct{}), owed: make(chan struct{}), gone: make(chan struct{})}
 	l.gpus = newLedger(nil, l.see)
+	l.gpus.used, l.gpus.quiet = l.watchUsage, l.usages.quiet
 	l.healths.poke = make(chan struct{}, 1)
 	return l
 }
@@ -122,6 +124,8 @@ func (l *loop) do(ctx context.Context, a *ask) (queue.ID, error) {
 func (l *loop) emit(e queue.Event) {
 	if e.Ended != nil {
 		l.rules.look()
+		u := l.usages.of(e.ID, e.Attempt, l.runDir(e.ID, e.Attempt))
+		e.Ended.PeakGPUMemory, e.Ended.GPUEnergy = u.PeakMemory, u.Joules
 	}
 	l.mu.Lock()
 	l.events = append(l.events, e)

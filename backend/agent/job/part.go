@@ -17,6 +17,7 @@ import (
 	"berth/backend/agent/job/run"
 	"berth/backend/agent/part"
 	"berth/backend/api"
+	"berth/gpu"
 	"berth/queue"
 	"berth/queue/journal"
 	"berth/queue/plan"
@@ -48,7 +49,7 @@ type service struct {
 func New(h *part.Host) part.Part {
 	s := &service{h: h, began: make(chan struct{})}
 	return part.Part{Name: "jobs", Routes: s.routes(), Start: s.start, Drain: s.stop, Stop: s.stop, End: s.end,
-		Info: s.info, Processes: s.processes}
+		Info: s.info, Processes: s.processes, GPUs: s.gpus}
 }
 
 func (s *service) routes() []api.Route {
@@ -245,6 +246,14 @@ func (s *service) processes() []part.Process {
 		return nil
 	}
 	return runner.Processes()
+}
+
+func (s *service) gpus() map[string]gpu.Use {
+	l, _ := s.opened()
+	if l == nil {
+		return nil
+	}
+	return l.usages.now()
 }
 
 func (s *service) info(i *api.AgentInfo) {

@@ -47,6 +47,10 @@ func (l *loop) shown(ctx context.Context, jobs []queue.Job) ([]api.Job, error) {
 	out, looked := make([]api.Job, len(jobs)), 0
 	for i := range jobs {
 		out[i] = document(&jobs[i])
+		if j := &jobs[i]; j.State.Active() && len(j.GPUs) > 0 {
+			u := l.usages.of(j.ID, j.Attempt, l.runDir(j.ID, j.Attempt))
+			out[i].PeakGPUMemoryBytes, out[i].GPUEnergyJoules = u.PeakMemory, u.Joules
+		}
 		if jobs[i].Spec.Service != nil {
 			out[i].Health, out[i].Reason = l.healths.of(&jobs[i])
 		} else if jobs[i].State.Active() && looked < api.MostProgress {
@@ -117,7 +121,8 @@ func document(j *queue.Job) api.Job {
 		Requested: api.JobRequested{TimeoutSeconds: s.Timeout.Seconds(), Retries: s.Retries,
 			CPUs: s.CPUs, MemoryBytes: s.Memory, RetryOn: words(s.RetryOn)},
 		SubmittedBy: s.User, SubmittedAt: j.SubmittedAt, StartedAt: j.StartedAt, EndedAt: j.EndedAt, Workdir: s.Workdir,
-		CPUSeconds: j.CPU.Seconds(), PeakMemoryBytes: j.PeakMemory, Seq: j.Seq}
+		CPUSeconds: j.CPU.Seconds(), PeakMemoryBytes: j.PeakMemory,
+		PeakGPUMemoryBytes: j.PeakGPUMemory, GPUEnergyJoules: j.GPUEnergy, Seq: j.Seq}
 	if s.Request.GPUs >= 0 {
 		v.Requested.GPUs = &s.Request.GPUs
 	}

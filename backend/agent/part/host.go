@@ -43,6 +43,8 @@ type Agent interface {
 	Grace() time.Duration
 	// Processes lists those of all parts.
 	Processes() []Process
+	// GPUs says who has the GPUs, by their UUIDs.
+	GPUs() map[string]gpu.Use
 	// Watch gives what the host shows, now and then every so often, until the function that it returns is called or ctx
 	// ends; the channel is closed then. The samples may not be changed.
 	Watch(ctx context.Context, every time.Duration) (<-chan *gpu.Sample, func())

@@ -39,6 +39,8 @@ type Part struct {
 	Info func(*api.AgentInfo)
 	// Processes lists those that the part has started outside the agent, with all that descends from them.
 	Processes func() []Process
+	// GPUs says who has the GPUs, by their UUIDs, as far as the part knows. It does not block.
+	GPUs func() map[string]gpu.Use
 	// Watch gives what the host shows, now and then every so often, until the function that it returns is called or ctx
 	// ends; the channel is closed then. One part has it.
 	Watch func(ctx context.Context, every time.Duration) (<-chan *gpu.Sample, func())

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"maps"
 	"runtime/debug"
 	"time"
 
@@ -47,6 +48,17 @@ func (a *Agent) Processes() []part.Process {
 	for _, p := range a.parts {
 		if p.Processes != nil {
 			out = append(out, p.Processes()...)
+		}
+	}
+	return out
+}
+
+// GPUs implements part.Agent.
+func (a *Agent) GPUs() map[string]gpu.Use {
+	out := map[string]gpu.Use{}
+	for _, p := range a.parts {
+		if p.GPUs != nil {
+			maps.Copy(out, p.GPUs())
 		}
 	}
 	return out

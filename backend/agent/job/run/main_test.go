@@ -100,6 +100,7 @@ type agentHost struct{ a agent }
 func (h agentHost) LoginEnvironment(context.Context) []string { return h.a.Env }
 func (h agentHost) ShimCommand(id string) []string            { return []string{h.a.Shim, id} }
 func (h agentHost) Contain(_ string, f func())                { f() }
+func (h agentHost) GPUs() map[string]gpu.Use                  { panic("not for runs") }
 func (h agentHost) Context() context.Context                  { panic("not for runs") }
 func (h agentHost) Begin() bool                               { panic("not for runs") }
 func (h agentHost) Done()                                     { panic("not for runs") }
