@@ -51,6 +51,7 @@ type Event struct {
 	Ended   *Ended
 	Left    *Left
 	Delayed *Delayed
+	Refused *Refused
 }
 
 // Started is a run whose main process runs. It comes again for a run that is adopted, and when its shim is gone.
@@ -64,6 +65,12 @@ type Started struct {
 // Delayed is a run that can't be begun for now, for a reason that will pass: a full disk, say. It is tried again.
 type Delayed struct {
 	Why string
+}
+
+// Refused is a run that can't be begun, since somebody else was faster to take a GPU of it. It is not tried again: the
+// job may get other GPUs.
+type Refused struct {
+	Why string // "job 7 of bob"
 }
 
 // Ended is a run whose main process has ended, or can't be started.

@@ -135,6 +135,13 @@ func (j *Journal) Page(ctx context.Context, q Query) (jobs []queue.Job, more boo
 
 var likeEscape = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 
+// DoneOnGPUs reads the jobs and elements that had GPUs, and ended not before a time, as far as they were done at a
+// change number.
+func (j *Journal) DoneOnGPUs(ctx context.Context, since time.Time, upTo int64) iter.Seq2[queue.Job, error] {
+	return j.each(ctx, "jobs on GPUs", selectJobs+" WHERE j.done = 1 AND j.ended >= ? AND j.seq <= ? AND "+
+		`instr(CAST(j.status AS TEXT), '"gpus":[') > 0 ORDER BY j.number, j.idx`, millis(since), upTo)
+}
+
 // Changed reads what changed after a change number, by that number; at most limit. Of a job that changed twice it has
 // the last.
 func (j *Journal) Changed(ctx context.Context, seq int64, limit int) ([]queue.Job, error) {

@@ -7,6 +7,7 @@
 //	item.go        a job in memory: small while it only waits
 //	line.go        what may start, in order: groups, shapes of each, jobs of each
 //	gpus.go        which GPUs a job gets, and who has the others
+//	share.go       which GPUs are left to other users of the host
 //	start.go       starting; reserve.go what may go before the first that doesn't fit
 //	run.go         what becomes of runs; due.go time-outs, notices and kills
 //	array.go       elements

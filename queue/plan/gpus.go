@@ -52,8 +52,9 @@ type room struct {
 // holding is how jobs hold a GPU.
 type holding struct {
 	jobs     int
-	reserved int64 // bytes, by those that share it; 0: one job has it for itself
-	taken    *User // for which it is given to nobody; nil: it may be given
+	reserved int64  // bytes, by those that share it; 0: one job has it for itself
+	taken    *User  // for which it is given to nobody; nil: it may be given
+	left     string // why it is left to another user, though it is free; "": it is not
 }
 
 func newRoom(l Limits) room { return room{l.Slots, l.GPUs, make([]holding, len(l.GPUs))} }
@@ -105,7 +106,7 @@ func (r *room) fitsGPUs(n need) bool {
 // has reports whether a GPU can be given now for a need.
 func (r *room) has(i int, n need) bool {
 	g, h := &r.of[i], &r.held[i]
-	if h.taken != nil || !suits(r.of, g, n) {
+	if h.taken != nil || h.left != "" || !suits(r.of, g, n) {
 		return false
 	}
 	if n.memory == 0 {
@@ -198,11 +199,12 @@ type SetGPUs struct {
 	GPUs []GPU
 	// Unknown is why nobody knows which GPUs there are; "": it is known. Jobs that may need one wait then.
 	Unknown string
+	Sharing Sharing
 }
 
 func (s SetGPUs) take(p *Planner) Answer {
 	was, known := p.limits.GPUs, p.limits.GPUsUnknown == ""
-	p.limits.GPUs, p.limits.GPUsUnknown = slices.Clone(s.GPUs), s.Unknown
+	p.limits.GPUs, p.limits.GPUsUnknown, p.limits.Sharing = slices.Clone(s.GPUs), s.Unknown, s.Sharing
 	same := slices.EqualFunc(was, p.limits.GPUs, func(a, b GPU) bool { return a.GPU == b.GPU && a.Memory == b.Memory })
 	if !same || known != (s.Unknown == "") {
 		p.setLimits(p.limits) // what could never run may run now
@@ -269,7 +271,7 @@ func (p *Planner) lacksGPUs(n need) string {
 	for i := range p.room.of {
 		g, u := &p.room.of[i], p.room.held[i].taken
 		switch {
-		case !suits(p.room.of, g, n) || p.room.has(i, n):
+		case !suits(p.room.of, g, n) || p.room.has(i, n) || p.room.held[i].left != "":
 		case u != nil:
 			why := g.Name() + ": " + u.Text
 			if !u.Since.IsZero() {
@@ -280,6 +282,7 @@ func (p *Planner) lacksGPUs(n need) string {
 			by = append(by, g.Name()+": "+p.holders(i))
 		}
 	}
+	by = append(p.leftGPUs(n), by...)
 	text := "it is the next, and waits for " + what
 	if more := len(by) - maxNamed; more > 0 {
 		by = append(by[:maxNamed], fmt.Sprintf("%d more", more))

@@ -107,6 +107,8 @@ func (h Happened) take(p *Planner) Answer {
 		p.finished(it, *e.Ended)
 	case e.Left != nil:
 		p.left(it, *e.Left)
+	case e.Refused != nil:
+		p.refused(it, *e.Refused)
 	case e.Delayed != nil:
 		p.delayed(it, *e.Delayed)
 	}

@@ -12,6 +12,7 @@ type Limits struct {
 	GPUs  []GPU // of the instance, in the order of their indices
 	// GPUsUnknown is why nobody knows which GPUs there are: jobs that may need one wait. "": it is known.
 	GPUsUnknown string
+	Sharing     Sharing        // of the GPUs, with other users of the host
 	Groups      map[string]int // jobs of a group that run at once; a group that is not in it has no limit
 }
 
@@ -30,9 +31,11 @@ type Planner struct {
 	line    heap[*group] // those with a job that may start
 	later   heap[*later] // what waits for a time
 	waiters map[int64][]*item
-	waiting int // jobs that wait
-	up      int // services in active
-	wanting int // jobs that hold slots, and shapes in the line, that may need GPUs
+	waiting int           // jobs that wait
+	up      int           // services in active
+	wanting int           // jobs that hold slots, and shapes in the line, that may need GPUs
+	starts  int64         // of jobs with GPUs
+	turns   map[int]*turn // of other users who come first, by their UIDs
 
 	// Of the Do under way.
 	now     time.Time

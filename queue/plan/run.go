@@ -15,6 +15,7 @@ func (p *Planner) begin(it *item) {
 	for _, i := range p.room.choose(p.needOf(it.shape.request)) {
 		st.GPUs = append(st.GPUs, p.limits.GPUs[i].GPU)
 	}
+	p.starts += int64(boolInt(len(st.GPUs) > 0))
 	p.hold(it)
 	p.arrange(it)
 	p.actions = append(p.actions, Action{ID: it.id, Attempt: st.Attempt, Do: DoStart})

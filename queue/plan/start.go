@@ -5,6 +5,7 @@ func (p *Planner) start() {
 	if p.drain {
 		return
 	}
+	p.giveWay()
 	for len(p.line) > 0 && p.mayFit() {
 		s := p.line[0].shapes[0]
 		if !p.fits(p.needOf(s.request)) {

@@ -11,7 +11,6 @@ import (
 
 	"berth/backend/agent/lease"
 	"berth/backend/api"
-	"berth/backend/base/plaintext"
 	"berth/gpu"
 	"berth/gpu/probe"
 	"berth/queue"
@@ -46,12 +45,20 @@ type ledger struct {
 	quiet   func()                             // is told that nobody looks any more
 	leases  func() (*lease.Folder, error)      // of all users of this host
 	home    string                             // of this queue, as it stands in leases
+	demand  func(ctx context.Context) (plan.Demand, error)
+	warn    func(what string)
+	meter   meter // of this queue's use of GPUs
+
+	// Only look's goroutine has these.
+	base    []plan.GPU // as the last sample has them; nil: they are not known
+	sharing sharing
 
 	mu     sync.Mutex
 	wanted bool
 	asking int           // submits and ends that wait for an answer
 	next   chan struct{} // closed, and made anew, at each answer that was wanted at once
 	again  bool          // one is wanted at once
+	anew   bool          // what is known is to be told anew
 	poke   chan struct{} // wanted has changed; capacity 1
 	said   *plan.SetGPUs // what was told last; nil: nothing yet
 	seen   chan struct{} // closed at the first answer
@@ -62,7 +69,8 @@ func newLedger(watch func(context.Context, time.Duration) (<-chan *gpu.Sample, f
 	tell func(plan.SetGPUs)) *ledger {
 	return &ledger{watch: watch, present: probe.Present, tell: tell, poke: make(chan struct{}, 1),
 		used: func(context.Context, *gpu.Sample) {}, quiet: func() {},
-		seen: make(chan struct{}), next: make(chan struct{}), leases: openLeases()}
+		seen: make(chan struct{}), next: make(chan struct{}), leases: openLeases(), warn: func(string) {},
+		demand: func(context.Context) (d plan.Demand, err error) { return d, nil }}
 }
 
 // openLeases opens the folder of leases when it is needed, and keeps it.
@@ -139,10 +147,19 @@ func (g *ledger) look(ctx context.Context) {
 	samples, cancel := g.watch(ctx, every)
 	defer func() { cancel() }()
 	defer g.quiet()
+	defer func() { g.base = nil; g.takeTicket() }()
 	defer func() { g.say(plan.SetGPUs{GPUs: g.latest(), Unknown: lookedAt}) }() // nobody knows who comes meanwhile
 	var linger <-chan time.Time
+	peek := time.NewTimer(time.Hour)
+	defer peek.Stop()
 	for {
+		peek.Stop()
+		if d := g.peekEvery(time.Now()); d > 0 && every == ledgerEvery {
+			peek.Reset(d)
+		}
 		select {
+		case <-peek.C:
+			g.refresh(ctx)
 		case s, ok := <-samples:
 			if !ok {
 				return
@@ -153,7 +170,7 @@ func (g *ledger) look(ctx context.Context) {
 			if every == ledgerFirst && s.GPUError == "" && s.GPUsReadAt.Equal(old) {
 				continue // somebody may have come since
 			}
-			g.take(s)
+			g.take(ctx, s)
 			g.used(ctx, s)
 			if every == ledgerFirst {
 				g.answered()
@@ -164,6 +181,9 @@ func (g *ledger) look(ctx context.Context) {
 		case <-g.poke:
 			if linger = nil; !g.isWanted() {
 				linger = time.After(ledgerLinger)
+			}
+			if g.isAnew() {
+				g.refresh(ctx)
 			}
 			if g.atOnce() {
 				every, old = ledgerFirst, time.Time{}
@@ -179,8 +199,10 @@ func (g *ledger) look(ctx context.Context) {
 }
 
 // take takes what a sample says. Where the driver does not answer, what is known is kept, and nothing is given away.
-func (g *ledger) take(s *gpu.Sample) {
+func (g *ledger) take(ctx context.Context, s *gpu.Sample) {
 	if s.GPUError != "" || s.GPUsStaleSince != nil {
+		g.base = nil
+		g.takeTicket() // nothing is taken now
 		if !g.present() {
 			g.say(plan.SetGPUs{})
 			return
@@ -188,17 +210,52 @@ func (g *ledger) take(s *gpu.Sample) {
 		g.say(plan.SetGPUs{GPUs: g.latest(), Unknown: "their state is not known now: " + s.GPUError})
 		return
 	}
-	now := gpusOf(s)
-	g.addHolders(now)
-	g.say(plan.SetGPUs{GPUs: now})
+	g.base = gpusOf(s)
+	g.refresh(ctx)
 }
 
-// addHolders adds who holds GPUs by leases, also where no process of theirs is seen on the GPU yet.
-func (g *ledger) addHolders(gpus []plan.GPU) {
-	folder, err := g.leases()
-	if err != nil {
-		return // each job with a GPU says so
+// refresh tells what the last sample and the folder of leases say.
+func (g *ledger) refresh(ctx context.Context) {
+	if g.base == nil {
+		return
 	}
+	now := plan.SetGPUs{GPUs: slices.Clone(g.base)}
+	folder, err := g.leases()
+	if err != nil { // each job with a GPU says so
+		g.sharing.contested = false
+		g.say(now)
+		return
+	}
+	others := g.addHolders(folder, now.GPUs)
+	at := time.Now()
+	now.Sharing = g.share(ctx, folder, at)
+	g.sharing.contested = g.sharing.last.At != 0 && (others || len(now.Sharing.Others) > 0)
+	if !slices.EqualFunc(g.latest(), now.GPUs, alike) {
+		g.sharing.changed = at
+	}
+	g.say(now)
+}
+
+// sayAnew has the loop told what it knew already: it has taken one thing for true that may be so no more.
+func (g *ledger) sayAnew() {
+	g.mu.Lock()
+	g.said, g.anew = nil, true
+	g.mu.Unlock()
+	g.wake()
+}
+
+// isAnew reports, once, whether what is known is to be told anew.
+func (g *ledger) isAnew() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	anew := g.anew
+	g.anew = false
+	return anew
+}
+
+// addHolders adds who holds GPUs by leases, also where no process of theirs is seen on the GPU yet. It reports whether
+// some of them are of other queues.
+func (g *ledger) addHolders(folder *lease.Folder, gpus []plan.GPU) (others bool) {
 	uuids := make([]string, len(gpus))
 	for i := range gpus {
 		uuids[i] = gpus[i].UUID
@@ -211,19 +268,23 @@ func (g *ledger) addHolders(gpus []plan.GPU) {
 		}
 		u := plan.User{Text: "somebody has a lease of it"}
 		if h.Job != "" {
-			u = plan.User{Text: plaintext.Text(fmt.Sprintf("job %s of %s", h.Job, h.User)), Since: h.Since}
+			u = plan.User{Text: h.Who(), Since: h.Since}
 		}
 		if id, err := queue.ParseID(h.Job); err == nil && h.UID == os.Getuid() && h.Home == g.home {
 			u.Job = id
+		} else {
+			others = true
 		}
-		gpus[i].Users = append(gpus[i].Users, u)
+		gpus[i].Users = append(slices.Clip(gpus[i].Users), u)
 	}
+	return others
 }
 
 // say tells the loop what it does not know yet.
 func (g *ledger) say(now plan.SetGPUs) {
 	g.mu.Lock()
-	same := g.said != nil && g.said.Unknown == now.Unknown && slices.EqualFunc(g.said.GPUs, now.GPUs, alike)
+	same := g.said != nil && g.said.Unknown == now.Unknown && slices.EqualFunc(g.said.GPUs, now.GPUs, alike) &&
+		sameSharing(&g.said.Sharing, &now.Sharing)
 	if !same {
 		g.said = &now
 	}

@@ -146,7 +146,7 @@ func (l *loop) setLimits(ctx context.Context, dir string, usual plan.Limits, q a
 			return nil, fmt.Errorf("keeping the limits of the queue: %w", err)
 		}
 		next := now.with(usual)
-		next.GPUs, next.GPUsUnknown = l.limits.GPUs, l.limits.GPUsUnknown
+		next.GPUs, next.GPUsUnknown, next.Sharing = l.limits.GPUs, l.limits.GPUsUnknown, l.limits.Sharing
 		l.limits = next
 		return []plan.Input{plan.SetLimits{Limits: l.limits}}, nil
 	}})

@@ -249,7 +249,7 @@ func (l *loop) turn(ctx context.Context) {
 	}
 	l.mu.Unlock()
 	if devices != nil {
-		l.limits.GPUs, l.limits.GPUsUnknown = devices.GPUs, devices.Unknown
+		l.limits.GPUs, l.limits.GPUsUnknown, l.limits.Sharing = devices.GPUs, devices.Unknown, devices.Sharing
 	}
 	defer func() { // who asked what makes it panic is answered like the others
 		if p := recover(); p != nil {
@@ -321,6 +321,11 @@ func (l *loop) turn(ctx context.Context) {
 			}
 		}
 		w.done <- answer
+	}
+	for _, e := range events {
+		if e.Refused != nil {
+			l.gpus.sayAnew()
+		}
 	}
 	l.trim(ctx)
 }
@@ -396,6 +401,7 @@ func (l *loop) commit(ctx context.Context, out plan.Outcome) error {
 		return err
 	}
 	l.wake = out.Wake
+	l.gpus.meter.note(l.now(), l.plan.HeldGPUs())
 	l.gpus.want(l.plan.WantsGPUs())
 	l.tellChanged(len(out.Changes) > 0)
 	if out.Services {

@@ -135,7 +135,8 @@ func (s *service) queue() (*loop, error) {
 		return nil, err
 	}
 	l := newLoop(j, s.limitsNow(), runs, s.h.Log)
-	l.gpus.watch, l.gpus.home = s.h.Watch, s.h.State
+	l.gpus.watch, l.gpus.home, l.gpus.demand = s.h.Watch, s.h.State, l.demand
+	l.gpus.warn = func(what string) { s.h.Event("jobs", "warn", what) }
 	first := l.gpus.first()
 	l.limits.GPUs, l.limits.GPUsUnknown = first.GPUs, first.Unknown
 	l.secrets = run.Secrets{Dir: filepath.Join(s.dir(), "secrets")}
@@ -154,12 +155,15 @@ func (s *service) queue() (*loop, error) {
 		_ = j.Close()
 		return nil, err
 	}
+	l.begun()
 	l.sweepSecrets()
+	doneBefore := l.journal.Seq()
 	s.loop, s.runner, s.codes, s.cancel = l, runner, codes, cancel
 	s.teller = newTeller(s.h, l)
 	close(s.began)
 	s.wg.Go(func() { s.h.Contain("looking after the GPUs", func() { l.gpus.run(ctx) }) })
 	s.wg.Go(func() { s.h.Contain("asking services for their health", func() { l.healths.run(ctx, l) }) })
+	s.wg.Go(func() { s.h.Contain("counting GPU time", func() { l.recall(ctx, doneBefore) }) })
 	s.wg.Go(func() { l.keepOn(ctx, func(f func()) { s.h.Contain("the queue of jobs", f) }) })
 	return l, nil
 }

@@ -26,6 +26,12 @@ func (l *loop) counts(ctx context.Context) (n api.JobCounts, err error) {
 	return n, explain(err)
 }
 
+// demand is what the queue has and wants of GPUs.
+func (l *loop) demand(ctx context.Context) (d plan.Demand, err error) {
+	_, err = l.do(ctx, &ask{look: func(p *plan.Planner) { d = p.Demand() }})
+	return d, err
+}
+
 // shown are jobs as clients see them: with why they wait.
 func (l *loop) shown(ctx context.Context, jobs []queue.Job) ([]api.Job, error) {
 	var waiting []queue.ID

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"berth/backend/base/flock"
+	"berth/backend/base/plaintext"
 )
 
 // Holder says in words who holds a GPU. It was written by anybody: show it as plain text, and believe nothing.
@@ -33,6 +34,14 @@ const version = 1
 // most is how many bytes of a file are read.
 const most = 4 << 10
 
+// Who says in words who it is.
+func (h Holder) Who() string {
+	if h.User == "" && h.Job == "" {
+		return "somebody else"
+	}
+	return plaintext.Text(fmt.Sprintf("job %s of %s", h.Job, h.User))
+}
+
 // HeldError says that somebody else holds a GPU.
 type HeldError struct {
 	UUID string
@@ -40,10 +49,7 @@ type HeldError struct {
 }
 
 func (e *HeldError) Error() string {
-	if e.By.User == "" && e.By.Job == "" {
-		return "somebody else has the GPU " + e.UUID
-	}
-	return fmt.Sprintf("job %s of %s has the GPU %s", e.By.Job, e.By.User, e.UUID)
+	return e.By.Who() + " has the GPU " + e.UUID
 }
 
 // Lease are GPUs that are held. They are free once it is closed here, and in all processes that got its files.

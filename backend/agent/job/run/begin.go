@@ -50,6 +50,7 @@ func (x *run) begin(ctx, begin context.Context) bool {
 				f = process.Look(x.Dir, process.RecordName)
 			}
 			var no *refusal
+			var held *lease.HeldError
 			switch {
 			case f.Fate != process.Unstarted:
 			case ctx.Err() != nil:
@@ -64,10 +65,13 @@ func (x *run) begin(ctx, begin context.Context) bool {
 				pause(ctx, lineWait)
 				wait = firstPause / 2
 				continue
+			case errors.As(err, &held) && !x.own(held.By):
+				x.refused = held.By.Who()
+				return false
 			default:
 				said = x.delay(err, said)
-				if errors.As(err, new(*lease.HeldError)) {
-					wait = firstPause // it may be free at any time
+				if held != nil {
+					wait = firstPause // what is left of another job of this queue goes at any time
 				}
 				pause(begin, wait)
 				continue
@@ -218,6 +222,9 @@ func (x *run) lease() (*lease.Lease, error) {
 		Command: x.Spec.Name, Reserved: x.Spec.Request.GPUMemory, Since: time.Now().UTC()}
 	return folder.Take(x.uuids(), h)
 }
+
+// own reports whether a job of this queue holds a GPU.
+func (x *run) own(h lease.Holder) bool { return h.UID == os.Getuid() && h.Home == x.r.h.State }
 
 // refused makes a refusal of what program says of a command.
 func refused(err error) error {

@@ -75,6 +75,9 @@ func (r *Runner) watch(ctx context.Context, q queue.Run) {
 			delete(r.runs, k)
 			delete(r.ports, x.port)
 			r.mu.Unlock()
+			if x.refused != "" { // from now on it can be begun again
+				x.tell(queue.Event{Refused: &queue.Refused{Why: x.refused}})
+			}
 		}()
 		r.h.Contain("job "+q.ID.String(), func() { x.live(ctx, begin) })
 	})
@@ -108,6 +111,7 @@ type run struct {
 	began    chan struct{} // closed once it runs, or never will
 	warnings []string
 	uncapped bool          // they say already that its limits can't be set
+	refused  string        // who has a GPU of it, for which it is not begun; only live's goroutine has it
 	port     int           // of its rendezvous; 0: none. Only live's goroutine has it
 	line     *process.Line // to its shim, where this agent has begun the run; only live's goroutine has it
 
