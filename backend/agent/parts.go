@@ -8,6 +8,7 @@ import (
 	"berth/backend/agent/inventory"
 	"berth/backend/agent/job"
 	"berth/backend/agent/part"
+	"berth/backend/agent/ports"
 	"berth/backend/agent/server"
 	"berth/backend/agent/setup"
 	"berth/backend/agent/system"
@@ -19,6 +20,7 @@ import (
 var parts = []func(*part.Host) part.Part{
 	exec.New,
 	copy.New,
+	ports.New,
 	job.New,
 	terminal.New,
 	setup.New,

@@ -40,6 +40,7 @@ func (a *app) verbs() []verb {
 		{"exec", "use", a.execCmd},
 		{"cp", "use", a.cpCmd},
 		{"sync", "use", a.syncCmd},
+		{"forward", "use", a.forwardCmd},
 		{"run", "use", a.runCmd},
 		{"job", "use", a.jobCmd},
 		{"term", "use", a.termCmd},

@@ -207,6 +207,7 @@ func (t *Table) Find(ctx context.Context, q Search) ([]gpu.Process, error) {
 		for _, pid := range q.PIDs {
 			if e := t.refresh(pid, t.at); e != nil {
 				list = append(list, e)
+				t.knowParents(e)
 			}
 		}
 	}
@@ -225,6 +226,21 @@ func (t *Table) Find(ctx context.Context, q Search) ([]gpu.Process, error) {
 	}
 	return out, err
 }
+
+// knowParents reads the ancestors of a process that no look at all has seen yet: by them it is known whose it is.
+func (t *Table) knowParents(e *entry) {
+	for range maxAncestors {
+		if e.ppid <= 0 || t.byPID[e.ppid] != nil {
+			return
+		}
+		if e = t.refresh(e.ppid, t.at); e == nil {
+			return
+		}
+	}
+}
+
+// User names a user; one whose name is not known yet is its number.
+func (t *Table) User(uid int) string { return t.users.name(uid) }
 
 // followClock tells all starts anew when the wall clock was set, so that Signal, which asks by it, agrees.
 func (t *Table) followClock(now time.Duration) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -124,33 +123,15 @@ func (f *service) info(i *api.AgentInfo) {
 	}
 }
 
-// owners says whose a process is: of a part of the agent (below a terminal, say), a command that runs for a client, a
-// container.
+// owners says whose a process is: the probe's, or whose the agent knows it to be.
 type owners struct{ f *service }
 
 // Owner implements procs.Attributor.
 func (o owners) Owner(c procs.Candidate) (gpu.Owner, bool) {
-	self := os.Getpid()
-	if c.PID == self || c.PID == o.f.probe.Latest().PID {
+	if c.PID == o.f.probe.Latest().PID {
 		return gpu.Owner{Kind: "agent"}, true
 	}
-	known := map[int]gpu.Owner{}
-	for _, p := range o.f.h.Processes() {
-		owner := gpu.Owner{Kind: p.Kind, ID: p.ID}
-		for _, pid := range p.PIDs {
-			known[pid] = owner
-		}
-		if p.Mark != "" && slices.Contains(c.Environ, p.Mark) {
-			return owner, true // also what left the tree of its processes
-		}
-	}
-	if t, ok := procs.Trees(func() map[int]gpu.Owner { return known }).Owner(c); ok {
-		return t, true
-	}
-	if slices.Contains(c.Ancestors, self) {
-		return gpu.Owner{Kind: "exec"}, true
-	}
-	return gpu.Owner{}, false
+	return o.f.h.OwnerOf(c)
 }
 
 // ownProcesses are those below which all is of this instance: the agent, with the commands that it runs, and what its

@@ -20,11 +20,12 @@ var (
 //
 //  1. what the first builds speak, which send no number with their requests;
 //  2. requests and answers carry the number; a daemon hands over to a newer one without ending its byte streams;
-//  3. a command's arguments are bytes, of any length that a system takes.
-const Capability = 3
+//  3. a command's arguments are bytes, of any length that a system takes;
+//  4. connections are forwarded to what listens on an instance, which is listed.
+const Capability = 4
 
 // Served is how many capabilities before its own a build works with, as a client and as a service.
-const Served = 2
+const Served = 3
 
 // Version is one build.
 type Version struct {

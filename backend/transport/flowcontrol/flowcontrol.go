@@ -51,6 +51,14 @@ func (q *Queue) Source(grant func(n int)) *Source {
 	return &Source{q: q, limit: wire.InitialWindow, grant: grant}
 }
 
+// SourceOf is Source for a client whose first window has n bytes; what is granted again is granted in few pieces.
+func (q *Queue) SourceOf(n int, grant func(n int)) *Source {
+	return &Source{q: q, limit: n, every: n / 8, grant: grant}
+}
+
+// Done is closed when all that came before EOF is written and the writer is closed, or the queue was ended.
+func (q *Queue) Done() <-chan struct{} { return q.done }
+
 // Widen lets the client send n bytes more than the first window before it must wait, and tells it so. What is granted
 // again is granted in few large pieces from then on.
 func (s *Source) Widen(n int) {

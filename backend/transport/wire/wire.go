@@ -29,13 +29,17 @@ const (
 	StdinEOF Kind = 'I'
 	// Stdout is S→C: bytes of standard output, or of the terminal.
 	Stdout Kind = 'o'
+	// StdoutEOF is S→C: no more Stdout follows, but Stdin is still taken. Only a forward's server sends it. Capability 4
+	// and newer.
+	StdoutEOF Kind = 'O'
 	// Stderr is S→C: bytes of standard error.
 	Stderr Kind = 'e'
 	// Resize is C→S: JSON of Size.
 	Resize Kind = 'z'
 	// Signal is C→S: the signal's name without SIG, as text ("INT").
 	Signal Kind = 'g'
-	// Window is S→C: four bytes, big-endian: so many more bytes of Stdin may be sent.
+	// Window is S→C: four bytes, big-endian: so many more bytes of Stdin may be sent. In a forward it is C→S, too, and
+	// grants Stdout.
 	Window Kind = 'w'
 	// Detach is C→S: leave the terminal running and end the stream.
 	Detach Kind = 'd'
@@ -57,6 +61,9 @@ const (
 	// CommandWindow is how many a server grants beside it once a command is sent some: together they are more than twice
 	// what an SSH channel has on its way (2 MiB), so that on a long line it is the channel that decides.
 	CommandWindow = 5 << 20
+	// ForwardWindow is how many bytes each side of a forward may send before the first Window frame: of many
+	// connections few move much at once.
+	ForwardWindow = 256 << 10
 	headerLen     = 5
 )
 

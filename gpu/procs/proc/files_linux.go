@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // fields reads a file of strings that zero bytes end.
@@ -80,6 +82,32 @@ func (r *Reader) Opens(pid int, match func(name string) bool) bool {
 		to, err := os.Readlink(filepath.Join(dir, fd.Name()))
 		return err == nil && match(to)
 	})
+}
+
+// Sockets gives the inode of each socket that the process has open. Of a process whose descriptors can't be read it
+// gives none: another user's, or one that has ended.
+func (r *Reader) Sockets(pid int, each func(inode uint64)) {
+	dir := r.prefix + strconv.Itoa(pid) + "/fd"
+	d, err := os.Open(dir)
+	if err != nil {
+		return
+	}
+	defer d.Close()
+	names, _ := d.Readdirnames(-1) // what was read before an error counts
+	var to [64]byte
+	for _, name := range names {
+		n, err := unix.Readlinkat(int(d.Fd()), name, to[:])
+		if err != nil {
+			continue
+		}
+		digits, ok := bytes.CutPrefix(to[:n], []byte("socket:["))
+		if !ok {
+			continue
+		}
+		if inode, err := strconv.ParseUint(string(bytes.TrimSuffix(digits, []byte("]"))), 10, 64); err == nil {
+			each(inode)
+		}
+	}
 }
 
 // Holders lists the processes, other than this one, that have one of the pipes open, in order. Those of other

@@ -163,6 +163,16 @@ var space = sync.OnceValue(func() string {
 	return pids
 })
 
+// Network names the network that this process is in, so that two processes can tell whether a port of the one is a port
+// of the other; "" where that can't be told.
+var Network = sync.OnceValue(func() string {
+	ns, err := os.Readlink(Root + "/self/ns/net")
+	if err != nil || BootID() == unknownBoot {
+		return ""
+	}
+	return BootID() + " " + ns
+})
+
 // Foreign reports whether this process lives in another PID name space than the kernel's first one.
 func Foreign(dir string) bool {
 	if dir == "" {
