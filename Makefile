@@ -31,7 +31,7 @@ program = set -e; export CGO_ENABLED=0 GOOS=$(1) GOARCH=$(2); w=$(BIN)/whole-$(1
 
 # What may be in an agent: all but the dashboard, the verbs and the daemon.
 $(BIN)/agents.made: Makefile go.mod go.sum $(shell find assets backend gpu queue cmd/berth-agent cmd/berth-shim \
-  cmd/berth-probe -type f ! -name '*.zst' ! -name '*_test.go' ! -path 'assets/help/*' ! -path 'assets/whole/*' \
+  cmd/berth-engine cmd/berth-probe -type f ! -name '*.zst' ! -name '*_test.go' ! -path 'assets/help/*' ! -path 'assets/whole/*' \
   ! -path '*/testdata/*' \
   ! -path 'backend/service/*' ! -path 'backend/libvirt/*' 2>/dev/null)
 	@$(MAKE) --no-print-directory -s agents
@@ -156,7 +156,9 @@ agents: probes ## the small static agents that release builds carry, compressed
 	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build $(STRIP) -o $(BIN)/berth-shim-linux-$$arch ./cmd/berth-shim; \
 	  $(GO) run ./assets/compress $(BIN)/berth-shim-linux-$$arch backend/agent/embedded/berth-shim-linux-$$arch.zst; \
 	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -tags embedshim,embedprobe $(STRIP) -o $(BIN)/berth-agent-linux-$$arch ./cmd/berth-agent; \
-	  $(GO) run ./assets/compress $(BIN)/berth-agent-linux-$$arch $(AGENTS)/berth-agent-linux-$$arch.zst; done
+	  $(GO) run ./assets/compress $(BIN)/berth-agent-linux-$$arch $(AGENTS)/berth-agent-linux-$$arch.zst; \
+	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build $(STRIP) -o $(BIN)/berth-engine-linux-$$arch ./cmd/berth-engine; \
+	  $(GO) run ./assets/compress $(BIN)/berth-engine-linux-$$arch $(AGENTS)/berth-engine-linux-$$arch.zst; done
 	@ls -l $(AGENTS)
 
 dist: agents ## release builds for every platform, agents inside

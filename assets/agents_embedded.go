@@ -13,3 +13,10 @@ func Agent(goos, goarch string) ([]byte, bool) {
 	b, err := agentFS.ReadFile("agents/berth-agent-" + goos + "-" + goarch + ".zst")
 	return b, err == nil
 }
+
+// Engine returns the zstd-compressed program that speaks to container engines, for a system and architecture, if this
+// build carries one.
+func Engine(goos, goarch string) ([]byte, bool) {
+	b, err := agentFS.ReadFile("agents/berth-engine-" + goos + "-" + goarch + ".zst")
+	return b, err == nil
+}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode/utf8"
 )
 
 // Limits of a spec, so that one can't fill the journal or the memory.
@@ -19,6 +20,7 @@ const (
 	MaxNotify    = 20
 	MaxPriority  = 1 << 30
 	MaxRanks     = 1024
+	MaxImage     = 1000 // bytes of its name
 	MaxCPUs      = 1 << 16
 )
 
@@ -101,10 +103,33 @@ func (s Spec) Check() error {
 	if err := s.checkService(); err != nil {
 		return err
 	}
+	if err := s.checkImage(); err != nil {
+		return err
+	}
 	if err := s.checkNotice(); err != nil {
 		return err
 	}
 	return s.checkElements()
+}
+
+// checkImage says what a job in a container can't have. The image itself is for the engine to judge.
+func (s Spec) checkImage() error {
+	switch {
+	case s.Image == "":
+		return nil
+	case len(s.Image) > MaxImage || hasNUL(s.Image):
+		return fmt.Errorf("%.40q is no name of an image", s.Image)
+	case s.Conda != "" || s.Venv != "":
+		return errors.New("a job in a container has the environment of its image, and no conda environment or venv")
+	case s.Ranks > 0:
+		return errors.New("a job in a container is one container: have torchrun start the processes in it")
+	}
+	for _, a := range append(slices.Clone(s.Argv), append(s.Env, s.Workdir)...) {
+		if !utf8.ValidString(a) {
+			return fmt.Errorf("%.60q is no text in UTF-8: a container gets no other", a)
+		}
+	}
+	return nil
 }
 
 func joined(causes []Cause) string {

@@ -89,6 +89,8 @@ type Ended struct {
 	GPUEnergy     float64
 	// OOM says in words that processes of it were killed for want of memory; "": none was.
 	OOM string
+	// Warnings are for who looks at the job.
+	Warnings []string
 	// Left are names of processes of the run that live on. The run is over when there is none; Left events come until
 	// then otherwise.
 	Left []string

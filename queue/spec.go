@@ -23,6 +23,7 @@ type Spec struct {
 
 	Timeout       time.Duration `json:"timeout,omitzero"`        // of one run, without what it was paused; 0: none
 	Retries       int           `json:"retries,omitzero"`        // runs more, after one that failed or was lost
+	Image         string        `json:"image,omitzero"`          // it runs in a container of this image; "": on the host
 	Ranks         int           `json:"ranks,omitzero"`          // processes of it, one a GPU; 0: it is one program
 	GPUsByUUID    bool          `json:"gpus_by_uuid,omitzero"`   // its program sees the UUIDs of its GPUs, not their indices
 	Grace         time.Duration `json:"grace,omitzero"`          // between the request to end and the kill; 0: DefaultGrace

@@ -27,6 +27,7 @@ const (
 	CodeCancelled   Code = "cancelled"   // exit 1
 	CodeMoved       Code = "moved"       // another daemon serves now; exit 6
 	CodeStore       Code = "store"       // the store can't be read or written; exit 1
+	CodeNoEngine    Code = "no_engine"   // the program that runs containers is to be put on the instance first; exit 1
 	CodeVersion     Code = "version"     // the other side is of a version too far from this one; exit 1
 )
 

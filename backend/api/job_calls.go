@@ -58,6 +58,14 @@ func (c JobsClient) submit(ctx context.Context, path string, q JobRequest) (Job,
 	if err := q.readable(); err != nil {
 		return v, err
 	}
+	err := c.call(ctx, http.MethodPost, path, q.carried(), &v)
+	if c.c.prefix == "" || !errors.Is(err, &Error{Code: CodeNoEngine}) {
+		return v, err
+	}
+	// The first job with an image: the workspace brings what runs it.
+	if _, err := c.PutEngine(ctx, EngineRequest{}); err != nil {
+		return v, err
+	}
 	return v, c.call(ctx, http.MethodPost, path, q.carried(), &v)
 }
 

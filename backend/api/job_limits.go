@@ -20,6 +20,8 @@ type QueueLimits struct {
 	Groups     map[string]int `json:"groups,omitempty"`
 	// DefaultGPUs is how many GPUs a job gets that says nothing of them, on an instance that has any.
 	DefaultGPUs int `json:"default_gpus"`
+	// Engine is where the container engine listens, as it was set; empty: it is looked for.
+	Engine string `json:"container_engine,omitempty"`
 }
 
 // QueueLimitsRequest changes them. What is not said stays.
@@ -28,6 +30,8 @@ type QueueLimitsRequest struct {
 	Groups map[string]*int `json:"groups,omitempty"` // null: no limit any more
 	// DefaultGPUs is how many GPUs a job gets that says nothing of them; -1: the usual one.
 	DefaultGPUs *int `json:"default_gpus,omitempty"`
+	// Engine is where the container engine listens: a path; "": it is looked for again.
+	Engine *string `json:"container_engine,omitempty"`
 }
 
 // String is the counts as a request for others says them.

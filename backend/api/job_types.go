@@ -27,6 +27,7 @@ type JobRequest struct {
 	GPUIDs       string    `json:"gpu_ids,omitempty"`
 	Exclusive    bool      `json:"exclusive,omitempty"` // nothing runs beside it
 	Ranks        int       `json:"ranks,omitempty"`     // processes, one a GPU; 0: it is one program
+	Image        string    `json:"image,omitempty"`     // it runs in a container of this image; empty: on the host itself
 	Group        string    `json:"group,omitempty"`
 	Priority     int       `json:"priority,omitempty"`
 	After        []string  `json:"after,omitempty"` // "12,13_2", "any:12"
@@ -182,6 +183,7 @@ type JobRequested struct {
 	GPUMemoryBytes int64    `json:"gpu_memory_bytes,omitempty"`
 	GPUIDs         string   `json:"gpu_ids,omitempty"`
 	Ranks          int      `json:"ranks,omitempty"`
+	Image          string   `json:"image,omitempty"`
 	Exclusive      bool     `json:"exclusive,omitempty"`
 	CPUs           int      `json:"cpus,omitempty"`
 	MemoryBytes    int64    `json:"memory_bytes,omitempty"`

@@ -19,7 +19,13 @@ func (a *app) agentCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "agent", Short: "What runs on an instance", Hidden: true, DisableFlagParsing: true,
 		RunE: func(_ *cobra.Command, args []string) error {
-			a.exit = agent.Main(args, agent.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+			stdio := agent.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+			if len(args) > 0 && args[0] == "engine" {
+				var err error
+				a.exit, err = a.playEngine(args[1:], stdio)
+				return err
+			}
+			a.exit = agent.Main(args, stdio)
 			return nil
 		},
 	}

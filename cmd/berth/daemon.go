@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"berth/assets"
 	"berth/backend/api"
 	"berth/backend/service/daemon"
 	"berth/backend/service/daemon/connect"
@@ -130,6 +131,7 @@ func (a *app) serve(ctx context.Context, ready func()) error {
 			Gentle: time.Duration(a.conf.Limits.Gentle)},
 		AnswerWithin: time.Duration(a.conf.Limits.Question),
 		Profiles:     a.setupPlan,
+		Engine:       assets.Engine,
 		Hook:         a.conf.Attention.Hook,
 		Env:          callerEnv(os.Environ()),
 		Log:          log,

@@ -132,6 +132,7 @@ func (a *app) submitCmd(word string) *cobra.Command {
 	f.IntVar(&q.CPUs, "cpus", 0, "how many CPUs' time it may use, and threads numerical libraries start; it takes no more places in the queue")
 	f.StringVar(&memory, "mem", "", "how much memory it may use: 8GB; what uses more is ended, with the cause oom")
 	f.IntVar(&q.Ranks, "ranks", 0, "run it so often at once, one process a GPU, with RANK, WORLD_SIZE and MASTER_PORT")
+	f.StringVar(&q.Image, "image", "", "IMG: run it in a container of this image (berth help containers); Docker or Podman is there")
 	f.StringVar(&q.Group, "group", "", "group that it belongs to")
 	f.IntVar(&q.Priority, "priority", 0, "a higher one goes first")
 	f.StringArrayVar(&q.After, "after", nil, "ID[,ID]: begin when these have succeeded; any:ID: have ended")

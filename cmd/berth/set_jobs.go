@@ -38,12 +38,17 @@ func limitsRequest(args []string) (q api.QueueLimitsRequest, err error) {
 		group, isGroup := strings.CutPrefix(key, jobsKeys+"group.")
 		least := 0 // a group of 0 waits
 		gpus := key == jobsKeys+"default_gpus"
+		if key == jobsKeys+"container_engine" {
+			q.Engine = &value
+			continue
+		}
 		switch {
 		case gpus:
 		case key == jobsKeys+"slots":
 			least = 1
 		case !isGroup || group == "":
-			return q, api.Errorf(api.CodeUsage, "%q can't be set: what can is jobs.slots, jobs.group.G and jobs.default_gpus", key).WithHint(hint)
+			return q, api.Errorf(api.CodeUsage, "%q can't be set: what can is jobs.slots, jobs.group.G, jobs.default_gpus and jobs.container_engine",
+				key).WithHint(hint)
 		}
 		var n *int
 		if value != "" {
@@ -111,6 +116,9 @@ func (a *app) printLimits(ctx context.Context, name string) error {
 	}
 	fmt.Fprintf(a.out, "%sslots=%d\n", jobsKeys, v.Slots)
 	fmt.Fprintf(a.out, "%sdefault_gpus=%d\n", jobsKeys, v.DefaultGPUs)
+	if v.Engine != "" {
+		fmt.Fprintf(a.out, "%scontainer_engine=%s\n", jobsKeys, plaintext.Text(v.Engine))
+	}
 	for _, g := range slices.Sorted(maps.Keys(v.Groups)) {
 		fmt.Fprintf(a.out, "%sgroup.%s=%d\n", jobsKeys, plaintext.Text(g), v.Groups[g])
 	}

@@ -162,6 +162,7 @@ func (p *Planner) finished(it *item, e queue.Ended) {
 			}
 		}
 	}
+	st.Warnings = append(st.Warnings, e.Warnings...)
 	switch {
 	case e.OOM == "":
 	case st.Cause == queue.ByOOM:

@@ -51,7 +51,7 @@ func requestOf(job *queue.Job, taken string) (api.JobRequest, error) {
 		q.GPUs = &s.Request.GPUs
 	}
 	q.GPUMemoryBytes, q.GPUIDs, q.Exclusive = s.Request.GPUMemory, gpuIDs(&s), s.Request.Exclusive
-	q.Ranks, q.Service = s.Ranks, serviceOf(&s)
+	q.Ranks, q.Service, q.Image = s.Ranks, serviceOf(&s), s.Image
 	for _, d := range s.After {
 		if d.When == queue.Failure {
 			q.AfterFailure = append(q.AfterFailure, d.ID.String())

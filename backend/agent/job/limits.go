@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
+	"unicode"
 
 	"berth/backend/api"
 	"berth/backend/base/atomicfile"
@@ -30,6 +32,8 @@ type keptLimits struct {
 	Groups  map[string]int `json:"groups,omitempty"`
 	// GPUs is how many a job gets that says nothing of them; nil: one.
 	GPUs *int `json:"default_gpus,omitempty"`
+	// Engine is where the container engine listens; "": it is looked for.
+	Engine string `json:"container_engine,omitempty"`
 }
 
 // usualGPUs is how many GPUs a job gets that says nothing of them, where there are any.
@@ -69,6 +73,9 @@ func parseLimits(b []byte) (k keptLimits, err error) {
 	if n := k.usualGPUs(); n < 0 || n > api.MostSlots {
 		return k, fmt.Errorf("%d GPUs for a job", n)
 	}
+	if err := checkEngine(k.Engine); err != nil {
+		return k, err
+	}
 	for g, n := range k.Groups {
 		if n < 0 || n > api.MostSlots || queue.CheckGroup(g) != nil {
 			return k, fmt.Errorf("group %.60q has limit %d", g, n)
@@ -103,6 +110,12 @@ func (k keptLimits) changed(q api.QueueLimitsRequest) (keptLimits, error) {
 			k.GPUs = nil
 		}
 	}
+	if q.Engine != nil {
+		if err := checkEngine(*q.Engine); err != nil {
+			return k, usage(err)
+		}
+		k.Engine = *q.Engine
+	}
 	for g, n := range q.Groups {
 		switch err := queue.CheckGroup(g); {
 		case err != nil:
@@ -127,7 +140,17 @@ func (k keptLimits) changed(q api.QueueLimitsRequest) (keptLimits, error) {
 // document are the limits as the API has them.
 func (k keptLimits) document(usual plan.Limits) api.QueueLimits {
 	now := k.with(usual)
-	return api.QueueLimits{Slots: now.Slots, UsualSlots: usual.Slots, Groups: now.Groups, DefaultGPUs: k.usualGPUs()}
+	return api.QueueLimits{Slots: now.Slots, UsualSlots: usual.Slots, Groups: now.Groups, DefaultGPUs: k.usualGPUs(),
+		Engine: k.Engine}
+}
+
+// checkEngine says what is wrong with where a container engine is said to listen.
+func checkEngine(at string) error {
+	if at == "" || len(at) < 1000 && !strings.ContainsFunc(at, unicode.IsControl) &&
+		(filepath.IsAbs(at) || strings.HasPrefix(at, "unix:///") || strings.HasPrefix(at, "tcp://")) {
+		return nil
+	}
+	return fmt.Errorf("%.60q is nowhere that a container engine listens: say the path of its socket", at)
 }
 
 // setLimits changes what the queue keeps to. It is on the disk before it counts.

@@ -83,6 +83,9 @@ func (s *service) routes() []api.Route {
 			Response: api.QueueLimits{}, Handler: s.handleLimits},
 		{Method: "POST", Path: "/v1/queue/limits", Needs: access, Summary: "Change how many jobs run at once",
 			Request: api.QueueLimitsRequest{}, Response: api.QueueLimits{}, Handler: s.handleLimits},
+		{Method: "POST", Path: "/v1/engine", Needs: access,
+			Summary: "Put the program here that runs containers; the workspace says which",
+			Request: api.EngineRequest{}, Response: api.EngineAnswer{}, Handler: s.handleEngine},
 		{Method: "POST", Path: "/v1/queue/drain", Needs: access,
 			Summary: "Start nothing for a while, before a stop; the answer may wait until nothing runs",
 			Request: api.DrainRequest{}, Response: api.JobCounts{}, Handler: s.handleDrain},
@@ -148,6 +151,7 @@ func (s *service) queue() (*loop, error) {
 	runner.Before = codes.beginning
 	runner.Examine = l.gpus.examine
 	runner.HasGPUs, runner.Leases = l.gpus.present, l.gpus.leases
+	runner.Engine = s.engineHost
 	if err := l.load(ctx); err != nil {
 		cancel()
 		runner.Wait()
@@ -314,7 +318,10 @@ func (s *service) handleSubmit(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.h.Active()
-	if err := s.settleGPUs(r.Context(), l, &spec); err != nil {
+	if err = s.settleGPUs(r.Context(), l, &spec); err == nil {
+		err = s.checkImage(r.Context(), l, &spec)
+	}
+	if err != nil {
 		api.WriteError(w, err)
 		return
 	}

@@ -133,7 +133,7 @@ func document(j *queue.Job) api.Job {
 		v.Requested.GPUs = &s.Request.GPUs
 	}
 	v.Requested.GPUMemoryBytes, v.Requested.Exclusive = s.Request.GPUMemory, s.Request.Exclusive
-	v.Requested.GPUIDs, v.Requested.Ranks = gpuIDs(&s), s.Ranks
+	v.Requested.GPUIDs, v.Requested.Ranks, v.Requested.Image = gpuIDs(&s), s.Ranks, s.Image
 	v.Service = serviceOf(&s)
 	v.GPUSeconds = gpuSeconds(j, time.Now())
 	for _, g := range j.GPUs {

@@ -34,6 +34,7 @@ func specOf(ctx context.Context, h *part.Host, q api.JobRequest) (queue.Spec, er
 	if q.Service != nil {
 		asService(&s, q.Service)
 	}
+	s.Image = q.Image
 	switch q.GPUIDs {
 	case "", "index":
 	case byUUID:

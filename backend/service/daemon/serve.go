@@ -42,6 +42,8 @@ type Config struct {
 	Hook string
 	// Policy is workspace.Options.Policy.
 	Policy workspace.Policy
+	// Engine is workspace.Options.Engine.
+	Engine func(goos, goarch string) ([]byte, bool)
 	// Profiles is workspace.Options.Profiles.
 	Profiles func(names []string, arch string) (api.SetupPlan, error)
 	Env      map[string]string // environment of background work until a client has called
@@ -159,7 +161,7 @@ func (s *Server) own() (srv *http.Server, err error) {
 	s.ws, err = workspace.Open(s.serving, workspace.Options{Store: s.store, Backends: backends, Dialer: s.dialer,
 		Log: cfg.Log, Fault: cfg.Fault, Defaults: cfg.Defaults, Env: cfg.Env, Failed: s.failed, KeyPath: h.Key(),
 		Policy: cfg.Policy, Person: s.person, Parcels: filepath.Join(h.State, "outbox"),
-		Profiles: cfg.Profiles, Limits: cfg.Limits})
+		Profiles: cfg.Profiles, Engine: cfg.Engine, Limits: cfg.Limits})
 	if err != nil {
 		return nil, err
 	}

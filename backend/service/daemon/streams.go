@@ -16,6 +16,7 @@ import (
 	"berth/backend"
 	"berth/backend/api"
 	"berth/backend/service/store"
+	"berth/backend/service/workspace"
 )
 
 // reachable returns the record of the named instance if it can have an agent.
@@ -200,6 +201,15 @@ func (s *Server) agent(w http.ResponseWriter, r *http.Request) {
 	rec, err := s.reachable(r.PathValue("name"))
 	if err != nil {
 		api.WriteError(w, err)
+		return
+	}
+	if r.Method == http.MethodPost && r.PathValue("path") == "v1/engine" {
+		v, err := workspace.PutEngine(r.Context(), s.ws, rec)
+		if err != nil {
+			api.WriteError(w, unreachable(&rec, err))
+			return
+		}
+		api.WriteJSON(w, http.StatusOK, v)
 		return
 	}
 	if r.Header.Get("Upgrade") != "" {

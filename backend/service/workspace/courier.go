@@ -213,7 +213,7 @@ func (o Outbox) offer(ctx context.Context, rec *store.Instance, l *letter) (api.
 	if l.By != "" {
 		q.Hold = true
 	}
-	job, err := client.Jobs().Submit(ctx, q)
+	job, err := o.w.submit(ctx, rec.Name, client, q)
 	if err == nil && l.By != "" {
 		return client.Jobs().Do(ctx, *job.ID, "cancel")
 	}

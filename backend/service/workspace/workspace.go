@@ -54,6 +54,9 @@ type Options struct {
 	// Profiles turns the names of set-up profiles into a plan without an id, for an architecture (as Go names
 	// it; empty: not known yet). It refuses what it does not know.
 	Profiles func(names []string, arch string) (api.SetupPlan, error)
+	// Engine is the compressed program that runs containers, for a system and architecture (as Go names them). It may be
+	// nil: a development build has none, and its agents play it themselves.
+	Engine func(goos, goarch string) ([]byte, bool)
 }
 
 // Defaults fill the empty fields of a create request.

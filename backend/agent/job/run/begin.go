@@ -129,6 +129,9 @@ func (x *run) argv() []string {
 	return out
 }
 
+// markName begins the variable that tells a run's processes from all others. Its value is the token of the run.
+const markName = "BERTH_JOB_RUN="
+
 // start starts the run's shim. A refusal is for ever. Whether the run has begun, its folder alone tells.
 func (x *run) start(ctx context.Context) error {
 	if err := os.MkdirAll(x.Dir, 0o700); err != nil {
@@ -145,7 +148,11 @@ func (x *run) start(ctx context.Context) error {
 	}
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	mark := fmt.Sprintf("BERTH_JOB_RUN=%s.%d.%s", x.ID.String(), x.Attempt, hex.EncodeToString(b[:]))
+	mark := fmt.Sprintf("%s%s.%d.%s", markName, x.ID.String(), x.Attempt, hex.EncodeToString(b[:]))
+	x.warnings = nil
+	if x.Spec.Image != "" {
+		return x.beginIn(ctx, x.Dir, mark)
+	}
 	env, err := x.environment(ctx, cwd, mark)
 	if err != nil {
 		return err
@@ -154,28 +161,40 @@ func (x *run) start(ctx context.Context) error {
 	if err != nil {
 		return refused(err)
 	}
-	log, err := os.OpenFile(joblog.Path(x.Dir), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("making the job's log: %w", err)
-	}
-	defer log.Close()
-	x.warnings = nil
-	if x.Spec.LogLimit > 0 {
-		if err := joblog.Prepare(x.Dir); err != nil {
-			x.warnings = append(x.warnings, "the log has no limit: "+err.Error())
-		}
-	}
 	if os.Geteuid() != 0 { // else nobody can help, and its shim says why
 		if why := Uncapped(ctx, h, &x.Spec); why != "" {
 			x.warnings, x.uncapped = append(x.warnings, why), true
 		}
 	}
+	spec := x.specIn(x.Dir, mark, cwd)
+	spec.Argv0, spec.Path, spec.Args, spec.Env = process.Text(argv[0]), process.Text(path), argv[1:], env
+	return x.launch(ctx, spec, argv)
+}
+
+// specIn is what is the same of all that a run starts, with its records in a folder.
+func (x *run) specIn(dir, mark, cwd string) shim.Spec {
 	spec := shim.Spec{LogLimit: x.Spec.LogLimit}
-	spec.Spec = process.Spec{ID: x.ID.String(), Dir: x.Dir, Argv0: process.Text(argv[0]), Path: process.Text(path),
-		Args: argv[1:], Mark: mark, Cwd: process.Text(cwd), Env: env, Files: 3, Cgroup: "berth-job-" + mark[len("BERTH_JOB_RUN="):],
-		Limit: limitOf(&x.Spec),
-		Names: []string{filepath.Dir(x.Dir), filepath.Dir(filepath.Dir(x.Dir))},
+	spec.Spec = process.Spec{ID: x.ID.String(), Dir: dir, Mark: mark, Cwd: process.Text(cwd),
+		Cgroup: "berth-job-" + mark[len(markName):], Limit: limitOf(&x.Spec),
+		Names: []string{filepath.Dir(dir), filepath.Dir(filepath.Dir(dir))},
 		Once:  len(x.Spec.Secrets) > 0} // its shim's memory goes with it
+	return spec
+}
+
+// launch has a shim start what a spec says, with the job's log and its GPUs. argv is the command line of one of several
+// ranks.
+func (x *run) launch(ctx context.Context, spec shim.Spec, argv []string) error {
+	h := x.r.h
+	log, err := os.OpenFile(joblog.Path(x.Dir), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("making the job's log: %w", err)
+	}
+	defer log.Close()
+	if x.Spec.LogLimit > 0 {
+		if err := joblog.Prepare(x.Dir); err != nil {
+			x.warnings = append(x.warnings, "the log has no limit: "+err.Error())
+		}
+	}
 	own, err := os.OpenFile(h.LogPath(), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("opening the agent's log: %w", err)
@@ -195,12 +214,13 @@ func (x *run) start(ctx context.Context) error {
 	if held != nil {
 		defer held.Close() // the program holds it from now on
 		files = append(files, held.Files()...)
-		spec.Files = len(files)
 	}
+	spec.Files = len(files)
 	if n := x.Spec.Ranks; n > 0 { // the shim's program is their main process
 		play := h.ShimCommand(ranks.Word)
+		args := ranks.Args(n, len(files)-3, string(spec.Path), argv)
 		spec.Path, spec.Argv0 = process.Text(play[0]), process.Text(play[0])
-		spec.Args = append(play[1:len(play)-1:len(play)-1], ranks.Args(n, len(files)-3, path, argv)...)
+		spec.Args = append(play[1:len(play)-1:len(play)-1], args...)
 	}
 	name := fmt.Sprintf("%-*s", shim.NameRoom, spec.ID)
 	x.line, err = x.r.shims.Start(context.WithoutCancel(ctx), h.ShimCommand(name), environ.Merge(h.Base, h.Env()...), spec,

@@ -19,8 +19,13 @@ import (
 // rootLimit is how long root may take to hand over control groups.
 const rootLimit = 20 * time.Second
 
-// limitOf is what a job's processes may use.
-func limitOf(s *queue.Spec) process.Limit { return process.Limit{Memory: s.Memory, CPUs: s.CPUs} }
+// limitOf is what a job's processes may use. Those of a container are the engine's, which limits them.
+func limitOf(s *queue.Spec) process.Limit {
+	if s.Image != "" {
+		return process.Limit{}
+	}
+	return process.Limit{Memory: s.Memory, CPUs: s.CPUs}
+}
 
 // Uncapped says why the limits of a job can't be set here; "": they can, or it has none. Where only root can, root is
 // asked for it.

@@ -35,6 +35,11 @@ func (x *run) environment(ctx context.Context, cwd, mark string) ([]string, erro
 	}
 	env = withThreads(env, x.Spec.CPUs)
 	env = x.rendezvous(env)
+	return environ.Merge(env, append(x.who(mark), x.visible()...)...), nil
+}
+
+// who says to the program which job it is.
+func (x *run) who(mark string) []string {
 	own := []string{"BERTH_JOB_ID=" + x.ID.String(), "BERTH_JOB_UUID=" + x.Spec.UUID,
 		"BERTH_ATTEMPT=" + strconv.Itoa(x.Attempt), mark}
 	if s := x.Spec.Service; s != nil && environ.Lookup(x.Spec.Env, "PORT") == "" {
@@ -44,7 +49,7 @@ func (x *run) environment(ctx context.Context, cwd, mark string) ([]string, erro
 		own = append(own, "BERTH_ARRAY_ID="+strconv.FormatInt(x.ID.Number, 10),
 			"BERTH_ARRAY_INDEX="+strconv.Itoa(x.ID.Index))
 	}
-	return environ.Merge(env, append(own, x.visible()...)...), nil
+	return own
 }
 
 // visible is which GPUs the program sees: its own. The numbers are those of the PCI bus, since CUDA's own order is by

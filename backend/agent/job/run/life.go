@@ -33,7 +33,10 @@ func (x *run) live(ctx, begin context.Context) {
 	defer x.letGo()
 	ok := x.begin(ctx, begin)
 	close(x.began)
-	if ok {
+	switch {
+	case ok && x.Spec.Image != "":
+		x.watchContainer(ctx)
+	case ok:
 		x.watch(ctx)
 	}
 }

@@ -3,6 +3,7 @@ package run
 import (
 	"time"
 
+	"berth/backend/agent/container"
 	"berth/backend/agent/process"
 )
 
@@ -17,6 +18,13 @@ type Past struct {
 func PastOf(dir string) Past {
 	p := Past{Exit: -1}
 	f := process.Look(dir, process.RecordName)
+	if r, ok, err := container.ReadResult(dir); ok && err == nil {
+		p.StartedAt, p.EndedAt, p.Signal = f.Record.StartedAt, r.EndedAt, r.Signal
+		if r.Signal == "" && r.Failed == "" && r.Lost == "" {
+			p.Exit = r.Exit
+		}
+		return p
+	}
 	if f.Err == nil {
 		p.StartedAt = f.Record.StartedAt
 	}

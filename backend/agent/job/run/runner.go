@@ -26,6 +26,8 @@ type Runner struct {
 	// Leases is where runs hold their GPUs, for other users of this host to see; nil: nowhere. Its error is a warning of
 	// the job.
 	Leases func() (*lease.Folder, error)
+	// Engine is where the container engine listens, as it was set; nil, or "": it is looked for.
+	Engine func() string
 
 	mu    sync.Mutex
 	runs  map[key]*run

@@ -93,7 +93,7 @@ func (x *run) letGo() {
 // awaitChild waits until the main process is known: the shim may be about to start it.
 func (x *run) awaitChild(ctx context.Context, rec *process.Record) {
 	for rec.Child.PID == 0 && rec.Shim.Alive() && ctx.Err() == nil {
-		if now, err := process.ReadRecord(x.Dir, process.RecordName); err == nil {
+		if now, err := process.ReadRecord(x.againDir(x.lastAgain()), process.RecordName); err == nil {
 			x.mu.Lock()
 			*rec = now
 			x.mu.Unlock()
@@ -103,6 +103,9 @@ func (x *run) awaitChild(ctx context.Context, rec *process.Record) {
 }
 
 func (x *run) send(ctx context.Context, rec process.Record, s queue.Signal) error {
+	if x.Spec.Image != "" {
+		return x.sendContainer(ctx, rec, s)
+	}
 	sig, ok := shim.ParseSignal(s.Name)
 	switch {
 	case !ok:

@@ -1,0 +1,80 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/client"
+)
+
+// output is the job's log, as far as the container's own words are in it. It is appended to only, and nothing else is
+// written there from the container's start on: so its size says how many bytes of the container's output are there,
+// whenever this program was killed.
+type output struct {
+	f    *os.File
+	done int64 // bytes of the container's output that are in the log
+	lost error // why some are not
+}
+
+// outputFrom goes on with a log that has something of a container from a size on.
+func outputFrom(f *os.File, start int64) (*output, error) {
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return &output{f: f, done: max(fi.Size()-start, 0)}, nil
+}
+
+// copy copies what the container prints and is not in the log yet: what there is, or with follow until its end. The
+// engine is asked for all of it, and what is there already is left out.
+func (o *output) copy(ctx context.Context, e *engine, name string, follow bool) error {
+	r, err := e.ContainerLogs(ctx, name, client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Follow: follow})
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	w := &rest{o: o, skip: o.done}
+	_, err = stdcopy.StdCopy(w, w, r)
+	return err
+}
+
+// rest writes to a log what comes after the first bytes.
+type rest struct {
+	o    *output
+	skip int64
+}
+
+// Pauses between tries to write to a log whose disk is full, and for how long.
+const (
+	fullPause = time.Second
+	fullMost  = time.Minute
+)
+
+// Write implements io.Writer. What can't be written for long is left out, as it is where a job itself writes: the
+// container must not be held up for ever.
+func (r *rest) Write(p []byte) (int, error) {
+	all := len(p)
+	if r.skip >= int64(all) {
+		r.skip -= int64(all)
+		return all, nil
+	}
+	p, r.skip = p[r.skip:], 0
+	for began := time.Now(); len(p) > 0; {
+		n, err := r.o.f.Write(p)
+		r.o.done += int64(n)
+		p = p[n:]
+		if err == nil {
+			continue
+		}
+		if r.o.lost != nil || time.Since(began) > fullMost {
+			r.o.lost = fmt.Errorf("its log is not whole: %w", err)
+			r.o.done += int64(len(p))
+			return all, nil
+		}
+		time.Sleep(fullPause)
+	}
+	return all, nil
+}
