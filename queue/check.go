@@ -85,7 +85,7 @@ func (s Spec) Check() error {
 		return errors.New("a limit of CPUs or of memory is below 0, or too large")
 	case len(s.RetryOn) > 0 && s.Retries == 0:
 		return errors.New("causes to retry on need a number of retries")
-	case s.Timeout < 0 || s.Grace < 0 || s.Notice.Before < 0 || s.LogLimit < 0 || s.Expect < 0:
+	case s.Timeout < 0 || s.Grace < 0 || s.Notice.Before < 0 || s.LogLimit < 0 || s.Expect < 0 || s.ExpectLog < 0:
 		return errors.New("a time or a limit is below 0")
 	case s.Timeout > math.MaxInt64/4 || s.Grace > math.MaxInt64/4:
 		return errors.New("a time is too long")

@@ -79,6 +79,10 @@ type Status struct {
 	CPU        time.Duration `json:"cpu,omitzero"`         // of all its processes
 	PeakMemory int64         `json:"peak_memory,omitzero"` // bytes
 
+	// Beside is who else had memory of its GPUs when it failed, in words.
+	Beside string `json:"beside,omitzero"`
+
+	LogBytes      int64   `json:"log_bytes,omitzero"`       // that its newest run printed
 	PeakGPUMemory int64   `json:"peak_gpu_memory,omitzero"` // bytes, of all its processes on all its GPUs; 0: not known
 	GPUEnergy     float64 `json:"gpu_energy,omitzero"`      // joules, of the GPUs that it had for itself
 

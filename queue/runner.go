@@ -84,13 +84,16 @@ type Ended struct {
 	Lost       string
 	CPU        time.Duration
 	PeakMemory int64 // bytes
-	// PeakGPUMemory and GPUEnergy are as in Status.
+	// LogBytes, PeakGPUMemory and GPUEnergy are as in Status.
+	LogBytes      int64
 	PeakGPUMemory int64
 	GPUEnergy     float64
 	// OOM says in words that processes of it were killed for want of memory; "": none was.
 	OOM string
 	// Warnings are for who looks at the job.
 	Warnings []string
+	// Beside is who else had memory of its GPUs just before it failed, in words; "": nobody much.
+	Beside string
 	// Left are names of processes of the run that live on. The run is over when there is none; Left events come until
 	// then otherwise.
 	Left []string

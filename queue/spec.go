@@ -46,6 +46,8 @@ type Spec struct {
 
 	// Expect is how long a run takes by the history of the same command; 0: not known.
 	Expect time.Duration `json:"expect,omitzero"`
+	// ExpectLog is how many bytes it prints, by the same.
+	ExpectLog int64 `json:"expect_log,omitzero"`
 }
 
 // DefaultGrace is between the request to end and the kill.

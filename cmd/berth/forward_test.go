@@ -261,8 +261,8 @@ func sumOf(r io.Reader) [32]byte {
 	return [32]byte(h.Sum(nil))
 }
 
-// TestForwardOverSSH goes over real sshds, also those that forward nothing: 64 MiB each way at once, each direction with
-// an end of its own, 200 connections at once, and a cut of the line.
+// TestForwardOverSSH goes over real sshds, also those that forward nothing: 64 MiB each way at once, each direction
+// with an end of its own, 200 connections at once, and a cut of the line.
 func TestForwardOverSSH(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]sshdtest.Options{

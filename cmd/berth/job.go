@@ -35,7 +35,7 @@ func (a *app) jobCmd() *cobra.Command {
 		a.jobTellCmd("release", "End a hold", api.JobHeld),
 		a.jobTellCmd("pause", "Stop the processes of jobs that run, until they are resumed", api.JobRunning),
 		a.jobTellCmd("resume", "Have paused jobs go on", api.JobPaused),
-		a.jobPriorityCmd(), a.jobMoveCmd(), a.jobRmCmd())
+		a.jobPriorityCmd(), a.jobMoveCmd(), a.jobRmCmd(), a.jobUsageCmd())
 	for _, verb := range cmd.Commands() {
 		a.insideToo(verb)
 	}

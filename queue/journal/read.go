@@ -135,6 +135,11 @@ func (j *Journal) Page(ctx context.Context, q Query) (jobs []queue.Job, more boo
 
 var likeEscape = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 
+// Ran reads the jobs and elements that are not done, or ended not before a time.
+func (j *Journal) Ran(ctx context.Context, since time.Time) iter.Seq2[queue.Job, error] {
+	return j.each(ctx, "jobs", selectJobs+" WHERE j.done = 0 OR j.ended >= ? ORDER BY j.number, j.idx", millis(since))
+}
+
 // DoneOnGPUs reads the jobs and elements that had GPUs, and ended not before a time, as far as they were done at a
 // change number.
 func (j *Journal) DoneOnGPUs(ctx context.Context, since time.Time, upTo int64) iter.Seq2[queue.Job, error] {

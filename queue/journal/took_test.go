@@ -22,11 +22,13 @@ func TestTook(t *testing.T) {
 		c.Status.State, c.Status.StartedAt = s, day
 		c.Status.PausedFor = time.Minute
 		c.Status.EndedAt = day.Add(took + time.Minute)
+		c.Status.LogBytes = int64(took.Seconds())
 		commit(t, j, c)
 	}
 	took := func(argv ...string) time.Duration {
-		d, err := j.Took(t.Context(), &queue.Spec{Name: "train", Argv: argv})
+		d, log, err := j.Took(t.Context(), &queue.Spec{Name: "train", Argv: argv})
 		require.NoError(t, err)
+		require.GreaterOrEqual(t, float64(log), d.Seconds())
 		return d
 	}
 	require.Zero(t, took("python", "train.py"))

@@ -147,7 +147,8 @@ func (p *Planner) finished(it *item, e queue.Ended) {
 	setBack := p.now.Round(0).Before(st.StopAt)
 	asked := !st.StopAt.IsZero() && (e.Lost != "" || setBack || !e.At.Before(st.StopAt))
 	st.EndedAt, st.CPU, st.PeakMemory, st.Signal, st.Left = e.At, e.CPU, e.PeakMemory, e.Signal, e.Left
-	st.PeakGPUMemory, st.GPUEnergy = e.PeakGPUMemory, e.GPUEnergy
+	st.Beside = e.Beside
+	st.LogBytes, st.PeakGPUMemory, st.GPUEnergy = e.LogBytes, e.PeakGPUMemory, e.GPUEnergy
 	if e.Exit >= 0 {
 		code := e.Exit
 		st.ExitCode = &code

@@ -33,7 +33,7 @@ func (l *loop) submit(ctx context.Context, spec queue.Spec) (queue.ID, error) {
 				return nil, nil
 			}
 		}
-		if spec.Expect, err = l.expect(ctx, &spec); err != nil { // the job is run without it
+		if spec.Expect, spec.ExpectLog, err = l.expect(ctx, &spec); err != nil { // the job is run without it
 			l.log.Warn("how long a command took before is not known", "error", err)
 		}
 		in := plan.Submit{Spec: spec, Known: map[queue.ID]queue.State{}}
@@ -66,7 +66,7 @@ func errForgotten(id queue.ID) error {
 // expects is what was found of how long commands take, by what they are. It is kept for a moment, for many that are
 // alike.
 type expects struct {
-	of    map[string]time.Duration
+	of    map[string]expected
 	since time.Time
 }
 
@@ -75,23 +75,29 @@ const (
 	expectsMost = 100
 )
 
-// expect is how long the same command took before; 0: none is known.
-func (l *loop) expect(ctx context.Context, s *queue.Spec) (time.Duration, error) {
+// expected is how long a command takes, and how much it prints.
+type expected struct {
+	took time.Duration
+	log  int64
+}
+
+// expect is how long the same command took before, and how many bytes it printed; 0: none is known.
+func (l *loop) expect(ctx context.Context, s *queue.Spec) (time.Duration, int64, error) {
 	if age := l.now().Sub(l.expects.since); age < 0 || age > expectsFor || len(l.expects.of) >= expectsMost {
-		l.expects = expects{map[string]time.Duration{}, l.now()}
+		l.expects = expects{map[string]expected{}, l.now()}
 	}
 	key := fmt.Sprintf("%q", append([]string{s.Name, s.Group, s.User, strconv.FormatBool(s.Shell)}, s.Argv...))
 	if s.Array != nil || len(key) > 4<<10 {
 		return l.journal.Took(ctx, s)
 	}
-	if d := l.expects.of[key]; d > 0 {
-		return d, nil
+	if x := l.expects.of[key]; x.took > 0 {
+		return x.took, x.log, nil
 	}
-	d, err := l.journal.Took(ctx, s)
+	d, log, err := l.journal.Took(ctx, s)
 	if err == nil && d > 0 {
-		l.expects.of[key] = d
+		l.expects.of[key] = expected{d, log}
 	}
-	return d, err
+	return d, log, err
 }
 
 // verbs are what a job can be told.

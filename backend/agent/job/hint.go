@@ -30,8 +30,9 @@ var outOfGPU = []string{"CUDA out of memory", "torch.OutOfMemoryError", "torch.c
 // inUse are what the systems and libraries say of a port that another process has.
 var inUse = []string{"Address already in use", "EADDRINUSE", "errno: 98"}
 
-// hintOf is what may help a job that failed: by its cause, or by the end of its log. "": nothing is known.
-func hintOf(cause queue.Cause, memory int64, tail []byte) string {
+// hintOf is what may help a job that failed: by its cause, or by the end of its log. beside is who else had memory
+// of its GPUs. "": nothing is known.
+func hintOf(cause queue.Cause, memory int64, beside string, tail []byte) string {
 	has := func(words ...string) bool {
 		for _, w := range words {
 			if bytes.Contains(tail, []byte(w)) {
@@ -47,6 +48,8 @@ func hintOf(cause queue.Cause, memory int64, tail []byte) string {
 		return hintOOM
 	case cause != queue.ByExit && cause != queue.BySignal:
 		return ""
+	case has(outOfGPU...) && beside != "":
+		return hintGPUMem + "; beside it had " + beside
 	case has(outOfGPU...):
 		return hintGPUMem
 	case has(wantsNumber+"'GPU-", wantsNumber+`"GPU-`, wantsNumber+"b'GPU-"):

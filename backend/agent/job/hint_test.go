@@ -19,18 +19,18 @@ func TestHints(t *testing.T) {
 		"[W socket.cpp:426] The server socket has failed to bind to [::]:29500 (errno: 98 - Address already in use).": hintTorch,
 		"OSError: [Errno 98] Address already in use: 8888":                                                            "",
 	} {
-		require.Equal(t, want, hintOf(queue.ByExit, 0, []byte(log)), log)
-		require.Empty(t, hintOf(queue.ByCancel, 0, []byte(log)), log)
+		require.Equal(t, want, hintOf(queue.ByExit, 0, "", []byte(log)), log)
+		require.Empty(t, hintOf(queue.ByCancel, 0, "", []byte(log)), log)
 	}
-	require.Equal(t, hintOOM, hintOf(queue.ByOOM, 8e9, nil))
-	require.Equal(t, hintFull, hintOf(queue.ByOOM, 0, nil))
+	require.Equal(t, hintOOM, hintOf(queue.ByOOM, 8e9, "", nil))
+	require.Equal(t, hintFull, hintOf(queue.ByOOM, 0, "", nil))
 }
 
 func FuzzHints(f *testing.F) {
 	f.Add("CUDA out of memory")
 	f.Add("Address already in use\x0029500")
 	f.Fuzz(func(t *testing.T, log string) {
-		if h := hintOf(queue.ByExit, 0, []byte(log)); h == hintTorch {
+		if h := hintOf(queue.ByExit, 0, "", []byte(log)); h == hintTorch {
 			require.True(t, strings.Contains(log, torchPort))
 		}
 	})

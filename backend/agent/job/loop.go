@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"berth/backend/agent/job/run"
+	"berth/backend/agent/joblog"
 	"berth/backend/api"
 	"berth/queue"
 	"berth/queue/journal"
@@ -124,7 +125,12 @@ func (l *loop) do(ctx context.Context, a *ask) (queue.ID, error) {
 func (l *loop) emit(e queue.Event) {
 	if e.Ended != nil {
 		l.rules.look()
-		u := l.usages.of(e.ID, e.Attempt, l.runDir(e.ID, e.Attempt))
+		dir := l.runDir(e.ID, e.Attempt)
+		e.Ended.LogBytes, _, _ = joblog.Newest(dir) // one that never began has none
+		if e.Ended.Exit != 0 {
+			e.Ended.Beside = l.usages.besideOf(e.ID, e.Attempt)
+		}
+		u := l.usages.of(e.ID, e.Attempt, dir)
 		e.Ended.PeakGPUMemory, e.Ended.GPUEnergy = u.PeakMemory, u.Joules
 	}
 	l.mu.Lock()

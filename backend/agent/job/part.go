@@ -67,6 +67,8 @@ func (s *service) routes() []api.Route {
 		{Method: "GET", Path: "/v1/jobs/progress", Needs: access,
 			Summary: "How far jobs are; waits up to 25 s for another answer than the mark's",
 			Query:   []string{"id", "mark"}, Response: api.JobsProgress{}, Handler: s.handleProgress},
+		{Method: "GET", Path: "/v1/jobs/usage", Needs: access, Summary: "What jobs have used, by user or group",
+			Query: []string{"by", "since"}, Response: api.JobUsage{}, Handler: s.handleUsage},
 		{Method: "GET", Path: "/v1/jobs/{id}", Needs: access,
 			Summary: "A job; waits up to 25 s for a change number other than after",
 			Query:   []string{"after"}, Response: api.Job{}, Handler: s.handleGet},
@@ -149,7 +151,7 @@ func (s *service) queue() (*loop, error) {
 	l.runner = runner
 	codes := newCodes(s.h, l)
 	runner.Before = codes.beginning
-	runner.Examine = l.gpus.examine
+	runner.Examine, runner.Biggest = l.gpus.examine, func(ctx context.Context) string { return biggest(ctx, s.h.Watch) }
 	runner.HasGPUs, runner.Leases = l.gpus.present, l.gpus.leases
 	runner.Engine = s.engineHost
 	if err := l.load(ctx); err != nil {

@@ -103,7 +103,7 @@ func TestProgressByTime(t *testing.T) {
 	first, _ := runs(t, l, r, s)
 	l.emit(queue.Event{ID: first, Attempt: 1, Ended: &queue.Ended{At: time.Now().Add(time.Hour)}})
 	eventually(t, "it is in the history", func() bool {
-		d, err := l.journal.Took(t.Context(), &s)
+		d, _, err := l.journal.Took(t.Context(), &s)
 		require.NoError(t, err)
 		return d > 0
 	})

@@ -87,7 +87,7 @@ func (l *loop) one(ctx context.Context, id queue.ID) (api.Job, error) {
 	if job.Attempt == 0 {
 		return v, nil
 	}
-	v.Hint = hintOf(job.Cause, job.Spec.Memory, nil)
+	v.Hint = hintOf(job.Cause, job.Spec.Memory, "", nil)
 	v.Attempts = l.attempts(id, job.Attempt)
 	dir := l.runDir(id, job.Attempt)
 	log, err := joblog.Open(dir)
@@ -110,7 +110,7 @@ func (l *loop) one(ctx context.Context, id queue.ID) (api.Job, error) {
 		}
 		v.LastLines = plaintext.Text(string(b))
 		if b, err = log.Last(hintLines, hintBytes); err == nil {
-			v.Hint = hintOf(job.Cause, job.Spec.Memory, b)
+			v.Hint = hintOf(job.Cause, job.Spec.Memory, job.Beside, b)
 		}
 	}
 	return v, nil

@@ -49,6 +49,7 @@ type running struct {
 	attempt int
 	dir     string
 	meters  map[string]float64 // of the GPUs that it has for itself: what each counter said last, in joules
+	beside  string             // who else has memory of its GPUs
 	seen    time.Time          // when it was looked at last
 	written time.Time
 	wrote   int64 // the peak of then
@@ -70,9 +71,10 @@ func (l *loop) watchUsage(ctx context.Context, s *gpu.Sample) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.names, u.uses = names, usesOf(held, next, names)
-	now := map[queue.ID]bool{}
+	now, on := map[queue.ID]bool{}, map[queue.ID][]string{}
 	for uuid, all := range held {
 		for _, h := range all {
+			on[h.ID] = append(on[h.ID], uuid)
 			if now[h.ID] = true; u.runs[h.ID] == nil || u.runs[h.ID].attempt != h.Attempt {
 				u.begin(h, l.runDir(h.ID, h.Attempt))
 			}
@@ -88,6 +90,7 @@ func (l *loop) watchUsage(ctx context.Context, s *gpu.Sample) {
 			continue
 		}
 		r.PeakMemory = max(r.PeakMemory, memory[id.String()])
+		r.beside = besideOf(s, id.String(), on[id])
 		r.seen = s.SampledAt
 		if r.seen.Sub(r.written).Abs() >= usageEvery || r.PeakMemory > r.wrote+r.wrote/usageMore {
 			r.written, r.wrote = r.seen, r.PeakMemory
@@ -205,6 +208,16 @@ func (u *usages) of(id queue.ID, attempt int, dir string) drawn {
 		return r.drawn
 	}
 	return readUsage(dir)
+}
+
+// besideOf is who else had memory of a run's GPUs at the last look.
+func (u *usages) besideOf(id queue.ID, attempt int) string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if r := u.runs[id]; r != nil && r.attempt == attempt {
+		return r.beside
+	}
+	return ""
 }
 
 // now says who has the GPUs, by their UUIDs.

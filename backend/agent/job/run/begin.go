@@ -146,6 +146,9 @@ func (x *run) start(ctx context.Context) error {
 	if err != nil {
 		return &refusal{program.NotExecutable, err.Error()}
 	}
+	if err := x.room(cwd); err != nil {
+		return err
+	}
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
 	mark := fmt.Sprintf("%s%s.%d.%s", markName, x.ID.String(), x.Attempt, hex.EncodeToString(b[:]))

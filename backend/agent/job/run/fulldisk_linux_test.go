@@ -31,7 +31,7 @@ func TestAFullDisk(t *testing.T) {
 	next := w.script(2, "exit 6")
 	w.Start(w.ctx, next)
 	d := w.await(next, "the delay", func(e queue.Event) bool { return e.Delayed != nil }).Delayed
-	require.Contains(t, d.Why, "no space left")
+	require.Contains(t, d.Why, " has 0 B left")
 	require.NoError(t, os.WriteFile(filepath.Join(w.Options.Workdir, "go"), nil, 0o600))
 	require.Equal(t, 5, w.ended(q).Exit)
 	require.NoError(t, os.Remove(ballast))

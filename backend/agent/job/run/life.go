@@ -138,6 +138,11 @@ func (x *run) ends(ctx context.Context, f process.Found) {
 		memory = l.Memory
 	}
 	e.OOM = oomText(f.Exit.Killed, memory, f.Exit.PeakMemory)
+	if e.OOM != "" && memory == 0 && x.r.Biggest != nil {
+		if who := x.r.Biggest(ctx); who != "" {
+			e.OOM += "; most of it has " + who
+		}
+	}
 	if no := syscall.Errno(f.Exit.Errno); no != 0 {
 		err := program.Explain(no, x.name(), f.Record.Command)
 		e.Exit, e.Failed = program.NotExecutable, err.Error()

@@ -23,6 +23,8 @@ type Runner struct {
 	// Examine has somebody look at a run's GPUs, before its end is told where it failed on them; nil: nobody does. It may
 	// take a moment.
 	Examine func(ctx context.Context)
+	// Biggest names those who have most of the machine's memory; nil: nobody knows. It may take a moment.
+	Biggest func(ctx context.Context) string
 	// Leases is where runs hold their GPUs, for other users of this host to see; nil: nowhere. Its error is a warning of
 	// the job.
 	Leases func() (*lease.Folder, error)
