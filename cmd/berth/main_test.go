@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,6 +42,7 @@ type world struct {
 	env  []string
 	user string // HOME; "": that of who runs the tests
 	exe  string // the program; "": this test's
+	uid  uint32 // whose it is; 0: of who runs the tests
 }
 
 // newWorld makes an empty home; all that was started in it is ended after the test.
@@ -109,6 +111,10 @@ func (w *world) cmd(ctx context.Context, args ...string) *exec.Cmd {
 		cmd.Env = append(cmd.Env, "BERTH_TEST_AGENT="+p)
 	}
 	cmd.Env = append(cmd.Env, w.env...)
+	if w.uid != 0 {
+		cmd.Dir = w.user
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: w.uid, Gid: w.uid}}
+	}
 	return cmd
 }
 

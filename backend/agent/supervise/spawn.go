@@ -61,13 +61,13 @@ func Spawn(ctx context.Context, command []string, d Dir, finish bool) error {
 const readyLine = "ready\n"
 
 // outside is an environment without the marks of an instance: whoever starts a supervisor may be
-// inside one, and what it supervises is not. What says where this host's GPU driver is stays.
+// inside one, and what it supervises is not. What says where this host's GPU driver and leases are stays.
 func outside(environ []string) []string {
 	return slices.DeleteFunc(slices.Clone(environ), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
-		return strings.HasPrefix(name, "BERTH_") && !slices.Contains(driverVariables, name)
+		return strings.HasPrefix(name, "BERTH_") && !slices.Contains(hostVariables, name)
 	})
 }
 
-// driverVariables are read by the GPU probe.
-var driverVariables = []string{"BERTH_NVML_LIBRARY", "BERTH_NVIDIA_SMI", "BERTH_GPU_SOURCE", "BERTH_PROBE"}
+// hostVariables are read by the GPU probe and by who shares GPUs with other users.
+var hostVariables = []string{"BERTH_NVML_LIBRARY", "BERTH_NVIDIA_SMI", "BERTH_GPU_SOURCE", "BERTH_PROBE", "BERTH_LEASES"}

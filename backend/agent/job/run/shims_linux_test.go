@@ -226,6 +226,29 @@ func TestAKilledShimFreesNoGPU(t *testing.T) {
 	agenttest.Eventually(t, "nothing is held", func() bool { return len(folder.Holders([]string{"GPU-a", "GPU-b"})) == 0 })
 }
 
+// TestARunWhoseGPUSomebodyElseHas is not begun, and can be begun later as if nothing had been.
+func TestARunWhoseGPUSomebodyElseHas(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	folder, err := lease.Open([]string{filepath.Join(t.TempDir(), "leases")})
+	require.NoError(t, err)
+	w.Leases = func() (*lease.Folder, error) { return folder, nil }
+	held, err := folder.Take([]string{"GPU-b"}, lease.Holder{User: "bob", UID: os.Getuid(), Home: "/another", Job: "7"})
+	require.NoError(t, err)
+	q := w.script(1, "echo begun")
+	q.GPUs = []queue.GPU{{UUID: "GPU-a"}, {UUID: "GPU-b", Index: 1}}
+	for n := 1; n <= 3; n++ {
+		w.Start(w.ctx, q)
+		agenttest.Eventually(t, "it is refused", func() bool { return len(w.of(q)) == n })
+		require.Equal(t, "job 7 of bob", w.of(q)[n-1].Refused.Why)
+		require.NotContains(t, folder.Holders([]string{"GPU-a"}), "GPU-a")
+	}
+	held.Close()
+	w.Start(w.ctx, q)
+	require.Zero(t, w.ended(q).Exit)
+	require.Equal(t, "begun\n", log(q))
+}
+
 // TestRanks: the shim's program starts several processes, which have the leases of the job's GPUs and the port where
 // they meet.
 func TestRanks(t *testing.T) {

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"berth/backend/agent/lease"
+	"berth/backend/api"
+	"berth/gpu/nvmltest"
+)
+
+// TestThreeUsersOfOneServer has three users of one host run many short jobs on its 8 GPUs, each with an agent of their
+// own: no GPU is held twice and none is lost, and while all wait each gets about as much GPU time as the others, though
+// the jobs of one take two GPUs each. It is 600 starts, in the long form 10,000.
+func TestThreeUsersOfOneServer(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root: nobody else can be three users")
+	}
+	const rule = "/proc/sys/fs/protected_regular"
+	if was, err := os.ReadFile(rule); err == nil && os.WriteFile(rule, []byte("2"), 0) == nil {
+		t.Cleanup(func() { _ = os.WriteFile(rule, was, 0) })
+	} else {
+		t.Log("fs.protected_regular stays as it is")
+	}
+	all := 600
+	if os.Getenv("BERTH_CHAOS") != "" {
+		all = 10_000
+	}
+	s := newServer(t, 8)
+	users := []*world{s.user(60001), s.user(60002), s.user(60003)}
+	gpus := []string{"1", "2", "1"}
+	for i, w := range users {
+		w.ok("create", "server")
+		w.ok("set", "server", "jobs.slots=32")
+		w.ok("run", "server", "--hold", "--array", "0-"+strconv.Itoa(all), "--gpus", gpus[i], "--", "sh", "-c",
+			`cd $0; IFS=,; mkdir $BERTH_GPU_UUIDS || exit 9; echo >> started
+sleep 0.$((BERTH_ARRAY_INDEX % 3))5; rmdir $BERTH_GPU_UUIDS`, s.marks)
+	}
+	for _, w := range users {
+		w.ok("job", "release", "server", "1")
+	}
+	// What counts is who has the GPUs, as the folder of leases has it.
+	held, used := map[int]float64{}, 0.0
+	last := time.Now()
+	for begun := last; s.started() < all; time.Sleep(20 * time.Millisecond) {
+		require.Less(t, time.Since(begun), 30*time.Minute, "%d have started", s.started())
+		d := time.Since(last).Seconds()
+		last = last.Add(time.Since(last))
+		for _, h := range s.leases.Holders(s.uuids) {
+			if h.UID > 60000 { // else who has it has not yet said so
+				held[h.UID] += d
+				used += d
+			}
+		}
+	}
+	for _, w := range users {
+		w.ok("job", "cancel", "server", "1")
+	}
+	t.Log("GPU seconds", held)
+	for _, w := range users {
+		require.InDelta(t, 1, held[int(w.uid)]*3/used, 0.1, "%v", held)
+		var tally api.Job
+		eventually(t, "it has ended", func() bool {
+			require.NoError(t, json.Unmarshal([]byte(w.ok("job", "show", "server", "1", "--json")), &tally))
+			return tally.State.Done()
+		})
+		require.Zero(t, tally.Elements.Failed, "no GPU was held twice")
+	}
+	l, err := s.leases.Take(s.uuids, lease.Holder{})
+	require.NoError(t, err, "none is lost")
+	l.Close()
+	require.Empty(t, s.leases.Tickets(), "nobody waits")
+}
+
+// server is a host of several users, with a driver that shows nothing of their programs.
+type server struct {
+	t      *testing.T
+	dir    string
+	marks  string // a folder that all can write to
+	env    []string
+	leases *lease.Folder
+	uuids  []string
+}
+
+func newServer(t *testing.T, gpus int) *server {
+	dir, err := os.MkdirTemp("/tmp", "berth-server")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	require.NoError(t, os.Chmod(dir, 0o755))
+	s := &server{t: t, dir: dir, marks: filepath.Join(dir, "marks")}
+	cards := nvmltest.A100s(gpus)
+	for i := range cards {
+		cards[i].Processes = nil
+		s.uuids = append(s.uuids, cards[i].UUID)
+	}
+	fake := nvmltest.New(t, nvmltest.Scenario{GPUs: cards})
+	driver := *fake
+	s.copy(&driver.Library)
+	s.copy(&driver.SMI)
+	s.copy(&driver.Path)
+	require.NoError(t, os.Mkdir(s.marks, 0o700))
+	require.NoError(t, os.Chmod(s.marks, 0o777)) // not sticky: whoever has the GPU has its mark
+	require.NoError(t, os.WriteFile(filepath.Join(s.marks, "started"), nil, 0o600))
+	require.NoError(t, os.Chmod(filepath.Join(s.marks, "started"), 0o666))
+	leases := filepath.Join(dir, "leases")
+	require.NoError(t, os.Mkdir(leases, 0o700))
+	require.NoError(t, os.Chmod(leases, fs.ModeSticky|0o777))
+	s.leases, err = lease.Open([]string{leases})
+	require.NoError(t, err)
+	s.env = append(driver.Env(), "BERTH_LEASES="+leases)
+	if agent := testAgent(); agent != "" {
+		s.copy(&agent)
+		s.env = append(s.env, "BERTH_TEST_AGENT="+agent)
+	}
+	return s
+}
+
+// copy copies a file to where all can read it.
+func (s *server) copy(path *string) {
+	s.t.Helper()
+	b, err := os.ReadFile(*path)
+	require.NoError(s.t, err)
+	*path = filepath.Join(s.dir, filepath.Base(*path))
+	require.NoError(s.t, os.WriteFile(*path, b, 0o755))
+}
+
+// user is one of its users.
+func (s *server) user(uid uint32) *world {
+	home := filepath.Join(s.dir, fmt.Sprint(uid))
+	require.NoError(s.t, os.Mkdir(home, 0o700))
+	require.NoError(s.t, os.Chown(home, int(uid), int(uid)))
+	w := newWorld(s.t)
+	w.uid, w.user, w.home, w.env = uid, home, filepath.Join(home, "home"), s.env
+	exe, err := os.Executable()
+	require.NoError(s.t, err)
+	s.copy(&exe)
+	w.exe = exe
+	return w
+}
+
+// started is how many jobs have started.
+func (s *server) started() int {
+	b, err := os.ReadFile(filepath.Join(s.marks, "started"))
+	require.NoError(s.t, err)
+	return strings.Count(string(b), "\n")
+}
