@@ -36,10 +36,14 @@ type Result struct {
 	Version int       `json:"version"`
 	EndedAt time.Time `json:"ended_at"`
 	Exit    int       `json:"exit"`             // as the engine says it
-	OOM     bool      `json:"oom,omitempty"`    // the system killed a process of it for want of memory
 	Failed  string    `json:"failed,omitempty"` // why it was not started
 	Lost    string    `json:"lost,omitempty"`   // why its exit code is not known
 	Signal  string    `json:"signal,omitempty"` // that ended it before it was started
+	// Killed is how many processes of it the system killed for want of memory; CPUSeconds and PeakMemory (in bytes) are
+	// what it used. 0: none, or it is not known.
+	Killed     int     `json:"killed,omitempty"`
+	CPUSeconds float64 `json:"cpu_seconds,omitempty"`
+	PeakMemory int64   `json:"peak_memory_bytes,omitempty"`
 	// Warnings are for who looks at the job.
 	Warnings []string `json:"warnings,omitempty"`
 }

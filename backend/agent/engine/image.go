@@ -36,7 +36,7 @@ func named(image string) (reference.Named, error) {
 	return reference.TagNameOnly(ref), nil
 }
 
-// ensure pulls an image that the engine does not have. say gets lines for the log.
+// ensure pulls an image, unless the engine has it. say gets lines for the log.
 func (e *engine) ensure(ctx context.Context, image string, tries int, auth credentials,
 	say func(string, ...any)) error {
 	ref, err := named(image)

@@ -29,7 +29,7 @@ func Main(args []string, out, errs io.Writer) int {
 	ctx := context.Background()
 	switch args[0] {
 	case container.WordRun:
-		return run(ctx, spec, args[2:])
+		return run(ctx, spec, args[2:], os.Args[1:len(os.Args)-len(args)])
 	case container.WordCheck:
 		err = json.NewEncoder(out).Encode(check(ctx, spec, os.Getenv))
 	case container.WordRemove:
@@ -67,14 +67,4 @@ func check(ctx context.Context, spec container.Spec, getenv func(string) string)
 		return say(err)
 	}
 	return a
-}
-
-// remove ends what is left of a container.
-func remove(ctx context.Context, spec container.Spec, getenv func(string) string) error {
-	e, err := find(ctx, spec.Host, getenv)
-	if err != nil {
-		return err
-	}
-	defer e.Close()
-	return e.remove(ctx, spec.Name)
 }

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -13,9 +16,7 @@ import (
 	"github.com/moby/moby/client"
 
 	job "berth/backend/agent/container"
-	"berth/backend/agent/process"
 	"berth/backend/base/plaintext"
-	"berth/gpu/procs/proc"
 )
 
 // The exit codes of what could not be started, as Docker's own program has them.
@@ -38,21 +39,23 @@ const (
 type life struct {
 	spec     job.Spec
 	command  []string
+	self     []string // the arguments by which this program plays this
 	env      []string // of the container
 	out      *os.File // the job's log
 	getenv   func(string) string
 	told     *told
 	progress job.Progress
 	e        *engine
+	usage    usage
 }
 
 // run is the life of a container to its end, which it writes down before the container is removed. It returns the
 // container's exit code. Without an end in the run's folder the agent starts another one of this program.
-func run(ctx context.Context, spec job.Spec, command []string) int {
+func run(ctx context.Context, spec job.Spec, command, self []string) int {
 	begin, cancel := context.WithCancel(ctx)
 	defer cancel()
-	l := &life{spec: spec, command: command, env: job.Given(os.Environ()), out: os.Stdout, getenv: os.Getenv,
-		told: hear(cancel)}
+	l := &life{spec: spec, command: command, self: self, env: job.Given(os.Environ()), out: os.Stdout, getenv: os.Getenv,
+		told: hear(cancel), usage: usage{root: groupsAt}}
 	res, known, err := job.ReadResult(spec.Dir)
 	if err == nil {
 		err = job.SayReady(spec.Dir)
@@ -76,8 +79,25 @@ func run(ctx context.Context, spec job.Spec, command []string) int {
 			time.Sleep(pause)
 		}
 	}
-	l.clear(ctx)
+	if known || l.e == nil || l.removeLater() != nil {
+		l.clear(ctx)
+	}
 	return res.Exit
+}
+
+// removeLater has the container removed by a process of its own: the job has ended, and engines take their time for it.
+func (l *life) removeLater() error {
+	args, err := job.Spec{Name: l.spec.Name, Host: l.e.host}.Args(job.WordRemove, nil)
+	if err != nil {
+		return err
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(exe, append(slices.Clone(l.self), args...)...)
+	cmd.Dir, cmd.SysProcAttr = "/", &syscall.SysProcAttr{Setsid: true}
+	return cmd.Start()
 }
 
 // say writes a line into the job's log. There is none after the container's start.
@@ -151,23 +171,38 @@ func (l *life) make(ctx context.Context) (res job.Result, over bool, err error) 
 		}
 		pause(ctx, time.Second)
 	}
-	err = l.e.ensure(ctx, l.spec.Image, l.spec.Retries, credentialFiles(l.getenv), l.say)
-	if err != nil {
-		return l.failed(err), true, nil
-	}
-	fi, err := l.out.Stat()
-	if err != nil {
-		return res, false, err
-	}
-	l.progress = job.Progress{Host: l.e.host, LogStart: fi.Size()}
-	if err := l.progress.Write(l.spec.Dir); err != nil {
-		return res, false, err
-	}
-	l.progress.Warnings, err = l.e.create(ctx, l.spec, l.command, l.env)
-	if err != nil && !cutOff(err) {
+	if err := l.create(ctx); err != nil && !cutOff(err) {
 		return l.failed(err), true, nil
 	}
 	return res, false, nil
+}
+
+// create makes the container, with its image where the engine does not have that.
+func (l *life) create(ctx context.Context) error {
+	for pulled := false; ; pulled = true {
+		fi, err := l.out.Stat()
+		if err != nil {
+			return err
+		}
+		// What is in the log by now is not the container's.
+		l.progress = job.Progress{Host: l.e.host, LogStart: fi.Size()}
+		if err := l.progress.Write(l.spec.Dir); err != nil {
+			return err
+		}
+		l.progress.Warnings, err = l.e.create(ctx, l.spec, l.command, l.env)
+		if pulled || !noImage(err) {
+			return err
+		}
+		err = l.e.ensure(ctx, l.spec.Image, l.spec.Retries, credentialFiles(l.getenv), l.say)
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// noImage reports that an engine has no such image.
+func noImage(err error) bool {
+	return errdefs.IsNotFound(err) && strings.Contains(strings.ToLower(err.Error()), "image")
 }
 
 // cutOff reports an error after which it is not known what an engine has done.
@@ -203,7 +238,7 @@ func (l *life) start(ctx, begin context.Context, look bool) (res job.Result, ove
 			case errdefs.IsNotFound(err) && l.progress.Started:
 				return l.gone(), true
 			case errdefs.IsNotFound(err):
-				l.progress.Warnings, err = l.e.create(begin, l.spec, l.command, l.env)
+				err = l.create(begin)
 				if err != nil && begin.Err() != nil {
 					return l.cut(), true
 				}
@@ -292,18 +327,14 @@ func (l *life) await(ctx context.Context, log *output) (err error) {
 		stop()
 		<-done
 	}()
-	ended := make(chan struct{})
 	if l.e.podman() {
-		go func() { // it ends with ctx, or the container
-			if l.e.awaitProcess(copying, l.spec.Name) {
-				close(ended)
-			}
-		}()
+		return l.e.awaitProcess(copying, l.spec.Name, &l.usage)
 	}
+	go func() { // it ends with copying, or the container
+		_ = l.e.awaitProcess(copying, l.spec.Name, &l.usage) // what is not known is not said
+	}()
 	w := l.e.ContainerWait(copying, l.spec.Name, client.ContainerWaitOptions{Condition: container.WaitConditionNotRunning})
 	select {
-	case <-ended:
-		return nil
 	case r := <-w.Result:
 		if r.Error != nil && r.Error.Message != "" {
 			return errors.New(r.Error.Message)
@@ -312,28 +343,6 @@ func (l *life) await(ctx context.Context, log *output) (err error) {
 	case err := <-w.Error:
 		return err
 	}
-}
-
-// awaitProcess waits for the end of the container's main process: Podman itself looks only now and then. It reports
-// whether the container has ended.
-func (e *engine) awaitProcess(ctx context.Context, name string) bool {
-	for ctx.Err() == nil {
-		c, err := e.ContainerInspect(ctx, name, client.ContainerInspectOptions{})
-		if err != nil || c.Container.State == nil {
-			return false
-		}
-		s := c.Container.State
-		if !s.Running && !s.Paused && s.Status != container.StateCreated {
-			return true
-		}
-		if st, err := proc.ReadStat(s.Pid); err == nil && s.Pid > 0 && !st.Zombie() {
-			if process.AwaitEnd(ctx, st.Identity()) != nil {
-				return false
-			}
-		}
-		pause(ctx, 2*time.Millisecond)
-	}
-	return false
 }
 
 // ended is how a container has ended. The rest of its log is copied.
@@ -346,38 +355,47 @@ func (l *life) ended(ctx context.Context, log *output) (res job.Result, err erro
 	if s == nil || s.Running || s.Paused {
 		return res, errors.New("it has not ended")
 	}
-	res.OOM, res.Exit = s.OOMKilled, s.ExitCode
+	l.usage.mu.Lock()
+	defer l.usage.mu.Unlock()
+	res.Killed, res.PeakMemory, res.CPUSeconds = int(l.usage.killed), l.usage.peak, l.usage.used.Seconds()
+	if s.OOMKilled {
+		res.Killed = max(res.Killed, 1)
+	}
+	res.Exit = s.ExitCode
 	return res, log.copy(ctx, l.e, l.spec.Name, false)
 }
 
 // clear removes the container, as far as there is one and it can be.
 func (l *life) clear(ctx context.Context) {
-	p, made, err := job.ReadProgress(l.spec.Dir)
-	if !made || err != nil {
-		return
-	}
-	limited, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	if l.e == nil {
-		if l.e, err = connect(limited, p.Host); err != nil {
-			return
-		}
-	}
-	for tries := 0; tries < 3; tries++ {
-		if l.e.remove(limited, l.spec.Name) == nil {
-			return
-		}
-		pause(limited, time.Second)
+	if p, made, err := job.ReadProgress(l.spec.Dir); made && err == nil {
+		_ = remove(ctx, job.Spec{Name: l.spec.Name, Host: p.Host}, l.getenv)
 	}
 }
 
+// removeLimit is how long removing a container may take, and removeTries how often it is tried.
+const (
+	removeLimit = time.Minute
+	removeTries = 5
+)
+
 // remove removes a container, whether it runs or not. It may be gone.
-func (e *engine) remove(ctx context.Context, name string) error {
-	_, err := e.ContainerRemove(ctx, name, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
-	if errdefs.IsNotFound(err) {
-		return nil
+func remove(ctx context.Context, spec job.Spec, getenv func(string) string) error {
+	ctx, cancel := context.WithTimeout(ctx, removeLimit)
+	defer cancel()
+	for tries := 1; ; tries++ {
+		e, err := find(ctx, spec.Host, getenv)
+		if err == nil {
+			_, err = e.ContainerRemove(ctx, spec.Name, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+			_ = e.Close()
+		}
+		if err == nil || errdefs.IsNotFound(err) {
+			return nil
+		}
+		if tries == removeTries || ctx.Err() != nil {
+			return err
+		}
+		pause(ctx, time.Second)
 	}
-	return err
 }
 
 func pause(ctx context.Context, d time.Duration) {

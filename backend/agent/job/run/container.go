@@ -254,13 +254,11 @@ func (x *run) containerEnds(ctx context.Context, res container.Result) {
 		cancel()
 	}
 	e := &queue.Ended{At: res.EndedAt, Exit: res.Exit, Signal: res.Signal, Failed: res.Failed, Lost: res.Lost,
-		Warnings: res.Warnings}
+		Warnings: res.Warnings, CPU: time.Duration(res.CPUSeconds * float64(time.Second)), PeakMemory: res.PeakMemory}
 	if res.Lost != "" {
 		e.Exit = -1
 	}
-	if res.OOM {
-		e.OOM = oomText(1, x.Spec.Memory, x.Spec.Memory)
-	}
+	e.OOM = oomText(res.Killed, x.Spec.Memory, res.PeakMemory)
 	if res.Exit != 0 && res.Failed == "" && len(x.GPUs) > 0 && x.r.Examine != nil {
 		x.r.Examine(ctx) // they may be why
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/agent/agenttest"
+	"berth/backend/agent/engine"
 	"berth/backend/agent/joblog"
 	"berth/backend/agent/part"
 	"berth/backend/agent/process"
@@ -25,8 +26,12 @@ import (
 	"berth/queue"
 )
 
-// TestMain also plays an agent that is killed: it begins the runs on its input and prints what becomes of them.
+// TestMain also plays an agent that is killed: it begins the runs on its input and prints what becomes of them; and the
+// program that speaks to a container engine.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 2 && os.Args[1] == "agent" && os.Args[2] == "engine" {
+		os.Exit(engine.Main(os.Args[3:], os.Stdout, os.Stderr))
+	}
 	if os.Getenv("BERTH_TEST_AGENT") != "" {
 		playAgent()
 		return
@@ -60,6 +65,7 @@ type agent struct {
 	Env     []string // of the login shell
 	Runs    []queue.Run
 	Slots   int // how many run at once; 0: all
+	exe     string
 }
 
 func playAgent() {
@@ -90,7 +96,7 @@ func playAgent() {
 }
 
 func (a agent) host(log *os.File) *part.Host {
-	return &part.Host{Options: a.Options, Base: a.Env, Log: slog.New(slog.NewTextHandler(log, nil)),
+	return &part.Host{Options: a.Options, Exe: a.exe, Base: a.Env, Log: slog.New(slog.NewTextHandler(log, nil)),
 		Agent: agentHost{a}}
 }
 
