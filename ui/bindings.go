@@ -83,7 +83,7 @@ func (m *Model) instanceKeys() []key.Binding {
 		{Keys: []string{"U"}, Group: key.Instance, Desc: "Let go of a set-up that failed: the instance is used as it is.",
 			Why: why(action.LetGo), Do: func() tea.Cmd { return action.Do(e, action.LetGo, rows) }},
 		label(see("b", "snapshots"), first != nil && first.Capabilities.Snapshots, "snapshots"),
-		see("i", "inventory"), see("Q", "queue"), do("C", action.Console),
+		see("i", "inventory"), see("Q", "queue"), see("P", "ports"), do("C", action.Console),
 		{Keys: []string{"A"}, Group: key.Instance, Desc: "All that can be done to it: clone it, make an image, …",
 			Why: none, Do: func() tea.Cmd { return action.Menu(e, first) }},
 		key.Of("y", none, func() tea.Cmd { return action.CopyMenu(e, first) }),

@@ -61,11 +61,11 @@ func TestAShadowIsSeen(t *testing.T) {
 // comes up.
 func TestTheKeysOfAnInstanceAreTheSameEverywhere(t *testing.T) {
 	screens := map[string][]string{"fleet": nil, "detail": {"enter"}, "top": {"f"}, "events": {"enter", "e"}, "wall": {"w"},
-		"attention": {"!"}, "inventory": {"i"}, "queue": {"Q"}, "snapshots": {"b"}, "console": {"C"}}
+		"attention": {"!"}, "inventory": {"i"}, "queue": {"Q"}, "snapshots": {"b"}, "console": {"C"}, "ports": {"P"}}
 	for name, way := range screens {
 		for k, want := range map[string]string{
-			"f": "› top", "b": "› snapshots", "i": "› inventory", "Q": "› queue", "C": "› console", "w": "› wall", "n": "› create",
-			"e": "› events", "!": "› attention", "s": "Stop notebook?", "r": "Restart notebook?", "d": "Delete notebook?",
+			"f": "› top", "b": "› snapshots", "i": "› inventory", "Q": "› queue", "P": "› ports", "C": "› console",
+			"w": "› wall", "n": "› create", "e": "› events", "!": "› attention", "s": "Stop notebook?", "r": "Restart notebook?", "d": "Delete notebook?",
 			"c": "berth ", "A": "What to do with notebook", ":": "a shell on an instance",
 		} {
 			d := small(t)
@@ -96,7 +96,7 @@ func TestTheKeysOfAnInstanceAreTheSameEverywhere(t *testing.T) {
 		}
 		d.Press("t")
 		require.Equal(t, []string{"notebook"}, d.Shells, "t on %s", name)
-		for _, k := range []string{"o", "K", "D", "P"} { // of what is to come
+		for _, k := range []string{"K", "D"} { // of what is to come
 			was := d.Lines()[0]
 			d.Press(k)
 			require.Equal(t, was, d.Lines()[0], "%s on %s", k, name)

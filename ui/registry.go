@@ -12,6 +12,7 @@ import (
 	"berth/ui/help"
 	"berth/ui/inventory"
 	"berth/ui/job"
+	"berth/ui/ports"
 	"berth/ui/queue"
 	"berth/ui/screen"
 	"berth/ui/snapshots"
@@ -31,6 +32,7 @@ var makers = map[string]screen.Maker{
 	"help":      help.New,
 	"inventory": inventory.New,
 	"job":       job.New,
+	"ports":     ports.New,
 	"queue":     queue.New,
 	"snapshots": snapshots.New,
 	"top":       top.New,

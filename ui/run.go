@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"berth/backend/api"
+	"berth/backend/transport/forward"
 	"berth/ui/data"
 	"berth/ui/renderer"
 	"berth/ui/screen"
@@ -48,6 +49,7 @@ type Options struct {
 	SSHHosts  func() []string     // the hosts that the user's own ssh has names for; nil: none are offered
 	LocalGPUs bool                // this computer has GPUs: the first screen offers to adopt it
 	Seen      string              // the file that keeps how far the queues were seen; empty: none does
+	Place     forward.Place       // where forwards listen
 	Top       string              // begin with the figures of this instance; empty: with the fleet
 }
 
@@ -100,7 +102,12 @@ func Run(ctx context.Context, o Options) error {
 	} else if client != nil {
 		e.Agent = func(ref string) screen.Agent { return client.Agent(ref) }
 		e.Jobs = func(ref string) screen.Jobs { return client.Agent(ref).Jobs() }
+		e.Ports = func(ref string) screen.Ports { return api.PortsOf(client.Agent(ref)) }
+		forwards := forward.NewSet(o.Place)
+		defer forwards.Close()
+		e.Forwards = forwards
 	}
+	e.Browse = browser(ctx, o.Getenv)
 	e.SSHHosts = o.SSHHosts
 	if client != nil {
 		e.BuildImage = client.OwnImages().Build

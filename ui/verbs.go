@@ -116,6 +116,10 @@ func (m *Model) verbs() []palette.Verb {
 			}
 			return e.Send(screen.Open{Name: "queue"})
 		}},
+		{Name: "ports", Desc: "what listens on an instance: forward it here, open it", Args: names,
+			Do: on(func(rows []*data.Row) tea.Cmd {
+				return e.Send(screen.Open{Name: "ports", Arg: rows[0].ID})
+			})},
 		freely(open("create", "create", "make an instance; its name may follow", nil)),
 		rest(open("adopt", "adopt", "take in a machine that exists", func() []string { return []string{"local"} })),
 		open("events", "events", "what happened", names),
@@ -204,6 +208,7 @@ var otherWords = map[string][]string{
 	"snapshots":     {"snapshot ls", "snapshot restore", "snapshot rm", "restore", "rollback", "revert", "undo"},
 	"inventory":     {"packages", "versions", "software", "cuda", "driver", "compare", "diff"},
 	"queue":         {"jobs", "job", "job ls", "job logs", "job show", "squeue", "tasks"},
+	"ports":         {"forward", "port", "tunnel", "listen", "sockets", "browser"},
 	"create":        {"new", "add", "launch", "make"},
 	"adopt":         {"import", "register", "take"},
 	"events":        {"log", "logs", "audit", "journal"},

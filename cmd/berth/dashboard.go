@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/backend/api"
+	"berth/backend/transport/forward"
 	"berth/backend/transport/sshconfig"
 	"berth/gpu"
 	"berth/ui"
@@ -55,6 +56,7 @@ func (a *app) dashboardOn(cmd *cobra.Command, top string) error {
 		SSHHosts:  func() []string { return sshconfig.Names("") },
 		LocalGPUs: gpu.Present(),
 		Seen:      filepath.Join(a.home.State, "queues-seen.json"),
+		Place:     forward.PlaceHere(os.Getenv, a.home.Run, false),
 		Top:       top,
 	})
 }

@@ -28,6 +28,8 @@ const (
 	Image = "image build"
 	// Queue looks at the jobs of an instance, Job tells them something.
 	Queue = "job ls"
+	// Ports looks at what listens on an instance, and forwards it.
+	Ports = "forward"
 	Job   = "job"
 )
 
@@ -41,7 +43,8 @@ var needs = map[string]api.Feature{}
 var rights = map[string]api.Action{Start: api.ActionStart, Stop: api.ActionStop, Restart: api.ActionRestart,
 	Delete: api.ActionDelete, Shell: api.ActionAccess, Console: api.ActionAccess, Setup: api.ActionAccess,
 	LetGo: api.ActionAccess,
-	Queue: api.ActionAccess, Job: api.ActionAccess, Clone: api.ActionAccess, Image: api.ActionAccess,
+	Queue: api.ActionAccess, Ports: api.ActionAccess,
+	Job: api.ActionAccess, Clone: api.ActionAccess, Image: api.ActionAccess,
 	Snapshot: api.ActionWrite, Restore: api.ActionAccess, DropSnapshot: api.ActionWrite}
 
 // denied says why the one who looks may not do a verb to an instance, or "".
@@ -74,7 +77,7 @@ func Why(e *screen.Env, r *data.Row, verb string) string {
 	if r == nil {
 		return "there is no instance here"
 	}
-	changes := verb != Shell && verb != Console && verb != Queue
+	changes := verb != Shell && verb != Console && verb != Queue && verb != Ports
 	if e.ReadOnly && changes {
 		return ReadOnly
 	}

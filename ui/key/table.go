@@ -52,11 +52,11 @@ var table = []entry{
 		Instance},
 	{[]string{"C"}, "", []string{"console"}, "The last output of its console or supervisor.", Instance},
 	{[]string{"Q"}, "", []string{"queue"}, "Its jobs: what runs, what waits and why, and how the others ended.", Instance},
+	{[]string{"P"}, "", []string{"ports"}, "What listens on it, to forward it here or open it.", Instance},
+	{[]string{"o"}, "", []string{"open"}, "Open it in the browser.", Instance},
 	// Of features that are to come: no screen uses their keys for anything else.
-	{[]string{"o"}, "", []string{"open"}, "", Instance},
 	{[]string{"K"}, "", []string{"kernels"}, "", Instance},
 	{[]string{"D"}, "", []string{"disks"}, "", Instance},
-	{[]string{"P"}, "", []string{"ports"}, "", Instance},
 
 	{[]string{"n"}, "", []string{"new"}, "Make an instance.", Everywhere},
 	{[]string{"w"}, "", []string{"wall"}, "All GPUs of the fleet on one screen.", Everywhere},

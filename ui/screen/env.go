@@ -52,6 +52,12 @@ type Env struct {
 	Agent func(ref string) Agent
 	// Jobs returns the queue of an instance by its ref; nil: there is no way to any.
 	Jobs func(ref string) Jobs
+	// Ports returns what listens on an instance by its ref; nil: there is no way to any.
+	Ports func(ref string) Ports
+	// Forwards are those of this dashboard; nil: nothing can be forwarded from here.
+	Forwards Forwards
+	// Browse opens a page in the user's browser; nil: there is none here.
+	Browse func(url string) error
 	// Seen is how far the queues were seen; nil: that is not kept.
 	Seen *seen.File
 	// BuildImage makes an image of an instance; nil: it can't be done from here.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"berth/backend/api"
+	"berth/backend/transport/forward"
 	"berth/gpu"
 )
 
@@ -54,7 +55,25 @@ type Jobs interface {
 	Log(ctx context.Context, id string, o api.LogOptions, each func(api.JobLogPart, []byte) error) error
 }
 
+// Ports is what the dashboard asks of what listens on one instance; api.PortsClient is one.
+type Ports interface {
+	List(ctx context.Context) (api.Ports, error)
+	Open(ctx context.Context, q api.ForwardRequest) (*api.Stream, error)
+}
+
+// Forwards are those of this dashboard, which live as long as it does; *forward.Set is one.
+type Forwards interface {
+	// Begin forwards to a target of the instance with an id, and says where it listens.
+	Begin(id string, o forward.Options) (forward.Local, error)
+	Of(id string) []forward.Here
+	End(id string, t forward.Target)
+}
+
 var _ Jobs = api.JobsClient{}
+
+var _ Ports = api.PortsClient{}
+
+var _ Forwards = (*forward.Set)(nil)
 
 var _ Agent = (*api.AgentClient)(nil)
 

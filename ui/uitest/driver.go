@@ -35,8 +35,11 @@ type Driver struct {
 	Copied []string // what went to the clipboard
 	Shells []string // the instances whose shell was opened
 	Asked  []api.Answer
-	Quit   bool
-	Other  []string // types of messages for bubbletea itself
+	Opened []string // what was opened in the browser
+
+	Forwards Forwards
+	Quit     bool
+	Other    []string // types of messages for bubbletea itself
 
 	// OpenShell, if set, decides whether a shell can be opened.
 	OpenShell func(ref string) error
@@ -65,6 +68,7 @@ type Options struct {
 	Look          theme.Options // the zero value shows text only
 	Config        screen.Config
 	LocalGPUs     bool
+	NoBrowser     bool
 	Unloaded      bool        // the fleet has not come yet
 	Past          []api.Event // what was while the dashboard was open
 }
@@ -82,8 +86,11 @@ func Drive(o Options, list ...api.Instance) *Driver {
 	d.E = &screen.Env{Ctx: context.Background(), WS: d.WS, Store: data.NewStore(), Config: o.Config,
 		Now: d.Now, Tick: d.tick, MouseOn: o.Config.Mouse, LocalGPUs: o.LocalGPUs, CanShell: true,
 		Agent: d.WS.AgentOf, Jobs: d.WS.JobsOf, Seen: seen.Open(""),
-		BuildImage: d.WS.BuildImage,
-		Post:       func(m tea.Msg) { d.results <- posted{m} }}
+		BuildImage: d.WS.BuildImage, Ports: d.WS.PortsOf, Forwards: &d.Forwards,
+		Post: func(m tea.Msg) { d.results <- posted{m} }}
+	if !o.NoBrowser {
+		d.E.Browse = func(url string) error { d.Opened = append(d.Opened, url); return nil }
+	}
 	d.M = ui.NewModel(d.E, o.Look, ui.Hooks{
 		Copy:   func(s string) error { d.Copied = append(d.Copied, s); return nil },
 		Notify: func(s string) error { d.Rung = append(d.Rung, s); return nil },

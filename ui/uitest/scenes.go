@@ -96,6 +96,18 @@ func working(keys ...string) func(Options) *Driver {
 	}
 }
 
+// listensOn gives the notebook ports, goes there and presses keys.
+func listensOn(p api.Ports, keys ...string) func(Options) *Driver {
+	return func(o Options) *Driver {
+		d := small(o)
+		d.WS.PutPorts("i-0002", p)
+		d.To("notebook")
+		d.Press(append([]string{"P"}, keys...)...)
+		d.Settle()
+		return d
+	}
+}
+
 // To moves the cursor of the fleet to an instance.
 func (d *Driver) To(name string) {
 	defer d.Pass(200 * time.Millisecond) // what follows the cursor has followed
@@ -253,6 +265,44 @@ func Scenes() []Scene {
 			return d
 		}},
 		{"again", working("Q", "E")},
+		{"ports", func(o Options) *Driver {
+			d := listensOn(Listening(), "j", "j", "enter", "j", "j")(o)
+			d.Forwards.Taken = map[int]string{8888: "port 8888 of this computer is held by jupyter-lab (process 4711)"}
+			d.Press("enter")
+			d.Settle()
+			d.Forwards.Connect("i-0002", 2, 31, nil)
+			d.Pass(20 * time.Second)
+			return d
+		}},
+		{"ports-none", listensOn(api.Ports{})},
+		{"ports-one", listensOn(api.Ports{Ports: Listening().Ports[4:5]})},
+		{"ports-many", listensOn(ManyPorts(10000), "G")},
+		{"ports-stopped", on("archive", "P")},
+		{"ports-older", func(o Options) *Driver {
+			d := small(o)
+			d.WS.PortsErr = api.Errorf(api.CodeVersion, "the agent there is too old for listing its ports").
+				WithHint("it is updated the next time that Berth connects to it: berth daemon stop, and run it again")
+			d.To("notebook")
+			d.Press("P")
+			d.Settle()
+			return d
+		}},
+		{"ports-error", func(o Options) *Driver {
+			d := small(o)
+			d.WS.PortsErr = api.Errorf(api.CodeUnreachable, "the agent of notebook does not answer: i/o timeout").
+				WithHint("berth show notebook")
+			d.To("notebook")
+			d.Press("P")
+			d.Settle()
+			return d
+		}},
+		{"ports-bastion", func(o Options) *Driver {
+			d := listensOn(Listening(), "j", "j", "j", "j")(o)
+			d.Forwards.Bastion = true
+			d.Press("o")
+			d.Settle()
+			return d
+		}},
 		{"fleet-jobs", func(o Options) *Driver {
 			d := small(o)
 			JobCounts(d.WS, "i-0002", api.JobCounts{Running: 3, Waiting: 2})

@@ -54,6 +54,7 @@ type Workspace struct {
 	hung    map[chan struct{}]struct{} // who waits
 	*measured
 	*queues
+	*listening
 }
 
 // asAda is a call of hers.
@@ -79,6 +80,7 @@ func newWorkspace(now func() time.Time, past []api.Event, list []api.Instance) *
 		feeds: map[*feed]struct{}{}, hung: map[chan struct{}]struct{}{}}
 	w.measured = newMeasured(w)
 	w.queues = newQueues(w)
+	w.listening = &listening{ws: w, of: map[string]api.Ports{}}
 	if err := w.open(past, list); err != nil {
 		panic(fmt.Sprintf("opening the workspace of a test: %v", err))
 	}

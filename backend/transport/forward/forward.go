@@ -15,8 +15,13 @@ import (
 // Opener opens a stream to what a forward leads to; it is called for each connection.
 type Opener func(ctx context.Context) (*api.Stream, error)
 
+// Ports is an agent that can be asked for connections; api.PortsClient is one.
+type Ports interface {
+	Open(ctx context.Context, q api.ForwardRequest) (*api.Stream, error)
+}
+
 // To returns the Opener of a target on an instance. name is what the instance is called in errors.
-func To(name string, c api.PortsClient, t Target) Opener {
+func To(name string, c Ports, t Target) Opener {
 	return func(ctx context.Context) (*api.Stream, error) {
 		st, err := c.Open(ctx, t.Request())
 		return st, TooOld(name, err)
