@@ -161,8 +161,8 @@ func TestWhatIsTooFar(t *testing.T) {
 	for _, c := range []struct {
 		a, b int
 		far  bool
-	}{{5, 5, false}, {5, 4, false}, {5, 3, false}, {5, 2, true}, {5, 7, false}, {5, 8, true},
-		{2, 1, false}, {3, 1, false}, {4, 1, true}} {
+	}{{5, 5, false}, {5, 4, false}, {5, 2, false}, {5, 1, true}, {5, 8, false}, {5, 9, true},
+		{2, 1, false}, {3, 1, false}, {4, 1, false}, {6, 2, true}} {
 		require.Equal(t, c.far, tooFar(side{capability: c.a}, side{capability: c.b}), "%d and %d", c.a, c.b)
 		require.Equal(t, c.far, tooFar(side{capability: c.b}, side{capability: c.a}), "%d and %d", c.b, c.a)
 	}
