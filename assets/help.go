@@ -11,7 +11,7 @@ var helpFS embed.FS
 
 // order is how the help pages follow each other; pages that are not named come last.
 var order = []string{"start", "fleet", "instance", "create", "machines", "profiles", "inventory", "adopt", "shell",
-	"top", "attention", "events", "commands", "jobs", "forward", "screen", "safety", "workspace", "config", "exit-codes"}
+	"top", "attention", "events", "commands", "jobs", "containers", "forward", "screen", "safety", "workspace", "config", "exit-codes"}
 
 // HelpTopics names the help pages in reading order.
 func HelpTopics() []string {

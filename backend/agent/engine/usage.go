@@ -134,7 +134,7 @@ func (e *engine) awaitProcess(ctx context.Context, name string, u *usage) error 
 			return nil
 		}
 		if st, err := proc.ReadStat(s.Pid); err == nil && s.Pid > 0 && !st.Zombie() {
-			if list, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(s.Pid), "cgroup")); err == nil {
+			if list, err := proc.Cgroups(s.Pid); err == nil {
 				u.of(list)
 			}
 			if err := u.awaitEnd(ctx, st.Identity()); err != nil {

@@ -25,6 +25,9 @@ func fields(pid int, name string) ([]string, error) {
 // Args are the arguments of a process, none for a zombie and a thread of the kernel.
 func Args(pid int) ([]string, error) { return fields(pid, "cmdline") }
 
+// Cgroups is a process's list of control groups, as the system has it (cgroups(7), /proc/PID/cgroup).
+func Cgroups(pid int) ([]byte, error) { return NewReader("").File(pid, "cgroup", 0) }
+
 // Environ is the environment that a process was started with. Another user's can't be read.
 func Environ(pid int) ([]string, error) { return fields(pid, "environ") }
 

@@ -115,6 +115,9 @@ func Environ(int) ([]string, error) { return nil, errUnsaid }
 // Exe would be the path of the program that a process runs.
 func Exe(int) (string, error) { return "", errUnsaid }
 
+// Cgroups is not to be had.
+func Cgroups(int) ([]byte, error) { return nil, errUnsaid }
+
 // HasEnv reads the variables that follow the arguments in kern.procargs2.
 func HasEnv(pid int, kv string) bool {
 	b, err := unix.SysctlRaw("kern.procargs2", pid)
