@@ -11,6 +11,9 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"berth/backend/agent/process"
+	"berth/gpu/procs/proc"
 )
 
 // Word is the first argument of a program that is to play this.
@@ -59,7 +62,8 @@ func broken(err error) int {
 type group struct {
 	out   *output
 	ended chan end
-	procs []*os.Process // nil: it has ended
+	procs []*os.Process   // nil: it has ended
+	ids   []proc.Identity // of procs; zero: not known
 	reads sync.WaitGroup
 }
 
@@ -155,7 +159,8 @@ func (g *group) start(rank, n int, path string, argv []string, files []*os.File)
 		_ = r.Close()
 		return err
 	}
-	g.procs = append(g.procs, p)
+	id, _ := proc.Identify(p.Pid) // before anybody waits for it
+	g.procs, g.ids = append(g.procs, p), append(g.ids, id)
 	g.reads.Go(func() {
 		defer r.Close()
 		g.out.copy(fmt.Sprintf("[%d] ", rank), r)
@@ -167,11 +172,11 @@ func (g *group) start(rank, n int, path string, argv []string, files []*os.File)
 	return nil
 }
 
-// signal signals all that live.
+// signal signals all that live, as a job's own main process gets it: a shell's child, too.
 func (g *group) signal(s syscall.Signal) {
-	for _, p := range g.procs {
-		if p != nil {
-			_ = p.Signal(s)
+	for i, p := range g.procs {
+		if p != nil && (g.ids[i].PID == 0 || process.SignalLeader(g.ids[i], s) != nil) {
+			_ = p.Signal(s) // at least that one
 		}
 	}
 }

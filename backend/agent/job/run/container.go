@@ -293,7 +293,7 @@ func (x *run) sendContainer(ctx context.Context, rec process.Record, s queue.Sig
 		}
 		pause(ctx, lineWait)
 	}
-	return signal(rec.Child, sig)
+	return process.Signal(rec.Child, sig)
 }
 
 // containerSignal is what the program is told for a signal: it can't catch all of them.

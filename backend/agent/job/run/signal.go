@@ -3,8 +3,6 @@ package run
 import (
 	"context"
 	"errors"
-	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -111,7 +109,7 @@ func (x *run) send(ctx context.Context, rec process.Record, s queue.Signal) erro
 	case !ok:
 		return errors.New("there is no such signal")
 	case s.Scope == queue.Leader:
-		return signalLeader(rec.Child, sig)
+		return process.SignalLeader(rec.Child, sig)
 	case sig == syscall.SIGKILL:
 		left, err := rec.Set().End(ctx, 0, nil)
 		if len(left) > 0 {
@@ -131,51 +129,9 @@ func (x *run) send(ctx context.Context, rec process.Record, s queue.Signal) erro
 		for _, m := range members {
 			if !sent[m] {
 				sent[m], fresh = true, sig == syscall.SIGSTOP
-				errs = append(errs, signal(m, sig))
+				errs = append(errs, process.Signal(m, sig))
 			}
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// signalLeader signals the main process and, where that is a shell, its children: those work for it, and a shell hands
-// nothing on. No deeper: workers of a program must not die before it has saved its work.
-func signalLeader(leader proc.Identity, sig syscall.Signal) error {
-	targets := []proc.Identity{leader}
-	if isShell(leader.PID) {
-		all, err := proc.All()
-		if err != nil {
-			return err
-		}
-		for _, p := range all {
-			if p.PPID == leader.PID && !p.Zombie() {
-				targets = append(targets, p.Identity())
-			}
-		}
-	}
-	var errs []error
-	for _, t := range targets {
-		errs = append(errs, signal(t, sig))
-	}
-	return errors.Join(errs...)
-}
-
-func signal(id proc.Identity, sig syscall.Signal) error {
-	if err := id.Signal(sig); !errors.Is(err, proc.ErrGone) {
-		return err
-	}
-	return nil
-}
-
-var shells = []string{"sh", "bash", "dash", "ash", "zsh", "ksh", "ksh93", "mksh", "yash", "fish", "tcsh", "csh"}
-
-// isShell reports whether a process is a shell, by its program or, for one of many names, by its first argument.
-func isShell(pid int) bool {
-	exe, _ := proc.Exe(pid)
-	if slices.Contains(shells, filepath.Base(exe)) {
-		return true
-	}
-	args, err := proc.Args(pid)
-	return err == nil && len(args) > 0 && strings.Contains(exe, "box") &&
-		slices.Contains(shells, strings.TrimPrefix(filepath.Base(args[0]), "-"))
 }
