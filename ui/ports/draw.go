@@ -14,6 +14,9 @@ import (
 	"berth/ui/theme"
 )
 
+// grow makes a column as wide as what stands in it.
+func grow(n *int, words string) { *n = max(*n, text.Width(plaintext.Clean(words))) }
+
 // widths are those of the columns whose width depends on what stands in them; 0: the column is not shown.
 type widths struct{ what, at, here, pid, user, owner int }
 
@@ -115,7 +118,6 @@ func shortHere(h forward.Here) string {
 
 func (s *Ports) widths(room int, heres map[forward.Target]forward.Here) widths {
 	w := widths{what: 6}
-	grow := func(n *int, words string) { *n = max(*n, text.Width(plaintext.Clean(words))) }
 	for _, h := range heres {
 		grow(&w.here, shortHere(h))
 	}
@@ -126,16 +128,11 @@ func (s *Ports) widths(room int, heres map[forward.Target]forward.Here) widths {
 	if roomy {
 		w.at, w.user = 4, 4
 	}
-	for i := range s.rows {
-		r := &s.rows[i]
-		if room >= 60 {
-			grow(&w.owner, r.owner())
-			grow(&w.pid, strconv.Itoa(r.PID))
-		}
-		if roomy {
-			grow(&w.at, r.at())
-			grow(&w.user, r.User)
-		}
+	if room >= 60 {
+		w.owner, w.pid = max(w.owner, s.widest.owner), max(w.pid, s.widest.pid)
+	}
+	if roomy {
+		w.at, w.user = max(w.at, s.widest.at), max(w.user, s.widest.user)
 	}
 	w.at, w.user, w.owner = min(w.at, 15), min(w.user, 10), min(w.owner, 14)
 	return w
@@ -177,7 +174,7 @@ func (s *Ports) foot(p *draw.Page, heres map[forward.Target]forward.Here) []foot
 		if h, ok := heres[r.target()]; ok {
 			words := "Forwarded to " + h.Address
 			if h.All > 0 {
-				words += fmt.Sprintf("; %d connections, %d open now", h.All, h.Open)
+				words += fmt.Sprintf("; %s, %d open now", counted(h.All), h.Open)
 			}
 			add(t.Good, 2, words)
 			if h.Taken != "" {
@@ -198,6 +195,13 @@ func (s *Ports) foot(p *draw.Page, heres map[forward.Target]forward.Here) []foot
 		out = out[:most]
 	}
 	return out
+}
+
+func counted(n int) string {
+	if n == 1 {
+		return "1 connection"
+	}
+	return strconv.Itoa(n) + " connections"
 }
 
 // empty says why there is no row.

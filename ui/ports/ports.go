@@ -27,6 +27,7 @@ type Ports struct {
 	id, name string
 	all      []row // all there are
 	rows     []row // those that are shown
+	widest   widths
 	network  string
 	warnings []string
 

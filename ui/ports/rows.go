@@ -82,6 +82,13 @@ func (s *Ports) lay() {
 	if s.Down {
 		slices.Reverse(s.rows)
 	}
+	s.widest = widths{}
+	for _, r := range s.rows {
+		grow(&s.widest.at, r.at())
+		grow(&s.widest.user, r.User)
+		grow(&s.widest.owner, r.owner())
+		grow(&s.widest.pid, strconv.Itoa(r.PID))
+	}
 }
 
 // left are the forwards to what does not listen any more: they are there, and can be ended.

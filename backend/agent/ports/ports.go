@@ -12,8 +12,9 @@ import (
 	"berth/gpu/procs"
 )
 
-// maxForwards is how many connections may be under way.
-const maxForwards = 2048
+// maxForwards is how many connections may be under way. Where an SSH server forbids forwarding, all streams share one
+// that carries 256 of them (berth agent dial), and some are for the rest.
+const maxForwards = 240
 
 type service struct {
 	h       *part.Host

@@ -554,3 +554,69 @@ func TestLogin(t *testing.T) {
 		return map[string]string{"SSH_CONNECTION": "1.2.3.4 5 10.0.0.7 22", "USER": "a$(b)"}[k]
 	}))
 }
+
+// FuzzTheSSHLine: whatever names and variables there are, the line that is printed is one that a shell takes as it is
+// meant, and the socket's path is short.
+func FuzzTheSSHLine(f *testing.F) {
+	f.Add("10.0.0.2 50000 10.0.0.7 22", "ada", "vision", "/run/a.sock", 1)
+	f.Add("$(x) ; y z", "a b", "local/vision", "/run/'\"", 2)
+	f.Fuzz(func(t *testing.T, conn, user, instance, socket string, n int) {
+		l := login(func(k string) string { return map[string]string{"SSH_CONNECTION": conn, "USER": user}[k] })
+		if strings.Trim(l, safe) != "" {
+			t.Fatalf("%q", l)
+		}
+		name := socketName(instance, Target{Socket: socket}, n)
+		if strings.Trim(name, safe) != "" || len(name) > 36+len("-9223372036854775808.sock") {
+			t.Fatalf("%q", name)
+		}
+	})
+}
+
+const safe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.@: "
+
+// TestASetKeepsForwards by instance and target, until they are ended or it is closed.
+func TestASetKeepsForwards(t *testing.T) {
+	l := newLine(t, far(t, func(c *net.TCPConn) { _, _ = io.Copy(c, c) }))
+	s := NewSet(Place{})
+	o := func(port int) Options {
+		return Options{Spec: Spec{Target: Target{Port: port}}, Instance: "vision", Open: l.open}
+	}
+	var all sync.WaitGroup
+	for range 20 { // at once
+		all.Go(func() {
+			_, err := s.Begin("i-1", o(80))
+			require.NoError(t, err)
+		})
+	}
+	all.Wait()
+	_, err := s.Begin("i-1", o(81))
+	require.NoError(t, err)
+	other, err := s.Begin("i-2", o(80))
+	require.NoError(t, err)
+	require.Len(t, s.Of("i-1"), 2)
+	first := s.Of("i-1")[0]
+	require.Equal(t, Target{Port: 80}, first.Target)
+	again, err := s.Begin("i-1", o(80))
+	require.NoError(t, err)
+	require.Equal(t, first.Local, again)
+
+	c, err := net.Dial("tcp", first.Address)
+	require.NoError(t, err)
+	defer c.Close()
+	_, _ = io.WriteString(c, "x")
+	_, err = io.ReadFull(c, make([]byte, 1))
+	require.NoError(t, err)
+	require.Equal(t, 1, s.Of("i-1")[0].Open)
+	s.End("i-1", Target{Port: 80})
+	s.End("i-1", Target{Port: 99})
+	_, err = io.ReadAll(c)
+	require.Error(t, err, "its connections end with it")
+	_, err = net.Dial("tcp", first.Address)
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+	require.Len(t, s.Of("i-1"), 1)
+	s.Close()
+	_, err = net.Dial("tcp", other.Address)
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+	_, err = s.Begin("i-1", o(82))
+	require.Error(t, err)
+}

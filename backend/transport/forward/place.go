@@ -53,19 +53,26 @@ func login(getenv func(string) string) string {
 	host, port := "THIS-HOST", "22"
 	if len(f) == 4 {
 		if a, err := netip.ParseAddr(f[2]); err == nil {
-			host = a.Unmap().String()
+			host = a.Unmap().WithZone("").String()
 		}
 		if _, err := strconv.ParseUint(f[3], 10, 16); err == nil {
 			port = f[3]
 		}
 	}
-	if user := cmp.Or(getenv("USER"), getenv("LOGNAME")); user != "" && !strings.ContainsAny(user, " \t\n'\"\\$`") {
+	if user := cmp.Or(getenv("USER"), getenv("LOGNAME")); user != "" && plain(user) {
 		host = user + "@" + host
 	}
 	if port != "22" {
 		return "-p " + port + " " + host
 	}
 	return host
+}
+
+// plain reports whether a name has nothing that a shell or ssh would take apart.
+func plain(name string) bool {
+	return !strings.ContainsFunc(name, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_' && r != '.'
+	})
 }
 
 // listenTCP listens at the wanted port of 127.0.0.1, or, where that can't be had, at a free one.

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -41,21 +42,41 @@ func NewSet(place Place) *Set {
 // Begin forwards to a target of the instance with an id, and says where; if that is done already, it says where. Place
 // and Memory of the options are the Set's own.
 func (s *Set) Begin(id string, o Options) (Local, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, f := range s.all {
-		if f.id == id && f.o.Target == o.Target {
-			return f.local, nil
-		}
+	if l, ok := s.find(id, o.Target); ok {
+		return l, nil
 	}
 	o.Place, o.Memory = s.place, s.memory
-	f, err := Listen(o)
+	f, err := Listen(o) // not under the lock: who holds a port takes a while to find
 	if err != nil {
 		return Local{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := s.index(id, o.Target); i >= 0 { // somebody was faster
+		_ = f.Close()
+		return s.all[i].local, nil
+	}
+	if s.ctx.Err() != nil {
+		_ = f.Close()
+		return Local{}, s.ctx.Err()
 	}
 	s.all = append(s.all, kept{id, f})
 	s.done.Go(func() { _ = f.Serve(s.ctx) })
 	return f.local, nil
+}
+
+func (s *Set) find(id string, t Target) (Local, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := s.index(id, t); i >= 0 {
+		return s.all[i].local, true
+	}
+	return Local{}, false
+}
+
+// index is where a forward stands, or -1; s.mu is held.
+func (s *Set) index(id string, t Target) int {
+	return slices.IndexFunc(s.all, func(f kept) bool { return f.id == id && f.o.Target == t })
 }
 
 // Of lists the forwards to an instance, oldest first.
@@ -77,17 +98,16 @@ func (s *Set) Of(id string) []Here {
 func (s *Set) End(id string, t Target) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, f := range s.all {
-		if f.id == id && f.o.Target == t {
-			_ = f.Close()
-			s.all = append(s.all[:i], s.all[i+1:]...)
-			return
-		}
+	if i := s.index(id, t); i >= 0 {
+		_ = s.all[i].Close()
+		s.all = slices.Delete(s.all, i, i+1)
 	}
 }
 
-// Close ends all of them, and waits for that.
+// Close ends all of them, and waits for that; nothing may be begun any more.
 func (s *Set) Close() {
+	s.mu.Lock()
 	s.cancel()
+	s.mu.Unlock()
 	s.done.Wait()
 }
