@@ -141,3 +141,22 @@ func TestVeryManyPorts(t *testing.T) {
 	d.Settle()
 	require.Contains(t, portLine(d), "127.0.0.1:15432")
 }
+
+// A service of the queue is opened with one key: its port is forwarded, and the browser shows it.
+func TestAServiceIsOpenedFromTheQueue(t *testing.T) {
+	d := portsOf(t, uitest.Options{}, uitest.Listening())
+	services := uitest.Serving(uitest.Epoch)
+	d.WS.PutJobs("i-0002", services...)
+	d.Press("esc", "Q")
+	d.Settle()
+	d.Press("g", "o")
+	d.Settle()
+	require.Len(t, d.Opened, 1)
+	require.Contains(t, d.Screen(), "opened http://127.0.0.1:8000")
+	d.Press("esc")
+	d.Settle()
+	d.Press("G", "o") // nothing listens on its port
+	d.Settle()
+	require.Contains(t, d.Screen(), "nothing listens on port 7860 of notebook")
+	require.Len(t, d.Opened, 1)
+}

@@ -2,6 +2,10 @@ package ports
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -31,6 +35,7 @@ type Ports struct {
 	network  string
 	warnings []string
 
+	want   int // port that is to be opened when it is known what listens; 0: none
 	loaded bool
 	err    error
 	asked  time.Time // when the question under way was put; zero: there is none
@@ -53,9 +58,14 @@ type (
 	}
 )
 
-// New makes the screen of the instance with the id arg.
+// Opening is the argument of the screen that opens a port of an instance in the browser.
+func Opening(id string, port int) string { return id + " " + strconv.Itoa(port) }
+
+// New makes the screen of the instance with the id arg; or of one of which a port is to be opened (Opening).
 func New(e *screen.Env, arg string) screen.Screen {
-	s := &Ports{e: e, id: arg, name: arg}
+	id, port, _ := strings.Cut(arg, " ")
+	s := &Ports{e: e, id: id, name: id}
+	s.want, _ = strconv.Atoi(port)
 	if r := s.row(); r != nil {
 		s.name = r.Name
 	}
@@ -182,7 +192,24 @@ func (s *Ports) got(m gotMsg) tea.Cmd {
 		s.Keep(s.lay)
 	}
 	again := againMsg{s, s.seq}
-	return s.e.Tick(wait, func(time.Time) tea.Msg { return again })
+	return tea.Batch(s.openWanted(), s.e.Tick(wait, func(time.Time) tea.Msg { return again }))
+}
+
+// openWanted opens, once, the port that is to be opened.
+func (s *Ports) openWanted() tea.Cmd {
+	port := s.want
+	if s.want = 0; port == 0 || s.err != nil {
+		return nil
+	}
+	i := slices.IndexFunc(s.rows, func(r row) bool { return r.Socket == "" && r.target().Port == port })
+	if i < 0 {
+		return screen.Warn(fmt.Sprintf("nothing listens on port %d of %s", port, s.name))
+	}
+	s.At = i
+	if s.e.Forwards == nil {
+		return nil
+	}
+	return s.open()
 }
 
 // Keys implements screen.Screen.

@@ -13,6 +13,7 @@ import (
 	"berth/ui/job"
 	"berth/ui/key"
 	"berth/ui/list"
+	"berth/ui/ports"
 	"berth/ui/screen"
 	"berth/ui/text"
 )
@@ -252,7 +253,7 @@ func (s *Queue) Keys() []key.Binding {
 	bs = append(bs, job.Keys(s.e, at, s.chosen())...)
 	bs = append(bs, job.OrderKeys(s.e, at, s.chosen())...)
 	bs = append(bs, job.AgainKey(s.e, at))
-	bs = append(bs, whole,
+	bs = append(bs, s.openKey(at), whole,
 		key.Binding{Keys: []string{"."}, Group: key.Looking, Desc: "Show only what runs or waits, or all.", Do: live},
 		key.Of("y", none, func() tea.Cmd {
 			return s.e.Send(screen.Copy{What: "the job's id", Text: *s.rows[s.At].job.ID})
@@ -270,6 +271,26 @@ func (s *Queue) Keys() []key.Binding {
 		bs = append(bs, key.Of("esc", "", live).As("clear").Saying("As it was before."))
 	}
 	return append(bs, s.List.Keys()...)
+}
+
+// openKey opens a service in the browser.
+func (s *Queue) openKey(at *job.One) key.Binding {
+	why := ""
+	switch {
+	case at == nil || at.Job.Service == nil:
+		why = "only a service is opened"
+	case at.Job.State != api.JobRunning:
+		why = "the service does not run"
+	case at.Row == nil:
+		why = "its instance is gone"
+	}
+	b := key.Of("o", why, func() tea.Cmd {
+		return s.e.Send(screen.Open{Name: "ports", Arg: ports.Opening(at.Row.ID, at.Job.Service.Port)})
+	})
+	if why == "" {
+		b = b.As("open").Saying("Open the service in the browser; its port is forwarded first.")
+	}
+	return b
 }
 
 // commands is the binding that shows the command lines.
