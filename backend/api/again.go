@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	againLimit = 5 * time.Second // how long a client asks again
+	againLimit = 20 * time.Second // how long a client asks again: an agent may take that on a small machine
 	againPause = 20 * time.Millisecond
 )
 

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestPortsInTheDashboard: what listens is listed with its owner, a key forwards it, bytes go through, and all of it ends
-// with the dashboard.
+// TestPortsInTheDashboard: what listens is listed with its owner, a key forwards it, bytes go through, and all of it
+// ends with the dashboard.
 func TestPortsInTheDashboard(t *testing.T) {
 	w := newWorld(t)
 	w.ok("create", "vision")

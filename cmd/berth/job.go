@@ -377,7 +377,7 @@ func (a *app) printLog(ctx context.Context, c *api.WorkspaceClient, name, id str
 				return nil
 			})
 		})
-		if err == nil || !o.Follow || ctx.Err() != nil || api.AsError(err).Code != api.CodeUnreachable {
+		if err == nil || !o.Follow || ctx.Err() != nil || !passes(err) {
 			return err
 		}
 		if !said {

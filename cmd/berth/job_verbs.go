@@ -361,6 +361,13 @@ func (a *app) waitJob(ctx context.Context, c *api.WorkspaceClient, name, id stri
 	return a.until(ctx, c, name, id, func(j *api.Job) bool { return j.State.Done() })
 }
 
+// passes reports whether an error is one of the line, or of an agent that makes way for a newer one: asked again later
+// there is an answer.
+func passes(err error) bool {
+	code := api.AsError(err).Code
+	return code == api.CodeUnreachable || code == api.CodeMoved
+}
+
 // until waits, over disconnections, until a job is as is says, and returns it.
 func (a *app) until(ctx context.Context, c *api.WorkspaceClient, name, id string, is func(*api.Job) bool) (j api.Job,
 	err error) {
@@ -376,7 +383,7 @@ func (a *app) until(ctx context.Context, c *api.WorkspaceClient, name, id string
 		case err == nil:
 			said = false
 			continue
-		case ctx.Err() != nil || api.AsError(err).Code != api.CodeUnreachable:
+		case ctx.Err() != nil || !passes(err):
 			return j, err
 		}
 		if !said {

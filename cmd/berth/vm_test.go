@@ -5,7 +5,9 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"berth/backend/agent/process/processtest"
 	"berth/backend/api"
 	"berth/backend/libvirt/libvirttest"
 	"berth/backend/transport/ssh/sshdtest"
@@ -260,5 +263,31 @@ func TestVMCloudInit(t *testing.T) {
 	w.does("clone", "vision", "second")
 	require.NotEqual(t, id, w.does("exec", "second", "--", "cat", "/etc/machine-id"), "a copy has an identity of its own")
 	require.Len(t, strings.Fields(w.does("exec", "second", "--", "pgrep", "-f", "agent.* run")), 1, "and one agent")
+	w.clean()
+}
+
+// TestVMControlGroups runs the tests of jobs' limits on a machine that has control groups of version 2, as root: where
+// CI itself runs there may be those of version 1 only.
+func TestVMControlGroups(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, args := range [][]string{{"test", "-c", "-vet=off", "-o", "run.test", "berth/backend/agent/job/run"},
+		{"build", "-o", "shim", "berth/cmd/berth-shim"}} {
+		build := exec.Command("go", args...)
+		build.Args[slices.Index(build.Args, "-o")+1] = filepath.Join(dir, args[slices.Index(args, "-o")+1])
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		out, err := build.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}
+	w := newVMWorld(t, libvirttest.Fast)
+	w.does("create", "vision")
+	require.Contains(t, w.does("exec", "vision", "--", "cat", "/proc/self/cgroup"), "0::/", "of version 2")
+	w.does("cp", filepath.Join(dir, "run.test"), "vision:run.test")
+	w.does("cp", filepath.Join(dir, "shim"), "vision:shim")
+	said := w.does("exec", "vision", "--", "sudo", "-n", "sh", "-c", processtest.Given+`=$PWD/shim ./run.test -test.v "$@"`,
+		"sh", "-test.run", "^(TestMemoryIsLimited|TestMemoryIsUsedUpWithoutAnAgent|TestProcessorsAreLimited)$")
+	require.Contains(t, said, "--- PASS: TestMemoryIsLimited")
+	require.Contains(t, said, "--- PASS: TestMemoryIsUsedUpWithoutAnAgent")
+	require.Contains(t, said, "--- PASS: TestProcessorsAreLimited")
 	w.clean()
 }
