@@ -146,9 +146,11 @@ probes: ## the GPU probes that agents carry, compressed: with NVIDIA's bindings 
 	  else echo "no $$cc: agents for $$arch carry the probe without NVIDIA's bindings only"; fi; done
 	@ls -l $(PROBES)/*.zst
 
-gpu-check: ## compare what Berth reads of this machine's GPUs with nvidia-smi, for a minute
+gpu-check: ## compare what Berth reads of this machine's GPUs with nvidia-smi, for a minute, and try jobs on them
 	$(GO) build -o $(BIN)/berth-probe ./cmd/berth-probe
 	$(BIN)/berth-probe check $(CHECKFLAGS)
+	@[ -x $(BIN)/berth ] || $(MAKE) build
+	.ci/gpu-jobs $(BIN)/berth
 
 agents: probes ## the small static agents that release builds carry, compressed
 	@mkdir -p $(AGENTS)
