@@ -15,8 +15,11 @@ import (
 	"berth/backend/transport/wire"
 )
 
-// chunk is how much goes into one frame, in bytes.
-const chunk = 64 << 10
+// chunk is how much goes into one frame at most, in bytes; few connections ever need more than the first.
+const (
+	firstChunk = 16 << 10
+	chunk      = 256 << 10
+)
 
 // lastWord is how long an end may take to take in why the other one ends.
 const lastWord = 5 * time.Second
@@ -173,9 +176,13 @@ func (s *splicing) wait(ctx context.Context, q *flowcontrol.Queue) error {
 
 // send passes on what conn gives.
 func (s *splicing) send() {
-	buf := make([]byte, chunk)
-	for {
+	buf := make([]byte, firstChunk)
+	for full := false; ; {
+		if full && len(buf) < chunk {
+			buf = make([]byte, 4*len(buf))
+		}
 		n, err := s.conn.Read(buf)
+		full = n == len(buf)
 		if n > 0 {
 			s.active()
 		}
