@@ -69,7 +69,7 @@ func connectPort(ctx context.Context, port int) (net.Conn, error) {
 	if conn, err := try("::1"); err == nil {
 		return conn, nil
 	}
-	list, _ := listeners.Read("") // it has been tried where it mostly is
+	list, _ := listeners.Read() // it has been tried where it mostly is
 	at := false
 	for _, l := range listeners.On(list, port) {
 		for _, a := range l.Addresses {

@@ -6,7 +6,6 @@ import (
 	"berth/backend/api"
 	"berth/gpu"
 	"berth/gpu/procs"
-	"berth/gpu/procs/listeners"
 	"berth/gpu/procs/proc"
 )
 
@@ -15,7 +14,9 @@ const hidden = "not visible (another user's)"
 
 // list reads what is listened on.
 func (s *service) list(ctx context.Context) (api.Ports, error) {
-	found, err := listeners.Read("")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found, err := s.reader.Read()
 	if found == nil && err != nil {
 		return api.Ports{}, api.Errorf(api.CodeFailed, "%w", err)
 	}
@@ -29,8 +30,6 @@ func (s *service) list(ctx context.Context) (api.Ports, error) {
 			pids = append(pids, l.PIDs[0])
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	known, err := s.processes(ctx, pids)
 	if err != nil {
 		out.Warnings = append(out.Warnings, "the processes that listen can't be read: "+err.Error())

@@ -10,6 +10,7 @@ import (
 	"berth/backend/transport/forward"
 	"berth/gpu"
 	"berth/gpu/procs"
+	"berth/gpu/procs/listeners"
 )
 
 // maxForwards is how many connections may be under way. Where an SSH server forbids forwarding, all streams share one
@@ -21,13 +22,14 @@ type service struct {
 	memory  *forward.Memory
 	running atomic.Int64
 
-	mu    sync.Mutex
-	table *procs.Table // of those that listen
+	mu     sync.Mutex
+	reader *listeners.Reader
+	table  *procs.Table // of those that listen
 }
 
 // New makes the part that lists ports and connects to them.
 func New(h *part.Host) part.Part {
-	s := &service{h: h, memory: forward.NewMemory()}
+	s := &service{h: h, memory: forward.NewMemory(), reader: listeners.NewReader("")}
 	s.table = procs.New(procs.Options{Attributor: attributor(h.OwnerOf), Top: 1})
 	access := api.Needs(api.ActionAccess)
 	return part.Part{Name: "ports", Routes: []api.Route{

@@ -52,12 +52,13 @@ func newLine(t *testing.T, to string) *line {
 
 // open implements Opener.
 func (l *line) open(ctx context.Context) (*api.Stream, error) {
-	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		return nil, err
 	}
 	var ends [2]*api.Stream
 	for i, fd := range fds {
+		syscall.CloseOnExec(fd)
 		f := os.NewFile(uintptr(fd), "stream")
 		conn, err := net.FileConn(f)
 		_ = f.Close()

@@ -16,7 +16,7 @@ import (
 
 // holder says who listens on a port of this computer.
 func holder(port int) string {
-	list, _ := listeners.Read("") // what can't be read can't be said
+	list, _ := listeners.Read() // what can't be read can't be said
 	for _, l := range listeners.On(list, port) {
 		if len(l.PIDs) == 0 {
 			return "a process that is not visible (" + userName(l.UID) + "'s)"

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -33,7 +34,7 @@ func TestRead(t *testing.T) {
 	require.NoError(t, err)
 	defer out.Close()
 
-	list, err := Read("")
+	list, err := Read()
 	require.NoError(t, err)
 	on := On(list, port)
 	require.Len(t, on, 1, "%+v", on)
@@ -53,7 +54,7 @@ func TestRead(t *testing.T) {
 // TestReadOfAnother: a folder that has no tables is an error, and a table of unix sockets that can't be read does not
 // hide the ports.
 func TestReadOfAnother(t *testing.T) {
-	_, err := Read(filepath.Join(t.TempDir(), "none"))
+	_, err := NewReader(filepath.Join(t.TempDir(), "none")).Read()
 	require.Error(t, err)
 	dir := t.TempDir()
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "net"), 0o755))
@@ -61,7 +62,7 @@ func TestReadOfAnother(t *testing.T) {
 		"   0: 0100007F:22B8 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1001        0 77 1 0 100 0 0 10 0\n"), 0o644))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "net", "unix"), []byte("Num RefCount Protocol Flags Type St Inode Path\n"+
 		"x: zz\n"), 0o644))
-	list, err := Read(dir)
+	list, err := NewReader(dir).Read()
 	require.ErrorContains(t, err, "unix sockets")
 	require.Equal(t, []Listener{{Port: 8888, UID: 1001, Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}}}, list)
 }
@@ -82,6 +83,61 @@ func TestMerged(t *testing.T) {
 
 func BenchmarkRead(b *testing.B) {
 	for b.Loop() {
-		_, _ = Read("")
+		_, _ = Read()
 	}
+}
+
+func BenchmarkReadAgain(b *testing.B) {
+	r := NewReader("")
+	for b.Loop() {
+		_, _ = r.Read()
+	}
+}
+
+// TestReadAgain looks at all processes only where that is needed: at what is new, or was handed on.
+func TestReadAgain(t *testing.T) {
+	r := NewReader("")
+	port := func(l net.Listener) []Listener {
+		t.Helper()
+		list, err := r.Read()
+		require.NoError(t, err)
+		return On(list, l.Addr().(*net.TCPAddr).Port)
+	}
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	// Others on this host come and go as well: what is counted is that of one look at most.
+	looked := func(want bool, l net.Listener) {
+		t.Helper()
+		for range 1000 {
+			was := r.looked
+			on := port(l)
+			require.Len(t, on, 1)
+			require.Contains(t, on[0].PIDs, os.Getpid())
+			if (r.looked > was) == want {
+				return
+			}
+		}
+		t.Fatalf("looked at all: never %t", want)
+	}
+	looked(true, l)
+	looked(false, l)
+	second, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer second.Close()
+	looked(true, second)
+	looked(false, second)
+
+	// A child takes a socket over.
+	f, err := second.(*net.TCPListener).File()
+	require.NoError(t, err)
+	cmd := exec.Command("sleep", "1000")
+	cmd.ExtraFiles = []*os.File{f}
+	require.NoError(t, cmd.Start())
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	_ = f.Close()
+	require.NoError(t, second.Close())
+	on := port(second)
+	require.Len(t, on, 1)
+	require.Equal(t, []int{cmd.Process.Pid}, on[0].PIDs)
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/prometheus/procfs"
 
@@ -20,13 +21,32 @@ const (
 	accepts   = 1 << 16 // the flag of such a unix socket
 )
 
-// Read lists what is listened on. dir is where the processes are found; "": proc.Root. An error beside a list says what
-// the list lacks.
-func Read(dir string) ([]Listener, error) {
+// Read lists what is listened on, once.
+func Read() ([]Listener, error) { return NewReader("").Read() }
+
+// again is how long after all processes were looked at they are looked at again, though nothing new is listened on: a
+// socket may have got more holders.
+const again = 30 * time.Second
+
+// Reader lists what is listened on again and again. It belongs to one goroutine.
+type Reader struct {
+	dir     string
+	holders map[uint64][]int // by inode, as they were last; none: they can't be seen
+	at      time.Time        // when all processes were looked at
+	looked  int              // how often they were
+}
+
+// NewReader returns a Reader. dir is where the processes are found; "": proc.Root.
+func NewReader(dir string) *Reader {
 	if dir == "" {
 		dir = proc.Root
 	}
-	tables, err := procfs.NewFS(dir)
+	return &Reader{dir: dir}
+}
+
+// Read lists what is listened on. An error beside a list says what the list lacks.
+func (r *Reader) Read() ([]Listener, error) {
+	tables, err := procfs.NewFS(r.dir)
 	if err != nil {
 		return nil, fmt.Errorf("reading what is listened on: %w", err)
 	}
@@ -40,10 +60,44 @@ func Read(dir string) ([]Listener, error) {
 	for _, s := range sockets {
 		wanted[s.inode] = nil
 	}
-	if err := findHolders(dir, wanted); err != nil {
-		incomplete = errors.Join(incomplete, err)
+	if !r.stillHeld(wanted) {
+		for inode := range wanted {
+			wanted[inode] = nil
+		}
+		pids, err := r.all()
+		if err != nil {
+			incomplete = errors.Join(incomplete, err)
+		}
+		r.find(pids, wanted)
+		r.at = time.Now()
+		r.looked++
 	}
+	r.holders = wanted
 	return merged(sockets, wanted), incomplete
+}
+
+// stillHeld looks only at those that held the sockets last, and reports whether that is enough: on a host of thousands
+// of processes, to look at all of them takes a good part of a second.
+func (r *Reader) stillHeld(wanted map[uint64][]int) bool {
+	if r.at.IsZero() || time.Since(r.at) > again {
+		return false
+	}
+	var pids []int
+	for inode := range wanted {
+		held, known := r.holders[inode]
+		if !known {
+			return false // it is new
+		}
+		pids = append(pids, held...)
+	}
+	slices.Sort(pids)
+	r.find(slices.Compact(pids), wanted)
+	for inode, now := range wanted {
+		if len(now) == 0 && len(r.holders[inode]) > 0 {
+			return false // it has been handed on
+		}
+	}
+	return true
 }
 
 // ports are the TCP sockets that wait for connections.
@@ -98,24 +152,28 @@ func unixSockets(tables procfs.FS) ([]socket, error) {
 	return out, nil
 }
 
-// findHolders notes which processes have the sockets open.
-func findHolders(dir string, sockets map[uint64][]int) error {
-	r := proc.NewReader(dir)
+// all lists the processes, in order.
+func (r *Reader) all() ([]int, error) {
 	var pids []int
-	if err := r.All(func(st proc.Stat) {
+	if err := proc.NewReader(r.dir).All(func(st proc.Stat) {
 		if !st.Kernel {
 			pids = append(pids, st.PID)
 		}
 	}); err != nil {
-		return fmt.Errorf("the processes can't be read: %w", err)
+		return nil, fmt.Errorf("the processes can't be read: %w", err)
 	}
 	slices.Sort(pids)
+	return pids, nil
+}
+
+// find notes which of the processes, which are in order, have the sockets open.
+func (r *Reader) find(pids []int, sockets map[uint64][]int) {
+	read := proc.NewReader(r.dir)
 	for _, pid := range pids {
-		r.Sockets(pid, func(inode uint64) {
+		read.Sockets(pid, func(inode uint64) {
 			if held, ok := sockets[inode]; ok && !slices.Contains(held, pid) {
 				sockets[inode] = append(held, pid)
 			}
 		})
 	}
-	return nil
 }
