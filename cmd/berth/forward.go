@@ -73,7 +73,7 @@ func (a *app) forward(ctx context.Context, name string, specs []forward.Spec, tc
 	err = c.WithQuestions(ctx, func(ctx context.Context) error {
 		agent := api.PortsOf(c.Agent(name))
 		ports, err := agent.List(ctx) // also: whether there is such an instance, and a way to it
-		if err != nil {
+		if err != nil && !hasNoAgent(ctx, c, name, err) {
 			return forward.TooOld(name, err)
 		}
 		said := failures{say: func(err error) { a.warn(err.Error()) }}
@@ -93,7 +93,7 @@ func (a *app) forward(ctx context.Context, name string, specs []forward.Spec, tc
 			all = append(all, f)
 		}
 		for _, f := range all {
-			if err := a.sayForward(f, ports.Ports); err != nil {
+			if err := a.sayForward(f, ports); err != nil {
 				return err
 			}
 		}
@@ -108,6 +108,16 @@ func (a *app) forward(ctx context.Context, name string, specs []forward.Spec, tc
 		return nil // the signal says all
 	}
 	return err
+}
+
+// hasNoAgent reports whether what listens on an instance can't be listed because no agent can run there: plain SSH does
+// for a forward.
+func hasNoAgent(ctx context.Context, c *api.WorkspaceClient, name string, err error) bool {
+	if api.AsError(err).Code != api.CodeUnreachable {
+		return false
+	}
+	in, err := c.Instance(ctx, name)
+	return err == nil && in.Agent != nil && in.Agent.State == "unavailable"
 }
 
 // untilSignalled returns a context that ends with a signal, for which the exit code is set.
@@ -134,15 +144,13 @@ func (a *app) untilSignalled(ctx context.Context) (context.Context, func()) {
 }
 
 // sayForward prints where a forward listens.
-func (a *app) sayForward(f *forward.Forward, ports []api.Port) error {
+func (a *app) sayForward(f *forward.Forward, known api.Ports) error {
 	l, s := f.Local(), f.Spec()
 	if l.Taken != "" {
 		a.warn(l.Taken + ": " + l.Address + " is used")
 	}
-	listened := slices.ContainsFunc(ports, func(p api.Port) bool {
-		return p.Port == s.Port && s.Socket == "" || p.Socket == s.Socket && s.Port == 0
-	})
-	if !listened && s.Socket == "" {
+	listened := slices.ContainsFunc(known.Ports, func(p api.Port) bool { return p.Port == s.Port })
+	if !listened && s.Socket == "" && known.Ports != nil { // sockets are not all listed
 		a.warn(fmt.Sprintf("nothing listens on port %d of %s yet", s.Port, f.Instance()))
 	}
 	if a.json {

@@ -357,3 +357,19 @@ func TestForwardOverSSH(t *testing.T) {
 		})
 	}
 }
+
+// TestForwardWithoutAnAgent goes over plain SSH, and says nothing of what it can't know.
+func TestForwardWithoutAnAgent(t *testing.T) {
+	t.Parallel()
+	w, s := remoteWorld(t, sshdtest.Options{ForceCommand: "echo only this"})
+	w.ok("adopt", "gpu1", "gpu1", "--host-key", fingerprint(s))
+	require.Equal(t, "unavailable", w.show("gpu1").Agent.State)
+	port := listens(t, says("hello"))
+	f := w.forward("gpu1", fmt.Sprintf("0:%d", port))
+	at, _ := f.line()
+	got, err := heard("tcp", at)
+	require.NoError(t, err, f.err.String())
+	require.Equal(t, "hello", got)
+	require.Equal(t, 130, f.end(syscall.SIGINT))
+	require.Empty(t, f.err.String())
+}

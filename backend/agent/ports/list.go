@@ -2,6 +2,8 @@ package ports
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 
 	"berth/backend/api"
 	"berth/gpu"
@@ -9,8 +11,25 @@ import (
 	"berth/gpu/procs/proc"
 )
 
-// hidden is said of what listens without a process that can be seen.
-const hidden = "not visible (another user's)"
+// What is said of what listens without a process that can be seen.
+const (
+	othersProcess = "not visible (another user's)"
+	elsewhere     = "not visible (in another PID name space)"
+)
+
+// hidden says why a process of a user can't be seen.
+func hidden(uid int) string {
+	if own := os.Getuid(); own == 0 || uid == own {
+		return elsewhere
+	}
+	return othersProcess
+}
+
+// own reports whether a unix socket is one of Berth's on this instance: nobody wants to see those of agent and shims.
+func (s *service) own(path string) bool {
+	dir := filepath.Dir(path)
+	return path != "" && (dir == filepath.Dir(s.h.Socket) || dir == s.h.SpareDir())
+}
 
 // list reads what is listened on.
 func (s *service) list(ctx context.Context) (api.Ports, error) {
@@ -35,6 +54,9 @@ func (s *service) list(ctx context.Context) (api.Ports, error) {
 		out.Warnings = append(out.Warnings, "the processes that listen can't be read: "+err.Error())
 	}
 	for _, l := range found {
+		if s.own(l.Path) {
+			continue
+		}
 		p := api.Port{Port: l.Port, Socket: l.Path, Processes: len(l.PIDs)}
 		for _, a := range l.Addresses {
 			p.Addresses = append(p.Addresses, a.String())
@@ -44,7 +66,7 @@ func (s *service) list(ctx context.Context) (api.Ports, error) {
 		}
 		switch {
 		case len(l.PIDs) == 0:
-			p.Note = hidden
+			p.Note = hidden(l.UID)
 		default:
 			p.PID = l.PIDs[0]
 			if k, ok := known[p.PID]; ok {

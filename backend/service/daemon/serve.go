@@ -56,7 +56,7 @@ type Config struct {
 // Dialer is what the daemon needs of what reaches instances.
 type Dialer interface {
 	workspace.Dialer
-	// ServePlain serves an exec or terminal stream of an instance that has no agent.
+	// ServePlain serves a stream of an instance that has no agent: a command, a terminal, a forward.
 	ServePlain(ctx context.Context, to backend.Endpoint, path string, s *api.Stream) error
 	// OpenBackend opens a registered backend.
 	OpenBackend(env backend.Env, name string) (backend.Backend, error)

@@ -259,7 +259,7 @@ func unreachable(rec *store.Instance, err error) error {
 	var un *backend.AgentUnavailable
 	if errors.As(err, &un) {
 		return api.Errorf(api.CodeUnreachable, "%s has no agent: %s", rec.Name, un.Reason).
-			WithHint("berth exec and berth ssh still work, over plain SSH")
+			WithHint("berth exec, berth ssh and berth forward still work, over plain SSH")
 	}
 	return api.Errorf(api.CodeUnreachable, "the agent of %s does not answer: %w", rec.Name, err).
 		WithHint("berth show %s", rec.Name)

@@ -173,6 +173,12 @@ func (l *Dialer) ServePlain(ctx context.Context, to backend.Endpoint, path strin
 			return err
 		}
 		conn.ServeTerminal(ctx, s, q)
+	case "/v1/forward":
+		var q api.ForwardRequest
+		if err := s.ReadRequest(&q, 0); err != nil {
+			return err
+		}
+		return conn.ServeForward(ctx, s, q)
 	default:
 		return api.Errorf(api.CodeUnsupported, "%s of %s needs the agent", path, to.Name)
 	}

@@ -137,7 +137,7 @@ func run(ctx context.Context, s *splicing) error {
 	_ = s.st.Close() // ends receive
 	_ = s.conn.Close()
 	s.win.close() // both end send
-	q.Close()
+	q.End()
 	ours.Wait()
 	if in.wide {
 		s.mem.give()

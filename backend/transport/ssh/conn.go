@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"berth/backend"
+	"berth/backend/transport/forward"
 )
 
 // Conn is one SSH connection and the agent at its end. It is safe for concurrent use.
@@ -29,10 +30,13 @@ type Conn struct {
 	wg     sync.WaitGroup
 	agent  agentSlot
 	system atomic.Pointer[look] // what the host is; nil: it was not looked at yet
+
+	forwards *forward.Memory
 }
 
 func newConn(ctx context.Context, m *Manager, t *target, tr transport, via *Conn) *Conn {
-	c := &Conn{m: m, t: t, tr: tr, via: via, env: backend.Selectors(backend.CallerFrom(ctx).Env)}
+	c := &Conn{m: m, t: t, tr: tr, via: via, env: backend.Selectors(backend.CallerFrom(ctx).Env),
+		forwards: forward.NewMemory()}
 	c.ctx, c.cancel = context.WithCancel(m.ctx)
 	c.agent.init()
 	return c
