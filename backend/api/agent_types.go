@@ -37,6 +37,8 @@ type AgentInfo struct {
 	Homes        []HomeUse `json:"homes,omitempty"` // that use the agent, as far as they say so
 
 	Environment ShellEnvironment `json:"environment,omitzero"` // that commands run with; zero: not captured yet
+
+	GPUSharing GPUSharing `json:"gpu_sharing,omitzero"`
 }
 
 // JobCounts are how many jobs run and how many wait; each element of an array is one.

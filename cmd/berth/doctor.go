@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 	"runtime/debug"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"berth/backend/agent/lease"
 	"berth/backend/api"
 	"berth/backend/base/plaintext"
 	"berth/backend/base/version"
@@ -162,7 +164,9 @@ func (a *app) localChecks(ctx context.Context) []api.Check {
 			"; the state is kept on the local disk instead: " + a.home.State})
 	}
 	out = append(out, profileChecks(profile.Load(profile.Dir(a.home.Config)))...)
-	out = append(out, buildCheck(), gpuCheck(ctx),
+	out = append(out, buildCheck())
+	out = append(out, gpuChecks(ctx)...)
+	out = append(out,
 		programCheck("ssh", "host names and Match blocks of ~/.ssh/config are resolved by the ssh program where it is there; without it by a library that knows less"), agentCheck(ctx, a))
 	return out
 }
@@ -193,7 +197,8 @@ func buildCheck() api.Check {
 	return c
 }
 
-func gpuCheck(ctx context.Context) api.Check {
+// gpuChecks says which GPUs this computer has, and through which folder its users share them.
+func gpuChecks(ctx context.Context) []api.Check {
 	c := api.Check{Area: "host", Name: "GPUs", Status: "info"}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -205,8 +210,10 @@ func gpuCheck(ctx context.Context) api.Check {
 		c.Status, c.Message = "warn", err.Error()
 	default:
 		c.Status, c.Message = "ok", fmt.Sprintf("%d: %s", len(gpus), gpus[0].Name)
+		sharing := lease.Look(lease.Candidates(os.Getenv))
+		return []api.Check{c, sharing.Check("host", "shared GPUs")}
 	}
-	return c
+	return []api.Check{c}
 }
 
 func programCheck(name, why string) api.Check {

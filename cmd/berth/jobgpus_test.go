@@ -132,6 +132,9 @@ func TestJobsOnGPUs(t *testing.T) {
 	w.ok("job", "cancel", "vision", a)
 	w.ok("job", "cancel", "vision", b)
 	eventually(t, "and has its turn", func() bool { return w.job("other", waits).State == api.JobSucceeded })
+	for _, id := range []string{a, b} { // the other one was not slower than what is left of them
+		eventually(t, "it is over", func() bool { return w.job("vision", id).State.Done() })
+	}
 
 	// A GPU that is lost is the cause of its job's failure, and given to nobody.
 	doomed := w.submit("--", "sh", "-c", "while ! [ -e doom ]; do sleep 0.05; done; exit 3")

@@ -153,3 +153,37 @@ func (s *server) started() int {
 	require.NoError(s.t, err)
 	return strings.Count(string(b), "\n")
 }
+
+// TestDoctorSaysHowGPUsAreShared: which folder is used on an instance, that it is advice, and what is wrong with it. Of
+// this computer it says the same where it has GPUs.
+func TestDoctorSaysHowGPUsAreShared(t *testing.T) {
+	t.Parallel()
+	cards := nvmltest.A100s(1)
+	cards[0].Processes = nil
+	fake := nvmltest.New(t, nvmltest.Scenario{GPUs: cards})
+	leases := filepath.Join(t.TempDir(), "leases")
+	w := newWorld(t)
+	w.env = append(fake.Env(), "BERTH_LEASES="+leases)
+	says := func(name string) (c api.Check) {
+		var all []api.Check
+		require.NoError(t, json.Unmarshal([]byte(w.ok("doctor", "--json")), &all))
+		for _, x := range all {
+			if x.Area == "gpus" && x.Name == name {
+				c = x
+			}
+		}
+		return c
+	}
+	w.ok("create", "vision")
+	eventually(t, "it is missing", func() bool {
+		return says("vision").Message == "users share its GPUs through "+leases+", which the first job with a GPU makes; "+
+			"that is advice: a program that asks nobody can use any GPU"
+	})
+	w.ok("job", "wait", "vision", w.submit("--gpus", "1", "--", "true"))
+	eventually(t, "it is found", func() bool { return strings.Contains(says("vision").Message, leases+", which ") })
+	require.Regexp(t, `info +gpus +vision +users share its GPUs through .*  -> .*sudo mkdir -p -m 1777 /var/lib/berth/host`,
+		w.ok("doctor"))
+	require.NoError(t, os.Chmod(leases, 0o700))
+	eventually(t, "it is unusable", func() bool { return says("vision").Status == "warn" })
+	require.Contains(t, says("vision").Fix, "chmod 1777 "+leases)
+}

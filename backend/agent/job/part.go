@@ -15,9 +15,11 @@ import (
 
 	"berth/backend/agent/job/notify"
 	"berth/backend/agent/job/run"
+	"berth/backend/agent/lease"
 	"berth/backend/agent/part"
 	"berth/backend/api"
 	"berth/gpu"
+	"berth/gpu/probe"
 	"berth/queue"
 	"berth/queue/journal"
 	"berth/queue/plan"
@@ -267,6 +269,9 @@ func (s *service) gpus() map[string]gpu.Use {
 }
 
 func (s *service) info(i *api.AgentInfo) {
+	if probe.Present() {
+		i.GPUSharing = lease.Look(lease.Candidates(os.Getenv))
+	}
 	l, _ := s.opened()
 	if l == nil {
 		return

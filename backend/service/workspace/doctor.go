@@ -9,9 +9,11 @@ import (
 	"strings"
 
 	"github.com/dustin/go-humanize/english"
+	"golang.org/x/sync/errgroup"
 
 	"berth/backend"
 	"berth/backend/api"
+	"berth/backend/service/store"
 )
 
 // Doctor looks for what is wrong, and for what was left behind.
@@ -60,7 +62,39 @@ func (d Doctor) Check(ctx context.Context) []api.Check {
 		}
 		out = append(out, c)
 	}
-	return out
+	return append(out, d.sharing(ctx)...)
+}
+
+// sharing asks the agents of the machines that run how their users share GPUs. One that does not answer has its own
+// check.
+func (d Doctor) sharing(ctx context.Context) []api.Check {
+	w := d.w
+	var running []store.Instance
+	w.mu.Lock()
+	for _, e := range w.entries {
+		if e.rec.State == api.StateRunning && e.agent != nil && e.agent.State == "ready" {
+			running = append(running, e.rec)
+		}
+	}
+	w.mu.Unlock()
+	slices.SortFunc(running, func(a, b store.Instance) int { return strings.Compare(a.Name, b.Name) })
+	checks := make([]api.Check, len(running))
+	var g errgroup.Group
+	g.SetLimit(parallelProbes)
+	for i := range running {
+		g.Go(func() error {
+			cctx, cancel := context.WithTimeout(unasked(ctx), showLimit)
+			defer cancel()
+			client := w.AgentClient(running[i])
+			defer client.Close()
+			if info, err := client.Info(cctx); err == nil && info.GPUSharing.State != "" {
+				checks[i] = info.GPUSharing.Check("gpus", running[i].Name)
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // none has an error
+	return slices.DeleteFunc(checks, func(c api.Check) bool { return c.Status == "" })
 }
 
 // orphans finds machines that an unfinished or failed operation of this store left behind, or that
