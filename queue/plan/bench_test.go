@@ -47,6 +47,36 @@ func BenchmarkDecision(b *testing.B) {
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "µs/p99")
 }
 
+// BenchmarkSharing ends a job with a GPU and has the next one begin, of 1,000 that wait, with and without others who
+// come first; and asks what is wanted, as is done a few times a second.
+func BenchmarkSharing(b *testing.B) {
+	for _, others := range []int{0, 3, 30} {
+		p := New(Limits{Slots: 64, GPUs: someGPUs(8)}, 0)
+		now := epoch
+		said := SetGPUs{GPUs: someGPUs(8), Sharing: Sharing{Mine: Stand{UID: 1, Used: time.Hour, At: now}}}
+		for i := range others {
+			said.Sharing.Others = append(said.Sharing.Others, Claim{Stand: Stand{UID: 2 + i, At: now}, User: "bob",
+				Wants: []Want{{GPUs: 9, Jobs: 5}}})
+		}
+		p.Do(now, said)
+		for range 1000 {
+			p.Do(now, Submit{Spec: spec(gpus(1))})
+		}
+		b.Run(fmt.Sprint(others, " others"), func(b *testing.B) {
+			for b.Loop() {
+				it := p.active[0]
+				p.Do(now, Happened{queue.Event{ID: it.id, Attempt: it.st.Attempt, Ended: &queue.Ended{At: now}}},
+					Submit{Spec: spec(gpus(1))})
+			}
+		})
+		b.Run(fmt.Sprint(others, " others, what is wanted"), func(b *testing.B) {
+			for b.Loop() {
+				p.Demand()
+			}
+		})
+	}
+}
+
 // BenchmarkReasons explains a page of waiting jobs from all over the line.
 func BenchmarkReasons(b *testing.B) {
 	p, now := manyShapes(100_000)

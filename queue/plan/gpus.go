@@ -33,6 +33,8 @@ type User struct {
 	Job   queue.ID  // that it is of; zero: of none
 	Text  string    // in words: "python of bob (process 4242)"
 	Since time.Time // zero: not known
+	// Leased says that it is a job of a queue of this host: it gives the GPU back. Others may have it for ever.
+	Leased bool
 }
 
 // need is what a job takes while it runs.

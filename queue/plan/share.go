@@ -154,7 +154,7 @@ wants:
 	for _, i := range left {
 		p.room.held[i].left = fmt.Sprintf("free, but %s comes first (%s)", c.User, p.against(c))
 	}
-	if lack.gpus == 0 || !first || p.now.Sub(c.Since) < gatherAfter || most(free.of, lack) < lack.gpus {
+	if lack.gpus == 0 || !first || p.now.Sub(c.Since) < gatherAfter || p.comes(lack) < lack.gpus {
 		return
 	}
 	for i, kept := 0, 0; i < len(free.of) && kept < lack.gpus; i++ {
@@ -165,6 +165,16 @@ wants:
 			kept++
 		}
 	}
+}
+
+// comes is how many GPUs a need could have once all jobs have ended. What others than jobs use may be used for ever.
+func (p *Planner) comes(n need) (count int) {
+	for i := range p.room.of {
+		jobs := p.room.held[i].taken == nil ||
+			slices.ContainsFunc(p.room.of[i].Users, func(u User) bool { return u.Leased || u.Job != (queue.ID{}) })
+		count += boolInt(jobs && suits(p.room.of, &p.room.of[i], n))
+	}
+	return count
 }
 
 // against compares what another user used with what this one did, in words.
@@ -291,7 +301,7 @@ func (p *Planner) refused(it *item, e queue.Refused) {
 	}
 	of := slices.Clone(p.limits.GPUs)
 	for _, i := range it.run.gpus {
-		of[i].Users = append(slices.Clip(of[i].Users), User{Text: e.Why})
+		of[i].Users = append(slices.Clip(of[i].Users), User{Text: e.Why, Leased: true})
 	}
 	p.release(it)
 	st = p.touch(it)

@@ -87,6 +87,15 @@ func TestWhatIsLeftIsWhatOthersCanTake(t *testing.T) {
 	x.Since = epoch.Add(-gatherAfter)
 	w.ok(against(time.Hour, x))
 	require.Contains(t, w.reason(w.submit(gpus(1))).Text, "GPU 2 is free, but kept for bob, who has waited 5 min for 2 GPUs (0 s of ")
+	for _, leased := range []bool{true, false} { // of the third
+		w := newWorld(t, Limits{Slots: 99})
+		y := against(time.Hour, x)
+		y.Sharing.Others[0].Wants = []Want{{GPUs: 3, Jobs: 1}}
+		y.GPUs[2].Users = []User{{Text: "somebody", Leased: leased}}
+		w.ok(y)
+		require.Equal(t, map[bool]string{true: "queued", false: "preparing"}[leased], w.states(w.submit(gpus(1))),
+			"what others than jobs use may never be free")
+	}
 	mine := newWorld(t, Limits{Slots: 99})
 	mine.ok(SetGPUs{GPUs: someGPUs(1)})
 	require.Equal(t, "preparing", mine.states(mine.submit(share(10*gib))))
@@ -182,7 +191,7 @@ func (h *host) see(x *party) {
 	copy(now.GPUs, h.all)
 	for i, o := range h.holder {
 		if o != nil && o != x {
-			now.GPUs[i].Users = []User{{Text: fmt.Sprint("job of ", o.uid)}}
+			now.GPUs[i].Users = []User{{Text: fmt.Sprint("job of ", o.uid), Leased: true}}
 		}
 	}
 	now.Sharing.Mine = h.stand(x)

@@ -266,9 +266,9 @@ func (g *ledger) addHolders(folder *lease.Folder, gpus []plan.GPU) (others bool)
 		if !held {
 			continue
 		}
-		u := plan.User{Text: "somebody has a lease of it"}
+		u := plan.User{Text: "somebody has a lease of it", Leased: true}
 		if h.Job != "" {
-			u = plan.User{Text: h.Who(), Since: h.Since}
+			u.Text, u.Since = h.Who(), h.Since
 		}
 		if id, err := queue.ParseID(h.Job); err == nil && h.UID == os.Getuid() && h.Home == g.home {
 			u.Job = id

@@ -71,8 +71,8 @@ const (
 	tryAgain = 2 * time.Millisecond
 )
 
-// Take holds GPUs, all or none: exclusively, or together with others that share them where h.Reserved is set. A GPU
-// that somebody else holds gives a HeldError.
+// Take holds GPUs, all or none: exclusively, or together with other jobs of the same queue that share them where
+// h.Reserved is set. A GPU that somebody else holds gives a HeldError.
 func (f *Folder) Take(uuids []string, h Holder) (_ *Lease, err error) {
 	l := &Lease{}
 	defer func() {
@@ -80,15 +80,20 @@ func (f *Folder) Take(uuids []string, h Holder) (_ *Lease, err error) {
 			l.Close()
 		}
 	}()
-	lock := flock.Try
-	if h.Reserved > 0 {
-		lock = flock.TryShared
-	}
 	h.Version = version
 	h.User, h.Home, h.Job, h.Command = short(h.User), short(h.Home), short(h.Job), short(h.Command)
 	b, err := json.Marshal(h)
 	if err != nil {
 		return nil, err
+	}
+	// What is written only says who it is: the lock counts, also on a full disk.
+	write := func(file *os.File) {
+		_ = file.Truncate(0)
+		_, _ = file.WriteAt(append(b, '\n'), 0)
+	}
+	lock := flock.Try
+	if h.Reserved > 0 {
+		lock = func(file *os.File) error { return share(file, &h, write) }
 	}
 	for _, uuid := range slices.Sorted(slices.Values(uuids)) { // two that want the same ones don't take half of them each
 		file, err := f.hold(uuid, lock)
@@ -96,11 +101,29 @@ func (f *Folder) Take(uuids []string, h Holder) (_ *Lease, err error) {
 			return nil, err
 		}
 		l.files = append(l.files, file)
-		// What is written only says who it is: the lock counts, also on a full disk.
-		_ = file.Truncate(0)
-		_, _ = file.WriteAt(append(b, '\n'), 0)
+		write(file)
 	}
 	return l, nil
+}
+
+// share locks a file together with other jobs of the same queue: it alone knows how much of the memory each of them
+// has. Whoever is the first says in the file whose it is, before others can join.
+func share(file *os.File, h *Holder, write func(*os.File)) error {
+	err := flock.Try(file)
+	first := err == nil
+	if first {
+		write(file)
+	} else if !errors.Is(err, flock.ErrHeld) {
+		return err
+	}
+	if err := flock.TryShared(file); err != nil {
+		return err
+	}
+	if by := read(file); !first && (by.UID != h.UID || by.Home != h.Home) {
+		_ = flock.Leave(file)
+		return flock.ErrHeld
+	}
+	return nil
 }
 
 // hold opens a GPU's file and locks it.

@@ -90,6 +90,22 @@ func TestShares(t *testing.T) {
 	_, err = f.Take([]string{"GPU-a"}, Holder{Reserved: 1})
 	require.ErrorAs(t, err, new(*HeldError))
 	whole.Close()
+	mine, theirs := Holder{UID: 1, Home: "/a", Job: "1", Reserved: 1}, Holder{UID: 2, Home: "/a", Job: "2", Reserved: 1}
+	for range 2 {
+		a, err = f.Take([]string{"GPU-a"}, mine)
+		require.NoError(t, err)
+		b, err = f.Take([]string{"GPU-a"}, mine)
+		require.NoError(t, err)
+		_, err = f.Take([]string{"GPU-a"}, theirs)
+		var held *HeldError
+		require.ErrorAs(t, err, &held, "only one queue knows how much each of its jobs has")
+		require.Equal(t, "1", held.By.Job)
+		require.Len(t, f.Holders([]string{"GPU-a"}), 1)
+		a.Close()
+		b.Close()
+		mine, theirs = theirs, mine
+		mine.Job, theirs.Job = theirs.Job, mine.Job
+	}
 }
 
 // TestWhatOthersPutThere finds links, pipes and garbage where leases are expected, as anybody may put them there.
