@@ -59,7 +59,7 @@ func (e *engine) ensure(ctx context.Context, image string, tries int, auth crede
 			return nil
 		}
 		if tries--; ctx.Err() != nil || tries <= 0 || forGood(err) {
-			return fmt.Errorf("pulling %s: %w", ref, err)
+			return &pullError{ref.String(), err}
 		}
 		say("pulling %s was cut (%s); trying again", ref, plaintext.Short(err.Error(), 200))
 		select {
@@ -68,6 +68,16 @@ func (e *engine) ensure(ctx context.Context, image string, tries int, auth crede
 		}
 	}
 }
+
+// pullError is why an image can't be had.
+type pullError struct {
+	image string
+	err   error
+}
+
+func (p *pullError) Error() string { return "pulling " + p.image + ": " + p.err.Error() }
+
+func (p *pullError) Unwrap() error { return p.err }
 
 // pull pulls an image once.
 func (e *engine) pull(ctx context.Context, ref reference.Named, auth credentials, say func(string, ...any)) error {

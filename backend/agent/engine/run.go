@@ -207,6 +207,9 @@ func noImage(err error) bool {
 
 // cutOff reports an error after which it is not known what an engine has done.
 func cutOff(err error) bool {
+	if errors.As(err, new(*pullError)) {
+		return false // nothing was made
+	}
 	return client.IsErrConnectionFailed(err) || errors.Is(err, context.Canceled) ||
 		errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "EOF") ||
 		strings.Contains(err.Error(), "connection reset") ||

@@ -246,13 +246,6 @@ func (x *run) again(ctx context.Context, dir string) error {
 
 // containerEnds tells how a container has ended.
 func (x *run) containerEnds(ctx context.Context, res container.Result) {
-	if x.line != nil {
-		wait, cancel := context.WithTimeout(ctx, shimWait)
-		if _, ok := x.line.Exit(wait); ok && x.line.Alone(wait) {
-			x.letGo()
-		}
-		cancel()
-	}
 	e := &queue.Ended{At: res.EndedAt, Exit: res.Exit, Signal: res.Signal, Failed: res.Failed, Lost: res.Lost,
 		Warnings: res.Warnings, CPU: time.Duration(res.CPUSeconds * float64(time.Second)), PeakMemory: res.PeakMemory}
 	if res.Lost != "" {
@@ -263,6 +256,18 @@ func (x *run) containerEnds(ctx context.Context, res container.Result) {
 		x.r.Examine(ctx) // they may be why
 	}
 	x.tell(queue.Event{Ended: e})
+	if x.line == nil {
+		return
+	}
+	// The shim may get another run once the container is removed.
+	wait, cancel := context.WithTimeout(ctx, clearLimit)
+	defer cancel()
+	if _, ok := x.line.Exit(wait); ok && x.line.Alone(wait) {
+		x.letGo()
+		return
+	}
+	x.line.Drop()
+	x.line = nil
 }
 
 // clearLimit is how long removing what is left of a container may take.

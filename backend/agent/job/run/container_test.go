@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -63,6 +64,19 @@ func (p *pods) record(q queue.Run) process.Record {
 		return err == nil && rec.Child.Alive()
 	})
 	return rec
+}
+
+// small has the small program speak to the engine, as on an instance of a release.
+func (p *pods) small() {
+	p.world.t.Helper()
+	path := filepath.Join(p.world.t.TempDir(), "berth-engine")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "berth/cmd/berth-engine")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := build.CombinedOutput()
+	require.NoError(p.world.t, err, string(out))
+	p.exe = "/berth-agent"
+	p.next()
+	require.NoError(p.world.t, p.host(os.Stderr).KeepEngine(path))
 }
 
 // removed waits until no container is left.
@@ -313,6 +327,7 @@ func TestTwoContainersShareAFolder(t *testing.T) {
 // their containers afterwards.
 func BenchmarkContainer(b *testing.B) {
 	p := newPods(b)
+	p.small()
 	var own, podman []time.Duration
 	for i := range b.N {
 		n := int64(i + 1)
