@@ -12,7 +12,7 @@ PROBES  := gpu/probe/embedded
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 
 .DEFAULT_GOAL := help
-.PHONY: help build run vet test test-parts test-programs e2e e2e-vm e2e-vm-programs e2e-vm-libvirt e2e-vm-profiles guests bench chaos fuzz lint routes shots dist agents probes gpu-check generate man clean
+.PHONY: help build run vet test test-parts test-programs e2e e2e-containers e2e-vm e2e-vm-programs e2e-vm-libvirt e2e-vm-profiles guests bench chaos fuzz lint routes shots dist agents probes gpu-check generate man clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  %-12s %s\n' "$$t" "$$d"; done
@@ -78,6 +78,9 @@ tagged = -tags $(1) -run '^($(shell grep -hoE '^func Test\w+' $$(grep -l '^//go:
 
 e2e: ## drive the built program end to end: daemon, real sshd, tmux
 	$(static) $(GO) test $(TESTFLAGS) -count=1 -timeout 15m $(call tagged,e2e,./cmd/berth)
+
+e2e-containers: ## run jobs in real containers: Podman, as root
+	$(static) $(GO) test $(TESTFLAGS) -count=1 -timeout 5m $(call tagged,containers,./backend/agent/job/run ./backend/agent/engine)
 
 # In parts, so that with make -k one's failure keeps none of the others from running.
 e2e-vm: e2e-vm-programs e2e-vm-libvirt e2e-vm-profiles ## make, use and delete real machines: libvirtd and qemu, without KVM

@@ -40,6 +40,40 @@ func TestAnAgentWithoutAQueue(t *testing.T) {
 	}
 }
 
+// TestTheFirstJobWithAnImage has the workspace bring what runs containers, once; an agent that is asked itself can't.
+func TestTheFirstJobWithAnImage(t *testing.T) {
+	brought, asked := 0, 0
+	mux := http.NewServeMux()
+	submit := func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		if brought == 0 {
+			WriteError(w, Errorf(CodeNoEngine, "it is not here"))
+			return
+		}
+		WriteJSON(w, http.StatusOK, Job{UUID: "u"})
+	}
+	mux.HandleFunc("POST /v1/jobs", submit)
+	mux.HandleFunc("POST /v1/instances/vision/agent/v1/jobs", submit)
+	mux.HandleFunc("POST /v1/instances/vision/agent/v1/engine", func(w http.ResponseWriter, r *http.Request) {
+		var q EngineRequest
+		if ReadJSON(r, &q) == nil && q.Program == nil {
+			brought++
+		}
+		WriteJSON(w, http.StatusOK, EngineAnswer{Protocol: 1})
+	})
+	dial := answers(t, mux)
+	q := JobRequest{Argv: []string{"true"}, Image: "x"}
+	_, err := (&AgentClient{Dial: dial}).Jobs().Submit(t.Context(), q)
+	require.ErrorIs(t, err, &Error{Code: CodeNoEngine})
+	ws := &WorkspaceClient{Dial: dial}
+	for range 2 {
+		job, err := ws.Agent("vision").Jobs().Submit(t.Context(), q)
+		require.NoError(t, err)
+		require.Equal(t, "u", job.UUID)
+	}
+	require.Equal(t, []int{1, 4}, []int{brought, asked})
+}
+
 // TestWhatARequestCarries: arguments, variables and folders arrive as they are, whatever their bytes; other text that
 // would arrive as something else is refused.
 func TestWhatARequestCarries(t *testing.T) {

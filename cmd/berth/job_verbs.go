@@ -204,6 +204,9 @@ func (a *app) printJob(j *api.Job) error {
 		rows = append(rows, []string{"elements", fmt.Sprintf("%s: %d wait, %d run, %d succeeded, %d failed, %d cancelled", j.Array,
 			t.Waiting, t.Running, t.Succeeded, t.Failed, t.Cancelled)})
 	}
+	if j.Requested.Image != "" {
+		rows = append(rows, []string{"image", plaintext.Text(j.Requested.Image)})
+	}
 	rows = append(rows, codeRows(j.Code)...)
 	rows = append(rows, []string{"directory", plaintext.Text(j.Workdir)}, []string{"submitted", clock(j.SubmittedAt)})
 	if !j.StartedAt.IsZero() {

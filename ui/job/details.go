@@ -71,6 +71,7 @@ func (s *Job) details(p *draw.Page) {
 	if j.Priority != 0 {
 		put("priority", fmt.Sprint(j.Priority))
 	}
+	put("image", j.Requested.Image)
 	put("GPUs", jobword.GPUs(j))
 	if d := j.Requested.TimeoutSeconds; d > 0 {
 		put("time limit", (time.Duration(d * float64(time.Second))).String())

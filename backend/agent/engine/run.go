@@ -143,7 +143,7 @@ func (l *life) failed(err error) job.Result {
 	if name, _ := l.told.by(); name != "" {
 		return l.cut()
 	}
-	text := plaintext.Short(err.Error(), 1000)
+	text := plaintext.Short(strings.TrimPrefix(err.Error(), "Error response from daemon: "), 1000)
 	var p *problem
 	if errors.As(err, &p) && p.hint != "" {
 		text += " (" + p.hint + ")"

@@ -51,7 +51,7 @@ func Place(q *api.JobRequest) error {
 	case q.Workdir != "~" && !strings.HasPrefix(q.Workdir, "~/") && !filepath.IsAbs(q.Workdir):
 		q.Workdir = filepath.Join(dir, q.Workdir)
 	}
-	if q.Conda == "" && q.Venv == "" {
+	if q.Conda == "" && q.Venv == "" && q.Image == "" { // an image has its own
 		q.Conda, q.Venv = activeEnvironment(os.Getenv)
 	}
 	return nil

@@ -229,6 +229,35 @@ func TestOutboxOfOneThatIsNotTaken(t *testing.T) {
 	require.Error(t, err)
 }
 
+// TestOutboxBringsTheEngine: a job with an image waits for an instance that can't run containers yet.
+func TestOutboxBringsTheEngine(t *testing.T) {
+	e := newEnv(t)
+	asked := ""
+	e.opts = func(o *Options) {
+		o.Engine = func(goos, goarch string) ([]byte, bool) {
+			asked = goos + "/" + goarch
+			return []byte("program"), true
+		}
+	}
+	w, _ := e.open()
+	e.create(w, "vision")
+	e.action(w, "stop")
+	e.keep(w, "train")
+	brought := make(chan string, 10) // so that it may be brought again, which is seen
+	e.lines.engine = func(program []byte) { brought <- string(program) }
+	e.lines.jobs.answers = func(api.JobRequest) error {
+		if len(brought) == 0 {
+			return api.Errorf(api.CodeNoEngine, "it is not here")
+		}
+		return nil
+	}
+	e.action(w, "start")
+	soon(t, "it is handed over", func() bool { return w.Outbox.Waiting() == 0 })
+	require.Len(t, e.lines.jobs.uuids(), 1)
+	require.Equal(t, "program", <-brought)
+	require.Equal(t, "linux/amd64", asked)
+}
+
 // TestOutboxSaysWhatKeepsALetter: why it could not be handed over yet stands in the job's reason.
 func TestOutboxSaysWhatKeepsALetter(t *testing.T) {
 	_, w, _ := stopped(t)

@@ -32,6 +32,7 @@ type testLines struct {
 	set    []time.Time   // to which its clock was set
 	setup  fakeSetup
 	jobs   fakeJobs
+	engine func(program []byte) // is told what is brought; nil: nothing may be
 }
 
 func newLines(t testing.TB) *testLines {
@@ -46,7 +47,7 @@ func newLines(t testing.TB) *testLines {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		now := time.Now().Add(-l.behind)
-		api.WriteJSON(w, 200, api.AgentInfo{Version: "1", Capability: 1, User: "me", Arch: "amd64", BootID: l.boot,
+		api.WriteJSON(w, 200, api.AgentInfo{Version: "1", Capability: 1, User: "me", OS: "linux", Arch: "amd64", BootID: l.boot,
 			Workdir: "/home/me", Now: now, LastActivity: now.Add(-time.Hour)})
 	})
 	mux.HandleFunc("POST /v1/clock", func(w http.ResponseWriter, r *http.Request) {
@@ -59,6 +60,15 @@ func newLines(t testing.TB) *testLines {
 		defer l.mu.Unlock()
 		l.set, l.behind = append(l.set, q.Now), 0
 		api.WriteJSON(w, 200, struct{}{})
+	})
+	mux.HandleFunc("POST /v1/engine", func(w http.ResponseWriter, r *http.Request) {
+		var q api.EngineRequest
+		if err := api.ReadJSON(r, &q); err != nil || l.engine == nil {
+			api.WriteError(w, api.Errorf(api.CodeUsage, "nothing is to be brought: %w", err))
+			return
+		}
+		l.engine(q.Program)
+		api.WriteJSON(w, 200, api.EngineAnswer{Protocol: 1})
 	})
 	l.setup.routes(mux)
 	l.jobs.routes(mux)
