@@ -80,7 +80,7 @@ e2e: ## drive the built program end to end: daemon, real sshd, tmux
 	$(static) $(GO) test $(TESTFLAGS) -count=1 -timeout 15m $(call tagged,e2e,./cmd/berth)
 
 e2e-containers: ## run jobs in real containers: Podman, as root
-	$(static) $(GO) test $(TESTFLAGS) -count=1 -timeout 5m $(call tagged,containers,./backend/agent/job/run ./backend/agent/engine)
+	$(static) $(GO) test $(TESTFLAGS) -count=1 -timeout 5m $(call tagged,containers,./backend/agent/job/run ./backend/agent/engine ./cmd/berth)
 
 # In parts, so that with make -k one's failure keeps none of the others from running.
 e2e-vm: e2e-vm-programs e2e-vm-libvirt e2e-vm-profiles ## make, use and delete real machines: libvirtd and qemu, without KVM

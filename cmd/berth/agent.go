@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"berth/assets"
 	"berth/backend/agent"
 	"berth/backend/base/paths"
 	"berth/backend/transport/ssh"
@@ -31,6 +32,15 @@ func (a *app) agentCmd() *cobra.Command {
 	}
 	cmd.AddCommand(a.gpuCheckCmd())
 	return cmd
+}
+
+// engineProgram is the compressed program that runs containers, which is put on instances.
+func engineProgram(goos, goarch string) ([]byte, bool) {
+	if p := os.Getenv("BERTH_TEST_ENGINE"); p != "" { // a development build carries none
+		b, err := os.ReadFile(p)
+		return b, err == nil && goos == runtime.GOOS && goarch == runtime.GOARCH
+	}
+	return assets.Engine(goos, goarch)
 }
 
 // binaries finds the programs to put on other hosts.

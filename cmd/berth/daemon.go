@@ -15,7 +15,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"berth/assets"
 	"berth/backend/api"
 	"berth/backend/service/daemon"
 	"berth/backend/service/daemon/connect"
@@ -131,7 +130,7 @@ func (a *app) serve(ctx context.Context, ready func()) error {
 			Gentle: time.Duration(a.conf.Limits.Gentle)},
 		AnswerWithin: time.Duration(a.conf.Limits.Question),
 		Profiles:     a.setupPlan,
-		Engine:       assets.Engine,
+		Engine:       engineProgram,
 		Hook:         a.conf.Attention.Hook,
 		Env:          callerEnv(os.Environ()),
 		Log:          log,

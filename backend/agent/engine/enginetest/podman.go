@@ -5,7 +5,10 @@ import (
 	"archive/tar"
 	"context"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,10 +24,11 @@ const Image = "localhost/bb:1"
 
 // Podman is a Podman with its service.
 type Podman struct {
-	Socket string
-	t      testing.TB
-	dir    string
-	serves *exec.Cmd
+	Socket   string
+	Registry string // a registry that has no image at all
+	t        testing.TB
+	dir      string
+	serves   *exec.Cmd
 }
 
 // configuration is for hosts that are containers themselves: the usual limits of processes can't be set there, nor
@@ -55,6 +59,11 @@ func Start(t testing.TB) *Podman {
 	p := &Podman{t: t, dir: dir, Socket: filepath.Join(dir, "p.sock")}
 	t.Cleanup(p.end)
 	require.NoError(t, os.WriteFile(p.path("containers.conf"), []byte(configuration), 0o600))
+	registry := httptest.NewServer(http.HandlerFunc(nothing))
+	t.Cleanup(registry.Close)
+	p.Registry = registry.Listener.Addr().String()
+	require.NoError(t, os.WriteFile(p.path("registries.conf"),
+		fmt.Appendf(nil, "[[registry]]\nlocation = %q\ninsecure = true\n", p.Registry), 0o600))
 	rootfs := p.path("rootfs.tar")
 	require.NoError(t, writeRootfs(rootfs))
 	p.Run("import", rootfs, Image)
@@ -64,12 +73,23 @@ func Start(t testing.TB) *Podman {
 
 func (p *Podman) path(name string) string { return filepath.Join(p.dir, name) }
 
+// nothing is a registry without images.
+func nothing(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/v2/" {
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusNotFound)
+	_, _ = io.WriteString(w, `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}`)
+}
+
 // Command is a call of its program.
 func (p *Podman) Command(args ...string) *exec.Cmd {
 	all := append([]string{"--root", p.path("root"), "--runroot", p.path("run"), "--tmpdir", p.path("tmp"),
 		"--storage-driver", "vfs"}, args...)
 	cmd := exec.Command("podman", all...)
-	cmd.Env = append(os.Environ(), "CONTAINERS_CONF="+p.path("containers.conf"), "TMPDIR="+p.dir)
+	cmd.Env = append(os.Environ(), "CONTAINERS_CONF="+p.path("containers.conf"),
+		"CONTAINERS_REGISTRIES_CONF="+p.path("registries.conf"), "TMPDIR="+p.dir)
 	return cmd
 }
 
