@@ -241,7 +241,7 @@ func (s *splicing) receive(q *flowcontrol.Queue, src *flowcontrol.Source) {
 		switch {
 		case k == s.takes:
 			s.active()
-			if ended || !src.Put(p) {
+			if ended || !s.put(src, p) {
 				s.fail(api.Errorf(api.CodeFailed, "the other end sent more than it may"))
 				return
 			}
@@ -265,6 +265,16 @@ func (s *splicing) receive(q *flowcontrol.Queue, src *flowcontrol.Source) {
 			return
 		}
 	}
+}
+
+// put queues what came. A large piece that fills its memory is not copied.
+func (s *splicing) put(src *flowcontrol.Source, p []byte) bool {
+	if len(p) < firstChunk || 2*len(p) < cap(p) {
+		return src.Put(p)
+	}
+	spare, ok := src.Give(p)
+	s.st.Reader.Keep(spare)
+	return ok
 }
 
 // intake grants the other end what was written.
