@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -78,13 +80,21 @@ type result struct {
 
 // testAgent is the small agent of these sources, for worlds whose program is this test: it is built once. It is empty
 // where it can't be built; what needs it says so then. It stays in the user's cache, where the go tool finds that it is
-// up to date the next time.
+// up to date the next time; each clone has its own, which the tests of another one don't replace.
 var testAgent = sync.OnceValue(func() string {
 	cache, err := os.UserCacheDir()
 	if err != nil || runtime.GOOS != "linux" {
 		return ""
 	}
-	path := filepath.Join(cache, "berth-tests", "berth-agent")
+	clone, err := os.Getwd()
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(clone))
+	path := filepath.Join(cache, "berth-tests", hex.EncodeToString(sum[:6]), "berth-agent")
+	if os.MkdirAll(filepath.Dir(path), 0o755) != nil {
+		return ""
+	}
 	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", path, "berth/cmd/berth-agent")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly")
 	if err := cmd.Run(); err != nil {
