@@ -373,3 +373,38 @@ func TestForwardWithoutAnAgent(t *testing.T) {
 	require.Equal(t, 130, f.end(syscall.SIGINT))
 	require.Empty(t, f.err.String())
 }
+
+// TestForwardOverALineThatIsSilent: a machine that hangs says no end of a connection. What was open is reset when the
+// line is given up, and the same port leads there again when it speaks.
+func TestForwardOverALineThatIsSilent(t *testing.T) {
+	t.Parallel()
+	s := sshdtest.Start(t, sshdtest.Options{})
+	w := newWorld(t)
+	w.reach(s)
+	w.env = append(w.env, "BERTH_LIMITS_SILENCE=5s")
+	w.ok("adopt", "gpu1", "gpu1", "--host-key", fingerprint(s))
+	echo := listens(t, func(c *net.TCPConn) { _, _ = io.Copy(c, c) })
+	f := w.forward("gpu1", fmt.Sprintf("0:%d", echo))
+	at, _ := f.line()
+	c, err := net.Dial("tcp", at)
+	require.NoError(t, err)
+	defer c.Close()
+	_, _ = io.WriteString(c, "x")
+	_, err = io.ReadFull(c, make([]byte, 1))
+	require.NoError(t, err)
+	thaw := s.Freeze()
+	_, err = io.ReadAll(c)
+	require.ErrorIs(t, err, syscall.ECONNRESET)
+	eventually(t, "it to be said", func() bool { return strings.Contains(f.err.String(), "failed: ") })
+	thaw()
+	eventually(t, "the same port to lead there again", func() bool {
+		c, err := net.Dial("tcp", at)
+		require.NoError(t, err)
+		defer c.Close()
+		_, _ = io.WriteString(c, "again")
+		_ = c.(*net.TCPConn).CloseWrite()
+		b, err := io.ReadAll(c)
+		return err == nil && string(b) == "again"
+	})
+	require.Equal(t, 130, f.end(syscall.SIGINT))
+}
