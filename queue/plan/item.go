@@ -46,6 +46,7 @@ type item struct {
 	// As in the status; kept in step by those who change them.
 	priority int
 	order    int64
+	up       bool // it is a service: as in ask, and here since it is asked in each comparison
 	unmet    []queue.Dependency
 	code     *queue.Code
 
@@ -127,7 +128,7 @@ func (it *item) from() time.Time {
 }
 
 // service reports that it is kept up, and takes no slot.
-func (it *item) service() bool { return it.ask != nil && it.ask.service }
+func (it *item) service() bool { return it.up }
 
 // before is the order in which jobs start: services first, since they take no slot.
 func (it *item) before(o *item) bool {

@@ -116,7 +116,7 @@ func (p *Planner) join(it *item, key shapeKey) {
 		g.all++
 	}
 	s.all++
-	it.shape = s
+	it.shape, it.up = s, it.ask.service
 }
 
 // leave forgets an item's shape, which goes with its last one.
