@@ -101,6 +101,7 @@ chaos: ## the long forms: CHAOS kills of the queue, 10,000 submits at once, 10 G
 	BERTH_CHAOS=$(CHAOS) $(GO) test -count=1 -v -timeout 60m -run 'AreKilled|PowerLoss|AtOnce|ALimit|ThreeUsers' ./queue/journal ./queue/plan ./backend/agent/job/... ./backend/agent/joblog ./backend/agent/lease
 	BERTH_CHAOS=$(CHAOS) $(GO) test -count=1 -v -timeout 60m -run 'JobsUnderKills|ThreeUsersOfOneServer' ./cmd/berth
 	BERTH_CHAOS=$(CHAOS) $(GO) test -count=1 -v -timeout 60m -run 'BinariesBuild|LivingHeap|TwoShells|AnyLife' ./backend/transport/ssh ./backend/service/...
+	BERTH_CHAOS=$(CHAOS) $(GO) test -count=1 -v -timeout 60m -tags containers -run 'AtAnyMoment' ./backend/agent/job/run
 	BERTH_CHAOS=$(CHAOS) $(MAKE) -k e2e-vm VMLIMIT=90m TESTFLAGS=-v
 
 FUZZTIME ?= 10s

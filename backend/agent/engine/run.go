@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -56,7 +57,12 @@ func run(ctx context.Context, spec job.Spec, command, self []string) int {
 	defer cancel()
 	l := &life{spec: spec, command: command, self: self, env: job.Given(os.Environ()), out: os.Stdout, getenv: os.Getenv,
 		told: hear(cancel), usage: usage{root: groupsAt}}
-	res, known, err := job.ReadResult(spec.Dir)
+	err := keepFiles()
+	var res job.Result
+	var known bool
+	if err == nil {
+		res, known, err = job.ReadResult(spec.Dir)
+	}
 	if err == nil {
 		err = job.SayReady(spec.Dir)
 	}
@@ -79,10 +85,26 @@ func run(ctx context.Context, spec job.Spec, command, self []string) int {
 			time.Sleep(pause)
 		}
 	}
-	if known || l.e == nil || l.removeLater() != nil {
+	// What this has inherited holds the run's GPUs: with them the job ends when all of it has.
+	if known || l.e == nil || len(spec.GPUs) > 0 || l.removeLater() != nil {
 		l.clear(ctx)
 	}
 	return res.Exit
+}
+
+// keepFiles keeps what this has inherited, which holds the run's GPUs, from what it starts: a helper of credentials may
+// live for long.
+func keepFiles() error {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
+			syscall.CloseOnExec(fd)
+		}
+	}
+	return nil
 }
 
 // removeLater has the container removed by a process of its own: the job has ended, and engines take their time for it.

@@ -211,6 +211,9 @@ func (x *run) launch(ctx context.Context, spec shim.Spec, argv []string) error {
 	}
 	files := []*os.File{nil, log, log}
 	held, err := x.lease()
+	if again := spec.Dir != x.Dir; again && errors.As(err, new(*lease.HeldError)) {
+		held, err = x.leaseAgain(ctx)
+	}
 	if err != nil {
 		return err
 	}

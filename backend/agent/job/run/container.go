@@ -12,6 +12,7 @@ import (
 
 	"berth/backend/agent/container"
 	"berth/backend/agent/environ"
+	"berth/backend/agent/lease"
 	"berth/backend/agent/process"
 	"berth/backend/agent/program"
 	"berth/backend/agent/shim"
@@ -244,6 +245,24 @@ func (x *run) again(ctx context.Context, dir string) error {
 	return x.beginIn(ctx, dir, first.Mark)
 }
 
+// leaseWait is how long the lease of a run's GPUs may be held by what looked after its container before.
+const leaseWait = 3 * time.Second
+
+// leaseAgain takes the lease of the run's GPUs again, which its container uses. Where somebody else has it by now, it is
+// looked after all the same.
+func (x *run) leaseAgain(ctx context.Context) (held *lease.Lease, err error) {
+	var other *lease.HeldError
+	for began := time.Now(); ; pause(ctx, lookEvery/20) {
+		if held, err = x.lease(); !errors.As(err, &other) || ctx.Err() != nil {
+			return held, err
+		}
+		if time.Since(began) > leaseWait {
+			x.r.h.Log.Warn("the GPUs of a job's container are held by another one", "job", x.ID.String(), "err", err)
+			return nil, nil
+		}
+	}
+}
+
 // containerEnds tells how a container has ended.
 func (x *run) containerEnds(ctx context.Context, res container.Result) {
 	e := &queue.Ended{At: res.EndedAt, Exit: res.Exit, Signal: res.Signal, Failed: res.Failed, Lost: res.Lost,
@@ -254,6 +273,13 @@ func (x *run) containerEnds(ctx context.Context, res container.Result) {
 	e.OOM = oomText(res.Killed, x.Spec.Memory, res.PeakMemory)
 	if res.Exit != 0 && res.Failed == "" && len(x.GPUs) > 0 && x.r.Examine != nil {
 		x.r.Examine(ctx) // they may be why
+	}
+	if len(x.GPUs) > 0 && x.line != nil { // they are free for the next one then
+		wait, cancel := context.WithTimeout(ctx, lineMost)
+		if _, ok := x.line.Exit(wait); ok {
+			x.line.Alone(wait)
+		}
+		cancel()
 	}
 	x.tell(queue.Event{Ended: e})
 	if x.line == nil {
