@@ -248,8 +248,8 @@ func (x *run) again(ctx context.Context, dir string) error {
 // leaseWait is how long the lease of a run's GPUs may be held by what looked after its container before.
 const leaseWait = 3 * time.Second
 
-// leaseAgain takes the lease of the run's GPUs again, which its container uses. Where somebody else has it by now, it is
-// looked after all the same.
+// leaseAgain takes the lease of the run's GPUs again, which its container uses. Where somebody else has it by now, the
+// container is looked after all the same.
 func (x *run) leaseAgain(ctx context.Context) (held *lease.Lease, err error) {
 	var other *lease.HeldError
 	for began := time.Now(); ; pause(ctx, lookEvery/20) {
