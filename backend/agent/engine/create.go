@@ -55,7 +55,7 @@ func (e *engine) create(ctx context.Context, spec job.Spec, command, env []strin
 // log has the engine keep the whole log: that of this instance may be set to drop the oldest of it, or to keep none.
 func (e *engine) log() container.LogConfig {
 	if e.podman() {
-		return container.LogConfig{Type: "k8s-file"}
+		return container.LogConfig{Type: k8sFile}
 	}
 	return container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "-1"}}
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 
 	"github.com/moby/moby/api/pkg/authconfig"
 	"github.com/moby/moby/api/types/container"
@@ -481,4 +482,33 @@ func TestUsage(t *testing.T) {
 func FuzzUsage(f *testing.F) {
 	f.Add([]byte("12:cpu,cpuacct:/c\n4:memory:/c\n0::/x\n"))
 	f.Fuzz(func(t *testing.T, b []byte) { (&usage{root: "/nowhere"}).of(b) })
+}
+
+// TestALogFile has what Podman's own API says of the same log.
+func TestALogFile(t *testing.T) {
+	const file = "2026-12-01T11:39:15.6+00:00 stdout F a\n2026-12-01T11:39:15.6+00:00 stdout P b\n" +
+		"2026-12-01T11:39:15.6+00:00 stderr F e \n2026-12-01T11:39:15.8+00:00 stdout F cx\n" +
+		"2026-12-01T11:39:15.8+00:00 stdout P y\x00z\xff\r\n2026-12-01T11:39:15.8+00:00 stdout F \nno line\n" +
+		"2026-12-01T11:39:15.8+00:00 stdout P end\n2026-12-01T11:39:15.8+00:00 stdout F not yet who"
+	const want = "a\nbe \ncx\ny\x00z\xff\r\nend"
+	var out strings.Builder
+	require.NoError(t, copyFile(t.Context(), strings.NewReader(file), &out, false))
+	require.Equal(t, want, out.String())
+	out.Reset()
+	require.NoError(t, copyFile(t.Context(), iotest.OneByteReader(strings.NewReader(file)), &out, false))
+	require.Equal(t, want, out.String())
+	long := strings.Repeat("x", 200_000)
+	out.Reset()
+	require.NoError(t, copyFile(t.Context(), strings.NewReader("t stdout F "+long+"\n"), &out, false))
+	require.Equal(t, long+"\n", out.String())
+}
+
+func FuzzLogLine(f *testing.F) {
+	f.Add([]byte("2026-12-01T11:39:15.6+00:00 stdout F a\n"))
+	f.Add([]byte("x y P "))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var out strings.Builder
+		require.NoError(t, writeLine(&out, b))
+		require.LessOrEqual(t, out.Len(), len(b))
+	})
 }

@@ -31,6 +31,10 @@ func outputFrom(f *os.File, start int64) (*output, error) {
 // copy copies what the container prints and is not in the log yet: what there is, or with follow until its end. The
 // engine is asked for all of it, and what is there already is left out.
 func (o *output) copy(ctx context.Context, e *engine, name string, follow bool) error {
+	if f := e.logFile(ctx, name); f != nil {
+		defer f.Close()
+		return copyFile(ctx, f, &rest{o: o, skip: o.done}, follow)
+	}
 	r, err := e.ContainerLogs(ctx, name, client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Follow: follow})
 	if err != nil {
 		return err
