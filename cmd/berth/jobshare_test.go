@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"berth/backend/agent/lease"
 	"berth/backend/api"
 	"berth/gpu/nvmltest"
+	"berth/gpu/procs/proc"
 )
 
 // TestThreeUsersOfOneServer has three users of one host run many short jobs on its 8 GPUs, each with an agent of their
@@ -85,6 +87,96 @@ sleep 0.$((BERTH_ARRAY_INDEX % 3))5; rmdir $BERTH_GPU_UUIDS`, s.marks)
 	require.NoError(t, err, "none is lost")
 	l.Close()
 	require.Empty(t, s.leases.Tickets(), "nobody waits")
+}
+
+// TestWhoUsedLessGoesFirst: what one user's agent could start at once is left to another one who used less, and says so
+// of what waits; where that one's agent does not take it, the first goes on after a while.
+func TestWhoUsedLessGoesFirst(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root: nobody else can be two users")
+	}
+	t.Parallel()
+	s := newServer(t, 1)
+	ann, bob := s.user(60004), s.user(60005)
+	run := func(w *world, file string) string {
+		script := "while ! [ -e " + filepath.Join(s.marks, file) + " ]; do sleep 0.02; done"
+		return strings.TrimSpace(w.ok("run", "server", "--gpus", "1", "--", "sh", "-c", script))
+	}
+	end := func(file string) {
+		require.NoError(t, os.WriteFile(filepath.Join(s.marks, file), nil, 0o644))
+	}
+	for _, w := range []*world{ann, bob} {
+		w.ok("create", "server")
+	}
+	running := func(w *world, id string) func() bool {
+		return func() bool { return w.job("server", id).State == api.JobRunning }
+	}
+	first := run(ann, "first")
+	eventually(t, "the first runs", running(ann, first))
+	second, others := run(ann, "second"), run(bob, "others")
+	s.bothWait(ann, bob)
+	end("first")
+	eventually(t, "who used nothing is first", running(bob, others))
+	require.Equal(t, api.JobQueued, ann.job("server", second).State)
+	eventually(t, "it says whom it waits for", func() bool {
+		return strings.Contains(ann.job("server", second).Reason, "(GPU 0: job "+others+" of 60005, ")
+	})
+	end("others")
+	eventually(t, "then it runs", running(ann, second))
+	eventually(t, "ann has used more", func() bool {
+		return ann.job("server", second).GPUSeconds > bob.job("server", others).GPUSeconds+1
+	})
+
+	last, slow := run(ann, "last"), run(bob, "slow")
+	s.bothWait(ann, bob)
+	agent := agentOf(t, bob.uid)
+	require.NoError(t, syscall.Kill(agent, syscall.SIGSTOP))
+	defer syscall.Kill(agent, syscall.SIGCONT) //nolint:errcheck // it is there
+	end("second")
+	eventually(t, "it is left to the other one", func() bool {
+		return strings.Contains(ann.job("server", last).Reason, "(GPU 0 is free, but user 60005 comes first (")
+	})
+	eventually(t, "who does not take it", running(ann, last))
+	require.NoError(t, syscall.Kill(agent, syscall.SIGCONT))
+	end("last")
+	eventually(t, "its turn comes", running(bob, slow))
+	end("slow")
+	eventually(t, "nobody waits", func() bool { return bob.job("server", slow).State.Done() && len(s.leases.Tickets()) == 0 })
+}
+
+// bothWait waits until two users have tickets, and the first has seen the other's.
+func (s *server) bothWait(first, other *world) {
+	s.t.Helper()
+	at := 0.0
+	eventually(s.t, "both wait", func() bool {
+		of := map[uint32]float64{}
+		for _, t := range s.leases.Tickets() {
+			of[uint32(t.UID)] = t.At
+		}
+		if at == 0 {
+			at = of[other.uid]
+		}
+		return at > 0 && of[first.uid] > at
+	})
+}
+
+// agentOf is the agent of a user of this test.
+func agentOf(t *testing.T, uid uint32) int {
+	t.Helper()
+	all, err := proc.All()
+	require.NoError(t, err)
+	for _, st := range all {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", st.PID))
+		fi, serr := os.Stat(fmt.Sprintf("/proc/%d", st.PID))
+		if err != nil || serr != nil || !strings.Contains(string(b), "agent\x00run") {
+			continue
+		}
+		if o, ok := fi.Sys().(*syscall.Stat_t); ok && o.Uid == uid {
+			return st.PID
+		}
+	}
+	t.Fatal("there is no agent")
+	return 0
 }
 
 // server is a host of several users, with a driver that shows nothing of their programs.

@@ -197,7 +197,7 @@ func (g *ledger) nameOf(t *lease.Ticket) string {
 	switch {
 	case name != "":
 		return name
-	case t.User != "":
+	case t.User != "" && t.User != strconv.Itoa(t.UID):
 		return t.User + " (user " + strconv.Itoa(t.UID) + ")"
 	}
 	return "user " + strconv.Itoa(t.UID)
