@@ -3,13 +3,12 @@ package engine
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
@@ -17,6 +16,7 @@ import (
 	"github.com/moby/moby/client"
 
 	job "berth/backend/agent/container"
+	"berth/backend/base/peercred"
 )
 
 // create makes the container of a run. One that is there already has been made for the same run.
@@ -97,19 +97,16 @@ func (e *engine) owner() int {
 	if !local {
 		return -1
 	}
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return -1
 	}
-	defer unix.Close(fd)
-	if unix.Connect(fd, &unix.SockaddrUnix{Name: path}) != nil {
-		return -1
-	}
-	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	defer c.Close()
+	uid, err := peercred.UID(c)
 	if err != nil {
 		return -1
 	}
-	return int(cred.Uid)
+	return uid
 }
 
 // environment is what the program in a container gets beside what its image sets.
