@@ -1,7 +1,7 @@
 // Package lease is the folder through which the agents of several users on one host share its GPUs.
 //
 // There is a file for each GPU or MIG instance, named by its UUID. Who uses the GPU holds a lock (flock) on it: an
-// exclusive one for a whole GPU, one that jobs of the same queue share for a part of its memory. The lock belongs to the
+// exclusive one for a whole GPU, one that jobs of the same queue share for a part of its memory. It belongs to the
 // open file, so that the program of a job inherits it with the descriptor: it is gone when the last process has closed
 // it, whoever was killed before, and nobody has to tidy up. What stands in the file (a line of JSON) only says in words
 // who has it.

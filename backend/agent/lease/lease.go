@@ -120,7 +120,7 @@ func share(file *os.File, h *Holder, write func(*os.File)) error {
 		return err
 	}
 	if by := read(file); !first && (by.UID != h.UID || by.Home != h.Home) {
-		_ = flock.Leave(file)
+		_ = flock.Release(file)
 		return flock.ErrHeld
 	}
 	return nil

@@ -22,8 +22,8 @@ func TryShared(f *os.File) error { return try(f, unix.LOCK_SH) }
 // Free reports whether nobody has the exclusive lock of f.
 func Free(f *os.File) bool { return TryShared(f) == nil }
 
-// Leave lets go of the lock of f, which stays open.
-func Leave(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_UN) }
+// Release releases the lock of f, which stays open.
+func Release(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_UN) }
 
 func try(f *os.File, how int) error {
 	for {
