@@ -22,7 +22,7 @@ import (
 
 // TestThreeUsersOfOneServer has three users of one host run many short jobs on its 8 GPUs, each with an agent of their
 // own: no GPU is held twice and none is lost, and while all wait each gets about as much GPU time as the others, though
-// the jobs of one take two GPUs each. It is 600 starts, in the long form 10,000.
+// the jobs of one take two GPUs each. It is 800 starts, in the long form 10,000.
 func TestThreeUsersOfOneServer(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root: nobody else can be three users")
@@ -33,7 +33,7 @@ func TestThreeUsersOfOneServer(t *testing.T) {
 	} else {
 		t.Log("fs.protected_regular stays as it is")
 	}
-	all := 600
+	all := 800
 	if os.Getenv("BERTH_CHAOS") != "" {
 		all = 10_000
 	}
