@@ -97,7 +97,7 @@ func find(ctx context.Context, set string, getenv func(string) string) (*engine,
 func connect(ctx context.Context, host string) (*engine, error) {
 	e := &engine{host: host}
 	c, err := client.New(client.WithHost(host), client.WithUserAgent("berth"),
-		client.WithResponseHook(func(r *http.Response) {
+		client.WithHTTPResponseHook(func(r *http.Response) {
 			if s := r.Header.Get("Server"); s != "" && e.kind == "" {
 				e.kind = s
 			}

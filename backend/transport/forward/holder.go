@@ -17,17 +17,16 @@ import (
 // holder says who listens on a port of this computer.
 func holder(port int) string {
 	list, _ := listeners.Read() // what can't be read can't be said
-	for _, l := range listeners.On(list, port) {
-		if len(l.PIDs) == 0 {
-			return "a process that is not visible (" + userName(l.UID) + "'s)"
-		}
-		pid := l.PIDs[0]
-		if pid == os.Getpid() {
-			return "this program itself (process " + strconv.Itoa(pid) + ")"
-		}
-		return fmt.Sprintf("%.80s (process %d)", plaintext.Clean(proc.CommandOf(pid)), pid)
+	on := listeners.On(list, port)
+	switch {
+	case len(on) == 0:
+		return "a process that can't be seen from here"
+	case len(on[0].PIDs) == 0:
+		return "a process that is not visible (" + userName(on[0].UID) + "'s)"
+	case on[0].PIDs[0] == os.Getpid():
+		return "this program itself (process " + strconv.Itoa(os.Getpid()) + ")"
 	}
-	return "a process that can't be seen from here"
+	return fmt.Sprintf("%.80s (process %d)", plaintext.Clean(proc.CommandOf(on[0].PIDs[0])), on[0].PIDs[0])
 }
 
 func userName(uid int) string {
