@@ -71,16 +71,15 @@ sleep 0.$((BERTH_ARRAY_INDEX % 3))5; rmdir $BERTH_GPU_UUIDS`, s.marks)
 	t.Log("GPU seconds", held)
 	for _, w := range users {
 		require.InDelta(t, 1, held[int(w.uid)]*3/used, 0.1, "%v", held)
-		var tally api.Job
-		until := func(what string, is func() bool) {
-			eventually(t, what, func() bool {
-				require.NoError(t, json.Unmarshal([]byte(w.ok("job", "show", "server", "1", "--json")), &tally))
-				return is()
-			})
-		}
-		until("none runs", func() bool { return tally.Elements.Running == 0 })
+		eventually(t, "none runs", func() bool {
+			return w.ok("job", "ls", "server", "--array", "1", "--state", "preparing,running,stopping", "--json") == "[]\n"
+		})
 		w.ok("job", "cancel", "server", "1")
-		until("it has ended", func() bool { return tally.State.Done() })
+		var tally api.Job
+		eventually(t, "it has ended", func() bool {
+			require.NoError(t, json.Unmarshal([]byte(w.ok("job", "show", "server", "1", "--json")), &tally))
+			return tally.State.Done()
+		})
 		require.Zero(t, tally.Elements.Failed, "no GPU was held twice")
 	}
 	l, err := s.leases.Take(s.uuids, lease.Holder{})

@@ -66,6 +66,9 @@ type Want struct {
 const (
 	// turnFor is how long GPUs are left to one who does not take them.
 	turnFor = 8 * time.Second
+	// provenFor is the same of one who says that they start jobs, where nothing is seen of that: what they say can be
+	// wrong. Jobs that are very short are not seen each time.
+	provenFor = 5 * turnFor
 	// passedFor is how long nothing is left to such a one after that.
 	passedFor = time.Minute
 	// maxLeft is for how many jobs of one user GPUs are left at once.
@@ -79,6 +82,8 @@ const (
 type turn struct {
 	starts int64
 	left   time.Time // since when GPUs are left to them, and they start nothing; zero: none are
+	unseen time.Time // since when GPUs are left to them, and none was seen to be taken; zero: none are
+	gpus   []int     // that were left to them last
 	passed time.Time // until then nothing is left to them
 }
 
@@ -110,8 +115,14 @@ func (p *Planner) giveWay() {
 	first := true
 	for _, c := range others {
 		t := was[c.UID]
-		if t == nil || t.starts != c.Starts {
+		switch {
+		case t == nil:
 			t = &turn{starts: c.Starts}
+		case t.starts != c.Starts:
+			t = &turn{starts: c.Starts, unseen: t.unseen, gpus: t.gpus}
+		}
+		if slices.ContainsFunc(t.gpus, func(i int) bool { return i < len(p.room.held) && p.room.held[i].taken != nil }) {
+			t.unseen = time.Time{}
 		}
 		p.turns[c.UID] = t
 		if p.now.Before(t.passed) {
@@ -142,11 +153,13 @@ wants:
 			left = append(left, got...)
 		}
 	}
+	t.gpus = left
 	if len(left) == 0 {
-		t.left = time.Time{}
-	} else if t.left.IsZero() {
-		t.left = p.now
-	} else if p.now.Sub(t.left) >= turnFor {
+		t.left, t.unseen = time.Time{}, time.Time{}
+	} else {
+		t.left, t.unseen = orNow(t.left, p.now), orNow(t.unseen, p.now)
+	}
+	if len(left) > 0 && (p.now.Sub(t.left) >= turnFor || p.now.Sub(t.unseen) >= provenFor) {
 		*t = turn{starts: t.starts, passed: p.now.Add(passedFor)}
 		*free = before
 		return
@@ -165,6 +178,13 @@ wants:
 			kept++
 		}
 	}
+}
+
+func orNow(t, now time.Time) time.Time {
+	if t.IsZero() {
+		return now
+	}
+	return t
 }
 
 // comes is how many GPUs a need could have once all jobs have ended. What others than jobs use may be used for ever.
@@ -241,17 +261,20 @@ func (p *Planner) Demand() (d Demand) {
 	slots, walked := p.room.slots, 0
 	groups, arrays := map[*group]int{}, map[*array]int{}
 	for it := range p.inOrder() {
-		if walked++; walked > maxWantWalk || slots <= 0 {
+		if walked++; walked > maxWantWalk {
 			break
 		}
 		n := p.needOf(it.shape.request)
+		if n.slots > 0 && n.slots > slots { // services come first, and take no slot
+			break
+		}
 		if n.gpus == 0 {
 			continue
 		}
-		if n.slots > slots {
-			break
+		jobs := it.jobs()
+		if n.slots > 0 {
+			jobs = min(jobs, slots/n.slots)
 		}
-		jobs := min(it.jobs(), slots/n.slots)
 		if g := it.shape.group; g.limit >= 0 {
 			jobs = min(jobs, g.limit-g.active-groups[g])
 			groups[g] += max(jobs, 0)

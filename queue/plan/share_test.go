@@ -133,6 +133,52 @@ func TestWhoDoesNotTakeTheirTurn(t *testing.T) {
 	require.Equal(t, "queued", w.states(c), "it comes first again")
 }
 
+// A ticket that says of jobs that start, of which nothing is ever seen, holds nobody up for long.
+func TestWhoOnlySaysThatTheyStart(t *testing.T) {
+	w := newWorld(t, Limits{Slots: 9, GPUs: someGPUs(2)})
+	a := w.submit(gpus(1), func(s *queue.Spec) { s.Hold = true })
+	starts := int64(0)
+	say := func(users ...[]User) {
+		starts++
+		now := someGPUs(2)
+		for i, u := range users {
+			now[i].Users = u
+		}
+		w.ok(SetGPUs{GPUs: now, Sharing: Sharing{Mine: Stand{UID: 1, Used: time.Hour, At: w.now, Since: w.now},
+			Others: []Claim{{Stand: Stand{UID: 2, At: w.now, Since: w.now}, User: "bob", Starts: starts,
+				Wants: []Want{{GPUs: 1, Jobs: 5}}}}}})
+	}
+	say()
+	w.ok(Release{a})
+	for range 30 {
+		require.Equal(t, "queued", w.states(a), w.now)
+		w.after(time.Second)
+		say()
+	}
+	say([]User{{Text: "job 3 of bob", Leased: true}}) // one is seen
+	for range 39 {
+		require.Equal(t, "queued", w.states(a), w.now)
+		w.after(time.Second)
+		say()
+	}
+	w.after(2 * time.Second)
+	say()
+	require.Equal(t, "preparing", w.states(a))
+}
+
+// A service that waits for a GPU is wanted like a job, also where all slots are taken.
+func TestAServiceIsInTheDemand(t *testing.T) {
+	w := newWorld(t, Limits{Slots: 1, GPUs: someGPUs(1)})
+	w.submit(gpus(1))
+	require.Empty(t, w.p.Demand().Wants)
+	w.submit(func(s *queue.Spec) {
+		service(s)
+		s.Request.GPUs = 1
+	})
+	w.submit(gpus(1))
+	require.Equal(t, []Want{{GPUs: 1, Jobs: 1}}, w.p.Demand().Wants)
+}
+
 func TestARunThatIsRefused(t *testing.T) {
 	w := newWorld(t, Limits{Slots: 9, GPUs: someGPUs(2)})
 	a := w.submit(gpus(1))
