@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -17,6 +18,7 @@ import (
 	"testing/iotest"
 
 	"github.com/moby/moby/api/pkg/authconfig"
+	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/registry"
 	"github.com/stretchr/testify/require"
@@ -510,5 +512,20 @@ func FuzzLogLine(f *testing.F) {
 		var out strings.Builder
 		require.NoError(t, writeLine(&out, b))
 		require.LessOrEqual(t, out.Len(), len(b))
+	})
+}
+
+func FuzzUnframe(f *testing.F) {
+	f.Add([]byte("\x01\x00\x00\x00\x00\x00\x00\x02a\n\x02\x00\x00\x00\x00\x00\x00\x01b"))
+	f.Add([]byte("\x03\x00\x00\x00\x00\x00\x00\x02no"))
+	f.Add([]byte("\x01\x00\x00\x00\xff\xff\xff\xffa"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var ours, theirs strings.Builder
+		if unframe(bytes.NewReader(b), &ours) != nil {
+			return // Docker's own takes all the memory that a frame says it has
+		}
+		_, err := stdcopy.StdCopy(&theirs, &theirs, bytes.NewReader(b))
+		require.NoError(t, err)
+		require.Equal(t, theirs.String(), ours.String())
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/moby/moby/client"
@@ -16,18 +17,23 @@ import (
 // was printed, and an end of line, which was printed itself where there is an F.
 const k8sFile = "k8s-file"
 
-// logFile opens the file that Podman keeps a container's log in; nil: it is not to be read by this user, or there is none.
-// Podman itself reads it a hundred times slower than it writes it, and ends too early where it is told to follow.
-func (e *engine) logFile(ctx context.Context, name string) *os.File {
+// k8sName is what such a file is called.
+const k8sName = "ctr.log"
+
+// file opens the file that Podman keeps a container's log in; nil: it is not to be read by this user, or there is none.
+// Podman itself reads it ten times slower than it writes it, and ends too early where it is told to follow.
+func (o *output) file(ctx context.Context, e *engine, name string) *os.File {
 	if !e.podman() {
 		return nil
 	}
-	c, err := e.ContainerInspect(ctx, name, client.ContainerInspectOptions{})
-	if err != nil || c.Container.LogPath == "" || c.Container.HostConfig == nil ||
-		c.Container.HostConfig.LogConfig.Type != k8sFile {
-		return nil
+	if o.path == "" {
+		c, err := e.ContainerInspect(ctx, name, client.ContainerInspectOptions{})
+		if err != nil || filepath.Base(c.Container.LogPath) != k8sName { // what it says of its driver is always Docker's
+			return nil
+		}
+		o.path = c.Container.LogPath
 	}
-	f, err := os.Open(c.Container.LogPath)
+	f, err := os.Open(o.path)
 	if err != nil {
 		return nil
 	}

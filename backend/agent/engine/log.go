@@ -1,8 +1,12 @@
 package engine
 
 import (
+	"bufio"
 	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -17,6 +21,7 @@ type output struct {
 	f    *os.File
 	done int64 // bytes of the container's output that are in the log
 	lost error // why some are not
+	path string
 }
 
 // outputFrom goes on with a log that has something of a container from a size on.
@@ -31,7 +36,7 @@ func outputFrom(f *os.File, start int64) (*output, error) {
 // copy copies what the container prints and is not in the log yet: what there is, or with follow until its end. The
 // engine is asked for all of it, and what is there already is left out.
 func (o *output) copy(ctx context.Context, e *engine, name string, follow bool) error {
-	if f := e.logFile(ctx, name); f != nil {
+	if f := o.file(ctx, e, name); f != nil {
 		defer f.Close()
 		return copyFile(ctx, f, &rest{o: o, skip: o.done}, follow)
 	}
@@ -40,10 +45,41 @@ func (o *output) copy(ctx context.Context, e *engine, name string, follow bool) 
 		return err
 	}
 	defer r.Close()
-	w := &rest{o: o, skip: o.done}
-	_, err = stdcopy.StdCopy(w, w, r)
-	return err
+	return unframe(r, &rest{o: o, skip: o.done})
 }
+
+// unframe copies what comes in frames of both streams, in their order. What has come is written before it waits for
+// more.
+func unframe(r io.Reader, w io.Writer) error {
+	in, out := bufio.NewReaderSize(r, 64<<10), bufio.NewWriterSize(w, 64<<10)
+	for {
+		if in.Buffered() < frameHead {
+			if err := out.Flush(); err != nil {
+				return err
+			}
+		}
+		var head [frameHead]byte
+		if _, err := io.ReadFull(in, head[:]); err != nil {
+			if err == io.EOF {
+				return out.Flush()
+			}
+			return errors.Join(out.Flush(), err)
+		}
+		n := int64(binary.BigEndian.Uint32(head[4:]))
+		if kind := stdcopy.StdType(head[0]); kind == stdcopy.Systemerr {
+			b, _ := io.ReadAll(io.LimitReader(in, min(n, 1000)))
+			return errors.Join(out.Flush(), fmt.Errorf("the engine says: %s", b))
+		} else if kind > stdcopy.Systemerr {
+			return errors.Join(out.Flush(), fmt.Errorf("a frame of kind %d", kind))
+		}
+		if _, err := io.CopyN(out, in, n); err != nil {
+			return errors.Join(out.Flush(), err)
+		}
+	}
+}
+
+// frameHead is how long what comes before each frame is: its stream, and in the last four bytes its length.
+const frameHead = 8
 
 // rest writes to a log what comes after the first bytes.
 type rest struct {
