@@ -13,8 +13,8 @@ import (
 	"github.com/moby/moby/client"
 )
 
-// k8sFile is the driver of logs that Podman is told to use. A line of its files has a time, the stream, F or P, and what
-// was printed; where there is an F, the end of the line was printed, too.
+// k8sFile is the driver of logs that Podman is told to use. A line of its files has a time, the stream, F or P, and
+// what was printed; where there is an F, the end of the line was printed, too.
 const k8sFile = "k8s-file"
 
 // k8sName is what such a file is called.
