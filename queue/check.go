@@ -15,6 +15,7 @@ import (
 // Limits of a spec, so that one can't fill the journal or the memory.
 const (
 	MaxSpecBytes = 1 << 20 // of arguments, environment and folders together
+	MaxName      = 1000
 	MaxAfter     = 1000
 	MaxRetries   = 1000
 	MaxNotify    = 20
@@ -63,6 +64,8 @@ func (s Spec) Check() error {
 		return fmt.Errorf("arguments and environment have %d bytes: at most %d go", bytes, MaxSpecBytes)
 	case !filepath.IsAbs(s.Workdir) || hasNUL(s.Workdir):
 		return fmt.Errorf("the folder to run in, %q, is not absolute", s.Workdir)
+	case len(s.Name) > MaxName || len(s.Group) > MaxGroup:
+		return fmt.Errorf("a name has at most %d bytes, and a group %d", MaxName, MaxGroup)
 	case s.Conda != "" && s.Venv != "":
 		return errors.New("a job has either a conda environment or a venv")
 	case s.Request.Slots < -1 || s.Request.GPUs < -1:

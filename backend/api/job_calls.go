@@ -28,10 +28,15 @@ func (c JobsClient) call(ctx context.Context, method, path string, body, out any
 func orOlder(method string, err error) error {
 	var e *Error
 	if errors.As(err, &e) && e.Code == CodeNotFound && strings.HasPrefix(e.Message, "there is no "+method+" /v1/jobs") {
-		return Errorf(CodeUnsupported, "the agent there is older than this Berth and keeps no queue of jobs").
-			WithHint("it is replaced the next time that Berth connects to it")
+		return older("keeps no queue of jobs")
 	}
 	return err
+}
+
+// older says what an agent does not that is older than this.
+func older(what string) error {
+	return Errorf(CodeUnsupported, "the agent there is older than this Berth and %s", what).
+		WithHint("it is replaced when a newer release connects to it; restarting the instance does that, too")
 }
 
 func jobPath(id string, verb ...string) string {
@@ -58,7 +63,7 @@ func (c JobsClient) submit(ctx context.Context, path string, q JobRequest) (Job,
 	if err := q.readable(); err != nil {
 		return v, err
 	}
-	err := c.call(ctx, http.MethodPost, path, q.carried(), &v)
+	err := understood(c.call(ctx, http.MethodPost, path, q.carried(), &v))
 	if c.c.prefix == "" || !errors.Is(err, &Error{Code: CodeNoEngine}) {
 		return v, err
 	}
@@ -66,7 +71,17 @@ func (c JobsClient) submit(ctx context.Context, path string, q JobRequest) (Job,
 	if _, err := c.PutEngine(ctx, EngineRequest{}); err != nil {
 		return v, err
 	}
-	return v, c.call(ctx, http.MethodPost, path, q.carried(), &v)
+	return v, understood(c.call(ctx, http.MethodPost, path, q.carried(), &v))
+}
+
+// understood says of an agent that does not know what is asked for that it is older than this.
+func understood(err error) error {
+	if e := AsError(err); e != nil && e.Code == CodeUsage {
+		if _, field, ok := strings.Cut(e.Message, "json: unknown field "); ok {
+			return older("knows nothing of " + field)
+		}
+	}
+	return err
 }
 
 // Get returns a job.

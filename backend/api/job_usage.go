@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -37,5 +38,9 @@ func (c JobsClient) Usage(ctx context.Context, by string, since time.Time) (JobU
 		v.Set("since", since.UTC().Format(time.RFC3339Nano))
 	}
 	var u JobUsage
-	return u, c.call(ctx, http.MethodGet, "/v1/jobs/usage?"+v.Encode(), nil, &u)
+	err := c.call(ctx, http.MethodGet, "/v1/jobs/usage?"+v.Encode(), nil, &u)
+	if e := AsError(err); err != nil && e.Code == CodeUsage && strings.HasPrefix(e.Message, `"usage" is no job`) {
+		err = older("sums up no usage")
+	}
+	return u, err
 }

@@ -34,6 +34,8 @@ type Spec struct {
 	CPUs   int   `json:"cpus,omitempty"`   // 0: no limit
 	Shm    int64 `json:"shm,omitempty"`    // bytes of /dev/shm
 
+	Network string `json:"network,omitempty"` // "host": it listens on ports of the instance; "": the engine's usual one
+
 	GPUs    []string `json:"gpus,omitempty"`    // their UUIDs
 	NoGPUs  bool     `json:"no_gpus,omitempty"` // there are some, and it is to see none
 	Systems []string `json:"systems,omitempty"` // folders of CDI specifications; none: the usual ones

@@ -39,6 +39,7 @@ func (e *engine) create(ctx context.Context, spec job.Spec, command, env []strin
 		UsernsMode:  container.UsernsMode(id.userns),
 		SecurityOpt: security(),
 		Init:        init,
+		NetworkMode: container.NetworkMode(spec.Network),
 		Resources: container.Resources{Memory: spec.Memory, MemorySwap: spec.Memory, NanoCPUs: int64(spec.CPUs) * 1e9,
 			DeviceRequests: devices},
 	}

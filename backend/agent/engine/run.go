@@ -303,7 +303,12 @@ func (l *life) start(ctx, begin context.Context, look bool) (res job.Result, ove
 		switch {
 		case err == nil:
 			return res, false
-		case errdefs.IsNotFound(err) && !strings.Contains(err.Error(), "no such container"), !cutOff(err):
+		case errdefs.IsNotFound(err) && strings.Contains(strings.ToLower(err.Error()), "no such container"):
+			l.progress.Started = false // it was not even made: the engine was cut off before
+			if err := l.progress.Write(l.spec.Dir); err != nil {
+				pause(ctx, wait)
+			}
+		case !cutOff(err):
 			return l.failed(err), true
 		}
 		look = true // it may have been started, or not

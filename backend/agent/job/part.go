@@ -150,7 +150,7 @@ func (s *service) queue() (*loop, error) {
 	l.taken = s.h.TakenDirs()
 	l.rules.lookAt(notify.Path(s.h.Home))
 	runner := run.New(s.h, l.secrets, l.emit)
-	l.runner = runner
+	l.runner, l.healths.runs = runner, runner.Processes
 	codes := newCodes(s.h, l)
 	runner.Before = codes.beginning
 	runner.Examine, runner.Biggest = l.gpus.examine, func(ctx context.Context) string { return biggest(ctx, s.h.Watch) }

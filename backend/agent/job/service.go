@@ -8,11 +8,16 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
+	"berth/backend/agent/part"
 	"berth/backend/api"
+	"berth/backend/base/plaintext"
+	"berth/gpu/procs/listeners"
+	"berth/gpu/procs/proc"
 	"berth/queue"
 	"berth/queue/plan"
 )
@@ -72,6 +77,7 @@ func (l *loop) dropRun(id queue.ID, attempt int) {
 // healths are how the services are that run. Each is asked by a goroutine of its own; run owns them.
 type healths struct {
 	poke chan struct{} // others run now; capacity 1
+	runs func() []part.Process
 
 	mu  sync.Mutex
 	all map[queue.ID]*asked
@@ -175,11 +181,16 @@ func (h *healths) begin(ctx context.Context, id queue.ID, attempt int) (context.
 
 // watch asks one run until ctx ends.
 func (h *healths) watch(ctx context.Context, id queue.ID, s queue.Service) {
-	missing := 0 // answers in a row
+	missing, own := 0, false // answers in a row; what answers is the service
 	now := api.HealthStarting
 	for {
 		why := ""
-		if err := isWell(ctx, s); err == nil {
+		err := isWell(ctx, s)
+		if err == nil && !own {
+			err = h.foreign(id, s.Port)
+			own = err == nil
+		}
+		if err == nil {
 			now, missing = api.HealthOK, 0
 		} else if missing++; now != api.HealthStarting && missing >= failingAfter {
 			now, why = api.HealthFailing, err.Error()
@@ -201,6 +212,59 @@ func (h *healths) watch(ctx context.Context, id queue.ID, s queue.Service) {
 			return
 		}
 	}
+}
+
+// foreign reports by its error that it is others than the service who listen on its port. Where that can't be seen
+// there is none.
+func (h *healths) foreign(id queue.ID, port int) error {
+	list, _ := listeners.Read() // what can't be read can't be told
+	var others []int
+	for _, l := range listeners.On(list, port) {
+		if len(l.PIDs) == 0 {
+			return nil
+		}
+		for _, pid := range l.PIDs {
+			switch own, known := h.ofRun(id, pid); {
+			case own, !known:
+				return nil
+			}
+			others = append(others, pid)
+		}
+	}
+	if len(others) == 0 {
+		return nil
+	}
+	return fmt.Errorf("on its port listens %.80s (process %d), which is not of it", plaintext.Clean(proc.CommandOf(others[0])),
+		others[0])
+}
+
+// ofRun reports whether a process is of a service's run: by its mark, which its processes have in their environment, or
+// by its ancestors.
+func (h *healths) ofRun(id queue.ID, pid int) (own, known bool) {
+	var roots []int
+	mark := ""
+	for _, p := range h.runs() {
+		if p.ID == id.String() {
+			roots, mark = append(roots, p.PIDs...), p.Mark
+		}
+	}
+	if mark == "" || len(roots) == 0 {
+		return false, false
+	}
+	for at, n := pid, 0; at > 1 && n < 64; n++ {
+		if slices.Contains(roots, at) {
+			return true, true
+		}
+		st, err := proc.ReadStat(at)
+		if err != nil {
+			return false, false // it is about to end, or hidden
+		}
+		at = st.PPID
+	}
+	if _, err := proc.Environ(pid); err != nil {
+		return false, false
+	}
+	return proc.HasEnv(pid, mark), true
 }
 
 // isWell asks a service.

@@ -39,7 +39,7 @@ func (h Holder) Who() string {
 	if h.User == "" && h.Job == "" {
 		return "somebody else"
 	}
-	return plaintext.Text(fmt.Sprintf("job %s of %s", h.Job, h.User))
+	return plaintext.Clean(fmt.Sprintf("job %s of %s", h.Job, h.User))
 }
 
 // HeldError says that somebody else holds a GPU.

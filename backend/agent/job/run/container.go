@@ -62,6 +62,9 @@ func (x *run) containerOf(cwd, mark string) container.Spec {
 	if x.r.Engine != nil {
 		s.Host = x.r.Engine()
 	}
+	if x.Spec.Service != nil {
+		s.Network = "host" // its port is one of the instance
+	}
 	s.GPUs = x.uuids()
 	s.NoGPUs = len(x.GPUs) == 0 && x.r.HasGPUs != nil && x.r.HasGPUs()
 	return s
