@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -326,12 +325,12 @@ func (l *life) follow(ctx context.Context) (res job.Result, err error) {
 		return res, err
 	}
 	for wait := time.Second / 20; ; wait = min(2*wait, againMost) {
-		whole, err := l.await(ctx, log)
+		err := l.await(ctx, log)
 		if errdefs.IsNotFound(err) {
 			return l.gone(), nil
 		}
 		if err == nil {
-			res, err = l.ended(ctx, log, whole)
+			res, err = l.ended(ctx, log)
 		}
 		if err == nil {
 			if log.lost != nil {
@@ -343,24 +342,15 @@ func (l *life) follow(ctx context.Context) (res job.Result, err error) {
 	}
 }
 
-// wholeWait is how long an engine may take to end the log of a container that has ended.
-const wholeWait = 2 * time.Second
-
-// await copies what the container prints as it does, and waits until it does not run. whole: all of it is copied.
-func (l *life) await(ctx context.Context, log *output) (whole bool, err error) {
+// await copies what the container prints as it does, and waits until it does not run. What the copy leaves out, where
+// the engine ends it early, comes in the end.
+func (l *life) await(ctx context.Context, log *output) error {
 	copying, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
-	var state atomic.Int32
-	const running, ended, broken = 0, 1, 2
 	go func() {
 		defer close(done)
 		for copying.Err() == nil {
-			state.Store(running)
-			if log.copy(copying, l.e, l.spec.Name, true) == nil { // what it leaves out comes in the end
-				state.Store(ended)
-			} else {
-				state.Store(broken)
-			}
+			_ = log.copy(copying, l.e, l.spec.Name, true)
 			pause(copying, againAfter)
 		}
 	}()
@@ -369,7 +359,7 @@ func (l *life) await(ctx context.Context, log *output) (whole bool, err error) {
 		<-done
 	}()
 	if l.e.podman() {
-		return false, l.e.awaitProcess(copying, l.spec.Name, &l.usage)
+		return l.e.awaitProcess(copying, l.spec.Name, &l.usage)
 	}
 	go func() { // it ends with copying, or the container
 		_ = l.e.awaitProcess(copying, l.spec.Name, &l.usage) // what is not known is not said
@@ -378,23 +368,16 @@ func (l *life) await(ctx context.Context, log *output) (whole bool, err error) {
 	select {
 	case r := <-w.Result:
 		if r.Error != nil && r.Error.Message != "" {
-			return false, errors.New(r.Error.Message)
+			return errors.New(r.Error.Message)
 		}
+		return nil
 	case err := <-w.Error:
-		return false, err
+		return err
 	}
-	// Docker ends the log that is followed when all of it was sent. One that had ended before was cut.
-	if state.Load() == running {
-		for began := time.Now(); state.Load() == running && time.Since(began) < wholeWait; {
-			pause(ctx, 2*time.Millisecond)
-		}
-		whole = state.Load() == ended
-	}
-	return whole, nil
 }
 
-// ended is how a container has ended. The rest of its log is copied, unless it is whole.
-func (l *life) ended(ctx context.Context, log *output, whole bool) (res job.Result, err error) {
+// ended is how a container has ended. The rest of its log is copied.
+func (l *life) ended(ctx context.Context, log *output) (res job.Result, err error) {
 	c, err := l.e.ContainerInspect(ctx, l.spec.Name, client.ContainerInspectOptions{})
 	if err != nil {
 		return res, err
@@ -410,9 +393,6 @@ func (l *life) ended(ctx context.Context, log *output, whole bool) (res job.Resu
 		res.Killed = max(res.Killed, 1)
 	}
 	res.Exit = s.ExitCode
-	if whole {
-		return res, nil
-	}
 	return res, log.copy(ctx, l.e, l.spec.Name, false)
 }
 
