@@ -61,6 +61,22 @@ func TestContainersByHand(t *testing.T) {
 	require.Equal(t, "b\n", w.ok("job", "logs", "vision", array+"_1"))
 	again := strings.TrimSpace(w.ok("job", "retry", "vision", id))
 	eventually(t, "it runs again "+again, func() bool { return strings.Contains(w.ok("job", "logs", "vision", id), "ready") })
+
+	// A service in a container listens on a port of the instance, and is kept up.
+	port := freePort(t)
+	up := w.submit("--image", enginetest.Image, "--service", "--port", port, "--health", "/x", "--", "sh", "-c",
+		`mkdir /tmp/www && echo well >/tmp/www/x && exec busybox httpd -f -p 127.0.0.1:$PORT -h /tmp/www`)
+	well := func(attempt int) func() bool {
+		return func() bool {
+			j := w.job("vision", up)
+			return j.Health == api.HealthOK && j.Attempt == attempt
+		}
+	}
+	eventually(t, "it is well", well(1))
+	require.NoError(t, exec.Command("pkill", "-KILL", "-f", "httpd -f -p 127.0.0.1:"+port).Run())
+	eventually(t, "it is started again", well(2))
+	w.ok("job", "cancel", "vision", up)
+	require.Equal(t, 130, w.run("job", "wait", "vision", up).code)
 	w.ok("rm", "-y", "vision") // with all that runs on it
 	eventually(t, "no container is left", func() bool { return len(p.Names()) == 0 })
 }

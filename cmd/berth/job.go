@@ -301,7 +301,7 @@ func (a *app) submit(ctx context.Context, name string, q api.JobRequest, code jo
 func unsaidGPUs(q *api.JobRequest, job *api.Job) string {
 	n := job.Requested.GPUs
 	switch {
-	case q.GPUs != nil || n == nil || q.Service != nil:
+	case q.GPUs != nil || n == nil || q.Service != nil || q.GPUMemoryBytes > 0:
 		return ""
 	case *n == 0:
 		return "; it gets no GPU (--gpus N)"

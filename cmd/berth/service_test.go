@@ -77,3 +77,19 @@ func TestServices(t *testing.T) {
 		return a.State == api.JobCancelled && b.State == api.JobCancelled && a.Health == "" && a.Attempt == 3
 	})
 }
+
+// TestServicesOnOnePort: one that does not listen is not well because another one does.
+func TestServicesOnOnePort(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ok("create", "vision")
+	port := freePort(t)
+	first := w.submit("--service", "--port", port, "--", "python3", "-m", "http.server", "--bind", "127.0.0.1", port)
+	eventually(t, "the first is well", func() bool { return w.job("vision", first).Health == api.HealthOK })
+	second := w.submit("--service", "--port", port, "--", "sleep", "1000")
+	eventually(t, "it is said who has the port", func() bool {
+		j := w.job("vision", second)
+		return j.Health == api.HealthStarting && strings.Contains(j.Reason, "on its port listens python3 -m http.server")
+	})
+	w.ok("job", "cancel", "vision", first, second)
+}

@@ -86,7 +86,7 @@ func run(ctx context.Context, spec job.Spec, command, self []string) int {
 		}
 	}
 	// What this has inherited holds the run's GPUs: with them the job ends when all of it has.
-	if known || l.e == nil || len(spec.GPUs) > 0 || l.removeLater() != nil {
+	if known || l.e == nil || len(spec.GPUs) > 0 || l.told.leaves() || l.removeLater() != nil {
 		l.clear(ctx)
 	}
 	return res.Exit

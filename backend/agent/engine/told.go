@@ -25,6 +25,7 @@ type told struct {
 	ended   syscall.Signal // that came before; 0: none
 	end     func()         // called with it
 	waiting []syscall.Signal
+	toEnd   bool          // one of those that came since ends a program
 	more    chan struct{} // capacity 1
 }
 
@@ -69,7 +70,7 @@ func (t *told) take(s syscall.Signal) {
 		}
 		return
 	}
-	t.waiting = append(t.waiting, s)
+	t.waiting, t.toEnd = append(t.waiting, s), t.toEnd || ends(s)
 	select {
 	case t.more <- struct{}{}:
 	default:
@@ -82,6 +83,13 @@ func (t *told) start() bool {
 	defer t.mu.Unlock()
 	t.started = t.ended == 0
 	return t.started
+}
+
+// leaves reports that the run was told to end: the instance may be about to go, with all that runs on it.
+func (t *told) leaves() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.toEnd || t.ended != 0
 }
 
 // by is the name of the signal that ended the run before its container was started; "": none did.

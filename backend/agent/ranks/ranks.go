@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -18,6 +19,10 @@ import (
 
 // Word is the first argument of a program that is to play this.
 const Word = "--ranks"
+
+// quietAfter is how long nothing must come any more from what the processes left running, and fullPause after how long
+// what could not be written to the log is tried again.
+const quietAfter, fullPause = 2 * time.Second, time.Second
 
 // grace is between the request to end, after one process has failed, and the kill.
 const grace = 30 * time.Second
@@ -121,7 +126,22 @@ func (g *group) run(n int, path string, argv []string, files []*os.File, sigs <-
 			}
 		}
 	}
-	g.reads.Wait() // what they left running and still prints is of the job, too
+	// What they have printed is read to its end. What they left running may keep their output open: it is of the job, too,
+	// but does not keep this from telling how the ranks have ended.
+	read := make(chan struct{})
+	go func() {
+		g.reads.Wait()
+		close(read)
+	}()
+	for quiet := false; !quiet; {
+		was := g.out.written()
+		select {
+		case <-read:
+			quiet = true
+		case <-time.After(quietAfter):
+			quiet = g.out.written() == was && !g.out.stuck()
+		}
+	}
 	return code
 }
 
@@ -197,14 +217,32 @@ func environment(env []string, rank, n int) (out []string) {
 
 // output is what all print to.
 type output struct {
-	mu sync.Mutex
-	w  io.Writer
+	mu    sync.Mutex
+	w     io.Writer
+	n     atomic.Int64 // bytes that were written
+	tries atomic.Bool  // something can't be written for now
+}
+
+func (o *output) written() int64 { return o.n.Load() }
+func (o *output) stuck() bool    { return o.tries.Load() }
+
+// write writes all of b, however long that takes: on a full disk the processes wait for room, as they would for a slow
+// reader, and no byte is lost. o.mu is held.
+func (o *output) write(b []byte) {
+	for len(b) > 0 {
+		n, err := o.w.Write(b)
+		b = b[max(n, 0):]
+		o.n.Add(int64(max(n, 0)))
+		if o.tries.Store(err != nil && len(b) > 0); o.stuck() {
+			time.Sleep(fullPause)
+		}
+	}
 }
 
 func (o *output) say(format string, args ...any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	_, _ = fmt.Fprintf(o.w, "berth: "+format+"\n", args...)
+	o.write(fmt.Appendf(nil, "berth: "+format+"\n", args...))
 }
 
 // longest is how many bytes without an end of line are kept back: what is longer comes in pieces.
@@ -236,7 +274,7 @@ func (o *output) copy(prefix string, r io.Reader) {
 			begun = last != '\n' && last != '\r'
 			b = b[at:]
 		}
-		_, _ = o.w.Write(out)
+		o.write(out)
 	}
 	for {
 		n, err := r.Read(buf)

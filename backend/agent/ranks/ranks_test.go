@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -112,6 +113,54 @@ func TestAChildOfAShellGetsTheSignal(t *testing.T) {
 	require.Error(t, cmd.Wait())
 	require.Contains(t, lines(out), "[0] saved")
 	require.Contains(t, lines(out), "[1] saved")
+}
+
+// On a full disk what is printed waits for room, and so do those who print it; none is lost.
+func TestAFullDisk(t *testing.T) {
+	var out bytes.Buffer
+	full := &fullDisk{to: &out, refuse: 2}
+	o := &output{w: full}
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	go func() {
+		_, _ = w.WriteString("first line\nsecond line\n")
+		_ = w.Close()
+	}()
+	o.copy("[0] ", r)
+	require.Equal(t, "[0] first line\n[0] second line\n", out.String())
+	require.Zero(t, full.refuse)
+}
+
+// fullDisk takes a part of a write, and then nothing for some times.
+type fullDisk struct {
+	to     *bytes.Buffer
+	refuse int
+}
+
+func (f *fullDisk) Write(b []byte) (int, error) {
+	if f.refuse > 0 {
+		f.refuse--
+		n, _ := f.to.Write(b[:min(len(b), 3)])
+		return n, syscall.ENOSPC
+	}
+	return f.to.Write(b)
+}
+
+// What a process leaves running, and holds its output open, does not keep the job from ending as the processes did.
+func TestWhatIsLeftRunning(t *testing.T) {
+	cmd, out := of(t, 2, `(sleep 100 & echo $! >pid$RANK); echo rank $RANK; exit $RANK`)
+	f, err := os.Create(filepath.Join(cmd.Dir, "log"))
+	require.NoError(t, err)
+	cmd.Stdout, cmd.Stderr = f, f // no pipe of this test, which would be held open, too
+	require.Error(t, cmd.Run(), out.String())
+	require.Equal(t, 1, cmd.ProcessState.ExitCode())
+	for _, name := range []string{"pid0", "pid1"} {
+		b, err := os.ReadFile(filepath.Join(cmd.Dir, name))
+		require.NoError(t, err)
+		pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+		require.NoError(t, err)
+		require.NoError(t, syscall.Kill(pid, syscall.SIGKILL), "it lives")
+	}
 }
 
 func TestNoByteIsLost(t *testing.T) {

@@ -1,7 +1,10 @@
 package run
 
 import (
+	"fmt"
+	"hash/fnv"
 	"net"
+	"os"
 	"strconv"
 
 	"berth/backend/agent/environ"
@@ -22,7 +25,10 @@ func (x *run) rendezvous(env []string) []string {
 		return env
 	}
 	if x.port == 0 {
-		x.port = x.r.freePort(int(x.ID.Number % ports))
+		// Another queue of this host has jobs of the same numbers.
+		h := fnv.New32a()
+		_, _ = fmt.Fprint(h, x.r.h.State, os.Getuid())
+		x.port = x.r.freePort(int((int64(h.Sum32()) + x.ID.Number) % ports))
 	}
 	if x.port == 0 {
 		return env
