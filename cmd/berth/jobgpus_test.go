@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"berth/backend/agent/lease"
 	"berth/backend/api"
 	"berth/gpu/nvmltest"
 )
@@ -25,7 +27,8 @@ func TestJobsOnGPUs(t *testing.T) {
 	}
 	fake := nvmltest.New(t, nvmltest.Scenario{GPUs: cards})
 	w := newWorld(t)
-	w.env = append(fake.Env(), "BERTH_LEASES="+filepath.Join(t.TempDir(), "leases"))
+	leases := filepath.Join(t.TempDir(), "leases")
+	w.env = append(fake.Env(), "BERTH_LEASES="+leases)
 	w.ok("create", "vision")
 	const show = `env | grep -E "^(CUDA|BERTH_GPU)" | sort; `
 	until := func(file string) string { return show + "while ! [ -e " + file + " ]; do sleep 0.05; done" }
@@ -54,6 +57,12 @@ func TestJobsOnGPUs(t *testing.T) {
 	})
 	require.Contains(t, w.ok("top", "vision", "--once", "--json"), `"held_by":[{"kind":"job","id":"`+first+`","name":"sh"}]`)
 	fake.Change(func(s *nvmltest.Scenario) { s.GPUs[0].Processes = nil })
+
+	// Somebody removes the file by which it holds its GPU: the agent holds it then.
+	folder, err := lease.Open([]string{leases})
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(filepath.Join(leases, uuid)))
+	eventually(t, "it is held again", func() bool { return folder.Holders([]string{uuid})[uuid].Job == first })
 
 	// Somebody else's program on the other one.
 	stranger := exec.Command("sleep", "1000")

@@ -8,6 +8,7 @@ type Holding struct {
 	Attempt int
 	Memory  int64 // bytes that are kept for it, where it shares the GPU; 0: it has it for itself
 	Service bool
+	Running bool // its main process was seen
 }
 
 // mostNext is how many jobs of the line are looked at for those that are next.
@@ -20,7 +21,7 @@ func (p *Planner) Holders() (held map[string][]Holding, next map[string]Holding)
 	for _, it := range p.active {
 		for _, g := range it.st.GPUs {
 			held[g.UUID] = append(held[g.UUID],
-				Holding{it.id, it.st.Attempt, it.run.need.memory, it.service()})
+				Holding{it.id, it.st.Attempt, it.run.need.memory, it.service(), !it.st.StartedAt.IsZero()})
 		}
 	}
 	looked := 0

@@ -54,6 +54,7 @@ type loop struct {
 	expects expects
 	healths healths // of services
 	usages  usages  // of GPUs
+	guards  guards  // of their leases
 
 	plan *plan.Planner
 	wake time.Time // of the plan
