@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"encoding/csv"
+	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"berth/backend/api"
@@ -20,7 +22,7 @@ func (a *app) jobCSV(ctx context.Context, name string, q api.JobQuery, all bool)
 	w := csv.NewWriter(a.out)
 	if err := w.Write([]string{"id", "name", "state", "exit_code", "signal", "cause", "reason", "priority", "group", "attempt",
 		"submitted_at", "started_at", "ended_at", "cpu_seconds", "peak_memory_bytes", "workdir", "command",
-		"cost_usd", "gpu_seconds", "peak_gpu_memory_bytes", "gpu_energy_joules"}); err != nil {
+		"cost_usd", "gpu_seconds", "peak_gpu_memory_bytes", "gpu_energy_joules", "gpus"}); err != nil {
 		return err
 	}
 	price := priceOf(ctx, c, name)
@@ -64,5 +66,6 @@ func jobRecord(j *api.Job) []string {
 		strconv.Itoa(j.Priority), plaintext.Text(j.Group), strconv.Itoa(j.Attempt), at(j.SubmittedAt), at(j.StartedAt),
 		at(j.EndedAt), number(j.CPUSeconds), strconv.FormatInt(j.PeakMemoryBytes, 10),
 		plaintext.Text(j.Workdir), plaintext.Text(shellquote.Line(j.Command...)), cost,
-		number(j.GPUSeconds), strconv.FormatInt(j.PeakGPUMemoryBytes, 10), number(j.GPUEnergyJoules)}
+		number(j.GPUSeconds), strconv.FormatInt(j.PeakGPUMemoryBytes, 10), number(j.GPUEnergyJoules),
+		strings.Trim(fmt.Sprint(j.GPUs), "[]")}
 }

@@ -142,6 +142,9 @@ func jobRow(j *api.Job, now time.Time) []string {
 		if s := jobword.Service(j); s != "" {
 			what = s
 		}
+		if g := jobword.OnGPUs(j); g != "" {
+			what = strings.TrimSuffix(g+"; "+what, "; ")
+		}
 		if len(j.Left) > 0 {
 			what = fmt.Sprintf("%d left: %s", len(j.Left), strings.Join(j.Left, ", "))
 		}
@@ -219,6 +222,9 @@ func (a *app) printJob(j *api.Job) error {
 	if g := jobword.GPUs(j); g != "" {
 		rows = append(rows, []string{"GPUs", g})
 	}
+	if s := jobword.Limits(j); s != "" {
+		rows = append(rows, []string{"limits", s})
+	}
 	for i := range j.Attempts {
 		rows = append(rows, []string{fmt.Sprintf("run %d", j.Attempts[i].Attempt), attemptText(&j.Attempts[i])})
 	}
@@ -229,7 +235,10 @@ func (a *app) printJob(j *api.Job) error {
 		rows = append(rows, []string{"ended", clock(j.EndedAt)})
 	}
 	if j.State.Done() && j.Attempt > 0 {
-		used := fmt.Sprintf("%.1f s of CPU, at most %s of memory", j.CPUSeconds, money.Bytes(j.PeakMemoryBytes))
+		used := fmt.Sprintf("%.1f s of CPU", j.CPUSeconds)
+		if j.PeakMemoryBytes > 0 {
+			used += fmt.Sprintf(", at most %s of memory", money.Bytes(j.PeakMemoryBytes))
+		}
 		if g := jobword.GPUUsed(j); g != "" {
 			used += ", " + g
 		}

@@ -110,7 +110,7 @@ func (p *Planner) aside(it *item) Reason {
 		case it.service():
 			text = "it has ended (" + endedBy(it.st) + "), and is started again"
 		default:
-			text = fmt.Sprintf("it is tried again, for the %s time", ordinal(it.st.Attempt))
+			text = fmt.Sprintf("it has failed (%s), and is tried again, for the %s time", endedBy(it.st), ordinal(it.st.Attempt))
 		}
 		return Reason{Code: WaitsBegin, Text: text, At: from, StartsAt: from}
 	case len(it.unmet) > 0:
@@ -144,6 +144,11 @@ func endedBy(st *queue.Status) string {
 func (p *Planner) lacks(n need) string {
 	if n.gpus > 0 && (p.limits.GPUsUnknown != "" || !p.room.fitsGPUs(n)) {
 		return p.lacksGPUs(n)
+	}
+	for _, it := range p.active {
+		if it.shape.request.Exclusive {
+			return fmt.Sprintf("it is the next, and waits for job %s, which has the instance for itself", it.id)
+		}
 	}
 	return fmt.Sprintf("it is the next, and waits for %s", plural(n.slots, "a slot", "%d slots"))
 }

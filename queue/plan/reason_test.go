@@ -71,7 +71,7 @@ func TestARetrySaysWhichTry(t *testing.T) {
 	w := newWorld(t, Limits{Slots: 1})
 	a := w.submit(func(s *queue.Spec) { s.Retries = 1 })
 	w.ok(w.exit(a, 1))
-	require.Equal(t, "it is tried again, for the 1st time", w.reason(a).Text)
+	require.Equal(t, "it has failed (exit code 1), and is tried again, for the 1st time", w.reason(a).Text)
 	require.Equal(t, "2nd 3rd 4th 11th 12th 21st 112th", fmt.Sprint(ordinal(2), " ", ordinal(3), " ", ordinal(4), " ",
 		ordinal(11), " ", ordinal(12), " ", ordinal(21), " ", ordinal(112)))
 }

@@ -38,3 +38,31 @@ func GPUs(j *api.Job) string {
 	}
 	return english.Plural(*g, "GPU", "") + share
 }
+
+// OnGPUs says in a few letters which GPUs a job has now: "GPU 0, 3"; "" where it has none.
+func OnGPUs(j *api.Job) string {
+	if len(j.GPUs) == 0 || j.State.Done() || j.State == api.JobQueued || j.State == api.JobHeld {
+		return ""
+	}
+	names := make([]string, len(j.GPUs))
+	for i, n := range j.GPUs {
+		names[i] = strconv.Itoa(n)
+	}
+	return "GPU " + strings.Join(names, ", ")
+}
+
+// Limits says what a job may use at the most, and in how many processes of its own it runs; "" where nothing was said.
+func Limits(j *api.Job) string {
+	var out []string
+	r := &j.Requested
+	if r.Ranks > 0 {
+		out = append(out, english.Plural(r.Ranks, "rank", ""))
+	}
+	if r.CPUs > 0 {
+		out = append(out, english.Plural(r.CPUs, "CPU", ""))
+	}
+	if r.MemoryBytes > 0 {
+		out = append(out, money.Bytes(r.MemoryBytes)+" of memory")
+	}
+	return strings.Join(out, ", ")
+}

@@ -53,6 +53,12 @@ func (l *loop) shown(ctx context.Context, jobs []queue.Job) ([]api.Job, error) {
 	out, looked := make([]api.Job, len(jobs)), 0
 	for i := range jobs {
 		out[i] = document(&jobs[i])
+		if j := &jobs[i]; j.Attempt > 0 {
+			dir := l.runDir(j.ID, j.Attempt)
+			if size, _, err := joblog.Newest(dir); err == nil {
+				out[i].LogPath, out[i].LogBytes = joblog.Path(dir), size
+			}
+		}
 		if j := &jobs[i]; j.State.Active() && len(j.GPUs) > 0 {
 			u := l.usages.of(j.ID, j.Attempt, l.runDir(j.ID, j.Attempt))
 			out[i].PeakGPUMemoryBytes, out[i].GPUEnergyJoules = u.PeakMemory, u.Joules
