@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/agent/agenttest"
+	"berth/backend/agent/joblog"
 	"berth/backend/agent/process"
 	"berth/backend/base/atomicfile"
 	"berth/backend/base/flock"
@@ -215,6 +216,32 @@ func TestAShimThatIsKilled(t *testing.T) {
 	e := w.ended(q)
 	require.Equal(t, -1, e.Exit)
 	require.Contains(t, e.Lost, "its shim was ended")
+	w.Wait()
+}
+
+// The limit of a log is kept though its shim, which keeps it, is gone.
+func TestALimitIsKeptWithoutAShim(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	q := w.script(1, "echo up; while ! [ -e go ]; do sleep 0.01; done; head -c 12000000 /dev/zero | tr '\\0' 'a' | fold -w 80; sleep 1000")
+	q.Spec.LogLimit = 1 << 20
+	w.Start(w.ctx, q)
+	w.says(q, "up")
+	rec, err := process.ReadRecord(q.Dir, process.RecordName)
+	require.NoError(t, err)
+	require.NoError(t, rec.Shim.Signal(syscall.SIGKILL))
+	w.await(q, "that it is unsupervised", func(e queue.Event) bool { return e.Started != nil && !e.Started.Supervised })
+	require.NoError(t, os.WriteFile(filepath.Join(w.Options.Workdir, "go"), nil, 0o600))
+	require.Eventually(t, func() bool {
+		log, err := joblog.Open(q.Dir)
+		require.NoError(t, err)
+		defer log.Close()
+		size, cut, err := log.Size()
+		require.NoError(t, err)
+		return size > 12_000_000 && cut.Bytes() > 5_000_000
+	}, time.Minute, 20*time.Millisecond)
+	w.Signal(w.ctx, q, queue.Signal{Name: "KILL", Scope: queue.All})
+	w.ended(q)
 	w.Wait()
 }
 

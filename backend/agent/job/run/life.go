@@ -5,9 +5,11 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
+	"berth/backend/agent/joblog"
 	"berth/backend/agent/process"
 	"berth/backend/agent/program"
 	"berth/gpu/procs/proc"
@@ -57,6 +59,18 @@ func (x *run) watch(ctx context.Context) {
 				Supervised: by, Warnings: warnings}})
 		}
 	}
+	limited, stop := context.WithCancel(ctx)
+	defer stop()
+	limitLog := sync.OnceFunc(func() { // its shim did so, which is gone
+		if x.Spec.LogLimit == 0 {
+			return
+		}
+		x.r.wg.Go(func() {
+			if err := joblog.Limit(limited, x.Dir, x.Spec.LogLimit); err != nil && limited.Err() == nil {
+				x.r.h.Log.Warn("a job's log has no limit any more", "job", x.ID.String(), "err", err)
+			}
+		})
+	})
 	if x.line != nil {
 		f = process.Found{Dir: x.Dir, Record: x.line.Record, Fate: process.Ended}
 		started(true)
@@ -88,6 +102,7 @@ func (x *run) watch(ctx context.Context) {
 			return
 		case process.Orphaned:
 			started(false)
+			limitLog()
 			pause(ctx, lookEvery)
 		case process.Lost:
 			why := whyLost(f)

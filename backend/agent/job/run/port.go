@@ -26,9 +26,7 @@ func (x *run) rendezvous(env []string) []string {
 	}
 	if x.port == 0 {
 		// Another queue of this host has jobs of the same numbers.
-		h := fnv.New32a()
-		_, _ = fmt.Fprint(h, x.r.h.State, os.Getuid())
-		x.port = x.r.freePort(int((int64(h.Sum32()) + x.ID.Number) % ports))
+		x.port = x.r.freePort(int((int64(x.r.portsFrom) + x.ID.Number) % ports))
 	}
 	if x.port == 0 {
 		return env
@@ -41,6 +39,13 @@ func (x *run) rendezvous(env []string) []string {
 		}
 	}
 	return env
+}
+
+// portsOf is where a queue with a state folder begins to look for free ports.
+func portsOf(state string) uint32 {
+	h := fnv.New32a()
+	_, _ = fmt.Fprint(h, state, os.Getuid())
+	return h.Sum32()
 }
 
 // freePort takes a port that no other run has, and on which nobody listens; 0: there is none. from is the one that is

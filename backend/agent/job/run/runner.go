@@ -31,10 +31,13 @@ type Runner struct {
 	// Engine is where the container engine listens, as it was set; nil, or "": it is looked for.
 	Engine func() string
 
-	mu    sync.Mutex
-	runs  map[key]*run
-	ports map[int]bool // of rendezvous, that runs have
-	wg    sync.WaitGroup
+	mu   sync.Mutex
+	runs map[key]*run
+	// portsFrom is where free ports are looked for: elsewhere than other queues of this host do, whose jobs have the same
+	// numbers.
+	portsFrom uint32
+	ports     map[int]bool // of rendezvous, that runs have
+	wg        sync.WaitGroup
 
 	shims process.Shims
 }
@@ -48,7 +51,7 @@ type key struct {
 
 // New makes a runner. emit is told what has become of the runs, by several goroutines at once.
 func New(h *part.Host, secrets Secrets, emit func(queue.Event)) *Runner {
-	return &Runner{h: h, secrets: secrets, emit: emit, runs: map[key]*run{}}
+	return &Runner{h: h, secrets: secrets, emit: emit, runs: map[key]*run{}, portsFrom: portsOf(h.State)}
 }
 
 // Start implements queue.Runner. The run is watched until it is over or ctx ends, which ends no process of it.
