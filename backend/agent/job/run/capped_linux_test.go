@@ -79,7 +79,7 @@ func TestMemoryIsLimited(t *testing.T) {
 			require.Greater(t, e.PeakMemory, int64(20<<20))
 		} else {
 			require.Equal(t, "it used all of its 64 MB of memory (64 MB at most): the system killed "+c.oom+" of it", e.OOM)
-			require.InDelta(t, testLimit, e.PeakMemory, 4096)
+			require.InDelta(t, testLimit, e.PeakMemory, 1<<20)
 		}
 		for _, dir := range w.groupsOf(q) {
 			require.NoDirExists(t, dir, "it is removed")
