@@ -3,6 +3,7 @@ package job
 import (
 	"bytes"
 
+	"berth/backend/base/plaintext"
 	"berth/queue"
 )
 
@@ -58,4 +59,14 @@ func hintOf(cause queue.Cause, memory int64, beside string, tail []byte) string 
 		return hintTorch
 	}
 	return ""
+}
+
+// failedRank says which rank failed first, as the end of a log has it: "rank 1 has ended with 3"; "": it does not say it.
+func failedRank(tail []byte) string {
+	_, rest, ok := bytes.Cut(tail, []byte("berth: rank "))
+	said, _, ended := bytes.Cut(rest, []byte(": the others are told to end\n"))
+	if !ok || !ended || len(said) > 60 || bytes.IndexByte(said, '\n') >= 0 {
+		return ""
+	}
+	return "rank " + plaintext.Clean(string(said))
 }

@@ -35,3 +35,11 @@ func FuzzHints(f *testing.F) {
 		}
 	})
 }
+
+func TestFailedRank(t *testing.T) {
+	require.Equal(t, "rank 1 has ended with 3",
+		failedRank([]byte("[0] x\nberth: rank 1 has ended with 3: the others are told to end\n[0] told\n")))
+	for _, log := range []string{"", "berth: rank 1 has ended", "berth: rank 1\n: the others are told to end\n"} {
+		require.Empty(t, failedRank([]byte(log)))
+	}
+}

@@ -117,6 +117,9 @@ func (l *loop) one(ctx context.Context, id queue.ID) (api.Job, error) {
 		v.LastLines = plaintext.Text(string(b))
 		if b, err = log.Last(hintLines, hintBytes); err == nil {
 			v.Hint = hintOf(job.Cause, job.Spec.Memory, job.Beside, b)
+			if v.Message == "" && job.Spec.Ranks > 0 {
+				v.Message = failedRank(b)
+			}
 		}
 	}
 	return v, nil
