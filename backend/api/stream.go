@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"sync"
 	"time"
 
 	"berth/backend/base/pipe"
@@ -144,8 +143,8 @@ func (s *Stream) Run(ctx context.Context, sio StreamIO) (wire.ExitStatus, error)
 	defer stop()
 	done := make(chan struct{})
 	defer close(done)
-	win := newWindow(wire.InitialWindow)
-	defer win.close()
+	win := wire.NewCredit(wire.InitialWindow)
+	defer win.Close()
 	if sio.Stdin != nil {
 		go s.sendStdin(sio, win)
 	} else {
@@ -169,8 +168,8 @@ func (s *Stream) Run(ctx context.Context, sio StreamIO) (wire.ExitStatus, error)
 			_, err = sio.Stderr.Write(p)
 		case wire.Window:
 			var n uint32
-			if n, err = wire.ParseWindow(p); err == nil {
-				win.grant(int(n))
+			if n, err = wire.ParseWindow(p); err == nil && !win.Grant(int(n)) {
+				err = errors.New("more may be sent than any service grants")
 			}
 		case wire.Started:
 			var st wire.Start
@@ -202,7 +201,7 @@ func (s *Stream) Run(ctx context.Context, sio StreamIO) (wire.ExitStatus, error)
 	}
 }
 
-func (s *Stream) sendStdin(sio StreamIO, win *window) {
+func (s *Stream) sendStdin(sio StreamIO, win *wire.Credit) {
 	buf := make([]byte, 64<<10)
 	file, _ := sio.Stdin.(*os.File)
 	if file != nil {
@@ -215,7 +214,7 @@ func (s *Stream) sendStdin(sio StreamIO, win *window) {
 			if file != nil && n == len(buf) && err == nil {
 				behind = min(s.Writer.Splices(file), wire.MaxPayload-len(p))
 			}
-			k := win.take(len(p) + behind)
+			k := win.Take(len(p) + behind)
 			var werr error
 			switch {
 			case k == 0:
@@ -270,47 +269,4 @@ func (s *Stream) sendControl(sio StreamIO, done <-chan struct{}) {
 			return
 		}
 	}
-}
-
-// window counts the bytes of Stdin that may still be sent.
-type window struct {
-	mu     sync.Mutex
-	cond   *sync.Cond
-	n      int
-	closed bool
-}
-
-func newWindow(n int) *window {
-	w := &window{n: n}
-	w.cond = sync.NewCond(&w.mu)
-	return w
-}
-
-// take waits for room and takes up to want bytes of it; 0 means that the stream has ended.
-func (w *window) take(want int) int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for w.n == 0 && !w.closed {
-		w.cond.Wait()
-	}
-	if w.closed {
-		return 0
-	}
-	k := min(w.n, want)
-	w.n -= k
-	return k
-}
-
-func (w *window) grant(n int) {
-	w.mu.Lock()
-	w.n += n
-	w.mu.Unlock()
-	w.cond.Signal()
-}
-
-func (w *window) close() {
-	w.mu.Lock()
-	w.closed = true
-	w.mu.Unlock()
-	w.cond.Broadcast()
 }

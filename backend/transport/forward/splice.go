@@ -45,7 +45,7 @@ type splicing struct {
 	conn   net.Conn
 	active func()
 	mem    *Memory
-	win    *window // what may be sent
+	win    *wire.Credit // what may be sent
 
 	sent   chan struct{} // closed when all of conn is sent, with its end
 	exited chan struct{} // closed when the agent has said that both directions are through
@@ -113,7 +113,7 @@ func said(p []byte) error {
 
 // run passes bytes both ways until both directions have ended, or one failed.
 func run(ctx context.Context, s *splicing) error {
-	s.win = newWindow(wire.ForwardWindow)
+	s.win = wire.NewCredit(wire.ForwardWindow)
 	s.sent, s.exited, s.over = make(chan struct{}), make(chan struct{}), make(chan struct{})
 	q := flowcontrol.New(sink{s})
 	in := &intake{s: s}
@@ -136,7 +136,7 @@ func run(ctx context.Context, s *splicing) error {
 	}
 	_ = s.st.Close() // ends receive
 	_ = s.conn.Close()
-	s.win.close() // both end send
+	s.win.Close() // both end send
 	q.End()
 	ours.Wait()
 	if in.wide {
@@ -187,7 +187,7 @@ func (s *splicing) send() {
 			s.active()
 		}
 		for p := buf[:n]; len(p) > 0; {
-			k := s.win.take(len(p))
+			k := s.win.Take(len(p))
 			if k == 0 {
 				return
 			}
@@ -249,7 +249,7 @@ func (s *splicing) receive(q *flowcontrol.Queue, src *flowcontrol.Source) {
 			ended = true
 			q.EOF()
 		case k == wire.Window:
-			if n, err := wire.ParseWindow(p); err != nil || !s.win.grant(int(n)) {
+			if n, err := wire.ParseWindow(p); err != nil || !s.win.Grant(int(n)) {
 				s.fail(api.Errorf(api.CodeFailed, "the other end grants what can't be: %x", p))
 				return
 			}
