@@ -45,7 +45,7 @@ func TestJobsOnGPUs(t *testing.T) {
 	})
 
 	// What it uses of its GPU is seen, and whose the GPU is.
-	pid, err := strconv.Atoi(strings.TrimSpace(w.ok("exec", "vision", "--", "pgrep", "-nf", "[w]hile ! . -e first")))
+	pid, err := strconv.Atoi(strings.TrimSpace(w.ok("exec", "vision", "--", "pgrep", "-of", "[w]hile ! . -e first")))
 	require.NoError(t, err)
 	fake.Change(func(s *nvmltest.Scenario) {
 		s.GPUs[0].Processes = []nvmltest.Process{{PID: pid, Memory: 3 << 30}}
