@@ -107,7 +107,7 @@ func ports(tables procfs.FS) ([]socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the TCP ports that are listened on: %w", err)
 	}
-	v6, err := tables.NetTCP6() //lint:ignore SA1019 see above
+	v6, err := tables.NetTCP6()                        //lint:ignore SA1019 see above
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // a kernel without IPv6 has no such table
 		return nil, fmt.Errorf("reading the TCP ports that are listened on (IPv6): %w", err)
 	}
