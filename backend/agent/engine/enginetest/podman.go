@@ -88,6 +88,7 @@ func (p *Podman) Command(args ...string) *exec.Cmd {
 	all := append([]string{"--root", p.path("root"), "--runroot", p.path("run"), "--tmpdir", p.path("tmp"),
 		"--storage-driver", "vfs"}, args...)
 	cmd := exec.Command("podman", all...)
+	cmd.Dir = p.dir // a container that is ended for want of memory leaves a file there
 	cmd.Env = append(os.Environ(), "CONTAINERS_CONF="+p.path("containers.conf"),
 		"CONTAINERS_REGISTRIES_CONF="+p.path("registries.conf"), "TMPDIR="+p.dir)
 	return cmd
