@@ -127,7 +127,9 @@ func (l *letter) shown(e *entry) api.Job {
 	j := api.Job{UUID: q.UUID, Name: l.name(), Command: q.Argv, State: l.State, Supervised: true, Priority: q.Priority,
 		Group: q.Group, After: slices.Concat(q.After, q.AfterFailure), Workdir: q.Workdir, Array: q.Array,
 		Requested: api.JobRequested{GPUs: q.GPUs, TimeoutSeconds: q.TimeoutSeconds, Retries: q.Retries,
-			CPUs: q.CPUs, MemoryBytes: q.MemoryBytes, RetryOn: q.RetryOn, Image: q.Image},
+			CPUs: q.CPUs, MemoryBytes: q.MemoryBytes, RetryOn: q.RetryOn, Image: q.Image, GPUMemoryBytes: q.GPUMemoryBytes,
+			GPUIDs: q.GPUIDs, Ranks: q.Ranks, Exclusive: q.Exclusive},
+		Service:     q.Service,
 		SubmittedBy: api.NewHome("", l.From.Name).Name, SubmittedAt: l.SubmittedAt, EndedAt: l.EndedAt, Message: l.Message,
 		By: l.By, Seq: -2 - l.revision} // an agent's are not negative
 	switch {

@@ -270,6 +270,11 @@ func TestOutboxSaysWhatKeepsALetter(t *testing.T) {
 	require.Equal(t, "waits to be handed over to vision", l.shown(e).Reason)
 	l.trouble = "the disk is full"
 	require.Equal(t, "waits to be handed over to vision: the disk is full", l.shown(e).Reason)
+
+	l.Job.Service = &api.JobService{Port: 8000}
+	j := l.shown(e)
+	require.False(t, api.JobQuery{}.Fits(&j), "a service stands in no list of jobs")
+	require.True(t, api.JobQuery{Services: true}.Fits(&j))
 }
 
 // TestOutboxAsksWhoMay: who may not use the instance any more when it runs has nothing run there.
