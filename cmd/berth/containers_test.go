@@ -65,7 +65,7 @@ func TestContainersByHand(t *testing.T) {
 	// A service in a container listens on a port of the instance, and is kept up.
 	port := freePort(t)
 	up := w.submit("--image", enginetest.Image, "--service", "--port", port, "--health", "/x", "--", "sh", "-c",
-		`mkdir /tmp/www && echo well >/tmp/www/x && exec busybox httpd -f -p 127.0.0.1:$PORT -h /tmp/www`)
+		`trap 'exit 0' TERM; mkdir /tmp/www && echo well >/tmp/www/x; busybox httpd -f -p 127.0.0.1:$PORT -h /tmp/www & wait`)
 	well := func(attempt int) func() bool {
 		return func() bool {
 			j := w.job("vision", up)
