@@ -33,9 +33,10 @@ func TestThreeUsersOfOneServer(t *testing.T) {
 	} else {
 		t.Log("fs.protected_regular stays as it is")
 	}
-	all := 800
+	// Half a minute is a short time for shares: a few jobs more or less, and a busy machine, count in it.
+	all, within := 800, 0.25
 	if os.Getenv("BERTH_CHAOS") != "" {
-		all = 10_000
+		all, within = 10_000, 0.1
 	}
 	s := newServer(t, 8)
 	users := []*world{s.user(60001), s.user(60002), s.user(60003)}
@@ -70,7 +71,7 @@ sleep 0.$((BERTH_ARRAY_INDEX % 3))5; rmdir $BERTH_GPU_UUIDS`, s.marks)
 	}
 	t.Log("GPU seconds", held)
 	for _, w := range users {
-		require.InDelta(t, 1, held[int(w.uid)]*3/used, 0.1, "%v", held)
+		require.InDelta(t, 1, held[int(w.uid)]*3/used, within, "%v", held)
 		eventually(t, "none runs", func() bool {
 			return w.ok("job", "ls", "server", "--array", "1", "--state", "preparing,running,stopping", "--json") == "[]\n"
 		})
