@@ -61,7 +61,8 @@ func hintOf(cause queue.Cause, memory int64, beside string, tail []byte) string 
 	return ""
 }
 
-// failedRank says which rank failed first, as the end of a log has it: "rank 1 has ended with 3"; "": it does not say it.
+// failedRank says which rank failed first, as the end of a log has it: "rank 1 has ended with 3"; "": it does not
+// say it.
 func failedRank(tail []byte) string {
 	_, rest, ok := bytes.Cut(tail, []byte("berth: rank "))
 	said, _, ended := bytes.Cut(rest, []byte(": the others are told to end\n"))
