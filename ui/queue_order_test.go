@@ -58,8 +58,8 @@ func TestWaitingJobsStandInOrder(t *testing.T) {
 		x := held
 		x.ID, x.Order, x.Name = &id, order, "place-"+fmt.Sprint(order)
 		d.WS.PutJobs("i-0002", x)
+		d.Pass(time.Second)
 	}
-	d.Pass(time.Second)
 	s := d.Screen()
 	require.Less(t, strings.Index(s, "place-1"), strings.Index(s, "place-2"))
 	require.Less(t, strings.Index(s, "place-2"), strings.Index(s, "place-3"))
