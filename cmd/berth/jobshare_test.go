@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"berth/backend/agent/lease"
+	"berth/backend/agent/lease/leasetest"
 	"berth/backend/api"
 	"berth/gpu/nvmltest"
 	"berth/gpu/procs/proc"
@@ -24,15 +25,7 @@ import (
 // own: no GPU is held twice and none is lost, and while all wait each gets about as much GPU time as the others, though
 // the jobs of one take two GPUs each. It is 800 starts, in the long form 10,000.
 func TestThreeUsersOfOneServer(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root: nobody else can be three users")
-	}
-	const rule = "/proc/sys/fs/protected_regular"
-	if was, err := os.ReadFile(rule); err == nil && os.WriteFile(rule, []byte("2"), 0) == nil {
-		t.Cleanup(func() { _ = os.WriteFile(rule, was, 0) })
-	} else {
-		t.Log("fs.protected_regular stays as it is")
-	}
+	leasetest.SeveralUsers(t)
 	// Half a minute is a short time for shares: a few jobs more or less, and a busy machine, count in it.
 	all, within := 800, 0.25
 	if os.Getenv("BERTH_CHAOS") != "" {

@@ -39,9 +39,14 @@ func GPUs(j *api.Job) string {
 	return english.Plural(*g, "GPU", "") + share
 }
 
+// HasGPUs reports whether a job has GPUs now.
+func HasGPUs(j *api.Job) bool {
+	return len(j.GPUs) > 0 && !j.State.Done() && j.State != api.JobQueued && j.State != api.JobHeld
+}
+
 // OnGPUs says in a few letters which GPUs a job has now: "GPU 0, 3"; "" where it has none.
 func OnGPUs(j *api.Job) string {
-	if len(j.GPUs) == 0 || j.State.Done() || j.State == api.JobQueued || j.State == api.JobHeld {
+	if !HasGPUs(j) {
 		return ""
 	}
 	names := make([]string, len(j.GPUs))

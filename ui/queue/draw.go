@@ -12,6 +12,7 @@ import (
 	"berth/ui/draw"
 	"berth/ui/form"
 	"berth/ui/job"
+	"berth/ui/jobword"
 	"berth/ui/text"
 	"berth/ui/theme"
 )
@@ -145,7 +146,7 @@ func (s *Queue) widths(p *draw.Page) widths {
 		if r.job == nil {
 			continue
 		}
-		w.gpus = w.gpus || p.Width() >= gpusFrom && onGPUs(r.job)
+		w.gpus = w.gpus || p.Width() >= gpusFrom && jobword.HasGPUs(r.job)
 		w.id = max(w.id, text.Width(*r.job.ID)+map[bool]int{true: 2}[r.in])
 		w.name = max(w.name, text.Width(plaintext.Clean(r.job.Name)))
 		if s.id == "" {

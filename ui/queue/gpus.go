@@ -10,6 +10,7 @@ import (
 	"berth/ui/chart"
 	"berth/ui/data"
 	"berth/ui/draw"
+	"berth/ui/jobword"
 	"berth/ui/text"
 )
 
@@ -32,7 +33,7 @@ func (s *Queue) measured() {
 	now := trends{}
 	for i := range s.rows {
 		r := &s.rows[i]
-		if !onGPUs(r.job) {
+		if r.job == nil || !jobword.HasGPUs(r.job) {
 			continue
 		}
 		x, ok := loadOf(s.e.Store.Figures(r.src.id), r.job)
@@ -43,11 +44,6 @@ func (s *Queue) measured() {
 		now[r.id()] = all[max(0, len(all)-sparkWidth):]
 	}
 	s.trends = now
-}
-
-// onGPUs reports whether a job has GPUs now.
-func onGPUs(j *api.Job) bool {
-	return j != nil && len(j.GPUs) > 0 && !j.State.Done() && j.State != api.JobQueued && j.State != api.JobHeld
 }
 
 // loadOf is how the GPUs of a job are: their mean utilisation, and how much of their memory is used.
@@ -79,7 +75,7 @@ func loadOf(f *data.Figures, j *api.Job) (x load, ok bool) {
 func (s *Queue) gpus(l *draw.Line, r *row) {
 	end := l.Col() + gpusWidth
 	defer func() { l.To(end) }()
-	if !onGPUs(r.job) {
+	if !jobword.HasGPUs(r.job) {
 		return
 	}
 	t := s.e.Theme

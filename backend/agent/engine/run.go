@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"github.com/moby/moby/client"
 
 	job "berth/backend/agent/container"
+	"berth/backend/agent/process"
 	"berth/backend/base/plaintext"
 )
 
@@ -57,12 +57,10 @@ func run(ctx context.Context, spec job.Spec, command, self []string) int {
 	defer cancel()
 	l := &life{spec: spec, command: command, self: self, env: job.Given(os.Environ()), out: os.Stdout, getenv: os.Getenv,
 		told: hear(cancel), usage: usage{root: groupsAt}}
-	err := keepFiles()
-	var res job.Result
-	var known bool
-	if err == nil {
-		res, known, err = job.ReadResult(spec.Dir)
-	}
+	// What this has inherited holds the run's GPUs, and is kept from what it starts: a helper of credentials may live
+	// for long.
+	process.CloseOnExec(3)
+	res, known, err := job.ReadResult(spec.Dir)
 	if err == nil {
 		err = job.SayReady(spec.Dir)
 	}
@@ -90,21 +88,6 @@ func run(ctx context.Context, spec job.Spec, command, self []string) int {
 		l.clear(ctx)
 	}
 	return res.Exit
-}
-
-// keepFiles keeps what this has inherited, which holds the run's GPUs, from what it starts: a helper of credentials may
-// live for long.
-func keepFiles() error {
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
-			syscall.CloseOnExec(fd)
-		}
-	}
-	return nil
 }
 
 // removeLater has the container removed by a process of its own: the job has ended, and engines take their time for it.

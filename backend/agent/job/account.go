@@ -14,13 +14,8 @@ import (
 // handleUsage answers what jobs have used, by user or group.
 func (s *service) handleUsage(w http.ResponseWriter, r *http.Request) {
 	v := r.URL.Query()
-	by, since := v.Get("by"), time.Time{}
-	var err error
-	if t := v.Get("since"); t != "" {
-		if since, err = time.Parse(time.RFC3339Nano, t); err != nil {
-			err = api.Errorf(api.CodeUsage, "since=%.40q is no time", t)
-		}
-	}
+	by := v.Get("by")
+	since, err := readSince(v)
 	if _, known := accounts[by]; err == nil && !known {
 		err = api.Errorf(api.CodeUsage, "usage is summed up by user or group, not by %.20q", by)
 	}

@@ -1,12 +1,11 @@
 package job
 
 import (
-	"os"
 	"slices"
 	"time"
 
+	"berth/backend/agent/job/run"
 	"berth/backend/agent/lease"
-	"berth/backend/agent/user"
 	"berth/queue"
 	"berth/queue/plan"
 )
@@ -24,9 +23,11 @@ type guards struct {
 // removed one day.
 const freshEvery = time.Hour
 
-// guard looks whether jobs that have GPUs still hold them where other users see it. A lease that is missing at two
-// looks is taken by the agent, until the job has ended; at one look only the job may be about to end.
-func (l *loop) guard(held map[string][]plan.Holding, names map[queue.ID]string) {
+// guard looks whether jobs that have GPUs still hold them where other users see it: there is who holds which. A lease
+// that is missing at two looks is taken by the agent, until the job has ended; at one look only the job may be about to
+// end.
+func (l *loop) guard(held map[string][]plan.Holding, names map[queue.ID]string,
+	there map[string]lease.Holder) {
 	g := &l.guards
 	for uuid, of := range g.held {
 		if !slices.ContainsFunc(held[uuid], func(h plan.Holding) bool { return h.Running }) {
@@ -51,7 +52,7 @@ func (l *loop) guard(held map[string][]plan.Holding, names map[queue.ID]string) 
 		g.fresh = now
 		folder.Freshen(uuids)
 	}
-	was, there := g.missing, folder.Holders(uuids)
+	was := g.missing
 	g.missing = map[string]plan.Holding{}
 	for _, uuid := range uuids {
 		h := held[uuid][0]
@@ -62,8 +63,7 @@ func (l *loop) guard(held map[string][]plan.Holding, names map[queue.ID]string) 
 			g.missing[uuid] = h
 			continue
 		}
-		of, err := folder.Take([]string{uuid}, lease.Holder{User: user.Name(), UID: os.Getuid(), Home: l.gpus.home,
-			Job: h.ID.String(), Attempt: h.Attempt, Command: names[h.ID], Reserved: h.Memory, Since: l.now()})
+		of, err := folder.Take([]string{uuid}, run.Holder(l.gpus.home, h.ID, h.Attempt, names[h.ID], h.Memory))
 		if err != nil {
 			l.log.Warn("a job's GPU is not held any more where other users see it", "job", h.ID, "gpu", uuid, "error", err)
 			continue

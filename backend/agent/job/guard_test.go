@@ -27,7 +27,7 @@ func TestALeaseThatIsGone(t *testing.T) {
 	held := map[string][]plan.Holding{"GPU-a": {{ID: id, Attempt: 1, Running: true}}}
 	names := map[queue.ID]string{id: "train"}
 	look := func(held map[string][]plan.Holding) *lease.Holder {
-		l.guard(held, names)
+		l.guard(held, names, folder.Holders(uuids))
 		if h, is := folder.Holders(uuids)["GPU-a"]; is {
 			return &h
 		}

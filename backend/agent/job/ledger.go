@@ -52,6 +52,7 @@ type ledger struct {
 	// Only look's goroutine has these.
 	base    []plan.GPU // as the last sample has them; nil: they are not known
 	sharing sharing
+	holders map[string]lease.Holder // who holds GPUs by leases, as of the last look
 
 	mu     sync.Mutex
 	wanted bool
@@ -260,9 +261,9 @@ func (g *ledger) addHolders(folder *lease.Folder, gpus []plan.GPU) (others bool)
 	for i := range gpus {
 		uuids[i] = gpus[i].UUID
 	}
-	holders := folder.Holders(uuids)
+	g.holders = folder.Holders(uuids)
 	for i := range gpus {
-		h, held := holders[gpus[i].UUID]
+		h, held := g.holders[gpus[i].UUID]
 		if !held {
 			continue
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -477,6 +478,16 @@ func (s *service) handleList(w http.ResponseWriter, r *http.Request) {
 	api.WriteJSON(w, http.StatusOK, page)
 }
 
+// readSince reads since when jobs are asked for; zero: nothing is said of it.
+func readSince(v url.Values) (t time.Time, err error) {
+	if s := v.Get("since"); s != "" {
+		if t, err = time.Parse(time.RFC3339Nano, s); err != nil {
+			return t, api.Errorf(api.CodeUsage, "since=%.40q is no time", s)
+		}
+	}
+	return t, nil
+}
+
 // maxPage bounds a page.
 const maxPage = 1000
 
@@ -489,10 +500,8 @@ func readQuery(r *http.Request, next bool) (q journal.Query, err error) {
 		}
 		q.States = append(q.States, queue.State(s))
 	}
-	if s := v.Get("since"); s != "" {
-		if q.Since, err = time.Parse(time.RFC3339Nano, s); err != nil {
-			return q, api.Errorf(api.CodeUsage, "since=%.40q is no time", s)
-		}
+	if q.Since, err = readSince(v); err != nil {
+		return q, err
 	}
 	q.Text = v.Get("text")
 	if s := v.Get("array"); s != "" {

@@ -276,7 +276,7 @@ func isWell(ctx context.Context, s queue.Service) error {
 	}
 	client := http.Client{
 		Transport: &http.Transport{DisableKeepAlives: true,
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dialPort(ctx, s.Port) }},
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return part.DialLoopback(ctx, s.Port) }},
 		// One that sends on to a page for signing in is well.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -299,22 +299,9 @@ func isWell(ctx context.Context, s queue.Service) error {
 
 // listens reports by its error whether nobody listens on a port.
 func listens(ctx context.Context, port int) error {
-	c, err := dialPort(ctx, port)
+	c, err := part.DialLoopback(ctx, port)
 	if err == nil {
 		_ = c.Close()
 	}
 	return err
-}
-
-// dialPort connects to a port of this machine, whichever of its two loopback addresses is listened on.
-func dialPort(ctx context.Context, port int) (net.Conn, error) {
-	var d net.Dialer
-	n := strconv.Itoa(port)
-	c, err := d.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", n))
-	if err != nil {
-		if six, err6 := d.DialContext(ctx, "tcp", net.JoinHostPort("::1", n)); err6 == nil {
-			return six, nil
-		}
-	}
-	return c, err
 }

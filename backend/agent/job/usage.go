@@ -66,7 +66,7 @@ func (l *loop) watchUsage(ctx context.Context, s *gpu.Sample) {
 		return
 	}
 	names := l.namesOf(ctx, held, next)
-	l.guard(held, names)
+	l.guard(held, names, l.gpus.holders)
 	memory := memoryOf(s)
 	u := &l.usages
 	u.mu.Lock()

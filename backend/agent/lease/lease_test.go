@@ -19,6 +19,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
+
+	"berth/backend/agent/lease/leasetest"
 )
 
 // TestMain also plays a user who starts jobs.
@@ -256,15 +258,7 @@ func play(dir, marks string) error {
 // TestThreeUsers has three users start 1,000 jobs together, 10,000 in the long form: no GPU is ever held by two, and
 // none is lost. The kernel's rule for files of others in a folder that all can write to is on.
 func TestThreeUsers(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root: nobody else can be three users")
-	}
-	const rule = "/proc/sys/fs/protected_regular"
-	if was, err := os.ReadFile(rule); err == nil && os.WriteFile(rule, []byte("2"), 0) == nil {
-		t.Cleanup(func() { _ = os.WriteFile(rule, was, 0) })
-	} else {
-		t.Log("fs.protected_regular stays as it is")
-	}
+	leasetest.SeveralUsers(t)
 	all := 1000
 	if os.Getenv("BERTH_CHAOS") != "" {
 		all = 10_000

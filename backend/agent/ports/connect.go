@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"berth/backend/agent/part"
 	"berth/backend/api"
 	"berth/backend/transport/forward"
 	"berth/gpu/procs/listeners"
@@ -58,17 +59,11 @@ func (s *service) connectSocket(ctx context.Context, path string) (net.Conn, err
 
 // connectPort tries this host by both families, and then the addresses that the port is listened on at.
 func connectPort(ctx context.Context, port int) (net.Conn, error) {
-	var d net.Dialer
-	try := func(host string) (net.Conn, error) {
-		return d.DialContext(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
-	}
-	conn, first := try("127.0.0.1")
+	conn, first := part.DialLoopback(ctx, port)
 	if first == nil {
 		return conn, nil
 	}
-	if conn, err := try("::1"); err == nil {
-		return conn, nil
-	}
+	var d net.Dialer
 	list, _ := listeners.Read() // it has been tried where it mostly is
 	at := false
 	for _, l := range listeners.On(list, port) {
@@ -77,7 +72,7 @@ func connectPort(ctx context.Context, port int) (net.Conn, error) {
 			if a.IsUnspecified() || a.String() == "127.0.0.1" || a.String() == "::1" {
 				continue
 			}
-			if conn, err := try(a.String()); err == nil {
+			if conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(a.String(), strconv.Itoa(port))); err == nil {
 				return conn, nil
 			}
 		}

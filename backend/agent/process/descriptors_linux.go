@@ -16,8 +16,8 @@ func allocate(f *os.File, bytes int64) error {
 	}
 }
 
-// closeOnExec keeps all descriptors from first on from what is started.
-func closeOnExec(first int) {
+// CloseOnExec keeps all descriptors from first on from what is started.
+func CloseOnExec(first int) {
 	if unix.CloseRange(uint(first), 1<<31-1, unix.CLOSE_RANGE_CLOEXEC) != nil { // before Linux 5.11
 		closeEach(first)
 	}

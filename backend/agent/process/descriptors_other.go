@@ -9,7 +9,8 @@ import (
 
 func allocate(*os.File, int64) error { return errors.ErrUnsupported }
 
-func closeOnExec(first int) { closeEach(first) }
+// CloseOnExec keeps all descriptors from first on from what is started.
+func CloseOnExec(first int) { closeEach(first) }
 
 // rssUnit is what the system counts ru_maxrss in, in bytes.
 const rssUnit = 1

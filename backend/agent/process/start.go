@@ -108,7 +108,7 @@ func Start(ctx context.Context, command, env []string, spec any, log *os.File, f
 // Begin is the shim's side of Start: it decodes the specification into spec and returns what tells Start how it
 // went, which must be called once.
 func Begin(spec any) (say func(Ready), err error) {
-	closeOnExec(readyFD) // what is started gets nothing that this process happened to inherit
+	CloseOnExec(readyFD) // what is started gets nothing that this process happened to inherit
 	ready := os.NewFile(readyFD, "ready")
 	if _, err := unix.FcntlInt(readyFD, unix.F_GETFD, 0); err != nil || ready == nil {
 		return nil, errors.New("only the agent starts this")

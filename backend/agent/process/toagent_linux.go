@@ -23,7 +23,7 @@ func OpenLine() *ToAgent {
 	if _, err := unix.GetsockoptInt(readyFD, unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
 		return nil
 	}
-	closeOnExec(readyFD) // what is started gets nothing that this process happened to inherit
+	CloseOnExec(readyFD) // what is started gets nothing that this process happened to inherit
 	return &ToAgent{}
 }
 

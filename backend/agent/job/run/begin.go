@@ -244,9 +244,14 @@ func (x *run) lease() (*lease.Lease, error) {
 		x.warnings = append(x.warnings, "other users of this host can't see that it has its GPUs: "+err.Error())
 		return nil, nil
 	}
-	h := lease.Holder{User: user.Name(), UID: os.Getuid(), Home: x.r.h.State, Job: x.ID.String(), Attempt: x.Attempt,
-		Command: x.Spec.Name, Reserved: x.Spec.Request.GPUMemory, Since: time.Now().UTC()}
-	return folder.Take(x.uuids(), h)
+	return folder.Take(x.uuids(), Holder(x.r.h.State, x.ID, x.Attempt, x.Spec.Name, x.Spec.Request.GPUMemory))
+}
+
+// Holder says in a lease that a run has a GPU: of the queue with that state folder, by the job's name, with so many
+// bytes of it reserved where it shares it.
+func Holder(state string, id queue.ID, attempt int, name string, reserved int64) lease.Holder {
+	return lease.Holder{User: user.Name(), UID: os.Getuid(), Home: state, Job: id.String(), Attempt: attempt,
+		Command: name, Reserved: reserved, Since: time.Now().UTC()}
 }
 
 // own reports whether a job of this queue holds a GPU.
